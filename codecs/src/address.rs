@@ -1,0 +1,1 @@
+//! Addresses: TON, NPI and the canonical form of numbers.

@@ -1,0 +1,1 @@
+//! Message ids of providers: opaque strings and their canonical keys.

@@ -1,0 +1,1 @@
+//! Delivery receipts: the grammar that reads them and the text we write.

@@ -1,0 +1,1 @@
+//! SMPP as spoken: frames, PDUs and the session. No sockets.

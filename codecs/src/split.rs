@@ -1,0 +1,1 @@
+//! Cutting a long text into parts.

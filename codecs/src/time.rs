@@ -1,0 +1,1 @@
+//! SMPP times, absolute and relative.

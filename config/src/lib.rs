@@ -1,0 +1,1 @@
+//! The typed settings and the commented defaults. It validates; it starts nothing.

@@ -1,0 +1,2 @@
+//! The gateway process: wiring and command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Journal, archive and catalog: opaque bytes on disk. It does not know what a record means.
