@@ -1,1 +1,9 @@
 //! The drivers that move bytes between sockets and the engine. No routing, prices or retry rules.
+
+pub mod admission;
+pub mod clock;
+pub mod intake;
+pub mod link;
+pub mod partition;
+pub mod reply;
+pub mod smpp;

@@ -1,1 +1,46 @@
 //! The pure core: commands in, events out, effects released by others. No I/O, no clock, no randomness.
+
+mod accept;
+pub mod bytes;
+pub mod catalog;
+pub mod command;
+pub mod counters;
+mod dispatch;
+pub mod effect;
+mod engine;
+pub mod fair_queue;
+pub mod hash;
+pub mod id;
+pub mod idempotency;
+pub mod ledger;
+pub mod message;
+pub mod money;
+mod outbox;
+mod outcome;
+pub mod pages;
+pub mod receipt_index;
+mod receipts;
+pub mod record;
+mod replay;
+mod ring;
+pub mod routing;
+pub mod schedule;
+mod snapshot;
+pub mod step;
+pub mod submission;
+mod sweep;
+mod tenants;
+pub mod throttle;
+
+pub use engine::{Engine, Group};
+pub use replay::ReplayError;
+pub use snapshot::{ProviderSnapshot, Snapshot};
+
+use codecs::message_id::{Form, Side, canonical};
+
+/// The canonical octets of an id that a provider's response gave.
+pub(crate) fn message_id_of(form: Form, id: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(id.len().max(40));
+    canonical(form, Side::Response, id, &mut key);
+    key
+}

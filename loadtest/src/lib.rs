@@ -1,1 +1,15 @@
-//! The load generator and the provider simulator.
+//! The load generator and the provider simulator, with a reader of PDUs of their own: witnesses that share no code with the gateway.
+//! What they measure and count is here; what the gateway does is nowhere in this crate.
+
+pub mod book;
+mod dice;
+mod link;
+pub mod measure;
+pub mod numbers;
+mod pace;
+mod progress;
+pub mod smpp;
+pub mod smsc;
+pub mod summary;
+mod window;
+pub mod wire;

@@ -1,2 +1,182 @@
-//! The command line of the load tests.
-fn main() {}
+//! The command line of the load tests: reads arguments, runs one of the library's tools, writes what it found.
+
+use std::{
+    fs::{self, OpenOptions},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use loadtest::{
+    http,
+    measure::processor_seconds,
+    report, smpp,
+    smsc::{Counts, Handle, Profile, Simulator},
+    summary::Summary,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Load generators for Tidegate, and a simulated provider for it to send to.
+///
+/// Exit codes: 0 fine; 1 something was lost or came twice, or the run could not be made; 2 wrong usage.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct CommandLine {
+    #[command(subcommand)]
+    tool: Tool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Tool {
+    /// Be a provider: an SMSC with latency, faults and receipts, all seeded.
+    Smsc(Smsc),
+    /// Submit over SMPP, take the receipts, count what is lost and what comes twice.
+    Smpp {
+        #[command(flatten)]
+        options: smpp::Options,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Submit over HTTP (POST /v1/messages), and ask for a sample of the messages until they are delivered.
+    Http {
+        #[command(flatten)]
+        options: http::Options,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Smsc {
+    #[arg(long, default_value = "127.0.0.1:2776")]
+    listen: String,
+    /// TOML with what differs from a fast provider without faults; `--print-profile` shows all of its keys.
+    #[arg(long)]
+    profile: Option<PathBuf>,
+    /// Append a line for each accepted submit: milliseconds, destination, id, reference, part/parts.
+    #[arg(long)]
+    record: Option<PathBuf>,
+    /// Write the counts here as JSON at the end.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Print the profile with all of its keys, and do nothing else.
+    #[arg(long)]
+    print_profile: bool,
+}
+
+#[derive(Debug, Args)]
+struct Output {
+    /// Write the figures here as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Write a page with plots here.
+    #[arg(long)]
+    report: Option<PathBuf>,
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let result = match CommandLine::parse().tool {
+        Tool::Smsc(smsc) => simulate(&smsc),
+        Tool::Smpp { options, output } => {
+            smpp::run(options).map_err(Failure::from).and_then(|run| output.write(&run.summary))
+        }
+        Tool::Http { options, output } => {
+            http::run(options).map_err(Failure::from).and_then(|run| output.write(&run.summary))
+        }
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            complain(failure.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn complain(failure: &dyn std::error::Error) {
+    let mut text = failure.to_string();
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    eprintln!("loadtest: {text}");
+}
+
+impl Output {
+    fn write(&self, summary: &Summary) -> Result<ExitCode, Failure> {
+        println!("{summary}");
+        if let Some(path) = &self.json {
+            write_json(path, summary)?;
+        }
+        if let Some(path) = &self.report {
+            write_file(path, report::page(summary))?;
+        }
+        Ok(if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Failure> {
+    write_file(path, serde_json::to_string_pretty(value)?)
+}
+
+fn write_file(path: &Path, text: String) -> Result<(), Failure> {
+    fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+fn simulate(options: &Smsc) -> Result<ExitCode, Failure> {
+    let profile = match &options.profile {
+        Some(path) => fs::read_to_string(path)
+            .map_err(Failure::from)
+            .and_then(|text| Ok(Profile::from_toml(&text)?))
+            .map_err(|error| format!("{}: {error}", path.display()))?,
+        None => Profile::default(),
+    };
+    if options.print_profile {
+        print!("{}", toml::to_string(&profile)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    // The file is the record; memory would only grow.
+    let profile = Profile { record_max: 0, ..profile };
+    let file = match &options.record {
+        Some(path) => Some(OpenOptions::new().create(true).append(true).open(path)?),
+        None => None,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let counts = runtime.block_on(async {
+        let simulator = Simulator::bind_recording(&options.listen, profile, file)
+            .await
+            .map_err(|error| format!("{}: {error}", options.listen))?;
+        println!("simulated provider on {}", simulator.address());
+        let handle = simulator.spawn();
+        until_stopped(&handle).await?;
+        Ok::<Counts, Failure>(handle.counts())
+    })?;
+    print_counts(&counts);
+    if let Some(path) = &options.json {
+        write_json(path, &counts)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn until_stopped(handle: &Handle) -> Result<(), Failure> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    handle.shutdown().await;
+    Ok(())
+}
+
+fn print_counts(counts: &Counts) {
+    for (name, count) in counts.rows().into_iter().filter(|(_, count)| *count > 0) {
+        println!("  {name:<26} {count:>12}");
+    }
+    println!("  {:<26} {:>12}", "receipts unacknowledged", counts.unacknowledged());
+    let seconds = processor_seconds();
+    let each = seconds * 1_000_000.0 / counts.submits.max(1) as f64;
+    println!("  {:<26} {each:>12.2} µs a submit ({seconds:.2} s)", "CPU");
+}

@@ -1,1 +1,17 @@
 //! Journal, archive and catalog: opaque bytes on disk. It does not know what a record means.
+//!
+//! Only `database` names sled. Everything above it works on numbered chunks or keyed values of at most 4 KiB, so that
+//! another log can take sled's place behind [`log::Log`].
+
+pub mod archive;
+pub mod catalog;
+mod database;
+pub mod error;
+pub mod journal;
+pub mod layout;
+pub mod log;
+mod pieces;
+pub mod secret;
+pub mod space;
+
+pub use error::{OpenError, StoreError};

@@ -1,0 +1,62 @@
+//! Octets on their way to the peer, and how far the kernel has taken them.
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+
+use std::fmt;
+
+/// Positions count from the first octet of the connection.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    bytes: Vec<u8>,
+    /// Where in `bytes` the octets begin that the kernel has not taken.
+    start: usize,
+    /// All that the kernel has taken.
+    taken: u64,
+}
+
+/// Taken octets at the front are kept until there are so many that moving the rest is worth it.
+const SLACK_OCTETS: usize = 64 * 1024;
+
+/// Texts and passwords stay out of logs.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} octets after {}", self.len(), self.taken)
+    }
+}
+
+impl Outgoing {
+    /// To append to.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    pub fn waiting(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes.len().saturating_sub(self.start)
+    }
+
+    /// The position after the last octet.
+    pub fn end(&self) -> u64 {
+        self.taken.saturating_add(self.len() as u64)
+    }
+
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// The kernel has taken `count` more octets.
+    pub fn take(&mut self, count: usize) {
+        let count = count.min(self.len());
+        self.start = self.start.saturating_add(count);
+        self.taken = self.taken.saturating_add(count as u64);
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+        } else if self.start >= SLACK_OCTETS && self.start >= self.len() {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+    }
+}

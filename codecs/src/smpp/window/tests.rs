@@ -1,0 +1,222 @@
+//! The window against a model: a plain map of what must be pending, and the fate of every token.
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+const LATE_FOR: u64 = 50;
+
+#[derive(Clone, Debug)]
+enum Action {
+    Insert,
+    Control,
+    /// The request at this place of all that were ever sent, answered rightly or by another command.
+    Answer(prop::sample::Index, Command),
+    Wait(u64),
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let response = prop_oneof![
+        8 => Just(Command::SUBMIT_SM_RESP),
+        1 => Just(Command::GENERIC_NACK),
+        1 => Just(Command::DATA_SM_RESP),
+    ];
+    prop_oneof![
+        8 => Just(Action::Insert),
+        1 => Just(Action::Control),
+        6 => (any::<prop::sample::Index>(), response).prop_map(|(at, by)| Action::Answer(at, by)),
+        2 => (0..30_u64).prop_map(Action::Wait),
+    ]
+}
+
+/// What a token may be while the test runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Pending,
+    Answered,
+    Expired { at: u64 },
+    AnsweredLate,
+}
+
+struct Model {
+    window: Window,
+    limit: usize,
+    now: u64,
+    /// The number and fate of each token, in the order of the requests.
+    fates: Vec<(u32, Fate)>,
+}
+
+impl Model {
+    fn new(limit: usize, first: u32) -> Model {
+        let mut window = Window::new(limit, Duration::from_micros(LATE_FOR));
+        window.next = first;
+        Model {
+            window,
+            limit,
+            now: 1000,
+            fates: Vec::new(),
+        }
+    }
+
+    fn pending(&self) -> BTreeMap<usize, u32> {
+        let tokens = self.fates.iter().enumerate();
+        let pending = tokens.filter(|(_, (_, fate))| *fate == Fate::Pending);
+        pending
+            .map(|(token, (sequence, _))| (token, *sequence))
+            .collect()
+    }
+
+    fn step(&mut self, action: &Action) {
+        match action {
+            Action::Insert => self.insert(),
+            Action::Control => {
+                assert!((1..=SEQUENCE_MAX).contains(&self.window.number()));
+            }
+            Action::Answer(place, by) if !self.fates.is_empty() => {
+                self.answer(place.index(self.fates.len()), *by);
+            }
+            Action::Answer(..) => {}
+            Action::Wait(micros) => self.wait(*micros),
+        }
+        self.check();
+    }
+
+    fn insert(&mut self) {
+        let pending = self.pending();
+        let request = Request {
+            command: Command::SUBMIT_SM,
+            token: self.fates.len() as u64,
+            deadline: Mono(self.now + 100),
+            end: 0,
+        };
+        let sequence = self.window.insert(Mono(self.now), request);
+        assert_eq!(sequence.is_none(), pending.len() == self.limit);
+        if let Some(sequence) = sequence {
+            assert!((1..=SEQUENCE_MAX).contains(&sequence));
+            assert!(pending.values().all(|other| *other != sequence));
+            self.fates.push((sequence, Fate::Pending));
+        }
+    }
+
+    fn answer(&mut self, token: usize, by: Command) {
+        let (sequence, fate) = self.fates[token];
+        let answered = self.window.answer(Mono(self.now), sequence, by);
+        let fits = by != Command::DATA_SM_RESP;
+        let expected = |late| Answered {
+            command: Command::SUBMIT_SM,
+            token: token as u64,
+            late,
+        };
+        let next = match fate {
+            Fate::Pending if fits => {
+                assert_eq!(answered, Some(expected(false)));
+                Fate::Answered
+            }
+            // Late responses are recognized while there is room, never after their time.
+            Fate::Expired { at } if answered.is_some() => {
+                assert_eq!(answered, Some(expected(true)));
+                assert!(fits && self.now <= at + LATE_FOR);
+                Fate::AnsweredLate
+            }
+            unchanged => {
+                assert_eq!(answered, None);
+                unchanged
+            }
+        };
+        self.fates[token].1 = next;
+    }
+
+    fn wait(&mut self, micros: u64) {
+        self.now += micros;
+        while let Some(request) = self.window.expire(Mono(self.now)) {
+            assert!(request.deadline <= Mono(self.now));
+            let (oldest, _) = self.pending().pop_first().unwrap();
+            assert_eq!(request.token, oldest as u64, "in the order of the requests");
+            self.fates[oldest].1 = Fate::Expired { at: self.now };
+        }
+    }
+
+    fn check(&self) {
+        let pending = self.pending();
+        assert!(pending.len() <= self.limit);
+        assert_eq!(self.window.pending(), pending.len());
+        assert_eq!(self.window.room(), self.limit - pending.len());
+        let oldest = pending.first_key_value().map(|(_, sequence)| *sequence);
+        assert_eq!(
+            self.window.next_deadline().map(|_| self.window.oldest),
+            oldest
+        );
+        let late = self
+            .window
+            .slots
+            .iter()
+            .filter(|slot| slot.used == Use::Late);
+        assert_eq!(self.window.late, late.count());
+    }
+
+    /// All that is pending comes back, once and in order.
+    fn end(mut self) {
+        let expected: Vec<u64> = self
+            .pending()
+            .into_keys()
+            .map(|token| token as u64)
+            .collect();
+        let drained = std::iter::from_fn(|| self.window.drain_oldest());
+        assert_eq!(
+            drained.map(|request| request.token).collect::<Vec<_>>(),
+            expected
+        );
+        assert_eq!(self.window.pending(), 0);
+    }
+}
+
+proptest! {
+    #[test]
+    fn each_token_comes_back_once(
+        limit in 1..12_usize,
+        first in prop_oneof![Just(1), SEQUENCE_MAX - 60..=SEQUENCE_MAX],
+        actions in vec(action(), 0..300),
+    ) {
+        let mut model = Model::new(limit, first);
+        for action in &actions {
+            model.step(action);
+        }
+        model.end();
+    }
+}
+
+#[test]
+fn one_request_may_wait_while_many_others_go_round() {
+    let mut model = Model::new(4, SEQUENCE_MAX - 100);
+    model.insert();
+    model.insert();
+    for _ in 0..1000 {
+        model.insert();
+        model.answer(model.fates.len() - 1, Command::SUBMIT_SM_RESP);
+        model.check();
+    }
+    model.answer(0, Command::SUBMIT_SM_RESP);
+    model.check();
+    model.answer(1, Command::SUBMIT_SM_RESP);
+    model.check();
+    model.end();
+}
+
+#[test]
+fn a_late_response_is_known_again_though_others_went_on() {
+    let mut model = Model::new(100, 1);
+    model.insert();
+    model.wait(100);
+    for _ in 0..1000 {
+        model.insert();
+        model.answer(model.fates.len() - 1, Command::SUBMIT_SM_RESP);
+    }
+    model.answer(0, Command::SUBMIT_SM_RESP);
+    assert_eq!(model.fates[0].1, Fate::AnsweredLate);
+    model.end();
+}

@@ -1,0 +1,215 @@
+//! `[[tenant]]`: who may send, by which credentials, at which price and how fast.
+
+use std::time::Duration;
+
+use crate::problem::Fault;
+use crate::read::PriorityOrNumber;
+use crate::section::Section;
+use crate::units::{DAY, HOUR, IpBlock, MINUTE, Micros, Secret, UnixMillis};
+use crate::words::{Billing, Priority, Settle, TenantStatus};
+
+/// One customer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tenant {
+    /// Its name in routes, answers and metrics, 1 to 64 of letters, digits, `.`, `_` and `-`; unique.
+    pub id: String,
+    /// What people call it. Default its id.
+    pub name: String,
+    /// A number by which older programs know it; unique. Default none.
+    pub client_id: Option<u64>,
+    /// Where it is written to. Default none.
+    pub email: Option<String>,
+    /// Its telephone. Default none.
+    pub phone: Option<String>,
+    /// The person to ask for. Default none.
+    pub contact: Option<String>,
+    /// Keys of the HTTP API, 8 to 256 visible ASCII characters each; unique over all tenants. Default none.
+    pub api_keys: Vec<Secret>,
+    /// Its SMPP account. Default none: it cannot bind.
+    pub smpp: Option<TenantSmpp>,
+    /// Three capital letters (ISO 4217).
+    pub currency: String,
+    /// Opening balance, credited once, when the tenant is first seen. Default 0.
+    pub balance: Micros,
+    /// What a part costs it: the key `price`, or `rates`, and exactly one of them.
+    pub price: Price,
+    /// Messages a second over HTTP and SMPP together; 0: no limit. Default 0.
+    pub rate: u32,
+    /// Whence it may connect; empty: from anywhere. Default empty.
+    pub ip_allow: Vec<IpBlock>,
+    /// The highest priority its messages may ask for. Default `normal`.
+    pub priority: Priority,
+    /// Whether it may send. Default `active`.
+    pub status: TenantStatus,
+    /// From when on it is refused with `tenant_expired`. Default never.
+    pub expires_at: Option<UnixMillis>,
+    /// When it pays. Default `prepaid`; `postpaid` needs a `credit_limit`.
+    pub billing: Billing,
+    /// How far below zero its balance may go. Default 0.
+    pub credit_limit: Micros,
+    /// The provider tried first where no route matches. Default none.
+    pub default_provider: Option<String>,
+    /// The sender of a message that names none, at most 20 octets. Default none.
+    pub default_sender: Option<String>,
+    /// Which outcome charges it. Default `sent`.
+    pub settle: Settle,
+    /// How long what it must be told is kept while it cannot be reached. Default 72 h.
+    pub receipt_ttl: Duration,
+}
+
+/// A tenant's SMPP account.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TenantSmpp {
+    /// 1 to 15 octets (SMPP 3.4 §5.2.1); unique.
+    pub system_id: String,
+    /// 1 to 64 octets. More than 8 is beyond SMPP 3.4 §5.2.2 and more than some clients can send.
+    pub password: Secret,
+    /// How many binds at once, 1 to 1,024. Default 8.
+    pub max_binds: u32,
+    /// Unanswered requests on each bind, 1 to 65,535; more are answered ESME_RTHROTTLED. Default 100.
+    pub window: u32,
+}
+
+/// What a part costs a tenant.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Price {
+    /// The same for every destination, in the tenant's currency.
+    Part(Micros),
+    /// By the longest prefix in `[rates.NAME]`; a destination that is not there has no route.
+    Rates(String),
+}
+
+impl Tenant {
+    pub(crate) fn read(section: &mut Section<'_>) -> Option<Self> {
+        let id = section.id();
+        section.require("id");
+        let currency = section.checked("currency", |code: &String| check_currency(code));
+        section.require("currency");
+        let price = Price::read(section);
+        let name = section.text("name", 1..=256);
+        let credit_limit = section.between("credit_limit", Micros(0)..=Micros(i64::MAX));
+        let tenant = Self {
+            client_id: section.get("client_id"),
+            email: section.text("email", 1..=254),
+            phone: section.text("phone", 1..=32),
+            contact: section.text("contact", 1..=256),
+            api_keys: section
+                .checked("api_keys", |keys: &Vec<Secret>| check_keys(keys))
+                .unwrap_or_default(),
+            smpp: section.table("smpp", TenantSmpp::read),
+            balance: section
+                .between("balance", Micros(0)..=Micros(i64::MAX))
+                .unwrap_or_default(),
+            rate: section.between("rate", 0..=10_000_000).unwrap_or(0),
+            ip_allow: section.get("ip_allow").unwrap_or_default(),
+            priority: section
+                .get("priority")
+                .map_or(Priority::Normal, |PriorityOrNumber(priority)| priority),
+            status: section.get("status").unwrap_or(TenantStatus::Active),
+            expires_at: section.get("expires_at"),
+            billing: section.get("billing").unwrap_or(Billing::Prepaid),
+            credit_limit: credit_limit.unwrap_or_default(),
+            default_provider: section.get("default_provider"),
+            default_sender: section.text("default_sender", 1..=20),
+            settle: section.get("settle").unwrap_or(Settle::Sent),
+            receipt_ttl: section
+                .between("receipt_ttl", MINUTE..=DAY * 30)
+                .unwrap_or(HOUR * 72),
+            name: name.or_else(|| id.clone()).unwrap_or_default(),
+            id: id?,
+            currency: currency?,
+            price: price?,
+        };
+        if tenant.billing == Billing::Postpaid
+            && section.is_sound("credit_limit", &credit_limit)
+            && tenant.credit_limit == Micros(0)
+        {
+            let mend = "write how far below zero it may go, such as credit_limit = \"1000.00\"";
+            section.problem(
+                &["billing"],
+                "is \"postpaid\" without a \"credit_limit\"",
+                mend,
+            );
+        }
+        Some(tenant)
+    }
+}
+
+impl TenantSmpp {
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let system_id = section.text("system_id", 1..=15);
+        section.require("system_id");
+        let password = section.secret("password", 1..=64);
+        section.require("password");
+        let max_binds = section.between("max_binds", 1..=1_024).unwrap_or(8);
+        let window = section.between("window", 1..=65_535).unwrap_or(100);
+        Some(Self {
+            system_id: system_id?,
+            password: password?,
+            max_binds,
+            window,
+        })
+    }
+}
+
+impl Price {
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let part = section
+            .between("price", Micros(0)..=Micros(i64::MAX))
+            .map(Self::Part);
+        let rates = section.get("rates").map(Self::Rates);
+        match (section.has("price"), section.has("rates")) {
+            (true, true) => {
+                section.problem(&["rates"], "stands beside \"price\"", "remove one of them")
+            }
+            (false, false) => {
+                let message = "is missing, and so is \"rates\"";
+                section.problem(
+                    &["price"],
+                    message,
+                    "write price = \"1.00\" or rates = \"NAME\"",
+                );
+            }
+            _ => {}
+        }
+        part.or(rates)
+    }
+}
+
+fn check_currency(currency: &str) -> Result<(), Fault> {
+    match currency.len() == 3 && currency.bytes().all(|octet| octet.is_ascii_uppercase()) {
+        true => Ok(()),
+        false => Err(Fault::new(
+            "is not three capital letters",
+            "write its ISO 4217 code, such as \"KES\"",
+        )),
+    }
+}
+
+/// The keys themselves stay out of every message.
+fn check_keys(keys: &[Secret]) -> Result<(), Fault> {
+    let is_fit = |key: &Secret| {
+        (8..=256).contains(&key.expose().len())
+            && key.expose().bytes().all(|octet| octet.is_ascii_graphic())
+    };
+    if keys.iter().any(|key| key.expose().is_empty()) {
+        return Err(Fault::new(
+            "holds an empty key",
+            "remove it, or write 8 to 256 visible ASCII characters",
+        ));
+    }
+    if !keys.iter().all(is_fit) {
+        return Err(Fault::new(
+            "holds an unfit key",
+            "write 8 to 256 visible ASCII characters",
+        ));
+    }
+    // Taken for a live key, it would send and charge.
+    match keys.iter().any(|key| key.expose().starts_with("tg_test_")) {
+        true => Err(Fault::new(
+            "holds a test key, which is not supported by this version",
+            "remove it",
+        )),
+        false => Ok(()),
+    }
+}

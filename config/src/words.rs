@@ -1,0 +1,241 @@
+//! The settings that are one word out of a list, and how each word is written in the file. It owns no defaults.
+
+/// A setting that is one word out of a fixed list.
+pub trait Word: Copy + PartialEq + 'static {
+    /// Every word as it is written, with its meaning.
+    const WORDS: &'static [(&'static str, Self)];
+
+    /// The word as it is written in the file.
+    fn word(self) -> &'static str {
+        let found = Self::WORDS.iter().find(|(_, value)| *value == self);
+        found.map_or("", |(word, _)| word)
+    }
+}
+
+/// When a group of the journal counts as kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// On disk (fdatasync) before the answer leaves.
+    Fsync,
+    /// Left to the page cache: a power cut loses what was acknowledged in the last seconds.
+    Os,
+}
+
+impl Word for Durability {
+    const WORDS: &'static [(&'static str, Self)] = &[("fsync", Self::Fsync), ("os", Self::Os)];
+}
+
+/// What kind of upstream a provider is. The other kinds of the documentation are not supported by this version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderKind {
+    /// An SMSC reached over SMPP 3.4 binds.
+    Smpp,
+}
+
+impl Word for ProviderKind {
+    const WORDS: &'static [(&'static str, Self)] = &[("smpp", Self::Smpp)];
+}
+
+/// How a provider's binds are opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BindKind {
+    /// Submits only; receipts come elsewhere.
+    Transmitter,
+    /// Receives only; nothing is submitted.
+    Receiver,
+    /// Both ways on one bind.
+    Transceiver,
+    /// Each of the `binds` is a transmitter with a receiver beside it.
+    Pair,
+}
+
+impl Word for BindKind {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("transmitter", Self::Transmitter),
+        ("receiver", Self::Receiver),
+        ("transceiver", Self::Transceiver),
+        ("pair", Self::Pair),
+    ];
+}
+
+/// How a message id reads in the provider's response, and how the same id reads in its receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageIdForm {
+    /// The same text in both.
+    Text,
+    /// Hexadecimal in both, whatever the case and the leading zeros.
+    Hex,
+    /// Decimal in both, whatever the leading zeros.
+    Dec,
+    /// Hexadecimal in the response, decimal in the receipt.
+    HexDec,
+    /// Decimal in the response, hexadecimal in the receipt.
+    DecHex,
+}
+
+impl Word for MessageIdForm {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("text", Self::Text),
+        ("hex", Self::Hex),
+        ("dec", Self::Dec),
+        ("hex_dec", Self::HexDec),
+        ("dec_hex", Self::DecHex),
+    ];
+}
+
+/// What happens to a message that may have reached the provider though no response came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InDoubt {
+    /// It is submitted again after `in_doubt_wait`: at least once, now and then twice.
+    Resend,
+    /// It waits for a person: at most once.
+    Hold,
+    /// It fails, and its credit is released.
+    Fail,
+}
+
+impl Word for InDoubt {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("resend", Self::Resend),
+        ("hold", Self::Hold),
+        ("fail", Self::Fail),
+    ];
+}
+
+/// What data_coding 0 means at a provider (SMPP 3.4 §5.2.19 leaves it to the SMSC).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charset {
+    /// GSM 03.38 default alphabet, one septet an octet.
+    Gsm7,
+    /// ISO 8859-1.
+    Latin1,
+    /// US-ASCII.
+    Ascii,
+    /// UTF-8.
+    Utf8,
+    /// UCS-2, big-endian.
+    Ucs2,
+}
+
+impl Word for Charset {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("gsm7", Self::Gsm7),
+        ("latin1", Self::Latin1),
+        ("ascii", Self::Ascii),
+        ("utf8", Self::Utf8),
+        ("ucs2", Self::Ucs2),
+    ];
+}
+
+/// When a provider is asked for a receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskReceipt {
+    /// When the tenant asked for one, or its plan settles on delivery.
+    Asked,
+    /// For every message.
+    Always,
+    /// For none: the provider sends none, or charges for them.
+    Never,
+}
+
+impl Word for AskReceipt {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("asked", Self::Asked),
+        ("always", Self::Always),
+        ("never", Self::Never),
+    ];
+}
+
+/// How one of a route's providers is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// The first that is up, in the order given.
+    Failover,
+    /// In proportion to `weights`.
+    Weighted,
+    /// The lowest `cost`; the order given decides between equals.
+    LeastCost,
+    /// Each in turn.
+    RoundRobin,
+}
+
+impl Word for Strategy {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("failover", Self::Failover),
+        ("weighted", Self::Weighted),
+        ("least_cost", Self::LeastCost),
+        ("round_robin", Self::RoundRobin),
+    ];
+}
+
+/// How a message reaches the phone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// A short message.
+    Sms,
+}
+
+impl Word for Channel {
+    const WORDS: &'static [(&'static str, Self)] = &[("sms", Self::Sms)];
+}
+
+/// The highest priority a tenant's messages may ask for. Written `1` or `"normal"`, `2` or `"high"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// `high` is treated as `normal`.
+    Normal,
+    /// All three priorities are open to it.
+    High,
+}
+
+impl Word for Priority {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("normal", Self::Normal), ("high", Self::High)];
+}
+
+/// Whether a tenant may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TenantStatus {
+    /// It may.
+    Active,
+    /// Refused with `tenant_suspended`; what it had queued is held.
+    Suspended,
+    /// Refused with `tenant_paused`; what it had queued is held.
+    Paused,
+}
+
+impl Word for TenantStatus {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("active", Self::Active),
+        ("suspended", Self::Suspended),
+        ("paused", Self::Paused),
+    ];
+}
+
+/// When a tenant pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Billing {
+    /// Before: it sends while credit is available.
+    Prepaid,
+    /// After: its balance may go down to minus `credit_limit`.
+    Postpaid,
+}
+
+impl Word for Billing {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("prepaid", Self::Prepaid), ("postpaid", Self::Postpaid)];
+}
+
+/// Which outcome turns a reservation into a charge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settle {
+    /// The provider's positive response.
+    Sent,
+    /// The delivered receipt; without it the reservation is released.
+    Delivered,
+}
+
+impl Word for Settle {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("sent", Self::Sent), ("delivered", Self::Delivered)];
+}

@@ -1,0 +1,360 @@
+//! The way into the commit loop: commands wait per source, bounded, and are taken round robin over tenants.
+//! It moves commands and looks at none; deciding is the engine's.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use engine::command::Command;
+use tokio::sync::Notify;
+
+/// Batches of one lane that may wait; its connection stops reading beyond.
+pub const LANE_COMMANDS_MAX: usize = 64;
+/// Messages taken from one source before the next one's turn.
+const TURN_MESSAGES: usize = 1_000;
+/// Messages taken for one group.
+const GROUP_MESSAGES: usize = 20_000;
+
+/// Who shares a turn: all connections of a tenant, all binds of a provider, or this process itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    Tenant(u32),
+    Provider(u16),
+    Process,
+}
+
+/// The commands that wait for the commit loop of one partition.
+#[derive(Default)]
+pub struct Intake {
+    waiting: Mutex<Waiting>,
+    ready: Condvar,
+    closed: AtomicBool,
+    stopped: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    queues: HashMap<Source, VecDeque<(Arc<LaneRoom>, Command)>>,
+    turns: VecDeque<Source>,
+}
+
+#[derive(Default)]
+struct LaneRoom {
+    /// Batches waiting; changed under the intake's lock only.
+    waiting: AtomicUsize,
+    /// Notified when the lane is no longer full.
+    freed: Notify,
+}
+
+/// One connection's way in, or one that askers of a source share.
+#[derive(Clone)]
+pub struct Lane {
+    intake: Arc<Intake>,
+    source: Source,
+    room: Arc<LaneRoom>,
+}
+
+/// The commit loop has ended; nothing is taken any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the gateway is stopping")]
+pub struct Stopped;
+
+/// A batch that was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTaken {
+    /// It comes back, to be offered again after `Lane::room`.
+    #[error("too many batches of this connection wait")]
+    Full(Box<Command>),
+    #[error("the gateway is stopping")]
+    Stopped,
+}
+
+impl Intake {
+    pub fn new() -> Arc<Intake> {
+        Arc::default()
+    }
+
+    pub fn lane(self: &Arc<Intake>, source: Source) -> Lane {
+        Lane { intake: Arc::clone(self), source, room: Arc::default() }
+    }
+
+    /// Fills `taken` with what waits, at most a group's worth, round robin over sources. Waits until `until` when there is
+    /// nothing; `false` when the intake is closed and empty.
+    pub fn take(&self, until: Option<Instant>, taken: &mut Vec<Command>) -> bool {
+        let mut waiting = self.lock();
+        while waiting.turns.is_empty() {
+            if self.closed.load(Relaxed) {
+                return false;
+            }
+            let Some(until) = until else {
+                waiting = self.ready.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            let woken = self.ready.wait_timeout(waiting, left);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        waiting.take_turns(taken);
+        true
+    }
+
+    /// Ends the intake: what waits is still taken, nothing more is let in.
+    pub fn close(&self) {
+        let waiting = self.lock();
+        self.closed.store(true, Relaxed);
+        self.stopped.notify_waiters();
+        for (room, _) in waiting.queues.values().flatten() {
+            room.freed.notify_waiters();
+        }
+        self.ready.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn take_turns(&mut self, taken: &mut Vec<Command>) {
+        let mut total = 0;
+        while total < GROUP_MESSAGES {
+            let Some(source) = self.turns.pop_front() else { break };
+            let Some(queue) = self.queues.get_mut(&source) else { continue };
+            let mut turn = 0;
+            while turn < TURN_MESSAGES {
+                let Some((room, command)) = queue.pop_front() else { break };
+                turn += weight(&command);
+                taken.push(command);
+                room.free_one();
+            }
+            total += turn;
+            if queue.is_empty() {
+                self.queues.remove(&source);
+            } else {
+                self.turns.push_back(source);
+            }
+        }
+    }
+}
+
+impl LaneRoom {
+    fn free_one(&self) {
+        if self.waiting.fetch_sub(1, Relaxed) == LANE_COMMANDS_MAX {
+            self.freed.notify_waiters();
+        }
+    }
+}
+
+impl Lane {
+    /// Puts a batch in; waits while the lane is full.
+    pub async fn offer(&self, command: Command) -> Result<(), Stopped> {
+        let mut command = command;
+        loop {
+            match self.try_offer(command) {
+                Ok(()) => return Ok(()),
+                Err(NotTaken::Stopped) => return Err(Stopped),
+                Err(NotTaken::Full(back)) => command = *back,
+            }
+            self.room().await;
+        }
+    }
+
+    /// Waits until the lane has room or the intake is closed. Cancel safe.
+    pub async fn room(&self) {
+        loop {
+            // Made before the look, so that what is freed between the two is not missed.
+            let freed = self.room.freed.notified();
+            let is_full = self.room.waiting.load(Relaxed) >= LANE_COMMANDS_MAX;
+            if !is_full || self.intake.closed.load(Relaxed) {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// Waits until the intake is closed: nothing more will be released then. Cancel safe.
+    pub async fn stopped(&self) {
+        let stopped = self.intake.stopped.notified();
+        if !self.intake.closed.load(Relaxed) {
+            stopped.await;
+        }
+    }
+
+    /// Puts a batch in, or gives it back.
+    pub fn try_offer(&self, command: Command) -> Result<(), NotTaken> {
+        let mut waiting = self.intake.lock();
+        if self.intake.closed.load(Relaxed) {
+            return Err(NotTaken::Stopped);
+        }
+        if self.room.waiting.load(Relaxed) >= LANE_COMMANDS_MAX {
+            return Err(NotTaken::Full(Box::new(command)));
+        }
+        self.room.waiting.fetch_add(1, Relaxed);
+        let was_idle = waiting.turns.is_empty();
+        let queue = waiting.queues.entry(self.source).or_default();
+        let is_first = queue.is_empty();
+        queue.push_back((Arc::clone(&self.room), command));
+        if is_first {
+            waiting.turns.push_back(self.source);
+        }
+        drop(waiting);
+        if was_idle {
+            self.intake.ready.notify_one();
+        }
+        Ok(())
+    }
+}
+
+/// Messages a command stands for; what has none counts as one.
+fn weight(command: &Command) -> usize {
+    let messages = match command {
+        Command::Submit(submissions) => submissions.items.len(),
+        Command::Responses(responses) => responses.items.len(),
+        Command::Receipts(receipts) => receipts.items.len(),
+        Command::Acknowledged { items, .. } => items.len(),
+        _ => 1,
+    };
+    messages.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    use engine::command::{Acknowledgement, ConnectionId};
+
+    use super::*;
+
+    /// A command of `messages` messages that can be told from others.
+    fn batch(tenant: u32, name: u32, messages: usize) -> Command {
+        let items = vec![Acknowledgement { number: 0, status: 0 }; messages];
+        Command::Acknowledged { tenant, connection: ConnectionId(name), items }
+    }
+
+    fn name(command: &Command) -> (u32, u32) {
+        match command {
+            Command::Acknowledged { tenant, connection, .. } => (*tenant, connection.0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn take(intake: &Intake) -> Vec<(u32, u32)> {
+        let mut taken = Vec::new();
+        assert!(intake.take(Some(Instant::now()), &mut taken));
+        taken.iter().map(name).collect()
+    }
+
+    #[test]
+    fn tenants_take_turns_and_each_keeps_its_order() {
+        let intake = Intake::new();
+        let flood = intake.lane(Source::Tenant(1));
+        let quiet = intake.lane(Source::Tenant(2));
+        for number in 0..3 {
+            flood.try_offer(batch(1, number, 600)).unwrap();
+        }
+        quiet.try_offer(batch(2, 0, 1)).unwrap();
+        assert_eq!(take(&intake), [(1, 0), (1, 1), (2, 0), (1, 2)]);
+    }
+
+    #[test]
+    fn connections_of_one_tenant_share_its_turn() {
+        let intake = Intake::new();
+        let lanes = [(1, 0), (1, 1), (2, 0)].map(|(tenant, connection)| {
+            (intake.lane(Source::Tenant(tenant)), tenant, connection)
+        });
+        for (lane, tenant, connection) in &lanes {
+            lane.try_offer(batch(*tenant, *connection, 1_000)).unwrap();
+            lane.try_offer(batch(*tenant, *connection, 1_000)).unwrap();
+        }
+        assert_eq!(take(&intake), [(1, 0), (2, 0), (1, 0), (2, 0), (1, 1), (1, 1)]);
+    }
+
+    #[test]
+    fn a_group_has_an_end_and_the_rest_is_taken_next() {
+        let intake = Intake::new();
+        let lane = intake.lane(Source::Tenant(1));
+        for number in 0..25 {
+            lane.try_offer(batch(1, number, 1_000)).unwrap();
+        }
+        assert_eq!(take(&intake).len(), 20);
+        assert_eq!(take(&intake).len(), 5);
+        assert_eq!(take(&intake).len(), 0);
+    }
+
+    #[test]
+    fn a_full_lane_gives_the_batch_back_and_others_are_not_held_up() {
+        let intake = Intake::new();
+        let lane = intake.lane(Source::Tenant(1));
+        for number in 0..LANE_COMMANDS_MAX as u32 {
+            lane.try_offer(batch(1, number, 1)).unwrap();
+        }
+        let Err(NotTaken::Full(back)) = lane.try_offer(batch(1, 99, 1)) else {
+            panic!("the lane took more than its bound");
+        };
+        assert_eq!(name(&back), (1, 99));
+        intake.lane(Source::Tenant(1)).try_offer(batch(1, 100, 1)).unwrap();
+    }
+
+    #[test]
+    fn all_who_wait_for_room_are_woken_by_the_first_batch_taken() {
+        let intake = Intake::new();
+        let lane = intake.lane(Source::Process);
+        for number in 0..LANE_COMMANDS_MAX as u32 {
+            lane.try_offer(batch(0, number, 1)).unwrap();
+        }
+        let mut offers = [pin!(lane.offer(batch(0, 64, 1))), pin!(lane.offer(batch(0, 65, 1)))];
+        let mut context = Context::from_waker(Waker::noop());
+        for offer in &mut offers {
+            assert!(offer.as_mut().poll(&mut context).is_pending());
+        }
+        assert_eq!(take(&intake).len(), LANE_COMMANDS_MAX);
+        for offer in &mut offers {
+            assert!(matches!(offer.as_mut().poll(&mut context), Poll::Ready(Ok(()))));
+        }
+        assert_eq!(take(&intake), [(0, 64), (0, 65)]);
+    }
+
+    #[test]
+    fn after_the_close_what_waits_is_taken_and_nothing_comes_in() {
+        let intake = Intake::new();
+        let lane = intake.lane(Source::Process);
+        for number in 0..LANE_COMMANDS_MAX as u32 {
+            lane.try_offer(batch(0, number, 1)).unwrap();
+        }
+        let mut waits = pin!(lane.offer(batch(0, 64, 1)));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waits.as_mut().poll(&mut context).is_pending());
+        assert!(pin!(lane.stopped()).poll(&mut context).is_pending());
+        intake.close();
+        assert!(matches!(waits.as_mut().poll(&mut context), Poll::Ready(Err(Stopped))));
+        assert!(pin!(lane.stopped()).poll(&mut context).is_ready());
+        assert!(matches!(lane.try_offer(batch(0, 65, 1)), Err(NotTaken::Stopped)));
+        assert_eq!(take(&intake).len(), LANE_COMMANDS_MAX);
+        assert!(!intake.take(None, &mut Vec::new()));
+    }
+
+    #[test]
+    fn the_taker_is_woken_by_a_batch_and_by_the_time() {
+        let intake = Intake::new();
+        let taker = std::thread::spawn({
+            let intake = Arc::clone(&intake);
+            move || {
+                let mut taken = Vec::new();
+                while taken.is_empty() && intake.take(None, &mut taken) {}
+                taken.len()
+            }
+        });
+        intake.lane(Source::Process).try_offer(batch(0, 0, 1)).unwrap();
+        assert_eq!(taker.join().unwrap(), 1);
+        let until = Instant::now() + Duration::from_millis(5);
+        assert!(intake.take(Some(until), &mut Vec::new()));
+        assert!(Instant::now() >= until);
+    }
+}

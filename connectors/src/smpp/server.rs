@@ -1,0 +1,228 @@
+//! The SMPP server: listeners, who is let in, and what all its connections share. One connection is `connection`'s.
+
+mod connection;
+mod gate;
+mod submit;
+mod tenant;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use codecs::smpp::session::{Limits, Role, Session};
+use codecs::smpp::Status;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use self::connection::Connection;
+use self::gate::{Gate, Pass};
+use super::access::{Authenticator, Seats};
+use super::counters::{RefusalCounters, ServerCounters};
+use super::line::Line;
+use super::lockout::{Lockout, LockoutOptions};
+use super::phase::{Phase, Phases};
+use super::socket;
+use crate::admission::Admission;
+use crate::partition::Partition;
+
+/// The wait after accept has failed, doubling up to the second.
+const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The window before the tenant is known: nothing is delivered then.
+const UNBOUND_WINDOW: usize = 1;
+
+/// What the server allows, and how long it waits.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// The name in our bind responses, at most 15 octets.
+    pub system_id: String,
+    /// The command_status of a submit_sm without credit.
+    pub no_credit_status: Status,
+    pub pdu_octets_max: usize,
+    /// From the connection to its bind, wrong passwords included.
+    pub session_init: Duration,
+    /// Silence before we ask whether the peer lives.
+    pub enquire_link: Duration,
+    /// Further silence before it counts as dead.
+    pub enquire_link_response: Duration,
+    /// Nothing but keep-alive before we unbind.
+    pub inactivity: Duration,
+    /// For a tenant's answer to a deliver_sm.
+    pub response_timeout: Duration,
+    /// For the rest of a begun PDU.
+    pub pdu_read: Duration,
+    /// How long a peer that does not read is borne.
+    pub stalled: Duration,
+    /// For all sessions to be unbound at the end.
+    pub closing: Duration,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Of these, not bound ones.
+    pub unbound_max: usize,
+    pub lockout: LockoutOptions,
+}
+
+impl Default for ServerOptions {
+    fn default() -> ServerOptions {
+        ServerOptions {
+            system_id: "tidegate".to_owned(),
+            no_credit_status: Status(0x0000_040B),
+            pdu_octets_max: 64 * 1024,
+            session_init: Duration::from_secs(10),
+            enquire_link: Duration::from_secs(30),
+            enquire_link_response: Duration::from_secs(15),
+            inactivity: Duration::from_secs(300),
+            response_timeout: Duration::from_secs(30),
+            pdu_read: Duration::from_secs(10),
+            stalled: Duration::from_secs(10),
+            closing: Duration::from_secs(5),
+            connections_max: 10_000,
+            unbound_max: 1_000,
+            lockout: LockoutOptions::default(),
+        }
+    }
+}
+
+impl ServerOptions {
+    fn limits(&self, window: usize) -> Limits {
+        Limits {
+            window,
+            pdu_octets_max: self.pdu_octets_max,
+            session_init: self.session_init,
+            enquire_link: Some(self.enquire_link),
+            enquire_link_response: self.enquire_link_response,
+            inactivity: Some(self.inactivity),
+            response: self.response_timeout,
+            pdu_read: self.pdu_read,
+            unbind: self.closing,
+            ..Limits::DEFAULT
+        }
+    }
+}
+
+/// What all connections share.
+struct Shared {
+    options: ServerOptions,
+    partition: Partition,
+    authenticator: Arc<dyn Authenticator>,
+    admission: Arc<Admission>,
+    lockout: Lockout,
+    seats: Arc<Seats>,
+    gate: Arc<Gate>,
+    counters: Arc<ServerCounters>,
+    refusals: Arc<RefusalCounters>,
+}
+
+/// The server of one partition. It may listen at several places.
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// `admission` is shared with the other doors of the tenants.
+    pub fn new(
+        options: ServerOptions,
+        partition: Partition,
+        authenticator: Arc<dyn Authenticator>,
+        admission: Arc<Admission>,
+    ) -> Server {
+        let counters = Arc::<ServerCounters>::default();
+        let gate = Gate::new(options.connections_max, options.unbound_max, Arc::clone(&counters));
+        let shared = Shared {
+            lockout: Lockout::new(options.lockout.clone()),
+            seats: Seats::new(),
+            gate,
+            counters,
+            refusals: Arc::default(),
+            options,
+            partition,
+            authenticator,
+            admission,
+        };
+        Server { shared: Arc::new(shared) }
+    }
+
+    pub fn counters(&self) -> Arc<ServerCounters> {
+        Arc::clone(&self.shared.counters)
+    }
+
+    /// Submissions that were refused over SMPP.
+    pub fn refusals(&self) -> Arc<RefusalCounters> {
+        Arc::clone(&self.shared.refusals)
+    }
+
+    /// Serves one listener until the phase is `Closing` and all its connections are closed. With `tls` it speaks nothing else.
+    pub async fn serve(&self, listener: TcpListener, tls: Option<Arc<ServerConfig>>, phases: Phases) {
+        let tls = tls.map(TlsAcceptor::from);
+        let mut connections = JoinSet::new();
+        let mut watched = phases.clone();
+        let mut pause = ACCEPT_PAUSE_FIRST;
+        loop {
+            tokio::select! {
+                biased;
+                _ = watched.after(Phase::Running) => break,
+                Some(_) = connections.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, from)) => {
+                        pause = ACCEPT_PAUSE_FIRST;
+                        self.admit(stream, from, tls.clone(), &phases, &mut connections);
+                    }
+                    Err(error) => {
+                        self.shared.counters.accept_failures.add(1);
+                        tracing::warn!(%error, "accept failed");
+                        tokio::time::sleep(pause).await;
+                        pause = pause.saturating_mul(2).min(ACCEPT_PAUSE_MAX);
+                    }
+                },
+            }
+        }
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+    }
+
+    /// Starts a connection's task, if there is room for one more.
+    fn admit(
+        &self,
+        stream: TcpStream,
+        from: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        phases: &Phases,
+        connections: &mut JoinSet<()>,
+    ) {
+        let Some(pass) = self.shared.gate.enter() else {
+            tracing::debug!(%from, "too many connections");
+            return;
+        };
+        if let Err(error) = socket::configure(&stream) {
+            tracing::debug!(%from, %error, "a connection ended before it began");
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let phases = phases.clone();
+        connections.spawn(async move {
+            let Some(tls) = tls else {
+                return converse(shared, stream, from, pass, phases).await;
+            };
+            let handshake = tls.accept(stream);
+            match tokio::time::timeout(shared.options.session_init, handshake).await {
+                Ok(Ok(stream)) => converse(shared, stream, from, pass, phases).await,
+                Ok(Err(error)) => tracing::debug!(%from, %error, "no TLS"),
+                Err(_) => tracing::debug!(%from, "no TLS in time"),
+            }
+        });
+    }
+}
+
+async fn converse<S>(shared: Arc<Shared>, stream: S, from: SocketAddr, pass: Pass, phases: Phases)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let clock = shared.partition.clock;
+    let limits = shared.options.limits(UNBOUND_WINDOW);
+    let session = Session::new(Role::Smsc, limits, clock.mono());
+    let line = Line::new(stream, session, clock, shared.options.stalled);
+    Connection::new(shared, line, from, pass, phases).run().await;
+}

@@ -1,0 +1,287 @@
+//! One connection of the server: its turns, its bind and its end. What a bound tenant submits is `tenant`'s.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used
+)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use codecs::instant::Mono;
+use codecs::smpp::pdu::{Bind, Header};
+use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
+use codecs::smpp::{BindKind, Command, Status};
+use engine::command::Now;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Shared;
+use super::gate::Pass;
+use super::tenant::{Request, Tenant};
+use crate::smpp::access::{Denied, TenantAccess};
+use crate::smpp::line::{Line, Woken};
+use crate::smpp::phase::{Phase, Phases};
+
+/// Malformed PDUs of one connection that are logged; all are counted.
+const LOGGED_MAX: u32 = 10;
+
+pub struct Connection<S> {
+    shared: Arc<Shared>,
+    line: Line<S>,
+    from: SocketAddr,
+    pass: Pass,
+    phases: Phases,
+    phase: Phase,
+    tenant: Option<Tenant>,
+    held: Option<HeldRefusal>,
+    /// When the connection is closed, whatever is still open.
+    close_at: Option<Mono>,
+    logged: u32,
+}
+
+/// The answer to a bind, held back so that guessing is slow.
+struct HeldRefusal {
+    sequence: u32,
+    status: Status,
+    at: Mono,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub fn new(
+        shared: Arc<Shared>,
+        line: Line<S>,
+        from: SocketAddr,
+        pass: Pass,
+        phases: Phases,
+    ) -> Connection<S> {
+        Connection {
+            shared,
+            line,
+            from,
+            pass,
+            phases,
+            phase: Phase::Running,
+            tenant: None,
+            held: None,
+            close_at: None,
+            logged: 0,
+        }
+    }
+
+    pub async fn run(mut self) {
+        loop {
+            let deadline = self.held.as_ref().map(|held| held.at).or(self.close_at);
+            let woken = self.line.wait(true, deadline, &mut self.phases, self.phase).await;
+            let now = self.line.clock().now();
+            if self.line.is_stalled(now.mono) {
+                self.shared.counters.slow_readers.add(1);
+                tracing::warn!(from = %self.from, "closed: the peer does not read");
+                break;
+            }
+            match woken {
+                Woken::Read => self.read(now),
+                Woken::Phase(phase) => self.enter(now.mono, phase),
+                Woken::Ended | Woken::Other => {}
+            }
+            self.run_out(now.mono);
+            if self.line.flush().is_err() {
+                break;
+            }
+            self.release(now.mono);
+            let is_over = self.close_at.is_some_and(|at| at <= now.mono);
+            if woken == Woken::Ended || is_over || self.line.session.closed().is_some() {
+                break;
+            }
+        }
+        self.end().await;
+    }
+
+    /// All frames of a read.
+    fn read(&mut self, now: Now) {
+        let mut input = self.line.take_input();
+        let octets_max = self.shared.options.pdu_octets_max;
+        loop {
+            match input.next_frame(octets_max) {
+                Ok(Some(frame)) => self.frame(now, frame),
+                Ok(None) => break,
+                Err(error) => {
+                    self.shared.counters.malformed.add(1);
+                    tracing::warn!(from = %self.from, %error, "the stream is lost");
+                    self.line.session.broken_frame(error);
+                    break;
+                }
+            }
+        }
+        self.line.keep(now.mono, input);
+        if let Some(tenant) = &mut self.tenant {
+            tenant.end_of_read(&mut self.line);
+        }
+    }
+
+    fn frame(&mut self, now: Now, frame: &[u8]) {
+        let request = match self.line.session.receive(now.mono, frame) {
+            Event::Submit { sequence, sm } => Request::Submit { sequence, sm },
+            Event::Data { sequence, data } => Request::Data { sequence, data },
+            Event::Response { token, status, late, .. } => {
+                return self.answered(token, status, late);
+            }
+            Event::Bind { sequence, kind, bind } => return self.bind(now, frame, sequence, kind, &bind),
+            // SMPP 3.4 §4.3.1 leaves no status for a known operation that is not served but this one.
+            Event::Query { sequence, .. } => return self.not_served(now, Command::QUERY_SM, sequence),
+            Event::Cancel { sequence, .. } => return self.not_served(now, Command::CANCEL_SM, sequence),
+            Event::Replace { sequence, .. } => return self.not_served(now, Command::REPLACE_SM, sequence),
+            Event::Other { command, sequence, .. } => return self.not_served(now, command, sequence),
+            Event::Malformed { malformed, .. } => return self.malformed(frame, malformed.field),
+            Event::Refused { status, .. } => {
+                return self.malformed(frame, status.name().unwrap_or("refused"));
+            }
+            _ => return,
+        };
+        if let Some(tenant) = &mut self.tenant {
+            tenant.submit(now, &mut self.line, request);
+        }
+    }
+
+    fn answered(&mut self, number: u64, status: Status, late: bool) {
+        // One that is late has been given back: the receipt is offered again, and that answer counts.
+        if let Some(tenant) = self.tenant.as_mut().filter(|_| !late) {
+            self.shared.counters.deliveries_answered.add(1);
+            tenant.acknowledge(number, status);
+        }
+    }
+
+    fn not_served(&mut self, now: Now, command: Command, sequence: u32) {
+        self.line.session.respond(now.mono, command, sequence, Status::INVCMDID, &[]);
+    }
+
+    /// The header says enough; what follows may be the text of a message, or a password.
+    fn malformed(&mut self, frame: &[u8], what: &str) {
+        self.shared.counters.malformed.add(1);
+        self.logged = self.logged.saturating_add(1);
+        if self.logged <= LOGGED_MAX {
+            let header = Header::read(frame);
+            tracing::warn!(from = %self.from, ?header, what, "a PDU that was not taken");
+        }
+    }
+
+    fn bind(&mut self, now: Now, frame: &[u8], sequence: u32, kind: BindKind, bind: &Bind<'_>) {
+        match self.authenticate(now.mono, bind) {
+            Ok(access) => self.let_in(now, frame, sequence, kind, access),
+            Err((status, delay)) => {
+                self.shared.counters.binds_refused.add(1);
+                let system_id = bind.system_id.escape_ascii();
+                tracing::info!(from = %self.from, %system_id, ?status, "bind refused");
+                self.held = Some(HeldRefusal { sequence, status, at: now.mono.after(delay) });
+            }
+        }
+    }
+
+    /// The tenant's access, or the status of the refusal and how long it is held back.
+    fn authenticate(&self, now: Mono, bind: &Bind<'_>) -> Result<TenantAccess, (Status, Duration)> {
+        let Shared { lockout, counters, options, authenticator, .. } = &*self.shared;
+        let (from, system_id) = (self.from.ip(), bind.system_id);
+        if self.phase != Phase::Running {
+            return Err((Status::SYSERR, Duration::ZERO));
+        }
+        if lockout.is_locked(now, from, system_id) {
+            counters.locked_out.add(1);
+            return Err((Status::THROTTLED, options.lockout.delay_first));
+        }
+        match authenticator.authenticate(system_id, bind.password, from) {
+            Ok(access) => {
+                lockout.succeeded(from, system_id);
+                Ok(access)
+            }
+            Err(Denied::Unavailable) => Err((Status::SYSERR, Duration::ZERO)),
+            Err(Denied::Credentials | Denied::Address) => {
+                counters.wrong_passwords.add(1);
+                Err((Status::BINDFAIL, lockout.failed(now, from, system_id)))
+            }
+        }
+    }
+
+    fn let_in(&mut self, now: Now, frame: &[u8], sequence: u32, kind: BindKind, access: TenantAccess) {
+        let Some(seat) = self.shared.seats.take(access.tenant, access.max_binds) else {
+            self.shared.counters.binds_refused.add(1);
+            return self.line.session.refuse_bind(sequence, Status::ALYBND);
+        };
+        self.fit_window(now.mono, frame, access.window);
+        let system_id = self.shared.options.system_id.as_bytes();
+        if let Err(error) = self.line.session.accept_bind(now.mono, sequence, system_id) {
+            tracing::error!(%error, "our own system_id cannot be sent");
+            return self.line.session.refuse_bind(sequence, Status::SYSERR);
+        }
+        self.shared.counters.binds_accepted.add(1);
+        self.pass.bound();
+        let tenant = Tenant::new(&self.shared, &mut self.line, access, kind, seat);
+        tracing::info!(from = %self.from, tenant = tenant.number(), connection = tenant.id().0, ?kind, "bound");
+        self.tenant = Some(tenant);
+    }
+
+    /// The window is known with the tenant, so the session begins anew with this bind. A stranger's has next to none, or
+    /// many connections would be much memory. What was answered before goes out first.
+    fn fit_window(&mut self, now: Mono, frame: &[u8], window: u32) {
+        let limits = self.shared.options.limits(window as usize);
+        let before = std::mem::replace(&mut self.line.session, Session::new(Role::Smsc, limits, now));
+        self.line.session.respond_frames(now, 0, before.output());
+        let _ = self.line.session.receive(now, frame);
+    }
+
+    fn enter(&mut self, now: Mono, phase: Phase) {
+        self.phase = phase;
+        if phase == Phase::Closing {
+            self.close_at = Some(now.after(self.shared.options.closing));
+            self.held = None;
+            self.line.session.unbind(now);
+        }
+    }
+
+    /// What time has brought about.
+    fn run_out(&mut self, now: Mono) {
+        if let Some(held) = self.held.take_if(|held| held.at <= now) {
+            self.line.session.refuse_bind(held.sequence, held.status);
+        }
+        loop {
+            match self.line.session.timeout(now) {
+                TimeoutEvent::Expired { token, .. } => {
+                    self.shared.counters.deliveries_unanswered.add(1);
+                    if let Some(tenant) = &mut self.tenant {
+                        // Given back, to be tried again: what SMPP calls a temporary error of the application.
+                        tenant.acknowledge(token, Status::X_T_APPN);
+                    }
+                }
+                TimeoutEvent::Closed(_) | TimeoutEvent::None => break,
+            }
+        }
+        if let Some(tenant) = &mut self.tenant {
+            tenant.offer_acknowledgements(&mut self.line);
+        }
+    }
+
+    /// What the commit loop has for the peer.
+    fn release(&mut self, now: Mono) {
+        let Some(tenant) = &mut self.tenant else { return };
+        let outgoing = self.line.take_outgoing();
+        tenant.answer(now, &mut self.line, &outgoing.answers);
+        self.line.backlog.push(outgoing.requests, outgoing.bodies);
+        self.line.feed(now, Command::DELIVER_SM);
+    }
+
+    async fn end(mut self) {
+        let reason = self.line.session.closed();
+        let lost = self.line.close().await;
+        drop(self.pass);
+        let Some(tenant) = self.tenant.take() else {
+            tracing::debug!(from = %self.from, ?reason, "closed before a bind");
+            return;
+        };
+        tracing::info!(from = %self.from, tenant = tenant.number(), connection = tenant.id().0, ?reason, "unbound");
+        let id = tenant.id();
+        if tenant.leave(self.line, lost).await.is_err() {
+            tracing::debug!(connection = id.0, "the commit loop has ended before this connection");
+        }
+        self.shared.partition.links.close(id);
+    }
+}

@@ -1,0 +1,277 @@
+//! A tenant's submit_sm or data_sm as the engine's message body. It checks what the door can check by itself;
+//! prices, routes and the tenant's rights are the engine's.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used
+)]
+
+use std::time::Duration;
+
+use codecs::address;
+use codecs::instant::Wall;
+use codecs::smpp::pdu::{DataSm, Sm, SmeAddress};
+use codecs::smpp::tlv::{Tlvs, tag};
+use codecs::smpp::write::SHORT_MESSAGE_OCTETS_MAX;
+use codecs::split;
+use codecs::text::{self, Encoding};
+use codecs::time;
+use engine::command::Refusal;
+use engine::submission::{Body, Extra, Priority, Via, push_extra};
+
+/// The user data begins with a header (SMPP 3.4 §5.2.12).
+const UDHI: u8 = 0x40;
+/// service_type without its NUL.
+const SERVICE_TYPE_OCTETS_MAX: usize = 5;
+/// TLVs of one message that are kept.
+const TLV_OCTETS_MAX: usize = 1_024;
+
+/// The optional parameters of submit_sm and data_sm (SMPP 3.4 §4.4.1, §4.7.1) that mean something to the provider or the
+/// phone and are passed on as they are. Vendors' own are not: another SMSC may mean something else by them.
+const KEPT_TLVS: [u16; 31] = [
+    tag::DEST_ADDR_SUBUNIT,
+    tag::DEST_NETWORK_TYPE,
+    tag::DEST_BEARER_TYPE,
+    tag::DEST_TELEMATICS_ID,
+    tag::SOURCE_ADDR_SUBUNIT,
+    tag::SOURCE_NETWORK_TYPE,
+    tag::SOURCE_BEARER_TYPE,
+    tag::SOURCE_TELEMATICS_ID,
+    tag::PAYLOAD_TYPE,
+    tag::MS_MSG_WAIT_FACILITIES,
+    tag::PRIVACY_INDICATOR,
+    tag::SOURCE_SUBADDRESS,
+    tag::DEST_SUBADDRESS,
+    tag::USER_MESSAGE_REFERENCE,
+    tag::USER_RESPONSE_CODE,
+    tag::SOURCE_PORT,
+    tag::DESTINATION_PORT,
+    tag::SAR_MSG_REF_NUM,
+    tag::LANGUAGE_INDICATOR,
+    tag::SAR_TOTAL_SEGMENTS,
+    tag::SAR_SEGMENT_SEQNUM,
+    tag::CALLBACK_NUM_PRES_IND,
+    tag::CALLBACK_NUM_ATAG,
+    tag::NUMBER_OF_MESSAGES,
+    tag::CALLBACK_NUM,
+    tag::USSD_SERVICE_OP,
+    tag::DISPLAY_TIME,
+    tag::SMS_SIGNAL,
+    tag::MS_VALIDITY,
+    tag::ALERT_ON_MESSAGE_DELIVERY,
+    tag::ITS_REPLY_TYPE,
+];
+
+/// What holds for all submissions of a read.
+#[derive(Clone, Copy)]
+pub struct Context {
+    pub now: Wall,
+    /// What the tenant means by data_coding 0.
+    pub charset: Encoding,
+}
+
+/// Reads messages; it keeps its buffers from one to the next.
+#[derive(Default)]
+pub struct Reader {
+    tlvs: Vec<u8>,
+    extras: Vec<u8>,
+}
+
+/// The fields that submit_sm and data_sm have in common, and what only one of them has.
+struct Fields<'a> {
+    service_type: &'a [u8],
+    source: SmeAddress<'a>,
+    destination: SmeAddress<'a>,
+    esm_class: u8,
+    protocol_id: u8,
+    priority: Priority,
+    registered_delivery: u8,
+    data_coding: u8,
+    send_at: Option<Wall>,
+    valid_until: Option<Wall>,
+    content: &'a [u8],
+    tlvs: Tlvs<'a>,
+}
+
+impl Reader {
+    /// Appends the body of a submit_sm to `bodies`; nothing when it is refused.
+    pub fn submit(&mut self, sm: &Sm<'_>, context: Context, bodies: &mut Vec<u8>) -> Result<(), Refusal> {
+        let send_at = match sm.schedule_delivery_time {
+            [] => None,
+            given => time::read(given, context.now).map_err(|_| Refusal::InvalidSchedule)?,
+        };
+        let valid_until = match sm.validity_period {
+            [] => None,
+            given => time::read(given, context.now).map_err(|_| Refusal::InvalidValidity)?,
+        };
+        let tlvs = sm.tlvs();
+        if !sm.short_message.is_empty() && tlvs.value_of(tag::MESSAGE_PAYLOAD).is_some() {
+            // SMPP 3.4 §5.3.2.32: one or the other. Which of two texts is meant is not for us to guess.
+            return Err(Refusal::InvalidRequest);
+        }
+        let fields = Fields {
+            service_type: sm.service_type,
+            source: sm.source,
+            destination: sm.destination,
+            esm_class: sm.esm_class,
+            protocol_id: sm.protocol_id,
+            priority: priority(sm.priority_flag),
+            registered_delivery: sm.registered_delivery,
+            data_coding: sm.data_coding,
+            send_at,
+            valid_until: valid_until.or_else(|| time_to_live(tlvs, context.now)),
+            content: sm.content(),
+            tlvs,
+        };
+        self.write(&fields, context, bodies)
+    }
+
+    /// The same of a data_sm.
+    pub fn data(&mut self, data: &DataSm<'_>, context: Context, bodies: &mut Vec<u8>) -> Result<(), Refusal> {
+        let tlvs = data.tlvs();
+        let fields = Fields {
+            service_type: data.service_type,
+            source: data.source,
+            destination: data.destination,
+            esm_class: data.esm_class,
+            protocol_id: 0,
+            priority: Priority::Normal,
+            registered_delivery: data.registered_delivery,
+            data_coding: data.data_coding,
+            send_at: None,
+            valid_until: time_to_live(tlvs, context.now),
+            content: data.content(),
+            tlvs,
+        };
+        self.write(&fields, context, bodies)
+    }
+
+    fn write(&mut self, fields: &Fields<'_>, context: Context, bodies: &mut Vec<u8>) -> Result<(), Refusal> {
+        let SmeAddress { ton, npi, octets } = fields.source;
+        let sender = address::sender_octets(ton, npi, octets).map_err(|_| Refusal::InvalidSource)?;
+        let SmeAddress { ton, npi, octets } = fields.destination;
+        let destination =
+            address::destination_octets(ton, octets).map_err(|_| Refusal::InvalidDestination)?;
+        if fields.service_type.len() > SERVICE_TYPE_OCTETS_MAX {
+            return Err(Refusal::InvalidRequest);
+        }
+        let send_at = fields.send_at.filter(|at| *at > context.now);
+        check_validity(fields.valid_until, send_at.unwrap_or(context.now))?;
+        let (encoding, data_coding) = encoding(fields.data_coding, context.charset);
+        let parts = parts(fields, encoding)?;
+        self.gather_extras(fields.tlvs)?;
+        let (source_ton, source_npi) = sender.ton_npi();
+        let (destination_ton, destination_npi) = destination_type(ton, npi);
+        let body = Body {
+            via: Via::Smpp,
+            encoding,
+            data_coding,
+            esm_class: fields.esm_class,
+            protocol_id: fields.protocol_id,
+            priority: fields.priority,
+            registered_delivery: fields.registered_delivery,
+            parts,
+            source_ton,
+            source_npi,
+            destination_ton,
+            destination_npi,
+            destination: destination.as_u64(),
+            send_at,
+            valid_until: fields.valid_until,
+            source: sender.octets(),
+            service_type: fields.service_type,
+            octets: fields.content,
+            extras: &self.extras,
+        };
+        body.write(bodies);
+        Ok(())
+    }
+
+    fn gather_extras(&mut self, tlvs: Tlvs<'_>) -> Result<(), Refusal> {
+        self.extras.clear();
+        if tlvs.octets().is_empty() {
+            return Ok(());
+        }
+        self.tlvs.clear();
+        for (tag, value) in tlvs.filter(|(tag, _)| KEPT_TLVS.contains(tag)) {
+            let length = u16::try_from(value.len()).map_err(|_| Refusal::TooLong)?;
+            self.tlvs.extend_from_slice(&tag.to_be_bytes());
+            self.tlvs.extend_from_slice(&length.to_be_bytes());
+            self.tlvs.extend_from_slice(value);
+        }
+        if self.tlvs.len() > TLV_OCTETS_MAX {
+            return Err(Refusal::InvalidRequest);
+        }
+        if !self.tlvs.is_empty() {
+            push_extra(&mut self.extras, Extra::Tlvs, &self.tlvs);
+        }
+        Ok(())
+    }
+}
+
+/// priority_flag (SMPP 3.4 §5.2.14): 0 is what everybody sends who does not think about it, so it is no less than normal.
+/// 2 and above are high. Nothing is low: a tenant that wants that says so over HTTP.
+fn priority(flag: u8) -> Priority {
+    if flag >= 2 { Priority::High } else { Priority::Normal }
+}
+
+/// qos_time_to_live, the validity of data_sm, which some put into submit_sm as well.
+fn time_to_live(tlvs: Tlvs<'_>, now: Wall) -> Option<Wall> {
+    if tlvs.octets().is_empty() {
+        return None;
+    }
+    let value = tlvs.value_of(tag::QOS_TIME_TO_LIVE)?;
+    let seconds = u32::from_be_bytes(value.try_into().ok()?);
+    Some(now.after(Duration::from_secs(u64::from(seconds))))
+}
+
+/// What is over before it can be sent is refused (ESME_RINVEXPIRY).
+fn check_validity(valid_until: Option<Wall>, first_chance: Wall) -> Result<(), Refusal> {
+    match valid_until {
+        Some(until) if until <= first_chance => Err(Refusal::InvalidValidity),
+        _ => Ok(()),
+    }
+}
+
+/// data_coding 0 means the tenant's own default; where that is not GSM 7-bit, the message says so from here on.
+fn encoding(data_coding: u8, charset: Encoding) -> (Encoding, u8) {
+    if data_coding == 0 && charset != Encoding::Gsm7 {
+        return (charset, charset.data_coding());
+    }
+    (text::encoding_of(data_coding), data_coding)
+}
+
+/// A destination that is given with `+` or `00`, or as a number of its own country, is written without: it is international
+/// then. What was said of an unknown type stays as it was.
+fn destination_type(ton: u8, npi: u8) -> (u8, u8) {
+    match ton {
+        address::TON_UNKNOWN | address::TON_INTERNATIONAL => (ton, npi),
+        _ => (address::TON_INTERNATIONAL, address::NPI_ISDN),
+    }
+}
+
+/// How many parts the content makes. Parts that a tenant has cut itself, by a header or by sar parameters, stay as they are.
+fn parts(fields: &Fields<'_>, encoding: Encoding) -> Result<u8, Refusal> {
+    let has_header = fields.esm_class & UDHI != 0;
+    let is_part = has_header || is_sar_part(fields.tlvs);
+    if is_part && fields.content.len() > SHORT_MESSAGE_OCTETS_MAX {
+        return Err(Refusal::TooLong);
+    }
+    if has_header && split::header_and_text(fields.content).is_none() {
+        return Err(Refusal::InvalidEncoding);
+    }
+    if is_part {
+        return Ok(1);
+    }
+    let count = split::count(encoding, fields.content);
+    u8::try_from(count).map_err(|_| Refusal::TooLong)
+}
+
+fn is_sar_part(tlvs: Tlvs<'_>) -> bool {
+    !tlvs.octets().is_empty()
+        && matches!(tlvs.value_of(tag::SAR_TOTAL_SEGMENTS), Some([total]) if *total > 1)
+}
+
+#[cfg(test)]
+mod tests;

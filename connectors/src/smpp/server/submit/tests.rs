@@ -1,0 +1,184 @@
+//! What becomes of the fields of a submit_sm: each row is one message and what the engine is given, or why not.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects)]
+
+use codecs::smpp::write::{self, Carrier, SmFields};
+
+use super::*;
+
+const NOW: Wall = Wall(1_795_000_000_000);
+const CONTEXT: Context = Context { now: NOW, charset: Encoding::Gsm7 };
+
+fn plain() -> SmFields<'static> {
+    SmFields {
+        source: SmeAddress { ton: 5, npi: 0, octets: b"ACME" },
+        destination: SmeAddress { ton: 1, npi: 1, octets: b"254712345678" },
+        registered_delivery: 1,
+        text: b"hello",
+        ..SmFields::default()
+    }
+}
+
+fn body_of(fields: &SmFields<'_>, tlvs: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    write::sm_body(&mut body, fields).unwrap();
+    for (tag, value) in tlvs {
+        write::tlv(&mut body, *tag, value).unwrap();
+    }
+    body
+}
+
+fn read(fields: &SmFields<'_>, tlvs: &[(u16, &[u8])], context: Context) -> Result<Vec<u8>, Refusal> {
+    let body = body_of(fields, tlvs);
+    let mut bodies = Vec::new();
+    let outcome = Reader::default().submit(&Sm::read(&body).unwrap(), context, &mut bodies);
+    assert_eq!(outcome.is_err(), bodies.is_empty());
+    outcome.map(|()| bodies)
+}
+
+/// Reads a message that must be accepted and looks at it.
+fn check(fields: &SmFields<'_>, tlvs: &[(u16, &[u8])], look: impl FnOnce(&Body<'_>)) {
+    let bytes = read(fields, tlvs, CONTEXT).unwrap();
+    let (body, length) = Body::read(&bytes).unwrap();
+    assert_eq!(length, bytes.len());
+    look(&body);
+}
+
+fn refused(fields: &SmFields<'_>, tlvs: &[(u16, &[u8])]) -> Refusal {
+    read(fields, tlvs, CONTEXT).unwrap_err()
+}
+
+#[test]
+fn a_plain_message_is_taken_as_it_is() {
+    check(&plain(), &[], |body| {
+        assert_eq!(body.via, Via::Smpp);
+        assert_eq!((body.encoding, body.data_coding, body.parts), (Encoding::Gsm7, 0, 1));
+        assert_eq!((body.source, body.source_ton, body.source_npi), (&b"ACME"[..], 5, 0));
+        assert_eq!((body.destination, body.destination_ton), (254_712_345_678, 1));
+        assert_eq!((body.send_at, body.valid_until), (None, None));
+        assert_eq!((body.octets, body.extras), (&b"hello"[..], &b""[..]));
+        assert_eq!((body.priority, body.registered_delivery), (Priority::Normal, 1));
+    });
+}
+
+#[test]
+fn addresses_that_are_none_are_refused() {
+    for (ton, octets) in [(1, &b""[..]), (1, b"12x45678"), (2, b"0712345678"), (1, b"123"), (1, b"1234567890123456")] {
+        let destination = SmeAddress { ton, npi: 1, octets };
+        assert_eq!(refused(&SmFields { destination, ..plain() }, &[]), Refusal::InvalidDestination);
+    }
+    let national = SmeAddress { ton: 2, npi: 1, octets: b"+254712345678" };
+    check(&SmFields { destination: national, ..plain() }, &[], |body| {
+        assert_eq!((body.destination, body.destination_ton, body.destination_npi), (254_712_345_678, 1, 1));
+    });
+    check(&SmFields { source: SmeAddress::default(), ..plain() }, &[], |body| {
+        assert_eq!(body.source, b"");
+    });
+    let mut long = body_of(&plain(), &[]);
+    long.splice(3..3, *b"a name that is too long for it");
+    let outcome = Reader::default().submit(&Sm::read(&long).unwrap(), CONTEXT, &mut Vec::new());
+    assert_eq!(outcome, Err(Refusal::InvalidSource));
+}
+
+#[test]
+fn long_texts_are_counted_in_parts() {
+    let long = vec![b'a'; 39_016];
+    for (octets, data_coding, parts) in [
+        (160, 0, Some(1)),
+        (161, 0, Some(2)),
+        (39_015, 0, Some(255)),
+        (39_016, 0, None),
+        (140, 8, Some(1)),
+        (142, 8, Some(2)),
+        (141, 4, Some(2)),
+    ] {
+        let text = &long[..octets];
+        let fields = SmFields { text, data_coding, carrier: Carrier::MessagePayload, ..plain() };
+        match parts {
+            Some(parts) => check(&fields, &[], |body| {
+                assert_eq!((body.parts, body.octets.len()), (parts, octets));
+            }),
+            None => assert_eq!(refused(&fields, &[]), Refusal::TooLong),
+        }
+    }
+}
+
+#[test]
+fn parts_that_the_tenant_cut_are_left_alone() {
+    let header = [5, 0, 3, 7, 2, 1];
+    let text = vec![b'a'; 200];
+    let with_header = SmFields { header: &header, text: &text, esm_class: 0x40, ..plain() };
+    check(&with_header, &[], |body| {
+        assert_eq!((body.parts, body.esm_class), (1, 0x40));
+        assert_eq!(&body.octets[..6], header);
+    });
+    let cut_off = SmFields { header: &[9, 0], text: b"", esm_class: 0x40, ..plain() };
+    assert_eq!(refused(&cut_off, &[]), Refusal::InvalidEncoding);
+    let sar: [(u16, &[u8]); 3] = [
+        (tag::SAR_MSG_REF_NUM, &[0, 9]),
+        (tag::SAR_TOTAL_SEGMENTS, &[2]),
+        (tag::SAR_SEGMENT_SEQNUM, &[1]),
+    ];
+    check(&SmFields { text: &text, ..plain() }, &sar, |body| {
+        assert_eq!(body.parts, 1);
+        let kept = b"\x02\x0c\0\x02\0\x09\x02\x0e\0\x01\x02\x02\x0f\0\x01\x01";
+        assert_eq!(body.extra(Extra::Tlvs), Some(&kept[..]));
+    });
+}
+
+#[test]
+fn vendors_parameters_and_those_that_are_fields_are_not_kept() {
+    let tlvs: [(u16, &[u8]); 3] = [(0x1501, b"vendor"), (tag::QOS_TIME_TO_LIVE, &[0, 0, 0, 60]), (tag::SOURCE_PORT, &[1, 2])];
+    check(&plain(), &tlvs, |body| {
+        assert_eq!(body.extra(Extra::Tlvs), Some(&b"\x02\x0a\0\x02\x01\x02"[..]));
+        assert_eq!(body.valid_until, Some(Wall(NOW.0 + 60_000)));
+    });
+    let large = [0; 2_000];
+    assert_eq!(refused(&plain(), &[(tag::CALLBACK_NUM, &large)]), Refusal::InvalidRequest);
+}
+
+#[test]
+fn times_are_read_or_refused() {
+    let at = |octets: &'static [u8]| SmFields { schedule_delivery_time: octets, ..plain() };
+    let until = |octets: &'static [u8]| SmFields { validity_period: octets, ..plain() };
+    check(&at(b"000000010000000R"), &[], |body| {
+        assert_eq!(body.send_at, Some(Wall(NOW.0 + 3_600_000)));
+    });
+    check(&at(b"200101000000000+"), &[], |body| assert_eq!(body.send_at, None));
+    check(&until(b"000001000000000R"), &[], |body| {
+        assert_eq!(body.valid_until, Some(Wall(NOW.0 + 86_400_000)));
+    });
+    assert_eq!(refused(&at(b"999999999999999+"), &[]), Refusal::InvalidSchedule);
+    assert_eq!(refused(&until(b"abcdefabcdefabcd"), &[]), Refusal::InvalidValidity);
+    assert_eq!(refused(&until(b"200101000000000+"), &[]), Refusal::InvalidValidity);
+    let too_late = SmFields { validity_period: b"000000010000000R", ..at(b"000000020000000R") };
+    assert_eq!(refused(&too_late, &[]), Refusal::InvalidValidity);
+}
+
+#[test]
+fn priorities_and_the_tenants_own_charset() {
+    for (flag, priority) in [(0, Priority::Normal), (1, Priority::Normal), (2, Priority::High), (3, Priority::High)] {
+        let fields = SmFields { priority_flag: flag, ..plain() };
+        check(&fields, &[], |body| assert_eq!(body.priority, priority));
+    }
+    let latin = Context { charset: Encoding::Latin1, ..CONTEXT };
+    let bytes = read(&plain(), &[], latin).unwrap();
+    let body = Body::read(&bytes).unwrap().0;
+    assert_eq!((body.encoding, body.data_coding), (Encoding::Latin1, 3));
+}
+
+#[test]
+fn a_data_sm_is_a_message_too() {
+    let mut octets = b"\0\x05\0ACME\0\x01\x01254712345678\0\0\x01\x00".to_vec();
+    write::tlv(&mut octets, tag::MESSAGE_PAYLOAD, b"hello").unwrap();
+    let mut bodies = Vec::new();
+    Reader::default().data(&DataSm::read(&octets).unwrap(), CONTEXT, &mut bodies).unwrap();
+    let body = Body::read(&bodies).unwrap().0;
+    assert_eq!((body.octets, body.registered_delivery, body.parts), (&b"hello"[..], 1, 1));
+}
+
+#[test]
+fn two_texts_are_one_too_many() {
+    assert_eq!(refused(&plain(), &[(tag::MESSAGE_PAYLOAD, b"another")]), Refusal::InvalidRequest);
+    let empty = SmFields { text: b"", ..plain() };
+    check(&empty, &[(tag::MESSAGE_PAYLOAD, b"another")], |body| assert_eq!(body.octets, b"another"));
+}

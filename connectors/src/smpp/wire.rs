@@ -1,0 +1,235 @@
+//! A socket and the octets read from it: one read takes all that is there, one write gives all that is due.
+//! It cuts frames and knows no PDUs.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used
+)]
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use codecs::smpp::frame::{self, FrameError};
+use codecs::smpp::session::Session;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+/// A connection starts with this much; most of those that are never bound need no more.
+const READ_OCTETS_FIRST: usize = 4 * 1024;
+/// The most that one read takes, which is also the bound of one batch.
+const READ_OCTETS_MAX: usize = 256 * 1024;
+
+/// What was read and not yet used.
+#[derive(Default)]
+pub struct Input {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// The last read filled all the room there was.
+    was_filled: bool,
+}
+
+impl Input {
+    /// The next whole frame, if it is there.
+    pub fn next_frame(&mut self, octets_max: usize) -> Result<Option<&[u8]>, FrameError> {
+        let waiting = self.buffer.get(self.start..self.end).unwrap_or_default();
+        let Some(length) = frame::next_frame(waiting, octets_max)? else {
+            return Ok(None);
+        };
+        self.start = self.start.saturating_add(length);
+        Ok(waiting.get(..length))
+    }
+
+    /// It ends inside a frame.
+    pub fn is_partial(&self) -> bool {
+        self.start < self.end
+    }
+
+    /// Where to read to: what is left of the last read is moved to the front, and a buffer that was too small grows.
+    fn room(&mut self) -> &mut [u8] {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end = self.end.saturating_sub(self.start);
+        self.start = 0;
+        if self.buffer.is_empty() {
+            self.buffer.resize(READ_OCTETS_FIRST, 0);
+        } else if self.end == self.buffer.len() || self.was_filled {
+            // A frame that is longer than the most we read at once still has to fit.
+            let fits = self.end.saturating_mul(2).max(READ_OCTETS_MAX);
+            let larger = self.buffer.len().saturating_mul(4).min(fits);
+            self.buffer.resize(larger.max(self.buffer.len()), 0);
+        }
+        self.buffer.get_mut(self.end..).unwrap_or_default()
+    }
+
+    fn filled(&mut self, octets: usize) {
+        self.end = self.end.saturating_add(octets);
+        self.was_filled = self.end == self.buffer.len();
+    }
+}
+
+/// What a socket has brought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Octets were read.
+    Read,
+    /// The kernel took octets, and the caller waits for that.
+    Written,
+    /// The peer has closed the connection, or it broke.
+    Ended,
+}
+
+/// What the caller wants of the socket beside writing what is due.
+#[derive(Clone, Copy, Debug)]
+pub struct Wants {
+    pub read: bool,
+    /// To be told when the kernel has taken octets.
+    pub room: bool,
+}
+
+/// One connection's socket.
+pub struct Wire<S> {
+    stream: S,
+    /// Nothing can be written any more. What the peer sent before is still read: it may be the answer to what is in flight.
+    is_broken: bool,
+    /// Octets the kernel has taken since it was last asked.
+    taken: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub fn new(stream: S) -> Wire<S> {
+        Wire { stream, is_broken: false, taken: 0 }
+    }
+
+    /// Writes what is due and reads what is there.
+    pub fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        session: &mut Session,
+        input: &mut Input,
+        wants: Wants,
+    ) -> Poll<Progress> {
+        let wrote = self.poll_write(context, session);
+        if wants.read {
+            let mut room = ReadBuf::new(input.room());
+            match Pin::new(&mut self.stream).poll_read(context, &mut room) {
+                Poll::Ready(Ok(())) if !room.filled().is_empty() => {
+                    let octets = room.filled().len();
+                    input.filled(octets);
+                    return Poll::Ready(Progress::Read);
+                }
+                Poll::Ready(_) => return Poll::Ready(Progress::Ended),
+                Poll::Pending => {}
+            }
+        } else if self.is_broken {
+            return Poll::Ready(Progress::Ended);
+        }
+        if wrote && wants.room {
+            return Poll::Ready(Progress::Written);
+        }
+        Poll::Pending
+    }
+
+    /// Whether the kernel has taken octets since this was last asked.
+    pub fn has_moved(&mut self) -> bool {
+        std::mem::take(&mut self.taken) > 0
+    }
+
+    /// Writes what is left, for as long as is given, and says goodbye.
+    pub async fn finish(&mut self, session: &mut Session, within: Duration) {
+        if self.is_broken {
+            return;
+        }
+        let last_words = async {
+            while !session.output().is_empty() {
+                let octets = self.stream.write(session.output()).await?;
+                if octets == 0 {
+                    break;
+                }
+                session.sent(octets);
+            }
+            self.stream.shutdown().await
+        };
+        let outcome: Result<io::Result<()>, _> = tokio::time::timeout(within, last_words).await;
+        if !matches!(outcome, Ok(Ok(()))) {
+            tracing::debug!("the peer did not take our last octets");
+        }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, session: &mut Session) -> bool {
+        let mut wrote = false;
+        while !self.is_broken && !session.output().is_empty() {
+            match Pin::new(&mut self.stream).poll_write(context, session.output()) {
+                Poll::Ready(Ok(octets)) if octets > 0 => {
+                    session.sent(octets);
+                    self.taken = self.taken.saturating_add(octets);
+                    wrote = true;
+                }
+                Poll::Ready(_) => self.is_broken = true,
+                Poll::Pending => break,
+            }
+        }
+        if wrote && matches!(Pin::new(&mut self.stream).poll_flush(context), Poll::Ready(Err(_))) {
+            self.is_broken = true;
+        }
+        wrote
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects)]
+    use super::*;
+
+    fn feed(input: &mut Input, octets: &[u8]) {
+        let mut octets = octets;
+        while !octets.is_empty() {
+            let room = input.room();
+            let taken = room.len().min(octets.len());
+            room[..taken].copy_from_slice(&octets[..taken]);
+            input.filled(taken);
+            octets = &octets[taken..];
+        }
+    }
+
+    fn frame(length: usize, content: u8) -> Vec<u8> {
+        let mut frame = (length as u32).to_be_bytes().to_vec();
+        frame.resize(length, content);
+        frame
+    }
+
+    #[test]
+    fn frames_come_whole_however_they_were_read() {
+        let stream: Vec<u8> = [frame(16, 1), frame(40, 2), frame(17, 3)].concat();
+        for step in [1, 3, 16, 39, 73] {
+            let mut input = Input::default();
+            let mut frames = Vec::new();
+            for octets in stream.chunks(step) {
+                feed(&mut input, octets);
+                while let Some(frame) = input.next_frame(1_000).unwrap() {
+                    frames.push(frame.to_vec());
+                }
+            }
+            assert_eq!(frames.concat(), stream, "{step}");
+            assert_eq!(frames.len(), 3);
+            assert!(!input.is_partial());
+        }
+    }
+
+    #[test]
+    fn a_frame_longer_than_a_read_fits_and_the_buffer_stops_growing() {
+        let mut input = Input::default();
+        for _ in 0..3 {
+            feed(&mut input, &frame(300_000, 7));
+            assert!(input.is_partial());
+            assert_eq!(input.next_frame(400_000).unwrap().unwrap().len(), 300_000);
+        }
+        assert!(input.buffer.len() <= 4 * READ_OCTETS_MAX, "{}", input.buffer.len());
+        let mut small = Input::default();
+        feed(&mut small, &frame(100, 1));
+        small.next_frame(1_000).unwrap();
+        small.room();
+        assert_eq!(small.buffer.len(), READ_OCTETS_FIRST);
+    }
+}

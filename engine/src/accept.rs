@@ -1,0 +1,318 @@
+//! Deciding submissions: the ladder of refusals in their order, then number, price and queue.
+
+use codecs::instant::Wall;
+
+use crate::catalog::SettleOn;
+use crate::command::{DiskLevel, Door, IdempotencyKey, Refusal, Submissions};
+use crate::effect::{Outcome, Reply, SubmitAnswer};
+use crate::engine::{DueKind, Engine};
+use crate::id::Number;
+use crate::idempotency::{self, Begin, Entry};
+use crate::ledger::Reserve;
+use crate::message::{Head, Message};
+use crate::money::Micros;
+use crate::record::{self, Record};
+use crate::ring::Item;
+use crate::routing::{self, Channel};
+use crate::submission::{Body, Extra, Priority};
+
+/// Octets kept free behind a new message for its story: intent, response, receipt, told.
+const STORY_ROOM: usize = 72;
+/// Where the priority stands in a body (`submission.rs`).
+const PRIORITY_AT: usize = 5;
+
+/// What is asked of the ladder for one message.
+struct Plan {
+    candidates: [u16; routing::PROVIDERS_MAX],
+    count: usize,
+    price: Micros,
+    priority: Priority,
+}
+
+impl Engine {
+    pub(crate) fn submit(&mut self, submissions: Submissions) {
+        let seen = submissions.idempotency.as_ref().map(|key| self.begin_idempotent(submissions.tenant, key));
+        let (outcomes, replayed) = match seen {
+            Some(Seen::Replay(outcomes)) => (outcomes, true),
+            Some(Seen::Refused(refusal)) => {
+                (vec![Outcome::Refused(refusal); submissions.items.len()], false)
+            }
+            Some(Seen::New) => {
+                let outcomes = self.decide_all(&submissions);
+                self.finish_idempotent(&submissions, &outcomes);
+                (outcomes, false)
+            }
+            None => (self.decide_all(&submissions), false),
+        };
+        self.effects.received.push((submissions.received, outcomes.len() as u32));
+        self.answer(&submissions, outcomes, replayed);
+    }
+
+    fn decide_all(&mut self, submissions: &Submissions) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(submissions.items.len());
+        let mut start = 0;
+        for item in &submissions.items {
+            let body = submissions.bodies.get(start..item.end as usize).unwrap_or_default();
+            start = item.end as usize;
+            let outcome = match item.refused {
+                Some(refusal) => Err(refusal),
+                None => self.decide(submissions.tenant, body),
+            };
+            outcomes.push(match outcome {
+                Ok(accepted) => {
+                    self.counters.accepted += 1;
+                    accepted
+                }
+                Err(refusal) => {
+                    self.counters.refused[refusal as usize] += 1;
+                    Outcome::Refused(refusal)
+                }
+            });
+        }
+        outcomes
+    }
+
+    /// One message: every refusal before anything changes, then the change.
+    fn decide(&mut self, tenant: u32, bytes: &[u8]) -> Result<Outcome, Refusal> {
+        if self.draining.is_some() || self.disk != DiskLevel::Fine {
+            return Err(Refusal::Unavailable);
+        }
+        if let Some(refusal) = self.tenants.refusal(tenant) {
+            return Err(refusal);
+        }
+        if self.waiting >= self.settings.queue_max {
+            return Err(Refusal::QueueFull);
+        }
+        let (body, length) = Body::read(bytes).ok_or(Refusal::InvalidRequest)?;
+        if length != bytes.len() || body.parts == 0 {
+            return Err(Refusal::InvalidRequest);
+        }
+        self.check_times(&body)?;
+        let plan = self.plan(tenant, &body)?;
+        let Some(entry) = self.tenants.get_mut(tenant) else { return Err(Refusal::TenantSuspended) };
+        match entry.wallet.reserve(plan.price) {
+            Reserve::Done => {}
+            Reserve::Insufficient | Reserve::Overflow => return Err(Refusal::InsufficientCredit),
+        }
+        Ok(self.accept(tenant, &body, bytes, &plan))
+    }
+
+    fn check_times(&self, body: &Body<'_>) -> Result<(), Refusal> {
+        let now = self.now.wall;
+        let start = body.send_at.unwrap_or(now).max(now);
+        match body.valid_until {
+            Some(until) if until <= start => Err(Refusal::InvalidValidity),
+            _ => Ok(()),
+        }
+    }
+
+    /// Route and price. A provider without a price for the destination is never used.
+    fn plan(&mut self, tenant: u32, body: &Body<'_>) -> Result<Plan, Refusal> {
+        let price = self.tenants.price(tenant, body.destination).ok_or(Refusal::NoRoute)?;
+        let price = price.checked_mul(u32::from(body.parts)).ok_or(Refusal::InsufficientCredit)?;
+        let ceiling = self.tenants.get(tenant).and_then(|tenant| tenant.definition.as_ref());
+        let priority =
+            ceiling.map_or(Priority::Normal, |definition| body.priority.min(definition.priority));
+        let mut plan = Plan { candidates: [0; routing::PROVIDERS_MAX], count: 0, price, priority };
+        match body.extra(Extra::Provider) {
+            Some(id) => {
+                let asked = core::str::from_utf8(id).ok().and_then(|id| self.providers.index_of(id));
+                plan.candidates[0] = asked
+                    .filter(|index| self.providers.is_enabled(*index))
+                    .ok_or(Refusal::NoRoute)?;
+                plan.count = 1;
+            }
+            None => self.route(tenant, body, &mut plan)?,
+        }
+        Ok(plan)
+    }
+
+    fn route(&mut self, tenant: u32, body: &Body<'_>, plan: &mut Plan) -> Result<(), Refusal> {
+        let query = routing::Query {
+            tenant,
+            destination: body.destination,
+            sender: body.source,
+            channel: Channel::Sms,
+        };
+        let router = self.tenants.router.as_ref().ok_or(Refusal::NoRoute)?;
+        let choice = router.choose(&query, &mut self.tenants.turns, |_| Some(Micros::ZERO));
+        let candidates: &[u16] = &choice.providers;
+        // The first that is up is tried first, and the order is kept otherwise.
+        let first = candidates.iter().position(|index| self.providers.is_up(*index)).unwrap_or(0);
+        for (place, candidate) in candidates.iter().enumerate() {
+            plan.candidates[place] = *candidate;
+        }
+        plan.count = candidates.len();
+        if plan.count == 0 {
+            return Err(Refusal::NoRoute);
+        }
+        plan.candidates[..=first].rotate_right(1);
+        Ok(())
+    }
+
+    /// Numbers the message, writes it once for memory and journal, and queues it.
+    fn accept(&mut self, tenant: u32, body: &Body<'_>, bytes: &[u8], plan: &Plan) -> Outcome {
+        let number = self.take_number(tenant);
+        let settle_on = self
+            .tenants
+            .get(tenant)
+            .and_then(|tenant| tenant.definition.as_ref())
+            .map_or(SettleOn::Sent, |definition| definition.settle_on);
+        let head = Head {
+            number,
+            accepted_at: self.now.wall,
+            tenant,
+            price: plan.price,
+            settle_on,
+            candidates: &plan.candidates[..plan.count],
+        };
+        let mut message = Vec::with_capacity(48 + bytes.len() + STORY_ROOM);
+        head.write(&mut message);
+        let body_at = message.len();
+        message.extend_from_slice(bytes);
+        message[body_at + PRIORITY_AT] = plan.priority as u8;
+        record::write_accept(&mut self.group, &message);
+        // The head is our own and the body was read a moment ago.
+        let mut message = Message::accepted(message).expect("what was just written reads back");
+        message.image_group = self.group_number;
+        self.ring.add_fresh(self.group_number, number);
+        self.waiting += 1;
+        let scheduled = self.queue_new(&message, body.send_at);
+        self.pages.insert(message, self.now.wall.0);
+        Outcome::Accepted { id: self.ids.id(number), price: plan.price, scheduled }
+    }
+
+    /// Puts a message that waits where it waits: a queue, or the schedule. Whether it is scheduled.
+    pub(crate) fn queue_new(&mut self, message: &Message, send_at: Option<Wall>) -> bool {
+        if let Some(until) = message.valid_until {
+            self.wall_dues.insert(millis(until), DueKind::Expire as u8, message.number);
+        }
+        match send_at {
+            Some(at) => {
+                self.wall_dues.insert(millis(at), DueKind::Send as u8, message.number);
+                true
+            }
+            None => {
+                self.providers.queue_back(message);
+                false
+            }
+        }
+    }
+
+    /// The next number, with the tenant's slot. A new epoch begins when the sequences of this one are used up.
+    fn take_number(&mut self, tenant: u32) -> u64 {
+        let slot = self.tenants.get(tenant).map_or(0, |tenant| tenant.slot);
+        if let Some(number) = Number::new(slot, self.epoch, self.next) {
+            self.next += 1;
+            return number.0;
+        }
+        self.epoch = self.epoch.checked_add(1).expect("4,096 epochs of 68,719,476,736 numbers are enough");
+        self.next = 0;
+        record::write(&mut self.group, &Record::Epoch { epoch: self.epoch, next: 0 });
+        self.take_number(tenant)
+    }
+
+    fn answer(&mut self, submissions: &Submissions, outcomes: Vec<Outcome>, replayed: bool) {
+        match submissions.door {
+            Door::Smpp(connection) => {
+                let answers = &mut Engine::outgoing(&mut self.effects, connection).answers;
+                answers.extend(submissions.items.iter().zip(outcomes).map(|(item, outcome)| {
+                    SubmitAnswer { sequence: item.sequence, outcome }
+                }));
+            }
+            Door::Http(reply) => {
+                self.effects.replies.push((reply, Reply::Submitted { outcomes, replayed }));
+            }
+        }
+    }
+
+    fn begin_idempotent(&mut self, tenant: u32, key: &IdempotencyKey) -> Seen {
+        let hash = idempotency::key_hash(&key.key);
+        let body = u128::from_le_bytes(key.body_hash);
+        match self.idempotency.begin(tenant, hash, body, self.now.wall) {
+            Begin::New => Seen::New,
+            Begin::Replay(entry) => {
+                let (first, outcome) = (entry.first_number, entry.outcome.clone());
+                Seen::Replay(self.outcomes_again(first, &outcome))
+            }
+            Begin::Mismatch => Seen::Refused(Refusal::IdempotencyMismatch),
+            Begin::Running => Seen::Refused(Refusal::Conflict),
+            Begin::Full => Seen::Refused(Refusal::RateLimited),
+        }
+    }
+
+    /// Keeps the answer with the key. When nothing was accepted and the reason may pass, the key is free again.
+    fn finish_idempotent(&mut self, submissions: &Submissions, outcomes: &[Outcome]) {
+        let Some(key) = &submissions.idempotency else { return };
+        let tenant = submissions.tenant;
+        let hash = idempotency::key_hash(&key.key);
+        let accepted = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Accepted { .. }));
+        if !accepted {
+            self.idempotency.forget(tenant, hash);
+            return;
+        }
+        let (first, kept) = self.keep_outcomes(outcomes);
+        self.idempotency.finish(tenant, hash, first, outcomes.len() as u32, kept);
+        self.record_idempotency(tenant, hash);
+        self.ring.add(self.group_number, Item::Idempotency(tenant, hash));
+    }
+
+    /// Journals an idempotency entry; false when it has been forgotten.
+    pub(crate) fn record_idempotency(&mut self, tenant: u32, key: u128) -> bool {
+        let Some(entry) = self.idempotency.get(tenant, key) else { return false };
+        let mut bytes = Vec::new();
+        Entry::encode(entry, tenant, key, &mut bytes);
+        record::write(&mut self.group, &Record::Idempotency { tenant, entry: &bytes });
+        true
+    }
+
+    /// The outcomes in few octets: per item a refusal + 1, or 0 with the distance of its number from the first, price and kind.
+    fn keep_outcomes(&self, outcomes: &[Outcome]) -> (u64, Box<[u8]>) {
+        let mut kept = Vec::with_capacity(outcomes.len() * 14);
+        let mut first = None;
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Refused(refusal) => kept.push(*refusal as u8 + 1),
+                Outcome::Accepted { id, price, scheduled } => {
+                    let number = self.ids.number(*id).unwrap_or(0);
+                    let first = *first.get_or_insert(number);
+                    kept.push(0);
+                    kept.extend_from_slice(&((number - first) as u32).to_le_bytes());
+                    kept.extend_from_slice(&price.0.to_le_bytes());
+                    kept.push(u8::from(*scheduled));
+                }
+            }
+        }
+        (first.unwrap_or(0), kept.into_boxed_slice())
+    }
+
+    fn outcomes_again(&self, first: u64, kept: &[u8]) -> Vec<Outcome> {
+        let mut reader = crate::bytes::Reader::new(kept);
+        let mut outcomes = Vec::new();
+        while let Some(kind) = reader.u8() {
+            outcomes.push(match kind.checked_sub(1) {
+                Some(refusal) => {
+                    Outcome::Refused(Refusal::from_u8(refusal).unwrap_or(Refusal::InvalidRequest))
+                }
+                None => {
+                    let distance = reader.u32().unwrap_or(0);
+                    let price = Micros(reader.i64().unwrap_or(0));
+                    let scheduled = reader.u8() == Some(1);
+                    let id = self.ids.id(first + u64::from(distance));
+                    Outcome::Accepted { id, price, scheduled }
+                }
+            });
+        }
+        outcomes
+    }
+}
+
+enum Seen {
+    New,
+    Replay(Vec<Outcome>),
+    Refused(Refusal),
+}
+
+pub(crate) fn millis(wall: Wall) -> u64 {
+    u64::try_from(wall.0).unwrap_or(0)
+}

@@ -1,0 +1,72 @@
+//! Reading our own little-endian byte forms without a panic. It knows no form.
+
+/// A cursor over bytes; every read is `None` past the end.
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { bytes, position: 0 }
+    }
+
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.position >= self.bytes.len()
+    }
+
+    pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let end = self.position.checked_add(count)?;
+        let taken = self.bytes.get(self.position..end)?;
+        self.position = end;
+        Some(taken)
+    }
+
+    pub fn rest(&mut self) -> &'a [u8] {
+        let rest = self.bytes.get(self.position..).unwrap_or_default();
+        self.position = self.bytes.len();
+        rest
+    }
+
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    pub fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[octet]| octet)
+    }
+
+    pub fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub fn i64(&mut self) -> Option<i64> {
+        self.array().map(i64::from_le_bytes)
+    }
+
+    /// A string with its length in two octets before it.
+    pub fn text(&mut self) -> Option<&'a str> {
+        let length = self.u16()?;
+        core::str::from_utf8(self.take(usize::from(length))?).ok()
+    }
+}
+
+/// Appends a string with its length in two octets before it; cut at 65,535 octets, which no name of ours reaches.
+pub fn push_text(out: &mut Vec<u8>, text: &str) {
+    let octets = text.as_bytes();
+    let length = octets.len().min(usize::from(u16::MAX));
+    out.extend_from_slice(&(length as u16).to_le_bytes());
+    out.extend_from_slice(&octets[..length]);
+}

@@ -1,0 +1,141 @@
+//! Tenants, providers and routes as the engine needs them: definitions from outside, and the permanent numbers given to their names.
+//! It holds no secrets and checks no passwords.
+
+use std::time::Duration;
+
+use codecs::message_id::Form;
+
+use crate::money::Micros;
+use crate::submission::Priority;
+
+/// All tenants, providers and routes that hold from now on.
+#[derive(Clone, Debug, Default)]
+pub struct Definitions {
+    pub settings: Settings,
+    pub tenants: Vec<TenantDefinition>,
+    pub providers: Vec<ProviderDefinition>,
+    pub routes: Vec<RouteDefinition>,
+    /// Price tables by name: (prefix digits, price of a part); the empty prefix is the default.
+    pub rates: Vec<(String, Vec<(String, Micros)>)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long a message may wait to be sent when its tenant named no validity.
+    pub validity: Duration,
+    /// Messages that may wait in all queues together.
+    pub queue_max: u64,
+    /// Shares of high, normal and low.
+    pub shares: [u32; 3],
+    /// Percent of each provider's window kept for `high`.
+    pub high_percent: u32,
+    /// Whether an implicit route exists when no route matches.
+    pub fallback: bool,
+    /// How long a receipt without a message is kept for a late response.
+    pub early_receipt: Duration,
+    /// How long a full or old block waits before its finished messages go to the archive.
+    pub archive_after: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            validity: Duration::from_secs(72 * 3600),
+            queue_max: 1_000_000,
+            shares: [16, 4, 1],
+            high_percent: 10,
+            fallback: true,
+            early_receipt: Duration::from_secs(600),
+            archive_after: Duration::from_secs(60),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TenantStatus {
+    #[default]
+    Active,
+    Suspended,
+    Expired,
+    Paused,
+}
+
+/// When reserved credit is settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SettleOn {
+    #[default]
+    Sent = 0,
+    Delivered = 1,
+}
+
+#[derive(Clone, Debug)]
+pub struct TenantDefinition {
+    pub id: String,
+    pub currency: String,
+    /// Price of a part; `None` when `rates` names a table.
+    pub price: Option<Micros>,
+    pub rates: Option<String>,
+    /// Credited once, when the tenant is first seen.
+    pub opening_balance: Micros,
+    pub credit_limit: Micros,
+    /// The ceiling of its messages' priority.
+    pub priority: Priority,
+    pub status: TenantStatus,
+    pub settle_on: SettleOn,
+    pub default_provider: Option<String>,
+    /// How long its receipts wait for it before they are dropped.
+    pub receipt_ttl: Duration,
+}
+
+/// What is done with a message whose bytes may have reached a provider that did not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InDoubt {
+    #[default]
+    Resend,
+    Hold,
+    Fail,
+}
+
+#[derive(Clone, Debug)]
+pub struct ProviderDefinition {
+    pub id: String,
+    pub enabled: bool,
+    /// Order in the implicit route; lower is tried first.
+    pub priority: u32,
+    /// Parts a second over all binds; 0: no limit.
+    pub throughput: u32,
+    pub message_id: Form,
+    pub in_doubt: InDoubt,
+    pub in_doubt_wait: Duration,
+    pub receipt_wait: Duration,
+    /// Tries of a whole message here before it fails or goes elsewhere; throttled ones do not count.
+    pub attempts_max: u8,
+    pub retry_first: Duration,
+    pub retry_max: Duration,
+    /// (TON, NPI) put in place of the tenant's, where set.
+    pub source_ton_npi: Option<(u8, u8)>,
+    pub destination_ton_npi: Option<(u8, u8)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    #[default]
+    Failover,
+    Weighted,
+    LeastCost,
+    RoundRobin,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct RouteDefinition {
+    /// Destination digits; empty: any.
+    pub prefixes: Vec<String>,
+    /// Tenant ids; empty: any.
+    pub tenants: Vec<String>,
+    /// Sender ids, exact; empty: any.
+    pub senders: Vec<String>,
+    /// Provider ids with their weights (1 where none is given).
+    pub providers: Vec<(String, u32)>,
+    pub strategy: Strategy,
+}

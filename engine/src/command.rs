@@ -1,0 +1,254 @@
+//! What comes in: everything that the outside tells the engine, always in batches from one source.
+//! It owns no behaviour; `engine.rs` decides.
+
+use codecs::instant::{Mono, Wall};
+use codecs::receipt::State as ReceiptState;
+
+use crate::catalog::Definitions;
+
+/// The time of a turn of the commit loop, given with the commands; the engine reads no clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    pub wall: Wall,
+    pub mono: Mono,
+}
+
+/// One connection of this process: a tenant's SMPP session or a provider's bind. Never reused while the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u32);
+
+/// Names a request that waits for an answer (an HTTP call, an operator's command). Given by the asker, comes back with the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReplyId(pub u64);
+
+/// Where the answers to submissions go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// A tenant's SMPP session: each answer is a `submit_sm_resp` with the sequence number of its request.
+    Smpp(ConnectionId),
+    /// An HTTP request: one reply with the outcomes in the order given.
+    Http(ReplyId),
+}
+
+/// A message as a door understood it, before it is priced, routed and numbered.
+/// Its content is `Submissions::bodies[start..end]`, written by `submission::Body::write`.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission {
+    /// The SMPP sequence number of the request; 0 over HTTP.
+    pub sequence: u32,
+    /// End of its body in `bodies`; it starts where the one before ends.
+    pub end: u32,
+    /// Refused by the door already (bad address, over the limit…): keeps its place in the order of answers. Its body is empty.
+    pub refused: Option<Refusal>,
+}
+
+/// A batch of submissions of one tenant through one door; at most 1,000 (a larger one is cut by the door).
+#[derive(Debug)]
+pub struct Submissions {
+    pub tenant: u32,
+    pub door: Door,
+    /// When the first of them was read from the socket.
+    pub received: Mono,
+    pub idempotency: Option<IdempotencyKey>,
+    pub items: Vec<Submission>,
+    pub bodies: Vec<u8>,
+}
+
+/// An `Idempotency-Key` and the fingerprint of the request's body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    pub key: Vec<u8>,
+    pub body_hash: [u8; 16],
+}
+
+/// One part of one message on its way to a provider: the token of its `submit_sm`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartToken(pub u64);
+
+impl PartToken {
+    /// `number` fits 56 bits, `part` counts from 0.
+    pub fn new(number: u64, part: u8) -> PartToken {
+        debug_assert!(number < 1 << 56);
+        PartToken(number << 8 | u64::from(part))
+    }
+
+    pub fn number(self) -> u64 {
+        self.0 >> 8
+    }
+
+    pub fn part(self) -> u8 {
+        (self.0 & 0xff) as u8
+    }
+}
+
+/// A provider's answer to one `submit_sm`.
+#[derive(Clone, Copy, Debug)]
+pub struct Response {
+    pub token: PartToken,
+    /// The SMPP command_status; 0 is acceptance.
+    pub status: u32,
+    /// End of the provider's message id in `Responses::ids`; it starts where the one before ends.
+    pub end: u32,
+}
+
+/// What one read of a provider's bind brought as answers.
+#[derive(Debug, Default)]
+pub struct Responses {
+    pub provider: u16,
+    pub bind: u16,
+    pub items: Vec<Response>,
+    pub ids: Vec<u8>,
+}
+
+/// A delivery receipt as read from a provider's `deliver_sm` or `data_sm`.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// The sequence number to answer with.
+    pub sequence: u32,
+    pub state: ReceiptState,
+    /// Digits of the receipt's source address (the phone), for checking a match; `None` when it is not a number.
+    pub phone: Option<u64>,
+    /// Ends in `Receipts::bytes` of, in this order, the id of the TLV 0x001E, the id of the text, and the error word.
+    pub tlv_id_end: u32,
+    pub text_id_end: u32,
+    pub error_end: u32,
+    /// The done date it names, where it could be read.
+    pub done: Option<Wall>,
+}
+
+/// What one read of a provider's bind brought as receipts. Each is answered when it is on disk.
+#[derive(Debug, Default)]
+pub struct Receipts {
+    pub provider: u16,
+    pub connection: Option<ConnectionId>,
+    pub items: Vec<Receipt>,
+    pub bytes: Vec<u8>,
+}
+
+/// How a tenant's session answered one of our `deliver_sm`.
+#[derive(Clone, Copy, Debug)]
+pub struct Acknowledgement {
+    /// The number of the message whose receipt it was.
+    pub number: u64,
+    pub status: u32,
+}
+
+/// One batch from one source.
+#[derive(Debug)]
+pub enum Command {
+    Submit(Submissions),
+    /// A provider's bind is up and may be given work.
+    BindUp { provider: u16, bind: u16, connection: ConnectionId, window: u32 },
+    /// A provider's bind is gone. `unsent`: the kernel never took all their octets; `in_flight`: sent, unanswered.
+    /// Sent a second time, with what was still on its way to the driver, after `Outgoing::closed`.
+    BindDown { provider: u16, bind: u16, unsent: Vec<PartToken>, in_flight: Vec<PartToken> },
+    Responses(Responses),
+    /// No answer within the response timeout: in doubt.
+    Unanswered { provider: u16, bind: u16, tokens: Vec<PartToken> },
+    Receipts(Receipts),
+    /// A tenant's session is bound; `receives` when it takes `deliver_sm`.
+    TenantBound { tenant: u32, connection: ConnectionId, receives: bool, window: u32 },
+    /// A tenant's session is gone; `untold` are the numbers given to it and not acknowledged. A second time like `BindDown`.
+    TenantUnbound { tenant: u32, connection: ConnectionId, untold: Vec<u64> },
+    Acknowledged { tenant: u32, connection: ConnectionId, items: Vec<Acknowledgement> },
+    /// The tenants, providers and routes that hold from now on.
+    Configure { definitions: Box<Definitions>, reply: Option<ReplyId> },
+    Query { reply: ReplyId, query: Query },
+    Cancel { reply: ReplyId, tenant: u32, number: u64 },
+    /// Blocks that the archive holds durably now.
+    Archived { blocks: Vec<u64> },
+    /// Messages read back from the archive, because `Effects::loads` asked for them.
+    Loaded { block: u64, messages: Vec<Vec<u8>> },
+    /// Refuse intake and grant no new intent; the reply comes when nothing is in flight.
+    Drain { reply: ReplyId },
+    /// What the disk allows from now on.
+    Disk(DiskLevel),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskLevel {
+    Fine,
+    /// Below the reserve: intake is refused, receipts and outcomes are still written.
+    RefuseIntake,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// A message as it is now, if it is living.
+    Message { number: u64 },
+    Balance { tenant: u32 },
+    /// All wallets, for `ledger verify` and tests.
+    Wallets,
+}
+
+/// Why a submission is refused at the door. One code for all doors; each maps it to its own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Refusal {
+    InvalidRequest = 0,
+    InsufficientCredit = 1,
+    NoRoute = 2,
+    InvalidDestination = 3,
+    InvalidSource = 4,
+    TooLong = 5,
+    RateLimited = 6,
+    QueueFull = 7,
+    Unavailable = 8,
+    IdempotencyMismatch = 9,
+    Conflict = 10,
+    TenantSuspended = 11,
+    TenantExpired = 12,
+    TenantPaused = 13,
+    InvalidEncoding = 14,
+    InvalidSchedule = 15,
+    InvalidValidity = 16,
+}
+
+impl Refusal {
+    pub const ALL: [Refusal; 17] = [
+        Refusal::InvalidRequest,
+        Refusal::InsufficientCredit,
+        Refusal::NoRoute,
+        Refusal::InvalidDestination,
+        Refusal::InvalidSource,
+        Refusal::TooLong,
+        Refusal::RateLimited,
+        Refusal::QueueFull,
+        Refusal::Unavailable,
+        Refusal::IdempotencyMismatch,
+        Refusal::Conflict,
+        Refusal::TenantSuspended,
+        Refusal::TenantExpired,
+        Refusal::TenantPaused,
+        Refusal::InvalidEncoding,
+        Refusal::InvalidSchedule,
+        Refusal::InvalidValidity,
+    ];
+
+    /// The stable code of `application/problem+json` and of the metric's label.
+    pub fn code(self) -> &'static str {
+        match self {
+            Refusal::InvalidRequest
+            | Refusal::InvalidSource
+            | Refusal::InvalidEncoding
+            | Refusal::InvalidSchedule
+            | Refusal::InvalidValidity => "invalid_request",
+            Refusal::InsufficientCredit => "insufficient_credit",
+            Refusal::NoRoute => "no_route",
+            Refusal::InvalidDestination => "invalid_destination",
+            Refusal::TooLong => "too_long",
+            Refusal::RateLimited => "rate_limited",
+            Refusal::QueueFull => "queue_full",
+            Refusal::Unavailable => "unavailable",
+            Refusal::IdempotencyMismatch => "idempotency_mismatch",
+            Refusal::Conflict => "conflict",
+            Refusal::TenantSuspended => "tenant_suspended",
+            Refusal::TenantExpired => "tenant_expired",
+            Refusal::TenantPaused => "tenant_paused",
+        }
+    }
+
+    pub fn from_u8(value: u8) -> Option<Refusal> {
+        Refusal::ALL.get(usize::from(value)).copied()
+    }
+}

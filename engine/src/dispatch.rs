@@ -1,0 +1,395 @@
+//! From the queues to the binds: who may send how much now, the intents, and the bodies of the `submit_sm`.
+//! What comes back is `outcome.rs`'s.
+
+use std::time::Duration;
+
+use codecs::instant::Mono;
+use codecs::smpp::pdu::SmeAddress;
+use codecs::smpp::write::{self, Carrier, SHORT_MESSAGE_OCTETS_MAX, SmFields};
+use codecs::split;
+use hashbrown::HashMap;
+
+use crate::catalog::{Definitions, ProviderDefinition};
+use crate::command::{ConnectionId, PartToken};
+use crate::effect::{Outgoing, Request};
+use crate::engine::Engine;
+use crate::fair_queue::{FairQueue, QUANTUM_PARTS, Taken};
+use crate::hash::FixedState;
+use crate::message::{Message, PartState, State};
+use crate::record::NameKind;
+use crate::step::Step;
+use crate::submission::Priority;
+use crate::throttle::AdaptiveRate;
+
+/// Parts that may be in flight before a round trip is known, where a rate limits the provider.
+const IN_FLIGHT_MIN: u32 = 10;
+/// UDHI of esm_class (SMPP 3.4 §5.2.12).
+const UDHI: u8 = 0x40;
+
+/// One bind as the engine sees it. `in_flight` is exactly the parts in state `Sending` with this bind.
+#[derive(Debug, Default)]
+pub(crate) struct Bind {
+    pub connection: Option<ConnectionId>,
+    pub window: u32,
+    pub in_flight: u32,
+}
+
+impl Bind {
+    fn room(&self) -> u32 {
+        match self.connection {
+            Some(_) => self.window.saturating_sub(self.in_flight),
+            None => 0,
+        }
+    }
+}
+
+pub(crate) struct Provider {
+    pub id: String,
+    /// `None` for one that the journal knows and the definitions no longer name: its messages wait.
+    pub definition: Option<ProviderDefinition>,
+    pub queue: FairQueue,
+    pub rate: AdaptiveRate,
+    pub binds: Vec<Bind>,
+    /// When its first bind of now came up; `None` while none is.
+    pub up_since: Option<Mono>,
+    /// Smoothed, in microseconds; 0 until the first response.
+    pub round_trip: u64,
+    /// When tokens will be there for what waits.
+    wake: Option<Mono>,
+}
+
+impl Provider {
+    fn unnamed(shares: [u32; 3], now: Mono) -> Provider {
+        Provider {
+            id: String::new(),
+            definition: None,
+            queue: FairQueue::new(shares, QUANTUM_PARTS),
+            rate: AdaptiveRate::new(0, 0, now),
+            binds: Vec::new(),
+            up_since: None,
+            round_trip: 0,
+            wake: None,
+        }
+    }
+
+    pub fn in_flight(&self) -> u32 {
+        self.binds.iter().map(|bind| bind.in_flight).sum()
+    }
+
+    pub fn measure(&mut self, micros: u64) {
+        self.round_trip = if self.round_trip == 0 { micros } else { (self.round_trip * 7 + micros) / 8 };
+    }
+
+    pub fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.round_trip.max(10_000))
+    }
+
+    fn throughput(&self) -> u32 {
+        self.definition.as_ref().map_or(0, |definition| definition.throughput)
+    }
+
+    /// Parts that may be handed out now, and how many of them are for `high` only.
+    fn credit(&mut self, now: Mono, high_percent: u32) -> (u32, u32) {
+        let room: u32 = self.binds.iter().map(Bind::room).sum();
+        let window: u32 =
+            self.binds.iter().filter(|bind| bind.connection.is_some()).map(|bind| bind.window).sum();
+        let in_flight = self.in_flight();
+        let mut credit = room.min(self.rate.available(now));
+        if self.throughput() > 0 {
+            credit = credit.min(self.in_flight_max().saturating_sub(in_flight));
+        }
+        let for_all = window - (u64::from(window) * u64::from(high_percent) / 100) as u32;
+        let usable = for_all.saturating_sub(in_flight);
+        (credit, credit.saturating_sub(usable))
+    }
+
+    /// No more than twice what the rate carries in a round trip, so that a password never waits behind a window of campaign.
+    fn in_flight_max(&self) -> u32 {
+        let rate = u64::from(self.rate.rate().max(1));
+        let carried = 2 * rate * self.round_trip().as_micros() as u64 / 1_000_000;
+        u32::try_from(carried).unwrap_or(u32::MAX).max(IN_FLIGHT_MIN)
+    }
+
+    fn best_bind(&self) -> Option<usize> {
+        let rooms = self.binds.iter().enumerate().filter(|(_, bind)| bind.room() > 0);
+        rooms.max_by_key(|(_, bind)| bind.room()).map(|(index, _)| index)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Providers {
+    list: Vec<Provider>,
+    by_id: HashMap<String, u16, FixedState>,
+}
+
+impl Providers {
+    pub fn get(&self, index: u16) -> Option<&Provider> {
+        self.list.get(usize::from(index))
+    }
+
+    pub fn get_mut(&mut self, index: u16) -> Option<&mut Provider> {
+        self.list.get_mut(usize::from(index))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Provider> {
+        self.list.iter()
+    }
+
+    pub fn count(&self) -> u16 {
+        self.list.len() as u16
+    }
+
+    pub fn index_of(&self, id: &str) -> Option<u16> {
+        self.by_id.get(id).copied()
+    }
+
+    pub fn is_enabled(&self, index: u16) -> bool {
+        let definition = self.get(index).and_then(|provider| provider.definition.as_ref());
+        definition.is_some_and(|definition| definition.enabled)
+    }
+
+    pub fn is_up(&self, index: u16) -> bool {
+        self.get(index).is_some_and(|provider| provider.up_since.is_some())
+    }
+
+    pub fn in_flight(&self) -> u64 {
+        self.list.iter().map(|provider| u64::from(provider.in_flight())).sum()
+    }
+
+    pub fn queue_back(&mut self, message: &Message) {
+        let parts = waiting_parts(message);
+        if let Some(provider) = self.get_mut(message.provider) {
+            provider.queue.push_back(message.tenant, message.priority, message.number, parts);
+        }
+    }
+
+    pub fn queue_front(&mut self, message: &Message) {
+        let parts = waiting_parts(message);
+        if let Some(provider) = self.get_mut(message.provider) {
+            provider.queue.push_front(message.tenant, message.priority, message.number, parts);
+        }
+    }
+
+    /// A part has left the state `Sending` with this bind.
+    pub fn landed(&mut self, provider: u16, bind: u16) {
+        let found = self.get_mut(provider).and_then(|p| p.binds.get_mut(usize::from(bind)));
+        if let Some(bind) = found {
+            debug_assert!(bind.in_flight > 0, "more parts landed than were sent");
+            bind.in_flight = bind.in_flight.saturating_sub(1);
+        }
+    }
+
+    /// When some provider's rate allows what waits for it, in monotonic microseconds.
+    pub fn next_due(&self, now: Mono) -> impl Iterator<Item = u64> + '_ {
+        self.list.iter().filter_map(move |provider| provider.wake.map(|wake| wake.max(now).0))
+    }
+
+    /// Gives a name its index, or finds the one it has.
+    pub fn name(&mut self, id: &str, shares: [u32; 3], now: Mono) -> (u16, bool) {
+        if let Some(index) = self.by_id.get(id) {
+            return (*index, false);
+        }
+        let index = self.list.len() as u16;
+        self.name_at(index, id, shares, now);
+        (index, true)
+    }
+
+    /// Gives a name the index that it has in the journal.
+    pub fn name_at(&mut self, index: u16, id: &str, shares: [u32; 3], now: Mono) {
+        let place = usize::from(index);
+        if self.list.len() <= place {
+            self.list.resize_with(place + 1, || Provider::unnamed(shares, now));
+        }
+        id.clone_into(&mut self.list[place].id);
+        self.by_id.insert(id.to_owned(), index);
+    }
+}
+
+fn waiting_parts(message: &Message) -> u8 {
+    message.part_states().filter(|part| *part == PartState::Waiting).count() as u8
+}
+
+impl Engine {
+    pub(crate) fn configure_providers(&mut self, definitions: &Definitions) {
+        let now = self.now.mono;
+        for provider in &mut self.providers.list {
+            provider.definition = None;
+            provider.queue.set_shares(self.settings.shares);
+        }
+        for definition in &definitions.providers {
+            let (index, new) = self.providers.name(&definition.id, self.settings.shares, now);
+            if new {
+                self.record_name(NameKind::Provider, u32::from(index), &definition.id, "");
+            }
+            if let Some(provider) = self.providers.get_mut(index) {
+                provider.rate.set_ceiling(now, definition.throughput, burst(definition.throughput));
+                provider.definition = Some(definition.clone());
+            }
+        }
+        self.counters.providers.resize_with(usize::from(self.providers.count()), Default::default);
+    }
+
+    pub(crate) fn bind_up(&mut self, provider: u16, bind: u16, connection: ConnectionId, window: u32) {
+        let now = self.now.mono;
+        let Some(entry) = self.providers.get_mut(provider) else { return };
+        let place = usize::from(bind);
+        if entry.binds.len() <= place {
+            entry.binds.resize_with(place + 1, Bind::default);
+        }
+        let bind = &mut entry.binds[place];
+        bind.connection = Some(connection);
+        bind.window = window.max(1);
+        entry.up_since.get_or_insert(now);
+    }
+
+    /// Hands out what every provider's windows and rates allow.
+    pub(crate) fn dispatch(&mut self) {
+        if self.draining.is_some() {
+            return;
+        }
+        for index in 0..self.providers.count() {
+            self.dispatch_to(index);
+        }
+    }
+
+    fn dispatch_to(&mut self, index: u16) {
+        let now = self.now.mono;
+        let mut taken = Vec::new();
+        loop {
+            let Some(provider) = self.providers.get_mut(index) else { return };
+            provider.wake = None;
+            if provider.queue.is_empty() || provider.definition.as_ref().is_none_or(|d| !d.enabled) {
+                return;
+            }
+            let (credit, for_high) = provider.credit(now, self.settings.high_percent);
+            if credit == 0 {
+                provider.wake = wake(provider, now);
+                return;
+            }
+            taken.clear();
+            provider.queue.take(credit, for_high, &mut taken);
+            if taken.is_empty() && !take_large(provider, &mut taken) {
+                return;
+            }
+            for one in &taken {
+                self.intend(index, one);
+            }
+        }
+    }
+
+    /// The intent of one message, and its parts on their way to the bind with most room.
+    fn intend(&mut self, index: u16, taken: &Taken) {
+        let now = self.now.mono;
+        let Some(message) = self.pages.get(taken.number) else { return };
+        if message.state != State::Queued || message.provider != index {
+            return;
+        }
+        let attempt = message.attempt.saturating_add(1);
+        let parts = waiting_parts(message);
+        let Some(provider) = self.providers.get_mut(index) else { return };
+        // A message is kept whole: its parts go to one bind, in order.
+        let Some(bind) = provider.best_bind() else {
+            self.providers.queue_front(message);
+            return;
+        };
+        let Some(connection) = provider.binds[bind].connection else { return };
+        provider.binds[bind].in_flight += u32::from(parts);
+        provider.rate.take_all(now, u32::from(parts));
+        let out = Engine::outgoing(&mut self.effects, connection);
+        write_parts(message, provider.definition.as_ref(), out);
+        if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
+            counters.submitted += u64::from(parts);
+        }
+        self.step(taken.number, &Step::Intent { attempt, provider: index, bind: bind as u16 });
+    }
+}
+
+/// A message of more parts than the whole window goes alone, when nothing else is in flight.
+fn take_large(provider: &mut Provider, taken: &mut Vec<Taken>) -> bool {
+    if provider.in_flight() > 0 || provider.queue.is_empty() {
+        return false;
+    }
+    taken.extend(provider.queue.take_next());
+    !taken.is_empty()
+}
+
+/// When the rate, and not a window, is what holds the queue up.
+fn wake(provider: &Provider, now: Mono) -> Option<Mono> {
+    let room: u32 = provider.binds.iter().map(Bind::room).sum();
+    (room > 0).then(|| provider.rate.next_at(now)).filter(|at| *at > now)
+}
+
+/// 10 % of a second's rate, at least one part.
+fn burst(throughput: u32) -> u32 {
+    (throughput / 10).max(1)
+}
+
+/// The bodies of all waiting parts of a message, each with its token.
+fn write_parts(message: &Message, definition: Option<&ProviderDefinition>, out: &mut Outgoing) {
+    let body = message.body();
+    let source = definition.and_then(|d| d.source_ton_npi).unwrap_or((body.source_ton, body.source_npi));
+    let destination = definition
+        .and_then(|d| d.destination_ton_npi)
+        .unwrap_or((body.destination_ton, body.destination_npi));
+    let mut digits = [0u8; 20];
+    let fields = SmFields {
+        service_type: body.service_type,
+        source: SmeAddress { ton: source.0, npi: source.1, octets: body.source },
+        destination: SmeAddress {
+            ton: destination.0,
+            npi: destination.1,
+            octets: decimal(body.destination, &mut digits),
+        },
+        esm_class: body.esm_class,
+        protocol_id: body.protocol_id,
+        priority_flag: u8::from(message.priority == Priority::High),
+        registered_delivery: u8::from(message.wants_receipts()),
+        data_coding: body.data_coding,
+        ..SmFields::default()
+    };
+    if message.parts() == 1 {
+        let long = body.octets.len() > SHORT_MESSAGE_OCTETS_MAX;
+        let carrier = if long { Carrier::MessagePayload } else { Carrier::ShortMessage };
+        write_part(message, 0, &SmFields { text: body.octets, carrier, ..fields }, out);
+        return;
+    }
+    let reference = (message.number & 0xff) as u8;
+    for (place, range) in split::parts(body.encoding, body.octets).enumerate() {
+        let part = place as u8;
+        if message.part(part) != Some(PartState::Waiting) {
+            continue;
+        }
+        let header = split::udh8(reference, message.parts(), part + 1);
+        let text = body.octets.get(range).unwrap_or_default();
+        let esm_class = body.esm_class | UDHI;
+        write_part(message, part, &SmFields { header: &header, text, esm_class, ..fields }, out);
+    }
+}
+
+fn write_part(message: &Message, part: u8, fields: &SmFields<'_>, out: &mut Outgoing) {
+    let start = out.bodies.len();
+    if write::sm_body(&mut out.bodies, fields).is_err() {
+        // Doors check every field against the same limits; a body that still does not fit is sent without its source and
+        // service type, which are what a provider can do without, rather than never.
+        out.bodies.truncate(start);
+        let bare = SmFields { service_type: b"", source: SmeAddress::default(), ..*fields };
+        let written = write::sm_body(&mut out.bodies, &bare);
+        debug_assert!(written.is_ok(), "a part does not fit a submit_sm");
+    }
+    let token = PartToken::new(message.number, part).0;
+    out.requests.push(Request { token, end: out.bodies.len() as u32 });
+}
+
+/// The decimal digits of a number, without an allocation.
+pub(crate) fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut left = number;
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            return &digits[start..];
+        }
+    }
+}

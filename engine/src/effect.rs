@@ -1,0 +1,130 @@
+//! What goes out: everything the engine wants done once a group is on disk. Released by the commit loop, in order.
+
+use codecs::instant::Mono;
+
+use crate::command::{ConnectionId, Refusal, ReplyId};
+use crate::ledger::Wallet;
+use crate::money::Micros;
+use crate::routing::RoutingError;
+
+/// The outcome of one submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// `id` is what the outside sees; `price` the whole message's.
+    Accepted { id: u64, price: Micros, scheduled: bool },
+    Refused(Refusal),
+}
+
+/// The answer to one `submit_sm` of a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubmitAnswer {
+    pub sequence: u32,
+    pub outcome: Outcome,
+}
+
+/// A request of ours for a connection: a `submit_sm` for a provider's bind (the token is a `PartToken`), a `deliver_sm`
+/// for a tenant's session (the token is the message's number). Its mandatory fields and TLVs are `Outgoing::bodies` up to `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub token: u64,
+    pub end: u32,
+}
+
+/// All that one group has for one connection.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    pub answers: Vec<SubmitAnswer>,
+    /// Receipts now on disk: (sequence number, command_status) of their `deliver_sm_resp`.
+    pub acknowledged: Vec<(u32, u32)>,
+    pub requests: Vec<Request>,
+    pub bodies: Vec<u8>,
+    /// The engine has taken note that the connection is gone: nothing follows. Requests up to here that the
+    /// session never took are given back by the driver.
+    pub closed: bool,
+}
+
+impl Outgoing {
+    pub fn is_empty(&self) -> bool {
+        self.answers.is_empty()
+            && self.acknowledged.is_empty()
+            && self.requests.is_empty()
+            && !self.closed
+    }
+
+    /// Joins what a later group has to what was not taken yet.
+    pub fn append(&mut self, mut later: Outgoing) {
+        if self.is_empty() {
+            *self = later;
+            return;
+        }
+        let offset = self.bodies.len() as u32;
+        self.closed |= later.closed;
+        self.answers.append(&mut later.answers);
+        self.acknowledged.append(&mut later.acknowledged);
+        self.bodies.append(&mut later.bodies);
+        self.requests.extend(
+            later.requests.iter().map(|request| Request { end: request.end + offset, ..*request }),
+        );
+    }
+}
+
+/// The answer to an asker that is no connection of ours.
+#[derive(Debug)]
+pub enum Reply {
+    /// One outcome per submission, in the order given; `replayed` when an idempotency key was seen before.
+    Submitted { outcomes: Vec<Outcome>, replayed: bool },
+    /// The message's bytes (`message::View` reads them), or `None` when it is not living: ask the archive.
+    Message(Option<Vec<u8>>),
+    Balance(Option<Balance>),
+    Wallets(Vec<(u32, Wallet)>),
+    Cancelled(Cancelled),
+    Configured(Result<(), RoutingError>),
+    Drained,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    Done,
+    /// Its intent is in a group already, or it is final.
+    TooLate,
+    NotLiving,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Balance {
+    pub wallet: Wallet,
+    pub currency: String,
+    /// The tenant's price of a part, where it has a flat one.
+    pub price: Option<Micros>,
+}
+
+/// Messages of one block for the archive.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ArchiveWrite {
+    pub block: u64,
+    /// All 64 of the block are here: what the archive held before need not be read.
+    pub whole: bool,
+    /// The messages' bytes in order of their numbers.
+    pub messages: Vec<Vec<u8>>,
+}
+
+/// All that is released when a group is on disk.
+#[derive(Debug, Default)]
+pub struct Effects {
+    pub connections: Vec<(ConnectionId, Outgoing)>,
+    pub replies: Vec<(ReplyId, Reply)>,
+    pub archive: Vec<ArchiveWrite>,
+    /// Blocks to be read back from the archive.
+    pub loads: Vec<u64>,
+    /// When submissions answered here were received, and how many each time: for the accept latency.
+    pub received: Vec<(Mono, u32)>,
+}
+
+impl Effects {
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+            && self.replies.is_empty()
+            && self.archive.is_empty()
+            && self.loads.is_empty()
+    }
+}

@@ -1,0 +1,340 @@
+//! One partition's engine: all its state, and the one way a message changes. Decides commands against memory, writes the
+//! events of the group and collects its effects. No I/O: the commit loop gives time and commands, and releases.
+
+use codecs::instant::Wall;
+
+use crate::catalog::{Definitions, Settings};
+use crate::command::{Command, ConnectionId, DiskLevel, Now, Query, ReplyId};
+use crate::counters::Counters;
+use crate::dispatch::Providers;
+use crate::effect::{Balance, Cancelled, Effects, Outgoing, Reply};
+use crate::id::Permutation;
+use crate::idempotency::Idempotency;
+use crate::ledger::Change as LedgerChange;
+use crate::message::{Charge, Message, State};
+use crate::outbox::Loading;
+use crate::pages::{Pages, block_of};
+use crate::receipt_index::{EarlyReceipts, ReceiptIndex};
+use crate::record;
+use crate::ring::Ring;
+use crate::routing::RoutingError;
+use crate::schedule::Schedule;
+use crate::step::Step;
+use crate::sweep::Sweep;
+use crate::tenants::Tenants;
+
+/// Early receipts kept at once; beyond, the oldest counts as unmatched.
+const EARLY_RECEIPTS_MAX: usize = 100_000;
+
+/// What has to be done at a time; the numbers are the kinds of `Schedule` entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum DueKind {
+    /// A scheduled message's time, or a retry's.
+    Send = 1,
+    /// The end of a message's own validity.
+    Expire = 2,
+    /// The end of the wait for news of a message in doubt.
+    Doubt = 3,
+    /// A receipt that the tenant refused for now.
+    Tell = 4,
+}
+
+/// A group that has been decided: what must reach the disk, and what may happen then.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// Its records; empty when nothing changed, and then nothing is written.
+    pub records: Vec<u8>,
+    pub effects: Effects,
+    /// Nothing that lives is in groups before this one, once this group is on disk.
+    pub release_before: u64,
+}
+
+pub struct Engine {
+    pub(crate) now: Now,
+    pub(crate) settings: Settings,
+    pub(crate) ids: Permutation,
+    pub(crate) epoch: u16,
+    /// The next sequence to be given.
+    pub(crate) next: u64,
+    pub(crate) tenants: Tenants,
+    pub(crate) providers: Providers,
+    pub(crate) pages: Pages,
+    pub(crate) index: ReceiptIndex,
+    pub(crate) early: EarlyReceipts,
+    pub(crate) idempotency: Idempotency,
+    /// Dues on the wall clock, in milliseconds.
+    pub(crate) wall_dues: Schedule,
+    /// Dues on the monotonic clock, in microseconds.
+    pub(crate) mono_dues: Schedule,
+    /// The records of the group being decided.
+    pub(crate) group: Vec<u8>,
+    /// The number that group will have.
+    pub(crate) group_number: u64,
+    pub(crate) effects: Effects,
+    pub(crate) ring: Ring,
+    pub(crate) loading: Loading,
+    pub(crate) sweep: Sweep,
+    pub(crate) counters: Counters,
+    pub(crate) disk: DiskLevel,
+    pub(crate) draining: Option<Vec<ReplyId>>,
+    /// Messages that wait to be sent: queued, scheduled or held.
+    pub(crate) waiting: u64,
+    /// Replay is under way: money and states move, nothing else happens.
+    pub(crate) replaying: bool,
+}
+
+impl Engine {
+    /// An empty engine; `id_key` keys the permutation between numbers and ids and must never change for a store.
+    pub fn new(id_key: &[u8; 32], now: Now) -> Engine {
+        let settings = Settings::default();
+        Engine {
+            now,
+            ids: Permutation::new(id_key),
+            epoch: 0,
+            next: 1,
+            tenants: Tenants::default(),
+            providers: Providers::default(),
+            pages: Pages::default(),
+            index: ReceiptIndex::default(),
+            early: EarlyReceipts::new(EARLY_RECEIPTS_MAX, settings.early_receipt),
+            idempotency: Idempotency::default(),
+            wall_dues: Schedule::default(),
+            mono_dues: Schedule::default(),
+            group: Vec::new(),
+            group_number: 0,
+            effects: Effects::default(),
+            ring: Ring::default(),
+            loading: Loading::default(),
+            sweep: Sweep::default(),
+            counters: Counters::default(),
+            disk: DiskLevel::Fine,
+            draining: None,
+            waiting: 0,
+            replaying: false,
+            settings,
+        }
+    }
+
+    /// Starts a turn: the time that holds for it, and the number that its group will have if it changes anything.
+    pub fn begin(&mut self, now: Now, group_number: u64) {
+        // The wall clock may step back; what the engine records never does.
+        let wall = now.wall.max(self.now.wall);
+        self.now = Now { wall, mono: now.mono.max(self.now.mono) };
+        self.group_number = group_number;
+    }
+
+    /// Decides one command and applies it.
+    pub fn handle(&mut self, command: Command) {
+        match command {
+            Command::Submit(submissions) => self.submit(submissions),
+            Command::BindUp { provider, bind, connection, window } => {
+                self.bind_up(provider, bind, connection, window);
+            }
+            Command::BindDown { provider, bind, unsent, in_flight } => {
+                self.bind_down(provider, bind, &unsent, &in_flight);
+            }
+            Command::Responses(responses) => self.responses(&responses),
+            Command::Unanswered { provider, bind, tokens } => {
+                self.unanswered(provider, bind, &tokens);
+            }
+            Command::Receipts(receipts) => self.receipts(&receipts),
+            Command::TenantBound { tenant, connection, receives, window } => {
+                self.tenant_bound(tenant, connection, receives, window);
+            }
+            Command::TenantUnbound { tenant, connection, untold } => {
+                self.tenant_unbound(tenant, connection, &untold);
+            }
+            Command::Acknowledged { tenant, connection, items } => {
+                self.acknowledged(tenant, connection, &items);
+            }
+            Command::Configure { definitions, reply } => {
+                let configured = self.configure(*definitions);
+                self.reply(reply, Reply::Configured(configured));
+            }
+            Command::Query { reply, query } => self.query(reply, &query),
+            Command::Cancel { reply, tenant, number } => self.cancel(reply, tenant, number),
+            Command::Archived { blocks } => self.archived(&blocks),
+            Command::Loaded { block, messages } => self.loaded(block, messages),
+            Command::Drain { reply } => self.draining.get_or_insert_default().push(reply),
+            Command::Disk(level) => self.disk = level,
+        }
+    }
+
+    /// Does what follows from the commands and from the time: dues, dispatch, receipts to tenants, archive, the ring.
+    /// `ring_over` is how many octets the ring is over its size.
+    pub fn run(&mut self, ring_over: u64) {
+        self.dues();
+        self.expire_early_receipts();
+        self.sweep_pages();
+        self.dispatch();
+        self.tell();
+        self.archive_done();
+        self.carry_over(ring_over);
+        self.drained();
+    }
+
+    /// The group decided since the last one was taken.
+    pub fn take_group(&mut self) -> Group {
+        let release_before = self.ring.release_before(self.group_number);
+        let capacity = self.group.capacity().min(1 << 20);
+        let records = std::mem::replace(&mut self.group, Vec::with_capacity(capacity));
+        Group { records, effects: std::mem::take(&mut self.effects), release_before }
+    }
+
+    /// Whether there is something to be committed or released.
+    pub fn has_group(&self) -> bool {
+        !self.group.is_empty() || !self.effects.is_empty()
+    }
+
+    /// How long until `run` has something to do without a command, in microseconds; `None`: nothing is due.
+    pub fn next_due_micros(&self) -> Option<u64> {
+        let wall = self.wall_dues.next_due().map(|due| {
+            due.saturating_sub(u64::try_from(self.now.wall.0).unwrap_or(0)).saturating_mul(1_000)
+        });
+        let mono = self.mono_dues.next_due().into_iter().chain(self.providers.next_due(self.now.mono));
+        let mono = mono.min().map(|due| due.saturating_sub(self.now.mono.0));
+        [wall, mono, self.sweep.next_micros(self.pages.is_empty())].into_iter().flatten().min()
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The one way a message changes: the step joins its story and the group, and money, counts and pages follow.
+    /// `None` when the message is not in memory.
+    pub(crate) fn step(&mut self, number: u64, step: &Step<'_>) -> Option<State> {
+        let (counts, message) = self.pages.with_page(number)?;
+        let was_done = message.is_done();
+        let was_waiting = is_waiting(message.state);
+        let start = message.bytes().len();
+        let change = message.take(step, self.now.wall);
+        record::write_step(&mut self.group, number, step, &message.bytes()[start..]);
+        let is_done = message.is_done();
+        let (state, tenant, provider, price) =
+            (message.state, message.tenant, message.provider, message.price);
+        let page_done = counts.note(was_done, is_done);
+        self.waiting = self.waiting + u64::from(is_waiting(state)) - u64::from(was_waiting);
+        self.move_money(tenant, price, change.charge);
+        if change.from.is_some() {
+            self.count_outcome(provider, state);
+        }
+        if change.tell {
+            self.tenants.owe(tenant, number);
+        }
+        if page_done {
+            self.sweep.done(block_of(number));
+        }
+        Some(state)
+    }
+
+    /// Money follows a message's charge. What cannot be, by the ledger's own sums, stops the process.
+    pub(crate) fn move_money(&mut self, tenant: u32, price: crate::money::Micros, charge: Option<Charge>) {
+        let Some(charge) = charge else { return };
+        let Some(tenant_entry) = self.tenants.get_mut(tenant) else { return };
+        if self.replaying && !tenant_entry.wallet_known {
+            return;
+        }
+        let outcome = match charge {
+            Charge::Settled(charged) => tenant_entry.wallet.settle(price, charged),
+            Charge::Released => tenant_entry.wallet.release(price),
+            Charge::Reserved => return,
+        };
+        assert!(
+            outcome == LedgerChange::Done,
+            "the ledger of tenant {tenant} cannot take {charge:?} of {price:?}: {outcome:?}"
+        );
+    }
+
+    fn count_outcome(&mut self, provider: u16, state: State) {
+        if let Some(counters) = self.counters.providers.get_mut(usize::from(provider)) {
+            counters.outcomes[state as usize] += 1;
+        }
+    }
+
+    pub(crate) fn reply(&mut self, reply: Option<ReplyId>, answer: Reply) {
+        if let Some(reply) = reply {
+            self.effects.replies.push((reply, answer));
+        }
+    }
+
+    fn query(&mut self, reply: ReplyId, query: &Query) {
+        let answer = match *query {
+            Query::Message { number } => {
+                Reply::Message(self.pages.get(number).map(|message| message.bytes().to_vec()))
+            }
+            Query::Balance { tenant } => Reply::Balance(self.balance(tenant)),
+            Query::Wallets => Reply::Wallets(self.tenants.wallets()),
+        };
+        self.effects.replies.push((reply, answer));
+    }
+
+    fn balance(&self, tenant: u32) -> Option<Balance> {
+        let entry = self.tenants.get(tenant)?;
+        let definition = entry.definition.as_ref();
+        Some(Balance {
+            wallet: entry.wallet,
+            currency: entry.currency.clone(),
+            price: definition.and_then(|definition| definition.price),
+        })
+    }
+
+    /// Possible until the intent is in a group; a message in doubt may be on its way.
+    fn cancel(&mut self, reply: ReplyId, tenant: u32, number: u64) {
+        let state = self.pages.get(number).filter(|message| message.tenant == tenant).map(|m| m.state);
+        let answer = match state {
+            None => Cancelled::NotLiving,
+            Some(State::Scheduled | State::Queued | State::Held)
+                if self.pages.get(number).is_some_and(|message| message.accepted_parts() == 0) =>
+            {
+                self.step(number, &Step::Cancelled);
+                Cancelled::Done
+            }
+            Some(_) => Cancelled::TooLate,
+        };
+        self.effects.replies.push((reply, Reply::Cancelled(answer)));
+    }
+
+    /// When draining, the askers are told once nothing is in flight and no receipt is on its way to a tenant.
+    fn drained(&mut self) {
+        let idle = self.providers.in_flight() == 0 && self.tenants.telling() == 0;
+        if idle && let Some(askers) = &mut self.draining {
+            for asker in askers.drain(..) {
+                self.effects.replies.push((asker, Reply::Drained));
+            }
+        }
+    }
+
+    /// The part of the present group's effects that is for one connection.
+    pub(crate) fn outgoing(effects: &mut Effects, connection: ConnectionId) -> &mut Outgoing {
+        // A group touches few connections, and mostly the one it touched last.
+        let found = effects.connections.iter().rposition(|(id, _)| *id == connection);
+        let index = found.unwrap_or_else(|| {
+            effects.connections.push((connection, Outgoing::default()));
+            effects.connections.len() - 1
+        });
+        &mut effects.connections[index].1
+    }
+
+    /// Takes over new definitions; names seen for the first time are given their numbers, for ever. Routes or prices that
+    /// mean nothing leave the old ones in place.
+    pub(crate) fn configure(&mut self, definitions: Definitions) -> Result<(), RoutingError> {
+        self.settings = definitions.settings.clone();
+        self.early.set_age_max(self.settings.early_receipt);
+        self.configure_providers(&definitions);
+        self.configure_tenants(&definitions);
+        self.tenants.configure_routes(&definitions, &self.providers)
+    }
+
+    pub fn message(&self, number: u64) -> Option<&Message> {
+        self.pages.get(number)
+    }
+
+    pub fn wall(&self) -> Wall {
+        self.now.wall
+    }
+}
+
+pub(crate) fn is_waiting(state: State) -> bool {
+    matches!(state, State::Queued | State::Scheduled | State::Held)
+}

@@ -1,0 +1,613 @@
+//! The order in which one provider's waiting messages are sent (P5): priorities by shares, tenants in turn inside each.
+//! It does not know whether a message still wants to be sent: whoever takes a number checks.
+//!
+//! Priorities share by rounds: each has its share of parts a round, the highest that has some left goes first, and a
+//! new round begins when none that waits has any. Inside a priority, tenants are served by deficit round robin
+//! (Shreedhar and Varghese, 1996) with a quantum of parts; one tenant's messages keep their order.
+
+use std::collections::VecDeque;
+
+use crate::id::Number;
+use crate::submission::Priority;
+
+/// Parts that a tenant may send in its turn.
+pub const QUANTUM_PARTS: u32 = 8;
+
+const PRIORITIES: usize = 3;
+const NO_SLOT: u32 = u32::MAX;
+/// An emptied queue keeps room for so many numbers and gives the rest back.
+const KEPT_CAPACITY: usize = 64;
+
+/// A number taken from the queue to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub number: u64,
+    pub tenant: u32,
+    pub priority: Priority,
+    pub parts: u8,
+}
+
+#[derive(Clone, Debug)]
+pub struct FairQueue {
+    /// The slot of each tenant that has something waiting.
+    slot_of_tenant: Vec<u32>,
+    slots: Vec<Slot>,
+    free_slots: Vec<u32>,
+    classes: [Class; PRIORITIES],
+    quantum: i64,
+}
+
+/// One tenant's messages, by priority.
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    tenant: u32,
+    lanes: [Lane; PRIORITIES],
+}
+
+/// One tenant's messages of one priority, eight bytes each.
+#[derive(Clone, Debug, Default)]
+struct Lane {
+    waiting: VecDeque<Entry>,
+    /// Parts it may still send in its turn.
+    deficit: i64,
+    /// Whether the quantum of its present turn has been given.
+    in_turn: bool,
+}
+
+/// One priority: whose turn it is, and what is left of its share.
+#[derive(Clone, Debug)]
+struct Class {
+    turns: VecDeque<u32>,
+    messages: usize,
+    share: i64,
+    left: i64,
+}
+
+/// A number of 56 bits and its parts in one word.
+#[derive(Clone, Copy, Debug)]
+struct Entry(u64);
+
+impl Entry {
+    fn new(number: u64, parts: u8) -> Entry {
+        assert!(
+            number >> Number::BITS == 0,
+            "a message number is out of range"
+        );
+        Entry(number << u8::BITS | u64::from(parts.max(1)))
+    }
+
+    fn number(self) -> u64 {
+        self.0 >> u8::BITS
+    }
+
+    fn parts(self) -> u8 {
+        self.0 as u8
+    }
+}
+
+impl FairQueue {
+    /// `shares` of high, normal and low; a share of nothing counts as one.
+    pub fn new(shares: [u32; PRIORITIES], quantum_parts: u32) -> FairQueue {
+        let [high, normal, low] = shares.map(Class::new);
+        FairQueue {
+            slot_of_tenant: Vec::new(),
+            slots: Vec::new(),
+            free_slots: Vec::new(),
+            classes: [low, normal, high],
+            quantum: i64::from(quantum_parts.max(1)),
+        }
+    }
+
+    /// Changes the shares from the next round on.
+    pub fn set_shares(&mut self, shares: [u32; PRIORITIES]) {
+        for (class, share) in self.classes.iter_mut().rev().zip(shares) {
+            class.share = i64::from(share.max(1));
+        }
+    }
+
+    pub fn push_back(&mut self, tenant: u32, priority: Priority, number: u64, parts: u8) {
+        self.lane_to_fill(tenant, priority)
+            .waiting
+            .push_back(Entry::new(number, parts));
+    }
+
+    /// Puts back what was taken and not sent, before everything of its tenant and priority. Several go back in the
+    /// reverse of the order in which they were taken.
+    pub fn push_front(&mut self, tenant: u32, priority: Priority, number: u64, parts: u8) {
+        self.lane_to_fill(tenant, priority)
+            .waiting
+            .push_front(Entry::new(number, parts));
+    }
+
+    /// Appends to `out` what may be sent for `credit` parts. The last `reserve_for_high` of the credit are not touched
+    /// while no `high` message waits, so that one that comes finds them; while one waits, the shares decide.
+    ///
+    /// A message larger than the credit left ends the taking, and nothing overtakes it: it goes when credit has
+    /// gathered. For a provider whose whole window is smaller than a message there is [`FairQueue::take_next`].
+    pub fn take(&mut self, credit: u32, reserve_for_high: u32, out: &mut Vec<Taken>) {
+        let mut left = credit;
+        while let Some(priority) = self.next_class() {
+            let high_waits = self.len_of(Priority::High) > 0;
+            let usable = if high_waits {
+                left
+            } else {
+                left.saturating_sub(reserve_for_high)
+            };
+            if usable == 0 {
+                return;
+            }
+            let (slot, entry) = self.next_of(priority);
+            let parts = u32::from(entry.parts());
+            if parts > usable {
+                return;
+            }
+            left -= parts;
+            out.push(self.take_head(slot, priority));
+        }
+    }
+
+    /// Takes the next message in the fair order, however many parts it has.
+    pub fn take_next(&mut self) -> Option<Taken> {
+        let priority = self.next_class()?;
+        let (slot, _) = self.next_of(priority);
+        Some(self.take_head(slot, priority))
+    }
+
+    /// Removes every number that `keep` refuses. Walks the whole queue.
+    pub fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
+        for priority in [Priority::Low, Priority::Normal, Priority::High] {
+            let turns = std::mem::take(&mut self.classes[priority as usize].turns);
+            for slot in turns {
+                let lane = &mut self.slots[slot as usize].lanes[priority as usize];
+                let before = lane.waiting.len();
+                lane.waiting.retain(|entry| keep(entry.number()));
+                let after = lane.waiting.len();
+                self.classes[priority as usize].messages -= before - after;
+                if after > 0 {
+                    self.classes[priority as usize].turns.push_back(slot);
+                } else {
+                    self.end_lane(slot, priority);
+                }
+            }
+        }
+    }
+
+    /// Messages waiting.
+    pub fn len(&self) -> usize {
+        self.classes.iter().map(|class| class.messages).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn len_of(&self, priority: Priority) -> usize {
+        self.classes[priority as usize].messages
+    }
+
+    /// The lane of a tenant, counted one longer and given a turn if it was empty.
+    fn lane_to_fill(&mut self, tenant: u32, priority: Priority) -> &mut Lane {
+        let slot = self.slot(tenant);
+        let lane = &mut self.slots[slot as usize].lanes[priority as usize];
+        let class = &mut self.classes[priority as usize];
+        if lane.waiting.is_empty() {
+            class.turns.push_back(slot);
+        }
+        class.messages += 1;
+        lane
+    }
+
+    fn slot(&mut self, tenant: u32) -> u32 {
+        let index = tenant as usize;
+        if index >= self.slot_of_tenant.len() {
+            self.slot_of_tenant.resize(index + 1, NO_SLOT);
+        }
+        if self.slot_of_tenant[index] == NO_SLOT {
+            let slot = self.free_slots.pop().unwrap_or_else(|| {
+                self.slots.push(Slot::default());
+                (self.slots.len() - 1) as u32
+            });
+            self.slots[slot as usize].tenant = tenant;
+            self.slot_of_tenant[index] = slot;
+        }
+        self.slot_of_tenant[index]
+    }
+
+    /// The highest priority that waits and has something left of its share; begins rounds until there is one.
+    fn next_class(&mut self) -> Option<Priority> {
+        if self.is_empty() {
+            return None;
+        }
+        loop {
+            for priority in [Priority::High, Priority::Normal, Priority::Low] {
+                let class = &self.classes[priority as usize];
+                if class.messages > 0 && class.left > 0 {
+                    return Some(priority);
+                }
+            }
+            // A message of many parts may have overdrawn the share of its round; it is paid back here.
+            for class in &mut self.classes {
+                class.left = (class.left + class.share).min(class.share);
+            }
+        }
+    }
+
+    /// Passes the turn on inside a priority that waits until a tenant can afford its oldest message.
+    fn next_of(&mut self, priority: Priority) -> (u32, Entry) {
+        let turns = &mut self.classes[priority as usize].turns;
+        loop {
+            let slot = turns[0];
+            let lane = &mut self.slots[slot as usize].lanes[priority as usize];
+            let entry = lane.waiting[0];
+            if !lane.in_turn {
+                lane.in_turn = true;
+                lane.deficit += self.quantum;
+            }
+            if i64::from(entry.parts()) <= lane.deficit {
+                return (slot, entry);
+            }
+            lane.in_turn = false;
+            turns.rotate_left(1);
+        }
+    }
+
+    /// Takes the oldest message of the lane whose turn it is.
+    fn take_head(&mut self, slot: u32, priority: Priority) -> Taken {
+        let Slot { tenant, lanes } = &mut self.slots[slot as usize];
+        let tenant = *tenant;
+        let lane = &mut lanes[priority as usize];
+        let class = &mut self.classes[priority as usize];
+        let entry = lane
+            .waiting
+            .pop_front()
+            .expect("only lanes that wait have turns");
+        lane.deficit -= i64::from(entry.parts());
+        class.left -= i64::from(entry.parts());
+        class.messages -= 1;
+        if lane.waiting.is_empty() {
+            class.turns.pop_front();
+            self.end_lane(slot, priority);
+        }
+        Taken {
+            number: entry.number(),
+            tenant,
+            priority,
+            parts: entry.parts(),
+        }
+    }
+
+    /// An empty lane keeps no claim from the past, and a tenant without any message keeps no slot.
+    fn end_lane(&mut self, slot: u32, priority: Priority) {
+        let lanes = &mut self.slots[slot as usize].lanes;
+        let lane = &mut lanes[priority as usize];
+        lane.deficit = 0;
+        lane.in_turn = false;
+        lane.waiting.shrink_to(KEPT_CAPACITY);
+        if lanes.iter().all(|lane| lane.waiting.is_empty()) {
+            let tenant = self.slots[slot as usize].tenant;
+            self.slot_of_tenant[tenant as usize] = NO_SLOT;
+            self.free_slots.push(slot);
+        }
+    }
+}
+
+impl Class {
+    fn new(share: u32) -> Class {
+        let share = i64::from(share.max(1));
+        Class {
+            turns: VecDeque::new(),
+            messages: 0,
+            share,
+            left: share,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ALL: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
+
+    fn queue() -> FairQueue {
+        FairQueue::new([16, 4, 1], QUANTUM_PARTS)
+    }
+
+    fn taken(queue: &mut FairQueue, credit: u32, reserve_for_high: u32) -> Vec<Taken> {
+        let mut out = Vec::new();
+        queue.take(credit, reserve_for_high, &mut out);
+        out
+    }
+
+    fn numbers(taken: &[Taken]) -> Vec<u64> {
+        taken.iter().map(|taken| taken.number).collect()
+    }
+
+    #[test]
+    fn a_waiting_number_is_eight_bytes() {
+        // A deque at most doubles them.
+        assert_eq!(size_of::<Entry>(), 8);
+    }
+
+    #[test]
+    fn one_tenants_messages_keep_their_order() {
+        let mut queue = queue();
+        (0..5).for_each(|number| queue.push_back(1, Priority::Normal, number, 1));
+        let first = taken(&mut queue, 3, 0);
+        assert_eq!(numbers(&first), [0, 1, 2]);
+        for unsent in first[1..].iter().rev() {
+            queue.push_front(unsent.tenant, unsent.priority, unsent.number, unsent.parts);
+        }
+        assert_eq!(numbers(&taken(&mut queue, 10, 0)), [1, 2, 3, 4]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn the_reserve_is_kept_until_a_high_message_comes() {
+        let mut queue = queue();
+        (0..20).for_each(|number| queue.push_back(1, Priority::Normal, number, 1));
+        assert_eq!(taken(&mut queue, 10, 3).len(), 7);
+        assert_eq!(taken(&mut queue, 3, 3).len(), 0);
+        queue.push_back(2, Priority::High, 100, 2);
+        assert_eq!(numbers(&taken(&mut queue, 3, 3)), [100]);
+    }
+
+    #[test]
+    fn shares_decide_while_every_priority_waits() {
+        let mut queue = queue();
+        for number in 0..100 {
+            ALL.iter()
+                .for_each(|priority| queue.push_back(number as u32 % 3, *priority, number, 1));
+        }
+        for _ in 0..4 {
+            let round = taken(&mut queue, 21, 20);
+            let of = |priority| {
+                round
+                    .iter()
+                    .filter(|taken| taken.priority == priority)
+                    .count()
+            };
+            assert_eq!(ALL.map(of), [16, 4, 1]);
+        }
+        queue.set_shares([1, 1, 1]);
+        let evened = taken(&mut queue, 21 + 9, 0);
+        let last = &evened[21..];
+        assert_eq!(
+            ALL.map(|priority| last
+                .iter()
+                .filter(|taken| taken.priority == priority)
+                .count()),
+            [3, 3, 3]
+        );
+    }
+
+    #[test]
+    fn nothing_overtakes_a_message_that_waits_for_credit() {
+        let mut queue = queue();
+        queue.push_back(1, Priority::Normal, 1, 5);
+        queue.push_back(2, Priority::Normal, 2, 1);
+        queue.push_back(3, Priority::Low, 3, 1);
+        assert_eq!(taken(&mut queue, 4, 0), []);
+        assert_eq!(taken(&mut queue, 6, 2), []);
+        assert_eq!(numbers(&taken(&mut queue, 5, 0)), [1]);
+        assert_eq!(queue.len(), 2);
+    }
+
+    #[test]
+    fn a_message_larger_than_any_credit_can_be_taken_alone() {
+        let mut queue = queue();
+        queue.push_back(1, Priority::Low, 1, 255);
+        assert_eq!(taken(&mut queue, 254, 0), []);
+        let expected = Taken {
+            number: 1,
+            tenant: 1,
+            priority: Priority::Low,
+            parts: 255,
+        };
+        assert_eq!(queue.take_next(), Some(expected));
+        assert_eq!(queue.take_next(), None);
+        // The overdrawn share does not hold the next one up when nobody else waits.
+        queue.push_back(1, Priority::Low, 2, 1);
+        assert_eq!(numbers(&taken(&mut queue, 1, 0)), [2]);
+    }
+
+    #[test]
+    fn tenants_that_have_nothing_left_keep_no_memory() {
+        let mut queue = queue();
+        for round in 0..3 {
+            for number in 0..1_000 {
+                queue.push_back(number as u32 + round, ALL[number as usize % 3], number, 1);
+            }
+            taken(&mut queue, u32::MAX, 0);
+            assert_eq!((queue.slots.len(), queue.free_slots.len()), (1_000, 1_000));
+        }
+        (0..10_000).for_each(|number| queue.push_back(0, Priority::Normal, number, 1));
+        taken(&mut queue, u32::MAX, 0);
+        let room = |slot: &Slot| slot.lanes.iter().map(|lane| lane.waiting.capacity()).max();
+        assert!(queue.slots.iter().map(room).max() < Some(Some(2 * KEPT_CAPACITY)));
+    }
+
+    #[test]
+    fn a_queue_operation_removes_what_it_refuses_and_nothing_else() {
+        let mut queue = queue();
+        for number in 0..30 {
+            queue.push_back(number as u32 % 4, ALL[number as usize % 3], number, 1);
+        }
+        queue.retain(|number| number % 4 != 1 && number < 20);
+        assert_eq!(
+            ALL.iter()
+                .map(|priority| queue.len_of(*priority))
+                .sum::<usize>(),
+            15
+        );
+        let mut left = numbers(&taken(&mut queue, 100, 0));
+        left.sort_unstable();
+        assert_eq!(
+            left,
+            (0..20)
+                .filter(|number| number % 4 != 1)
+                .collect::<Vec<u64>>()
+        );
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push(u32, Priority, u8),
+        Take(u32, u32),
+        TakeNext,
+        Return(usize),
+        Retain(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let parts = prop_oneof![5 => 0u8..4, 1 => any::<u8>()];
+        let step = prop_oneof![
+            6 => (0u32..4, prop::sample::select(&ALL[..]), parts).prop_map(|(tenant, priority, parts)| Step::Push(tenant, priority, parts)),
+            2 => (0u32..40, 0u32..10).prop_map(|(credit, reserve)| Step::Take(credit, reserve)),
+            1 => Just(Step::TakeNext),
+            1 => (0usize..4).prop_map(Step::Return),
+            1 => (2u64..5).prop_map(Step::Retain),
+        ];
+        prop::collection::vec(step, 0..150)
+    }
+
+    /// What waits, by tenant and priority, in order.
+    #[derive(Default)]
+    struct Model(std::collections::BTreeMap<(u32, Priority), VecDeque<(u64, u8)>>);
+
+    impl Model {
+        fn lane(&mut self, tenant: u32, priority: Priority) -> &mut VecDeque<(u64, u8)> {
+            self.0.entry((tenant, priority)).or_default()
+        }
+
+        fn len_of(&self, priority: Priority) -> usize {
+            self.0
+                .iter()
+                .filter(|(key, _)| key.1 == priority)
+                .map(|(_, lane)| lane.len())
+                .sum()
+        }
+
+        /// Whether `taken` was the oldest of its lane.
+        fn take(&mut self, taken: &Taken) -> bool {
+            self.lane(taken.tenant, taken.priority).pop_front() == Some((taken.number, taken.parts))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_doubled_reordered_or_taken_without_credit(steps in steps()) {
+            let (mut queue, mut model) = (queue(), Model::default());
+            let mut last: Vec<Taken> = Vec::new();
+            for (number, step) in (0u64..).zip(steps) {
+                match step {
+                    Step::Push(tenant, priority, parts) => {
+                        queue.push_back(tenant, priority, number, parts);
+                        model.lane(tenant, priority).push_back((number, parts.max(1)));
+                    }
+                    Step::Take(credit, reserve) => {
+                        last = taken(&mut queue, credit, reserve);
+                        let mut left = credit;
+                        for taken in &last {
+                            let kept = if model.len_of(Priority::High) > 0 { 0 } else { reserve };
+                            prop_assert!(u32::from(taken.parts) + kept <= left);
+                            left -= u32::from(taken.parts);
+                            prop_assert!(model.take(taken), "{taken:?}");
+                        }
+                    }
+                    Step::TakeNext => {
+                        last = queue.take_next().into_iter().collect();
+                        prop_assert!(last.iter().all(|taken| model.take(taken)));
+                        prop_assert!(!last.is_empty() || queue.is_empty());
+                    }
+                    Step::Return(keep) => {
+                        for taken in last.split_off(keep.min(last.len())).iter().rev() {
+                            queue.push_front(taken.tenant, taken.priority, taken.number, taken.parts);
+                            model.lane(taken.tenant, taken.priority).push_front((taken.number, taken.parts));
+                        }
+                    }
+                    Step::Retain(divisor) => {
+                        queue.retain(|number| !number.is_multiple_of(divisor));
+                        model.0.values_mut().for_each(|lane| lane.retain(|entry| !entry.0.is_multiple_of(divisor)));
+                        last.clear();
+                    }
+                }
+                for priority in ALL {
+                    prop_assert_eq!(queue.len_of(priority), model.len_of(priority));
+                }
+            }
+            let rest = taken(&mut queue, u32::MAX, 0);
+            prop_assert!(rest.iter().all(|taken| model.take(taken)));
+            prop_assert!(queue.is_empty() && model.0.values().all(VecDeque::is_empty));
+        }
+
+        #[test]
+        fn of_two_busy_tenants_none_gets_ahead(
+            parts in prop::collection::vec((1u8..20, 1u8..20), 200), credits in prop::collection::vec(1u32..60, 1..40),
+        ) {
+            let mut queue = queue();
+            for (number, (one, other)) in (0..).zip(&parts) {
+                queue.push_back(1, Priority::Normal, number, *one);
+                queue.push_back(2, Priority::Normal, number, *other);
+            }
+            let mut sent = [0i64; 3];
+            for credit in credits {
+                for taken in taken(&mut queue, credit, 0) {
+                    sent[taken.tenant as usize] += i64::from(taken.parts);
+                    let largest = 19;
+                    let busy = sent.iter().all(|parts| *parts < 180);
+                    prop_assert!(!busy || (sent[1] - sent[2]).abs() <= i64::from(QUANTUM_PARTS) + largest);
+                }
+            }
+        }
+
+        #[test]
+        fn a_quiet_tenants_message_is_taken_within_one_round(
+            busy in 1u32..20, before in 0u32..500, parts in 1u8..=QUANTUM_PARTS as u8,
+        ) {
+            let mut queue = queue();
+            for number in 0..1_000u64 {
+                (0..busy).for_each(|tenant| queue.push_back(tenant, Priority::Normal, number, 1));
+            }
+            taken(&mut queue, before, 0);
+            queue.push_back(busy, Priority::Normal, 5_000, parts);
+            let round = taken(&mut queue, busy * QUANTUM_PARTS + u32::from(parts), 0);
+            prop_assert!(round.iter().any(|taken| taken.tenant == busy));
+        }
+
+        #[test]
+        fn a_high_message_goes_before_a_backlog(backlog in 1u64..200, before in 0u32..100, parts in 1u8..20) {
+            let mut queue = queue();
+            for number in 0..backlog {
+                queue.push_back(0, Priority::Normal, number, 1);
+                queue.push_back(1, Priority::Low, number, 1);
+            }
+            taken(&mut queue, before, 0);
+            queue.push_back(2, Priority::High, 1_000, parts);
+            prop_assert_eq!(queue.take_next().map(|taken| taken.number), Some(1_000));
+        }
+
+        #[test]
+        fn priorities_keep_their_shares_within_one_round(
+            parts in prop::collection::vec(1u8..12, 600), credits in prop::collection::vec(1u32..100, 1..30),
+        ) {
+            let mut queue = queue();
+            for (number, parts) in (0..).zip(&parts) {
+                ALL.iter().for_each(|priority| queue.push_back(number as u32 % 5, *priority, number, *parts));
+            }
+            let mut sent = [0i64; 3];
+            for credit in credits {
+                for taken in taken(&mut queue, credit, 0) {
+                    sent[taken.priority as usize] += i64::from(taken.parts);
+                    // Each priority's rounds, in units of its share: nobody is a round and one message ahead of another.
+                    let [low, normal, high] = sent;
+                    if queue.len_of(Priority::High) > 0 {
+                        prop_assert!((high - 16 * low).abs() <= 16 * 12 + 16, "{sent:?}");
+                        prop_assert!((high - 4 * normal).abs() <= 4 * 12 + 16, "{sent:?}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,466 @@
+//! Which requests were made before under an `Idempotency-Key`, and what came of them. It knows keys and bodies only by
+//! their hashes, and builds no answers: the holder makes them again from the messages and the outcome kept here.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use codecs::instant::Wall;
+use hashbrown::HashMap;
+
+use crate::bytes::Reader;
+use crate::hash::{self, HashedKey};
+
+/// How long a key is kept.
+pub const KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Keys kept of one tenant; beyond them new ones are refused, and none is forgotten early.
+pub const KEYS_MAX: usize = 1_000_000;
+
+const KEY_DOMAIN: u64 = 3 << 16;
+const BODY_DOMAIN: u64 = 4 << 16;
+/// Keys of one tenant that may expire in one turn, so that a million old ones do not hold up one request.
+const EXPIRED_A_TURN: usize = 8;
+
+/// The fingerprint of a tenant's key.
+pub fn key_hash(key: &[u8]) -> u128 {
+    hash::hash128(KEY_DOMAIN, key)
+}
+
+/// The fingerprint of a request's body.
+pub fn body_hash(body: &[u8]) -> u128 {
+    hash::hash128(BODY_DOMAIN, body)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    Running = 0,
+    Done = 1,
+}
+
+/// What is kept of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub body: u128,
+    pub began: Wall,
+    pub state: State,
+    /// The number of the first message it made; the others follow.
+    pub first_number: u64,
+    pub count: u32,
+    /// What the messages do not tell: the refusals, in the holder's own form.
+    pub outcome: Box<[u8]>,
+}
+
+/// What a request with a key may do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Begin<'a> {
+    /// Nothing is known of the key: go on, then [`Idempotency::finish`] or [`Idempotency::forget`].
+    New,
+    /// The same request was answered before.
+    Replay(&'a Entry),
+    /// The key was used for another body.
+    Mismatch,
+    /// The same request is still under way.
+    Running,
+    /// The tenant has used too many keys within the time that they are kept.
+    Full,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Idempotency {
+    tenants: Vec<Keys>,
+    keys_max: Option<usize>,
+}
+
+/// One tenant's keys, and the order in which they began.
+#[derive(Clone, Debug, Default)]
+struct Keys {
+    entries: HashMap<u128, Entry, HashedKey>,
+    order: VecDeque<(Wall, u128)>,
+}
+
+impl Idempotency {
+    /// As [`Idempotency::default`], with another bound than [`KEYS_MAX`].
+    pub fn with_keys_max(keys_max: usize) -> Idempotency {
+        Idempotency {
+            tenants: Vec::new(),
+            keys_max: Some(keys_max),
+        }
+    }
+
+    /// What a request with this key and body may do, without a change.
+    pub fn look(&self, tenant: u32, key: u128, body: u128, now: Wall) -> Begin<'_> {
+        let Some(keys) = self.tenants.get(tenant as usize) else {
+            return Begin::New;
+        };
+        match keys
+            .entries
+            .get(&key)
+            .filter(|entry| !expired(entry.began, now))
+        {
+            Some(entry) if entry.body != body => Begin::Mismatch,
+            Some(entry) if entry.state == State::Running => Begin::Running,
+            Some(entry) => Begin::Replay(entry),
+            None if keys.is_full(self.keys_max.unwrap_or(KEYS_MAX), now) => Begin::Full,
+            None => Begin::New,
+        }
+    }
+
+    /// As [`Idempotency::look`]; a new key is kept as running.
+    pub fn begin(&mut self, tenant: u32, key: u128, body: u128, now: Wall) -> Begin<'_> {
+        if let Some(keys) = self.tenants.get_mut(tenant as usize) {
+            keys.expire(now, EXPIRED_A_TURN);
+        }
+        if self.look(tenant, key, body, now) == Begin::New {
+            let entry = Entry {
+                body,
+                began: now,
+                state: State::Running,
+                first_number: 0,
+                count: 0,
+                outcome: Box::default(),
+            };
+            self.keep(tenant, key, entry);
+            return Begin::New;
+        }
+        self.look(tenant, key, body, now)
+    }
+
+    /// Keeps what came of a request that began; without effect for a key that is not known.
+    pub fn finish(
+        &mut self,
+        tenant: u32,
+        key: u128,
+        first_number: u64,
+        count: u32,
+        outcome: Box<[u8]>,
+    ) {
+        let keys = self.tenants.get_mut(tenant as usize);
+        if let Some(entry) = keys.and_then(|keys| keys.entries.get_mut(&key)) {
+            *entry = Entry {
+                state: State::Done,
+                first_number,
+                count,
+                outcome,
+                ..*entry
+            };
+        }
+    }
+
+    /// Forgets a request that was refused before anything happened, so that it may be made again.
+    pub fn forget(&mut self, tenant: u32, key: u128) {
+        let Some(keys) = self.tenants.get_mut(tenant as usize) else {
+            return;
+        };
+        // What has just begun is at the end, so the search is short.
+        let place = keys.order.iter().rposition(|(_, other)| *other == key);
+        if keys.entries.remove(&key).is_some()
+            && let Some(place) = place
+        {
+            keys.order.remove(place);
+        }
+    }
+
+    /// Puts an entry in place as it was: from the journal, or carried over. In the order in which they began.
+    pub fn keep(&mut self, tenant: u32, key: u128, entry: Entry) {
+        let index = tenant as usize;
+        if index >= self.tenants.len() {
+            self.tenants.resize_with(index + 1, Keys::default);
+        }
+        let keys = &mut self.tenants[index];
+        let known = keys
+            .entries
+            .get(&key)
+            .is_some_and(|known| known.began == entry.began);
+        if !known {
+            keys.order.push_back((entry.began, key));
+        }
+        keys.entries.insert(key, entry);
+    }
+
+    pub fn get(&self, tenant: u32, key: u128) -> Option<&Entry> {
+        self.tenants.get(tenant as usize)?.entries.get(&key)
+    }
+
+    /// Forgets, of every tenant, at most `max` keys that have been kept long enough.
+    pub fn expire(&mut self, now: Wall, max: usize) {
+        for keys in &mut self.tenants {
+            keys.expire(now, max);
+        }
+    }
+
+    /// Everything kept, by tenant and in the order in which it began.
+    pub fn entries(&self) -> impl Iterator<Item = (u32, u128, &Entry)> {
+        (0u32..).zip(&self.tenants).flat_map(|(tenant, keys)| {
+            keys.order.iter().filter_map(move |(began, key)| {
+                // A key that expired and was used again stands twice in the order; the later place is its own.
+                let entry = keys
+                    .entries
+                    .get(key)
+                    .filter(|entry| entry.began == *began)?;
+                Some((tenant, *key, entry))
+            })
+        })
+    }
+
+    /// Keys kept of a tenant.
+    pub fn len_of(&self, tenant: u32) -> usize {
+        self.tenants
+            .get(tenant as usize)
+            .map_or(0, |keys| keys.entries.len())
+    }
+}
+
+impl Keys {
+    fn expire(&mut self, now: Wall, max: usize) {
+        for _ in 0..max {
+            match self.order.front() {
+                Some((began, _)) if expired(*began, now) => self.drop_oldest(),
+                _ => break,
+            }
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((began, key)) = self.order.pop_front()
+            && self
+                .entries
+                .get(&key)
+                .is_some_and(|entry| entry.began == began)
+        {
+            self.entries.remove(&key);
+        }
+    }
+
+    /// A key that has been kept long enough makes room for a new one, even if it was not dropped yet.
+    fn is_full(&self, keys_max: usize, now: Wall) -> bool {
+        let has_old = self
+            .order
+            .front()
+            .is_some_and(|(began, _)| expired(*began, now));
+        self.entries.len() >= keys_max && !has_old
+    }
+}
+
+impl Entry {
+    /// Appends the carry-over layout, little-endian: tenant u32, key u128, body u128, began i64, state u8,
+    /// first number u64, count u32, length of the outcome u32, the outcome.
+    pub fn encode(&self, tenant: u32, key: u128, out: &mut Vec<u8>) {
+        out.extend_from_slice(&tenant.to_le_bytes());
+        out.extend_from_slice(&key.to_le_bytes());
+        out.extend_from_slice(&self.body.to_le_bytes());
+        out.extend_from_slice(&self.began.0.to_le_bytes());
+        out.push(self.state as u8);
+        out.extend_from_slice(&self.first_number.to_le_bytes());
+        out.extend_from_slice(&self.count.to_le_bytes());
+        out.extend_from_slice(&(self.outcome.len() as u32).to_le_bytes());
+        out.extend_from_slice(&self.outcome);
+    }
+
+    /// Reads what [`Entry::encode`] wrote: tenant, key, entry. `None` when the bytes are no entry or more than one.
+    pub fn decode(bytes: &[u8]) -> Option<(u32, u128, Entry)> {
+        let mut reader = Reader::new(bytes);
+        let tenant = reader.u32()?;
+        let key = u128::from_le_bytes(reader.array()?);
+        let body = u128::from_le_bytes(reader.array()?);
+        let began = Wall(reader.i64()?);
+        let state = match reader.u8()? {
+            0 => State::Running,
+            1 => State::Done,
+            _ => return None,
+        };
+        let first_number = reader.u64()?;
+        let count = reader.u32()?;
+        let length = reader.u32()?;
+        let outcome = reader.take(length as usize)?.into();
+        let whole = reader.position() == bytes.len();
+        whole.then_some((
+            tenant,
+            key,
+            Entry {
+                body,
+                began,
+                state,
+                first_number,
+                count,
+                outcome,
+            },
+        ))
+    }
+}
+
+fn expired(began: Wall, now: Wall) -> bool {
+    began.after(KEPT) <= now
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DAY: i64 = 24 * 3600 * 1000;
+    const NOW: Wall = Wall(1_700_000_000_000);
+
+    fn later(millis: i64) -> Wall {
+        Wall(NOW.0 + millis)
+    }
+
+    #[test]
+    fn a_repeated_request_is_answered_by_what_is_kept() {
+        let mut keys = Idempotency::default();
+        assert_eq!(keys.begin(3, 7, 70, NOW), Begin::New);
+        assert_eq!(keys.begin(3, 7, 70, NOW), Begin::Running);
+        assert_eq!(keys.begin(3, 7, 71, NOW), Begin::Mismatch);
+        assert_eq!(keys.begin(2, 7, 71, NOW), Begin::New);
+        keys.finish(3, 7, 1_000, 2, Box::new([5]));
+        let entry = Entry {
+            body: 70,
+            began: NOW,
+            state: State::Done,
+            first_number: 1_000,
+            count: 2,
+            outcome: Box::new([5]),
+        };
+        assert_eq!(keys.begin(3, 7, 70, later(DAY - 1)), Begin::Replay(&entry));
+        assert_eq!(keys.begin(3, 7, 71, later(DAY - 1)), Begin::Mismatch);
+        assert_eq!(keys.get(3, 7), Some(&entry));
+    }
+
+    #[test]
+    fn a_look_changes_nothing() {
+        let mut keys = Idempotency::default();
+        assert_eq!(keys.look(0, 1, 10, NOW), Begin::New);
+        assert_eq!(keys.look(0, 1, 10, NOW), Begin::New);
+        assert_eq!(keys.begin(0, 1, 10, NOW), Begin::New);
+        assert_eq!(keys.look(0, 1, 10, NOW), Begin::Running);
+    }
+
+    #[test]
+    fn a_forgotten_request_may_be_made_again() {
+        let mut keys = Idempotency::default();
+        for key in [1, 2, 3] {
+            assert_eq!(keys.begin(0, key, 10, NOW), Begin::New);
+        }
+        keys.forget(0, 2);
+        keys.forget(0, 2);
+        keys.forget(9, 2);
+        assert_eq!(keys.begin(0, 2, 11, NOW), Begin::New);
+        let order: Vec<u128> = keys.entries().map(|(_, key, _)| key).collect();
+        assert_eq!(order, [1, 3, 2]);
+    }
+
+    #[test]
+    fn a_key_is_free_after_its_day() {
+        let mut keys = Idempotency::default();
+        assert_eq!(keys.begin(0, 1, 10, NOW), Begin::New);
+        assert_eq!(keys.begin(0, 1, 11, later(DAY - 1)), Begin::Mismatch);
+        assert_eq!(keys.look(0, 1, 11, later(DAY)), Begin::New);
+        assert_eq!(keys.begin(0, 1, 11, later(DAY)), Begin::New);
+        assert_eq!(keys.entries().count(), 1);
+        keys.expire(later(2 * DAY), 10);
+        assert_eq!((keys.len_of(0), keys.get(0, 1)), (0, None));
+    }
+
+    #[test]
+    fn a_full_tenant_is_refused_and_forgets_nothing_early() {
+        let mut keys = Idempotency::with_keys_max(2);
+        assert_eq!(keys.begin(0, 1, 10, NOW), Begin::New);
+        assert_eq!(keys.begin(0, 2, 10, later(1)), Begin::New);
+        assert_eq!(keys.begin(0, 3, 10, later(2)), Begin::Full);
+        assert_eq!(keys.begin(1, 3, 10, later(2)), Begin::New);
+        assert_eq!(keys.begin(0, 1, 10, later(2)), Begin::Running);
+        assert_eq!(keys.look(0, 3, 10, later(DAY)), Begin::New);
+        assert_eq!(keys.begin(0, 3, 10, later(DAY)), Begin::New);
+        assert_eq!(keys.begin(0, 4, 10, later(DAY)), Begin::Full);
+        assert_eq!(keys.len_of(0), 2);
+    }
+
+    #[test]
+    fn the_carry_over_layout_is_fixed() {
+        let entry = Entry {
+            body: 2,
+            began: Wall(3),
+            state: State::Done,
+            first_number: 4,
+            count: 5,
+            outcome: Box::new([0xaa, 0xbb]),
+        };
+        let mut bytes = Vec::new();
+        entry.encode(1, u128::MAX, &mut bytes);
+        let mut expected = vec![1, 0, 0, 0];
+        expected.extend([0xff; 16]);
+        expected.extend([2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        expected.extend([3, 0, 0, 0, 0, 0, 0, 0]);
+        expected.push(1);
+        expected.extend([4, 0, 0, 0, 0, 0, 0, 0]);
+        expected.extend([5, 0, 0, 0, 2, 0, 0, 0, 0xaa, 0xbb]);
+        assert_eq!(bytes, expected);
+        assert_eq!(Entry::decode(&bytes), Some((1, u128::MAX, entry)));
+    }
+
+    #[test]
+    fn bytes_that_are_no_entry_are_refused() {
+        let mut bytes = Vec::new();
+        let entry = Entry {
+            body: 0,
+            began: NOW,
+            state: State::Running,
+            first_number: 0,
+            count: 0,
+            outcome: Box::new([1]),
+        };
+        entry.encode(0, 0, &mut bytes);
+        for length in 0..bytes.len() {
+            assert_eq!(Entry::decode(&bytes[..length]), None, "{length}");
+        }
+        let mut long = bytes.clone();
+        long.push(0);
+        assert_eq!(Entry::decode(&long), None);
+        bytes[44] = 2;
+        assert_eq!(Entry::decode(&bytes), None);
+    }
+
+    #[test]
+    fn fingerprints_are_the_same_for_ever() {
+        assert_eq!(
+            key_hash(b"order-1"),
+            0x07a1_36c4_2e3a_a895_5d41_2725_0221_2b7e
+        );
+        assert_eq!(
+            body_hash(b"order-1"),
+            0x6a44_b314_8b17_a24f_ca46_01eb_a68c_931f
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_carried_over_decides_the_same(
+            steps in prop::collection::vec((0u8..4, 0u32..2, 0u128..5, 0u128..2, 0i64..DAY), 0..100),
+        ) {
+            let mut keys = Idempotency::with_keys_max(3);
+            let mut now = NOW;
+            for (step, tenant, key, body, passed) in steps {
+                now = Wall(now.0 + passed / 4);
+                match step {
+                    0 | 1 => drop(keys.begin(tenant, key, body, now)),
+                    2 => keys.finish(tenant, key, key as u64, 1, Box::new([tenant as u8])),
+                    _ => keys.forget(tenant, key),
+                }
+                prop_assert!(keys.len_of(tenant) <= 3);
+                prop_assert_eq!(keys.entries().filter(|kept| kept.0 == tenant).count(), keys.len_of(tenant));
+            }
+            let mut restored = Idempotency::with_keys_max(3);
+            for (tenant, key, entry) in keys.entries() {
+                let mut bytes = Vec::new();
+                entry.encode(tenant, key, &mut bytes);
+                let (tenant, key, entry) = Entry::decode(&bytes).expect("just encoded");
+                restored.keep(tenant, key, entry);
+            }
+            for (tenant, key, body) in (0..2).flat_map(|t| (0..5).flat_map(move |k| (0..2).map(move |b| (t, k, b)))) {
+                for passed in [0, DAY / 2, DAY] {
+                    let then = Wall(now.0 + passed);
+                    prop_assert_eq!(restored.look(tenant, key, body, then), keys.look(tenant, key, body, then));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,583 @@
+//! A message: its bytes (head, body, story of steps) and what they fold to. The only place where states change.
+//! It moves no money and queues nothing: it says what a step means for the ledger, `engine.rs` does it.
+//!
+//! Head, little-endian: version u8 · candidate count u8 · settle_on u8 · reserved u8 · number u64 · accepted_at i64 (ms) ·
+//! tenant u32 · price i64 (millionths, whole message) · candidates u16 each. Then the body (`submission.rs`), then the steps (`step.rs`).
+
+use codecs::instant::Wall;
+use codecs::receipt::State as ReceiptState;
+
+use crate::bytes::Reader;
+use crate::catalog::SettleOn;
+use crate::money::Micros;
+use crate::step::{self, ALL_PARTS, FailCause, Step, Verdict};
+use crate::submission::{Body, Priority, Via};
+
+pub const HEAD_VERSION: u8 = 1;
+const HEAD_FIXED: usize = 32;
+
+/// The states of design.md §5, with the numbers used in metrics; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum State {
+    Scheduled = 0,
+    Queued = 1,
+    Held = 2,
+    Sending = 3,
+    InDoubt = 4,
+    Sent = 5,
+    Delivered = 6,
+    Read = 7,
+    Failed = 8,
+    Rejected = 9,
+    Expired = 10,
+    Cancelled = 11,
+    Unknown = 12,
+}
+
+impl State {
+    pub const ALL: [State; 13] = [
+        State::Scheduled,
+        State::Queued,
+        State::Held,
+        State::Sending,
+        State::InDoubt,
+        State::Sent,
+        State::Delivered,
+        State::Read,
+        State::Failed,
+        State::Rejected,
+        State::Expired,
+        State::Cancelled,
+        State::Unknown,
+    ];
+
+    /// The word of the HTTP API and of the metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Scheduled => "scheduled",
+            State::Queued => "queued",
+            State::Held => "held",
+            State::Sending => "sending",
+            State::InDoubt => "in_doubt",
+            State::Sent => "sent",
+            State::Delivered => "delivered",
+            State::Read => "read",
+            State::Failed => "failed",
+            State::Rejected => "rejected",
+            State::Expired => "expired",
+            State::Cancelled => "cancelled",
+            State::Unknown => "unknown",
+        }
+    }
+
+    /// The SMPP message_state of a receipt in this state.
+    pub fn receipt_state(self) -> ReceiptState {
+        match self {
+            State::Scheduled => ReceiptState::Scheduled,
+            State::Queued | State::Held | State::Sending | State::InDoubt | State::Sent => {
+                ReceiptState::Enroute
+            }
+            State::Delivered | State::Read => ReceiptState::Delivered,
+            State::Failed => ReceiptState::Undeliverable,
+            State::Rejected => ReceiptState::Rejected,
+            State::Expired => ReceiptState::Expired,
+            State::Cancelled => ReceiptState::Deleted,
+            State::Unknown => ReceiptState::Unknown,
+        }
+    }
+}
+
+/// Where the reserved price of a message stands. Decided once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    Reserved,
+    Settled(Micros),
+    Released,
+}
+
+/// What is known of one part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartState {
+    Waiting,
+    Sending,
+    Doubt,
+    Accepted,
+    Refused,
+    /// A final receipt came.
+    Final(ReceiptState),
+}
+
+/// What a step means beyond the message itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The price leaves the reserve: `Settled(charged)` or `Released`.
+    pub charge: Option<Charge>,
+    /// The state before, when the state changed.
+    pub from: Option<State>,
+    /// The tenant has something new to be told.
+    pub tell: bool,
+}
+
+/// The head of a message: what the engine decided when it accepted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head<'a> {
+    pub number: u64,
+    pub accepted_at: Wall,
+    pub tenant: u32,
+    pub price: Micros,
+    pub settle_on: SettleOn,
+    /// Providers of its route in the order they are tried, u16 little-endian each.
+    pub candidates: &'a [u16],
+}
+
+impl Head<'_> {
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[HEAD_VERSION, self.candidates.len() as u8, self.settle_on as u8, 0]);
+        out.extend_from_slice(&self.number.to_le_bytes());
+        out.extend_from_slice(&self.accepted_at.0.to_le_bytes());
+        out.extend_from_slice(&self.tenant.to_le_bytes());
+        out.extend_from_slice(&self.price.0.to_le_bytes());
+        for candidate in self.candidates {
+            out.extend_from_slice(&candidate.to_le_bytes());
+        }
+    }
+}
+
+/// A message in memory: its bytes and their fold.
+#[derive(Clone, Debug)]
+pub struct Message {
+    bytes: Vec<u8>,
+    /// Where the story starts in `bytes`.
+    story: u32,
+    /// The group that holds its newest whole image, for the ring.
+    pub image_group: u64,
+    pub number: u64,
+    pub accepted_at: Wall,
+    /// When it was last handed to a provider or accepted by it; for receipt_wait.
+    pub sent_at: Wall,
+    pub valid_until: Option<Wall>,
+    pub price: Micros,
+    pub charge: Charge,
+    pub tenant: u32,
+    pub provider: u16,
+    pub bind: u16,
+    pub state: State,
+    pub attempt: u8,
+    pub settle_on: SettleOn,
+    pub priority: Priority,
+    pub registered_delivery: u8,
+    pub via: Via,
+    /// The tenant has nothing more to be told.
+    pub told: bool,
+    /// Its receipt is on its way to the tenant.
+    pub telling: bool,
+    first_part: PartState,
+    /// The other parts of a long message.
+    more_parts: Option<Box<[PartState]>>,
+}
+
+impl Message {
+    /// Reads a message with its whole story; `None` when the bytes are none.
+    pub fn read(bytes: Vec<u8>) -> Option<Message> {
+        let (mut message, story) = Message::start(bytes)?;
+        let steps = message.bytes.split_off(story);
+        let mut reader = Reader::new(&steps);
+        while !reader.is_empty() {
+            let (since, step) = step::read(&mut reader)?;
+            message.fold(&step, message.accepted_at.0 + since);
+        }
+        message.bytes.extend_from_slice(&steps);
+        Some(message)
+    }
+
+    /// A message just accepted; `bytes` are its head and body, with room for its story.
+    pub fn accepted(bytes: Vec<u8>) -> Option<Message> {
+        let (message, story) = Message::start(bytes)?;
+        (story == message.bytes.len()).then_some(message)
+    }
+
+    fn start(bytes: Vec<u8>) -> Option<(Message, usize)> {
+        let mut reader = Reader::new(&bytes);
+        let [version, candidates, settle_on, _] = reader.array::<4>()?;
+        if version != HEAD_VERSION {
+            return None;
+        }
+        let number = reader.u64()?;
+        let accepted_at = Wall(reader.i64()?);
+        let tenant = reader.u32()?;
+        let price = Micros(reader.i64()?);
+        let mut provider = reader.u16()?;
+        reader.take(usize::from(candidates).checked_sub(1)? * 2)?;
+        if candidates == 0 {
+            provider = u16::MAX;
+        }
+        let head_length = reader.position();
+        let (body, length) = Body::read(bytes.get(head_length..)?)?;
+        let state = if body.send_at.is_some() { State::Scheduled } else { State::Queued };
+        let more = usize::from(body.parts).saturating_sub(1);
+        let message = Message {
+            story: (head_length + length) as u32,
+            image_group: 0,
+            number,
+            accepted_at,
+            sent_at: accepted_at,
+            valid_until: body.valid_until,
+            price,
+            charge: Charge::Reserved,
+            tenant,
+            provider,
+            bind: 0,
+            state,
+            attempt: 0,
+            settle_on: if settle_on == 0 { SettleOn::Sent } else { SettleOn::Delivered },
+            priority: body.priority,
+            registered_delivery: body.registered_delivery,
+            via: body.via,
+            told: false,
+            telling: false,
+            first_part: PartState::Waiting,
+            more_parts: (more > 0).then(|| vec![PartState::Waiting; more].into_boxed_slice()),
+            bytes,
+        };
+        Some((message, head_length + length))
+    }
+
+    /// The whole message as it is kept: head, body, story.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    pub fn body(&self) -> Body<'_> {
+        // The bytes were read as a body when the message was made, and nothing changes that part of them.
+        let bytes = &self.bytes[self.head_length()..];
+        Body::read(bytes).expect("a message's body was checked when it was made").0
+    }
+
+    fn head_length(&self) -> usize {
+        HEAD_FIXED + usize::from(self.bytes[1]) * 2
+    }
+
+    /// The providers of its route, in the order they are tried.
+    pub fn candidates(&self) -> impl Iterator<Item = u16> + '_ {
+        let octets = &self.bytes[HEAD_FIXED..self.head_length()];
+        octets.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+    }
+
+    /// Its story: when each step was, and the step.
+    pub fn steps(&self) -> impl Iterator<Item = (Wall, Step<'_>)> + '_ {
+        let mut reader = Reader::new(&self.bytes[self.story as usize..]);
+        let accepted = self.accepted_at.0;
+        std::iter::from_fn(move || {
+            step::read(&mut reader).map(|(since, step)| (Wall(accepted + since), step))
+        })
+    }
+
+    /// The provider's id of a part, as it was received.
+    pub fn provider_id(&self, wanted: u8) -> Option<&[u8]> {
+        let mut found = None;
+        for (_, step) in self.steps() {
+            if let Step::Response { part, verdict: Verdict::Accepted, id, .. } = step
+                && part == wanted
+            {
+                found = Some(id);
+            }
+        }
+        found
+    }
+
+    pub fn parts(&self) -> u8 {
+        1 + self.more_parts.as_ref().map_or(0, |more| more.len() as u8)
+    }
+
+    pub fn part(&self, index: u8) -> Option<PartState> {
+        match index.checked_sub(1) {
+            None => Some(self.first_part),
+            Some(rest) => self.more_parts.as_ref()?.get(usize::from(rest)).copied(),
+        }
+    }
+
+    fn set_part(&mut self, index: u8, state: PartState) {
+        match index.checked_sub(1) {
+            None => self.first_part = state,
+            Some(rest) => {
+                if let Some(part) =
+                    self.more_parts.as_mut().and_then(|more| more.get_mut(usize::from(rest)))
+                {
+                    *part = state;
+                }
+            }
+        }
+    }
+
+    pub fn part_states(&self) -> impl Iterator<Item = PartState> + '_ {
+        let more = self.more_parts.as_deref().unwrap_or_default();
+        std::iter::once(self.first_part).chain(more.iter().copied())
+    }
+
+    pub fn is_final(&self) -> bool {
+        match self.state {
+            State::Delivered
+            | State::Read
+            | State::Failed
+            | State::Rejected
+            | State::Expired
+            | State::Cancelled
+            | State::Unknown => true,
+            State::Sent => !self.wants_receipts(),
+            _ => false,
+        }
+    }
+
+    /// Whether the provider is asked for receipts: the tenant wants them, or its plan charges by them.
+    pub fn wants_receipts(&self) -> bool {
+        self.registered_delivery & 0b11 != 0 || self.settle_on == SettleOn::Delivered
+    }
+
+    /// Final, and nothing is left to be told: it may leave memory.
+    pub fn is_done(&self) -> bool {
+        self.is_final() && (self.told || !self.is_to_be_told())
+    }
+
+    /// Whether its tenant is to be sent a receipt for the state it is in (SMPP 3.4 §5.2.17; 5.0's 11: success only).
+    pub fn is_to_be_told(&self) -> bool {
+        if self.via != Via::Smpp || !self.is_final() || self.told {
+            return false;
+        }
+        match self.registered_delivery & 0b11 {
+            0 => false,
+            1 => true,
+            2 => self.state != State::Delivered,
+            _ => self.state == State::Delivered,
+        }
+    }
+
+    /// Adds a step to the story and folds it.
+    pub fn take(&mut self, step: &Step<'_>, at: Wall) -> Change {
+        step.write(self.accepted_at, at, &mut self.bytes);
+        self.fold(step, at.0)
+    }
+
+    /// Adds a step that is already encoded, as replay finds it.
+    pub fn take_encoded(&mut self, encoded: &[u8]) -> Option<Change> {
+        let (since, step) = step::read(&mut Reader::new(encoded))?;
+        self.bytes.extend_from_slice(encoded);
+        Some(self.fold(&step, self.accepted_at.0 + since))
+    }
+
+    fn fold(&mut self, step: &Step<'_>, at: i64) -> Change {
+        let before = self.state;
+        let was_final = self.is_final();
+        match *step {
+            Step::Intent { attempt, provider, bind } => self.intend(attempt, provider, bind, at),
+            Step::Unsent { part } => self.part_came_back(part),
+            Step::Response { part, verdict, .. } => self.answer(part, verdict, at),
+            Step::Doubt { part, .. } => self.doubt(part),
+            Step::Resend => self.resend(),
+            Step::Receipt { part, state, .. } => self.receive(part, state),
+            Step::Told | Step::Dropped => {
+                self.told = true;
+                self.telling = false;
+            }
+            Step::Held { .. } => self.state = State::Held,
+            Step::LetGo | Step::Due => self.state = State::Queued,
+            Step::Failed { .. } => self.state = State::Failed,
+            Step::Expired => self.state = State::Expired,
+            Step::Cancelled => self.state = State::Cancelled,
+            Step::Unknown => self.state = State::Unknown,
+            Step::Rerouted { provider } => {
+                self.provider = provider;
+                self.attempt = 0;
+            }
+        }
+        let news = self.state != before && self.is_final();
+        if news && was_final {
+            self.told = false;
+        }
+        Change {
+            charge: self.settle(),
+            from: (self.state != before).then_some(before),
+            tell: news && self.is_to_be_told(),
+        }
+    }
+
+    fn intend(&mut self, attempt: u8, provider: u16, bind: u16, at: i64) {
+        self.attempt = attempt;
+        self.provider = provider;
+        self.bind = bind;
+        self.sent_at = Wall(at);
+        self.state = State::Sending;
+        for index in 0..self.parts() {
+            if self.part(index) == Some(PartState::Waiting) {
+                self.set_part(index, PartState::Sending);
+            }
+        }
+    }
+
+    fn part_came_back(&mut self, part: u8) {
+        if self.part(part) == Some(PartState::Sending) {
+            self.set_part(part, PartState::Waiting);
+            self.settle_parts();
+            if self.state == State::Queued {
+                self.attempt = self.attempt.saturating_sub(1);
+            }
+        }
+    }
+
+    fn answer(&mut self, part: u8, verdict: Verdict, at: i64) {
+        let Some(current) = self.part(part) else { return };
+        if matches!(current, PartState::Accepted | PartState::Final(_)) || self.is_final() {
+            return;
+        }
+        let next = match verdict {
+            Verdict::Accepted => PartState::Accepted,
+            Verdict::Refused => PartState::Refused,
+            Verdict::Retry | Verdict::Throttled => PartState::Waiting,
+        };
+        self.sent_at = Wall(at);
+        self.set_part(part, next);
+        self.settle_parts();
+        if verdict == Verdict::Throttled && self.state == State::Queued {
+            self.attempt = self.attempt.saturating_sub(1);
+        }
+    }
+
+    fn doubt(&mut self, part: u8) {
+        for index in 0..self.parts() {
+            if (part == ALL_PARTS || part == index) && self.part(index) == Some(PartState::Sending) {
+                self.set_part(index, PartState::Doubt);
+            }
+        }
+        self.settle_parts();
+    }
+
+    fn resend(&mut self) {
+        for index in 0..self.parts() {
+            if self.part(index) == Some(PartState::Doubt) {
+                self.set_part(index, PartState::Waiting);
+            }
+        }
+        self.settle_parts();
+    }
+
+    /// A receipt for one part. Rank decides late news: delivered beats failed, expired and unknown; nothing beats delivered.
+    fn receive(&mut self, part: u8, news: ReceiptState) {
+        if !news.is_final() {
+            return;
+        }
+        let replaces = match self.part(part) {
+            None => false,
+            Some(PartState::Final(ReceiptState::Delivered)) => false,
+            Some(PartState::Final(ReceiptState::Unknown)) => true,
+            Some(PartState::Final(_)) => news == ReceiptState::Delivered,
+            Some(_) => true,
+        };
+        let late = matches!(self.state, State::Failed | State::Expired | State::Unknown);
+        if !replaces || (self.is_final() && !(late && self.late_news_counts(news))) {
+            return;
+        }
+        self.set_part(part, PartState::Final(news));
+        if late && news == ReceiptState::Delivered {
+            // What the provider says it delivered was accepted, whatever we believed.
+            self.state = State::Sent;
+        }
+        self.settle_parts();
+    }
+
+    fn late_news_counts(&self, news: ReceiptState) -> bool {
+        news == ReceiptState::Delivered || self.state == State::Unknown
+    }
+
+    /// The state of the message from those of its parts, while it is with a provider.
+    fn settle_parts(&mut self) {
+        let any = |wanted: PartState| self.part_states().any(|part| part == wanted);
+        self.state = if any(PartState::Sending) {
+            State::Sending
+        } else if any(PartState::Doubt) {
+            State::InDoubt
+        } else if any(PartState::Refused) {
+            State::Failed
+        } else if any(PartState::Waiting) {
+            State::Queued
+        } else {
+            self.state_by_receipts()
+        };
+    }
+
+    /// All parts are accepted; final when all have their receipt, the worst of them decides.
+    fn state_by_receipts(&self) -> State {
+        let mut worst = ReceiptState::Delivered;
+        for part in self.part_states() {
+            match part {
+                PartState::Final(ReceiptState::Delivered) => {}
+                PartState::Final(state) => {
+                    if worst == ReceiptState::Delivered {
+                        worst = state;
+                    }
+                }
+                _ => return if self.state == State::Unknown { State::Unknown } else { State::Sent },
+            }
+        }
+        match worst {
+            ReceiptState::Delivered => State::Delivered,
+            ReceiptState::Expired => State::Expired,
+            ReceiptState::Rejected => State::Rejected,
+            ReceiptState::Unknown => State::Unknown,
+            _ => State::Failed,
+        }
+    }
+
+    /// Money follows the state, once: design.md §5's column.
+    fn settle(&mut self) -> Option<Charge> {
+        if self.charge != Charge::Reserved {
+            return None;
+        }
+        let charge = match (self.state, self.settle_on) {
+            (State::Sent, SettleOn::Sent) | (State::Delivered | State::Read, _) => {
+                Charge::Settled(self.price)
+            }
+            (State::Failed | State::Rejected | State::Expired | State::Unknown, SettleOn::Sent)
+                if self.accepted_parts() > 0 =>
+            {
+                Charge::Settled(self.price_of(self.accepted_parts()))
+            }
+            (State::Failed | State::Rejected | State::Expired | State::Unknown, _)
+            | (State::Cancelled, _) => Charge::Released,
+            (State::Sent, SettleOn::Delivered) if self.is_final() => Charge::Settled(self.price),
+            _ => return None,
+        };
+        self.charge = charge;
+        Some(charge)
+    }
+
+    pub fn accepted_parts(&self) -> u8 {
+        let accepted = |part: &PartState| matches!(part, PartState::Accepted | PartState::Final(_));
+        self.part_states().filter(accepted).count() as u8
+    }
+
+    fn price_of(&self, parts: u8) -> Micros {
+        // Exact: the price is the price of a part times the parts.
+        Micros(self.price.0 / i64::from(self.parts()) * i64::from(parts))
+    }
+
+    /// Why it failed, for those who ask: the last refusal or failure of its story.
+    pub fn failure(&self) -> Option<(FailCause, u32)> {
+        let mut found = None;
+        for (_, step) in self.steps() {
+            match step {
+                Step::Failed { cause, status } => found = Some((cause, status)),
+                Step::Response { verdict: Verdict::Refused, status, .. } => {
+                    let cause =
+                        if self.accepted_parts() > 0 { FailCause::Partial } else { FailCause::Refused };
+                    found = Some((cause, status));
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,296 @@
+//! Telling tenants what became of their messages, over SMPP: whom, in which order, how much at once; and bringing back from
+//! the archive what news has come for. What is untold follows from the messages' states; nothing here is stored.
+
+use std::collections::BTreeMap;
+
+use codecs::instant::Wall;
+use codecs::receipt::{self, Notice};
+use codecs::smpp::pdu::SmeAddress;
+use codecs::smpp::status::Status;
+use codecs::smpp::tlv::tag;
+use codecs::smpp::write::{self, SmFields};
+
+use crate::command::{Acknowledgement, ConnectionId};
+use crate::dispatch::decimal;
+use crate::effect::{Outgoing, Request};
+use crate::engine::{DueKind, Engine};
+use crate::id::write_id;
+use crate::message::Message;
+use crate::pages::block_of;
+use crate::receipts::ReceiptNews;
+use crate::record::{self, Record};
+use crate::ring::Item;
+use crate::step::{Step, Verdict};
+use crate::tenants::Receiver;
+
+/// Receipts on their way to one session at once.
+const RECEIVER_WINDOW_MAX: u32 = 1_000;
+/// Blocks asked back from the archive at once.
+const LOADS_MAX: usize = 64;
+/// How long a receipt waits that a tenant's session refused for now, in microseconds.
+const TELL_AGAIN_MICROS: u64 = 1_000_000;
+/// esm_class of a delivery receipt (SMPP 3.4 §5.2.12).
+const ESM_RECEIPT: u8 = 0x04;
+
+/// Why a message is wanted back from the archive.
+#[derive(Debug)]
+pub(crate) enum News {
+    Tell { tenant: u32, number: u64 },
+    Receipt { number: u64, part: u8, news: ReceiptNews },
+}
+
+/// Blocks on their way back from the archive, and what waits for each.
+#[derive(Default)]
+pub(crate) struct Loading {
+    blocks: BTreeMap<u64, Vec<News>>,
+}
+
+impl Engine {
+    pub(crate) fn tenant_bound(&mut self, tenant: u32, connection: ConnectionId, receives: bool, window: u32) {
+        if !receives {
+            return;
+        }
+        if let Some(entry) = self.tenants.get_mut(tenant) {
+            let window = window.clamp(1, RECEIVER_WINDOW_MAX);
+            entry.receivers.push(Receiver { connection, window, in_flight: 0 });
+            self.tenants.mark(tenant);
+        }
+    }
+
+    /// What a session did not acknowledge goes to the head of the line again, in order.
+    pub(crate) fn tenant_unbound(&mut self, tenant: u32, connection: ConnectionId, untold: &[u64]) {
+        for number in untold.iter().rev() {
+            self.pages.set_telling(*number, false);
+        }
+        if let Some(entry) = self.tenants.get_mut(tenant) {
+            entry.receivers.retain(|receiver| receiver.connection != connection);
+            for number in untold.iter().rev() {
+                entry.untold.push_front(*number);
+            }
+            self.tenants.mark(tenant);
+        }
+        Engine::outgoing(&mut self.effects, connection).closed = true;
+    }
+
+    pub(crate) fn acknowledged(&mut self, tenant: u32, connection: ConnectionId, items: &[Acknowledgement]) {
+        if let Some(entry) = self.tenants.get_mut(tenant)
+            && let Some(receiver) =
+                entry.receivers.iter_mut().find(|receiver| receiver.connection == connection)
+        {
+            receiver.in_flight = receiver.in_flight.saturating_sub(items.len() as u32);
+        }
+        self.tenants.mark(tenant);
+        for item in items {
+            match Status(item.status) {
+                Status::OK => {
+                    self.counters.told += 1;
+                    self.step(item.number, &Step::Told);
+                }
+                // SMPP 3.4 §4.6.2: these two say that this receipt is not to come again.
+                Status::X_P_APPN | Status::X_R_APPN => self.drop_untold(item.number),
+                _ => {
+                    let again = self.now.mono.0.saturating_add(TELL_AGAIN_MICROS);
+                    self.mono_dues.insert(again, DueKind::Tell as u8, item.number);
+                }
+            }
+        }
+    }
+
+    /// A refused receipt's pause is over.
+    pub(crate) fn tell_again(&mut self, number: u64) {
+        let Some(message) = self.pages.get(number) else { return };
+        let tenant = message.tenant;
+        self.pages.set_telling(number, false);
+        if let Some(entry) = self.tenants.get_mut(tenant) {
+            entry.untold.push_front(number);
+            self.tenants.mark(tenant);
+        }
+    }
+
+    pub(crate) fn drop_untold(&mut self, number: u64) {
+        self.counters.dropped += 1;
+        self.step(number, &Step::Dropped);
+    }
+
+    /// Gives every tenant's sessions what their windows allow.
+    pub(crate) fn tell(&mut self) {
+        for tenant in self.tenants.take_dirty() {
+            while let Some((connection, number)) = self.next_to_tell(tenant) {
+                self.tell_one(tenant, connection, number);
+            }
+        }
+    }
+
+    /// The next untold number and the session that takes it, round robin over those with room.
+    fn next_to_tell(&mut self, tenant: u32) -> Option<(ConnectionId, u64)> {
+        let loading = self.loading.blocks.len();
+        let entry = self.tenants.get_mut(tenant)?;
+        let number = *entry.untold.front()?;
+        if loading >= LOADS_MAX && self.pages.get(number).is_none() {
+            return None;
+        }
+        let count = entry.receivers.len();
+        let places = (0..count).map(|offset| (entry.next_receiver + offset) % count);
+        let place =
+            places.into_iter().find(|place| entry.receivers[*place].in_flight < entry.receivers[*place].window)?;
+        entry.untold.pop_front();
+        entry.next_receiver = place + 1;
+        Some((entry.receivers[place].connection, number))
+    }
+
+    fn tell_one(&mut self, tenant: u32, connection: ConnectionId, number: u64) {
+        let Some(message) = self.pages.get(number) else {
+            self.load(block_of(number), News::Tell { tenant, number });
+            return;
+        };
+        if !message.is_to_be_told() || message.telling {
+            return;
+        }
+        let id = self.ids.id(number);
+        write_receipt(message, id, Engine::outgoing(&mut self.effects, connection));
+        self.pages.set_telling(number, true);
+        if let Some(entry) = self.tenants.get_mut(tenant)
+            && let Some(receiver) =
+                entry.receivers.iter_mut().find(|receiver| receiver.connection == connection)
+        {
+            receiver.in_flight += 1;
+        }
+    }
+
+    /// Asks for a block of the archive, for news that one of its messages has.
+    pub(crate) fn load(&mut self, block: u64, news: News) {
+        let waiting = self.loading.blocks.entry(block).or_default();
+        waiting.push(news);
+        // A block on its way into the archive is asked for when it has arrived there.
+        if waiting.len() == 1 && !self.sweep.is_archiving(block) {
+            self.effects.loads.push(block);
+        }
+    }
+
+    /// A block has reached the archive; what waited for that is asked for now.
+    pub(crate) fn load_if_wanted(&mut self, block: u64) {
+        if self.loading.blocks.contains_key(&block) {
+            self.effects.loads.push(block);
+        }
+    }
+
+    /// A block is back. The messages that have news live again, whole, and then take their news.
+    pub(crate) fn loaded(&mut self, block: u64, messages: Vec<Vec<u8>>) {
+        let Some(wanted) = self.loading.blocks.remove(&block) else { return };
+        let mut stored: BTreeMap<u64, Message> =
+            messages.into_iter().filter_map(Message::read).map(|message| (message.number, message)).collect();
+        for news in wanted {
+            let number = match &news {
+                News::Tell { number, .. } | News::Receipt { number, .. } => *number,
+            };
+            if self.pages.get(number).is_none()
+                && let Some(message) = stored.remove(&number)
+            {
+                self.live_again(message);
+            }
+            self.take_news(news);
+        }
+    }
+
+    fn live_again(&mut self, mut message: Message) {
+        record::write(&mut self.group, &Record::Amendment(message.bytes()));
+        message.image_group = self.group_number;
+        message.telling = false;
+        self.sweep.lives_again(message.number);
+        self.ring.add(self.group_number, Item::Message(message.number));
+        self.pages.insert(message, self.now.wall.0);
+    }
+
+    fn take_news(&mut self, news: News) {
+        match news {
+            News::Tell { tenant, number } => {
+                if let Some(entry) = self.tenants.get_mut(tenant)
+                    && self.pages.get(number).is_some()
+                {
+                    entry.untold.push_front(number);
+                    self.tenants.mark(tenant);
+                }
+            }
+            News::Receipt { number, part, news } => {
+                if self.pages.get(number).is_some() {
+                    self.receipt_for(number, part, news);
+                } else {
+                    self.counters.unmatched += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Appends the `deliver_sm` that tells a message's state (SMPP 3.4 appendix B and §5.3.2).
+fn write_receipt(message: &Message, id: u64, out: &mut Outgoing) {
+    let body = message.body();
+    let (done, error) = last_word(message);
+    let state = message.state.receipt_state();
+    let mut id_text = Vec::with_capacity(18);
+    write_id(&mut id_text, id);
+    let notice = Notice {
+        id: &id_text,
+        submitted: message.accepted_at,
+        done,
+        state,
+        error: error.as_bytes(),
+        text: body.octets,
+    };
+    let mut text = Vec::with_capacity(160);
+    receipt::write(&mut text, &notice);
+    let mut digits = [0; 20];
+    let destination = decimal(body.destination, &mut digits);
+    let fields = SmFields {
+        service_type: body.service_type,
+        source: SmeAddress { ton: body.destination_ton, npi: body.destination_npi, octets: destination },
+        destination: SmeAddress { ton: body.source_ton, npi: body.source_npi, octets: body.source },
+        esm_class: ESM_RECEIPT,
+        text: &text,
+        ..SmFields::default()
+    };
+    let written = write::sm_body(&mut out.bodies, &fields);
+    debug_assert!(written.is_ok(), "a receipt fits a deliver_sm");
+    id_text.push(0);
+    let tlvs = write::tlv(&mut out.bodies, tag::RECEIPTED_MESSAGE_ID, &id_text)
+        .and_then(|()| write::tlv(&mut out.bodies, tag::MESSAGE_STATE, &[state as u8]));
+    debug_assert!(tlvs.is_ok(), "an id and a state fit their TLVs");
+    out.requests.push(Request { token: message.number, end: out.bodies.len() as u32 });
+}
+
+/// When the message got its final state, and the three characters of `err`.
+fn last_word(message: &Message) -> (Wall, ErrorWord) {
+    let mut word = (message.accepted_at, ErrorWord::default());
+    for (at, step) in message.steps() {
+        match step {
+            Step::Receipt { error, .. } => word = (at, ErrorWord::new(error)),
+            Step::Response { verdict: Verdict::Refused, status, .. } => {
+                let mut digits = [0; 20];
+                word = (at, ErrorWord::new(decimal(u64::from(status), &mut digits)));
+            }
+            Step::Told | Step::Dropped => {}
+            _ => word.0 = at,
+        }
+    }
+    word
+}
+
+/// `err` of a receipt: the provider's word, short.
+#[derive(Clone, Copy, Default)]
+struct ErrorWord {
+    octets: [u8; 8],
+    length: u8,
+}
+
+impl ErrorWord {
+    fn new(word: &[u8]) -> ErrorWord {
+        let mut octets = [0; 8];
+        let length = word.len().min(8);
+        octets[..length].copy_from_slice(&word[..length]);
+        ErrorWord { octets, length: length as u8 }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.octets[..usize::from(self.length)]
+    }
+}

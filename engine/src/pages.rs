@@ -1,0 +1,190 @@
+//! The messages in memory, by number: pages of 64 neighbours, so that a look-up is one small hash a page and neighbours share it.
+//! A page is a block of the archive. It knows no states but "done".
+
+use hashbrown::HashMap;
+
+use crate::hash::FixedState;
+use crate::message::Message;
+
+/// Messages of a block.
+pub const BLOCK_MESSAGES: u64 = 64;
+
+/// The bits of a number that order messages: epoch and sequence, without the tenant's slot.
+const ORDER_BITS: u64 = (1 << 48) - 1;
+
+/// The place of a number in the order in which they are given.
+pub fn order_of(number: u64) -> u64 {
+    number & ORDER_BITS
+}
+
+/// The block that a number belongs to.
+pub fn block_of(number: u64) -> u64 {
+    (number & ORDER_BITS) / BLOCK_MESSAGES
+}
+
+/// Its place in the block.
+pub fn place_of(number: u64) -> usize {
+    (number % BLOCK_MESSAGES) as usize
+}
+
+/// 64 neighbours, those of them that are in memory.
+#[derive(Debug)]
+pub struct Page {
+    slots: [Option<Message>; BLOCK_MESSAGES as usize],
+    living: u8,
+    /// Of the living, those that are done: final, and nothing left to be told.
+    done: u8,
+    /// All its numbers are given.
+    full: bool,
+    /// Some of its messages have left memory already.
+    pub split: bool,
+    /// When its first message came, in milliseconds of the wall clock.
+    pub since: i64,
+}
+
+impl Page {
+    fn new(since: i64) -> Page {
+        Page {
+            slots: [const { None }; BLOCK_MESSAGES as usize],
+            living: 0,
+            done: 0,
+            full: false,
+            split: false,
+            since,
+        }
+    }
+
+    pub fn living(&self) -> u8 {
+        self.living
+    }
+
+    pub fn messages(&self) -> impl Iterator<Item = &Message> {
+        self.slots.iter().flatten()
+    }
+
+    /// All that it holds is done, and no number of it is still to be given.
+    pub fn is_done(&self) -> bool {
+        self.full && self.done == self.living
+    }
+}
+
+/// What a page counts of its messages.
+pub struct Counts<'a> {
+    done: &'a mut u8,
+    living: u8,
+    full: bool,
+}
+
+impl Counts<'_> {
+    /// Notes a message's change from or to done. True when with this the whole page is done.
+    pub fn note(self, was_done: bool, is_done: bool) -> bool {
+        match (was_done, is_done) {
+            (false, true) => *self.done += 1,
+            (true, false) => *self.done -= 1,
+            _ => return false,
+        }
+        is_done && self.full && *self.done == self.living
+    }
+}
+
+/// All messages in memory.
+#[derive(Default)]
+pub struct Pages {
+    pages: HashMap<u64, Box<Page>, FixedState>,
+    living: u64,
+}
+
+impl Pages {
+    pub fn len(&self) -> u64 {
+        self.living
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.living == 0
+    }
+
+    pub fn get(&self, number: u64) -> Option<&Message> {
+        let slot = self.pages.get(&block_of(number))?.slots[place_of(number)].as_ref();
+        slot.filter(|message| message.number == number)
+    }
+
+    /// A message with what its page counts.
+    pub fn with_page(&mut self, number: u64) -> Option<(Counts<'_>, &mut Message)> {
+        let page = self.pages.get_mut(&block_of(number))?;
+        let Page { slots, living, done, full, .. } = &mut **page;
+        let message = slots[place_of(number)].as_mut().filter(|message| message.number == number)?;
+        Some((Counts { done, living: *living, full: *full }, message))
+    }
+
+    /// Puts a message in; one of the same number is replaced.
+    pub fn insert(&mut self, message: Message, since: i64) {
+        let block = block_of(message.number);
+        let page = self.pages.entry(block).or_insert_with(|| Box::new(Page::new(since)));
+        let place = place_of(message.number);
+        let done = message.is_done();
+        if place as u64 == BLOCK_MESSAGES - 1 {
+            page.full = true;
+        }
+        match page.slots[place].replace(message) {
+            None => {
+                page.living += 1;
+                self.living += 1;
+            }
+            Some(old) => page.done -= u8::from(old.is_done()),
+        }
+        page.done += u8::from(done);
+    }
+
+    pub fn page(&self, block: u64) -> Option<&Page> {
+        self.pages.get(&block).map(|page| &**page)
+    }
+
+    /// A message by its place in the order of numbers, whatever its tenant's slot.
+    pub fn at(&self, order: u64) -> Option<&Message> {
+        let page = self.pages.get(&(order / BLOCK_MESSAGES))?;
+        page.slots[(order % BLOCK_MESSAGES) as usize].as_ref()
+    }
+
+    /// Notes that the newest image of a message is in this group.
+    pub fn set_image(&mut self, order: u64, group: u64) {
+        let page = self.pages.get_mut(&(order / BLOCK_MESSAGES));
+        let slot = page.and_then(|page| page.slots[(order % BLOCK_MESSAGES) as usize].as_mut());
+        if let Some(message) = slot {
+            message.image_group = group;
+        }
+    }
+
+    /// Notes whether a message's receipt is on its way.
+    pub fn set_telling(&mut self, number: u64, telling: bool) {
+        if let Some((_, message)) = self.with_page(number) {
+            message.telling = telling;
+        }
+    }
+
+    pub fn blocks(&self) -> Vec<u64> {
+        let mut blocks: Vec<u64> = self.pages.keys().copied().collect();
+        blocks.sort_unstable();
+        blocks
+    }
+
+    /// Takes the messages out that `leaves` picks, in order; the page goes with its last one.
+    pub fn take(&mut self, block: u64, leaves: impl Fn(&Message) -> bool) -> Vec<Message> {
+        let Some(page) = self.pages.get_mut(&block) else { return Vec::new() };
+        let mut taken = Vec::with_capacity(usize::from(page.living));
+        for slot in &mut page.slots {
+            if slot.as_ref().is_some_and(&leaves)
+                && let Some(message) = slot.take()
+            {
+                page.living -= 1;
+                page.done -= u8::from(message.is_done());
+                taken.push(message);
+            }
+        }
+        self.living -= taken.len() as u64;
+        page.split = true;
+        if page.living == 0 {
+            self.pages.remove(&block);
+        }
+        taken
+    }
+}

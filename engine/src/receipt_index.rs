@@ -1,0 +1,333 @@
+//! Which message a provider's id belongs to, and the receipts that came before anybody knew (P4).
+//! It does not read receipts, bring ids into their canonical form, or decide what a receipt means.
+//!
+//! An id is kept as a hash of 64 bits, so a find is a strong hint and not a proof: the message itself holds the id.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use codecs::instant::Mono;
+use hashbrown::HashTable;
+
+use crate::hash;
+use crate::id::Number;
+
+const RECEIPT_DOMAIN: u64 = 2 << 16;
+/// The index grows in so many pieces, so that no single growth holds the writer up.
+const SHARDS: usize = 256;
+/// Bits of the hash that choose the shard; a table uses the lowest and the highest ones.
+const SHARD_SHIFT: u32 = 40;
+
+/// The messages and parts of which a receipt may still come, by provider and canonical id. The newest owner wins.
+#[derive(Clone, Debug)]
+pub struct ReceiptIndex {
+    shards: Vec<HashTable<Entry>>,
+}
+
+/// The hash of provider and id, and number and part in one word.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hash: u64,
+    number_and_part: u64,
+}
+
+impl Entry {
+    fn number(&self) -> u64 {
+        self.number_and_part >> u8::BITS
+    }
+
+    fn part(&self) -> u8 {
+        self.number_and_part as u8
+    }
+}
+
+impl Default for ReceiptIndex {
+    fn default() -> ReceiptIndex {
+        ReceiptIndex {
+            shards: vec![HashTable::new(); SHARDS],
+        }
+    }
+}
+
+impl ReceiptIndex {
+    pub fn insert(&mut self, provider: u16, canonical: &[u8], number: u64, part: u8) {
+        assert!(
+            number >> Number::BITS == 0,
+            "a message number is out of range"
+        );
+        let number_and_part = number << u8::BITS | u64::from(part);
+        let hash = key(provider, canonical);
+        let found = self.shard(hash).find_mut(hash, |entry| entry.hash == hash);
+        match found {
+            Some(entry) => entry.number_and_part = number_and_part,
+            None => {
+                let entry = Entry {
+                    hash,
+                    number_and_part,
+                };
+                self.shard(hash)
+                    .insert_unique(hash, entry, |entry| entry.hash);
+            }
+        }
+    }
+
+    /// The number and part that last had this id.
+    pub fn find(&self, provider: u16, canonical: &[u8]) -> Option<(u64, u8)> {
+        let hash = key(provider, canonical);
+        let entry = self.shards[shard_of(hash)].find(hash, |entry| entry.hash == hash)?;
+        Some((entry.number(), entry.part()))
+    }
+
+    /// Forgets the id, unless a newer message has it by now.
+    pub fn remove(&mut self, provider: u16, canonical: &[u8], number: u64) {
+        let hash = key(provider, canonical);
+        let owned = |entry: &Entry| entry.hash == hash && entry.number() == number;
+        if let Ok(occupied) = self.shard(hash).find_entry(hash, owned) {
+            occupied.remove();
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(HashTable::len).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.shards.iter().all(HashTable::is_empty)
+    }
+
+    fn shard(&mut self, hash: u64) -> &mut HashTable<Entry> {
+        &mut self.shards[shard_of(hash)]
+    }
+}
+
+/// A receipt without a message, as its holder wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EarlyReceipt {
+    pub provider: u16,
+    pub held: Mono,
+    pub payload: Box<[u8]>,
+}
+
+/// Receipts that arrived before the response that names their message. Bounded in count and in age; what falls out
+/// is handed back, never dropped in silence.
+#[derive(Clone, Debug)]
+pub struct EarlyReceipts {
+    count_max: usize,
+    age_max: Duration,
+    /// By hash of the id, then by arrival.
+    by_id: BTreeMap<(u64, u64), EarlyReceipt>,
+    /// The hash of each by arrival.
+    by_arrival: BTreeMap<u64, u64>,
+    arrivals: u64,
+}
+
+impl EarlyReceipts {
+    pub fn new(count_max: usize, age_max: Duration) -> EarlyReceipts {
+        EarlyReceipts {
+            count_max,
+            age_max,
+            by_id: BTreeMap::new(),
+            by_arrival: BTreeMap::new(),
+            arrivals: 0,
+        }
+    }
+
+    /// Changes how long a receipt may wait; those that are held included.
+    pub fn set_age_max(&mut self, age_max: Duration) {
+        self.age_max = age_max;
+    }
+
+    /// Keeps a receipt. When there is no room the oldest gives way and is returned.
+    pub fn hold(
+        &mut self,
+        provider: u16,
+        canonical: &[u8],
+        payload: Box<[u8]>,
+        now: Mono,
+    ) -> Option<EarlyReceipt> {
+        let hash = key(provider, canonical);
+        self.by_arrival.insert(self.arrivals, hash);
+        self.by_id.insert(
+            (hash, self.arrivals),
+            EarlyReceipt {
+                provider,
+                held: now,
+                payload,
+            },
+        );
+        self.arrivals += 1;
+        if self.len() > self.count_max {
+            self.take_oldest()
+        } else {
+            None
+        }
+    }
+
+    /// The oldest receipt of this id. Several may have come: ask until there is none.
+    pub fn take(&mut self, provider: u16, canonical: &[u8]) -> Option<EarlyReceipt> {
+        if self.is_empty() {
+            return None;
+        }
+        let hash = key(provider, canonical);
+        let (&(_, arrival), _) = self.by_id.range((hash, 0)..=(hash, u64::MAX)).next()?;
+        self.by_arrival.remove(&arrival);
+        self.by_id.remove(&(hash, arrival))
+    }
+
+    /// The receipts of this id, oldest first.
+    pub fn of(&self, provider: u16, canonical: &[u8]) -> impl Iterator<Item = &EarlyReceipt> {
+        let hash = key(provider, canonical);
+        self.by_id.range((hash, 0)..=(hash, u64::MAX)).map(|(_, early)| early)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &EarlyReceipt> {
+        self.by_id.values()
+    }
+
+    /// Appends to `out` what has waited too long.
+    pub fn expire(&mut self, now: Mono, out: &mut Vec<EarlyReceipt>) {
+        while self.next_expiry().is_some_and(|expiry| expiry <= now) {
+            out.extend(self.take_oldest());
+        }
+    }
+
+    /// When the oldest will have waited too long.
+    pub fn next_expiry(&self) -> Option<Mono> {
+        let (arrival, hash) = self.by_arrival.first_key_value()?;
+        let oldest = self.by_id.get(&(*hash, *arrival))?;
+        Some(oldest.held.after(self.age_max))
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    fn take_oldest(&mut self) -> Option<EarlyReceipt> {
+        let (arrival, hash) = self.by_arrival.pop_first()?;
+        self.by_id.remove(&(hash, arrival))
+    }
+}
+
+fn key(provider: u16, canonical: &[u8]) -> u64 {
+    hash::hash64(RECEIPT_DOMAIN | u64::from(provider), canonical)
+}
+
+fn shard_of(hash: u64) -> usize {
+    (hash >> SHARD_SHIFT) as usize % SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LAST_NUMBER: u64 = (1 << 56) - 1;
+
+    #[test]
+    fn an_entry_is_sixteen_bytes() {
+        assert_eq!(size_of::<Entry>(), 16);
+    }
+
+    #[test]
+    fn an_id_finds_its_newest_message_at_its_own_provider() {
+        let mut index = ReceiptIndex::default();
+        index.insert(1, b"abc", 10, 0);
+        index.insert(2, b"abc", 20, 3);
+        index.insert(1, b"", LAST_NUMBER, 255);
+        assert_eq!(index.find(1, b"abc"), Some((10, 0)));
+        assert_eq!(index.find(2, b"abc"), Some((20, 3)));
+        assert_eq!(index.find(1, b""), Some((LAST_NUMBER, 255)));
+        assert_eq!(index.find(3, b"abc"), None);
+        index.insert(1, b"abc", 11, 2);
+        assert_eq!(index.find(1, b"abc"), Some((11, 2)));
+        assert_eq!(index.len(), 3);
+    }
+
+    #[test]
+    fn an_old_owner_cannot_remove_a_new_one() {
+        let mut index = ReceiptIndex::default();
+        index.insert(1, b"abc", 10, 0);
+        index.insert(1, b"abc", 11, 0);
+        index.remove(1, b"abc", 10);
+        assert_eq!(index.find(1, b"abc"), Some((11, 0)));
+        index.remove(1, b"abc", 11);
+        assert!(index.is_empty());
+        index.remove(1, b"abc", 11);
+    }
+
+    #[test]
+    fn early_receipts_come_back_in_order_of_arrival() {
+        let mut early = EarlyReceipts::new(10, Duration::from_secs(1));
+        assert_eq!(early.take(1, b"abc"), None);
+        for octet in 0..3u8 {
+            assert_eq!(early.hold(1, b"abc", Box::new([octet]), Mono(0)), None);
+        }
+        assert_eq!(early.hold(2, b"abc", Box::new([9]), Mono(0)), None);
+        let taken: Vec<u8> = std::iter::from_fn(|| early.take(1, b"abc"))
+            .map(|held| held.payload[0])
+            .collect();
+        assert_eq!(taken, [0, 1, 2]);
+        assert_eq!(early.take(2, b"abc").map(|held| held.provider), Some(2));
+        assert!(early.is_empty() && early.by_arrival.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_gives_way_and_is_handed_back() {
+        let mut early = EarlyReceipts::new(2, Duration::from_secs(1));
+        assert_eq!(early.hold(1, b"a", Box::new([1]), Mono(0)), None);
+        assert_eq!(early.hold(1, b"b", Box::new([2]), Mono(0)), None);
+        let displaced = early.hold(1, b"c", Box::new([3]), Mono(0));
+        assert_eq!(displaced.map(|held| held.payload[0]), Some(1));
+        assert_eq!(early.len(), 2);
+        assert_eq!(early.take(1, b"a"), None);
+    }
+
+    #[test]
+    fn what_has_waited_too_long_is_handed_back() {
+        let mut early = EarlyReceipts::new(10, Duration::from_micros(100));
+        for (id, held) in [(b"a", 0), (b"b", 50), (b"c", 60)] {
+            assert_eq!(early.hold(1, id, Box::new(*id), Mono(held)), None);
+        }
+        assert_eq!(early.next_expiry(), Some(Mono(100)));
+        let mut out = Vec::new();
+        early.expire(Mono(99), &mut out);
+        assert!(out.is_empty());
+        early.expire(Mono(150), &mut out);
+        let payloads: Vec<&[u8]> = out.iter().map(|held| &held.payload[..]).collect();
+        assert_eq!(payloads, [b"a", b"b"]);
+        assert_eq!(early.next_expiry(), Some(Mono(160)));
+        early.set_age_max(Duration::from_micros(10));
+        assert_eq!(early.next_expiry(), Some(Mono(70)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_agrees_with_a_plain_map(
+            steps in prop::collection::vec((any::<bool>(), 0u16..3, 0u8..6, 0u64..4, any::<u8>()), 0..300),
+        ) {
+            let mut index = ReceiptIndex::default();
+            let mut model = BTreeMap::new();
+            for (insert, provider, id, number, part) in steps {
+                if insert {
+                    index.insert(provider, &[id], number, part);
+                    model.insert((provider, id), (number, part));
+                } else {
+                    index.remove(provider, &[id], number);
+                    if model.get(&(provider, id)).is_some_and(|owner| owner.0 == number) {
+                        model.remove(&(provider, id));
+                    }
+                }
+            }
+            prop_assert_eq!(index.len(), model.len());
+            for provider in 0..3 {
+                for id in 0..6 {
+                    prop_assert_eq!(index.find(provider, &[id]), model.get(&(provider, id)).copied());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Finding the message of a receipt, and what is done with one that has none yet. What it means for the message is `message.rs`'s.
+
+use codecs::instant::Wall;
+use codecs::message_id::{self, Side};
+use codecs::receipt::State as ReceiptState;
+
+use crate::bytes::Reader;
+use crate::command::{ConnectionId, Receipts};
+use crate::dispatch::decimal;
+use crate::engine::Engine;
+use crate::message::Message;
+use crate::outbox::News;
+use crate::pages::block_of;
+use crate::receipt_index::EarlyReceipt;
+use crate::record::{self, Record};
+use crate::ring::Item;
+use crate::step::Step;
+
+/// Digits at the end of two numbers that must agree for a receipt to belong to a message.
+const PHONE_DIGITS_COMPARED: usize = 7;
+
+/// What a receipt says, whoever sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReceiptNews {
+    pub provider: u16,
+    pub state: ReceiptState,
+    pub done: Wall,
+    pub phone: Option<u64>,
+    pub error: Vec<u8>,
+    /// Where to acknowledge it, once it is on disk.
+    pub answer: Option<(ConnectionId, u32)>,
+}
+
+impl Engine {
+    pub(crate) fn receipts(&mut self, receipts: &Receipts) {
+        let mut start = 0;
+        for item in &receipts.items {
+            let field = |from: usize, to: u32| receipts.bytes.get(from..to as usize).unwrap_or_default();
+            let tlv_id = field(start, item.tlv_id_end);
+            let text_id = field(item.tlv_id_end as usize, item.text_id_end);
+            let error = field(item.text_id_end as usize, item.error_end);
+            start = item.error_end as usize;
+            let news = ReceiptNews {
+                provider: receipts.provider,
+                state: item.state,
+                done: item.done.unwrap_or(self.now.wall),
+                phone: item.phone,
+                error: error.to_vec(),
+                answer: receipts.connection.map(|connection| (connection, item.sequence)),
+            };
+            self.receipt(news, tlv_id, text_id);
+        }
+    }
+
+    fn receipt(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8]) {
+        if let Some(counters) = self.counters.providers.get_mut(usize::from(news.provider)) {
+            counters.receipts[usize::from(news.state as u8).min(9)] += 1;
+        }
+        let (found, key) = self.find_by_receipt(news.provider, tlv_id, text_id);
+        match found {
+            Some((number, part)) => self.receipt_for(number, part, news),
+            None => self.hold_early(news, &key),
+        }
+    }
+
+    /// The message that an id names, by every reading of it; and the key under which a response would name it.
+    fn find_by_receipt(&self, provider: u16, tlv_id: &[u8], text_id: &[u8]) -> (Option<(u64, u8)>, Vec<u8>) {
+        let form = self.id_form(provider);
+        // The TLV mostly repeats the response's form, the text may be in another radix (smpp.md §2.4).
+        let readings = [
+            (tlv_id, Side::Response),
+            (text_id, Side::Receipt),
+            (tlv_id, Side::Receipt),
+            (text_id, Side::Response),
+        ];
+        let mut key = Vec::with_capacity(65);
+        let mut first = Vec::new();
+        for (id, side) in readings.into_iter().filter(|(id, _)| !id.is_empty()) {
+            key.clear();
+            message_id::canonical(form, side, id, &mut key);
+            if let Some(found) = self.index.find(provider, &key) {
+                return (Some(found), key);
+            }
+            if first.is_empty() {
+                first.clone_from(&key);
+            }
+        }
+        (None, first)
+    }
+
+    /// A receipt whose message is known: told to it if it is in memory, else it is read back from the archive first.
+    pub(crate) fn receipt_for(&mut self, number: u64, part: u8, news: ReceiptNews) {
+        let Some(message) = self.pages.get(number) else {
+            self.load(block_of(number), News::Receipt { number, part, news });
+            return;
+        };
+        if !phones_agree(message, news.phone) {
+            self.counters.unmatched += 1;
+            self.acknowledge(news.answer);
+            return;
+        }
+        if message.is_final() && !is_late_news(message, news.state) {
+            self.counters.repeated += 1;
+            self.acknowledge(news.answer);
+            return;
+        }
+        let waited = self.now.wall.millis_since(message.sent_at);
+        let sending = message.part(part) == Some(crate::message::PartState::Sending);
+        let (provider, bind) = (message.provider, message.bind);
+        let error = &news.error;
+        self.step(number, &Step::Receipt { part, state: news.state, done: news.done, error });
+        let landed = self.pages.get(number).and_then(|message| message.part(part));
+        if sending && landed != Some(crate::message::PartState::Sending) {
+            // It speaks for the response that has not come.
+            self.providers.landed(provider, bind);
+        }
+        if news.state.is_final()
+            && let Some(counters) = self.counters.providers.get_mut(usize::from(news.provider))
+        {
+            counters.receipt_millis.add(waited);
+        }
+        self.acknowledge(news.answer);
+    }
+
+    fn acknowledge(&mut self, answer: Option<(ConnectionId, u32)>) {
+        if let Some((connection, sequence)) = answer {
+            Engine::outgoing(&mut self.effects, connection).acknowledged.push((sequence, 0));
+        }
+    }
+
+    /// Keeps a receipt for a response that may still come, on disk before it is acknowledged.
+    fn hold_early(&mut self, news: ReceiptNews, key: &[u8]) {
+        let payload = encode_early(&news, key);
+        let (provider, at) = (news.provider, self.now.wall.0);
+        record::write(&mut self.group, &Record::EarlyReceipt { provider, at, receipt: &payload });
+        self.ring.add(self.group_number, Item::Early(provider, key.into()));
+        self.keep_early(provider, key, payload);
+        self.acknowledge(news.answer);
+    }
+
+    pub(crate) fn keep_early(&mut self, provider: u16, key: &[u8], payload: Vec<u8>) {
+        let pushed_out = self.early.hold(provider, key, payload.into_boxed_slice(), self.now.mono);
+        self.counters.unmatched += u64::from(pushed_out.is_some());
+    }
+
+    /// A response has named the message of receipts that came before it.
+    pub(crate) fn match_early(&mut self, provider: u16, key: &[u8]) {
+        while let Some(early) = self.early.take(provider, key) {
+            if let Some((_, news)) = decode_early(&early)
+                && let Some((number, part)) = self.index.find(provider, key)
+            {
+                self.receipt_for(number, part, news);
+            }
+        }
+    }
+
+    /// After a start: early receipts whose response is in the journal.
+    pub(crate) fn match_all_early(&mut self) {
+        let held: Vec<(u16, Vec<u8>)> = self
+            .early
+            .iter()
+            .filter_map(|early| Some((early.provider, decode_early(early)?.0)))
+            .collect();
+        for (provider, key) in held {
+            if self.index.find(provider, &key).is_some() {
+                self.match_early(provider, &key);
+            }
+        }
+    }
+
+    pub(crate) fn expire_early_receipts(&mut self) {
+        if self.early.next_expiry().is_some_and(|expiry| expiry <= self.now.mono) {
+            let mut expired = Vec::new();
+            self.early.expire(self.now.mono, &mut expired);
+            self.counters.unmatched += expired.len() as u64;
+        }
+    }
+}
+
+/// Late news counts when it is better than what the message ended with.
+fn is_late_news(message: &Message, news: ReceiptState) -> bool {
+    use crate::message::State;
+    match message.state {
+        State::Failed | State::Expired => news == ReceiptState::Delivered,
+        State::Unknown => news.is_final() && news != ReceiptState::Unknown,
+        _ => false,
+    }
+}
+
+/// Ids repeat over time at some providers: the phone must be the one that was written to, as far as both say.
+fn phones_agree(message: &Message, phone: Option<u64>) -> bool {
+    let Some(phone) = phone else { return true };
+    let (mut ours, mut theirs) = ([0; 20], [0; 20]);
+    let ours = decimal(message.body().destination, &mut ours);
+    let theirs = decimal(phone, &mut theirs);
+    let compared = PHONE_DIGITS_COMPARED.min(ours.len()).min(theirs.len());
+    ours[ours.len() - compared..] == theirs[theirs.len() - compared..]
+}
+
+/// The early receipt's form, in memory and in its record: key length u8, key, state u8, done i64, phone u64 (0: none), error.
+fn encode_early(news: &ReceiptNews, key: &[u8]) -> Vec<u8> {
+    let key = &key[..key.len().min(255)];
+    let mut payload = vec![key.len() as u8];
+    payload.extend_from_slice(key);
+    payload.push(news.state as u8);
+    payload.extend_from_slice(&news.done.0.to_le_bytes());
+    payload.extend_from_slice(&news.phone.unwrap_or(0).to_le_bytes());
+    payload.extend_from_slice(&news.error);
+    payload
+}
+
+fn decode_early(early: &EarlyReceipt) -> Option<(Vec<u8>, ReceiptNews)> {
+    decode_early_payload(early.provider, &early.payload)
+}
+
+pub(crate) fn decode_early_payload(provider: u16, payload: &[u8]) -> Option<(Vec<u8>, ReceiptNews)> {
+    let mut reader = Reader::new(payload);
+    let length = reader.u8()?;
+    let key = reader.take(usize::from(length))?.to_vec();
+    let state = ReceiptState::from_number(reader.u8()?)?;
+    let done = Wall(reader.i64()?);
+    let phone = Some(reader.u64()?).filter(|phone| *phone != 0);
+    let error = reader.rest().to_vec();
+    Some((key, ReceiptNews { provider, state, done, phone, error, answer: None }))
+}

@@ -1,0 +1,264 @@
+//! The records of a journal group: their frame, and what each kind holds. What they mean is the fold's, in `replay.rs`.
+//!
+//! A record is: kind u8 · version u8 · payload length u32 little-endian · payload. Kinds are never reused; a newer version
+//! than ours is refused with a clear error.
+
+use crate::bytes::{Reader, push_text};
+use crate::money::Micros;
+use crate::step::Step;
+
+/// Octets before a record's payload.
+pub const RECORD_HEADER: usize = 6;
+pub const RECORD_VERSION: u8 = 1;
+
+/// How a wallet's total changed from outside the life of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum MoneyKind {
+    /// The opening balance, once.
+    Opening = 1,
+    Deposit = 2,
+    Withdrawal = 3,
+    Adjustment = 4,
+    Refund = 5,
+    CreditLimit = 6,
+}
+
+/// What a permanent number was given to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum NameKind {
+    Tenant = 1,
+    Provider = 2,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A new message: head and body.
+    Accept(&'a [u8]),
+    /// One step of a message, encoded. Written as one of four kinds: intent, outcome, receipt, told.
+    Step { number: u64, step: &'a [u8] },
+    Money { tenant: u32, kind: MoneyKind, amount: Micros, at: i64 },
+    /// A whole message written again, so that its older groups can go.
+    CarryOver(&'a [u8]),
+    /// Messages of a block that are in the archive and have left memory (`mask`, bit 0 the first of the block),
+    /// and which of them their tenant has not been told of (`untold`).
+    Parked { block: u64, mask: u64, untold: u64 },
+    /// A message that had left memory is living again, whole, because news came for it.
+    Amendment(&'a [u8]),
+    /// A permanent number for a name. For a tenant `currency` is its wallet's.
+    Catalog { kind: NameKind, index: u32, id: &'a str, currency: &'a str },
+    /// The next number to be given.
+    Epoch { epoch: u16, next: u64 },
+    /// A wallet with its running totals, carried over.
+    Wallet { tenant: u32, wallet: &'a [u8] },
+    /// An idempotency key and its answer.
+    Idempotency { tenant: u32, entry: &'a [u8] },
+    /// A parked message whose tenant has not been told, carried over.
+    Untold { tenant: u32, number: u64 },
+    /// A receipt whose message is not known yet.
+    EarlyReceipt { provider: u16, at: i64, receipt: &'a [u8] },
+}
+
+mod kind {
+    pub const ACCEPT: u8 = 1;
+    pub const INTENT: u8 = 2;
+    pub const OUTCOME: u8 = 3;
+    pub const RECEIPT: u8 = 4;
+    pub const TOLD: u8 = 5;
+    pub const MONEY: u8 = 6;
+    pub const CARRY_OVER: u8 = 7;
+    pub const PARKED: u8 = 8;
+    pub const AMENDMENT: u8 = 9;
+    pub const CATALOG: u8 = 10;
+    pub const EPOCH: u8 = 11;
+    pub const WALLET: u8 = 12;
+    pub const IDEMPOTENCY: u8 = 13;
+    pub const UNTOLD: u8 = 14;
+    pub const EARLY_RECEIPT: u8 = 15;
+}
+
+/// Why a group's bytes could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    #[error("record at octet {at} of its group is of version {version}, newer than {RECORD_VERSION}")]
+    Newer { at: usize, version: u8 },
+    #[error("record at octet {at} of its group is of the unknown kind {kind}")]
+    UnknownKind { at: usize, kind: u8 },
+    #[error("record at octet {at} of its group is malformed")]
+    Malformed { at: usize },
+}
+
+/// Appends a step's record without encoding the step twice: the caller has its octets in the message already.
+pub fn write_step(out: &mut Vec<u8>, number: u64, step: &Step<'_>, encoded: &[u8]) {
+    let kind = match step {
+        Step::Intent { .. } => kind::INTENT,
+        Step::Receipt { .. } => kind::RECEIPT,
+        Step::Told | Step::Dropped => kind::TOLD,
+        _ => kind::OUTCOME,
+    };
+    frame(out, kind, |out| {
+        out.extend_from_slice(&number.to_le_bytes());
+        out.extend_from_slice(encoded);
+    });
+}
+
+/// Appends an accept's record.
+pub fn write_accept(out: &mut Vec<u8>, message: &[u8]) {
+    frame(out, kind::ACCEPT, |out| out.extend_from_slice(message));
+}
+
+/// Appends any other record.
+pub fn write(out: &mut Vec<u8>, record: &Record<'_>) {
+    match *record {
+        Record::Accept(message) => write_accept(out, message),
+        Record::Step { number, step } => {
+            // The kind follows from the step's own kind octet.
+            let kind = match step.first() {
+                Some(1) => kind::INTENT,
+                Some(6) => kind::RECEIPT,
+                Some(7 | 16) => kind::TOLD,
+                _ => kind::OUTCOME,
+            };
+            frame(out, kind, |out| {
+                out.extend_from_slice(&number.to_le_bytes());
+                out.extend_from_slice(step);
+            });
+        }
+        Record::Money { tenant, kind, amount, at } => frame(out, kind::MONEY, |out| {
+            out.extend_from_slice(&tenant.to_le_bytes());
+            out.push(kind as u8);
+            out.extend_from_slice(&amount.0.to_le_bytes());
+            out.extend_from_slice(&at.to_le_bytes());
+        }),
+        Record::CarryOver(message) => frame(out, kind::CARRY_OVER, |out| out.extend_from_slice(message)),
+        Record::Amendment(message) => frame(out, kind::AMENDMENT, |out| out.extend_from_slice(message)),
+        Record::Parked { block, mask, untold } => frame(out, kind::PARKED, |out| {
+            for word in [block, mask, untold] {
+                out.extend_from_slice(&word.to_le_bytes());
+            }
+        }),
+        Record::Catalog { kind, index, id, currency } => frame(out, kind::CATALOG, |out| {
+            out.push(kind as u8);
+            out.extend_from_slice(&index.to_le_bytes());
+            push_text(out, id);
+            push_text(out, currency);
+        }),
+        Record::Epoch { epoch, next } => frame(out, kind::EPOCH, |out| {
+            out.extend_from_slice(&epoch.to_le_bytes());
+            out.extend_from_slice(&next.to_le_bytes());
+        }),
+        Record::Wallet { tenant, wallet } => frame(out, kind::WALLET, |out| {
+            out.extend_from_slice(&tenant.to_le_bytes());
+            out.extend_from_slice(wallet);
+        }),
+        Record::Idempotency { tenant, entry } => frame(out, kind::IDEMPOTENCY, |out| {
+            out.extend_from_slice(&tenant.to_le_bytes());
+            out.extend_from_slice(entry);
+        }),
+        Record::Untold { tenant, number } => frame(out, kind::UNTOLD, |out| {
+            out.extend_from_slice(&tenant.to_le_bytes());
+            out.extend_from_slice(&number.to_le_bytes());
+        }),
+        Record::EarlyReceipt { provider, at, receipt } => frame(out, kind::EARLY_RECEIPT, |out| {
+            out.extend_from_slice(&provider.to_le_bytes());
+            out.extend_from_slice(&at.to_le_bytes());
+            out.extend_from_slice(receipt);
+        }),
+    }
+}
+
+fn frame(out: &mut Vec<u8>, kind: u8, payload: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[kind, RECORD_VERSION, 0, 0, 0, 0]);
+    payload(out);
+    let length = (out.len() - start - RECORD_HEADER) as u32;
+    out[start + 2..start + RECORD_HEADER].copy_from_slice(&length.to_le_bytes());
+}
+
+/// The records of one group, in order.
+pub struct Records<'a> {
+    reader: Reader<'a>,
+}
+
+impl<'a> Records<'a> {
+    pub fn new(group: &'a [u8]) -> Records<'a> {
+        Records { reader: Reader::new(group) }
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<Record<'a>, RecordError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.reader.is_empty() {
+            return None;
+        }
+        let at = self.reader.position();
+        let malformed = RecordError::Malformed { at };
+        let Some([kind, version]) = self.reader.array::<2>() else { return Some(Err(malformed)) };
+        if version > RECORD_VERSION {
+            return Some(Err(RecordError::Newer { at, version }));
+        }
+        let payload =
+            self.reader.u32().and_then(|length| self.reader.take(usize::try_from(length).ok()?));
+        let Some(payload) = payload else { return Some(Err(malformed)) };
+        if !(kind::ACCEPT..=kind::EARLY_RECEIPT).contains(&kind) {
+            return Some(Err(RecordError::UnknownKind { at, kind }));
+        }
+        Some(read_payload(kind, payload).ok_or(malformed))
+    }
+}
+
+fn read_payload(kind: u8, payload: &[u8]) -> Option<Record<'_>> {
+    let mut reader = Reader::new(payload);
+    Some(match kind {
+        kind::ACCEPT => Record::Accept(payload),
+        kind::INTENT | kind::OUTCOME | kind::RECEIPT | kind::TOLD => {
+            Record::Step { number: reader.u64()?, step: reader.rest() }
+        }
+        kind::MONEY => Record::Money {
+            tenant: reader.u32()?,
+            kind: money_kind(reader.u8()?)?,
+            amount: Micros(reader.i64()?),
+            at: reader.i64()?,
+        },
+        kind::CARRY_OVER => Record::CarryOver(payload),
+        kind::AMENDMENT => Record::Amendment(payload),
+        kind::PARKED => {
+            Record::Parked { block: reader.u64()?, mask: reader.u64()?, untold: reader.u64()? }
+        }
+        kind::CATALOG => Record::Catalog {
+            kind: match reader.u8()? {
+                1 => NameKind::Tenant,
+                2 => NameKind::Provider,
+                _ => return None,
+            },
+            index: reader.u32()?,
+            id: reader.text()?,
+            currency: reader.text()?,
+        },
+        kind::EPOCH => Record::Epoch { epoch: reader.u16()?, next: reader.u64()? },
+        kind::WALLET => Record::Wallet { tenant: reader.u32()?, wallet: reader.rest() },
+        kind::IDEMPOTENCY => Record::Idempotency { tenant: reader.u32()?, entry: reader.rest() },
+        kind::UNTOLD => Record::Untold { tenant: reader.u32()?, number: reader.u64()? },
+        kind::EARLY_RECEIPT => Record::EarlyReceipt {
+            provider: reader.u16()?,
+            at: reader.i64()?,
+            receipt: reader.rest(),
+        },
+        _ => return None,
+    })
+}
+
+fn money_kind(value: u8) -> Option<MoneyKind> {
+    Some(match value {
+        1 => MoneyKind::Opening,
+        2 => MoneyKind::Deposit,
+        3 => MoneyKind::Withdrawal,
+        4 => MoneyKind::Adjustment,
+        5 => MoneyKind::Refund,
+        6 => MoneyKind::CreditLimit,
+        _ => return None,
+    })
+}

@@ -1,0 +1,168 @@
+//! What lives in which group of the journal, so that old groups can go: everything living is written again before its group
+//! is dropped, at most as many octets a group as the group itself has. It touches no disk.
+
+use std::collections::VecDeque;
+
+use crate::engine::Engine;
+use crate::message::Message;
+use crate::pages::{block_of, order_of};
+use crate::record::{self, NameKind, Record};
+
+/// Octets that a group may carry over even when it brings little itself, so that the ring also turns when it is quiet.
+const CARRY_OCTETS_MIN: usize = 4_096;
+
+/// Something that lives, and whose newest image is in the group beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// Messages as they were accepted: so many from this place in the order of numbers.
+    Fresh { first: u64, count: u32 },
+    Message(u64),
+    Wallet(u32),
+    Name(NameKind, u32),
+    Idempotency(u32, u128),
+    /// A message in the archive that its tenant has not been told of.
+    Untold(u32, u64),
+    Early(u16, Box<[u8]>),
+    Epoch,
+}
+
+#[derive(Default)]
+pub(crate) struct Ring {
+    items: VecDeque<(u64, Item)>,
+}
+
+impl Ring {
+    pub fn add(&mut self, group: u64, item: Item) {
+        self.items.push_back((group, item));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// A new message of this group. Neighbours share an item.
+    pub fn add_fresh(&mut self, group: u64, number: u64) {
+        let order = order_of(number);
+        if let Some((last_group, Item::Fresh { first, count })) = self.items.back_mut()
+            && *last_group == group
+            && *first + u64::from(*count) == order
+        {
+            *count += 1;
+            return;
+        }
+        self.add(group, Item::Fresh { first: order, count: 1 });
+    }
+
+    /// Nothing living is in groups before this one, as far as is known; `present` when nothing lives at all.
+    pub fn release_before(&self, present: u64) -> u64 {
+        self.items.front().map_or(present, |(group, _)| *group)
+    }
+}
+
+impl Engine {
+    /// Moves what lives at the ring's tail to the present group, while the ring is larger than it should be.
+    pub(crate) fn carry_over(&mut self, ring_over: u64) {
+        if ring_over == 0 {
+            return;
+        }
+        let start = self.group.len();
+        let budget = start.max(CARRY_OCTETS_MIN);
+        while self.group.len() - start < budget {
+            match self.ring.items.front() {
+                Some((group, _)) if *group < self.group_number => {}
+                _ => return,
+            }
+            let Some((group, item)) = self.ring.items.pop_front() else { return };
+            if !self.carry(group, item) {
+                return;
+            }
+        }
+    }
+
+    /// False when the item must stay where it is for now.
+    fn carry(&mut self, group: u64, item: Item) -> bool {
+        match item {
+            Item::Fresh { first, count } => return self.carry_fresh(group, first, count),
+            Item::Message(number) => return self.carry_one(group, order_of(number), Item::Message(number)),
+            Item::Wallet(tenant) => {
+                if let Some(entry) = self.tenants.get(tenant) {
+                    let wallet = entry.wallet.encode();
+                    record::write(&mut self.group, &Record::Wallet { tenant, wallet: &wallet });
+                    self.ring.add(self.group_number, item);
+                }
+            }
+            Item::Name(kind, index) => self.carry_name(kind, index),
+            Item::Idempotency(tenant, key) => {
+                if self.record_idempotency(tenant, key) {
+                    self.ring.add(self.group_number, item);
+                }
+            }
+            Item::Untold(tenant, number) => {
+                let owed = self.sweep.owes(number);
+                if owed {
+                    record::write(&mut self.group, &Record::Untold { tenant, number });
+                    self.ring.add(self.group_number, item);
+                }
+            }
+            Item::Early(provider, key) => self.carry_early(provider, key),
+            Item::Epoch => self.record_epoch(),
+        }
+        true
+    }
+
+    fn carry_fresh(&mut self, group: u64, first: u64, count: u32) -> bool {
+        // One at a time, so that a group's budget holds; the rest goes back to the tail's front.
+        if count > 1 {
+            self.ring.items.push_front((group, Item::Fresh { first: first + 1, count: count - 1 }));
+        }
+        self.carry_one(group, first, Item::Fresh { first, count: 1 })
+    }
+
+    fn carry_one(&mut self, group: u64, order: u64, item: Item) -> bool {
+        if self.sweep.is_archiving(block_of(order)) {
+            // Its place in the archive is not durable yet.
+            self.ring.items.push_front((group, item));
+            return false;
+        }
+        let Some(message) = self.pages.at(order) else { return true };
+        if message.image_group > group {
+            return true;
+        }
+        let number = message.number;
+        record::write(&mut self.group, &Record::CarryOver(Message::bytes(message)));
+        self.pages.set_image(order, self.group_number);
+        self.ring.add(self.group_number, Item::Message(number));
+        true
+    }
+
+    fn carry_name(&mut self, kind: NameKind, index: u32) {
+        let (id, currency) = match kind {
+            NameKind::Tenant => match self.tenants.get(index) {
+                Some(entry) => (entry.id.clone(), entry.currency.clone()),
+                None => return,
+            },
+            NameKind::Provider => match u16::try_from(index).ok().and_then(|i| self.providers.get(i)) {
+                Some(entry) => (entry.id.clone(), String::new()),
+                None => return,
+            },
+        };
+        self.record_name(kind, index, &id, &currency);
+    }
+
+    fn carry_early(&mut self, provider: u16, key: Box<[u8]>) {
+        let mut kept = false;
+        for early in self.early.of(provider, &key) {
+            let at = self.now.wall.0;
+            record::write(&mut self.group, &Record::EarlyReceipt { provider, at, receipt: &early.payload });
+            kept = true;
+        }
+        if kept {
+            self.ring.add(self.group_number, Item::Early(provider, key));
+        }
+    }
+
+    pub(crate) fn record_epoch(&mut self) {
+        record::write(&mut self.group, &Record::Epoch { epoch: self.epoch, next: self.next });
+        self.ring.add(self.group_number, Item::Epoch);
+    }
+}

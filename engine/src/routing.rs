@@ -1,0 +1,480 @@
+//! Which providers a message may go to, in which order, and what a destination costs. Compiled once from plain inputs;
+//! a look-up walks the destination's digits. It sends nothing, holds no names and knows no provider's health.
+
+mod order;
+mod trie;
+
+use std::cmp::Reverse;
+
+use hashbrown::HashMap;
+
+pub use self::order::{PROVIDERS_MAX, Providers, Turns};
+
+use self::order::weighted_cycle;
+use self::trie::{Digits, NONE, Trie, prefix_digits};
+use crate::catalog::Strategy;
+use crate::hash::{self, FixedState};
+use crate::money::Micros;
+
+const SENDER_DOMAIN: u64 = 5 << 16;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Channel {
+    #[default]
+    Sms = 0,
+    Whatsapp = 1,
+}
+
+impl Channel {
+    const ALL: [Channel; 2] = [Channel::Sms, Channel::Whatsapp];
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SenderMatch {
+    Exact(Vec<u8>),
+    StartsWith(Vec<u8>),
+}
+
+/// A route as given. An empty list of conditions means any.
+#[derive(Clone, Debug, Default)]
+pub struct RouteInput {
+    /// Lower is tried first; then the longer prefix, then the earlier route.
+    pub priority: i32,
+    /// Digits, with or without a plus.
+    pub prefixes: Vec<String>,
+    pub tenants: Vec<u32>,
+    pub senders: Vec<SenderMatch>,
+    pub channels: Vec<Channel>,
+    /// With the weight of each; only a weighted route looks at it.
+    pub providers: Vec<(u16, u32)>,
+    pub strategy: Strategy,
+}
+
+#[derive(Clone, Debug)]
+pub struct ProviderInput {
+    pub index: u16,
+    pub enabled: bool,
+    /// Its place in the implicit route; lower is tried first.
+    pub priority: u32,
+    /// What it can carry; empty: anything.
+    pub channels: Vec<Channel>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct RoutingInput {
+    pub routes: Vec<RouteInput>,
+    pub providers: Vec<ProviderInput>,
+    /// Each tenant's default provider, by tenant.
+    pub default_providers: Vec<Option<u16>>,
+    /// Whether enabled providers stand in where no route matches and the default provider is not enough.
+    pub fallback: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RoutingError {
+    #[error("route {route}: prefix {prefix:?} is not a run of digits")]
+    Prefix { route: usize, prefix: String },
+    #[error("route {route}: {count} providers, and at most {PROVIDERS_MAX} are possible")]
+    TooManyProviders { route: usize, count: usize },
+    #[error("route {route}: provider {provider} does not exist")]
+    UnknownProvider { route: usize, provider: u16 },
+    #[error("route {route}: no providers")]
+    NoProviders { route: usize },
+    #[error("route {route}: every weight is zero")]
+    NoWeight { route: usize },
+    #[error("price {entry}: prefix {prefix:?} is not a run of digits")]
+    PricePrefix { entry: usize, prefix: String },
+}
+
+/// What a look-up is asked with.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    pub tenant: u32,
+    /// Digits of the number, country code first.
+    pub destination: u64,
+    pub sender: &'a [u8],
+    pub channel: Channel,
+}
+
+/// What a look-up found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The place of the route among the inputs; `None` for the implicit route.
+    pub route: Option<u32>,
+    /// Empty when nothing may be used.
+    pub providers: Providers,
+}
+
+#[derive(Clone, Debug)]
+pub struct Router {
+    routes: Vec<Route>,
+    trie: Trie,
+    /// The root for each pair of tenant and sender that some route names; either may be open.
+    roots: HashMap<Selector, u32, FixedState>,
+    any_sender_named: bool,
+    /// Routes that end at a node of the trie, best first.
+    lists: Vec<Vec<u32>>,
+    implicit: Implicit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Selector {
+    tenant: Option<u32>,
+    /// The hash of a whole sender.
+    sender: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Route {
+    priority: i32,
+    senders: Vec<SenderMatch>,
+    channels: Vec<Channel>,
+    strategy: Strategy,
+    /// By channel; `None` where no provider of the route can carry it.
+    carriers: [Option<Carriers>; 2],
+}
+
+/// The enabled providers of a route that can carry a channel.
+#[derive(Clone, Debug)]
+struct Carriers {
+    providers: Providers,
+    /// Places among the providers in the order in which a weighted route begins with them.
+    cycle: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+struct Implicit {
+    default_providers: Vec<Option<u16>>,
+    /// Enabled providers by priority, by channel.
+    carriers: [Vec<u16>; 2],
+    fallback: bool,
+}
+
+impl Router {
+    /// Refuses a route that could never mean anything. Disabled providers are left out of every route.
+    pub fn compile(input: &RoutingInput) -> Result<Router, RoutingError> {
+        let mut router = Router {
+            routes: Vec::with_capacity(input.routes.len()),
+            trie: Trie::default(),
+            roots: HashMap::default(),
+            any_sender_named: false,
+            lists: Vec::new(),
+            implicit: Implicit::new(input),
+        };
+        for (place, route) in input.routes.iter().enumerate() {
+            router
+                .routes
+                .push(Route::compile(place, route, &input.providers)?);
+            router.enter(place, route)?;
+        }
+        for list in &mut router.lists {
+            list.sort_by_key(|route| (router.routes[*route as usize].priority, *route));
+            list.dedup();
+        }
+        Ok(router)
+    }
+
+    /// The providers for a message, in order. `cost` is asked only by a least-cost route, and a provider without one
+    /// is left out there: nothing is sent at an unknown price.
+    pub fn choose(
+        &self,
+        query: &Query<'_>,
+        turns: &mut Turns,
+        cost: impl Fn(u16) -> Option<Micros>,
+    ) -> Choice {
+        match self.matching(query) {
+            Some(place) => {
+                let providers =
+                    self.routes[place as usize].order(query.channel, turns.next(place), cost);
+                Choice {
+                    route: Some(place),
+                    providers,
+                }
+            }
+            None => Choice {
+                route: None,
+                providers: self.implicit.order(query),
+            },
+        }
+    }
+
+    /// The route that a message takes; `None` for the implicit one.
+    pub fn matching(&self, query: &Query<'_>) -> Option<u32> {
+        let digits = Digits::new(query.destination);
+        let sender = self.any_sender_named.then(|| sender_hash(query.sender));
+        let mut best: Option<(i32, Reverse<usize>, u32)> = None;
+        for root in self.roots_for(query.tenant, sender).into_iter().flatten() {
+            self.trie.walk(root, &digits, |depth, list| {
+                let mut routes = self.lists[list as usize].iter();
+                if let Some(&place) =
+                    routes.find(|place| self.routes[**place as usize].accepts(query))
+                {
+                    let rank = (self.routes[place as usize].priority, Reverse(depth), place);
+                    best = Some(best.map_or(rank, |before| before.min(rank)));
+                }
+            });
+        }
+        best.map(|(_, _, place)| place)
+    }
+
+    fn roots_for(&self, tenant: u32, sender: Option<u64>) -> [Option<u32>; 4] {
+        let root = |tenant, sender| self.roots.get(&Selector { tenant, sender }).copied();
+        let [of_sender, of_both] = if sender.is_some() {
+            [root(None, sender), root(Some(tenant), sender)]
+        } else {
+            [None, None]
+        };
+        [
+            root(None, None),
+            root(Some(tenant), None),
+            of_sender,
+            of_both,
+        ]
+    }
+
+    /// Enters a route under every pair of tenant and sender and every prefix that it names.
+    fn enter(&mut self, place: usize, route: &RouteInput) -> Result<(), RoutingError> {
+        let tenants = any_or(route.tenants.iter().copied());
+        let senders = any_or(route.senders.iter().map(SenderMatch::selector))
+            .into_iter()
+            .map(Option::flatten);
+        let senders: Vec<Option<u64>> = senders.collect();
+        let any_prefix = [String::new()];
+        let prefixes = if route.prefixes.is_empty() {
+            &any_prefix
+        } else {
+            &route.prefixes[..]
+        };
+        self.any_sender_named |= senders.iter().any(Option::is_some);
+        for prefix in prefixes {
+            let digits = prefix_digits(prefix).ok_or_else(|| RoutingError::Prefix {
+                route: place,
+                prefix: prefix.clone(),
+            })?;
+            for &tenant in &tenants {
+                for &sender in &senders {
+                    self.enter_one(Selector { tenant, sender }, &digits, place as u32);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn enter_one(&mut self, selector: Selector, digits: &[u8], place: u32) {
+        let root = *self
+            .roots
+            .entry(selector)
+            .or_insert_with(|| self.trie.add_node());
+        let value = self.trie.value_at(root, digits);
+        if *value == NONE {
+            *value = self.lists.len() as u32;
+            self.lists.push(Vec::new());
+        }
+        self.lists[*value as usize].push(place);
+    }
+}
+
+impl Route {
+    fn compile(
+        place: usize,
+        input: &RouteInput,
+        known: &[ProviderInput],
+    ) -> Result<Route, RoutingError> {
+        check(place, input)?;
+        let mut providers = Vec::with_capacity(input.providers.len());
+        for &(index, weight) in &input.providers {
+            let provider = known.iter().find(|provider| provider.index == index);
+            let provider = provider.ok_or(RoutingError::UnknownProvider {
+                route: place,
+                provider: index,
+            })?;
+            providers.push((provider, weight));
+        }
+        Ok(Route {
+            priority: input.priority,
+            senders: input.senders.clone(),
+            channels: input.channels.clone(),
+            strategy: input.strategy,
+            carriers: Channel::ALL.map(|channel| Carriers::new(&providers, channel)),
+        })
+    }
+
+    fn accepts(&self, query: &Query<'_>) -> bool {
+        let channel = self.channels.is_empty() || self.channels.contains(&query.channel);
+        let sender = self.senders.is_empty()
+            || self
+                .senders
+                .iter()
+                .any(|sender| sender.accepts(query.sender));
+        channel && sender && self.carriers[query.channel as usize].is_some()
+    }
+
+    fn order(
+        &self,
+        channel: Channel,
+        turn: u64,
+        cost: impl Fn(u16) -> Option<Micros>,
+    ) -> Providers {
+        let Some(Carriers { providers, cycle }) = &self.carriers[channel as usize] else {
+            return Providers::default();
+        };
+        match self.strategy {
+            Strategy::Failover => *providers,
+            Strategy::RoundRobin => providers.rotated(turn),
+            Strategy::Weighted if cycle.is_empty() => *providers,
+            Strategy::Weighted => providers.with_first(cycle[(turn % cycle.len() as u64) as usize]),
+            Strategy::LeastCost => providers.by_cost(cost),
+        }
+    }
+}
+
+impl Carriers {
+    fn new(providers: &[(&ProviderInput, u32)], channel: Channel) -> Option<Carriers> {
+        let able = || {
+            providers
+                .iter()
+                .filter(|(provider, _)| provider.carries(channel))
+        };
+        able().next()?;
+        let enabled = able().filter(|(provider, _)| provider.enabled);
+        let (providers, weights): (Vec<u16>, Vec<u32>) = enabled
+            .map(|(provider, weight)| (provider.index, *weight))
+            .unzip();
+        Some(Carriers {
+            providers: providers.into_iter().collect(),
+            cycle: weighted_cycle(&weights),
+        })
+    }
+}
+
+impl ProviderInput {
+    fn carries(&self, channel: Channel) -> bool {
+        self.channels.is_empty() || self.channels.contains(&channel)
+    }
+}
+
+impl SenderMatch {
+    fn accepts(&self, sender: &[u8]) -> bool {
+        match self {
+            SenderMatch::Exact(whole) => whole == sender,
+            SenderMatch::StartsWith(start) => sender.starts_with(start),
+        }
+    }
+
+    /// What a whole sender is found by; a start is looked for among the routes of any sender.
+    fn selector(&self) -> Option<u64> {
+        match self {
+            SenderMatch::Exact(whole) => Some(sender_hash(whole)),
+            SenderMatch::StartsWith(_) => None,
+        }
+    }
+}
+
+impl Implicit {
+    fn new(input: &RoutingInput) -> Implicit {
+        let mut enabled: Vec<&ProviderInput> = input
+            .providers
+            .iter()
+            .filter(|provider| provider.enabled)
+            .collect();
+        enabled.sort_by_key(|provider| (provider.priority, provider.index));
+        let carriers = Channel::ALL.map(|channel| {
+            let able = enabled.iter().filter(|provider| provider.carries(channel));
+            able.map(|provider| provider.index).collect()
+        });
+        Implicit {
+            default_providers: input.default_providers.clone(),
+            carriers,
+            fallback: input.fallback,
+        }
+    }
+
+    /// The tenant's default provider, then the enabled ones by priority.
+    fn order(&self, query: &Query<'_>) -> Providers {
+        let carriers = &self.carriers[query.channel as usize];
+        let default = self
+            .default_providers
+            .get(query.tenant as usize)
+            .copied()
+            .flatten();
+        let default = default.filter(|index| carriers.contains(index));
+        let others = carriers
+            .iter()
+            .copied()
+            .filter(|index| self.fallback && Some(*index) != default);
+        default.into_iter().chain(others).collect()
+    }
+}
+
+/// Prices by the longest prefix of the destination.
+#[derive(Clone, Debug, Default)]
+pub struct Rates {
+    trie: Trie,
+    root: u32,
+    prices: Vec<Micros>,
+}
+
+impl Rates {
+    /// From pairs of prefix and price of a part; the empty prefix is the price of everything else, and of two equal
+    /// prefixes the later one holds.
+    pub fn compile(entries: &[(String, Micros)]) -> Result<Rates, RoutingError> {
+        let mut trie = Trie::default();
+        let root = trie.add_node();
+        let mut prices = Vec::with_capacity(entries.len());
+        for (entry, (prefix, price)) in entries.iter().enumerate() {
+            let digits = prefix_digits(prefix).ok_or_else(|| RoutingError::PricePrefix {
+                entry,
+                prefix: prefix.clone(),
+            })?;
+            *trie.value_at(root, &digits) = prices.len() as u32;
+            prices.push(*price);
+        }
+        Ok(Rates { trie, root, prices })
+    }
+
+    /// The price of a part to this destination; `None` where nothing may be sent.
+    pub fn price(&self, destination: u64) -> Option<Micros> {
+        let mut longest = None;
+        self.trie
+            .walk(self.root, &Digits::new(destination), |_, price| {
+                longest = Some(price)
+            });
+        longest.map(|price| self.prices[price as usize])
+    }
+}
+
+fn sender_hash(sender: &[u8]) -> u64 {
+    hash::hash64(SENDER_DOMAIN, sender)
+}
+
+/// What can be refused without knowing the providers.
+fn check(place: usize, input: &RouteInput) -> Result<(), RoutingError> {
+    let count = input.providers.len();
+    if count == 0 {
+        return Err(RoutingError::NoProviders { route: place });
+    }
+    if count > PROVIDERS_MAX {
+        return Err(RoutingError::TooManyProviders {
+            route: place,
+            count,
+        });
+    }
+    let weightless = input.providers.iter().all(|(_, weight)| *weight == 0);
+    if input.strategy == Strategy::Weighted && weightless {
+        return Err(RoutingError::NoWeight { route: place });
+    }
+    Ok(())
+}
+
+/// The conditions given, or one that stands for any.
+fn any_or<T>(conditions: impl Iterator<Item = T>) -> Vec<Option<T>> {
+    let mut conditions: Vec<Option<T>> = conditions.map(Some).collect();
+    if conditions.is_empty() {
+        conditions.push(None);
+    }
+    conditions
+}
+
+#[cfg(test)]
+mod tests;

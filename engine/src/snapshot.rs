@@ -1,0 +1,61 @@
+//! What can be seen of an engine from outside, taken once a second: counts and gauges. It changes nothing.
+
+use crate::counters::Counters;
+use crate::engine::Engine;
+use crate::money::Micros;
+use crate::submission::Priority;
+
+#[derive(Clone, Debug, Default)]
+pub struct ProviderSnapshot {
+    pub id: String,
+    /// Messages waiting by priority: low, normal, high.
+    pub queued: [u64; 3],
+    /// Parts in flight by bind, and whether the bind is up.
+    pub binds: Vec<(u32, bool)>,
+    /// Parts a second at present; 0: no limit.
+    pub rate: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub counters: Counters,
+    pub providers: Vec<ProviderSnapshot>,
+    /// Reserved credit by currency.
+    pub reserved: Vec<(String, Micros)>,
+    /// Messages in memory.
+    pub living: u64,
+    /// Messages that wait to be sent.
+    pub waiting: u64,
+    /// Ids in the receipt index, and receipts without a message yet.
+    pub receipt_ids: u64,
+    pub early_receipts: u64,
+    /// Receipts that tenants have not been given yet.
+    pub untold: u64,
+}
+
+impl Engine {
+    pub fn snapshot(&self) -> Snapshot {
+        let providers = self.providers.iter().map(|provider| ProviderSnapshot {
+            id: provider.id.clone(),
+            queued: [Priority::Low, Priority::Normal, Priority::High]
+                .map(|priority| provider.queue.len_of(priority) as u64),
+            binds: provider.binds.iter().map(|bind| (bind.in_flight, bind.connection.is_some())).collect(),
+            rate: provider.rate.rate(),
+        });
+        Snapshot {
+            counters: self.counters.clone(),
+            providers: providers.collect(),
+            reserved: self.tenants.reserved(),
+            living: self.pages.len(),
+            waiting: self.waiting,
+            receipt_ids: self.index.len() as u64,
+            early_receipts: self.early.len() as u64,
+            untold: self.tenants.untold(),
+        }
+    }
+
+    /// The tenants and providers by their permanent numbers, for those who speak with the engine in numbers.
+    pub fn names(&self) -> (Vec<String>, Vec<String>) {
+        (self.tenants.names(), self.providers.iter().map(|provider| provider.id.clone()).collect())
+    }
+}

@@ -1,0 +1,286 @@
+//! One thing that happened to a message, in the one byte form used in the journal, in memory and in the archive.
+//! A message's story is its accept and these, in order. What a step changes is `message.rs`'s.
+//!
+//! Little-endian: kind u8 · payload length u8 · milliseconds since the accept u40 · payload.
+
+use codecs::instant::Wall;
+use codecs::receipt::State as ReceiptState;
+
+use crate::bytes::Reader;
+
+/// Octets of a step before its payload.
+pub const STEP_HEADER: usize = 7;
+
+/// How a provider's response was understood, by the provider's status table at that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Verdict {
+    Accepted = 0,
+    /// Refused for good.
+    Refused = 1,
+    /// Refused for now: tried again at `retry_at`; the attempt counts.
+    Retry = 2,
+    /// Refused for the rate: tried again; the attempt does not count.
+    Throttled = 3,
+}
+
+/// Why it is not known whether a provider has a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DoubtCause {
+    NoAnswer = 0,
+    BindLost = 1,
+    Restart = 2,
+}
+
+/// Why a message failed without a provider's last word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FailCause {
+    /// Tried as often as the provider's entry allows.
+    Attempts = 0,
+    /// In doubt, and the policy is `fail`.
+    InDoubt = 1,
+    /// Refused for good after some of its parts were accepted.
+    Partial = 2,
+    /// The provider refused it for good.
+    Refused = 3,
+}
+
+/// Why a message is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum HoldCause {
+    InDoubt = 0,
+    Tenant = 1,
+    Operator = 2,
+}
+
+/// All parts of a message, where a step names one part.
+pub const ALL_PARTS: u8 = 0xff;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// The durable decision to send all waiting parts over this bind.
+    Intent { attempt: u8, provider: u16, bind: u16 },
+    /// The part never left the process: it waits again, and the attempt does not count.
+    Unsent { part: u8 },
+    Response { part: u8, verdict: Verdict, status: u32, retry_at: Wall, id: &'a [u8] },
+    /// `part` may be `ALL_PARTS`: all that were sending.
+    Doubt { part: u8, cause: DoubtCause },
+    /// In doubt, and queued again by policy: the provider may see it twice.
+    Resend,
+    Receipt { part: u8, state: ReceiptState, done: Wall, error: &'a [u8] },
+    /// The tenant has acknowledged its receipt.
+    Told,
+    Held { cause: HoldCause },
+    LetGo,
+    Failed { cause: FailCause, status: u32 },
+    Expired,
+    Cancelled,
+    /// No receipt came in time.
+    Unknown,
+    /// Queued for another provider of its route.
+    Rerouted { provider: u16 },
+    /// The time it was scheduled for has come.
+    Due,
+    /// Its receipt was dropped untold, after `receipt_ttl`.
+    Dropped,
+}
+
+impl Step<'_> {
+    pub fn kind(&self) -> u8 {
+        match self {
+            Step::Intent { .. } => 1,
+            Step::Unsent { .. } => 2,
+            Step::Response { .. } => 3,
+            Step::Doubt { .. } => 4,
+            Step::Resend => 5,
+            Step::Receipt { .. } => 6,
+            Step::Told => 7,
+            Step::Held { .. } => 8,
+            Step::LetGo => 9,
+            Step::Failed { .. } => 10,
+            Step::Expired => 11,
+            Step::Cancelled => 12,
+            Step::Unknown => 13,
+            Step::Rerouted { .. } => 14,
+            Step::Due => 15,
+            Step::Dropped => 16,
+        }
+    }
+
+    /// Appends the step; `at` is its time, `accepted` the message's.
+    pub fn write(&self, accepted: Wall, at: Wall, out: &mut Vec<u8>) {
+        let start = out.len();
+        let since = at.millis_since(accepted).clamp(0, (1 << 40) - 1) as u64;
+        let since = since.to_le_bytes();
+        out.extend_from_slice(&[self.kind(), 0, since[0], since[1], since[2], since[3], since[4]]);
+        match *self {
+            Step::Intent { attempt, provider, bind } => {
+                out.push(attempt);
+                out.extend_from_slice(&provider.to_le_bytes());
+                out.extend_from_slice(&bind.to_le_bytes());
+            }
+            Step::Unsent { part } => out.push(part),
+            Step::Response { part, verdict, status, retry_at, id } => {
+                out.push(part);
+                out.push(verdict as u8);
+                if verdict != Verdict::Accepted {
+                    out.extend_from_slice(&status.to_le_bytes());
+                    out.extend_from_slice(&retry_at.0.to_le_bytes());
+                }
+                out.extend_from_slice(clip(id, 65));
+            }
+            Step::Doubt { part, cause } => out.extend_from_slice(&[part, cause as u8]),
+            Step::Receipt { part, state, done, error } => {
+                out.extend_from_slice(&[part, state as u8]);
+                out.extend_from_slice(&done.0.to_le_bytes());
+                out.extend_from_slice(clip(error, 32));
+            }
+            Step::Held { cause } => out.push(cause as u8),
+            Step::Failed { cause, status } => {
+                out.push(cause as u8);
+                out.extend_from_slice(&status.to_le_bytes());
+            }
+            Step::Rerouted { provider } => out.extend_from_slice(&provider.to_le_bytes()),
+            Step::Resend
+            | Step::Told
+            | Step::LetGo
+            | Step::Expired
+            | Step::Cancelled
+            | Step::Unknown
+            | Step::Due
+            | Step::Dropped => {}
+        }
+        // The longest payload is a response's: 14 + 65 octets.
+        out[start + 1] = (out.len() - start - STEP_HEADER) as u8;
+    }
+}
+
+fn clip(octets: &[u8], most: usize) -> &[u8] {
+    &octets[..octets.len().min(most)]
+}
+
+/// Reads one step from `reader`: its time as milliseconds since the accept, and the step. `None` at the end or when the bytes are no step.
+pub fn read<'a>(reader: &mut Reader<'a>) -> Option<(i64, Step<'a>)> {
+    let [kind, length, a, b, c, d, e] = reader.array::<STEP_HEADER>()?;
+    let since = u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]) as i64;
+    let mut payload = Reader::new(reader.take(usize::from(length))?);
+    let step = read_payload(kind, &mut payload)?;
+    Some((since, step))
+}
+
+fn read_payload<'a>(kind: u8, payload: &mut Reader<'a>) -> Option<Step<'a>> {
+    Some(match kind {
+        1 => Step::Intent { attempt: payload.u8()?, provider: payload.u16()?, bind: payload.u16()? },
+        2 => Step::Unsent { part: payload.u8()? },
+        3 => read_response(payload)?,
+        4 => Step::Doubt { part: payload.u8()?, cause: doubt_cause(payload.u8()?)? },
+        5 => Step::Resend,
+        6 => Step::Receipt {
+            part: payload.u8()?,
+            state: ReceiptState::from_number(payload.u8()?)?,
+            done: Wall(payload.i64()?),
+            error: payload.rest(),
+        },
+        7 => Step::Told,
+        8 => Step::Held { cause: hold_cause(payload.u8()?)? },
+        9 => Step::LetGo,
+        10 => Step::Failed { cause: fail_cause(payload.u8()?)?, status: payload.u32()? },
+        11 => Step::Expired,
+        12 => Step::Cancelled,
+        13 => Step::Unknown,
+        14 => Step::Rerouted { provider: payload.u16()? },
+        15 => Step::Due,
+        16 => Step::Dropped,
+        _ => return None,
+    })
+}
+
+fn read_response<'a>(payload: &mut Reader<'a>) -> Option<Step<'a>> {
+    let part = payload.u8()?;
+    let verdict = match payload.u8()? {
+        0 => Verdict::Accepted,
+        1 => Verdict::Refused,
+        2 => Verdict::Retry,
+        3 => Verdict::Throttled,
+        _ => return None,
+    };
+    let (status, retry_at) = match verdict {
+        Verdict::Accepted => (0, Wall(0)),
+        _ => (payload.u32()?, Wall(payload.i64()?)),
+    };
+    Some(Step::Response { part, verdict, status, retry_at, id: payload.rest() })
+}
+
+fn doubt_cause(value: u8) -> Option<DoubtCause> {
+    [DoubtCause::NoAnswer, DoubtCause::BindLost, DoubtCause::Restart].get(usize::from(value)).copied()
+}
+
+fn fail_cause(value: u8) -> Option<FailCause> {
+    let all = [FailCause::Attempts, FailCause::InDoubt, FailCause::Partial, FailCause::Refused];
+    all.get(usize::from(value)).copied()
+}
+
+fn hold_cause(value: u8) -> Option<HoldCause> {
+    [HoldCause::InDoubt, HoldCause::Tenant, HoldCause::Operator].get(usize::from(value)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One sample of each kind and variant; the round trip below goes over all of them.
+    pub(crate) fn samples() -> Vec<Step<'static>> {
+        let response = |verdict, status, retry_at, id| Step::Response {
+            part: 2,
+            verdict,
+            status,
+            retry_at: Wall(retry_at),
+            id,
+        };
+        vec![
+            Step::Intent { attempt: 3, provider: 513, bind: 7 },
+            Step::Unsent { part: 1 },
+            response(Verdict::Accepted, 0, 0, b"39f99dd5"),
+            response(Verdict::Refused, 0x0b, 0, b""),
+            response(Verdict::Retry, 8, 1_800_000_000_000, b""),
+            response(Verdict::Throttled, 0x58, 0, b""),
+            Step::Doubt { part: ALL_PARTS, cause: DoubtCause::Restart },
+            Step::Resend,
+            Step::Receipt { part: 0, state: ReceiptState::Delivered, done: Wall(5), error: b"000" },
+            Step::Told,
+            Step::Held { cause: HoldCause::InDoubt },
+            Step::LetGo,
+            Step::Failed { cause: FailCause::Refused, status: 0x45 },
+            Step::Expired,
+            Step::Cancelled,
+            Step::Unknown,
+            Step::Rerouted { provider: 4 },
+            Step::Due,
+            Step::Dropped,
+        ]
+    }
+
+    #[test]
+    fn every_step_reads_back_as_written() {
+        for step in samples() {
+            let mut bytes = Vec::new();
+            step.write(Wall(1_000), Wall(1_000 + 77), &mut bytes);
+            let mut reader = Reader::new(&bytes);
+            assert_eq!(read(&mut reader), Some((77, step)));
+            assert!(reader.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_cut_step_is_no_step() {
+        for step in samples() {
+            let mut bytes = Vec::new();
+            step.write(Wall(0), Wall(9), &mut bytes);
+            bytes.pop();
+            assert_eq!(read(&mut Reader::new(&bytes)), None, "{step:?}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The body of a message: what a tenant submitted, in the one byte form used in memory, in the journal and in the archive.
+//! Doors write it, the engine copies it. It does not hold what the engine decides (number, price, route): see `message.rs`.
+//!
+//! Little-endian: via, encoding, data_coding, esm_class, protocol_id, priority, registered_delivery, parts, source TON and NPI,
+//! destination TON and NPI (one octet each) · destination u64 · send_at i64 · valid_until i64 (ms, 0: none) · lengths of source u8,
+//! service_type u8, octets u16, extras u16 · then these four. Extras are (tag u8, length u16, value) triples.
+
+use codecs::instant::Wall;
+use codecs::text::Encoding;
+
+use crate::bytes::Reader;
+
+/// The door a message came through; receipts go back the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Via {
+    Smpp = 0,
+    Http = 1,
+}
+
+/// The priority of a message, highest first in every queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Priority {
+    Low = 0,
+    Normal = 1,
+    High = 2,
+}
+
+impl Priority {
+    pub fn from_u8(value: u8) -> Option<Priority> {
+        [Priority::Low, Priority::Normal, Priority::High].get(usize::from(value)).copied()
+    }
+}
+
+/// Tags of the extras.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Extra {
+    /// The tenant's own `reference`.
+    Reference = 1,
+    /// A JSON object, ≤ 4 kB.
+    Metadata = 2,
+    CallbackUrl = 3,
+    IdempotencyKey = 4,
+    /// TLVs of the tenant's `submit_sm` that are passed on, as they were.
+    Tlvs = 5,
+    /// The provider that the tenant asked for, by its id.
+    Provider = 6,
+}
+
+/// A message's body, borrowed. `octets` are as they go to a provider before they are cut into parts: unpacked septets, UTF-16BE, Latin-1
+/// or binary; with UDHI set in `esm_class` they begin with the user data header and are one part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Body<'a> {
+    pub via: Via,
+    pub encoding: Encoding,
+    pub data_coding: u8,
+    pub esm_class: u8,
+    pub protocol_id: u8,
+    pub priority: Priority,
+    pub registered_delivery: u8,
+    pub parts: u8,
+    pub source_ton: u8,
+    pub source_npi: u8,
+    pub destination_ton: u8,
+    pub destination_npi: u8,
+    /// Digits of the number, country code first.
+    pub destination: u64,
+    pub send_at: Option<Wall>,
+    pub valid_until: Option<Wall>,
+    /// At most 20 octets.
+    pub source: &'a [u8],
+    /// At most 5 octets.
+    pub service_type: &'a [u8],
+    pub octets: &'a [u8],
+    pub extras: &'a [u8],
+}
+
+impl<'a> Body<'a> {
+    /// Appends the body. Lengths beyond the layout's fields are a mistake of the door and are cut by `debug_assert`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        debug_assert!(self.source.len() <= 20 && self.service_type.len() <= 5);
+        debug_assert!(self.octets.len() <= 0xffff && self.extras.len() <= 0xffff);
+        out.extend_from_slice(&[
+            self.via as u8,
+            self.encoding.as_u8(),
+            self.data_coding,
+            self.esm_class,
+            self.protocol_id,
+            self.priority as u8,
+            self.registered_delivery,
+            self.parts,
+            self.source_ton,
+            self.source_npi,
+            self.destination_ton,
+            self.destination_npi,
+        ]);
+        out.extend_from_slice(&self.destination.to_le_bytes());
+        out.extend_from_slice(&self.send_at.map_or(0, |wall| wall.0).to_le_bytes());
+        out.extend_from_slice(&self.valid_until.map_or(0, |wall| wall.0).to_le_bytes());
+        out.push(self.source.len() as u8);
+        out.push(self.service_type.len() as u8);
+        out.extend_from_slice(&(self.octets.len() as u16).to_le_bytes());
+        out.extend_from_slice(&(self.extras.len() as u16).to_le_bytes());
+        out.extend_from_slice(self.source);
+        out.extend_from_slice(self.service_type);
+        out.extend_from_slice(self.octets);
+        out.extend_from_slice(self.extras);
+    }
+
+    /// Reads a body and says how many octets it took; `None` when the bytes are no body.
+    pub fn read(bytes: &'a [u8]) -> Option<(Body<'a>, usize)> {
+        let mut reader = Reader::new(bytes);
+        let [via, encoding, data_coding, esm_class, protocol_id, priority] = reader.array::<6>()?;
+        let [registered_delivery, parts, source_ton, source_npi, destination_ton, destination_npi] =
+            reader.array::<6>()?;
+        let destination = reader.u64()?;
+        let send_at = reader.i64()?;
+        let valid_until = reader.i64()?;
+        let source_len = reader.u8()?;
+        let service_len = reader.u8()?;
+        let octets_len = reader.u16()?;
+        let extras_len = reader.u16()?;
+        let body = Body {
+            via: if via == 0 { Via::Smpp } else { Via::Http },
+            encoding: Encoding::from_u8(encoding)?,
+            data_coding,
+            esm_class,
+            protocol_id,
+            priority: Priority::from_u8(priority)?,
+            registered_delivery,
+            parts,
+            source_ton,
+            source_npi,
+            destination_ton,
+            destination_npi,
+            destination,
+            send_at: (send_at != 0).then_some(Wall(send_at)),
+            valid_until: (valid_until != 0).then_some(Wall(valid_until)),
+            source: reader.take(usize::from(source_len))?,
+            service_type: reader.take(usize::from(service_len))?,
+            octets: reader.take(usize::from(octets_len))?,
+            extras: reader.take(usize::from(extras_len))?,
+        };
+        Some((body, reader.position()))
+    }
+
+    /// The value of one extra.
+    pub fn extra(&self, tag: Extra) -> Option<&'a [u8]> {
+        let mut reader = Reader::new(self.extras);
+        loop {
+            let found = reader.u8()?;
+            let length = reader.u16()?;
+            let value = reader.take(usize::from(length))?;
+            if found == tag as u8 {
+                return Some(value);
+            }
+        }
+    }
+}
+
+/// Appends one extra to a buffer that becomes `Body::extras`.
+pub fn push_extra(extras: &mut Vec<u8>, tag: Extra, value: &[u8]) {
+    debug_assert!(value.len() <= 0xffff);
+    extras.push(tag as u8);
+    extras.extend_from_slice(&(value.len() as u16).to_le_bytes());
+    extras.extend_from_slice(value);
+}

@@ -1,0 +1,232 @@
+//! What time does to messages: dues, the end of validities and waits, and their way from memory to the archive.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use codecs::instant::Mono;
+use codecs::message_id::{self, Side};
+
+use crate::effect::ArchiveWrite;
+use crate::engine::{DueKind, Engine};
+use crate::message::{Message, State};
+use crate::pages::{BLOCK_MESSAGES, place_of};
+use crate::record::{self, Record};
+use crate::ring::Item;
+use crate::schedule::Due;
+use crate::step::{Step, Verdict};
+
+/// Dues taken in one turn.
+const DUES_MAX: usize = 20_000;
+/// Pages looked at in one turn of the commit loop.
+const SWEEP_PAGES: usize = 256;
+/// How often every page is looked at, in microseconds.
+const SWEEP_EVERY_MICROS: u64 = 10_000_000;
+/// How often `run` is wanted while messages live, in microseconds.
+const WAKE_EVERY_MICROS: u64 = 1_000_000;
+/// How long an id of a message that did not succeed is kept for late news.
+const LATE_NEWS: Duration = Duration::from_secs(3_600);
+
+#[derive(Default)]
+pub(crate) struct Sweep {
+    /// Pages that are wholly done.
+    done: Vec<u64>,
+    /// Pages still to be looked at in this round.
+    round: VecDeque<u64>,
+    round_began: Mono,
+    /// Blocks on their way to the archive: which of their messages, and which of those are untold.
+    archiving: BTreeMap<u64, (u64, u64)>,
+    /// Messages in the archive that their tenant has not been told of.
+    untold: BTreeMap<u64, u32>,
+    /// Ids kept for late news of messages that have left memory.
+    retired: VecDeque<(Mono, u64, u16, Box<[u8]>)>,
+}
+
+impl Sweep {
+    pub fn done(&mut self, block: u64) {
+        self.done.push(block);
+    }
+
+    pub fn is_archiving(&self, block: u64) -> bool {
+        self.archiving.contains_key(&block)
+    }
+
+    pub fn owes(&self, number: u64) -> bool {
+        self.untold.contains_key(&number)
+    }
+
+    pub fn owe(&mut self, number: u64, tenant: u32) {
+        self.untold.insert(number, tenant);
+    }
+
+    pub fn lives_again(&mut self, number: u64) {
+        self.untold.remove(&number);
+    }
+
+    pub fn owed(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
+        self.untold.iter().map(|(number, tenant)| (*number, *tenant))
+    }
+
+    pub fn next_micros(&self, empty: bool) -> Option<u64> {
+        (!empty || !self.retired.is_empty()).then_some(WAKE_EVERY_MICROS)
+    }
+}
+
+impl Engine {
+    /// Everything whose time has come.
+    pub(crate) fn dues(&mut self) {
+        let mut due = Vec::new();
+        let wall = crate::accept::millis(self.now.wall);
+        self.wall_dues.take_due(wall, DUES_MAX, &mut due);
+        self.mono_dues.take_due(self.now.mono.0, DUES_MAX, &mut due);
+        for Due { kind, number, .. } in due {
+            match kind {
+                kind if kind == DueKind::Send as u8 => self.send_now(number),
+                kind if kind == DueKind::Expire as u8 => self.expire(number),
+                kind if kind == DueKind::Doubt as u8 => self.decide_doubt(number),
+                _ => self.tell_again(number),
+            }
+        }
+    }
+
+    fn send_now(&mut self, number: u64) {
+        let state = self.pages.get(number).map(|message| message.state);
+        let state = match state {
+            Some(State::Scheduled) => self.step(number, &Step::Due),
+            other => other,
+        };
+        if state == Some(State::Queued)
+            && let Some(message) = self.pages.get(number)
+        {
+            self.providers.queue_back(message);
+        }
+    }
+
+    fn expire(&mut self, number: u64) {
+        if self.pages.get(number).is_some_and(|message| crate::engine::is_waiting(message.state)) {
+            self.step(number, &Step::Expired);
+        }
+    }
+
+    /// Looks at some pages: waits that have ended, and what may go to the archive by its age.
+    pub(crate) fn sweep_pages(&mut self) {
+        let now = self.now.mono;
+        while self.sweep.retired.front().is_some_and(|(until, ..)| *until <= now) {
+            if let Some((_, number, provider, key)) = self.sweep.retired.pop_front() {
+                self.index.remove(provider, &key, number);
+            }
+        }
+        if self.sweep.round.is_empty() {
+            if now.0 < self.sweep.round_began.0.saturating_add(SWEEP_EVERY_MICROS) {
+                return;
+            }
+            self.sweep.round_began = now;
+            self.sweep.round = self.pages.blocks().into();
+        }
+        for _ in 0..SWEEP_PAGES {
+            let Some(block) = self.sweep.round.pop_front() else { return };
+            self.sweep_page(block);
+        }
+    }
+
+    fn sweep_page(&mut self, block: u64) {
+        let Some(page) = self.pages.page(block) else { return };
+        let since = page.since;
+        let overdue: Vec<(u64, Step<'static>)> =
+            page.messages().filter_map(|message| Some((message.number, self.overdue(message)?))).collect();
+        for (number, step) in overdue {
+            if step == Step::Dropped {
+                self.counters.dropped += 1;
+            }
+            self.step(number, &step);
+        }
+        let age = self.now.wall.0.saturating_sub(since);
+        if age >= self.settings.archive_after.as_millis() as i64 && !self.sweep.is_archiving(block) {
+            // Not telling: a receipt on its way will be acknowledged in a moment.
+            self.archive(block, |message| message.is_final() && !message.telling);
+        }
+    }
+
+    /// What the time has decided for a message that waits for something.
+    fn overdue(&self, message: &Message) -> Option<Step<'static>> {
+        let now = self.now.wall;
+        let waited = |since: codecs::instant::Wall| now.millis_since(since).max(0) as u64;
+        let ended = |since, wait: Duration| waited(since) >= wait.as_millis() as u64;
+        match message.state {
+            State::Queued | State::Held if message.valid_until.is_none() => {
+                ended(message.accepted_at, self.settings.validity).then_some(Step::Expired)
+            }
+            State::Sent if message.wants_receipts() => {
+                let definition = self.providers.get(message.provider)?.definition.as_ref()?;
+                ended(message.sent_at, definition.receipt_wait).then_some(Step::Unknown)
+            }
+            _ if message.is_to_be_told() && !message.telling => {
+                let definition = self.tenants.get(message.tenant)?.definition.as_ref()?;
+                ended(message.sent_at, definition.receipt_ttl).then_some(Step::Dropped)
+            }
+            _ => None,
+        }
+    }
+
+    /// Sends the pages that are wholly done to the archive.
+    pub(crate) fn archive_done(&mut self) {
+        for block in std::mem::take(&mut self.sweep.done) {
+            let ready = self.pages.page(block).is_some_and(|page| page.is_done());
+            if ready && !self.sweep.is_archiving(block) {
+                self.archive(block, Message::is_done);
+            }
+        }
+    }
+
+    /// Takes messages out of memory for the archive. They count as gone once it holds them durably.
+    fn archive(&mut self, block: u64, leaves: impl Fn(&Message) -> bool) {
+        let split = self.pages.page(block).is_some_and(|page| page.split);
+        let taken = self.pages.take(block, leaves);
+        if taken.is_empty() {
+            return;
+        }
+        let whole = !split && taken.len() as u64 == BLOCK_MESSAGES;
+        let (mut mask, mut untold) = (0, 0);
+        let mut messages = Vec::with_capacity(taken.len());
+        for message in taken {
+            let bit = 1 << place_of(message.number);
+            mask |= bit;
+            if message.is_to_be_told() {
+                untold |= bit;
+                self.sweep.untold.insert(message.number, message.tenant);
+                self.ring.add(self.group_number, Item::Untold(message.tenant, message.number));
+            }
+            self.retire_ids(&message);
+            messages.push(message.into_bytes());
+        }
+        self.sweep.archiving.insert(block, (mask, untold));
+        self.effects.archive.push(ArchiveWrite { block, whole, messages });
+    }
+
+    /// Forgets the provider's ids of a message that succeeded; those of another are kept a while for late news.
+    fn retire_ids(&mut self, message: &Message) {
+        let until = self.now.mono.after(LATE_NEWS);
+        let form = self.id_form(message.provider);
+        for (_, step) in message.steps() {
+            let Step::Response { verdict: Verdict::Accepted, id, .. } = step else { continue };
+            let mut key = Vec::with_capacity(65);
+            message_id::canonical(form, Side::Response, id, &mut key);
+            if matches!(message.state, State::Delivered | State::Read) {
+                self.index.remove(message.provider, &key, message.number);
+            } else {
+                self.sweep.retired.push_back((until, message.number, message.provider, key.into()));
+            }
+        }
+    }
+
+    /// The archive holds these blocks durably: from now on a replay need not bring their messages back.
+    pub(crate) fn archived(&mut self, blocks: &[u64]) {
+        for block in blocks {
+            let Some((mask, untold)) = self.sweep.archiving.remove(block) else { continue };
+            record::write(&mut self.group, &Record::Parked { block: *block, mask, untold });
+            self.load_if_wanted(*block);
+            if self.pages.page(*block).is_some_and(|page| page.is_done()) {
+                self.sweep.done(*block);
+            }
+        }
+    }
+}

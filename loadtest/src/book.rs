@@ -1,0 +1,325 @@
+//! The books of a run: what was sent, answered and reported for every message, in flat arrays indexed by its serial.
+//! Lost and duplicate are found here and nowhere else.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{
+    measure::{Latency, Series},
+    wire::STATES,
+};
+
+const ACCEPTED: u8 = 1;
+const REFUSED: u8 = 2;
+const UNANSWERED: u8 = 4;
+const RECEIPTED: u8 = 8;
+const KNOWN_ID: u8 = 16;
+const WRONG_ID: u8 = 32;
+
+/// What is known of every message of a run.
+#[derive(Debug)]
+pub struct Book {
+    marks: Vec<u8>,
+    /// When each was (to be) sent: microseconds since the start, modulo 2³²: latencies below 71 minutes are right.
+    sent: Vec<u32>,
+    ids: Vec<u64>,
+    receipts_wanted: bool,
+    rate: Option<f64>,
+    next: u32,
+    again: VecDeque<(u64, u32)>,
+    /// Messages of which an answer or a receipt is still missing.
+    open: u64,
+    pub counts: Counts,
+    pub accept: Latency,
+    pub end_to_end: Latency,
+    pub series: Series,
+}
+
+/// The sums of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    pub accepted: u64,
+    pub refused: BTreeMap<String, u64>,
+    pub throttled: u64,
+    pub unanswered: u64,
+    /// Final receipts by message_state.
+    pub receipts: [u64; STATES.len()],
+    pub receipts_first: u64,
+    pub intermediate: u64,
+    pub duplicates: u64,
+    pub unknown: u64,
+    pub wrong_ids: u64,
+    pub stray_answers: u64,
+    pub inbound: u64,
+    pub disconnects: u64,
+    /// The times of the last answer and of the last receipt.
+    pub last_answer: u64,
+    pub last_receipt: u64,
+}
+
+impl Book {
+    /// Books for `count` messages, sent at `rate` a second or as fast as windows allow.
+    #[must_use]
+    pub fn new(count: u32, rate: Option<f64>, receipts_wanted: bool) -> Self {
+        let size = count as usize;
+        Self {
+            marks: vec![0; size],
+            sent: vec![0; size],
+            ids: vec![0; size],
+            receipts_wanted,
+            rate,
+            next: 0,
+            again: VecDeque::new(),
+            open: u64::from(count),
+            counts: Counts::default(),
+            accept: Latency::default(),
+            end_to_end: Latency::default(),
+            series: Series::default(),
+        }
+    }
+
+    /// The next message that may be sent now: one to be sent again, else a new one whose time has come.
+    pub fn next_to_send(&mut self, now: u64) -> Option<u32> {
+        if let Some((_, serial)) = self.again.pop_front_if(|(due, _)| *due <= now) {
+            return Some(serial);
+        }
+        let serial = self.next;
+        let sent = self.sent.get_mut(serial as usize)?;
+        // With a rate, time counts from when the message should have gone, else a stall would hide what waited in it.
+        let intended = self.rate.map_or(now, |rate| (f64::from(serial) * 1_000_000.0 / rate) as u64);
+        if intended > now {
+            return None;
+        }
+        *sent = intended as u32;
+        self.next += 1;
+        Some(serial)
+    }
+
+    /// Messages taken and not all finished, or not taken yet.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Whether a message waits to be sent again.
+    #[must_use]
+    pub fn has_again(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    /// Whether every message was sent at least once.
+    #[must_use]
+    pub fn all_sent(&self) -> bool {
+        self.next as usize == self.sent.len()
+    }
+
+    /// Messages sent so far, each counted once.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        u64::from(self.next)
+    }
+
+    /// A number that grows whenever anything is heard.
+    #[must_use]
+    pub fn progress(&self) -> u64 {
+        let counts = &self.counts;
+        counts.accepted + counts.refused_total() + counts.unanswered + counts.receipts_first + counts.throttled
+    }
+
+    /// A positive response; its id must be the one that the receipt names, whichever comes first.
+    pub fn accepted(&mut self, serial: u32, id: u64, now: u64) {
+        self.counts.accepted += 1;
+        self.counts.last_answer = now;
+        let latency = self.age(serial, now);
+        self.accept.record(latency);
+        self.note_id(serial, id);
+        let receipts_wanted = self.receipts_wanted;
+        let marks = self.mark(serial, ACCEPTED);
+        if !receipts_wanted || marks & RECEIPTED != 0 {
+            self.open -= 1;
+        }
+    }
+
+    /// A refusal for good.
+    pub fn refused(&mut self, serial: u32, reason: String, now: u64) {
+        *self.counts.refused.entry(reason).or_default() += 1;
+        self.counts.last_answer = now;
+        self.mark(serial, REFUSED);
+        self.open -= 1;
+    }
+
+    /// A refusal for now: it is sent again at `due`.
+    pub fn throttled(&mut self, serial: u32, due: u64) {
+        self.counts.throttled += 1;
+        self.again.push_back((due, serial));
+    }
+
+    /// No answer will come any more; whether the message was taken is not known.
+    pub fn unanswered(&mut self, serial: u32) {
+        self.counts.unanswered += 1;
+        self.mark(serial, UNANSWERED);
+        self.open -= 1;
+    }
+
+    /// A receipt.
+    pub fn receipt(&mut self, serial: u32, id: u64, state: u8, now: u64) {
+        if matches!(state, 0 | 1 | 6) {
+            self.counts.intermediate += 1;
+            return;
+        }
+        let before = self.marks.get(serial as usize).copied().unwrap_or_default();
+        if before & RECEIPTED != 0 {
+            self.counts.duplicates += 1;
+            return;
+        }
+        self.note_id(serial, id);
+        self.mark(serial, RECEIPTED);
+        if let Some(count) = self.counts.receipts.get_mut(usize::from(state)) {
+            *count += 1;
+        }
+        self.counts.receipts_first += 1;
+        self.counts.last_receipt = now;
+        let latency = self.age(serial, now);
+        self.end_to_end.record(latency);
+        if before & ACCEPTED != 0 {
+            self.open -= 1;
+        }
+    }
+
+    /// The id that a message was accepted under; ids that are no 18 digits are stood for by their fingerprints.
+    #[must_use]
+    pub fn accepted_id(&self, serial: u32) -> Option<u64> {
+        let marks = self.marks.get(serial as usize)?;
+        if marks & ACCEPTED == 0 { None } else { self.ids.get(serial as usize).copied() }
+    }
+
+    /// Whether the message's final receipt has come.
+    #[must_use]
+    pub fn is_receipted(&self, serial: u32) -> bool {
+        self.marks.get(serial as usize).is_some_and(|marks| marks & RECEIPTED != 0)
+    }
+
+    /// Whether it was sent and nobody knows whether it was taken.
+    #[must_use]
+    pub fn is_unanswered(&self, serial: u32) -> bool {
+        self.marks.get(serial as usize).is_some_and(|marks| marks & UNANSWERED != 0)
+    }
+
+    /// Messages accepted whose receipt never came, where one was asked for.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        if !self.receipts_wanted {
+            return 0;
+        }
+        self.marks.iter().filter(|marks| **marks & (ACCEPTED | RECEIPTED) == ACCEPTED).count() as u64
+    }
+
+    /// Ids that were given to more than one message.
+    #[must_use]
+    pub fn repeated_ids(&self) -> u64 {
+        let accepted = self.marks.iter().zip(&self.ids).filter(|(marks, _)| **marks & ACCEPTED != 0);
+        let mut ids: Vec<u64> = accepted.map(|(_, id)| *id).collect();
+        ids.sort_unstable();
+        ids.windows(2).filter(|pair| pair.first() == pair.last()).count() as u64
+    }
+
+    fn note_id(&mut self, serial: u32, id: u64) {
+        let before = self.mark(serial, KNOWN_ID);
+        let Some(known) = self.ids.get_mut(serial as usize) else {
+            return;
+        };
+        if before & KNOWN_ID == 0 {
+            *known = id;
+        } else if *known != id {
+            self.counts.wrong_ids += 1;
+            self.mark(serial, WRONG_ID);
+        }
+    }
+
+    fn age(&self, serial: u32, now: u64) -> u64 {
+        let sent = self.sent.get(serial as usize).copied().unwrap_or_default();
+        u64::from((now as u32).wrapping_sub(sent))
+    }
+
+    /// Adds a mark and answers those that were there before.
+    fn mark(&mut self, serial: u32, mark: u8) -> u8 {
+        match self.marks.get_mut(serial as usize) {
+            Some(marks) => std::mem::replace(marks, *marks | mark),
+            None => 0,
+        }
+    }
+}
+
+impl Counts {
+    #[must_use]
+    pub fn refused_total(&self) -> u64 {
+        self.refused.values().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(count: u32) -> Book {
+        let mut book = Book::new(count, None, true);
+        while book.next_to_send(0).is_some() {}
+        book
+    }
+
+    #[test]
+    fn receipts_before_and_after_their_responses_finish_a_message() {
+        let mut book = sent(2);
+        book.accepted(0, 70, 5);
+        book.receipt(0, 70, 2, 9);
+        book.receipt(1, 71, 2, 9);
+        assert!(!book.is_finished());
+        book.accepted(1, 71, 10);
+        assert!(book.is_finished());
+        assert_eq!((book.lost(), book.counts.wrong_ids, book.counts.receipts[2]), (0, 0, 2));
+    }
+
+    #[test]
+    fn what_is_missing_twice_there_or_wrong_is_told_apart() {
+        let mut book = sent(5);
+        for serial in 0..4 {
+            book.accepted(serial, u64::from(serial), 5);
+        }
+        book.unanswered(4);
+        book.receipt(0, 0, 2, 9);
+        book.receipt(0, 0, 2, 9);
+        book.receipt(1, 99, 5, 9);
+        book.receipt(2, 2, 1, 9);
+        assert_eq!((book.lost(), book.counts.duplicates, book.counts.wrong_ids), (2, 1, 1));
+        assert_eq!((book.counts.intermediate, book.counts.unanswered, book.is_unanswered(4)), (1, 1, true));
+        assert_eq!((book.accepted_id(3), book.accepted_id(4), book.is_receipted(3)), (Some(3), None, false));
+    }
+
+    #[test]
+    fn with_a_rate_time_counts_from_the_intended_moment() {
+        let mut book = Book::new(10, Some(1_000.0), true);
+        assert_eq!((book.next_to_send(0), book.next_to_send(999)), (Some(0), None));
+        // The sender was held up for 5 ms: the messages it owes were due at 1, 2, … ms.
+        let late: Vec<u32> = std::iter::from_fn(|| book.next_to_send(5_000)).collect();
+        assert_eq!(late, [1, 2, 3, 4, 5]);
+        for serial in late {
+            book.accepted(serial, 1, 5_000);
+        }
+        assert!((book.accept.percentiles().max - 4.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn a_throttled_message_is_sent_again_when_its_pause_is_over() {
+        let mut book = sent(1);
+        book.throttled(0, 50);
+        assert_eq!((book.next_to_send(49), book.next_to_send(50), book.next_to_send(51)), (None, Some(0), None));
+    }
+
+    #[test]
+    fn an_id_given_twice_is_found() {
+        let mut book = sent(3);
+        for (serial, id) in [(0, 8), (1, 9), (2, 8)] {
+            book.accepted(serial, id, 1);
+        }
+        assert_eq!(book.repeated_ids(), 1);
+    }
+}

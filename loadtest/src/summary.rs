@@ -1,0 +1,169 @@
+//! What a run has come to: the figures that are printed, written as JSON and drawn in the report.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Serialize;
+
+use crate::{
+    book::Book,
+    measure::{Percentiles, Point},
+    wire::STATES,
+};
+
+/// Points that a series is given with at most.
+const POINTS_MAX: usize = 240;
+
+/// The shape of a run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Shape {
+    /// `smpp` or `http`.
+    pub kind: &'static str,
+    pub target: String,
+    pub connections: usize,
+    /// Unanswered requests a connection, over SMPP; messages a request, over HTTP.
+    pub window: usize,
+    pub count: u64,
+    pub rate: Option<f64>,
+}
+
+/// The result of a run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Summary {
+    #[serde(flatten)]
+    pub shape: Shape,
+    pub sent: u64,
+    pub accepted: u64,
+    /// By status or code.
+    pub refused: BTreeMap<String, u64>,
+    /// Answers "not now"; those messages were sent again.
+    pub throttled: u64,
+    pub unanswered: u64,
+    /// Final receipts by state; over HTTP, final states of the polled sample.
+    pub receipts: BTreeMap<String, u64>,
+    pub intermediate_receipts: u64,
+    /// Accepted, and no receipt came (over HTTP: of the polled sample, not final in time).
+    pub lost: u64,
+    /// A second receipt for one message, or one id for two messages.
+    pub duplicates: u64,
+    pub unknown_receipts: u64,
+    /// Receipts that name another id than the response did.
+    pub wrong_ids: u64,
+    pub stray_answers: u64,
+    pub inbound: u64,
+    pub disconnects: u64,
+    /// The run ended because nothing more was heard.
+    pub timed_out: bool,
+    pub seconds: f64,
+    /// Accepted, a second, until the last answer.
+    pub accepted_per_second: f64,
+    /// Accepted and receipted, a second, until the last receipt.
+    pub messages_per_second: f64,
+    pub accept_milliseconds: Percentiles,
+    pub end_to_end_milliseconds: Percentiles,
+    /// Processor time of the generator itself.
+    pub generator_cpu_seconds: f64,
+    pub generator_cpu_microseconds_per_message: f64,
+    pub series: Vec<Point>,
+}
+
+impl Summary {
+    /// Closes the books.
+    #[must_use]
+    pub fn new(shape: Shape, book: &mut Book, timed_out: bool, cpu_seconds: f64) -> Self {
+        let counts = book.counts.clone();
+        let answered = counts.last_answer as f64 / 1_000_000.0;
+        let ended = counts.last_answer.max(counts.last_receipt) as f64 / 1_000_000.0;
+        let finished = if counts.receipts_first > 0 { counts.receipts_first } else { counts.accepted };
+        let receipts = STATES.iter().zip(counts.receipts).filter(|(_, count)| *count > 0);
+        Self {
+            sent: book.sent(),
+            accepted: counts.accepted,
+            throttled: counts.throttled,
+            unanswered: counts.unanswered,
+            receipts: receipts.map(|((word, _), count)| ((*word).to_owned(), count)).collect(),
+            intermediate_receipts: counts.intermediate,
+            lost: book.lost(),
+            duplicates: counts.duplicates + book.repeated_ids(),
+            unknown_receipts: counts.unknown,
+            wrong_ids: counts.wrong_ids,
+            stray_answers: counts.stray_answers,
+            inbound: counts.inbound,
+            disconnects: counts.disconnects,
+            timed_out,
+            seconds: ended,
+            accepted_per_second: rate(counts.accepted, answered),
+            messages_per_second: rate(finished, ended),
+            accept_milliseconds: book.accept.percentiles(),
+            end_to_end_milliseconds: book.end_to_end.percentiles(),
+            generator_cpu_seconds: cpu_seconds,
+            generator_cpu_microseconds_per_message: cpu_seconds * 1_000_000.0 / counts.accepted.max(1) as f64,
+            series: book.series.points(POINTS_MAX),
+            refused: counts.refused,
+            shape,
+        }
+    }
+
+    /// Nothing was lost and nothing came twice.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.lost == 0 && self.duplicates == 0
+    }
+}
+
+fn rate(count: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shape { kind, target, connections, window, .. } = &self.shape;
+        let unit = if *kind == "http" { "messages a request" } else { "window" };
+        writeln!(f, "{kind} {target}, {connections} connections, {unit} {window}")?;
+        writeln!(f, "  sent             {:>12}", self.sent)?;
+        writeln!(f, "  accepted         {:>12}   {:.0} a second", self.accepted, self.accepted_per_second)?;
+        write_map(f, "refused", &self.refused)?;
+        write_map(f, "receipts", &self.receipts)?;
+        for (name, count) in [
+            ("sent again", self.throttled),
+            ("unanswered", self.unanswered),
+            ("not final yet", self.intermediate_receipts),
+            ("unknown receipts", self.unknown_receipts),
+            ("wrong ids", self.wrong_ids),
+            ("stray answers", self.stray_answers),
+            ("inbound", self.inbound),
+            ("disconnects", self.disconnects),
+        ] {
+            if count > 0 {
+                writeln!(f, "  {name:<16} {count:>12}")?;
+            }
+        }
+        writeln!(f, "  lost             {:>12}", self.lost)?;
+        writeln!(f, "  duplicates       {:>12}", self.duplicates)?;
+        if self.timed_out {
+            writeln!(f, "  ended because nothing more was heard")?;
+        }
+        writeln!(f, "  end to end       {:>12.0} messages a second in {:.2} s", self.messages_per_second, self.seconds)?;
+        write_latency(f, "accept", &self.accept_milliseconds)?;
+        write_latency(f, "end to end", &self.end_to_end_milliseconds)?;
+        write!(
+            f,
+            "  generator's CPU  {:>12.2} µs a message ({:.2} s)",
+            self.generator_cpu_microseconds_per_message, self.generator_cpu_seconds
+        )
+    }
+}
+
+fn write_map(f: &mut fmt::Formatter<'_>, name: &str, counts: &BTreeMap<String, u64>) -> fmt::Result {
+    for (key, count) in counts {
+        writeln!(f, "  {name:<16} {count:>12}   {key}")?;
+    }
+    Ok(())
+}
+
+fn write_latency(f: &mut fmt::Formatter<'_>, name: &str, latency: &Percentiles) -> fmt::Result {
+    if latency.samples == 0 {
+        return Ok(());
+    }
+    let Percentiles { p50, p90, p99, p999, max, .. } = latency;
+    writeln!(f, "  {name:<12} ms   p50 {p50:.2}   p90 {p90:.2}   p99 {p99:.2}   p99.9 {p999:.2}   max {max:.2}")
+}

@@ -1,0 +1,75 @@
+//! Who asks: the API key of a request and the address it came from. Whether the tenant may send is the engine's.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, StatusCode, header, request};
+
+use super::ApiState;
+use super::problem::Problem;
+use crate::directory::TenantAccess;
+
+const SCHEME: &[u8] = b"bearer";
+
+impl ApiState {
+    /// The tenant that makes this request.
+    pub(super) fn authenticate(&self, request: &request::Parts) -> Result<Arc<TenantAccess>, Problem> {
+        let key = api_key(&request.headers)
+            .ok_or_else(|| Problem::unauthorized("send an API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`"))?;
+        let tenant = self.directory.by_key(key).ok_or_else(|| Problem::unauthorized("this API key is not known"))?;
+        if !tenant.allows(peer(request)) {
+            let detail = "this API key may not be used from your address";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "ip_not_allowed", "Address not allowed", detail));
+        }
+        Ok(tenant)
+    }
+}
+
+/// A proxy may use `Authorization` for itself, so another scheme than ours leaves room for `X-API-Key`.
+fn api_key(headers: &HeaderMap) -> Option<&[u8]> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+    bearer.or_else(|| headers.get("x-api-key").map(|value| value.as_bytes().trim_ascii()))
+}
+
+/// RFC 9110 §11.1: the name of a scheme has no case.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, key) = value.split_at_checked(SCHEME.len())?;
+    let is_ours = scheme.eq_ignore_ascii_case(SCHEME) && key.first() == Some(&b' ');
+    is_ours.then(|| key.trim_ascii())
+}
+
+fn peer(request: &request::Parts) -> Option<IpAddr> {
+    let connected = request.extensions.get::<ConnectInfo<SocketAddr>>();
+    connected.map(|ConnectInfo(address)| address.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn keys_are_read_from_both_headers_in_any_case() {
+        let table: [(&[(&'static str, &'static str)], Option<&[u8]>); 9] = [
+            (&[("authorization", "Bearer tg_live_a")], Some(b"tg_live_a")),
+            (&[("authorization", "bearer   tg_live_a ")], Some(b"tg_live_a")),
+            (&[("x-api-key", "tg_live_b")], Some(b"tg_live_b")),
+            (&[("authorization", "Bearer a"), ("x-api-key", "b")], Some(b"a")),
+            (&[("authorization", "Basic YTpi"), ("x-api-key", "b")], Some(b"b")),
+            (&[("authorization", "Basic YTpi")], None),
+            (&[("authorization", "Bearertg_live_a")], None),
+            (&[("authorization", "Bea")], None),
+            (&[], None),
+        ];
+        for (given, expected) in table {
+            let headers: HeaderMap = given
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+                .collect();
+            assert_eq!(api_key(&headers), expected, "{given:?}");
+        }
+    }
+}

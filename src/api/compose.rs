@@ -1,0 +1,262 @@
+//! From the members of a request to the body of a message: addresses, encoding, parts, times. What the tenant may do, what it
+//! costs and where it goes is the engine's.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::Duration;
+
+use codecs::address::{self, Msisdn, Sender};
+use codecs::instant::Wall;
+use codecs::split;
+use codecs::text::{self, Choice, Encoding};
+use engine::command::Refusal;
+use engine::submission::{Body, Extra, Priority, Via, push_extra};
+use serde_json::value::RawValue;
+
+use super::problem::Refused;
+use super::request::Message;
+use crate::directory::TenantAccess;
+
+/// No text of 255 parts is longer in UTF-8: 153 characters a part, of four octets at most.
+const TEXT_OCTETS_MAX: usize = 255 * 153 * 4;
+const VALIDITY_MAX: Duration = Duration::from_secs(30 * 86_400);
+const SCHEDULE_MAX: Duration = Duration::from_secs(366 * 86_400);
+const REFERENCE_CHARS_MAX: usize = 255;
+const PROVIDER_CHARS_MAX: usize = 64;
+const METADATA_OCTETS_MAX: usize = 4_096;
+const METADATA_DEPTH_MAX: usize = 32;
+
+/// What the answer shows of a message beside what the engine says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Composed {
+    pub destination: Msisdn,
+    pub encoding: Encoding,
+    pub parts: u8,
+}
+
+/// Buffers kept over the messages of a batch.
+#[derive(Default)]
+pub struct Scratch {
+    octets: Vec<u8>,
+    extras: Vec<u8>,
+}
+
+/// What holds for all messages of a request.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub tenant: &'a TenantAccess,
+    pub now: Wall,
+    pub idempotency_key: Option<&'a [u8]>,
+}
+
+/// Checks a message and appends its body to `bodies`; on an error `bodies` is as before.
+pub fn compose(
+    message: &Message<'_>,
+    context: Context<'_>,
+    scratch: &mut Scratch,
+    bodies: &mut Vec<u8>,
+) -> Result<Composed, Refused> {
+    check_channel(message)?;
+    let destination = destination(message)?;
+    let sender = sender(message, context.tenant)?;
+    let (encoding, parts) = content(message, &mut scratch.octets)?;
+    let data_coding = data_coding(encoding, message.flash.unwrap_or(false))?;
+    let send_at = send_at(message, context.now)?;
+    let valid_until = valid_until(message, send_at.unwrap_or(context.now))?;
+    let priority = priority(message)?;
+    extras(message, context.idempotency_key, &mut scratch.extras)?;
+    let (source_ton, source_npi) = sender.ton_npi();
+    let body = Body {
+        via: Via::Http,
+        encoding,
+        data_coding,
+        esm_class: 0,
+        protocol_id: 0,
+        priority,
+        registered_delivery: u8::from(message.receipt.unwrap_or(true)),
+        parts,
+        source_ton,
+        source_npi,
+        destination_ton: address::TON_INTERNATIONAL,
+        destination_npi: address::NPI_ISDN,
+        destination: destination.as_u64(),
+        send_at,
+        valid_until,
+        source: sender.octets(),
+        service_type: b"",
+        octets: &scratch.octets,
+        extras: &scratch.extras,
+    };
+    body.write(bodies);
+    Ok(Composed { destination, encoding, parts })
+}
+
+fn check_channel(message: &Message<'_>) -> Result<(), Refused> {
+    match message.channel.as_deref() {
+        None | Some("sms") => Ok(()),
+        Some("whatsapp") => Err(Refused::invalid("channel", "the channel `whatsapp` is not supported by this version")),
+        Some(_) => Err(Refused::invalid("channel", "`channel` must be \"sms\"")),
+    }
+}
+
+fn destination(message: &Message<'_>) -> Result<Msisdn, Refused> {
+    let to = message.to.as_deref().ok_or_else(|| Refused::invalid("to", "`to` is missing"))?;
+    address::destination(to)
+        .map_err(|invalid| Refused::new(Refusal::InvalidDestination, "to", format!("`to`: {invalid}")))
+}
+
+fn sender(message: &Message<'_>, tenant: &TenantAccess) -> Result<Sender, Refused> {
+    match message.from.as_deref() {
+        None => Ok(tenant.default_sender),
+        Some(from) => address::sender(from)
+            .map_err(|invalid| Refused::new(Refusal::InvalidSource, "from", format!("`from`: {invalid}"))),
+    }
+}
+
+/// Puts the text or the data into `octets` and counts its parts.
+fn content(message: &Message<'_>, octets: &mut Vec<u8>) -> Result<(Encoding, u8), Refused> {
+    octets.clear();
+    let (field, written, choice) = written(message)?;
+    if written.is_empty() {
+        return Err(Refused::invalid(field, format!("`{field}` is empty")));
+    }
+    let too_long = || Refused::new(Refusal::TooLong, field, "the message needs more than 255 parts");
+    if written.len() > TEXT_OCTETS_MAX {
+        return Err(too_long());
+    }
+    let encoding = text::encode(written, choice, octets).map_err(|unencodable| match field {
+        "data" => Refused::invalid("data", "`data` must be pairs of hexadecimal digits"),
+        _ => Refused::new(Refusal::InvalidEncoding, "encoding", unencodable.to_string()),
+    })?;
+    let parts = u8::try_from(split::count(encoding, octets)).map_err(|_| too_long())?;
+    Ok((encoding, parts))
+}
+
+/// The member that holds the content, and how it is to be encoded.
+fn written<'m>(message: &'m Message<'_>) -> Result<(&'static str, &'m str, Choice), Refused> {
+    let choice = match message.encoding.as_deref() {
+        None | Some("auto") => None,
+        Some(name) => Some(Encoding::from_name(name).ok_or_else(|| {
+            let detail = "`encoding` must be \"auto\", \"gsm7\", \"ucs2\", \"latin1\" or \"binary\"";
+            Refused::new(Refusal::InvalidEncoding, "encoding", detail)
+        })?),
+    };
+    match (message.text.as_deref(), message.data.as_deref(), choice) {
+        (Some(_), Some(_), _) => Err(Refused::invalid("data", "a message has `text` or `data`, not both")),
+        (None, None, Some(Encoding::Binary)) => Err(Refused::invalid("data", "`data` is missing")),
+        (None, None, _) => Err(Refused::invalid("text", "`text` is missing")),
+        (None, Some(data), None | Some(Encoding::Binary)) => Ok(("data", data, Choice::Only(Encoding::Binary))),
+        (None, Some(_), Some(_)) => Err(Refused::invalid("data", "`data` goes with the encoding \"binary\"")),
+        (Some(_), None, Some(Encoding::Binary)) => {
+            Err(Refused::invalid("text", "the encoding \"binary\" takes `data`, in hexadecimal digits"))
+        }
+        (Some(text), None, choice) => Ok(("text", text, choice.map_or(Choice::Auto, Choice::Only))),
+    }
+}
+
+/// A flash message has class 0, which goes with an alphabet of 3GPP TS 23.038 §4 only.
+fn data_coding(encoding: Encoding, flash: bool) -> Result<u8, Refused> {
+    match (flash, encoding) {
+        (false, _) => Ok(encoding.data_coding()),
+        (true, Encoding::Gsm7) => Ok(0x10),
+        (true, Encoding::Binary) => Ok(0x14),
+        (true, Encoding::Ucs2) => Ok(0x18),
+        (true, Encoding::Latin1) => Err(Refused::invalid("flash", "a flash message cannot be \"latin1\"")),
+    }
+}
+
+/// A time that has passed means at once.
+fn send_at(message: &Message<'_>, now: Wall) -> Result<Option<Wall>, Refused> {
+    let Some(written) = message.send_at.as_deref() else { return Ok(None) };
+    let invalid = |detail| Refused::new(Refusal::InvalidSchedule, "send_at", detail);
+    let at = codecs::time::parse_rfc3339(written)
+        .ok_or_else(|| invalid("`send_at` must be a time of RFC 3339, such as 2027-01-31T08:00:00Z"))?;
+    if at > now.after(SCHEDULE_MAX) {
+        return Err(invalid("`send_at` is more than 366 days ahead"));
+    }
+    Ok(Some(at).filter(|at| *at > now))
+}
+
+fn valid_until(message: &Message<'_>, start: Wall) -> Result<Option<Wall>, Refused> {
+    let Some(seconds) = message.validity else { return Ok(None) };
+    let validity = Duration::from_secs(seconds);
+    if validity.is_zero() || validity > VALIDITY_MAX {
+        let detail = "`validity` must be 1 to 2,592,000 seconds";
+        return Err(Refused::new(Refusal::InvalidValidity, "validity", detail));
+    }
+    Ok(Some(start.after(validity)))
+}
+
+fn priority(message: &Message<'_>) -> Result<Priority, Refused> {
+    match message.priority.as_deref() {
+        Some("high") => Ok(Priority::High),
+        None | Some("normal") => Ok(Priority::Normal),
+        Some("low") => Ok(Priority::Low),
+        Some(_) => Err(Refused::invalid("priority", "`priority` must be \"high\", \"normal\" or \"low\"")),
+    }
+}
+
+fn extras(message: &Message<'_>, idempotency_key: Option<&[u8]>, extras: &mut Vec<u8>) -> Result<(), Refused> {
+    extras.clear();
+    if let Some(reference) = message.reference.as_deref() {
+        let detail = "`reference` is longer than 255 characters";
+        push_text(extras, Extra::Reference, reference, REFERENCE_CHARS_MAX)
+            .ok_or_else(|| Refused::invalid("reference", detail))?;
+    }
+    if let Some(provider) = message.provider.as_deref() {
+        let detail = "`provider` is longer than 64 characters";
+        push_text(extras, Extra::Provider, provider, PROVIDER_CHARS_MAX)
+            .ok_or_else(|| Refused::invalid("provider", detail))?;
+    }
+    if let Some(metadata) = message.metadata {
+        check_metadata(metadata)?;
+        push_extra(extras, Extra::Metadata, metadata.get().as_bytes());
+    }
+    if let Some(key) = idempotency_key {
+        push_extra(extras, Extra::IdempotencyKey, key);
+    }
+    Ok(())
+}
+
+fn push_text(extras: &mut Vec<u8>, tag: Extra, value: &str, chars_max: usize) -> Option<()> {
+    if value.chars().nth(chars_max).is_some() {
+        return None;
+    }
+    push_extra(extras, tag, value.as_bytes());
+    Some(())
+}
+
+fn check_metadata(metadata: &RawValue) -> Result<(), Refused> {
+    let written = metadata.get();
+    if !written.starts_with('{') {
+        return Err(Refused::invalid("metadata", "`metadata` must be an object"));
+    }
+    if written.len() > METADATA_OCTETS_MAX {
+        return Err(Refused::invalid("metadata", "`metadata` is longer than 4,096 octets"));
+    }
+    if depth(written) > METADATA_DEPTH_MAX {
+        return Err(Refused::invalid("metadata", "`metadata` is nested more than 32 deep"));
+    }
+    Ok(())
+}
+
+/// How deep valid JSON is nested.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0usize);
+    let (mut in_string, mut escaped) = (false, false);
+    for octet in json.bytes() {
+        match octet {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => depth = depth.saturating_add(1),
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! The HTTP door: `/v1`. It reads requests, asks the engine and shows what it said; what is allowed, what it costs and what
+//! becomes of a message is decided there.
+//!
+//! `auth` who asks · `request` the JSON of a message · `compose` its body · `submit` the way in · `read` the questions ·
+//! `show` messages as JSON · `problem` refusals.
+
+mod auth;
+mod body;
+mod compose;
+mod idempotency;
+pub mod problem;
+mod read;
+mod request;
+mod show;
+mod submit;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use connectors::admission::Admission;
+use connectors::clock::Clock;
+use connectors::intake::Intake;
+use connectors::reply::Replies;
+use engine::id::Permutation;
+
+use crate::directory::Directory;
+use crate::metrics::DoorCounts;
+use crate::ops::Health;
+use problem::Problem;
+
+/// All that the door needs of the house. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    pub directory: Arc<Directory>,
+    pub admission: Arc<Admission>,
+    pub intake: Arc<Intake>,
+    pub replies: Arc<Replies>,
+    pub history: Arc<dyn History>,
+    pub health: Arc<Health>,
+    pub counts: Arc<DoorCounts>,
+    /// Between a message's number and the id that the outside sees.
+    pub ids: Arc<Permutation>,
+    pub clock: Clock,
+    pub limits: Limits,
+}
+
+/// What a stranger may send.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub body_bytes_max: usize,
+    /// Messages of one batch; never more than 10,000.
+    pub batch_messages_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { body_bytes_max: 16 << 20, batch_messages_max: request::BATCH_MAX }
+    }
+}
+
+/// What a look into the archive gives, when it does.
+pub type Looking<'a> = Pin<Box<dyn Future<Output = Result<Option<Vec<u8>>, HistoryUnavailable>> + Send + 'a>>;
+
+/// Messages that no longer live, by number.
+pub trait History: Send + Sync {
+    /// The message's bytes as `engine::message` reads them; `None` when there is no such message.
+    fn read(&self, number: u64) -> Looking<'_>;
+}
+
+/// The archive cannot be read now; that is not the same as no message.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the archive cannot be read")]
+pub struct HistoryUnavailable;
+
+/// The routes of `/v1`. The listener gives each request its peer's address (`ConnectInfo<SocketAddr>`); without it a
+/// tenant with an `ip_allow` list is refused.
+pub fn router(state: ApiState) -> Router {
+    Router::new()
+        .route("/v1/messages", post(submit::create))
+        .route("/v1/messages/{id}", get(read::message).delete(read::cancel))
+        .route("/v1/messages/{id}/events", get(read::events))
+        .route("/v1/balance", get(read::balance))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(state)
+}
+
+async fn nothing_here() -> Problem {
+    Problem::not_found("there is nothing at this path")
+}
+
+async fn wrong_method(request: Request) -> Problem {
+    let detail = format!("this path does not take {}", request.method());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", detail)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,354 @@
+//! `POST /v1/messages`: one message or a batch, checked here, decided by the engine, answered when the journal has it.
+//! A batch enters in slices, so that nobody else waits behind the whole of it, and is answered in the order given.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use codecs::instant::Mono;
+use connectors::admission::Bucket;
+use connectors::intake::Source;
+use engine::command::{Command, Door, Refusal, Submission, Submissions};
+use engine::effect::{Outcome, Reply};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+
+use super::compose::{Composed, Context, Scratch, compose};
+use super::idempotency::{self, RequestKey};
+use super::problem::{Problem, Refused};
+use super::request::{self, Message, Sent};
+use super::{ApiState, body};
+use crate::directory::TenantAccess;
+
+/// Messages that enter the engine at once; it takes no more of one tenant before the next one's turn.
+const SLICE_MESSAGES: usize = 1_000;
+/// Octets of a usual message's body, to reserve room by.
+const BODY_BYTES_USUAL: usize = 256;
+/// Octets of a usual message in the answer.
+const ANSWER_BYTES_USUAL: usize = 192;
+
+pub async fn create(State(api): State<ApiState>, request: Request) -> Result<Response<Body>, Problem> {
+    let received = api.clock.mono();
+    let (head, body) = request.into_parts();
+    let tenant = api.authenticate(&head)?;
+    api.health.intake(received).map_err(|refusal| api.refuse(refusal.into()))?;
+    body::check_type(&head.headers)?;
+    let body = body::collect(body, api.limits.body_bytes_max).await?;
+    let key = idempotency::read(&head.headers, &body)?;
+    let sent = request::read(&body).map_err(|refused| api.refuse(refused))?;
+    let bucket = api.admission.bucket(tenant.number);
+    let call = Call { api: &api, tenant, received, key, bucket };
+    match sent {
+        Sent::One(message) => call.one(&message).await,
+        Sent::Many(items) => call.many(&items).await,
+    }
+}
+
+/// One request on its way.
+struct Call<'a> {
+    api: &'a ApiState,
+    tenant: Arc<TenantAccess>,
+    received: Mono,
+    key: Option<RequestKey<'a>>,
+    bucket: Arc<Bucket>,
+}
+
+/// What the engine said to one slice.
+struct Answer {
+    outcomes: Vec<Outcome>,
+    replayed: bool,
+}
+
+/// A slice of a batch and what is shown of its messages.
+#[derive(Default)]
+struct Slice {
+    items: Vec<Submission>,
+    bodies: Vec<u8>,
+    shown: Vec<Result<Composed, Refused>>,
+}
+
+impl Call<'_> {
+    async fn one(&self, message: &Message<'_>) -> Result<Response<Body>, Problem> {
+        let mut bodies = Vec::with_capacity(BODY_BYTES_USUAL);
+        let composed = compose(message, self.context(), &mut Scratch::default(), &mut bodies)
+            .map_err(|refused| self.api.refuse(refused))?;
+        if !self.bucket.admit(self.received, self.tenant.rate) {
+            return Err(self.rate_limited());
+        }
+        let items = vec![Submission { sequence: 0, end: length(&bodies), refused: None }];
+        let waiting = self.enter(0, items, bodies)?;
+        let answer = answered(waiting).await;
+        match answer.outcomes.first() {
+            Some(Outcome::Accepted { id, price, scheduled }) => {
+                let accepted = self.accepted(composed, *id, price, *scheduled);
+                Ok(json(StatusCode::ACCEPTED, written(&accepted), answer.replayed))
+            }
+            Some(Outcome::Refused(refusal)) => Err(self.refused(*refusal)),
+            None => unreachable!("the engine answers every submission"),
+        }
+    }
+
+    async fn many(&self, items: &[&RawValue]) -> Result<Response<Body>, Problem> {
+        if items.len() > self.api.limits.batch_messages_max {
+            let detail = format!("a batch has at most {} messages", self.api.limits.batch_messages_max);
+            return Err(self.api.refuse(Refused::invalid("messages", detail)));
+        }
+        let mut scratch = Scratch::default();
+        let mut waiting = Vec::with_capacity(items.len().div_ceil(SLICE_MESSAGES));
+        for (number, items) in items.chunks(SLICE_MESSAGES).enumerate() {
+            let mut slice = self.compose_all(items, &mut scratch);
+            self.admit_some(number, &mut slice)?;
+            let entered = self.enter(number, slice.items, slice.bodies);
+            if number == 0 {
+                waiting.push((slice.shown, self.first(entered?).await?));
+            } else {
+                waiting.push((slice.shown, entered.map_or(Entered::Not, Entered::Waits)));
+            }
+            // Composing a slice takes a while; others have their turn.
+            tokio::task::yield_now().await;
+        }
+        self.join(waiting).await
+    }
+
+    /// With a key, nothing of a batch enters before its first slice has shown that the key is not used for another body:
+    /// the later slices' keys could not show it.
+    async fn first(&self, waiting: oneshot::Receiver<Reply>) -> Result<Entered, Problem> {
+        if self.key.is_none() {
+            return Ok(Entered::Waits(waiting));
+        }
+        let answer = answered(waiting).await;
+        self.check_key(&answer)?;
+        Ok(Entered::Answered(answer))
+    }
+
+    /// A key that is used otherwise or still in use refuses the whole request.
+    fn check_key(&self, answer: &Answer) -> Result<(), Problem> {
+        match answer.outcomes.first() {
+            Some(Outcome::Refused(refusal @ (Refusal::IdempotencyMismatch | Refusal::Conflict))) => {
+                Err(self.refused(*refusal))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn compose_all(&self, items: &[&RawValue], scratch: &mut Scratch) -> Slice {
+        let mut slice = Slice::default();
+        slice.bodies.reserve(items.len().saturating_mul(BODY_BYTES_USUAL));
+        for item in items {
+            let composed = request::read_one(item)
+                .and_then(|message| compose(&message, self.context(), scratch, &mut slice.bodies));
+            let refused = composed.as_ref().err().map(|refused| refused.refusal);
+            slice.items.push(Submission { sequence: 0, end: length(&slice.bodies), refused });
+            slice.shown.push(composed);
+        }
+        slice
+    }
+
+    /// Refuses what is over the tenant's rate: the whole request when nothing of it has entered, else message by message.
+    fn admit_some(&self, number: usize, slice: &mut Slice) -> Result<(), Problem> {
+        let wanted = slice.items.iter().filter(|item| item.refused.is_none()).count();
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let admitted = self.bucket.admit_some(self.received, self.tenant.rate, wanted);
+        if admitted == 0 && wanted > 0 && number == 0 {
+            return Err(self.rate_limited());
+        }
+        let good = slice.items.iter_mut().filter(|item| item.refused.is_none());
+        for item in good.skip(usize::try_from(admitted).unwrap_or(usize::MAX)) {
+            item.refused = Some(Refusal::RateLimited);
+        }
+        Ok(())
+    }
+
+    /// Hands a slice to the engine. It is never given up after that: what was accepted is answered as accepted.
+    fn enter(
+        &self,
+        slice: usize,
+        items: Vec<Submission>,
+        bodies: Vec<u8>,
+    ) -> Result<oneshot::Receiver<Reply>, Problem> {
+        let (reply, waiting) = self.api.replies.open();
+        let submissions = Submissions {
+            tenant: self.tenant.number,
+            door: Door::Http(reply),
+            received: self.received,
+            idempotency: self.key.as_ref().map(|key| key.of_slice(slice)),
+            items,
+            bodies,
+        };
+        // A lane of its own: a request has at most ten slices, and a connection one request at a time.
+        let lane = self.api.intake.lane(Source::Tenant(self.tenant.number));
+        let taken = lane.try_offer(Command::Submit(submissions));
+        taken.map(|()| waiting).map_err(|_| self.api.refuse(Refusal::Unavailable.into()))
+    }
+
+    async fn join(&self, slices: Vec<(Vec<Result<Composed, Refused>>, Entered)>) -> Result<Response<Body>, Problem> {
+        let messages = slices.len().saturating_mul(SLICE_MESSAGES);
+        let mut data = Vec::with_capacity(messages.saturating_mul(ANSWER_BYTES_USUAL));
+        let (mut accepted, mut refused, mut replayed) = (0u32, 0u32, true);
+        for (shown, entered) in slices {
+            let answer = match entered {
+                Entered::Answered(answer) => answer,
+                Entered::Waits(waiting) => answered(waiting).await,
+                Entered::Not => Answer::unavailable(shown.len()),
+            };
+            self.check_key(&answer)?;
+            replayed &= answer.replayed;
+            for (shown, outcome) in shown.iter().zip(&answer.outcomes) {
+                let counter = if self.write_entry(shown, outcome, &mut data) { &mut accepted } else { &mut refused };
+                *counter = counter.saturating_add(1);
+            }
+        }
+        let mut body = Vec::with_capacity(data.len().saturating_add(64));
+        body.extend_from_slice(format!("{{\"accepted\":{accepted},\"refused\":{refused},\"data\":[").as_bytes());
+        body.extend_from_slice(data.strip_suffix(b",").unwrap_or_default());
+        body.extend_from_slice(b"]}");
+        Ok(json(StatusCode::ACCEPTED, body, replayed))
+    }
+
+    /// Appends one entry of a batch's answer and a comma; tells whether the message was accepted.
+    fn write_entry(&self, shown: &Result<Composed, Refused>, outcome: &Outcome, data: &mut Vec<u8>) -> bool {
+        let accepted = match (outcome, shown) {
+            (Outcome::Accepted { id, price, scheduled }, Ok(composed)) => {
+                write(&self.accepted(*composed, *id, price, *scheduled), data);
+                true
+            }
+            (Outcome::Refused(refusal), Ok(_)) => {
+                write(&EntryRefused::of(&Refused::from(*refusal)), data);
+                false
+            }
+            // What the door refused the engine has refused too.
+            (_, Err(refused)) => {
+                write(&EntryRefused::of(refused), data);
+                false
+            }
+        };
+        data.push(b',');
+        accepted
+    }
+
+    fn accepted<'s>(&'s self, composed: Composed, id: u64, price: &'s impl Display, scheduled: bool) -> Accepted<'s> {
+        Accepted {
+            id: Shown(id),
+            status: if scheduled { "scheduled" } else { "queued" },
+            to: Shown(composed.destination),
+            parts: composed.parts,
+            encoding: composed.encoding.name(),
+            price: Shown(price),
+            currency: &self.tenant.currency,
+        }
+    }
+
+    fn context(&self) -> Context<'_> {
+        let idempotency_key = self.key.as_ref().map(|key| key.key);
+        Context { tenant: &self.tenant, now: self.api.clock.wall(), idempotency_key }
+    }
+
+    fn rate_limited(&self) -> Problem {
+        self.api.counts.refused(Refusal::RateLimited);
+        self.refused(Refusal::RateLimited)
+    }
+
+    /// In HTTP's words what the engine, which has counted it, refused.
+    fn refused(&self, refusal: Refusal) -> Problem {
+        let rate = (refusal == Refusal::RateLimited).then_some(self.tenant.rate);
+        Problem { rate, ..Problem::from(refusal) }
+    }
+}
+
+impl ApiState {
+    /// Counts what is refused before the engine sees it.
+    fn refuse(&self, refused: Refused) -> Problem {
+        self.counts.refused(refused.refusal);
+        refused.into()
+    }
+}
+
+/// Where a slice stands.
+enum Entered {
+    Waits(oneshot::Receiver<Reply>),
+    Answered(Answer),
+    /// The gateway began to stop between two slices.
+    Not,
+}
+
+impl Answer {
+    fn unavailable(messages: usize) -> Answer {
+        Answer { outcomes: vec![Outcome::Refused(Refusal::Unavailable); messages], replayed: false }
+    }
+}
+
+/// Waits for the engine. When it ends without an answer nobody knows what became of the messages, and no answer is better
+/// than one that may be wrong: the connection ends with the process.
+async fn answered(waiting: oneshot::Receiver<Reply>) -> Answer {
+    match waiting.await {
+        Ok(Reply::Submitted { outcomes, replayed }) => Answer { outcomes, replayed },
+        Ok(other) => unreachable!("{other:?} answers no submission"),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+#[derive(Serialize)]
+struct Accepted<'a> {
+    id: Shown<u64>,
+    status: &'static str,
+    to: Shown<codecs::address::Msisdn>,
+    parts: u8,
+    encoding: &'static str,
+    price: Shown<&'a dyn Display>,
+    currency: &'a str,
+}
+
+#[derive(Serialize)]
+struct EntryRefused<'a> {
+    code: &'static str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+}
+
+impl<'a> EntryRefused<'a> {
+    fn of(refused: &'a Refused) -> EntryRefused<'a> {
+        EntryRefused { code: refused.refusal.code(), detail: &refused.detail, field: refused.field.as_deref() }
+    }
+}
+
+/// A string in JSON, written as it is shown.
+struct Shown<T>(T);
+
+impl<T: Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+fn written(value: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(ANSWER_BYTES_USUAL);
+    write(value, &mut out);
+    out
+}
+
+fn write(value: &impl Serialize, out: &mut Vec<u8>) {
+    // Strings and small numbers always serialize, and memory always takes them.
+    let done = serde_json::to_writer(out, value);
+    debug_assert!(done.is_ok());
+}
+
+fn json(status: StatusCode, body: Vec<u8>, replayed: bool) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if replayed {
+        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// The limit of a request's body keeps this far below four gigabytes.
+fn length(bodies: &[u8]) -> u32 {
+    u32::try_from(bodies.len()).unwrap_or(u32::MAX)
+}

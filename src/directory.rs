@@ -1,0 +1,215 @@
+//! Who may come in: tenants by API key and by system_id, as the doors need them. A reload replaces the whole of it at once.
+//! It keeps hashes, not secrets, and decides nothing about credit, status or routes.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use codecs::address::{self, Sender};
+use config::{IpBlock, Tenant};
+
+use crate::secrets::{KeyHash, PasswordCheck, sha256};
+
+/// What the doors know of one tenant.
+#[derive(Clone)]
+pub struct TenantAccess {
+    /// The permanent number that the engine gave it.
+    pub number: u32,
+    pub id: String,
+    pub currency: String,
+    /// Messages a second; 0: no limit.
+    pub rate: u32,
+    pub ip_allow: Vec<IpBlock>,
+    /// The source address of a message that names none; empty where the tenant has none.
+    pub default_sender: Sender,
+    pub smpp: Option<SmppAccess>,
+}
+
+impl TenantAccess {
+    /// Whether it may connect from there. An unknown address fits no list.
+    pub fn allows(&self, from: Option<IpAddr>) -> bool {
+        let is_listed = |from| self.ip_allow.iter().any(|block| block.contains(from));
+        self.ip_allow.is_empty() || from.is_some_and(is_listed)
+    }
+}
+
+/// A tenant's SMPP account.
+#[derive(Clone)]
+pub struct SmppAccess {
+    pub system_id: String,
+    pub password: PasswordCheck,
+    pub binds_max: u32,
+    pub window: u32,
+}
+
+/// One tenant as it is put into the directory.
+pub struct Account<'a> {
+    pub number: u32,
+    /// Its `api_keys` count beside `key_hashes`.
+    pub tenant: &'a Tenant,
+    /// Keys that are kept as hashes only.
+    pub key_hashes: &'a [KeyHash],
+}
+
+/// What the directory holds between two reloads.
+#[derive(Default)]
+pub struct Entries {
+    by_key: HashMap<KeyHash, Arc<TenantAccess>>,
+    by_system_id: HashMap<String, Arc<TenantAccess>>,
+    providers: HashMap<u16, Arc<str>>,
+}
+
+impl Entries {
+    /// `providers` are the permanent numbers with their ids, those of providers that have gone included.
+    pub fn new<'a>(
+        accounts: impl IntoIterator<Item = Account<'a>>,
+        providers: impl IntoIterator<Item = (u16, String)>,
+    ) -> Entries {
+        let mut entries = Entries::default();
+        for account in accounts {
+            entries.insert(&account);
+        }
+        entries.providers = providers.into_iter().map(|(number, id)| (number, id.into())).collect();
+        entries
+    }
+
+    fn insert(&mut self, account: &Account<'_>) {
+        let access = Arc::new(access(account));
+        let configured = account.tenant.api_keys.iter().map(|key| sha256(key.expose().as_bytes()));
+        for hash in configured.chain(account.key_hashes.iter().copied()) {
+            self.by_key.insert(hash, Arc::clone(&access));
+        }
+        if let Some(smpp) = &access.smpp {
+            self.by_system_id.insert(smpp.system_id.clone(), Arc::clone(&access));
+        }
+    }
+}
+
+fn access(account: &Account<'_>) -> TenantAccess {
+    let tenant = account.tenant;
+    let named = tenant.default_sender.as_deref().map(address::sender);
+    let smpp = tenant.smpp.as_ref().map(|smpp| SmppAccess {
+        system_id: smpp.system_id.clone(),
+        password: PasswordCheck::new(smpp.password.expose().as_bytes()),
+        binds_max: smpp.max_binds,
+        window: smpp.window,
+    });
+    TenantAccess {
+        number: account.number,
+        id: tenant.id.clone(),
+        currency: tenant.currency.clone(),
+        rate: tenant.rate,
+        ip_allow: tenant.ip_allow.clone(),
+        // A name that is no sender was refused when the settings were read; should one come through, none is used.
+        default_sender: named.and_then(Result::ok).unwrap_or(Sender::EMPTY),
+        smpp,
+    }
+}
+
+/// The directory that all doors share.
+#[derive(Default)]
+pub struct Directory {
+    entries: RwLock<Arc<Entries>>,
+}
+
+impl Directory {
+    pub fn new(entries: Entries) -> Arc<Directory> {
+        Arc::new(Directory { entries: RwLock::new(Arc::new(entries)) })
+    }
+
+    /// From now on these hold. Sessions that are bound are not touched.
+    pub fn replace(&self, entries: Entries) {
+        *self.entries.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(entries);
+    }
+
+    /// The tenant of an API key. The key is hashed before it is compared, so the time tells nothing about it.
+    pub fn by_key(&self, key: &[u8]) -> Option<Arc<TenantAccess>> {
+        let hash = sha256(key);
+        self.read(|entries| entries.by_key.get(&hash).cloned())
+    }
+
+    pub fn by_system_id(&self, system_id: &str) -> Option<Arc<TenantAccess>> {
+        self.read(|entries| entries.by_system_id.get(system_id).cloned())
+    }
+
+    /// The id of a provider by its permanent number.
+    pub fn provider(&self, number: u16) -> Option<Arc<str>> {
+        self.read(|entries| entries.providers.get(&number).cloned())
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Entries) -> T) -> T {
+        look(&self.entries.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// Tenants as they stand in a file.
+    pub fn tenants(toml: &str) -> Vec<Tenant> {
+        match config::load(Some(("test.toml", toml)), []) {
+            Ok(config) => config.tenant,
+            Err(problems) => panic!("{problems:?}"),
+        }
+    }
+
+    fn entries(toml: &str, key_hashes: &[KeyHash]) -> Entries {
+        let tenants = tenants(toml);
+        let accounts = tenants.iter().zip(1..).map(|(tenant, number)| Account { number, tenant, key_hashes });
+        Entries::new(accounts, [(3, "up".to_owned())])
+    }
+
+    const ACME: &str = r#"
+        [[tenant]]
+        id = "acme"
+        currency = "KES"
+        price = "1.00"
+        api_keys = ["tg_live_first", "tg_live_second"]
+        smpp = { system_id = "acme", password = "secret", window = 5 }
+        ip_allow = ["192.0.2.0/24", "2001:db8::/32"]
+        default_sender = "ACME"
+    "#;
+
+    #[test]
+    fn a_tenant_is_found_by_each_of_its_keys_and_by_its_system_id() {
+        let directory = Directory::new(entries(ACME, &[sha256(b"tg_live_stored")]));
+        for key in ["tg_live_first", "tg_live_second", "tg_live_stored"] {
+            assert_eq!(directory.by_key(key.as_bytes()).map(|tenant| tenant.number), Some(1), "{key}");
+        }
+        for key in ["", "tg_live_", "tg_live_firsT", "tg_live_first "] {
+            assert!(directory.by_key(key.as_bytes()).is_none(), "{key}");
+        }
+        let access = directory.by_system_id("acme").unwrap();
+        assert_eq!(access.default_sender.octets(), b"ACME");
+        assert!(access.smpp.as_ref().unwrap().password.is_right(b"secret"));
+        assert!(directory.by_system_id("ACME").is_none());
+        assert_eq!(directory.provider(3).as_deref(), Some("up"));
+        assert_eq!(directory.provider(4), None);
+    }
+
+    #[test]
+    fn addresses_are_held_against_the_list_of_the_tenant() {
+        let directory = Directory::new(entries(ACME, &[]));
+        let access = directory.by_system_id("acme").unwrap();
+        let table = [
+            ("192.0.2.9", true),
+            ("::ffff:192.0.2.9", true),
+            ("192.0.3.1", false),
+            ("2001:db8:1::1", true),
+            ("::1", false),
+        ];
+        for (address, expected) in table {
+            assert_eq!(access.allows(Some(address.parse().unwrap())), expected, "{address}");
+        }
+        assert!(!access.allows(None));
+    }
+
+    #[test]
+    fn a_reload_takes_away_what_is_gone() {
+        let directory = Directory::new(entries(ACME, &[]));
+        directory.replace(entries(&ACME.replace("tg_live_first", "tg_live_third"), &[]));
+        assert!(directory.by_key(b"tg_live_first").is_none());
+        assert!(directory.by_key(b"tg_live_third").is_some());
+    }
+}

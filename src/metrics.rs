@@ -1,0 +1,364 @@
+//! What `/metrics` shows: every name with its kind, labels and meaning, and how a second's plain integers become series.
+//! It counts nothing itself but what doors refuse; the engine and the commit loop count, and hand over a `Snapshot`.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use codecs::receipt::State as ReceiptState;
+use engine::command::Refusal;
+use engine::message::State;
+use engine::money::Micros;
+use metrics::{Label, Unit};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+use metrics_util::MetricKindMask;
+
+/// Series of what no longer exists (a provider taken out of the settings) end after this.
+const GAUGE_KEPT: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// One name of `/metrics`. Names are a contract.
+struct Metric {
+    name: &'static str,
+    kind: Kind,
+    labels: &'static str,
+    unit: Unit,
+    help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident = $name:literal, $kind:ident, $labels:literal, $unit:ident, $help:literal;)*) => {
+        $(const $constant: &str = $name;)*
+        const METRICS: &[Metric] = &[
+            $(Metric { name: $name, kind: Kind::$kind, labels: $labels, unit: Unit::$unit, help: $help },)*
+        ];
+    };
+}
+
+metrics! {
+    ACCEPTED = "tidegate_messages_accepted_total", Counter, "", Count,
+        "Messages accepted from tenants.";
+    REFUSED = "tidegate_messages_refused_total", Counter, "code", Count,
+        "Messages refused at the door, by the code of the answer.";
+    SUBMITTED = "tidegate_messages_submitted_total", Counter, "provider", Count,
+        "Parts handed to a provider.";
+    OUTCOME = "tidegate_messages_outcome_total", Counter, "provider, state", Count,
+        "Messages that reached a state, by the provider they were with.";
+    RECEIPTS = "tidegate_messages_receipts_total", Counter, "provider, state", Count,
+        "Delivery receipts of a provider, by the state they report.";
+    THROTTLED = "tidegate_messages_throttled_total", Counter, "provider", Count,
+        "Submissions that a provider refused for its rate; they are tried again.";
+    RESENT = "tidegate_messages_resent_in_doubt_total", Counter, "", Count,
+        "Messages sent again although their provider may have had them.";
+    TOLD = "tidegate_messages_told_total", Counter, "", Count,
+        "Receipts handed to tenants and acknowledged by them.";
+    DROPPED = "tidegate_messages_untold_dropped_total", Counter, "", Count,
+        "Receipts dropped because their tenant did not come for them in time.";
+    UNMATCHED = "tidegate_receipts_unmatched_total", Counter, "", Count,
+        "Delivery receipts for which no message was found.";
+    REPEATED = "tidegate_receipts_repeated_total", Counter, "", Count,
+        "Delivery receipts that changed nothing, because the message had its final state.";
+    LATE = "tidegate_responses_late_total", Counter, "", Count,
+        "Responses of providers for messages that were no longer waited for.";
+    QUEUE_DEPTH = "tidegate_queue_depth", Gauge, "provider, priority", Count,
+        "Messages that wait for a provider.";
+    QUEUE_OLDEST = "tidegate_queue_oldest_seconds", Gauge, "", Seconds,
+        "Age of the oldest message that waits and could be sent.";
+    IN_FLIGHT = "tidegate_window_in_flight", Gauge, "provider, bind", Count,
+        "Requests that a bind has sent and that are not answered.";
+    BIND_UP = "tidegate_bind_up", Gauge, "provider, bind", Count,
+        "1 while the bind is bound, else 0.";
+    PROVIDER_RATE = "tidegate_provider_rate", Gauge, "provider", CountPerSecond,
+        "Parts a second that the provider is given at most; 0: no limit.";
+    ACCEPT_SECONDS = "tidegate_accept_seconds", Histogram, "", Seconds,
+        "From reading a submission to its answer, the disk included.";
+    SUBMIT_SECONDS = "tidegate_submit_seconds", Histogram, "provider", Seconds,
+        "From the intent to send a part to the provider's response.";
+    RECEIPT_SECONDS = "tidegate_receipt_seconds", Histogram, "provider", Seconds,
+        "From the provider's response to the final receipt.";
+    GROUP_MESSAGES = "tidegate_journal_group_messages", Histogram, "", Count,
+        "Commands that shared one journal group.";
+    FLUSH_SECONDS = "tidegate_journal_flush_seconds", Histogram, "", Seconds,
+        "Writing and flushing one journal group.";
+    JOURNAL_BYTES = "tidegate_journal_bytes", Gauge, "", Bytes,
+        "Size of the journal on disk.";
+    JOURNAL_DURABLE = "tidegate_journal_durable", Gauge, "", Count,
+        "1 when an answer waits for the disk, 0 when `durability = \"os\"` leaves it to the page cache.";
+    BLOB_FILES = "tidegate_storage_blob_files", Gauge, "", Count,
+        "Files that the store must never make; anything but 0 is a defect.";
+    CREDIT_RESERVED = "tidegate_credit_reserved", Gauge, "currency", Count,
+        "Credit set aside for messages without an outcome, of all tenants.";
+    UNTOLD = "tidegate_untold_pending", Gauge, "", Count,
+        "Receipts that wait for their tenants.";
+    BUILD_INFO = "tidegate_build_info", Gauge, "version", Count,
+        "1, with the version of the running program.";
+}
+
+/// All numbers of one second, as the commit loop gives them. Counters are totals since the start of the process.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub accepted: u64,
+    /// By `Refusal as usize`, what the engine refused.
+    pub refused: [u64; Refusal::ALL.len()],
+    pub unmatched: u64,
+    pub repeated: u64,
+    pub late_responses: u64,
+    pub told: u64,
+    pub dropped: u64,
+    pub resent_in_doubt: u64,
+    pub untold: u64,
+    pub providers: Vec<ProviderSnapshot>,
+    pub queue_oldest: Duration,
+    pub accept_seconds: Distribution,
+    pub group_messages: Distribution,
+    pub flush_seconds: Distribution,
+    pub journal_bytes: u64,
+    /// Whether an answer waits for the disk.
+    pub durable: bool,
+    pub blob_files: u64,
+    pub credit_reserved: Vec<(String, Micros)>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ProviderSnapshot {
+    pub id: String,
+    pub submitted: u64,
+    /// By `State as usize`.
+    pub outcomes: [u64; State::ALL.len()],
+    /// By message_state.
+    pub receipts: [u64; ReceiptState::ALL.len()],
+    pub throttled: u64,
+    /// By `Priority as usize`.
+    pub queue_depth: [u64; 3],
+    /// Parts a second; 0: no limit.
+    pub rate: f64,
+    pub binds: Vec<BindSnapshot>,
+    pub submit_seconds: Distribution,
+    pub receipt_seconds: Distribution,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BindSnapshot {
+    pub bind: u16,
+    pub is_up: bool,
+    pub in_flight: u32,
+}
+
+/// A histogram as its owner gathers it: totals by upper bound since the start of the process.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Distribution {
+    /// Upper bounds with their counts, in order; not cumulative.
+    pub buckets: Vec<(f64, u64)>,
+    /// What is above the last bound.
+    pub beyond: u64,
+    pub sum: f64,
+}
+
+impl Distribution {
+    /// The engine's histogram of milliseconds, in seconds. It keeps no sum: each value counts as the middle of its bucket.
+    pub fn of_millis(histogram: &engine::counters::Histogram) -> Distribution {
+        let mut distribution = Distribution::default();
+        let mut lower = 0.0;
+        for (bound, count) in engine::counters::MILLIS_BOUNDS.iter().zip(histogram.buckets) {
+            let bound = *bound as f64 / 1_000.0;
+            distribution.buckets.push((bound, count));
+            distribution.sum += count as f64 * (lower + bound) / 2.0;
+            lower = bound;
+        }
+        distribution.beyond = histogram.buckets.last().copied().unwrap_or(0);
+        distribution.sum += distribution.beyond as f64 * lower;
+        distribution
+    }
+}
+
+/// What the doors refuse before the engine sees it, by refusal.
+#[derive(Debug, Default)]
+pub struct DoorCounts {
+    refused: [AtomicU64; Refusal::ALL.len()],
+}
+
+impl DoorCounts {
+    pub fn refused(&self, refusal: Refusal) {
+        if let Some(count) = self.refused.get(refusal as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// The series of `/metrics`. Histograms are written here: the exporter would keep every sample until it is asked.
+pub struct Metrics {
+    recorder: PrometheusRecorder,
+    histograms: Mutex<String>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    pub fn new() -> Metrics {
+        let builder = PrometheusBuilder::new().idle_timeout(MetricKindMask::GAUGE, Some(GAUGE_KEPT));
+        let recorder = builder.build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            for metric in METRICS {
+                match metric.kind {
+                    Kind::Counter => metrics::describe_counter!(metric.name, metric.unit, metric.help),
+                    Kind::Gauge => metrics::describe_gauge!(metric.name, metric.unit, metric.help),
+                    Kind::Histogram => {}
+                }
+            }
+            set_build_info();
+        });
+        Metrics { recorder, histograms: Mutex::default() }
+    }
+
+    /// Takes over a second's numbers.
+    pub fn publish(&self, snapshot: &Snapshot, doors: &DoorCounts) {
+        metrics::with_local_recorder(&self.recorder, || {
+            set_build_info();
+            publish_messages(snapshot, doors);
+            publish_store(snapshot);
+            for provider in &snapshot.providers {
+                publish_provider(provider);
+            }
+        });
+        *self.histograms.lock().unwrap_or_else(PoisonError::into_inner) = write_histograms(snapshot);
+        self.recorder.handle().run_upkeep();
+    }
+
+    /// Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut text = self.recorder.handle().render();
+        text.push_str(&self.histograms.lock().unwrap_or_else(PoisonError::into_inner));
+        text
+    }
+}
+
+fn set_build_info() {
+    metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
+    metrics::counter!(ACCEPTED).absolute(snapshot.accepted);
+    for (code, count) in refused_by_code(snapshot, doors) {
+        metrics::counter!(REFUSED, "code" => code).absolute(count);
+    }
+    metrics::counter!(RESENT).absolute(snapshot.resent_in_doubt);
+    metrics::counter!(TOLD).absolute(snapshot.told);
+    metrics::counter!(DROPPED).absolute(snapshot.dropped);
+    metrics::counter!(UNMATCHED).absolute(snapshot.unmatched);
+    metrics::counter!(REPEATED).absolute(snapshot.repeated);
+    metrics::counter!(LATE).absolute(snapshot.late_responses);
+    metrics::gauge!(UNTOLD).set(snapshot.untold as f64);
+    metrics::gauge!(QUEUE_OLDEST).set(snapshot.queue_oldest.as_secs_f64());
+    for (currency, reserved) in &snapshot.credit_reserved {
+        metrics::gauge!(CREDIT_RESERVED, "currency" => currency.clone()).set(reserved.0 as f64 / 1e6);
+    }
+}
+
+/// Several refusals share a code. Every code is there from the start, so that a rate over it begins at zero.
+fn refused_by_code(snapshot: &Snapshot, doors: &DoorCounts) -> Vec<(&'static str, u64)> {
+    let mut codes: Vec<(&'static str, u64)> = Vec::new();
+    for ((refusal, by_engine), by_door) in Refusal::ALL.iter().zip(snapshot.refused).zip(&doors.refused) {
+        let count = by_engine + by_door.load(Relaxed);
+        match codes.iter_mut().find(|(code, _)| *code == refusal.code()) {
+            Some((_, total)) => *total += count,
+            None => codes.push((refusal.code(), count)),
+        }
+    }
+    codes
+}
+
+fn publish_store(snapshot: &Snapshot) {
+    metrics::gauge!(JOURNAL_BYTES).set(snapshot.journal_bytes as f64);
+    metrics::gauge!(JOURNAL_DURABLE).set(f64::from(u8::from(snapshot.durable)));
+    metrics::gauge!(BLOB_FILES).set(snapshot.blob_files as f64);
+}
+
+fn publish_provider(provider: &ProviderSnapshot) {
+    let label = |name: &'static str, value: &'static str| {
+        vec![Label::new("provider", provider.id.clone()), Label::new(name, value)]
+    };
+    metrics::counter!(SUBMITTED, "provider" => provider.id.clone()).absolute(provider.submitted);
+    metrics::counter!(THROTTLED, "provider" => provider.id.clone()).absolute(provider.throttled);
+    metrics::gauge!(PROVIDER_RATE, "provider" => provider.id.clone()).set(provider.rate);
+    for (state, count) in State::ALL.iter().zip(provider.outcomes).filter(|(_, count)| *count > 0) {
+        metrics::counter!(OUTCOME, label("state", state.word())).absolute(count);
+    }
+    for (state, count) in ReceiptState::ALL.iter().zip(provider.receipts).filter(|(_, count)| *count > 0) {
+        metrics::counter!(RECEIPTS, label("state", receipt_word(*state))).absolute(count);
+    }
+    for (priority, depth) in ["low", "normal", "high"].into_iter().zip(provider.queue_depth) {
+        metrics::gauge!(QUEUE_DEPTH, label("priority", priority)).set(depth as f64);
+    }
+    for bind in &provider.binds {
+        let labels = || {
+            vec![Label::new("provider", provider.id.clone()), Label::new("bind", bind.bind.to_string())]
+        };
+        metrics::gauge!(BIND_UP, labels()).set(f64::from(u8::from(bind.is_up)));
+        metrics::gauge!(IN_FLIGHT, labels()).set(f64::from(bind.in_flight));
+    }
+}
+
+/// The words of our own states where there is one, so that both counters can be laid side by side.
+pub fn receipt_word(state: ReceiptState) -> &'static str {
+    match state {
+        ReceiptState::Scheduled => "scheduled",
+        ReceiptState::Enroute => "enroute",
+        ReceiptState::Delivered => "delivered",
+        ReceiptState::Expired => "expired",
+        ReceiptState::Deleted => "deleted",
+        ReceiptState::Undeliverable => "undeliverable",
+        ReceiptState::Accepted => "accepted",
+        ReceiptState::Unknown => "unknown",
+        ReceiptState::Rejected => "rejected",
+        ReceiptState::Skipped => "skipped",
+    }
+}
+
+fn write_histograms(snapshot: &Snapshot) -> String {
+    let mut text = String::new();
+    write_histogram(&mut text, ACCEPT_SECONDS, &[("", &snapshot.accept_seconds)]);
+    write_histogram(&mut text, GROUP_MESSAGES, &[("", &snapshot.group_messages)]);
+    write_histogram(&mut text, FLUSH_SECONDS, &[("", &snapshot.flush_seconds)]);
+    let by_provider = |of: fn(&ProviderSnapshot) -> &Distribution| -> Vec<(&str, &Distribution)> {
+        snapshot.providers.iter().map(|provider| (provider.id.as_str(), of(provider))).collect()
+    };
+    write_histogram(&mut text, SUBMIT_SECONDS, &by_provider(|provider| &provider.submit_seconds));
+    write_histogram(&mut text, RECEIPT_SECONDS, &by_provider(|provider| &provider.receipt_seconds));
+    text
+}
+
+/// One histogram with its series: (provider, or empty where it has none; what was measured).
+fn write_histogram(text: &mut String, name: &str, series: &[(&str, &Distribution)]) {
+    let Some(metric) = METRICS.iter().find(|metric| metric.name == name) else { return };
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} histogram", metric.help);
+    for (provider, distribution) in series {
+        // The id of a provider is letters, digits, `.`, `_` and `-`: nothing in it needs an escape.
+        let label = if provider.is_empty() { String::new() } else { format!("provider=\"{provider}\"") };
+        let comma = if label.is_empty() { "" } else { "," };
+        let mut total = 0;
+        for (bound, count) in &distribution.buckets {
+            total += count;
+            let _ = writeln!(text, "{name}_bucket{{{label}{comma}le=\"{bound}\"}} {total}");
+        }
+        total += distribution.beyond;
+        let braced = if label.is_empty() { String::new() } else { format!("{{{label}}}") };
+        let _ = writeln!(text, "{name}_bucket{{{label}{comma}le=\"+Inf\"}} {total}");
+        let _ = writeln!(text, "{name}_sum{braced} {}\n{name}_count{braced} {total}", distribution.sum);
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! A small durable map from keys to values, for what is configured while running. It does not know what they mean.
+
+use std::path::Path;
+
+use crate::database::{Database, Settings};
+use crate::error::{OpenError, StoreError};
+use crate::log::Durability;
+use crate::pieces;
+
+const SETTINGS: Settings = Settings {
+    durability: Durability::Fsync,
+    cache_bytes: 8 << 20,
+    segment_bytes: 512 << 10,
+    keep_tail: false,
+};
+
+/// Ends a key, so that no key is the beginning of another.
+const END: u8 = 0;
+
+pub struct Catalog {
+    database: Database,
+}
+
+impl Catalog {
+    /// Opens the catalog's database in `directory`, or creates it.
+    pub fn open(directory: &Path) -> Result<Catalog, OpenError> {
+        Ok(Catalog {
+            database: Database::open(directory, SETTINGS)?,
+        })
+    }
+
+    /// Replaces the value of `key`; returns when that is on the disk. A key holds no NUL.
+    pub fn put(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        pieces::put(&self.database, &name(key), value)?;
+        self.database.flush(Durability::Fsync)
+    }
+
+    pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        pieces::get(&self.database, &name(key))
+    }
+
+    /// Forgets `key`, durably.
+    pub fn remove(&mut self, key: &str) -> Result<(), StoreError> {
+        pieces::remove(&self.database, &name(key))?;
+        self.database.flush(Durability::Fsync)
+    }
+
+    /// Every key that begins with `prefix` and its value, in order.
+    pub fn iterate(
+        &self,
+        prefix: &str,
+    ) -> impl Iterator<Item = Result<(String, Vec<u8>), StoreError>> {
+        pieces::scan(&self.database, prefix.as_bytes()).map(|pair| {
+            let (name, value) = pair?;
+            let key = name
+                .strip_suffix(&[END])
+                .and_then(|key| std::str::from_utf8(key).ok());
+            let key = key.ok_or_else(|| {
+                StoreError::damaged(self.database.path(), "a key that is no text")
+            })?;
+            Ok((key.to_owned(), value))
+        })
+    }
+
+    /// Must be 0: see the rules of `database`.
+    pub fn blob_files(&self) -> u64 {
+        self.database.blob_files()
+    }
+}
+
+fn name(key: &str) -> Vec<u8> {
+    assert!(!key.as_bytes().contains(&END), "a catalog key holds no NUL");
+    let mut name = key.as_bytes().to_vec();
+    name.push(END);
+    name
+}

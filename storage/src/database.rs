@@ -1,0 +1,303 @@
+//! One sled database under the rules that keep it durable and small. The only file that names sled.
+//!
+//! The rules, each from reading sled 0.34.7 and from trying it:
+//!
+//! - Plain inserts and removes; no `Batch`, no `transaction`: each of those takes one lock over all databases of the process.
+//! - `flush`, then `fdatasync` through a second descriptor, opened before the first write and kept: sled's own flush ends
+//!   in `sync_file_range`, which commits neither the file's size nor the drive's cache.
+//! - sled gives a segment to new writes as soon as what replaced its content has passed `sync_file_range`. So whenever
+//!   its log has passed the end of a segment there is an `fdatasync`, before the next write can reach that place: else a
+//!   power failure could take the replacement and leave the overwritten original.
+//! - One thread at a time writes, and nothing else does: no background flusher, no compression, a bounded cache. A read
+//!   may write too (it finishes a split or merges a small leaf), so readers beside the writer share its lock.
+//! - A value is at most 4 KiB. A leaf holds up to 20 of them and must stay below a quarter of a segment, or it becomes a
+//!   file in `blobs/` that sled neither syncs nor reclaims; so `blobs/` is empty, asserted at every start.
+//! - `snap.*.generating` is removed before opening: sled refuses a torn one for ever.
+//! - sled panics on damage. While it opens and is first read, a hook prints what an operator can do.
+
+use std::cell::Cell;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::error::{OpenError, StoreError};
+use crate::log::{CHUNK_MAX, Durability};
+
+mod guard;
+mod tail;
+
+pub(crate) use tail::BEFORE_OPEN;
+
+/// How one database is opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub durability: Durability,
+    pub cache_bytes: u64,
+    pub segment_bytes: usize,
+    /// Whether what sled may overwrite while it opens is copied aside first; see `tail`.
+    pub keep_tail: bool,
+}
+
+pub(crate) struct Database {
+    sled: sled::Db,
+    path: PathBuf,
+    /// The second descriptor of the rule above.
+    file: File,
+    durability: Durability,
+    segment_bytes: i64,
+    /// The segment of sled's log up to which an `fdatasync` has been made since the opening.
+    synced_segment: Cell<i64>,
+    /// The directory, locked against other processes while this is open.
+    _lock: File,
+}
+
+/// A key and its value, copied out.
+pub(crate) type Pair = (Vec<u8>, Vec<u8>);
+
+impl Database {
+    pub(crate) fn open(path: &Path, settings: Settings) -> Result<Database, OpenError> {
+        let io = |error| OpenError::io(path, error);
+        let created = !path.join("db").exists();
+        fs::create_dir_all(path).map_err(io)?;
+        let lock = lock(path)?;
+        remove_torn_snapshots(path).map_err(io)?;
+        let file = open_data_file(path).map_err(io)?;
+        if settings.keep_tail {
+            tail::keep(path, &file, settings.segment_bytes).map_err(io)?;
+        }
+        let sled = guard::guarded(path, || open_sled(path, settings))??;
+        let database = Database {
+            synced_segment: Cell::new(-1),
+            durability: settings.durability,
+            segment_bytes: settings.segment_bytes as i64,
+            path: path.to_owned(),
+            sled,
+            file,
+            _lock: lock,
+        };
+        if database.blob_files() != 0 {
+            return Err(OpenError::damaged(
+                path,
+                "blobs/ holds files, which are neither synced nor checked",
+            ));
+        }
+        if created {
+            database.sync_creation().map_err(io)?;
+        }
+        Ok(database)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn put(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        assert!(
+            value.len() <= CHUNK_MAX,
+            "a value of {} bytes, over {CHUNK_MAX}",
+            value.len()
+        );
+        self.sled
+            .insert(key, value)
+            .map_err(|error| self.error(error))?;
+        self.sync_full_segments()
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let found = self.sled.get(key).map_err(|error| self.error(error))?;
+        Ok(found.map(|value| value.to_vec()))
+    }
+
+    pub(crate) fn remove(&self, key: &[u8]) -> Result<(), StoreError> {
+        self.sled.remove(key).map_err(|error| self.error(error))?;
+        self.sync_full_segments()
+    }
+
+    /// Removes up to `at_most` keys of `[from, to)`, the lowest first; says how many there were.
+    pub(crate) fn remove_range(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        at_most: u64,
+    ) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        let mut keys = self.sled.range(from..to).keys();
+        while removed < at_most {
+            let Some(key) = keys.next() else { break };
+            let key = key.map_err(|error| self.error(error))?;
+            self.remove(&key)?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// Everything whose key begins with `prefix`, in order.
+    pub(crate) fn scan(
+        &self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<Pair, StoreError>> + '_ {
+        self.sled.scan_prefix(prefix).map(|pair| match pair {
+            Ok((key, value)) => Ok((key.to_vec(), value.to_vec())),
+            Err(error) => Err(self.error(error)),
+        })
+    }
+
+    /// Reads in order from `from` on, with the hook of the rules set.
+    pub(crate) fn read_guarded(
+        &self,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        guard::guarded(&self.path, || {
+            for pair in self.sled.range(from..) {
+                let (key, value) = pair.map_err(|error| self.error(error))?;
+                if visit(&key, &value).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })?
+    }
+
+    /// The pair with the greatest key below `to`, read with the hook of the rules set.
+    pub(crate) fn last_before_guarded(&self, to: &[u8]) -> Result<Option<Pair>, StoreError> {
+        guard::guarded(&self.path, || {
+            let found = self.sled.get_lt(to).map_err(|error| self.error(error))?;
+            Ok(found.map(|(key, value)| (key.to_vec(), value.to_vec())))
+        })?
+    }
+
+    pub(crate) fn flush(&self, durability: Durability) -> Result<(), StoreError> {
+        self.sled.flush().map_err(|error| self.error(error))?;
+        if durability == Durability::Fsync {
+            self.file
+                .sync_data()
+                .map_err(|error| StoreError::io(&self.path, error))?;
+        }
+        Ok(())
+    }
+
+    /// The rule of the reused segments. What is stable here has been written; it is not yet sure to outlive the power.
+    fn sync_full_segments(&self) -> Result<(), StoreError> {
+        if self.durability == Durability::Os {
+            return Ok(());
+        }
+        let segment = self.sled.context.pagecache.log.stable_offset() / self.segment_bytes;
+        if segment > self.synced_segment.get() {
+            self.file
+                .sync_data()
+                .map_err(|error| StoreError::io(&self.path, error))?;
+            self.synced_segment.set(segment);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.file
+            .metadata()
+            .map(|metadata| metadata.blocks() * 512)
+            .unwrap_or(0)
+    }
+
+    /// Files in `blobs/`, which the rules keep empty.
+    pub(crate) fn blob_files(&self) -> u64 {
+        fs::read_dir(self.path.join("blobs"))
+            .map(|files| files.count() as u64)
+            .unwrap_or(0)
+    }
+
+    fn error(&self, error: sled::Error) -> StoreError {
+        store_error(&self.path, error)
+    }
+
+    /// Makes the new database's files and names durable; sled syncs none of them.
+    fn sync_creation(&self) -> io::Result<()> {
+        self.file.sync_all()?;
+        File::open(self.path.join("conf"))?.sync_all()?;
+        sync_directory(&self.path.join("blobs"))?;
+        sync_directory(&self.path)?;
+        sync_directory(self.path.parent().unwrap_or(Path::new("/")))
+    }
+}
+
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    File::open(path)?.sync_all()
+}
+
+/// A lock of our own on the directory, taken before anything in it is touched. sled locks its file too, but only after
+/// it has read its other files, and its error is a text.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let directory = File::open(path).map_err(|error| OpenError::io(path, error))?;
+    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(directory),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked {
+            path: path.to_owned(),
+        }),
+        Err(error) => Err(OpenError::io(path, error.into())),
+    }
+}
+
+fn remove_torn_snapshots(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn open_data_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path.join("db"))
+}
+
+fn open_sled(path: &Path, settings: Settings) -> Result<sled::Db, OpenError> {
+    let config = sled::Config::new()
+        .path(path)
+        .cache_capacity(settings.cache_bytes)
+        .segment_size(settings.segment_bytes)
+        .flush_every_ms(None)
+        .use_compression(false);
+    // We hold the directory's lock, so sled's own can only be a remnant: its I/O threads let go of the file a moment
+    // after the database was dropped.
+    const ATTEMPTS: u32 = 200;
+    for attempt in 0.. {
+        match config.open() {
+            Ok(sled) => return Ok(sled),
+            Err(error) if !is_lock(&error) => return Err(store_error(path, error).into()),
+            Err(_) if attempt == ATTEMPTS => break,
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    Err(OpenError::Locked {
+        path: path.to_owned(),
+    })
+}
+
+fn is_lock(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+}
+
+fn store_error(path: &Path, error: sled::Error) -> StoreError {
+    match error {
+        sled::Error::Io(error) => StoreError::io(path, error),
+        other => StoreError::damaged(path, other.to_string()),
+    }
+}

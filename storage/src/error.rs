@@ -1,0 +1,113 @@
+//! What can go wrong when a store is opened, and when it is used afterwards.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a store could not be opened. None of these is repaired silently: the text names the place and the choices.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{} is in use by another process; stop it, or give this one another storage path", path.display())]
+    Locked { path: PathBuf },
+
+    #[error("{} was written by a newer tidegate (store format {found}, this one knows {known}); start that version", path.display())]
+    Newer {
+        path: PathBuf,
+        found: u32,
+        known: u32,
+    },
+
+    #[error("{} is damaged: {place}. {choices}", path.display())]
+    Damaged {
+        path: PathBuf,
+        place: String,
+        choices: String,
+    },
+
+    #[error("cannot open {}", path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    pub(crate) fn io(path: &Path, source: io::Error) -> OpenError {
+        OpenError::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn damaged(path: &Path, place: impl Into<String>) -> OpenError {
+        OpenError::Damaged {
+            path: path.to_owned(),
+            place: place.into(),
+            choices: choices(path),
+        }
+    }
+}
+
+/// What an operator can do about a damaged database. The journal alone can be salvaged: it checks group by group.
+pub(crate) fn choices(path: &Path) -> String {
+    if path.ends_with(crate::layout::JOURNAL) {
+        "Choices: `tidegate journal salvage DIR` writes every group that checks to a new store in DIR and lists what is \
+         lost; or restore a backup; or start with another storage path"
+            .to_owned()
+    } else {
+        "Choices: restore a backup of this directory; or move it away and start without it"
+            .to_owned()
+    }
+}
+
+/// Why a store that is open could not write or read. After a failed write or flush nothing more may be acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("no space left for {}; free some, or start with `tidegate serve --use-ballast`", path.display())]
+    Full { path: PathBuf },
+
+    #[error("cannot read or write {}", path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+
+    #[error("{} is damaged: {place}", path.display())]
+    Damaged { path: PathBuf, place: String },
+}
+
+impl StoreError {
+    pub(crate) fn io(path: &Path, source: io::Error) -> StoreError {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match source.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge => StoreError::Full {
+                path: path.to_owned(),
+            },
+            _ => StoreError::Io {
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
+
+    pub(crate) fn damaged(path: &Path, place: impl Into<String>) -> StoreError {
+        StoreError::Damaged {
+            path: path.to_owned(),
+            place: place.into(),
+        }
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> OpenError {
+        match error {
+            StoreError::Full { path } => OpenError::Io {
+                path,
+                source: io::ErrorKind::StorageFull.into(),
+            },
+            StoreError::Io { path, source } => OpenError::Io { path, source },
+            StoreError::Damaged { path, place } => OpenError::damaged(&path, place),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The side file: the number of a group that is known to be on the disk, written once a second. It knows no journal.
+//!
+//! sled takes a damaged tail for a torn one and cuts it without a word; this number, kept outside of sled, is what tells
+//! the two apart. Two slots are written in turn, so that one torn by a crash leaves the other.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::database::sync_directory;
+
+const MAGIC: [u8; 4] = *b"TgFl";
+const SLOT_BYTES: usize = 16;
+const SLOT_OFFSETS: [u64; 2] = [0, 512];
+
+pub(super) struct Mark {
+    file: File,
+    number: u64,
+    next_slot: usize,
+}
+
+impl Mark {
+    /// A new side file that promises nothing yet.
+    pub(super) fn create(path: &Path) -> io::Result<Mark> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)?;
+        let mut mark = Mark {
+            file,
+            number: 0,
+            next_slot: 0,
+        };
+        mark.write(0)?;
+        mark.write(0)?;
+        sync_directory(path.parent().unwrap_or(Path::new("/")))?;
+        Ok(mark)
+    }
+
+    /// The side file that is there; `None` if neither slot checks.
+    pub(super) fn open(path: &Path) -> io::Result<Option<Mark>> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let numbers = SLOT_OFFSETS.map(|offset| read_slot(&file, offset));
+        let Some(number) = numbers.iter().flatten().copied().max() else {
+            return Ok(None);
+        };
+        let next_slot = usize::from(numbers.first() == Some(&Some(number)));
+        Ok(Some(Mark {
+            file,
+            number,
+            next_slot,
+        }))
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Keeps `number`, durably.
+    pub(super) fn write(&mut self, number: u64) -> io::Result<()> {
+        let body = number.to_be_bytes();
+        let mut slot = [0; SLOT_BYTES];
+        slot[..4].copy_from_slice(&MAGIC);
+        slot[4..8].copy_from_slice(&crc32c::crc32c(&body).to_be_bytes());
+        slot[8..].copy_from_slice(&body);
+        self.file
+            .write_all_at(&slot, SLOT_OFFSETS[self.next_slot])?;
+        self.file.sync_data()?;
+        self.number = number;
+        self.next_slot = 1 - self.next_slot;
+        Ok(())
+    }
+}
+
+fn read_slot(file: &File, offset: u64) -> Option<u64> {
+    let mut slot = [0; SLOT_BYTES];
+    file.read_exact_at(&mut slot, offset).ok()?;
+    let (magic, rest) = slot.split_first_chunk::<4>()?;
+    let (crc, body) = rest.split_first_chunk::<4>()?;
+    let valid = *magic == MAGIC && u32::from_be_bytes(*crc) == crc32c::crc32c(body);
+    valid.then_some(u64::from_be_bytes(body.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_number_is_kept_and_one_broken_slot_leaves_the_one_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("flushed");
+        let mut mark = Mark::create(&path).unwrap();
+        for number in [7, 8, 9] {
+            mark.write(number).unwrap();
+            assert_eq!(Mark::open(&path).unwrap().unwrap().number(), number);
+        }
+
+        let newest_slot = SLOT_OFFSETS[1 - mark.next_slot];
+        mark.file.write_all_at(&[0xFF], newest_slot + 9).unwrap();
+        let mut mark = Mark::open(&path).unwrap().unwrap();
+        assert_eq!(mark.number(), 8);
+
+        mark.write(10).unwrap();
+        assert_eq!(
+            Mark::open(&path).unwrap().unwrap().number(),
+            10,
+            "the broken slot is written next"
+        );
+    }
+
+    #[test]
+    fn a_side_file_without_a_valid_slot_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("flushed");
+        for bytes in [vec![], vec![0; 600], vec![0xFF; 528]] {
+            std::fs::write(&path, &bytes).unwrap();
+            assert!(
+                Mark::open(&path).unwrap().is_none(),
+                "{} bytes",
+                bytes.len()
+            );
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Where everything lies below the storage path, and which version of it this is. It opens no database.
+//!
+//! `journal/` · `archive/` · `catalog/` · `flushed` (the journal's side file) · `ballast` · `FORMAT`
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::database::sync_directory;
+use crate::error::OpenError;
+
+/// The store version this code writes, and the newest it reads.
+pub const FORMAT: u32 = 1;
+
+pub(crate) const JOURNAL: &str = "journal";
+const FIRST_WORDS: &str = "tidegate store ";
+
+/// The paths below one storage path.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub fn new(root: &Path) -> Layout {
+        Layout {
+            root: root.to_owned(),
+        }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.root.join(JOURNAL)
+    }
+
+    pub fn archive(&self) -> PathBuf {
+        self.root.join("archive")
+    }
+
+    pub fn catalog(&self) -> PathBuf {
+        self.root.join("catalog")
+    }
+
+    pub fn flushed(&self) -> PathBuf {
+        self.root.join("flushed")
+    }
+
+    pub fn ballast(&self) -> PathBuf {
+        self.root.join("ballast")
+    }
+
+    fn format(&self) -> PathBuf {
+        self.root.join("FORMAT")
+    }
+
+    /// Creates the storage path if it is new; refuses one that a newer version wrote.
+    pub fn prepare(&self) -> Result<(), OpenError> {
+        let path = self.format();
+        let io = |error| OpenError::io(&path, error);
+        match fs::read_to_string(&path) {
+            Ok(text) => self.check(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.create().map_err(io),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(OpenError::damaged(&path, "it is no text"))
+            }
+            Err(error) => Err(io(error)),
+        }
+    }
+
+    fn check(&self, text: &str) -> Result<(), OpenError> {
+        let found = text
+            .strip_prefix(FIRST_WORDS)
+            .and_then(|rest| rest.trim_end().parse().ok());
+        match found {
+            Some(found) if found > FORMAT => Err(OpenError::Newer {
+                path: self.root.clone(),
+                found,
+                known: FORMAT,
+            }),
+            Some(_) => Ok(()),
+            None => Err(OpenError::damaged(
+                &self.format(),
+                "it does not name a store version",
+            )),
+        }
+    }
+
+    fn create(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.root)?;
+        let unfinished = self.root.join("FORMAT.part");
+        let mut file = File::create(&unfinished)?;
+        writeln!(file, "{FIRST_WORDS}{FORMAT}")?;
+        file.sync_all()?;
+        fs::rename(unfinished, self.format())?;
+        sync_directory(&self.root)?;
+        sync_directory(self.root.parent().unwrap_or(Path::new("/")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_of_this_or_an_older_version_opens_and_others_do_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(&directory.path().join("new/store"));
+        layout.prepare().unwrap();
+        layout.prepare().unwrap();
+        assert_eq!(
+            fs::read_to_string(layout.format()).unwrap(),
+            "tidegate store 1\n"
+        );
+
+        for (text, refusal) in [
+            (
+                "tidegate store 2\n",
+                "newer tidegate (store format 2, this one knows 1)",
+            ),
+            ("tidegate store x\n", "does not name a store version"),
+            ("", "does not name a store version"),
+        ] {
+            fs::write(layout.format(), text).unwrap();
+            let error = layout.prepare().unwrap_err().to_string();
+            assert!(error.contains(refusal), "{text:?} gave {error}");
+        }
+    }
+}

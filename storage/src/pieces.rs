@@ -1,0 +1,158 @@
+//! Large values in a database whose values are small: cut into pieces, replaced as a whole. It does not know what they hold.
+//!
+//! A value is a header under `name ‖ 0` and its data under `name ‖ slot`. The header names the slots, the length and the
+//! crc32c; data that fits is kept in the header itself. A new value is written beside the old one, in the other half of the
+//! slots; then the header is replaced, then the old pieces are removed. As sled recovers a prefix of its writes, a crash
+//! leaves the old value or the new one, never half of each.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used
+)]
+
+use crate::database::{Database, Pair};
+use crate::error::StoreError;
+use crate::log::CHUNK_MAX;
+
+const HEADER: usize = 17;
+const INLINE_MAX: usize = CHUNK_MAX - HEADER;
+const SLOT_BYTES: usize = 4;
+const HALVES: [u32; 2] = [1, 1 << 31];
+
+/// length 4 · crc32c 4 · first slot 4 · pieces 4 · version 1 · data if there are no pieces
+#[derive(Clone, Copy)]
+struct Header {
+    length: u32,
+    crc: u32,
+    first_slot: u32,
+    pieces: u32,
+}
+
+/// Replaces the value called `name`. No name may be the beginning of another one.
+pub(crate) fn put(database: &Database, name: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
+    let old = match database.get(&slot_key(name, 0))? {
+        Some(found) => parse(&found).map(|(header, _)| header),
+        None => None,
+    };
+    let first_slot = if old.is_some_and(|old| old.first_slot == HALVES[0]) {
+        HALVES[1]
+    } else {
+        HALVES[0]
+    };
+    // Pieces of a value whose header was never written.
+    remove_half(database, name, first_slot)?;
+    let mut pieces: u32 = 0;
+    if bytes.len() > INLINE_MAX {
+        for piece in bytes.chunks(CHUNK_MAX) {
+            database.put(&slot_key(name, first_slot.saturating_add(pieces)), piece)?;
+            pieces = pieces.saturating_add(1);
+        }
+    }
+    let length = u32::try_from(bytes.len())
+        .map_err(|_| StoreError::damaged(database.path(), "a value over 4 GiB"))?;
+    let header = Header {
+        length,
+        crc: crc32c::crc32c(bytes),
+        first_slot,
+        pieces,
+    };
+    database.put(
+        &slot_key(name, 0),
+        &encode(header, if pieces == 0 { bytes } else { &[] }),
+    )?;
+    match old {
+        Some(old) => remove_half(database, name, old.first_slot),
+        None => Ok(()),
+    }
+}
+
+/// The value called `name`.
+pub(crate) fn get(database: &Database, name: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    match database.get(&slot_key(name, 0))? {
+        Some(header) => read(database, name, &header).map(Some),
+        None => Ok(None),
+    }
+}
+
+pub(crate) fn remove(database: &Database, name: &[u8]) -> Result<(), StoreError> {
+    database.remove(&slot_key(name, 0))?;
+    remove_half(database, name, HALVES[0])?;
+    remove_half(database, name, HALVES[1])
+}
+
+/// All values whose names begin with `prefix`, in the names' order.
+pub(crate) fn scan(
+    database: &Database,
+    prefix: &[u8],
+) -> impl Iterator<Item = Result<Pair, StoreError>> {
+    database.scan(prefix).filter_map(|pair| {
+        let (key, value) = match pair {
+            Ok(pair) => pair,
+            Err(error) => return Some(Err(error)),
+        };
+        let name = key.strip_suffix(&0u32.to_be_bytes())?;
+        Some(read(database, name, &value).map(|bytes| (name.to_vec(), bytes)))
+    })
+}
+
+fn read(database: &Database, name: &[u8], header: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let damaged =
+        || StoreError::damaged(database.path(), format!("the value {}", hexadecimal(name)));
+    let (header, inline) = parse(header).ok_or_else(damaged)?;
+    let mut bytes = inline.to_vec();
+    for piece in 0..header.pieces {
+        let key = slot_key(name, header.first_slot.saturating_add(piece));
+        bytes.extend_from_slice(&database.get(&key)?.ok_or_else(damaged)?);
+    }
+    let whole =
+        u32::try_from(bytes.len()) == Ok(header.length) && crc32c::crc32c(&bytes) == header.crc;
+    if whole { Ok(bytes) } else { Err(damaged()) }
+}
+
+fn remove_half(database: &Database, name: &[u8], first_slot: u32) -> Result<(), StoreError> {
+    let end = if first_slot == HALVES[0] {
+        HALVES[1]
+    } else {
+        u32::MAX
+    };
+    database.remove_range(&slot_key(name, first_slot), &slot_key(name, end), u64::MAX)?;
+    Ok(())
+}
+
+fn slot_key(name: &[u8], slot: u32) -> Vec<u8> {
+    let mut key = Vec::with_capacity(name.len().saturating_add(SLOT_BYTES));
+    key.extend_from_slice(name);
+    key.extend_from_slice(&slot.to_be_bytes());
+    key
+}
+
+fn encode(header: Header, inline: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER.saturating_add(inline.len()));
+    for number in [header.length, header.crc, header.first_slot, header.pieces] {
+        bytes.extend_from_slice(&number.to_be_bytes());
+    }
+    bytes.push(1);
+    bytes.extend_from_slice(inline);
+    bytes
+}
+
+fn parse(bytes: &[u8]) -> Option<(Header, &[u8])> {
+    let (numbers, rest) = bytes.split_first_chunk::<16>()?;
+    let (version, inline) = rest.split_first()?;
+    let (quads, _) = numbers.as_chunks::<4>();
+    let [length, crc, first_slot, pieces] = quads else {
+        return None;
+    };
+    let header = Header {
+        length: u32::from_be_bytes(*length),
+        crc: u32::from_be_bytes(*crc),
+        first_slot: u32::from_be_bytes(*first_slot),
+        pieces: u32::from_be_bytes(*pieces),
+    };
+    (*version == 1 && HALVES.contains(&header.first_slot)).then_some((header, inline))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

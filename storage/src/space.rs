@@ -1,0 +1,168 @@
+//! How much room is left on the filesystem, what follows from it, and the ballast that makes room again. It stops nothing.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+use crate::database::sync_directory;
+
+/// The ballast of a real store.
+pub const BALLAST_BYTES: u64 = 256 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    pub free_bytes: u64,
+    pub total_bytes: u64,
+}
+
+/// What of the filesystem this process may use, at the moment.
+pub fn space(path: &Path) -> io::Result<Space> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok(Space {
+        free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+        total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+    })
+}
+
+/// What to do at this much free space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Fine,
+    /// Below the reserve: nothing new is taken in; receipts and outcomes are still written.
+    RefuseIntake,
+    /// Below half of the reserve: stop cleanly while that can still be written.
+    Stop,
+}
+
+/// The room that is kept free: the larger of a number of bytes and a share of the filesystem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reserve {
+    pub bytes: u64,
+    pub percent: u64,
+}
+
+impl Default for Reserve {
+    fn default() -> Reserve {
+        Reserve {
+            bytes: 2 << 30,
+            percent: 5,
+        }
+    }
+}
+
+impl Reserve {
+    pub fn level(self, space: Space) -> Level {
+        let reserve = self.bytes.max(space.total_bytes / 100 * self.percent);
+        match space.free_bytes {
+            free if free < reserve / 2 => Level::Stop,
+            free if free < reserve => Level::RefuseIntake,
+            _ => Level::Fine,
+        }
+    }
+}
+
+/// Creates the ballast file if it is not there in full. Its blocks are really taken.
+pub fn ensure_ballast(path: &Path, bytes: u64) -> io::Result<()> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)?;
+    let length = file.metadata()?.len();
+    if length >= bytes {
+        return Ok(());
+    }
+    match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+        Err(Errno::OPNOTSUPP) => fill(&file, bytes)?,
+        other => other?,
+    }
+    file.sync_all()?;
+    sync_directory(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// Gives the ballast's room back. Says whether there was any.
+pub fn use_ballast(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn fill(mut file: &File, bytes: u64) -> io::Result<()> {
+    let block = vec![0; 1 << 20];
+    let mut left = bytes;
+    while left > 0 {
+        let now = left.min(block.len() as u64) as usize;
+        file.write_all(block.get(..now).unwrap_or_default())?;
+        left -= now as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_level_falls_at_the_reserve_and_at_half_of_it() {
+        const GIB: u64 = 1 << 30;
+        let reserve = Reserve::default();
+        for (total, free, level) in [
+            (20 * GIB, 2 * GIB, Level::Fine),
+            (20 * GIB, 2 * GIB - 1, Level::RefuseIntake),
+            (20 * GIB, GIB, Level::RefuseIntake),
+            (20 * GIB, GIB - 1, Level::Stop),
+            (20 * GIB, 0, Level::Stop),
+            (100 * GIB, 5 * GIB, Level::Fine),
+            (100 * GIB, 5 * GIB - 100, Level::RefuseIntake),
+            (100 * GIB, 2 * GIB, Level::Stop),
+        ] {
+            assert_eq!(
+                reserve.level(Space {
+                    free_bytes: free,
+                    total_bytes: total
+                }),
+                level,
+                "{free} of {total}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_filesystem_of_a_directory_has_a_size() {
+        let directory = tempfile::tempdir().unwrap();
+        let found = space(directory.path()).unwrap();
+        assert!(
+            found.free_bytes <= found.total_bytes && found.total_bytes > 0,
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn ballast_takes_real_blocks_until_it_is_used() {
+        use std::os::unix::fs::MetadataExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ballast");
+        for _ in 0..2 {
+            ensure_ballast(&path, 1 << 20).unwrap();
+            assert!(fs::metadata(&path).unwrap().blocks() * 512 >= 1 << 20);
+        }
+        assert!(use_ballast(&path).unwrap());
+        assert!(!use_ballast(&path).unwrap());
+    }
+
+    #[test]
+    fn ballast_that_was_cut_short_is_made_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ballast");
+        fs::write(&path, [0; 100]).unwrap();
+        ensure_ballast(&path, 10_000).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), 10_000);
+        fill(&File::create(&path).unwrap(), (1 << 20) + 5).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), (1 << 20) + 5);
+    }
+}
