@@ -1,2 +1,111 @@
-//! The gateway process: wiring and command line.
-fn main() {}
+//! The gateway process: the command line, and nothing of what it starts.
+
+mod api;
+mod commit;
+mod definitions;
+mod directory;
+mod first_run;
+mod history;
+mod logging;
+mod measure;
+mod metrics;
+mod ops;
+mod providers;
+mod sandbox;
+mod secrets;
+mod serve;
+mod settings;
+mod store;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A messaging gateway: SMPP and HTTP in, SMPP out, durable, with credit.
+#[derive(Parser)]
+#[command(name = "tidegate", version, propagate_version = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArguments,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the gateway (what happens without a command, too).
+    Serve(ServeArguments),
+    /// Validate the settings; takes no port, changes nothing.
+    Check(CheckArguments),
+    /// Show settings.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Work on a journal that is not in use.
+    Journal {
+        #[command(subcommand)]
+        command: JournalCommand,
+    },
+}
+
+#[derive(Args, Clone, Default)]
+struct ServeArguments {
+    /// The settings file (TOML); without one the defaults hold.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Remove the ballast file first, to start on a full disk.
+    #[arg(long)]
+    use_ballast: bool,
+}
+
+#[derive(Args)]
+struct CheckArguments {
+    /// The settings file (TOML).
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Print the defaults with their documentation.
+    Default,
+}
+
+#[derive(Subcommand)]
+enum JournalCommand {
+    /// Write every group that checks to a new store and list what is lost.
+    Salvage {
+        /// Where the new store is made.
+        dir: PathBuf,
+        /// The settings file that names the damaged store.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print one JSON object instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    match line.command {
+        None => serve::run(line.serve.config.as_deref(), line.serve.use_ballast),
+        Some(Command::Serve(arguments)) => {
+            let config = arguments.config.or(line.serve.config);
+            serve::run(config.as_deref(), arguments.use_ballast || line.serve.use_ballast)
+        }
+        Some(Command::Check(arguments)) => settings::check(&arguments.config, arguments.json),
+        Some(Command::Config { command: ConfigCommand::Default }) => {
+            print!("{}", config::DEFAULT_TOML);
+            ExitCode::SUCCESS
+        }
+        Some(Command::Journal { command: JournalCommand::Salvage { dir, config, json } }) => {
+            store::salvage(config.as_deref(), &dir, json)
+        }
+    }
+}

@@ -28,12 +28,13 @@ impl Bucket {
             return wanted;
         }
         let now = now.0.saturating_mul(1_000);
-        let interval = SECOND_NANOS / u64::from(rate);
+        // Rounded up: never more than the rate.
+        let interval = SECOND_NANOS.div_ceil(u64::from(rate));
         let latest = now.saturating_add(SECOND_NANOS);
         let mut allowed = 0;
         let take = |full_at: u64| {
             let from = full_at.max(now);
-            let room = latest.saturating_sub(from) / interval.max(1);
+            let room = latest.saturating_sub(from) / interval;
             allowed = u32::try_from(room).unwrap_or(u32::MAX).min(wanted);
             let taken = interval.saturating_mul(u64::from(allowed));
             (allowed > 0).then(|| from.saturating_add(taken))

@@ -266,9 +266,8 @@ mod tests {
     #[test]
     fn connections_of_one_tenant_share_its_turn() {
         let intake = Intake::new();
-        let lanes = [(1, 0), (1, 1), (2, 0)].map(|(tenant, connection)| {
-            (intake.lane(Source::Tenant(tenant)), tenant, connection)
-        });
+        let lanes = [(1, 0), (1, 1), (2, 0)]
+            .map(|(tenant, connection)| (intake.lane(Source::Tenant(tenant)), tenant, connection));
         for (lane, tenant, connection) in &lanes {
             lane.try_offer(batch(*tenant, *connection, 1_000)).unwrap();
             lane.try_offer(batch(*tenant, *connection, 1_000)).unwrap();

@@ -1,6 +1,7 @@
 //! Deciding submissions: the ladder of refusals in their order, then number, price and queue.
 
 use codecs::instant::Wall;
+use codecs::split;
 
 use crate::catalog::SettleOn;
 use crate::command::{DiskLevel, Door, IdempotencyKey, Refusal, Submissions};
@@ -77,20 +78,25 @@ impl Engine {
         if self.draining.is_some() || self.disk != DiskLevel::Fine {
             return Err(Refusal::Unavailable);
         }
-        if let Some(refusal) = self.tenants.refusal(tenant) {
+        if let Some(refusal) = self.tenants.refusal(tenant, self.now.wall) {
             return Err(refusal);
         }
-        if self.waiting >= self.settings.queue_max {
+        let of_tenant = self.tenants.get(tenant).map_or(0, |entry| entry.waiting);
+        if self.waiting >= self.settings.queue_max || of_tenant >= self.settings.tenant_queue_max {
             return Err(Refusal::QueueFull);
         }
         let (body, length) = Body::read(bytes).ok_or(Refusal::InvalidRequest)?;
-        if length != bytes.len() || body.parts == 0 {
+        let is_cut = body.parts > 1;
+        if length != bytes.len()
+            || body.parts == 0
+            || (is_cut && split::count(body.encoding, body.octets) != usize::from(body.parts))
+        {
             return Err(Refusal::InvalidRequest);
         }
         self.check_times(&body)?;
         let plan = self.plan(tenant, &body)?;
-        let Some(entry) = self.tenants.get_mut(tenant) else { return Err(Refusal::TenantSuspended) };
-        match entry.wallet.reserve(plan.price) {
+        let Some(wallet) = self.tenants.wallet_to_change(tenant) else { return Err(Refusal::TenantSuspended) };
+        match wallet.reserve(plan.price) {
             Reserve::Done => {}
             Reserve::Insufficient | Reserve::Overflow => return Err(Refusal::InsufficientCredit),
         }
@@ -135,7 +141,7 @@ impl Engine {
             channel: Channel::Sms,
         };
         let router = self.tenants.router.as_ref().ok_or(Refusal::NoRoute)?;
-        let choice = router.choose(&query, &mut self.tenants.turns, |_| Some(Micros::ZERO));
+        let choice = router.choose(&query, &mut self.tenants.turns, |index| self.providers.cost(index));
         let candidates: &[u16] = &choice.providers;
         // The first that is up is tried first, and the order is kept otherwise.
         let first = candidates.iter().position(|index| self.providers.is_up(*index)).unwrap_or(0);
@@ -176,7 +182,7 @@ impl Engine {
         let mut message = Message::accepted(message).expect("what was just written reads back");
         message.image_group = self.group_number;
         self.ring.add_fresh(self.group_number, number);
-        self.waiting += 1;
+        self.count_waiting(tenant, false, true);
         let scheduled = self.queue_new(&message, body.send_at);
         self.pages.insert(message, self.now.wall.0);
         Outcome::Accepted { id: self.ids.id(number), price: plan.price, scheduled }

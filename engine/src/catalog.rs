@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use codecs::instant::Wall;
 use codecs::message_id::Form;
 
 use crate::money::Micros;
@@ -25,6 +26,8 @@ pub struct Settings {
     pub validity: Duration,
     /// Messages that may wait in all queues together.
     pub queue_max: u64,
+    /// Messages of one tenant that may wait.
+    pub tenant_queue_max: u64,
     /// Shares of high, normal and low.
     pub shares: [u32; 3],
     /// Percent of each provider's window kept for `high`.
@@ -42,6 +45,7 @@ impl Default for Settings {
         Settings {
             validity: Duration::from_secs(72 * 3600),
             queue_max: 1_000_000,
+            tenant_queue_max: 1_000_000,
             shares: [16, 4, 1],
             high_percent: 10,
             fallback: true,
@@ -82,6 +86,8 @@ pub struct TenantDefinition {
     /// The ceiling of its messages' priority.
     pub priority: Priority,
     pub status: TenantStatus,
+    /// From then on it is refused like one that has expired.
+    pub expires_at: Option<Wall>,
     pub settle_on: SettleOn,
     pub default_provider: Option<String>,
     /// How long its receipts wait for it before they are dropped.
@@ -97,6 +103,27 @@ pub enum InDoubt {
     Fail,
 }
 
+/// Whether a provider is asked for receipts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AskReceipt {
+    /// When the tenant wants one or its plan needs one.
+    #[default]
+    Asked,
+    Always,
+    Never,
+}
+
+/// The alphabet of data_coding 0 at a provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Charset {
+    #[default]
+    Gsm7,
+    Latin1,
+    Ascii,
+    Utf8,
+    Ucs2,
+}
+
 #[derive(Clone, Debug)]
 pub struct ProviderDefinition {
     pub id: String,
@@ -105,10 +132,17 @@ pub struct ProviderDefinition {
     pub priority: u32,
     /// Parts a second over all binds; 0: no limit.
     pub throughput: u32,
+    /// Parts beyond `throughput` that may go at once after a pause.
+    pub burst: u32,
     pub message_id: Form,
     pub in_doubt: InDoubt,
     pub in_doubt_wait: Duration,
     pub receipt_wait: Duration,
+    pub receipts: AskReceipt,
+    /// What data_coding 0 means there.
+    pub charset: Charset,
+    /// What a part costs the operator, for least-cost routes.
+    pub cost: Micros,
     /// Tries of a whole message here before it fails or goes elsewhere; throttled ones do not count.
     pub attempts_max: u8,
     pub retry_first: Duration,
@@ -129,6 +163,8 @@ pub enum Strategy {
 
 #[derive(Clone, Debug, Default)]
 pub struct RouteDefinition {
+    /// Lower is tried first; then the longer prefix, then the earlier route.
+    pub priority: i32,
     /// Destination digits; empty: any.
     pub prefixes: Vec<String>,
     /// Tenant ids; empty: any.

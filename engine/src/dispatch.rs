@@ -1,15 +1,17 @@
 //! From the queues to the binds: who may send how much now, the intents, and the bodies of the `submit_sm`.
 //! What comes back is `outcome.rs`'s.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use codecs::instant::Mono;
 use codecs::smpp::pdu::SmeAddress;
 use codecs::smpp::write::{self, Carrier, SHORT_MESSAGE_OCTETS_MAX, SmFields};
 use codecs::split;
+use codecs::text::{self, Encoding};
 use hashbrown::HashMap;
 
-use crate::catalog::{Definitions, ProviderDefinition};
+use crate::catalog::{AskReceipt, Charset, Definitions, ProviderDefinition};
 use crate::command::{ConnectionId, PartToken};
 use crate::effect::{Outgoing, Request};
 use crate::engine::Engine;
@@ -17,10 +19,13 @@ use crate::fair_queue::{FairQueue, QUANTUM_PARTS, Taken};
 use crate::hash::FixedState;
 use crate::message::{Message, PartState, State};
 use crate::record::NameKind;
-use crate::step::Step;
-use crate::submission::Priority;
+use crate::step::{HoldCause, Step};
+use crate::money::Micros;
+use crate::submission::{Body, Extra, Priority};
 use crate::throttle::AdaptiveRate;
 
+/// Parts that one bind is given before the next has its turn, so that all binds share what there is.
+const RUN_PARTS: u32 = 64;
 /// Parts that may be in flight before a round trip is known, where a rate limits the provider.
 const IN_FLIGHT_MIN: u32 = 10;
 /// UDHI of esm_class (SMPP 3.4 §5.2.12).
@@ -32,6 +37,10 @@ pub(crate) struct Bind {
     pub connection: Option<ConnectionId>,
     pub window: u32,
     pub in_flight: u32,
+    /// What came back unsent while more was still on its way to the driver: it waits for that, so that the order holds.
+    pub unsent: Vec<PartToken>,
+    /// The connection is gone, and the rest of what was given to it has yet to come back.
+    pub returning: bool,
 }
 
 impl Bind {
@@ -54,6 +63,10 @@ pub(crate) struct Provider {
     pub up_since: Option<Mono>,
     /// Smoothed, in microseconds; 0 until the first response.
     pub round_trip: u64,
+    /// Messages in doubt while none of its binds is up: the wait for news begins with the first one.
+    pub doubtful: Vec<u64>,
+    /// The group of its newest name record.
+    pub name_group: u64,
     /// When tokens will be there for what waits.
     wake: Option<Mono>,
 }
@@ -68,6 +81,8 @@ impl Provider {
             binds: Vec::new(),
             up_since: None,
             round_trip: 0,
+            doubtful: Vec::new(),
+            name_group: 0,
             wake: None,
         }
     }
@@ -110,9 +125,29 @@ impl Provider {
         u32::try_from(carried).unwrap_or(u32::MAX).max(IN_FLIGHT_MIN)
     }
 
+    /// The bind with most room that is up.
     fn best_bind(&self) -> Option<usize> {
-        let rooms = self.binds.iter().enumerate().filter(|(_, bind)| bind.room() > 0);
-        rooms.max_by_key(|(_, bind)| bind.room()).map(|(index, _)| index)
+        let up = self.binds.iter().enumerate().filter(|(_, bind)| bind.connection.is_some());
+        up.max_by_key(|(_, bind)| bind.room()).map(|(index, _)| index)
+    }
+
+    /// Takes from the queue what one bind may be given now.
+    fn take_run(&mut self, now: Mono, high_percent: u32, taken: &mut Vec<Taken>) -> Option<usize> {
+        let (credit, for_high) = self.credit(now, high_percent);
+        let bind = self.best_bind()?;
+        let room = self.binds[bind].room().min(credit);
+        let for_all = credit - for_high;
+        for run in [room.min(RUN_PARTS), room] {
+            self.queue.take(run, run.saturating_sub(for_all), taken);
+            if !taken.is_empty() {
+                return Some(bind);
+            }
+        }
+        // A message that is larger than a window, or than what the rate gathers, goes alone.
+        if room > 0 && self.in_flight() == 0 {
+            taken.extend(self.queue.take_next());
+        }
+        (!taken.is_empty()).then_some(bind)
     }
 }
 
@@ -148,6 +183,11 @@ impl Providers {
         definition.is_some_and(|definition| definition.enabled)
     }
 
+    /// What a part costs there.
+    pub fn cost(&self, index: u16) -> Option<Micros> {
+        Some(self.get(index)?.definition.as_ref()?.cost)
+    }
+
     pub fn is_up(&self, index: u16) -> bool {
         self.get(index).is_some_and(|provider| provider.up_since.is_some())
     }
@@ -170,12 +210,21 @@ impl Providers {
         }
     }
 
-    /// A part has left the state `Sending` with this bind.
-    pub fn landed(&mut self, provider: u16, bind: u16) {
-        let found = self.get_mut(provider).and_then(|p| p.binds.get_mut(usize::from(bind)));
-        if let Some(bind) = found {
-            debug_assert!(bind.in_flight > 0, "more parts landed than were sent");
-            bind.in_flight = bind.in_flight.saturating_sub(1);
+    /// A message had so many parts with a bind of a provider, and has so many with this one now.
+    pub fn in_flight_changed(&mut self, before: (u16, u16, u32), after: (u16, u16, u32)) {
+        let mut bind = |(provider, bind, _): (u16, u16, u32)| {
+            self.list.get_mut(usize::from(provider))?.binds.get_mut(usize::from(bind))
+        };
+        if before.2 > 0
+            && let Some(bind) = bind(before)
+        {
+            debug_assert!(bind.in_flight >= before.2, "more parts came back than were sent");
+            bind.in_flight = bind.in_flight.saturating_sub(before.2);
+        }
+        if after.2 > 0
+            && let Some(bind) = bind(after)
+        {
+            bind.in_flight += after.2;
         }
     }
 
@@ -222,7 +271,7 @@ impl Engine {
                 self.record_name(NameKind::Provider, u32::from(index), &definition.id, "");
             }
             if let Some(provider) = self.providers.get_mut(index) {
-                provider.rate.set_ceiling(now, definition.throughput, burst(definition.throughput));
+                provider.rate.set_ceiling(now, definition.throughput, definition.burst);
                 provider.definition = Some(definition.clone());
             }
         }
@@ -231,6 +280,7 @@ impl Engine {
 
     pub(crate) fn bind_up(&mut self, provider: u16, bind: u16, connection: ConnectionId, window: u32) {
         let now = self.now.mono;
+        self.reclaim(provider, bind);
         let Some(entry) = self.providers.get_mut(provider) else { return };
         let place = usize::from(bind);
         if entry.binds.len() <= place {
@@ -239,12 +289,18 @@ impl Engine {
         let bind = &mut entry.binds[place];
         bind.connection = Some(connection);
         bind.window = window.max(1);
-        entry.up_since.get_or_insert(now);
+        if entry.up_since.is_none() {
+            entry.up_since = Some(now);
+            for number in std::mem::take(&mut entry.doubtful) {
+                self.wait_for_news(provider, number);
+            }
+        }
     }
 
     /// Hands out what every provider's windows and rates allow.
     pub(crate) fn dispatch(&mut self) {
         if self.draining.is_some() {
+            self.providers.list.iter_mut().for_each(|provider| provider.wake = None);
             return;
         }
         for index in 0..self.providers.count() {
@@ -261,67 +317,56 @@ impl Engine {
             if provider.queue.is_empty() || provider.definition.as_ref().is_none_or(|d| !d.enabled) {
                 return;
             }
-            let (credit, for_high) = provider.credit(now, self.settings.high_percent);
-            if credit == 0 {
+            taken.clear();
+            let Some(bind) = provider.take_run(now, self.settings.high_percent, &mut taken) else {
                 provider.wake = wake(provider, now);
                 return;
-            }
-            taken.clear();
-            provider.queue.take(credit, for_high, &mut taken);
-            if taken.is_empty() && !take_large(provider, &mut taken) {
-                return;
-            }
+            };
             for one in &taken {
-                self.intend(index, one);
+                self.intend(index, bind, one.number);
             }
         }
     }
 
-    /// The intent of one message, and its parts on their way to the bind with most room.
-    fn intend(&mut self, index: u16, taken: &Taken) {
-        let now = self.now.mono;
-        let Some(message) = self.pages.get(taken.number) else { return };
+    /// The intent of one message, and its parts on their way to the bind: a message is kept whole, its parts in order.
+    fn intend(&mut self, index: u16, bind: usize, number: u64) {
+        let now = self.now;
+        let Some(message) = self.pages.get(number) else { return };
         if message.state != State::Queued || message.provider != index {
             return;
         }
-        let attempt = message.attempt.saturating_add(1);
-        let parts = waiting_parts(message);
-        let Some(provider) = self.providers.get_mut(index) else { return };
-        // A message is kept whole: its parts go to one bind, in order.
-        let Some(bind) = provider.best_bind() else {
-            self.providers.queue_front(message);
+        if self.is_over(message) {
+            self.step(number, &Step::Expired);
             return;
-        };
-        let Some(connection) = provider.binds[bind].connection else { return };
-        provider.binds[bind].in_flight += u32::from(parts);
-        provider.rate.take_all(now, u32::from(parts));
+        }
+        if self.tenants.refusal(message.tenant, now.wall).is_some() {
+            self.step(number, &Step::Held { cause: HoldCause::Tenant });
+            return;
+        }
+        let attempt = message.attempt.saturating_add(1);
+        let parts = u32::from(waiting_parts(message));
+        let Some(provider) = self.providers.get_mut(index) else { return };
+        let Some(connection) = provider.binds.get(bind).and_then(|bind| bind.connection) else { return };
+        provider.rate.take_all(now.mono, parts);
         let out = Engine::outgoing(&mut self.effects, connection);
         write_parts(message, provider.definition.as_ref(), out);
         if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
             counters.submitted += u64::from(parts);
         }
-        self.step(taken.number, &Step::Intent { attempt, provider: index, bind: bind as u16 });
+        self.step(number, &Step::Intent { attempt, provider: index, bind: bind as u16 });
     }
-}
 
-/// A message of more parts than the whole window goes alone, when nothing else is in flight.
-fn take_large(provider: &mut Provider, taken: &mut Vec<Taken>) -> bool {
-    if provider.in_flight() > 0 || provider.queue.is_empty() {
-        return false;
+    /// Whether the time in which it may be sent has ended.
+    pub(crate) fn is_over(&self, message: &Message) -> bool {
+        let until = message.valid_until.unwrap_or(message.accepted_at.after(self.settings.validity));
+        until <= self.now.wall
     }
-    taken.extend(provider.queue.take_next());
-    !taken.is_empty()
 }
 
 /// When the rate, and not a window, is what holds the queue up.
 fn wake(provider: &Provider, now: Mono) -> Option<Mono> {
     let room: u32 = provider.binds.iter().map(Bind::room).sum();
     (room > 0).then(|| provider.rate.next_at(now)).filter(|at| *at > now)
-}
-
-/// 10 % of a second's rate, at least one part.
-fn burst(throughput: u32) -> u32 {
-    (throughput / 10).max(1)
 }
 
 /// The bodies of all waiting parts of a message, each with its token.
@@ -343,14 +388,16 @@ fn write_parts(message: &Message, definition: Option<&ProviderDefinition>, out: 
         esm_class: body.esm_class,
         protocol_id: body.protocol_id,
         priority_flag: u8::from(message.priority == Priority::High),
-        registered_delivery: u8::from(message.wants_receipts()),
+        registered_delivery: u8::from(asks_receipt(message, definition)),
         data_coding: body.data_coding,
         ..SmFields::default()
     };
+    let tlvs = body.extra(Extra::Tlvs).unwrap_or_default();
     if message.parts() == 1 {
         let long = body.octets.len() > SHORT_MESSAGE_OCTETS_MAX;
         let carrier = if long { Carrier::MessagePayload } else { Carrier::ShortMessage };
-        write_part(message, 0, &SmFields { text: body.octets, carrier, ..fields }, out);
+        let text = in_charset(definition, &body, body.octets);
+        write_part(message, 0, &SmFields { text: &text, carrier, ..fields }, tlvs, out);
         return;
     }
     let reference = (message.number & 0xff) as u8;
@@ -360,13 +407,45 @@ fn write_parts(message: &Message, definition: Option<&ProviderDefinition>, out: 
             continue;
         }
         let header = split::udh8(reference, message.parts(), part + 1);
-        let text = body.octets.get(range).unwrap_or_default();
+        let text = in_charset(definition, &body, body.octets.get(range).unwrap_or_default());
         let esm_class = body.esm_class | UDHI;
-        write_part(message, part, &SmFields { header: &header, text, esm_class, ..fields }, out);
+        write_part(message, part, &SmFields { header: &header, text: &text, esm_class, ..fields }, tlvs, out);
     }
 }
 
-fn write_part(message: &Message, part: u8, fields: &SmFields<'_>, out: &mut Outgoing) {
+fn asks_receipt(message: &Message, definition: Option<&ProviderDefinition>) -> bool {
+    match definition.map_or(AskReceipt::Asked, |definition| definition.receipts) {
+        AskReceipt::Asked => message.wants_receipts(),
+        AskReceipt::Always => true,
+        AskReceipt::Never => false,
+    }
+}
+
+/// The octets of a text in what data_coding 0 means at this provider. Characters that it does not have become question marks.
+fn in_charset<'a>(
+    definition: Option<&ProviderDefinition>,
+    body: &Body<'_>,
+    octets: &'a [u8],
+) -> Cow<'a, [u8]> {
+    let charset = definition.map_or(Charset::Gsm7, |definition| definition.charset);
+    if charset == Charset::Gsm7 || body.encoding != Encoding::Gsm7 || body.esm_class & UDHI != 0 {
+        return Cow::Borrowed(octets);
+    }
+    let text = text::decode(Encoding::Gsm7, octets);
+    let below = |limit: u32| {
+        let octet = move |character: char| u8::try_from(u32::from(character)).ok().filter(|o| u32::from(*o) < limit);
+        text.chars().map(|character| octet(character).unwrap_or(b'?')).collect()
+    };
+    Cow::Owned(match charset {
+        Charset::Latin1 => below(0x100),
+        Charset::Ascii => below(0x80),
+        Charset::Utf8 => text.into_bytes(),
+        Charset::Ucs2 => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        Charset::Gsm7 => octets.to_vec(),
+    })
+}
+
+fn write_part(message: &Message, part: u8, fields: &SmFields<'_>, tlvs: &[u8], out: &mut Outgoing) {
     let start = out.bodies.len();
     if write::sm_body(&mut out.bodies, fields).is_err() {
         // Doors check every field against the same limits; a body that still does not fit is sent without its source and
@@ -376,6 +455,7 @@ fn write_part(message: &Message, part: u8, fields: &SmFields<'_>, out: &mut Outg
         let written = write::sm_body(&mut out.bodies, &bare);
         debug_assert!(written.is_ok(), "a part does not fit a submit_sm");
     }
+    out.bodies.extend_from_slice(tlvs);
     let token = PartToken::new(message.number, part).0;
     out.requests.push(Request { token, end: out.bodies.len() as u32 });
 }

@@ -3,6 +3,7 @@
 
 use codecs::instant::Wall;
 
+use crate::accept::millis;
 use crate::catalog::{Definitions, Settings};
 use crate::command::{Command, ConnectionId, DiskLevel, Now, Query, ReplyId};
 use crate::counters::Counters;
@@ -80,8 +81,8 @@ pub struct Engine {
     pub(crate) draining: Option<Vec<ReplyId>>,
     /// Messages that wait to be sent: queued, scheduled or held.
     pub(crate) waiting: u64,
-    /// Replay is under way: money and states move, nothing else happens.
-    pub(crate) replaying: bool,
+    /// The group of the newest epoch record that the ring knows of.
+    pub(crate) epoch_group: u64,
 }
 
 impl Engine {
@@ -111,7 +112,7 @@ impl Engine {
             disk: DiskLevel::Fine,
             draining: None,
             waiting: 0,
-            replaying: false,
+            epoch_group: 0,
             settings,
         }
     }
@@ -150,7 +151,10 @@ impl Engine {
             }
             Command::Configure { definitions, reply } => {
                 let configured = self.configure(*definitions);
-                self.reply(reply, Reply::Configured(configured));
+                self.let_go_held();
+                if let Some(reply) = reply {
+                    self.effects.replies.push((reply, Reply::Configured(configured)));
+                }
             }
             Command::Query { reply, query } => self.query(reply, &query),
             Command::Cancel { reply, tenant, number } => self.cancel(reply, tenant, number),
@@ -176,10 +180,16 @@ impl Engine {
 
     /// The group decided since the last one was taken.
     pub fn take_group(&mut self) -> Group {
+        self.record_wallets();
         let release_before = self.ring.release_before(self.group_number);
         let capacity = self.group.capacity().min(1 << 20);
         let records = std::mem::replace(&mut self.group, Vec::with_capacity(capacity));
         Group { records, effects: std::mem::take(&mut self.effects), release_before }
+    }
+
+    /// Octets of the group being decided.
+    pub fn group_octets(&self) -> usize {
+        self.group.len()
     }
 
     /// Whether there is something to be committed or released.
@@ -194,50 +204,74 @@ impl Engine {
         });
         let mono = self.mono_dues.next_due().into_iter().chain(self.providers.next_due(self.now.mono));
         let mono = mono.min().map(|due| due.saturating_sub(self.now.mono.0));
-        [wall, mono, self.sweep.next_micros(self.pages.is_empty())].into_iter().flatten().min()
+        let is_idle = self.pages.is_empty() && self.early.is_empty();
+        [wall, mono, self.sweep.next_micros(is_idle)].into_iter().flatten().min()
     }
 
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// The one way a message changes: the step joins its story and the group, and money, counts and pages follow.
+    /// The one way a message changes: the step joins its story and the group, and money, counts, pages, windows and queues follow.
     /// `None` when the message is not in memory.
     pub(crate) fn step(&mut self, number: u64, step: &Step<'_>) -> Option<State> {
         let (counts, message) = self.pages.with_page(number)?;
         let was_done = message.is_done();
-        let was_waiting = is_waiting(message.state);
+        let before = (message.provider, message.bind, message.sending_parts());
         let start = message.bytes().len();
         let change = message.take(step, self.now.wall);
         record::write_step(&mut self.group, number, step, &message.bytes()[start..]);
-        let is_done = message.is_done();
-        let (state, tenant, provider, price) =
-            (message.state, message.tenant, message.provider, message.price);
-        let page_done = counts.note(was_done, is_done);
-        self.waiting = self.waiting + u64::from(is_waiting(state)) - u64::from(was_waiting);
-        self.move_money(tenant, price, change.charge);
-        if change.from.is_some() {
-            self.count_outcome(provider, state);
+        let page_done = counts.note(was_done, message.is_done());
+        let after = (message.provider, message.bind, message.sending_parts());
+        let (state, tenant, price) = (message.state, message.tenant, message.price);
+        if page_done {
+            self.sweep.done(block_of(number));
         }
+        if before != after {
+            self.providers.in_flight_changed(before, after);
+        }
+        self.move_money(tenant, price, change.charge);
         if change.tell {
             self.tenants.owe(tenant, number);
         }
-        if page_done {
-            self.sweep.done(block_of(number));
+        if let Some(from) = change.from {
+            self.count_outcome(after.0, state);
+            self.count_waiting(tenant, is_waiting(from), is_waiting(state));
+            self.entered(number, from, state);
         }
         Some(state)
     }
 
-    /// Money follows a message's charge. What cannot be, by the ledger's own sums, stops the process.
-    pub(crate) fn move_money(&mut self, tenant: u32, price: crate::money::Micros, charge: Option<Charge>) {
-        let Some(charge) = charge else { return };
-        let Some(tenant_entry) = self.tenants.get_mut(tenant) else { return };
-        if self.replaying && !tenant_entry.wallet_known {
-            return;
+    /// A message of the tenant has begun or ended to wait.
+    pub(crate) fn count_waiting(&mut self, tenant: u32, before: bool, now: bool) {
+        let moved = |count: u64| count + u64::from(now) - u64::from(before);
+        self.waiting = moved(self.waiting);
+        if let Some(entry) = self.tenants.get_mut(tenant) {
+            entry.waiting = moved(entry.waiting);
         }
+    }
+
+    /// A message has come from one state into another, and waits where its new state waits.
+    fn entered(&mut self, number: u64, from: State, state: State) {
+        let Some(message) = self.pages.get(number) else { return };
+        match (from, state) {
+            (State::Scheduled | State::Held, State::Queued) => self.providers.queue_back(message),
+            (_, State::Queued) => match message.retry_at().filter(|at| *at > self.now.wall) {
+                Some(at) => self.wall_dues.insert(millis(at), DueKind::Send as u8, number),
+                None => self.providers.queue_front(message),
+            },
+            (_, State::InDoubt) => self.wait_for_news(message.provider, number),
+            _ => {}
+        }
+    }
+
+    /// Money follows a message's charge. What cannot be, by the ledger's own sums, stops the process.
+    fn move_money(&mut self, tenant: u32, price: crate::money::Micros, charge: Option<Charge>) {
+        let Some(charge) = charge else { return };
+        let Some(wallet) = self.tenants.wallet_to_change(tenant) else { return };
         let outcome = match charge {
-            Charge::Settled(charged) => tenant_entry.wallet.settle(price, charged),
-            Charge::Released => tenant_entry.wallet.release(price),
+            Charge::Settled(charged) => wallet.settle(price, charged),
+            Charge::Released => wallet.release(price),
             Charge::Reserved => return,
         };
         assert!(
@@ -249,12 +283,6 @@ impl Engine {
     fn count_outcome(&mut self, provider: u16, state: State) {
         if let Some(counters) = self.counters.providers.get_mut(usize::from(provider)) {
             counters.outcomes[state as usize] += 1;
-        }
-    }
-
-    pub(crate) fn reply(&mut self, reply: Option<ReplyId>, answer: Reply) {
-        if let Some(reply) = reply {
-            self.effects.replies.push((reply, answer));
         }
     }
 
@@ -316,14 +344,16 @@ impl Engine {
         &mut effects.connections[index].1
     }
 
-    /// Takes over new definitions; names seen for the first time are given their numbers, for ever. Routes or prices that
-    /// mean nothing leave the old ones in place.
+    /// Takes over new definitions; names seen for the first time are given their numbers, for ever. Where routes or prices mean
+    /// nothing, nothing changes.
     pub(crate) fn configure(&mut self, definitions: Definitions) -> Result<(), RoutingError> {
+        let routing = self.tenants.compile(&definitions, &self.providers)?;
         self.settings = definitions.settings.clone();
         self.early.set_age_max(self.settings.early_receipt);
         self.configure_providers(&definitions);
         self.configure_tenants(&definitions);
-        self.tenants.configure_routes(&definitions, &self.providers)
+        self.tenants.route_by(routing, &definitions);
+        Ok(())
     }
 
     pub fn message(&self, number: u64) -> Option<&Message> {

@@ -69,10 +69,7 @@ struct Entry(u64);
 
 impl Entry {
     fn new(number: u64, parts: u8) -> Entry {
-        assert!(
-            number >> Number::BITS == 0,
-            "a message number is out of range"
-        );
+        assert!(number >> Number::BITS == 0, "a message number is out of range");
         Entry(number << u8::BITS | u64::from(parts.max(1)))
     }
 
@@ -106,17 +103,13 @@ impl FairQueue {
     }
 
     pub fn push_back(&mut self, tenant: u32, priority: Priority, number: u64, parts: u8) {
-        self.lane_to_fill(tenant, priority)
-            .waiting
-            .push_back(Entry::new(number, parts));
+        self.lane_to_fill(tenant, priority).waiting.push_back(Entry::new(number, parts));
     }
 
     /// Puts back what was taken and not sent, before everything of its tenant and priority. Several go back in the
     /// reverse of the order in which they were taken.
     pub fn push_front(&mut self, tenant: u32, priority: Priority, number: u64, parts: u8) {
-        self.lane_to_fill(tenant, priority)
-            .waiting
-            .push_front(Entry::new(number, parts));
+        self.lane_to_fill(tenant, priority).waiting.push_front(Entry::new(number, parts));
     }
 
     /// Appends to `out` what may be sent for `credit` parts. The last `reserve_for_high` of the credit are not touched
@@ -128,11 +121,7 @@ impl FairQueue {
         let mut left = credit;
         while let Some(priority) = self.next_class() {
             let high_waits = self.len_of(Priority::High) > 0;
-            let usable = if high_waits {
-                left
-            } else {
-                left.saturating_sub(reserve_for_high)
-            };
+            let usable = if high_waits { left } else { left.saturating_sub(reserve_for_high) };
             if usable == 0 {
                 return;
             }
@@ -257,10 +246,7 @@ impl FairQueue {
         let tenant = *tenant;
         let lane = &mut lanes[priority as usize];
         let class = &mut self.classes[priority as usize];
-        let entry = lane
-            .waiting
-            .pop_front()
-            .expect("only lanes that wait have turns");
+        let entry = lane.waiting.pop_front().expect("only lanes that wait have turns");
         lane.deficit -= i64::from(entry.parts());
         class.left -= i64::from(entry.parts());
         class.messages -= 1;
@@ -268,12 +254,7 @@ impl FairQueue {
             class.turns.pop_front();
             self.end_lane(slot, priority);
         }
-        Taken {
-            number: entry.number(),
-            tenant,
-            priority,
-            parts: entry.parts(),
-        }
+        Taken { number: entry.number(), tenant, priority, parts: entry.parts() }
     }
 
     /// An empty lane keeps no claim from the past, and a tenant without any message keeps no slot.
@@ -294,12 +275,7 @@ impl FairQueue {
 impl Class {
     fn new(share: u32) -> Class {
         let share = i64::from(share.max(1));
-        Class {
-            turns: VecDeque::new(),
-            messages: 0,
-            share,
-            left: share,
-        }
+        Class { turns: VecDeque::new(), messages: 0, share, left: share }
     }
 }
 
@@ -357,27 +333,18 @@ mod tests {
     fn shares_decide_while_every_priority_waits() {
         let mut queue = queue();
         for number in 0..100 {
-            ALL.iter()
-                .for_each(|priority| queue.push_back(number as u32 % 3, *priority, number, 1));
+            ALL.iter().for_each(|priority| queue.push_back(number as u32 % 3, *priority, number, 1));
         }
         for _ in 0..4 {
             let round = taken(&mut queue, 21, 20);
-            let of = |priority| {
-                round
-                    .iter()
-                    .filter(|taken| taken.priority == priority)
-                    .count()
-            };
+            let of = |priority| round.iter().filter(|taken| taken.priority == priority).count();
             assert_eq!(ALL.map(of), [16, 4, 1]);
         }
         queue.set_shares([1, 1, 1]);
         let evened = taken(&mut queue, 21 + 9, 0);
         let last = &evened[21..];
         assert_eq!(
-            ALL.map(|priority| last
-                .iter()
-                .filter(|taken| taken.priority == priority)
-                .count()),
+            ALL.map(|priority| last.iter().filter(|taken| taken.priority == priority).count()),
             [3, 3, 3]
         );
     }
@@ -399,17 +366,31 @@ mod tests {
         let mut queue = queue();
         queue.push_back(1, Priority::Low, 1, 255);
         assert_eq!(taken(&mut queue, 254, 0), []);
-        let expected = Taken {
-            number: 1,
-            tenant: 1,
-            priority: Priority::Low,
-            parts: 255,
-        };
+        let expected = Taken { number: 1, tenant: 1, priority: Priority::Low, parts: 255 };
         assert_eq!(queue.take_next(), Some(expected));
         assert_eq!(queue.take_next(), None);
         // The overdrawn share does not hold the next one up when nobody else waits.
         queue.push_back(1, Priority::Low, 2, 1);
         assert_eq!(numbers(&taken(&mut queue, 1, 0)), [2]);
+    }
+
+    #[test]
+    fn nobody_saves_up_a_claim_while_idle() {
+        let mut queue = queue();
+        for number in 0..50 {
+            queue.push_back(1, Priority::Normal, number, 1);
+            taken(&mut queue, 1, 0);
+        }
+        for number in 0..100 {
+            queue.push_back(1, Priority::Normal, number, 1);
+            queue.push_back(2, Priority::Normal, number, 1);
+            queue.push_back(3, Priority::High, number, 1);
+        }
+        let both = taken(&mut queue, 60, 0);
+        let of = |tenant| both.iter().filter(|taken| taken.tenant == tenant).count();
+        // The round that had begun has 16 and 2 parts left; then two rounds of 16 and 4, and 2 parts of a third. Tenant 1
+        // has its turn of 8 and no more.
+        assert_eq!((of(1), of(2), of(3)), (8, 2, 50));
     }
 
     #[test]
@@ -435,20 +416,10 @@ mod tests {
             queue.push_back(number as u32 % 4, ALL[number as usize % 3], number, 1);
         }
         queue.retain(|number| number % 4 != 1 && number < 20);
-        assert_eq!(
-            ALL.iter()
-                .map(|priority| queue.len_of(*priority))
-                .sum::<usize>(),
-            15
-        );
+        assert_eq!(ALL.iter().map(|priority| queue.len_of(*priority)).sum::<usize>(), 15);
         let mut left = numbers(&taken(&mut queue, 100, 0));
         left.sort_unstable();
-        assert_eq!(
-            left,
-            (0..20)
-                .filter(|number| number % 4 != 1)
-                .collect::<Vec<u64>>()
-        );
+        assert_eq!(left, (0..20).filter(|number| number % 4 != 1).collect::<Vec<u64>>());
     }
 
     #[derive(Clone, Debug)]
@@ -482,11 +453,7 @@ mod tests {
         }
 
         fn len_of(&self, priority: Priority) -> usize {
-            self.0
-                .iter()
-                .filter(|(key, _)| key.1 == priority)
-                .map(|(_, lane)| lane.len())
-                .sum()
+            self.0.iter().filter(|(key, _)| key.1 == priority).map(|(_, lane)| lane.len()).sum()
         }
 
         /// Whether `taken` was the oldest of its lane.

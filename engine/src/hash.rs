@@ -78,10 +78,7 @@ mod tests {
         // They are on disk (idempotency keys) and decide (slots), so a change of these values is a change of format.
         // The values come from a second, independent implementation of SipHash-1-3.
         assert_eq!(hash64(0, b"tidegate"), 0x5fb8_c834_8c4a_b8ba);
-        assert_eq!(
-            hash128(0, b"tidegate"),
-            0xe01b_b526_d953_14a1_bc76_c96e_9067_bd25
-        );
+        assert_eq!(hash128(0, b"tidegate"), 0xe01b_b526_d953_14a1_bc76_c96e_9067_bd25);
         assert_eq!(FixedState.hash_one(7u32), 0x0890_4f17_6919_0170);
     }
 

@@ -71,10 +71,7 @@ pub struct Permutation {
 impl Permutation {
     pub fn new(key: &[u8; 32]) -> Permutation {
         let [first, second, third, fourth] = key_words(key);
-        Permutation {
-            even: (first, second),
-            odd: (third, fourth),
-        }
+        Permutation { even: (first, second), odd: (third, fourth) }
     }
 
     /// The id of a number below [`NUMBERS`]; a larger one is a broken invariant.
@@ -116,11 +113,7 @@ impl Permutation {
     }
 
     fn mix(&self, round: u64, half: u64) -> u64 {
-        let (low, high) = if round.is_multiple_of(2) {
-            self.even
-        } else {
-            self.odd
-        };
+        let (low, high) = if round.is_multiple_of(2) { self.even } else { self.odd };
         let block = ((round << 32) | half).to_le_bytes();
         SipHasher13::new_with_keys(low, high).hash(&block) & HALF_MASK
     }
@@ -138,16 +131,13 @@ pub fn write_id(out: &mut Vec<u8>, id: u64) {
 }
 
 /// Reads exactly eighteen digits that do not start with a zero.
+#[deny(clippy::arithmetic_side_effects)]
 pub fn parse_id(text: &[u8]) -> Option<u64> {
-    let digits: &[u8; ID_DIGITS] = text.try_into().ok()?;
-    let mut id = 0u64;
-    for &digit in digits {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        // Eighteen digits cannot overflow a u64.
-        id = id * 10 + u64::from(digit - b'0');
+    let all_digits = text.iter().all(u8::is_ascii_digit);
+    if text.len() != ID_DIGITS || !all_digits {
+        return None;
     }
+    let id = std::str::from_utf8(text).ok()?.parse().ok()?;
     (id >= FIRST_ID).then_some(id)
 }
 
@@ -201,14 +191,8 @@ mod tests {
         // the id by less than a thousandth of the range about once in 500, as it would by chance.
         let permutation = Permutation::new(&key());
         let ids: Vec<u64> = (0..10_000).map(|number| permutation.id(number)).collect();
-        let upper = ids
-            .iter()
-            .filter(|id| **id > FIRST_ID + NUMBERS / 2)
-            .count();
-        let near = ids
-            .windows(2)
-            .filter(|pair| pair[0].abs_diff(pair[1]) < NUMBERS / 1_000)
-            .count();
+        let upper = ids.iter().filter(|id| **id > FIRST_ID + NUMBERS / 2).count();
+        let near = ids.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) < NUMBERS / 1_000).count();
         assert!((4_800..5_200).contains(&upper), "{upper}");
         assert!(near < 60, "{near}");
     }
@@ -243,10 +227,7 @@ mod tests {
     fn numbers_hold_slot_epoch_and_sequence() {
         let number = Number::new(0xab, 0xcde, 0x9_8765_4321).unwrap();
         assert_eq!(number.0, 0x00ab_cde9_8765_4321);
-        assert_eq!(
-            (number.slot(), number.epoch(), number.sequence()),
-            (0xab, 0xcde, 0x9_8765_4321)
-        );
+        assert_eq!((number.slot(), number.epoch(), number.sequence()), (0xab, 0xcde, 0x9_8765_4321));
         assert_eq!(Number::new(0, Number::LAST_EPOCH + 1, 0), None);
         assert_eq!(Number::new(0, 0, Number::LAST_SEQUENCE + 1), None);
         let last = Number::new(u8::MAX, Number::LAST_EPOCH, Number::LAST_SEQUENCE).unwrap();

@@ -81,10 +81,7 @@ struct Keys {
 impl Idempotency {
     /// As [`Idempotency::default`], with another bound than [`KEYS_MAX`].
     pub fn with_keys_max(keys_max: usize) -> Idempotency {
-        Idempotency {
-            tenants: Vec::new(),
-            keys_max: Some(keys_max),
-        }
+        Idempotency { tenants: Vec::new(), keys_max: Some(keys_max) }
     }
 
     /// What a request with this key and body may do, without a change.
@@ -92,11 +89,7 @@ impl Idempotency {
         let Some(keys) = self.tenants.get(tenant as usize) else {
             return Begin::New;
         };
-        match keys
-            .entries
-            .get(&key)
-            .filter(|entry| !expired(entry.began, now))
-        {
+        match keys.entries.get(&key).filter(|entry| !expired(entry.began, now)) {
             Some(entry) if entry.body != body => Begin::Mismatch,
             Some(entry) if entry.state == State::Running => Begin::Running,
             Some(entry) => Begin::Replay(entry),
@@ -126,23 +119,10 @@ impl Idempotency {
     }
 
     /// Keeps what came of a request that began; without effect for a key that is not known.
-    pub fn finish(
-        &mut self,
-        tenant: u32,
-        key: u128,
-        first_number: u64,
-        count: u32,
-        outcome: Box<[u8]>,
-    ) {
+    pub fn finish(&mut self, tenant: u32, key: u128, first_number: u64, count: u32, outcome: Box<[u8]>) {
         let keys = self.tenants.get_mut(tenant as usize);
         if let Some(entry) = keys.and_then(|keys| keys.entries.get_mut(&key)) {
-            *entry = Entry {
-                state: State::Done,
-                first_number,
-                count,
-                outcome,
-                ..*entry
-            };
+            *entry = Entry { state: State::Done, first_number, count, outcome, ..*entry };
         }
     }
 
@@ -167,10 +147,7 @@ impl Idempotency {
             self.tenants.resize_with(index + 1, Keys::default);
         }
         let keys = &mut self.tenants[index];
-        let known = keys
-            .entries
-            .get(&key)
-            .is_some_and(|known| known.began == entry.began);
+        let known = keys.entries.get(&key).is_some_and(|known| known.began == entry.began);
         if !known {
             keys.order.push_back((entry.began, key));
         }
@@ -193,10 +170,7 @@ impl Idempotency {
         (0u32..).zip(&self.tenants).flat_map(|(tenant, keys)| {
             keys.order.iter().filter_map(move |(began, key)| {
                 // A key that expired and was used again stands twice in the order; the later place is its own.
-                let entry = keys
-                    .entries
-                    .get(key)
-                    .filter(|entry| entry.began == *began)?;
+                let entry = keys.entries.get(key).filter(|entry| entry.began == *began)?;
                 Some((tenant, *key, entry))
             })
         })
@@ -204,9 +178,7 @@ impl Idempotency {
 
     /// Keys kept of a tenant.
     pub fn len_of(&self, tenant: u32) -> usize {
-        self.tenants
-            .get(tenant as usize)
-            .map_or(0, |keys| keys.entries.len())
+        self.tenants.get(tenant as usize).map_or(0, |keys| keys.entries.len())
     }
 }
 
@@ -222,10 +194,7 @@ impl Keys {
 
     fn drop_oldest(&mut self) {
         if let Some((began, key)) = self.order.pop_front()
-            && self
-                .entries
-                .get(&key)
-                .is_some_and(|entry| entry.began == began)
+            && self.entries.get(&key).is_some_and(|entry| entry.began == began)
         {
             self.entries.remove(&key);
         }
@@ -233,10 +202,7 @@ impl Keys {
 
     /// A key that has been kept long enough makes room for a new one, even if it was not dropped yet.
     fn is_full(&self, keys_max: usize, now: Wall) -> bool {
-        let has_old = self
-            .order
-            .front()
-            .is_some_and(|(began, _)| expired(*began, now));
+        let has_old = self.order.front().is_some_and(|(began, _)| expired(*began, now));
         self.entries.len() >= keys_max && !has_old
     }
 }
@@ -273,18 +239,7 @@ impl Entry {
         let length = reader.u32()?;
         let outcome = reader.take(length as usize)?.into();
         let whole = reader.position() == bytes.len();
-        whole.then_some((
-            tenant,
-            key,
-            Entry {
-                body,
-                began,
-                state,
-                first_number,
-                count,
-                outcome,
-            },
-        ))
+        whole.then_some((tenant, key, Entry { body, began, state, first_number, count, outcome }))
     }
 }
 
@@ -361,6 +316,21 @@ mod tests {
     }
 
     #[test]
+    fn a_key_used_again_before_it_was_dropped_is_kept_once() {
+        let mut keys = Idempotency::default();
+        let last = EXPIRED_A_TURN as u128 + 1;
+        for key in 0..=last {
+            assert_eq!(keys.begin(0, key, 10, NOW), Begin::New);
+        }
+        assert_eq!(keys.begin(0, last, 11, later(DAY)), Begin::New);
+        let kept: Vec<u128> = keys.entries().map(|(_, key, _)| key).collect();
+        assert_eq!(kept, [last - 1, last]);
+        keys.expire(later(DAY), 10);
+        assert_eq!(keys.entries().map(|(_, key, _)| key).collect::<Vec<_>>(), [last]);
+        assert_eq!(keys.len_of(0), 1);
+    }
+
+    #[test]
     fn a_full_tenant_is_refused_and_forgets_nothing_early() {
         let mut keys = Idempotency::with_keys_max(2);
         assert_eq!(keys.begin(0, 1, 10, NOW), Begin::New);
@@ -421,14 +391,8 @@ mod tests {
 
     #[test]
     fn fingerprints_are_the_same_for_ever() {
-        assert_eq!(
-            key_hash(b"order-1"),
-            0x07a1_36c4_2e3a_a895_5d41_2725_0221_2b7e
-        );
-        assert_eq!(
-            body_hash(b"order-1"),
-            0x6a44_b314_8b17_a24f_ca46_01eb_a68c_931f
-        );
+        assert_eq!(key_hash(b"order-1"), 0x07a1_36c4_2e3a_a895_5d41_2725_0221_2b7e);
+        assert_eq!(body_hash(b"order-1"), 0x6a44_b314_8b17_a24f_ca46_01eb_a68c_931f);
     }
 
     proptest! {

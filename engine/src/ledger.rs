@@ -45,10 +45,7 @@ impl Wallet {
     /// Sets `amount` aside for a message that was accepted.
     pub fn reserve(&mut self, amount: Micros) -> Reserve {
         let Some((available, reserved)) = non_negative(amount).and_then(|amount| {
-            Some((
-                self.available.checked_sub(amount)?,
-                self.reserved.checked_add(amount)?,
-            ))
+            Some((self.available.checked_sub(amount)?, self.reserved.checked_add(amount)?))
         }) else {
             return Reserve::Overflow;
         };
@@ -65,8 +62,7 @@ impl Wallet {
         if reserved > self.reserved || charged > reserved || charged.is_negative() {
             return Change::Broken;
         }
-        let Some((available, still_reserved, settled)) = self.settled_totals(reserved, charged)
-        else {
+        let Some((available, still_reserved, settled)) = self.settled_totals(reserved, charged) else {
             return Change::Overflow;
         };
         self.available = available;
@@ -85,10 +81,7 @@ impl Wallet {
         if amount.is_negative() || amount > self.spent() {
             return Change::Broken;
         }
-        let totals = self
-            .available
-            .checked_add(amount)
-            .zip(self.refunded.checked_add(amount));
+        let totals = self.available.checked_add(amount).zip(self.refunded.checked_add(amount));
         let Some((available, refunded)) = totals else {
             return Change::Overflow;
         };
@@ -102,10 +95,7 @@ impl Wallet {
         if amount.is_negative() {
             return Change::Broken;
         }
-        let totals = self
-            .available
-            .checked_add(amount)
-            .zip(self.deposited.checked_add(amount));
+        let totals = self.available.checked_add(amount).zip(self.deposited.checked_add(amount));
         let Some((available, deposited)) = totals else {
             return Change::Overflow;
         };
@@ -117,10 +107,7 @@ impl Wallet {
     /// Takes money out: only money that is there, never credit.
     pub fn withdraw(&mut self, amount: Micros) -> Reserve {
         let Some((available, withdrawn)) = non_negative(amount).and_then(|amount| {
-            Some((
-                self.available.checked_sub(amount)?,
-                self.withdrawn.checked_add(amount)?,
-            ))
+            Some((self.available.checked_sub(amount)?, self.withdrawn.checked_add(amount)?))
         }) else {
             return Reserve::Overflow;
         };
@@ -134,14 +121,11 @@ impl Wallet {
 
     /// Corrects the balance by an operator's word, up or down.
     pub fn adjust(&mut self, amount: Micros) -> Reserve {
-        let totals = self
-            .available
-            .checked_add(amount)
-            .zip(self.adjusted.checked_add(amount));
+        let totals = self.available.checked_add(amount).zip(self.adjusted.checked_add(amount));
         let Some((available, adjusted)) = totals else {
             return Reserve::Overflow;
         };
-        if amount.is_negative() && !self.covers(available) {
+        if !self.covers(available) {
             return Reserve::Insufficient;
         }
         self.available = available;
@@ -154,11 +138,7 @@ impl Wallet {
         if limit.is_negative() {
             return Reserve::Overflow;
         }
-        let covered = Wallet {
-            credit_limit: limit,
-            ..*self
-        }
-        .covers(self.available);
+        let covered = Wallet { credit_limit: limit, ..*self }.covers(self.available);
         if !covered {
             return Reserve::Insufficient;
         }
@@ -171,16 +151,10 @@ impl Wallet {
         let wide = |amount: Micros| i128::from(amount.0);
         let paid_in = wide(self.deposited) - wide(self.withdrawn) + wide(self.adjusted);
         let spent = wide(self.settled) - wide(self.refunded);
-        let parts_lawful = [
-            self.deposited,
-            self.withdrawn,
-            self.reserved,
-            self.settled,
-            self.refunded,
-            self.credit_limit,
-        ]
-        .iter()
-        .all(|total| !total.is_negative());
+        let parts_lawful =
+            [self.deposited, self.withdrawn, self.reserved, self.settled, self.refunded, self.credit_limit]
+                .iter()
+                .all(|total| !total.is_negative());
         parts_lawful
             && spent >= 0
             && paid_in == wide(self.available) + wide(self.reserved) + spent
@@ -240,26 +214,9 @@ impl Wallet {
         for (total, place) in totals.iter_mut().zip(bytes.as_chunks::<8>().0) {
             *total = Micros(i64::from_le_bytes(*place));
         }
-        let [
-            deposited,
-            withdrawn,
-            adjusted,
-            available,
-            reserved,
-            settled,
-            refunded,
-            credit_limit,
-        ] = totals;
-        let wallet = Wallet {
-            deposited,
-            withdrawn,
-            adjusted,
-            available,
-            reserved,
-            settled,
-            refunded,
-            credit_limit,
-        };
+        let [deposited, withdrawn, adjusted, available, reserved, settled, refunded, credit_limit] = totals;
+        let wallet =
+            Wallet { deposited, withdrawn, adjusted, available, reserved, settled, refunded, credit_limit };
         wallet.holds().then_some(wallet)
     }
 
@@ -276,11 +233,7 @@ impl Wallet {
         ]
     }
 
-    fn settled_totals(
-        &self,
-        reserved: Micros,
-        charged: Micros,
-    ) -> Option<(Micros, Micros, Micros)> {
+    fn settled_totals(&self, reserved: Micros, charged: Micros) -> Option<(Micros, Micros, Micros)> {
         let returned = reserved.checked_sub(charged)?;
         Some((
             self.available.checked_add(returned)?,
@@ -326,11 +279,7 @@ mod tests {
         ];
         for (deposited, limit, amount, expected) in table {
             let mut wallet = wallet(deposited, limit);
-            assert_eq!(
-                wallet.reserve(Micros(amount)),
-                expected,
-                "{deposited} {limit} {amount}"
-            );
+            assert_eq!(wallet.reserve(Micros(amount)), expected, "{deposited} {limit} {amount}");
             assert!(wallet.holds());
         }
     }
@@ -392,10 +341,7 @@ mod tests {
         let mut wallet = wallet(i64::MAX, 0);
         assert_eq!(wallet.deposit(Micros(1)), Change::Overflow);
         assert_eq!(wallet.reserve(Micros(i64::MAX)), Reserve::Done);
-        assert_eq!(
-            wallet.settle(Micros(i64::MAX), Micros(i64::MAX)),
-            Change::Done
-        );
+        assert_eq!(wallet.settle(Micros(i64::MAX), Micros(i64::MAX)), Change::Done);
         assert_eq!(wallet.refund(Micros(1)), Change::Done);
         assert_eq!(wallet.reserve(Micros(1)), Reserve::Done);
         assert_eq!(wallet.settle(Micros(1), Micros(1)), Change::Overflow);
@@ -435,6 +381,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn sums_that_agree_with_unlawful_totals_are_found() {
+        let (five, ten) = (Micros(5), Micros(10));
+        let overdrawn = Wallet { withdrawn: ten, available: Micros(-10), ..Wallet::default() };
+        let refunded_unspent = Wallet { refunded: five, available: five, ..Wallet::default() };
+        let negative = Wallet { reserved: Micros(-5), available: five, ..Wallet::default() };
+        for unlawful in [overdrawn, refunded_unspent, negative] {
+            assert!(!unlawful.holds(), "{unlawful:?}");
+            assert_eq!(Wallet::decode(&unlawful.encode()), None);
+        }
+    }
+
     #[derive(Clone, Debug)]
     enum Operation {
         Reserve(i64),
@@ -454,8 +412,7 @@ mod tests {
     fn operation() -> impl Strategy<Value = Operation> {
         prop_oneof![
             amount().prop_map(Operation::Reserve),
-            (amount(), amount())
-                .prop_map(|(reserved, charged)| Operation::Settle(reserved, charged)),
+            (amount(), amount()).prop_map(|(reserved, charged)| Operation::Settle(reserved, charged)),
             amount().prop_map(Operation::Release),
             amount().prop_map(Operation::Refund),
             amount().prop_map(Operation::Deposit),

@@ -10,7 +10,7 @@ use codecs::receipt::State as ReceiptState;
 use crate::bytes::Reader;
 use crate::catalog::SettleOn;
 use crate::money::Micros;
-use crate::step::{self, ALL_PARTS, FailCause, Step, Verdict};
+use crate::step::{self, ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
 use crate::submission::{Body, Priority, Via};
 
 pub const HEAD_VERSION: u8 = 1;
@@ -144,6 +144,13 @@ impl Head<'_> {
     }
 }
 
+/// The number of a message, from its bytes alone.
+pub fn number_of(bytes: &[u8]) -> Option<u64> {
+    let mut reader = Reader::new(bytes);
+    reader.take(4)?;
+    reader.u64()
+}
+
 /// A message in memory: its bytes and their fold.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -156,6 +163,8 @@ pub struct Message {
     pub accepted_at: Wall,
     /// When it was last handed to a provider or accepted by it; for receipt_wait.
     pub sent_at: Wall,
+    /// When it got the final state that it has; for receipt_ttl.
+    pub final_at: Wall,
     pub valid_until: Option<Wall>,
     pub price: Micros,
     pub charge: Charge,
@@ -170,8 +179,10 @@ pub struct Message {
     pub via: Via,
     /// The tenant has nothing more to be told.
     pub told: bool,
-    /// Its receipt is on its way to the tenant.
-    pub telling: bool,
+    /// A receipt is on its way to the tenant, and tells of this state.
+    pub telling: Option<State>,
+    /// The present attempt counts: it was refused for now, or left without an answer.
+    attempt_counts: bool,
     first_part: PartState,
     /// The other parts of a long message.
     more_parts: Option<Box<[PartState]>>,
@@ -207,11 +218,8 @@ impl Message {
         let accepted_at = Wall(reader.i64()?);
         let tenant = reader.u32()?;
         let price = Micros(reader.i64()?);
-        let mut provider = reader.u16()?;
+        let provider = reader.u16()?;
         reader.take(usize::from(candidates).checked_sub(1)? * 2)?;
-        if candidates == 0 {
-            provider = u16::MAX;
-        }
         let head_length = reader.position();
         let (body, length) = Body::read(bytes.get(head_length..)?)?;
         let state = if body.send_at.is_some() { State::Scheduled } else { State::Queued };
@@ -222,6 +230,7 @@ impl Message {
             number,
             accepted_at,
             sent_at: accepted_at,
+            final_at: accepted_at,
             valid_until: body.valid_until,
             price,
             charge: Charge::Reserved,
@@ -235,7 +244,8 @@ impl Message {
             registered_delivery: body.registered_delivery,
             via: body.via,
             told: false,
-            telling: false,
+            telling: None,
+            attempt_counts: false,
             first_part: PartState::Waiting,
             more_parts: (more > 0).then(|| vec![PartState::Waiting; more].into_boxed_slice()),
             bytes,
@@ -314,6 +324,11 @@ impl Message {
         }
     }
 
+    /// Parts that are with a bind, unanswered.
+    pub fn sending_parts(&self) -> u32 {
+        self.part_states().filter(|part| *part == PartState::Sending).count() as u32
+    }
+
     pub fn part_states(&self) -> impl Iterator<Item = PartState> + '_ {
         let more = self.more_parts.as_deref().unwrap_or_default();
         std::iter::once(self.first_part).chain(more.iter().copied())
@@ -376,15 +391,16 @@ impl Message {
             Step::Intent { attempt, provider, bind } => self.intend(attempt, provider, bind, at),
             Step::Unsent { part } => self.part_came_back(part),
             Step::Response { part, verdict, .. } => self.answer(part, verdict, at),
-            Step::Doubt { part, .. } => self.doubt(part),
-            Step::Resend => self.resend(),
+            Step::Doubt { part, cause } => self.doubt(part, cause),
+            Step::Resend => self.let_go(),
             Step::Receipt { part, state, .. } => self.receive(part, state),
             Step::Told | Step::Dropped => {
                 self.told = true;
-                self.telling = false;
+                self.telling = None;
             }
             Step::Held { .. } => self.state = State::Held,
-            Step::LetGo | Step::Due => self.state = State::Queued,
+            Step::LetGo => self.let_go(),
+            Step::Due => self.state = State::Queued,
             Step::Failed { .. } => self.state = State::Failed,
             Step::Expired => self.state = State::Expired,
             Step::Cancelled => self.state = State::Cancelled,
@@ -395,8 +411,9 @@ impl Message {
             }
         }
         let news = self.state != before && self.is_final();
-        if news && was_final {
-            self.told = false;
+        if news {
+            self.final_at = Wall(at);
+            self.told &= !was_final;
         }
         Change {
             charge: self.settle(),
@@ -411,6 +428,7 @@ impl Message {
         self.bind = bind;
         self.sent_at = Wall(at);
         self.state = State::Sending;
+        self.attempt_counts = false;
         for index in 0..self.parts() {
             if self.part(index) == Some(PartState::Waiting) {
                 self.set_part(index, PartState::Sending);
@@ -422,9 +440,6 @@ impl Message {
         if self.part(part) == Some(PartState::Sending) {
             self.set_part(part, PartState::Waiting);
             self.settle_parts();
-            if self.state == State::Queued {
-                self.attempt = self.attempt.saturating_sub(1);
-            }
         }
     }
 
@@ -439,14 +454,14 @@ impl Message {
             Verdict::Retry | Verdict::Throttled => PartState::Waiting,
         };
         self.sent_at = Wall(at);
+        self.attempt_counts |= verdict == Verdict::Retry;
         self.set_part(part, next);
         self.settle_parts();
-        if verdict == Verdict::Throttled && self.state == State::Queued {
-            self.attempt = self.attempt.saturating_sub(1);
-        }
     }
 
-    fn doubt(&mut self, part: u8) {
+    fn doubt(&mut self, part: u8, cause: DoubtCause) {
+        // That our own process ended says nothing against the message.
+        self.attempt_counts |= cause != DoubtCause::Restart;
         for index in 0..self.parts() {
             if (part == ALL_PARTS || part == index) && self.part(index) == Some(PartState::Sending) {
                 self.set_part(index, PartState::Doubt);
@@ -455,7 +470,9 @@ impl Message {
         self.settle_parts();
     }
 
-    fn resend(&mut self) {
+    /// Queued again with all that is not accepted, what was in doubt included.
+    fn let_go(&mut self) {
+        self.state = State::InDoubt;
         for index in 0..self.parts() {
             if self.part(index) == Some(PartState::Doubt) {
                 self.set_part(index, PartState::Waiting);
@@ -476,26 +493,31 @@ impl Message {
             Some(PartState::Final(_)) => news == ReceiptState::Delivered,
             Some(_) => true,
         };
-        let late = matches!(self.state, State::Failed | State::Expired | State::Unknown);
-        if !replaces || (self.is_final() && !(late && self.late_news_counts(news))) {
+        if !replaces || (self.is_final() && !self.late_news_counts(news)) {
             return;
         }
         self.set_part(part, PartState::Final(news));
-        if late && news == ReceiptState::Delivered {
-            // What the provider says it delivered was accepted, whatever we believed.
-            self.state = State::Sent;
+        if !self.is_final() {
+            self.settle_parts();
+        } else if self.part_states().all(|part| matches!(part, PartState::Final(_))) {
+            // Late news of some parts does not reopen the message; that of all of them decides anew.
+            self.state = self.state_by_receipts();
         }
-        self.settle_parts();
     }
 
-    fn late_news_counts(&self, news: ReceiptState) -> bool {
-        news == ReceiptState::Delivered || self.state == State::Unknown
+    /// Rank decides late news: delivered beats failed, expired and unknown; everything beats unknown.
+    pub fn late_news_counts(&self, news: ReceiptState) -> bool {
+        match self.state {
+            State::Failed | State::Expired => news == ReceiptState::Delivered,
+            State::Unknown => news.is_final() && news != ReceiptState::Unknown,
+            _ => false,
+        }
     }
 
     /// The state of the message from those of its parts, while it is with a provider.
     fn settle_parts(&mut self) {
         let any = |wanted: PartState| self.part_states().any(|part| part == wanted);
-        self.state = if any(PartState::Sending) {
+        let next = if any(PartState::Sending) {
             State::Sending
         } else if any(PartState::Doubt) {
             State::InDoubt
@@ -506,6 +528,15 @@ impl Message {
         } else {
             self.state_by_receipts()
         };
+        if self.state == State::Held && matches!(next, State::InDoubt | State::Queued) {
+            // Only a decision lets it go.
+            return;
+        }
+        if next == State::Queued && self.state != State::Queued && !self.attempt_counts {
+            self.attempt = self.attempt.saturating_sub(1);
+            self.attempt_counts = true;
+        }
+        self.state = next;
     }
 
     /// All parts are accepted; final when all have their receipt, the worst of them decides.
@@ -519,7 +550,7 @@ impl Message {
                         worst = state;
                     }
                 }
-                _ => return if self.state == State::Unknown { State::Unknown } else { State::Sent },
+                _ => return State::Sent,
             }
         }
         match worst {
@@ -547,7 +578,6 @@ impl Message {
             }
             (State::Failed | State::Rejected | State::Expired | State::Unknown, _)
             | (State::Cancelled, _) => Charge::Released,
-            (State::Sent, SettleOn::Delivered) if self.is_final() => Charge::Settled(self.price),
             _ => return None,
         };
         self.charge = charge;
@@ -562,6 +592,33 @@ impl Message {
     fn price_of(&self, parts: u8) -> Micros {
         // Exact: the price is the price of a part times the parts.
         Micros(self.price.0 / i64::from(self.parts()) * i64::from(parts))
+    }
+
+    /// When the parts that were refused for now are to be tried again: never before the time given with the last refusal.
+    pub fn retry_at(&self) -> Option<Wall> {
+        let mut at = None;
+        for (_, step) in self.steps() {
+            match step {
+                Step::Intent { .. } => at = None,
+                Step::Response { verdict: Verdict::Retry, retry_at, .. } => at = at.max(Some(retry_at)),
+                _ => {}
+            }
+        }
+        at
+    }
+
+    /// Whether a provider may have had any of it without saying so.
+    pub fn was_in_doubt(&self) -> bool {
+        self.steps().any(|(_, step)| matches!(step, Step::Doubt { .. }))
+    }
+
+    /// Why it was last held.
+    pub fn hold_cause(&self) -> Option<HoldCause> {
+        let cause = |(_, step)| match step {
+            Step::Held { cause } => Some(cause),
+            _ => None,
+        };
+        self.steps().filter_map(cause).last()
     }
 
     /// Why it failed, for those who ask: the last refusal or failure of its story.

@@ -1,10 +1,5 @@
 //! Amounts of money: exact integers inside, decimal strings at the edges. It knows no wallet, currency or price.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fmt;
 
@@ -51,11 +46,7 @@ impl Micros {
         };
         let units = digits_value(whole, whole.len())?.checked_mul(i128::from(PER_UNIT))?;
         let micros = units.checked_add(fraction_micros(fraction)?)?;
-        let signed = if negative {
-            micros.checked_neg()?
-        } else {
-            micros
-        };
+        let signed = if negative { micros.checked_neg()? } else { micros };
         i64::try_from(signed).ok().map(Micros)
     }
 
@@ -96,17 +87,11 @@ impl fmt::Display for Micros {
 /// The digits after the point in millionths; zeros beyond the sixth place are harmless.
 fn fraction_micros(fraction: &str) -> Option<i128> {
     let kept = match fraction.get(DECIMALS as usize..) {
-        Some(beyond) if beyond.bytes().all(|octet| octet == b'0') => {
-            fraction.get(..DECIMALS as usize)?
-        }
+        Some(beyond) if beyond.bytes().all(|octet| octet == b'0') => fraction.get(..DECIMALS as usize)?,
         Some(_) => return None,
         None => fraction,
     };
-    let mut micros = if kept.is_empty() {
-        0
-    } else {
-        digits_value(kept, kept.len())?
-    };
+    let mut micros = if kept.is_empty() { 0 } else { digits_value(kept, kept.len())? };
     for _ in kept.len()..DECIMALS as usize {
         micros = micros.checked_mul(10)?;
     }

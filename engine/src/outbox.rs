@@ -42,7 +42,16 @@ pub(crate) enum News {
 /// Blocks on their way back from the archive, and what waits for each.
 #[derive(Default)]
 pub(crate) struct Loading {
-    blocks: BTreeMap<u64, Vec<News>>,
+    blocks: BTreeMap<u64, Load>,
+    /// Tenants that wait until fewer blocks are asked for.
+    waiting: Vec<u32>,
+}
+
+#[derive(Debug, Default)]
+struct Load {
+    news: Vec<News>,
+    /// How often the block was asked for and has not come. Only the last one is sure to have all that it should.
+    asked: u32,
 }
 
 impl Engine {
@@ -59,8 +68,8 @@ impl Engine {
 
     /// What a session did not acknowledge goes to the head of the line again, in order.
     pub(crate) fn tenant_unbound(&mut self, tenant: u32, connection: ConnectionId, untold: &[u64]) {
-        for number in untold.iter().rev() {
-            self.pages.set_telling(*number, false);
+        for number in untold {
+            self.pages.set_telling(*number, None);
         }
         if let Some(entry) = self.tenants.get_mut(tenant) {
             entry.receivers.retain(|receiver| receiver.connection != connection);
@@ -84,7 +93,7 @@ impl Engine {
             match Status(item.status) {
                 Status::OK => {
                     self.counters.told += 1;
-                    self.step(item.number, &Step::Told);
+                    self.told(tenant, item.number);
                 }
                 // SMPP 3.4 §4.6.2: these two say that this receipt is not to come again.
                 Status::X_P_APPN | Status::X_R_APPN => self.drop_untold(item.number),
@@ -96,11 +105,22 @@ impl Engine {
         }
     }
 
+    /// Told, unless its state has changed since the receipt was written: then the tenant is owed another.
+    fn told(&mut self, tenant: u32, number: u64) {
+        let Some(message) = self.pages.get(number) else { return };
+        if message.telling.is_none_or(|state| state == message.state) {
+            self.step(number, &Step::Told);
+            return;
+        }
+        self.pages.set_telling(number, None);
+        self.tenants.owe(tenant, number);
+    }
+
     /// A refused receipt's pause is over.
     pub(crate) fn tell_again(&mut self, number: u64) {
         let Some(message) = self.pages.get(number) else { return };
         let tenant = message.tenant;
-        self.pages.set_telling(number, false);
+        self.pages.set_telling(number, None);
         if let Some(entry) = self.tenants.get_mut(tenant) {
             entry.untold.push_front(number);
             self.tenants.mark(tenant);
@@ -123,10 +143,10 @@ impl Engine {
 
     /// The next untold number and the session that takes it, round robin over those with room.
     fn next_to_tell(&mut self, tenant: u32) -> Option<(ConnectionId, u64)> {
-        let loading = self.loading.blocks.len();
         let entry = self.tenants.get_mut(tenant)?;
         let number = *entry.untold.front()?;
-        if loading >= LOADS_MAX && self.pages.get(number).is_none() {
+        if self.loading.blocks.len() >= LOADS_MAX && self.pages.get(number).is_none() {
+            self.loading.waiting.push(tenant);
             return None;
         }
         let count = entry.receivers.len();
@@ -140,15 +160,17 @@ impl Engine {
 
     fn tell_one(&mut self, tenant: u32, connection: ConnectionId, number: u64) {
         let Some(message) = self.pages.get(number) else {
-            self.load(block_of(number), News::Tell { tenant, number });
+            if self.sweep.owes(number) {
+                self.load(block_of(number), News::Tell { tenant, number });
+            }
             return;
         };
-        if !message.is_to_be_told() || message.telling {
+        if !message.is_to_be_told() || message.telling.is_some() {
             return;
         }
-        let id = self.ids.id(number);
+        let (id, state) = (self.ids.id(number), message.state);
         write_receipt(message, id, Engine::outgoing(&mut self.effects, connection));
-        self.pages.set_telling(number, true);
+        self.pages.set_telling(number, Some(state));
         if let Some(entry) = self.tenants.get_mut(tenant)
             && let Some(receiver) =
                 entry.receivers.iter_mut().find(|receiver| receiver.connection == connection)
@@ -159,26 +181,40 @@ impl Engine {
 
     /// Asks for a block of the archive, for news that one of its messages has.
     pub(crate) fn load(&mut self, block: u64, news: News) {
-        let waiting = self.loading.blocks.entry(block).or_default();
-        waiting.push(news);
         // A block on its way into the archive is asked for when it has arrived there.
-        if waiting.len() == 1 && !self.sweep.is_archiving(block) {
+        let is_archiving = self.sweep.is_archiving(block);
+        let load = self.loading.blocks.entry(block).or_default();
+        load.news.push(news);
+        if load.asked == 0 && !is_archiving {
+            load.asked = 1;
             self.effects.loads.push(block);
         }
     }
 
     /// A block has reached the archive; what waited for that is asked for now.
     pub(crate) fn load_if_wanted(&mut self, block: u64) {
-        if self.loading.blocks.contains_key(&block) {
+        if let Some(load) = self.loading.blocks.get_mut(&block) {
+            load.asked += 1;
             self.effects.loads.push(block);
         }
     }
 
     /// A block is back. The messages that have news live again, whole, and then take their news.
     pub(crate) fn loaded(&mut self, block: u64, messages: Vec<Vec<u8>>) {
-        let Some(wanted) = self.loading.blocks.remove(&block) else { return };
+        let is_archiving = self.sweep.is_archiving(block);
+        let Some(load) = self.loading.blocks.get_mut(&block) else { return };
+        load.asked = load.asked.saturating_sub(1);
+        if load.asked > 0 || is_archiving {
+            // What came is older than what is on its way into the archive.
+            return;
+        }
+        let Some(Load { news: wanted, .. }) = self.loading.blocks.remove(&block) else { return };
+        for tenant in std::mem::take(&mut self.loading.waiting) {
+            self.tenants.mark(tenant);
+        }
         let mut stored: BTreeMap<u64, Message> =
             messages.into_iter().filter_map(Message::read).map(|message| (message.number, message)).collect();
+        let mut untold = Vec::new();
         for news in wanted {
             let number = match &news {
                 News::Tell { number, .. } | News::Receipt { number, .. } => *number,
@@ -188,36 +224,43 @@ impl Engine {
             {
                 self.live_again(message);
             }
-            self.take_news(news);
+            match news {
+                News::Tell { tenant, number } => untold.push((tenant, number)),
+                News::Receipt { number, part, news } => self.take_receipt(number, part, news),
+            }
+        }
+        // To the head of the line again, in order.
+        for (tenant, number) in untold.into_iter().rev() {
+            self.take_debt(tenant, number);
         }
     }
 
     fn live_again(&mut self, mut message: Message) {
         record::write(&mut self.group, &Record::Amendment(message.bytes()));
         message.image_group = self.group_number;
-        message.telling = false;
-        self.sweep.lives_again(message.number);
+        message.telling = None;
+        self.sweep.forget(message.number);
         self.ring.add(self.group_number, Item::Message(message.number));
         self.pages.insert(message, self.now.wall.0);
     }
 
-    fn take_news(&mut self, news: News) {
-        match news {
-            News::Tell { tenant, number } => {
-                if let Some(entry) = self.tenants.get_mut(tenant)
-                    && self.pages.get(number).is_some()
-                {
-                    entry.untold.push_front(number);
-                    self.tenants.mark(tenant);
-                }
-            }
-            News::Receipt { number, part, news } => {
-                if self.pages.get(number).is_some() {
-                    self.receipt_for(number, part, news);
-                } else {
-                    self.counters.unmatched += 1;
-                }
-            }
+    fn take_debt(&mut self, tenant: u32, number: u64) {
+        if self.pages.get(number).is_none() {
+            // The archive has it no more.
+            self.sweep.forget(number);
+            self.counters.dropped += 1;
+        } else if let Some(entry) = self.tenants.get_mut(tenant) {
+            entry.untold.push_front(number);
+            self.tenants.mark(tenant);
+        }
+    }
+
+    fn take_receipt(&mut self, number: u64, part: u8, news: ReceiptNews) {
+        if self.pages.get(number).is_some() {
+            self.receipt_for(number, part, news);
+        } else {
+            self.counters.unmatched += 1;
+            self.acknowledge(news.answer);
         }
     }
 }

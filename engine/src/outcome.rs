@@ -3,11 +3,10 @@
 use codecs::message_id::{self, Side};
 use codecs::smpp::status::{Class, Status};
 
-use crate::accept::millis;
 use crate::catalog::InDoubt;
 use crate::command::{PartToken, Responses};
 use crate::engine::{DueKind, Engine};
-use crate::message::{PartState, State};
+use crate::message::{Message, PartState, State};
 use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
 
 impl Engine {
@@ -30,22 +29,22 @@ impl Engine {
             && (message.provider, message.bind) == (provider, bind);
         let waited = self.now.wall.millis_since(message.sent_at);
         let attempt = message.attempt;
-        let (verdict, retry_millis) = self.verdict(provider, status, attempt);
+        let next = if status == 0 { None } else { self.next_provider(message) };
+        let (verdict, retry_millis) = self.verdict(provider, status, attempt, next.is_some());
         if !was_sending && verdict != Verdict::Accepted {
             // A late refusal: what became of the part meanwhile holds.
             return;
         }
         if was_sending {
-            self.providers.landed(provider, bind);
             self.measure(provider, waited);
         }
         let retry_at = codecs::instant::Wall(self.now.wall.0.saturating_add(retry_millis));
-        let state = self.step(number, &Step::Response { part, verdict, status, retry_at, id });
+        self.step(number, &Step::Response { part, verdict, status, retry_at, id });
         match verdict {
             Verdict::Accepted => self.accepted_by_provider(provider, number, part, id),
-            Verdict::Throttled => self.throttled(provider, number, state),
-            Verdict::Retry => self.try_again(number, state, retry_at),
-            Verdict::Refused => {}
+            Verdict::Throttled => self.throttled(provider),
+            Verdict::Retry if retry_millis == 0 => self.reroute(number, next),
+            Verdict::Retry | Verdict::Refused => {}
         }
     }
 
@@ -58,8 +57,8 @@ impl Engine {
         }
     }
 
-    /// What a status means for the message, and how many milliseconds a retry waits.
-    fn verdict(&self, provider: u16, status: u32, attempt: u8) -> (Verdict, i64) {
+    /// What a status means for the message, and how many milliseconds a retry waits; none at all for one at another provider.
+    fn verdict(&self, provider: u16, status: u32, attempt: u8, has_next: bool) -> (Verdict, i64) {
         if status == 0 {
             return (Verdict::Accepted, 0);
         }
@@ -71,8 +70,9 @@ impl Engine {
                 let first = definition.map_or(1_000, |d| d.retry_first.as_millis() as i64);
                 let most = definition.map_or(60_000, |d| d.retry_max.as_millis() as i64);
                 let doublings = u32::from(attempt.saturating_sub(1)).min(20);
-                (Verdict::Retry, first.saturating_mul(1 << doublings).min(most))
+                (Verdict::Retry, first.saturating_mul(1 << doublings).min(most).max(1))
             }
+            Class::Retry | Class::Session if has_next => (Verdict::Retry, 0),
             _ => (Verdict::Refused, 0),
         }
     }
@@ -80,6 +80,9 @@ impl Engine {
     fn accepted_by_provider(&mut self, provider: u16, number: u64, part: u8, id: &[u8]) {
         let mut key = Vec::with_capacity(65);
         message_id::canonical(self.id_form(provider), Side::Response, id, &mut key);
+        if key.is_empty() {
+            return;
+        }
         self.index.insert(provider, &key, number, part);
         if !self.early.is_empty() {
             self.match_early(provider, &key);
@@ -91,7 +94,7 @@ impl Engine {
         definition.map_or(message_id::Form::Text, |definition| definition.message_id)
     }
 
-    fn throttled(&mut self, provider: u16, number: u64, state: Option<State>) {
+    fn throttled(&mut self, provider: u16) {
         let now = self.now.mono;
         if let Some(entry) = self.providers.get_mut(provider) {
             let round_trip = entry.round_trip();
@@ -100,34 +103,25 @@ impl Engine {
         if let Some(counters) = self.counters.providers.get_mut(usize::from(provider)) {
             counters.throttled += 1;
         }
-        if state == Some(State::Queued)
-            && let Some(message) = self.pages.get(number)
-        {
-            self.providers.queue_front(message);
-        }
     }
 
-    /// A refusal for now: tried again when its time comes, at the next provider of its route if nothing was accepted yet.
-    fn try_again(&mut self, number: u64, state: Option<State>, retry_at: codecs::instant::Wall) {
-        if state != Some(State::Queued) {
+    /// The attempts at one provider are used up: the next one has its own.
+    fn reroute(&mut self, number: u64, next: Option<u16>) {
+        let Some(next) = next else { return };
+        if self.pages.get(number).is_none_or(|message| message.state != State::Queued) {
             return;
         }
-        self.wall_dues.insert(millis(retry_at), DueKind::Send as u8, number);
-        if let Some(next) = self.other_provider(number) {
-            self.step(number, &Step::Rerouted { provider: next });
+        self.step(number, &Step::Rerouted { provider: next });
+        if let Some(message) = self.pages.get(number) {
+            self.providers.queue_back(message);
         }
     }
 
-    /// The next provider of the message's route that is up, while no part of it was accepted or is in doubt.
-    fn other_provider(&self, number: u64) -> Option<u16> {
-        let message = self.pages.get(number)?;
-        if message.part_states().any(|part| part != PartState::Waiting) {
-            return None;
-        }
-        let candidates: Vec<u16> = message.candidates().collect();
-        let place = candidates.iter().position(|candidate| *candidate == message.provider)?;
-        let after = candidates.iter().skip(place + 1).chain(candidates.iter().take(place));
-        after.copied().find(|candidate| self.providers.is_enabled(*candidate) && self.providers.is_up(*candidate))
+    /// The next provider of the message's route that is up, for a message of which no provider can have any part.
+    fn next_provider(&self, message: &Message) -> Option<u16> {
+        let mut after = message.candidates().skip_while(|candidate| *candidate != message.provider).skip(1);
+        let next = after.find(|candidate| self.providers.is_enabled(*candidate) && self.providers.is_up(*candidate))?;
+        (message.accepted_parts() == 0 && !message.was_in_doubt()).then_some(next)
     }
 
     pub(crate) fn unanswered(&mut self, provider: u16, bind: u16, tokens: &[PartToken]) {
@@ -136,21 +130,49 @@ impl Engine {
         }
     }
 
+    /// Comes twice where something was still on its way to the driver when the connection ended.
     pub(crate) fn bind_down(&mut self, provider: u16, bind: u16, unsent: &[PartToken], in_flight: &[PartToken]) {
         for token in in_flight {
             self.doubt(provider, bind, *token, DoubtCause::BindLost);
         }
-        // To the head of their queue, in the order in which they were taken from it.
-        for token in unsent.iter().rev() {
-            self.unsent(provider, bind, *token);
-        }
+        let place = usize::from(bind);
         let Some(entry) = self.providers.get_mut(provider) else { return };
-        let connection = entry.binds.get_mut(usize::from(bind)).and_then(|bind| bind.connection.take());
+        let Some(bind_entry) = entry.binds.get_mut(place) else { return };
+        bind_entry.unsent.extend_from_slice(unsent);
+        let connection = bind_entry.connection.take();
+        bind_entry.returning = connection.is_some() && bind_entry.in_flight > bind_entry.unsent.len() as u32;
         if entry.binds.iter().all(|bind| bind.connection.is_none()) {
             entry.up_since = None;
         }
         if let Some(connection) = connection {
             Engine::outgoing(&mut self.effects, connection).closed = true;
+        }
+        self.put_back(provider, bind);
+    }
+
+    /// To the head of their queue, in the order in which they were taken from it, once all are here.
+    fn put_back(&mut self, provider: u16, bind: u16) {
+        let entry = self.providers.get_mut(provider).and_then(|entry| entry.binds.get_mut(usize::from(bind)));
+        let Some(entry) = entry.filter(|entry| !entry.returning) else { return };
+        for token in std::mem::take(&mut entry.unsent).into_iter().rev() {
+            if self.is_sending(provider, bind, token) {
+                self.step(token.number(), &Step::Unsent { part: token.part() });
+            }
+        }
+    }
+
+    /// A bind is up again: what its connection before never gave back may have left.
+    pub(crate) fn reclaim(&mut self, provider: u16, bind: u16) {
+        let entry = self.providers.get_mut(provider).and_then(|entry| entry.binds.get_mut(usize::from(bind)));
+        let Some(entry) = entry.filter(|entry| entry.in_flight > 0) else { return };
+        entry.returning = false;
+        self.put_back(provider, bind);
+        let is_here = |message: &&Message| {
+            message.state == State::Sending && (message.provider, message.bind) == (provider, bind)
+        };
+        let lost: Vec<u64> = self.pages.iter().filter(is_here).map(|message| message.number).collect();
+        for number in lost {
+            self.step(number, &Step::Doubt { part: ALL_PARTS, cause: DoubtCause::BindLost });
         }
     }
 
@@ -161,26 +183,11 @@ impl Engine {
         })
     }
 
-    fn unsent(&mut self, provider: u16, bind: u16, token: PartToken) {
-        if !self.is_sending(provider, bind, token) {
-            return;
-        }
-        self.providers.landed(provider, bind);
-        let state = self.step(token.number(), &Step::Unsent { part: token.part() });
-        if state == Some(State::Queued)
-            && let Some(message) = self.pages.get(token.number())
-        {
-            self.providers.queue_front(message);
-        }
-    }
-
     fn doubt(&mut self, provider: u16, bind: u16, token: PartToken, cause: DoubtCause) {
         if !self.is_sending(provider, bind, token) {
             return;
         }
-        self.providers.landed(provider, bind);
         self.step(token.number(), &Step::Doubt { part: token.part(), cause });
-        self.wait_for_news(provider, token.number());
     }
 
     /// The time that receipts and late responses have to speak before the policy for doubts decides.
@@ -201,36 +208,36 @@ impl Engine {
         if message.state != State::InDoubt {
             return;
         }
-        let provider = message.provider;
-        let Some(entry) = self.providers.get(provider) else { return };
-        let (policy, wait) = entry.definition.as_ref().map_or(
-            (InDoubt::Hold, std::time::Duration::from_secs(10)),
-            |definition| (definition.in_doubt, definition.in_doubt_wait),
-        );
-        let ready = entry.up_since.map(|up| up.after(wait));
+        let (provider, attempt) = (message.provider, message.attempt);
         let now = self.now.mono;
-        if ready.is_none_or(|ready| ready > now) {
-            let again = ready.unwrap_or(now.after(wait)).max(now.after(std::time::Duration::from_millis(10)));
-            self.mono_dues.insert(again.0, DueKind::Doubt as u8, number);
+        let Some(entry) = self.providers.get_mut(provider) else { return };
+        let Some(up_since) = entry.up_since else {
+            entry.doubtful.push(number);
+            return;
+        };
+        let (policy, wait, attempts_max) = entry.definition.as_ref().map_or(
+            (InDoubt::Hold, std::time::Duration::from_secs(10), 1),
+            |definition| (definition.in_doubt, definition.in_doubt_wait, definition.attempts_max),
+        );
+        let ready = up_since.after(wait);
+        if ready > now {
+            self.mono_dues.insert(ready.0, DueKind::Doubt as u8, number);
             return;
         }
         match policy {
-            InDoubt::Resend => self.resend(number),
+            InDoubt::Resend if attempt >= attempts_max => {
+                self.step(number, &Step::Failed { cause: FailCause::Attempts, status: 0 });
+            }
+            InDoubt::Resend => {
+                self.counters.resent_in_doubt += 1;
+                self.step(number, &Step::Resend);
+            }
             InDoubt::Hold => {
                 self.step(number, &Step::Held { cause: HoldCause::InDoubt });
             }
             InDoubt::Fail => {
                 self.step(number, &Step::Failed { cause: FailCause::InDoubt, status: 0 });
             }
-        }
-    }
-
-    fn resend(&mut self, number: u64) {
-        self.counters.resent_in_doubt += 1;
-        if self.step(number, &Step::Resend) == Some(State::Queued)
-            && let Some(message) = self.pages.get(number)
-        {
-            self.providers.queue_front(message);
         }
     }
 }

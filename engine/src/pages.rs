@@ -4,7 +4,7 @@
 use hashbrown::HashMap;
 
 use crate::hash::FixedState;
-use crate::message::Message;
+use crate::message::{Message, State};
 
 /// Messages of a block.
 pub const BLOCK_MESSAGES: u64 = 64;
@@ -154,11 +154,16 @@ impl Pages {
         }
     }
 
-    /// Notes whether a message's receipt is on its way.
-    pub fn set_telling(&mut self, number: u64, telling: bool) {
+    /// Notes which state a receipt on its way tells of.
+    pub fn set_telling(&mut self, number: u64, telling: Option<State>) {
         if let Some((_, message)) = self.with_page(number) {
             message.telling = telling;
         }
+    }
+
+    /// All messages, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = &Message> {
+        self.blocks().into_iter().filter_map(|block| self.page(block)).flat_map(Page::messages)
     }
 
     pub fn blocks(&self) -> Vec<u64> {

@@ -43,30 +43,21 @@ impl Entry {
 
 impl Default for ReceiptIndex {
     fn default() -> ReceiptIndex {
-        ReceiptIndex {
-            shards: vec![HashTable::new(); SHARDS],
-        }
+        ReceiptIndex { shards: vec![HashTable::new(); SHARDS] }
     }
 }
 
 impl ReceiptIndex {
     pub fn insert(&mut self, provider: u16, canonical: &[u8], number: u64, part: u8) {
-        assert!(
-            number >> Number::BITS == 0,
-            "a message number is out of range"
-        );
+        assert!(number >> Number::BITS == 0, "a message number is out of range");
         let number_and_part = number << u8::BITS | u64::from(part);
         let hash = key(provider, canonical);
         let found = self.shard(hash).find_mut(hash, |entry| entry.hash == hash);
         match found {
             Some(entry) => entry.number_and_part = number_and_part,
             None => {
-                let entry = Entry {
-                    hash,
-                    number_and_part,
-                };
-                self.shard(hash)
-                    .insert_unique(hash, entry, |entry| entry.hash);
+                let entry = Entry { hash, number_and_part };
+                self.shard(hash).insert_unique(hash, entry, |entry| entry.hash);
             }
         }
     }
@@ -123,13 +114,7 @@ pub struct EarlyReceipts {
 
 impl EarlyReceipts {
     pub fn new(count_max: usize, age_max: Duration) -> EarlyReceipts {
-        EarlyReceipts {
-            count_max,
-            age_max,
-            by_id: BTreeMap::new(),
-            by_arrival: BTreeMap::new(),
-            arrivals: 0,
-        }
+        EarlyReceipts { count_max, age_max, by_id: BTreeMap::new(), by_arrival: BTreeMap::new(), arrivals: 0 }
     }
 
     /// Changes how long a receipt may wait; those that are held included.
@@ -147,20 +132,9 @@ impl EarlyReceipts {
     ) -> Option<EarlyReceipt> {
         let hash = key(provider, canonical);
         self.by_arrival.insert(self.arrivals, hash);
-        self.by_id.insert(
-            (hash, self.arrivals),
-            EarlyReceipt {
-                provider,
-                held: now,
-                payload,
-            },
-        );
+        self.by_id.insert((hash, self.arrivals), EarlyReceipt { provider, held: now, payload });
         self.arrivals += 1;
-        if self.len() > self.count_max {
-            self.take_oldest()
-        } else {
-            None
-        }
+        if self.len() > self.count_max { self.take_oldest() } else { None }
     }
 
     /// The oldest receipt of this id. Several may have come: ask until there is none.
@@ -267,9 +241,8 @@ mod tests {
             assert_eq!(early.hold(1, b"abc", Box::new([octet]), Mono(0)), None);
         }
         assert_eq!(early.hold(2, b"abc", Box::new([9]), Mono(0)), None);
-        let taken: Vec<u8> = std::iter::from_fn(|| early.take(1, b"abc"))
-            .map(|held| held.payload[0])
-            .collect();
+        let taken: Vec<u8> =
+            std::iter::from_fn(|| early.take(1, b"abc")).map(|held| held.payload[0]).collect();
         assert_eq!(taken, [0, 1, 2]);
         assert_eq!(early.take(2, b"abc").map(|held| held.provider), Some(2));
         assert!(early.is_empty() && early.by_arrival.is_empty());

@@ -57,9 +57,13 @@ impl Engine {
             counters.receipts[usize::from(news.state as u8).min(9)] += 1;
         }
         let (found, key) = self.find_by_receipt(news.provider, tlv_id, text_id);
+        // Where an id is given out again, the receipt may be for a message whose response has not come.
+        let is_other = |message: &Message| !phones_agree(message, news.phone);
         match found {
-            Some((number, part)) => self.receipt_for(number, part, news),
-            None => self.hold_early(news, &key),
+            Some((number, part)) if !self.pages.get(number).is_some_and(is_other) => {
+                self.receipt_for(number, part, news);
+            }
+            _ => self.hold_early(news, &key),
         }
     }
 
@@ -99,21 +103,13 @@ impl Engine {
             self.acknowledge(news.answer);
             return;
         }
-        if message.is_final() && !is_late_news(message, news.state) {
+        if message.is_final() && !message.late_news_counts(news.state) {
             self.counters.repeated += 1;
             self.acknowledge(news.answer);
             return;
         }
         let waited = self.now.wall.millis_since(message.sent_at);
-        let sending = message.part(part) == Some(crate::message::PartState::Sending);
-        let (provider, bind) = (message.provider, message.bind);
-        let error = &news.error;
-        self.step(number, &Step::Receipt { part, state: news.state, done: news.done, error });
-        let landed = self.pages.get(number).and_then(|message| message.part(part));
-        if sending && landed != Some(crate::message::PartState::Sending) {
-            // It speaks for the response that has not come.
-            self.providers.landed(provider, bind);
-        }
+        self.step(number, &Step::Receipt { part, state: news.state, done: news.done, error: &news.error });
         if news.state.is_final()
             && let Some(counters) = self.counters.providers.get_mut(usize::from(news.provider))
         {
@@ -122,7 +118,7 @@ impl Engine {
         self.acknowledge(news.answer);
     }
 
-    fn acknowledge(&mut self, answer: Option<(ConnectionId, u32)>) {
+    pub(crate) fn acknowledge(&mut self, answer: Option<(ConnectionId, u32)>) {
         if let Some((connection, sequence)) = answer {
             Engine::outgoing(&mut self.effects, connection).acknowledged.push((sequence, 0));
         }
@@ -138,13 +134,32 @@ impl Engine {
         self.acknowledge(news.answer);
     }
 
-    pub(crate) fn keep_early(&mut self, provider: u16, key: &[u8], payload: Vec<u8>) {
+    fn keep_early(&mut self, provider: u16, key: &[u8], payload: Vec<u8>) {
         let pushed_out = self.early.hold(provider, key, payload.into_boxed_slice(), self.now.mono);
         self.counters.unmatched += u64::from(pushed_out.is_some());
     }
 
+    /// An early receipt of the journal; one that was carried over comes twice.
+    pub(crate) fn replay_early(&mut self, provider: u16, receipt: &[u8]) -> Option<()> {
+        if let Some(key) = decode_key(receipt) {
+            while self.early.take(provider, key).is_some() {}
+            return Some(());
+        }
+        let (key, _) = decode_early_payload(provider, receipt)?;
+        if self.early.of(provider, &key).all(|early| *early.payload != *receipt) {
+            self.keep_early(provider, &key, receipt.to_vec());
+        }
+        self.ring.add(self.group_number, Item::Early(provider, key.into()));
+        Some(())
+    }
+
     /// A response has named the message of receipts that came before it.
     pub(crate) fn match_early(&mut self, provider: u16, key: &[u8]) {
+        let held = self.early.of(provider, key).next().is_some();
+        if held {
+            let (at, receipt) = (self.now.wall.0, &encode_key(key));
+            record::write(&mut self.group, &Record::EarlyReceipt { provider, at, receipt });
+        }
         while let Some(early) = self.early.take(provider, key) {
             if let Some((_, news)) = decode_early(&early)
                 && let Some((number, part)) = self.index.find(provider, key)
@@ -177,16 +192,6 @@ impl Engine {
     }
 }
 
-/// Late news counts when it is better than what the message ended with.
-fn is_late_news(message: &Message, news: ReceiptState) -> bool {
-    use crate::message::State;
-    match message.state {
-        State::Failed | State::Expired => news == ReceiptState::Delivered,
-        State::Unknown => news.is_final() && news != ReceiptState::Unknown,
-        _ => false,
-    }
-}
-
 /// Ids repeat over time at some providers: the phone must be the one that was written to, as far as both say.
 fn phones_agree(message: &Message, phone: Option<u64>) -> bool {
     let Some(phone) = phone else { return true };
@@ -199,9 +204,7 @@ fn phones_agree(message: &Message, phone: Option<u64>) -> bool {
 
 /// The early receipt's form, in memory and in its record: key length u8, key, state u8, done i64, phone u64 (0: none), error.
 fn encode_early(news: &ReceiptNews, key: &[u8]) -> Vec<u8> {
-    let key = &key[..key.len().min(255)];
-    let mut payload = vec![key.len() as u8];
-    payload.extend_from_slice(key);
+    let mut payload = encode_key(key);
     payload.push(news.state as u8);
     payload.extend_from_slice(&news.done.0.to_le_bytes());
     payload.extend_from_slice(&news.phone.unwrap_or(0).to_le_bytes());
@@ -209,11 +212,26 @@ fn encode_early(news: &ReceiptNews, key: &[u8]) -> Vec<u8> {
     payload
 }
 
+fn encode_key(key: &[u8]) -> Vec<u8> {
+    let key = &key[..key.len().min(255)];
+    let mut payload = vec![key.len() as u8];
+    payload.extend_from_slice(key);
+    payload
+}
+
+/// The id alone, where the record says that its receipts have found their message.
+pub(crate) fn decode_key(payload: &[u8]) -> Option<&[u8]> {
+    let mut reader = Reader::new(payload);
+    let length = reader.u8()?;
+    let key = reader.take(usize::from(length))?;
+    reader.is_empty().then_some(key)
+}
+
 fn decode_early(early: &EarlyReceipt) -> Option<(Vec<u8>, ReceiptNews)> {
     decode_early_payload(early.provider, &early.payload)
 }
 
-pub(crate) fn decode_early_payload(provider: u16, payload: &[u8]) -> Option<(Vec<u8>, ReceiptNews)> {
+fn decode_early_payload(provider: u16, payload: &[u8]) -> Option<(Vec<u8>, ReceiptNews)> {
     let mut reader = Reader::new(payload);
     let length = reader.u8()?;
     let key = reader.take(usize::from(length))?.to_vec();

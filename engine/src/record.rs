@@ -41,22 +41,22 @@ pub enum Record<'a> {
     Money { tenant: u32, kind: MoneyKind, amount: Micros, at: i64 },
     /// A whole message written again, so that its older groups can go.
     CarryOver(&'a [u8]),
-    /// Messages of a block that are in the archive and have left memory (`mask`, bit 0 the first of the block),
-    /// and which of them their tenant has not been told of (`untold`).
-    Parked { block: u64, mask: u64, untold: u64 },
+    /// Messages of a block that are in the archive and have left memory (`mask`, bit 0 the first of the block).
+    Parked { block: u64, mask: u64 },
     /// A message that had left memory is living again, whole, because news came for it.
     Amendment(&'a [u8]),
     /// A permanent number for a name. For a tenant `currency` is its wallet's.
     Catalog { kind: NameKind, index: u32, id: &'a str, currency: &'a str },
     /// The next number to be given.
     Epoch { epoch: u16, next: u64 },
-    /// A wallet with its running totals, carried over.
+    /// A wallet with its running totals, as they stand at the end of the group or at its carry-over. Replay takes wallets from
+    /// here alone, so that it need not begin before every message that a wallet has money for.
     Wallet { tenant: u32, wallet: &'a [u8] },
     /// An idempotency key and its answer.
     Idempotency { tenant: u32, entry: &'a [u8] },
-    /// A parked message whose tenant has not been told, carried over.
+    /// A parked message whose tenant has not been told.
     Untold { tenant: u32, number: u64 },
-    /// A receipt whose message is not known yet.
+    /// A receipt whose message is not known yet; with nothing but its id, those held under the id have found theirs.
     EarlyReceipt { provider: u16, at: i64, receipt: &'a [u8] },
 }
 
@@ -133,10 +133,9 @@ pub fn write(out: &mut Vec<u8>, record: &Record<'_>) {
         }),
         Record::CarryOver(message) => frame(out, kind::CARRY_OVER, |out| out.extend_from_slice(message)),
         Record::Amendment(message) => frame(out, kind::AMENDMENT, |out| out.extend_from_slice(message)),
-        Record::Parked { block, mask, untold } => frame(out, kind::PARKED, |out| {
-            for word in [block, mask, untold] {
-                out.extend_from_slice(&word.to_le_bytes());
-            }
+        Record::Parked { block, mask } => frame(out, kind::PARKED, |out| {
+            out.extend_from_slice(&block.to_le_bytes());
+            out.extend_from_slice(&mask.to_le_bytes());
         }),
         Record::Catalog { kind, index, id, currency } => frame(out, kind::CATALOG, |out| {
             out.push(kind as u8);
@@ -225,9 +224,7 @@ fn read_payload(kind: u8, payload: &[u8]) -> Option<Record<'_>> {
         },
         kind::CARRY_OVER => Record::CarryOver(payload),
         kind::AMENDMENT => Record::Amendment(payload),
-        kind::PARKED => {
-            Record::Parked { block: reader.u64()?, mask: reader.u64()?, untold: reader.u64()? }
-        }
+        kind::PARKED => Record::Parked { block: reader.u64()?, mask: reader.u64()? },
         kind::CATALOG => Record::Catalog {
             kind: match reader.u8()? {
                 1 => NameKind::Tenant,

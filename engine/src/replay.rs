@@ -205,7 +205,9 @@ impl Engine {
 
     fn resume(&mut self, number: u64) {
         let Some(message) = self.pages.get(number) else { return };
-        self.waiting += u64::from(crate::engine::is_waiting(message.state));
+        let (tenant, waits) = (message.tenant, crate::engine::is_waiting(message.state));
+        self.count_waiting(tenant, false, waits);
+        let Some(message) = self.pages.get(number) else { return };
         if let Some(until) = message.valid_until
             && !message.is_final()
         {

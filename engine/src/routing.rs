@@ -163,9 +163,7 @@ impl Router {
             implicit: Implicit::new(input),
         };
         for (place, route) in input.routes.iter().enumerate() {
-            router
-                .routes
-                .push(Route::compile(place, route, &input.providers)?);
+            router.routes.push(Route::compile(place, route, &input.providers)?);
             router.enter(place, route)?;
         }
         for list in &mut router.lists {
@@ -185,17 +183,10 @@ impl Router {
     ) -> Choice {
         match self.matching(query) {
             Some(place) => {
-                let providers =
-                    self.routes[place as usize].order(query.channel, turns.next(place), cost);
-                Choice {
-                    route: Some(place),
-                    providers,
-                }
+                let providers = self.routes[place as usize].order(query.channel, turns.next(place), cost);
+                Choice { route: Some(place), providers }
             }
-            None => Choice {
-                route: None,
-                providers: self.implicit.order(query),
-            },
+            None => Choice { route: None, providers: self.implicit.order(query) },
         }
     }
 
@@ -207,9 +198,7 @@ impl Router {
         for root in self.roots_for(query.tenant, sender).into_iter().flatten() {
             self.trie.walk(root, &digits, |depth, list| {
                 let mut routes = self.lists[list as usize].iter();
-                if let Some(&place) =
-                    routes.find(|place| self.routes[**place as usize].accepts(query))
-                {
+                if let Some(&place) = routes.find(|place| self.routes[**place as usize].accepts(query)) {
                     let rank = (self.routes[place as usize].priority, Reverse(depth), place);
                     best = Some(best.map_or(rank, |before| before.min(rank)));
                 }
@@ -220,38 +209,23 @@ impl Router {
 
     fn roots_for(&self, tenant: u32, sender: Option<u64>) -> [Option<u32>; 4] {
         let root = |tenant, sender| self.roots.get(&Selector { tenant, sender }).copied();
-        let [of_sender, of_both] = if sender.is_some() {
-            [root(None, sender), root(Some(tenant), sender)]
-        } else {
-            [None, None]
-        };
-        [
-            root(None, None),
-            root(Some(tenant), None),
-            of_sender,
-            of_both,
-        ]
+        let [of_sender, of_both] =
+            if sender.is_some() { [root(None, sender), root(Some(tenant), sender)] } else { [None, None] };
+        [root(None, None), root(Some(tenant), None), of_sender, of_both]
     }
 
     /// Enters a route under every pair of tenant and sender and every prefix that it names.
     fn enter(&mut self, place: usize, route: &RouteInput) -> Result<(), RoutingError> {
         let tenants = any_or(route.tenants.iter().copied());
-        let senders = any_or(route.senders.iter().map(SenderMatch::selector))
-            .into_iter()
-            .map(Option::flatten);
+        let senders =
+            any_or(route.senders.iter().map(SenderMatch::selector)).into_iter().map(Option::flatten);
         let senders: Vec<Option<u64>> = senders.collect();
         let any_prefix = [String::new()];
-        let prefixes = if route.prefixes.is_empty() {
-            &any_prefix
-        } else {
-            &route.prefixes[..]
-        };
+        let prefixes = if route.prefixes.is_empty() { &any_prefix } else { &route.prefixes[..] };
         self.any_sender_named |= senders.iter().any(Option::is_some);
         for prefix in prefixes {
-            let digits = prefix_digits(prefix).ok_or_else(|| RoutingError::Prefix {
-                route: place,
-                prefix: prefix.clone(),
-            })?;
+            let digits = prefix_digits(prefix)
+                .ok_or_else(|| RoutingError::Prefix { route: place, prefix: prefix.clone() })?;
             for &tenant in &tenants {
                 for &sender in &senders {
                     self.enter_one(Selector { tenant, sender }, &digits, place as u32);
@@ -262,10 +236,7 @@ impl Router {
     }
 
     fn enter_one(&mut self, selector: Selector, digits: &[u8], place: u32) {
-        let root = *self
-            .roots
-            .entry(selector)
-            .or_insert_with(|| self.trie.add_node());
+        let root = *self.roots.entry(selector).or_insert_with(|| self.trie.add_node());
         let value = self.trie.value_at(root, digits);
         if *value == NONE {
             *value = self.lists.len() as u32;
@@ -276,19 +247,12 @@ impl Router {
 }
 
 impl Route {
-    fn compile(
-        place: usize,
-        input: &RouteInput,
-        known: &[ProviderInput],
-    ) -> Result<Route, RoutingError> {
+    fn compile(place: usize, input: &RouteInput, known: &[ProviderInput]) -> Result<Route, RoutingError> {
         check(place, input)?;
         let mut providers = Vec::with_capacity(input.providers.len());
         for &(index, weight) in &input.providers {
             let provider = known.iter().find(|provider| provider.index == index);
-            let provider = provider.ok_or(RoutingError::UnknownProvider {
-                route: place,
-                provider: index,
-            })?;
+            let provider = provider.ok_or(RoutingError::UnknownProvider { route: place, provider: index })?;
             providers.push((provider, weight));
         }
         Ok(Route {
@@ -302,20 +266,12 @@ impl Route {
 
     fn accepts(&self, query: &Query<'_>) -> bool {
         let channel = self.channels.is_empty() || self.channels.contains(&query.channel);
-        let sender = self.senders.is_empty()
-            || self
-                .senders
-                .iter()
-                .any(|sender| sender.accepts(query.sender));
+        let sender =
+            self.senders.is_empty() || self.senders.iter().any(|sender| sender.accepts(query.sender));
         channel && sender && self.carriers[query.channel as usize].is_some()
     }
 
-    fn order(
-        &self,
-        channel: Channel,
-        turn: u64,
-        cost: impl Fn(u16) -> Option<Micros>,
-    ) -> Providers {
+    fn order(&self, channel: Channel, turn: u64, cost: impl Fn(u16) -> Option<Micros>) -> Providers {
         let Some(Carriers { providers, cycle }) = &self.carriers[channel as usize] else {
             return Providers::default();
         };
@@ -331,20 +287,12 @@ impl Route {
 
 impl Carriers {
     fn new(providers: &[(&ProviderInput, u32)], channel: Channel) -> Option<Carriers> {
-        let able = || {
-            providers
-                .iter()
-                .filter(|(provider, _)| provider.carries(channel))
-        };
+        let able = || providers.iter().filter(|(provider, _)| provider.carries(channel));
         able().next()?;
         let enabled = able().filter(|(provider, _)| provider.enabled);
-        let (providers, weights): (Vec<u16>, Vec<u32>) = enabled
-            .map(|(provider, weight)| (provider.index, *weight))
-            .unzip();
-        Some(Carriers {
-            providers: providers.into_iter().collect(),
-            cycle: weighted_cycle(&weights),
-        })
+        let (providers, weights): (Vec<u16>, Vec<u32>) =
+            enabled.map(|(provider, weight)| (provider.index, *weight)).unzip();
+        Some(Carriers { providers: providers.into_iter().collect(), cycle: weighted_cycle(&weights) })
     }
 }
 
@@ -373,36 +321,22 @@ impl SenderMatch {
 
 impl Implicit {
     fn new(input: &RoutingInput) -> Implicit {
-        let mut enabled: Vec<&ProviderInput> = input
-            .providers
-            .iter()
-            .filter(|provider| provider.enabled)
-            .collect();
+        let mut enabled: Vec<&ProviderInput> =
+            input.providers.iter().filter(|provider| provider.enabled).collect();
         enabled.sort_by_key(|provider| (provider.priority, provider.index));
         let carriers = Channel::ALL.map(|channel| {
             let able = enabled.iter().filter(|provider| provider.carries(channel));
             able.map(|provider| provider.index).collect()
         });
-        Implicit {
-            default_providers: input.default_providers.clone(),
-            carriers,
-            fallback: input.fallback,
-        }
+        Implicit { default_providers: input.default_providers.clone(), carriers, fallback: input.fallback }
     }
 
     /// The tenant's default provider, then the enabled ones by priority.
     fn order(&self, query: &Query<'_>) -> Providers {
         let carriers = &self.carriers[query.channel as usize];
-        let default = self
-            .default_providers
-            .get(query.tenant as usize)
-            .copied()
-            .flatten();
+        let default = self.default_providers.get(query.tenant as usize).copied().flatten();
         let default = default.filter(|index| carriers.contains(index));
-        let others = carriers
-            .iter()
-            .copied()
-            .filter(|index| self.fallback && Some(*index) != default);
+        let others = carriers.iter().copied().filter(|index| self.fallback && Some(*index) != default);
         default.into_iter().chain(others).collect()
     }
 }
@@ -423,10 +357,8 @@ impl Rates {
         let root = trie.add_node();
         let mut prices = Vec::with_capacity(entries.len());
         for (entry, (prefix, price)) in entries.iter().enumerate() {
-            let digits = prefix_digits(prefix).ok_or_else(|| RoutingError::PricePrefix {
-                entry,
-                prefix: prefix.clone(),
-            })?;
+            let digits = prefix_digits(prefix)
+                .ok_or_else(|| RoutingError::PricePrefix { entry, prefix: prefix.clone() })?;
             *trie.value_at(root, &digits) = prices.len() as u32;
             prices.push(*price);
         }
@@ -436,10 +368,7 @@ impl Rates {
     /// The price of a part to this destination; `None` where nothing may be sent.
     pub fn price(&self, destination: u64) -> Option<Micros> {
         let mut longest = None;
-        self.trie
-            .walk(self.root, &Digits::new(destination), |_, price| {
-                longest = Some(price)
-            });
+        self.trie.walk(self.root, &Digits::new(destination), |_, price| longest = Some(price));
         longest.map(|price| self.prices[price as usize])
     }
 }
@@ -455,10 +384,7 @@ fn check(place: usize, input: &RouteInput) -> Result<(), RoutingError> {
         return Err(RoutingError::NoProviders { route: place });
     }
     if count > PROVIDERS_MAX {
-        return Err(RoutingError::TooManyProviders {
-            route: place,
-            count,
-        });
+        return Err(RoutingError::TooManyProviders { route: place, count });
     }
     let weightless = input.providers.iter().all(|(_, weight)| *weight == 0);
     if input.strategy == Strategy::Weighted && weightless {

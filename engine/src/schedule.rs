@@ -33,16 +33,9 @@ struct Entry {
 impl Schedule {
     /// Entries of the same `due` come out in the order in which they went in.
     pub fn insert(&mut self, due: u64, kind: u8, number: u64) {
-        assert!(
-            number >> Number::BITS == 0,
-            "a message number is out of range"
-        );
+        assert!(number >> Number::BITS == 0, "a message number is out of range");
         let kind_and_number = (u64::from(kind) << Number::BITS) | number;
-        self.heap.push(Reverse(Entry {
-            due,
-            insertion: self.inserted,
-            kind_and_number,
-        }));
+        self.heap.push(Reverse(Entry { due, insertion: self.inserted, kind_and_number }));
         self.inserted += 1;
     }
 
@@ -102,14 +95,7 @@ mod tests {
         schedule.take_due(9, 10, &mut out);
         assert!(out.is_empty());
         schedule.take_due(10, 10, &mut out);
-        assert_eq!(
-            out,
-            [Due {
-                due: 10,
-                kind: 255,
-                number: (1 << 56) - 1
-            }]
-        );
+        assert_eq!(out, [Due { due: 10, kind: 255, number: (1 << 56) - 1 }]);
         assert_eq!((schedule.next_due(), schedule.len()), (Some(20), 1));
     }
 

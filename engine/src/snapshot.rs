@@ -1,5 +1,7 @@
 //! What can be seen of an engine from outside, taken once a second: counts and gauges. It changes nothing.
 
+use std::time::Duration;
+
 use crate::counters::Counters;
 use crate::engine::Engine;
 use crate::money::Micros;
@@ -26,6 +28,8 @@ pub struct Snapshot {
     pub living: u64,
     /// Messages that wait to be sent.
     pub waiting: u64,
+    /// How long the message that has waited longest to be sent has waited, as of the last look at all of them.
+    pub queue_oldest: Duration,
     /// Ids in the receipt index, and receipts without a message yet.
     pub receipt_ids: u64,
     pub early_receipts: u64,
@@ -48,6 +52,7 @@ impl Engine {
             reserved: self.tenants.reserved(),
             living: self.pages.len(),
             waiting: self.waiting,
+            queue_oldest: self.oldest_waiting(),
             receipt_ids: self.index.len() as u64,
             early_receipts: self.early.len() as u64,
             untold: self.tenants.untold(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use codecs::instant::Mono;
+use codecs::instant::{Mono, Wall};
 use codecs::message_id::{self, Side};
 
 use crate::effect::ArchiveWrite;
@@ -33,6 +33,9 @@ pub(crate) struct Sweep {
     /// Pages still to be looked at in this round.
     round: VecDeque<u64>,
     round_began: Mono,
+    /// When the oldest message seen waiting in this round was accepted, and in the last whole round.
+    oldest: Option<Wall>,
+    oldest_before: Option<Wall>,
     /// Blocks on their way to the archive: which of their messages, and which of those are untold.
     archiving: BTreeMap<u64, (u64, u64)>,
     /// Messages in the archive that their tenant has not been told of.
@@ -120,6 +123,7 @@ impl Engine {
                 return;
             }
             self.sweep.round_began = now;
+            self.sweep.oldest_before = self.sweep.oldest.take();
             self.sweep.round = self.pages.blocks().into();
         }
         for _ in 0..SWEEP_PAGES {
@@ -131,6 +135,9 @@ impl Engine {
     fn sweep_page(&mut self, block: u64) {
         let Some(page) = self.pages.page(block) else { return };
         let since = page.since;
+        let queued = page.messages().find(|message| message.state == State::Queued);
+        let accepted = queued.map(|message| message.accepted_at);
+        self.sweep.oldest = [self.sweep.oldest, accepted].into_iter().flatten().min();
         let overdue: Vec<(u64, Step<'static>)> =
             page.messages().filter_map(|message| Some((message.number, self.overdue(message)?))).collect();
         for (number, step) in overdue {
@@ -144,6 +151,13 @@ impl Engine {
             // Not telling: a receipt on its way will be acknowledged in a moment.
             self.archive(block, |message| message.is_final() && !message.telling);
         }
+    }
+
+    /// How long the oldest message has been queued, by the last whole round of looks.
+    pub(crate) fn oldest_waiting(&self) -> Duration {
+        let oldest = self.sweep.oldest_before.filter(|_| self.waiting > 0);
+        let waited = oldest.map_or(0, |oldest| self.now.wall.millis_since(oldest));
+        Duration::from_millis(u64::try_from(waited).unwrap_or(0))
     }
 
     /// What the time has decided for a message that waits for something.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use codecs::instant::Wall;
 use hashbrown::HashMap;
 
 use crate::catalog::{Definitions, TenantDefinition, TenantStatus};
@@ -35,6 +36,8 @@ pub(crate) struct Tenant {
     /// False during replay until the wallet's totals were read: the ring's older groups may be gone.
     pub wallet_known: bool,
     rates: Option<usize>,
+    /// Its messages that wait to be sent.
+    pub waiting: u64,
     /// Final, not yet told, and not on their way: in the order in which they became so.
     pub untold: VecDeque<u64>,
     pub receivers: Vec<Receiver>,
@@ -52,6 +55,7 @@ impl Tenant {
             wallet: Wallet::default(),
             wallet_known: false,
             rates: None,
+            waiting: 0,
             untold: VecDeque::new(),
             receivers: Vec::new(),
             next_receiver: 0,
@@ -119,10 +123,13 @@ impl Tenants {
     }
 
     /// Why nothing is taken from this tenant, if so.
-    pub fn refusal(&self, tenant: u32) -> Option<Refusal> {
+    pub fn refusal(&self, tenant: u32, now: Wall) -> Option<Refusal> {
         let Some(definition) = self.get(tenant).and_then(|tenant| tenant.definition.as_ref()) else {
             return Some(Refusal::TenantSuspended);
         };
+        if definition.expires_at.is_some_and(|at| at <= now) {
+            return Some(Refusal::TenantExpired);
+        }
         match definition.status {
             TenantStatus::Active => None,
             TenantStatus::Suspended => Some(Refusal::TenantSuspended),
@@ -226,7 +233,7 @@ impl Tenants {
         let weighted =
             route.providers.iter().filter_map(|(id, weight)| Some((providers.index_of(id)?, *weight)));
         RouteInput {
-            priority: 0,
+            priority: route.priority,
             prefixes: route.prefixes.clone(),
             tenants: route.tenants.iter().filter_map(|id| self.index_of(id)).collect(),
             senders: route

@@ -29,12 +29,7 @@ impl TokenBucket {
     /// `rate` in parts a second, 0 for no limit; a burst below one part counts as one. Starts full.
     pub fn new(rate: u32, burst: u32, now: Mono) -> TokenBucket {
         let capacity = i64::from(burst.max(1)) * PART;
-        TokenBucket {
-            rate: u64::from(rate) * 1_000,
-            capacity,
-            level: capacity,
-            updated: now,
-        }
+        TokenBucket { rate: u64::from(rate) * 1_000, capacity, level: capacity, updated: now }
     }
 
     /// Takes as many of `wanted` parts as there are, and says how many.
@@ -72,17 +67,13 @@ impl TokenBucket {
         if self.rate == 0 || missing == 0 {
             return now;
         }
-        now.max(
-            self.updated
-                .after(Duration::from_micros(missing.div_ceil(self.rate))),
-        )
+        now.max(self.updated.after(Duration::from_micros(missing.div_ceil(self.rate))))
     }
 
     fn set_rate(&mut self, now: Mono, rate: u64, burst: u32) {
         self.fill(now);
         self.rate = rate;
         self.capacity = i64::from(burst.max(1)) * PART;
-        self.level = self.level.min(self.capacity);
     }
 
     /// Forgets what has gathered; a debt stays.
@@ -165,18 +156,13 @@ impl AdaptiveRate {
         self.recover(now);
         if let Some(pause) = retry_after {
             self.paused_until = self.paused_until.max(now.after(pause));
+            // A pause proves nothing, so the rate does not rise in it.
+            self.stepped = self.stepped.max(self.paused_until);
         }
-        if self
-            .lowered
-            .is_some_and(|lowered| now.since(lowered) < round_trip)
-        {
+        if self.lowered.is_some_and(|lowered| now.since(lowered) < round_trip) {
             return;
         }
-        let present = if self.bucket.rate > 0 {
-            self.bucket.rate
-        } else {
-            self.measure.rate(now)
-        };
+        let present = if self.bucket.rate > 0 { self.bucket.rate } else { self.measure.rate(now) };
         self.lowered = Some(now);
         self.stepped = now.max(self.paused_until);
         self.apply(now, (present * 7 / 10).max(FLOOR));
@@ -196,11 +182,7 @@ impl AdaptiveRate {
         self.burst = burst;
         let limit = u64::from(ceiling) * 1_000;
         let lowered = self.lowered.is_some() && self.bucket.rate > 0;
-        let rate = if !lowered {
-            limit
-        } else {
-            self.bucket.rate.min(self.top())
-        };
+        let rate = if !lowered { limit } else { self.bucket.rate.min(self.top()) };
         self.apply(now, rate);
     }
 
@@ -217,10 +199,7 @@ impl AdaptiveRate {
                 break;
             }
             self.stepped = self.stepped.after(SECOND);
-            self.apply(
-                self.stepped,
-                (self.bucket.rate + self.bucket.rate / 20).min(self.top()),
-            );
+            self.apply(self.stepped, (self.bucket.rate + self.bucket.rate / 20).min(self.top()));
         }
         self.lowered = None;
         self.apply(now, u64::from(self.ceiling) * 1_000);
@@ -231,8 +210,7 @@ impl AdaptiveRate {
             0 => rate / 10_000,
             limit => u64::from(self.burst) * rate / limit,
         };
-        self.bucket
-            .set_rate(now, rate, u32::try_from(burst).unwrap_or(u32::MAX));
+        self.bucket.set_rate(now, rate, u32::try_from(burst).unwrap_or(u32::MAX));
     }
 
     /// Where raising ends, in thousandths.
@@ -254,11 +232,7 @@ struct Measure {
 
 impl Measure {
     fn new(now: Mono) -> Measure {
-        Measure {
-            began: now,
-            parts: 0,
-            parts_before: 0,
-        }
+        Measure { began: now, parts: 0, parts_before: 0 }
     }
 
     fn add(&mut self, now: Mono, parts: u32) {
@@ -370,7 +344,30 @@ mod tests {
         assert_eq!(rate.rate(), 700);
         assert_eq!(rate.available(at(3_000)), 0);
         assert_eq!(rate.next_at(at(1)), at(3_001));
-        assert!(rate.available(at(3_001)) > 0);
+        assert_eq!(rate.available(at(3_001)), 70);
+        assert_eq!((rate.available(at(4_000)), rate.rate()), (70, 700));
+        assert_eq!((rate.available(at(4_010)), rate.rate()), (73, 735));
+    }
+
+    #[test]
+    fn the_measured_rate_is_that_of_the_last_second() {
+        // when 100 parts were sent after the start, when ten more, when asked → thousandths of a part a second
+        let table = [
+            (0, None, 0, 100_000),
+            (0, None, 1_000, 100_000),
+            (0, None, 1_500, 50_000),
+            (0, Some(1_400), 1_500, 60_000),
+            (0, None, 2_000, 0),
+            (0, Some(3_000), 3_000, 10_000),
+        ];
+        for (hundred, ten, asked, expected) in table {
+            let mut measure = Measure::new(START);
+            measure.add(at(hundred), 100);
+            if let Some(ten) = ten {
+                measure.add(at(ten), 10);
+            }
+            assert_eq!(measure.rate(at(asked)), expected, "{ten:?} {asked}");
+        }
     }
 
     #[test]
@@ -378,6 +375,8 @@ mod tests {
         let mut rate = AdaptiveRate::new(0, 0, START);
         assert_eq!((rate.rate(), rate.available(START)), (0, u32::MAX));
         (0..2_000).for_each(|millis| rate.take_all(at(millis), 2));
+        rate.take_all(at(2_000), 500);
+        rate.put_back(500);
         rate.throttled(at(2_000), ROUND_TRIP, None);
         assert_eq!(rate.rate(), 1_400);
         assert_eq!(rate.take_up_to(at(2_000), u32::MAX), 0);
@@ -402,11 +401,7 @@ mod tests {
     fn busiest_second(sent: &[(u64, u64)]) -> u64 {
         let of_second = |first: usize| {
             let end = sent[first].0 + 1_000_000;
-            sent[first..]
-                .iter()
-                .take_while(|(time, _)| *time <= end)
-                .map(|(_, parts)| parts)
-                .sum()
+            sent[first..].iter().take_while(|(time, _)| *time <= end).map(|(_, parts)| parts).sum()
         };
         (0..sent.len()).map(of_second).max().unwrap_or(0)
     }

@@ -15,6 +15,21 @@ const RECEIPTED: u8 = 8;
 const KNOWN_ID: u8 = 16;
 const WRONG_ID: u8 = 32;
 
+/// When messages should go: `burst` of them at a time, `rate` a second.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule {
+    pub rate: f64,
+    pub burst: u32,
+}
+
+impl Schedule {
+    /// The moment at which a message should go, in microseconds since the start.
+    fn intended(self, serial: u32) -> u64 {
+        let first = serial - serial % self.burst.max(1);
+        (f64::from(first) * 1_000_000.0 / self.rate) as u64
+    }
+}
+
 /// What is known of every message of a run.
 #[derive(Debug)]
 pub struct Book {
@@ -23,7 +38,7 @@ pub struct Book {
     sent: Vec<u32>,
     ids: Vec<u64>,
     receipts_wanted: bool,
-    rate: Option<f64>,
+    schedule: Option<Schedule>,
     next: u32,
     again: VecDeque<(u64, u32)>,
     /// Messages of which an answer or a receipt is still missing.
@@ -57,16 +72,16 @@ pub struct Counts {
 }
 
 impl Book {
-    /// Books for `count` messages, sent at `rate` a second or as fast as windows allow.
+    /// Books for `count` messages, sent by a schedule or as fast as windows allow.
     #[must_use]
-    pub fn new(count: u32, rate: Option<f64>, receipts_wanted: bool) -> Self {
+    pub fn new(count: u32, schedule: Option<Schedule>, receipts_wanted: bool) -> Self {
         let size = count as usize;
         Self {
             marks: vec![0; size],
             sent: vec![0; size],
             ids: vec![0; size],
             receipts_wanted,
-            rate,
+            schedule,
             next: 0,
             again: VecDeque::new(),
             open: u64::from(count),
@@ -84,8 +99,8 @@ impl Book {
         }
         let serial = self.next;
         let sent = self.sent.get_mut(serial as usize)?;
-        // With a rate, time counts from when the message should have gone, else a stall would hide what waited in it.
-        let intended = self.rate.map_or(now, |rate| (f64::from(serial) * 1_000_000.0 / rate) as u64);
+        // With a schedule, time counts from when the message should have gone, else a stall would hide what waited in it.
+        let intended = self.schedule.map_or(now, |schedule| schedule.intended(serial));
         if intended > now {
             return None;
         }
@@ -122,7 +137,11 @@ impl Book {
     #[must_use]
     pub fn progress(&self) -> u64 {
         let counts = &self.counts;
-        counts.accepted + counts.refused_total() + counts.unanswered + counts.receipts_first + counts.throttled
+        counts.accepted
+            + counts.refused_total()
+            + counts.unanswered
+            + counts.receipts_first
+            + counts.throttled
     }
 
     /// A positive response; its id must be the one that the receipt names, whichever comes first.
@@ -296,7 +315,7 @@ mod tests {
 
     #[test]
     fn with_a_rate_time_counts_from_the_intended_moment() {
-        let mut book = Book::new(10, Some(1_000.0), true);
+        let mut book = Book::new(10, Some(Schedule { rate: 1_000.0, burst: 1 }), true);
         assert_eq!((book.next_to_send(0), book.next_to_send(999)), (Some(0), None));
         // The sender was held up for 5 ms: the messages it owes were due at 1, 2, … ms.
         let late: Vec<u32> = std::iter::from_fn(|| book.next_to_send(5_000)).collect();
@@ -308,10 +327,20 @@ mod tests {
     }
 
     #[test]
+    fn the_messages_of_a_burst_are_due_together() {
+        let mut book = Book::new(10, Some(Schedule { rate: 1_000.0, burst: 4 }), true);
+        let due = |book: &mut Book, now| std::iter::from_fn(|| book.next_to_send(now)).count();
+        assert_eq!((due(&mut book, 0), due(&mut book, 3_999), due(&mut book, 4_000)), (4, 0, 4));
+    }
+
+    #[test]
     fn a_throttled_message_is_sent_again_when_its_pause_is_over() {
         let mut book = sent(1);
         book.throttled(0, 50);
-        assert_eq!((book.next_to_send(49), book.next_to_send(50), book.next_to_send(51)), (None, Some(0), None));
+        assert_eq!(
+            (book.next_to_send(49), book.next_to_send(50), book.next_to_send(51)),
+            (None, Some(0), None)
+        );
     }
 
     #[test]

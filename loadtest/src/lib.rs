@@ -3,11 +3,13 @@
 
 pub mod book;
 mod dice;
+pub mod http;
 mod link;
 pub mod measure;
 pub mod numbers;
 mod pace;
 mod progress;
+pub mod report;
 pub mod smpp;
 pub mod smsc;
 pub mod summary;

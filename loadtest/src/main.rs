@@ -50,7 +50,7 @@ enum Tool {
 struct Smsc {
     #[arg(long, default_value = "127.0.0.1:2776")]
     listen: String,
-    /// TOML with what differs from a fast provider without faults; `--print-profile` shows all of its keys.
+    /// TOML with what differs from a fast provider without faults; `--print-profile` shows its keys.
     #[arg(long)]
     profile: Option<PathBuf>,
     /// Append a line for each accepted submit: milliseconds, destination, id, reference, part/parts.
@@ -59,7 +59,7 @@ struct Smsc {
     /// Write the counts here as JSON at the end.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Print the profile with all of its keys, and do nothing else.
+    /// Print the profile with the values of its keys, and do nothing else.
     #[arg(long)]
     print_profile: bool,
 }

@@ -8,6 +8,7 @@ const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 260.0;
 /// Room for the labels of the axes.
 const LEFT: f64 = 70.0;
+const RIGHT: f64 = 30.0;
 const BOTTOM: f64 = 30.0;
 const TOP: f64 = 16.0;
 
@@ -58,13 +59,18 @@ fn figures(summary: &Summary) -> String {
     let shape = &summary.shape;
     let mut rows = vec![
         ("connections".to_owned(), shape.connections.to_string()),
-        (if shape.kind == "http" { "messages a request" } else { "window" }.to_owned(), shape.window.to_string()),
+        (
+            if shape.kind == "http" { "messages a request" } else { "window" }.to_owned(),
+            shape.window.to_string(),
+        ),
         ("sent".to_owned(), summary.sent.to_string()),
         ("accepted".to_owned(), summary.accepted.to_string()),
     ];
     rows.extend(shape.rate.map(|rate| ("rate asked for".to_owned(), format!("{rate:.0}"))));
     rows.extend(summary.refused.iter().map(|(code, count)| (format!("refused {code}"), count.to_string())));
-    rows.extend(summary.receipts.iter().map(|(state, count)| (format!("receipts {state}"), count.to_string())));
+    rows.extend(
+        summary.receipts.iter().map(|(state, count)| (format!("receipts {state}"), count.to_string())),
+    );
     rows.extend([
         ("sent again".to_owned(), summary.throttled.to_string()),
         ("unanswered".to_owned(), summary.unanswered.to_string()),
@@ -73,13 +79,19 @@ fn figures(summary: &Summary) -> String {
         ("accepted a second".to_owned(), format!("{:.0}", summary.accepted_per_second)),
         ("end to end a second".to_owned(), format!("{:.0}", summary.messages_per_second)),
         ("seconds".to_owned(), format!("{:.2}", summary.seconds)),
-        ("generator's CPU a message, µs".to_owned(), format!("{:.2}", summary.generator_cpu_microseconds_per_message)),
+        (
+            "generator's CPU a message, µs".to_owned(),
+            format!("{:.2}", summary.generator_cpu_microseconds_per_message),
+        ),
     ]);
     for (name, latency) in
         [("accept", &summary.accept_milliseconds), ("end to end", &summary.end_to_end_milliseconds)]
     {
         let Percentiles { p50, p99, p999, max, .. } = latency;
-        rows.push((format!("{name} ms, p50 / p99 / p99.9 / max"), format!("{p50:.2} / {p99:.2} / {p999:.2} / {max:.2}")));
+        rows.push((
+            format!("{name} ms, p50 / p99 / p99.9 / max"),
+            format!("{p50:.2} / {p99:.2} / {p999:.2} / {max:.2}"),
+        ));
     }
     let mut table = String::from("<table>\n");
     for (name, value) in rows {
@@ -109,26 +121,42 @@ fn plot(lines: &[Line<'_>], unit: &str, label: impl Fn(f64) -> String) -> String
     let points = || lines.iter().flat_map(|line| &line.points);
     let greatest = |value: fn(&(f64, f64)) -> f64| points().map(value).fold(0.0_f64, f64::max);
     let (x_max, y_max) = (greatest(|point| point.0).max(0.1), round_up(greatest(|point| point.1)));
-    let x = |value: f64| LEFT + value / x_max * (WIDTH - LEFT - 20.0);
+    let x = |value: f64| LEFT + value / x_max * (WIDTH - LEFT - RIGHT);
     let y = |value: f64| HEIGHT - BOTTOM - value / y_max * (HEIGHT - BOTTOM - TOP);
-    let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\">\n");
+    let mut svg = format!(
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\">\n"
+    );
     for step in 0..=4 {
         let value = y_max * f64::from(step) / 4.0;
         let _ = writeln!(
             svg,
             "<path d=\"M{LEFT} {0:.1}H{1}\" stroke=\"#8884\"/><text x=\"{2}\" y=\"{3:.1}\" text-anchor=\"end\">{4}</text>",
-            y(value), WIDTH - 20.0, LEFT - 6.0, y(value) + 4.0, short(value)
+            y(value),
+            WIDTH - RIGHT,
+            LEFT - 6.0,
+            y(value) + 4.0,
+            short(value)
         );
-        let value = x_max * f64::from(step) / 4.0;
+    }
+    for step in 0..=5 {
+        let value = x_max * f64::from(step) / 5.0;
         let _ = writeln!(
             svg,
             "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{} {unit}</text>",
-            x(value), HEIGHT - 8.0, label(value)
+            x(value),
+            HEIGHT - 8.0,
+            label(value)
         );
     }
     for line in lines.iter().filter(|line| !line.points.is_empty()) {
-        let path: Vec<String> = line.points.iter().map(|point| format!("{:.1} {:.1}", x(point.0), y(point.1))).collect();
-        let _ = writeln!(svg, "<path class=\"{}\" d=\"M{}\" fill=\"none\" stroke-width=\"2\"/>", line.class, path.join("L"));
+        let path: Vec<String> =
+            line.points.iter().map(|point| format!("{:.1} {:.1}", x(point.0), y(point.1))).collect();
+        let _ = writeln!(
+            svg,
+            "<path class=\"{}\" d=\"M{}\" fill=\"none\" stroke-width=\"2\"/>",
+            line.class,
+            path.join("L")
+        );
     }
     svg.push_str("</svg><p>");
     for line in lines.iter().filter(|line| !line.points.is_empty()) {
@@ -143,7 +171,11 @@ fn round_up(value: f64) -> f64 {
         return 1.0;
     }
     let power = 10_f64.powf(value.log10().floor());
-    [1.0, 2.0, 4.0, 5.0, 8.0, 10.0].iter().map(|step| step * power).find(|limit| *limit >= value).unwrap_or(value)
+    [1.0, 2.0, 4.0, 5.0, 8.0, 10.0]
+        .iter()
+        .map(|step| step * power)
+        .find(|limit| *limit >= value)
+        .unwrap_or(value)
 }
 
 fn short(value: f64) -> String {
@@ -166,10 +198,18 @@ mod tests {
 
     fn summary() -> Summary {
         let curve = vec![(0.0, 0.5), (50.0, 1.0), (99.0, 3.0), (100.0, 9.0)];
-        let latency = Percentiles { samples: 10, p50: 1.0, p99: 3.0, max: 9.0, curve, ..Percentiles::default() };
+        let latency =
+            Percentiles { samples: 10, p50: 1.0, p99: 3.0, max: 9.0, curve, ..Percentiles::default() };
         let point = |second, accepted, finished| Point { second, accepted, finished };
         Summary {
-            shape: Shape { kind: "smpp", target: "<b>&".into(), connections: 4, window: 10, count: 100, rate: None },
+            shape: Shape {
+                kind: "smpp",
+                target: "<b>&".into(),
+                connections: 4,
+                window: 10,
+                count: 100,
+                rate: None,
+            },
             lost: 3,
             series: vec![point(0.5, 1_000.0, 900.0), point(1.5, 2_000.0, 2_100.0)],
             accept_milliseconds: latency.clone(),
@@ -197,7 +237,10 @@ mod tests {
     #[test]
     fn labels_are_short_and_right() {
         assert_eq!([0.0, 1.0, 2.0, 5.0].map(percentile_label), ["0", "90", "99", "99.999"]);
-        assert_eq!([0.0, 0.25, 250.0, 25_000.0, 2_500_000.0].map(short), ["0", "0.25", "250", "25 k", "2.50 M"]);
+        assert_eq!(
+            [0.0, 0.25, 250.0, 25_000.0, 2_500_000.0].map(short),
+            ["0", "0.25", "250", "25 k", "2.50 M"]
+        );
         assert_eq!([0.0, 0.7, 1.0, 310_000.0].map(round_up), [1.0, 0.8, 1.0, 400_000.0]);
     }
 }

@@ -142,7 +142,11 @@ impl fmt::Display for Summary {
         if self.timed_out {
             writeln!(f, "  ended because nothing more was heard")?;
         }
-        writeln!(f, "  end to end       {:>12.0} messages a second in {:.2} s", self.messages_per_second, self.seconds)?;
+        writeln!(
+            f,
+            "  end to end       {:>12.0} messages a second in {:.2} s",
+            self.messages_per_second, self.seconds
+        )?;
         write_latency(f, "accept", &self.accept_milliseconds)?;
         write_latency(f, "end to end", &self.end_to_end_milliseconds)?;
         write!(
@@ -165,5 +169,8 @@ fn write_latency(f: &mut fmt::Formatter<'_>, name: &str, latency: &Percentiles) 
         return Ok(());
     }
     let Percentiles { p50, p90, p99, p999, max, .. } = latency;
-    writeln!(f, "  {name:<12} ms   p50 {p50:.2}   p90 {p90:.2}   p99 {p99:.2}   p99.9 {p999:.2}   max {max:.2}")
+    writeln!(
+        f,
+        "  {name:<12} ms   p50 {p50:.2}   p90 {p90:.2}   p99 {p99:.2}   p99.9 {p999:.2}   max {max:.2}"
+    )
 }

@@ -14,7 +14,7 @@ use connectors::admission::Bucket;
 use connectors::intake::Source;
 use engine::command::{Command, Door, Refusal, Submission, Submissions};
 use engine::effect::{Outcome, Reply};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
@@ -22,6 +22,7 @@ use super::compose::{Composed, Context, Scratch, compose};
 use super::idempotency::{self, RequestKey};
 use super::problem::{Problem, Refused};
 use super::request::{self, Message, Sent};
+use super::show::Shown;
 use super::{ApiState, body};
 use crate::directory::TenantAccess;
 
@@ -314,15 +315,6 @@ struct EntryRefused<'a> {
 impl<'a> EntryRefused<'a> {
     fn of(refused: &'a Refused) -> EntryRefused<'a> {
         EntryRefused { code: refused.refusal.code(), detail: &refused.detail, field: refused.field.as_deref() }
-    }
-}
-
-/// A string in JSON, written as it is shown.
-struct Shown<T>(T);
-
-impl<T: Display> Serialize for Shown<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
     }
 }
 

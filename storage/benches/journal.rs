@@ -11,18 +11,10 @@ const MESSAGE_BYTES: usize = 290;
 const GROUPS_OF: [usize; 4] = [10, 50, 1_000, 10_000];
 
 fn main() {
-    let mut arguments = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with("--"));
-    let directory = arguments
-        .next()
-        .map_or_else(|| PathBuf::from("target/journal-bench"), PathBuf::from);
-    let messages = arguments.next().map_or(1_000_000, |text| {
-        text.parse().expect("a number of messages")
-    });
-    let ring_mib: u64 = arguments
-        .next()
-        .map_or(256, |text| text.parse().expect("a number of MiB"));
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let directory = arguments.next().map_or_else(|| PathBuf::from("target/journal-bench"), PathBuf::from);
+    let messages = arguments.next().map_or(1_000_000, |text| text.parse().expect("a number of messages"));
+    let ring_mib: u64 = arguments.next().map_or(256, |text| text.parse().expect("a number of MiB"));
     println!("ring of {ring_mib} MiB, groups of messages of {MESSAGE_BYTES} B, each group flushed");
     println!("  of    messages/s  groups/s    MB/s  CPU/message  written  on disk  resident");
     for group in GROUPS_OF {
@@ -33,10 +25,7 @@ fn main() {
 
 fn measure(directory: &Path, group: usize, messages: usize, ring_bytes_min: u64) {
     let _ = std::fs::remove_dir_all(directory);
-    let options = Options {
-        ring_bytes_min,
-        ..Options::default()
-    };
+    let options = Options { ring_bytes_min, ..Options::default() };
     let mut journal = open(directory, options).0;
     let (cpu, written, began) = (cpu_seconds(), written_bytes(), Instant::now());
     let mut random = 1;
@@ -84,9 +73,7 @@ fn open(directory: &Path, options: Options) -> (Journal, usize) {
 /// Text-like bytes that differ from group to group.
 fn scramble(records: &mut [u8], random: &mut u64) {
     for bytes in records.chunks_mut(8) {
-        *random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         bytes.copy_from_slice(&random.to_be_bytes()[..bytes.len()]);
     }
 }
@@ -94,12 +81,7 @@ fn scramble(records: &mut [u8], random: &mut u64) {
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or("").split(' ').collect();
-    let ticks = |index: usize| {
-        fields
-            .get(index)
-            .and_then(|field| field.parse::<f64>().ok())
-            .unwrap_or(0.0)
-    };
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
     (ticks(11) + ticks(12)) / 100.0
 }
 
@@ -113,12 +95,6 @@ fn resident_bytes() -> u64 {
 
 fn proc_number(file: &str, label: &str) -> f64 {
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(label))
-        .unwrap_or("0");
-    line.split_whitespace()
-        .next()
-        .and_then(|word| word.parse().ok())
-        .unwrap_or(0.0)
+    let line = text.lines().find_map(|line| line.strip_prefix(label)).unwrap_or("0");
+    line.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0.0)
 }

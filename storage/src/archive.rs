@@ -43,9 +43,7 @@ impl Archive {
     /// Opens the archive's database in `directory`, or creates it.
     pub fn open(directory: &Path) -> Result<Archive, OpenError> {
         let database = Arc::new(Mutex::new(Database::open(directory, SETTINGS)?));
-        Ok(Archive {
-            reader: ArchiveReader { database },
-        })
+        Ok(Archive { reader: ArchiveReader { database } })
     }
 
     pub fn reader(&self) -> ArchiveReader {
@@ -59,11 +57,7 @@ impl Archive {
 
     /// Adds an amendment, or replaces the one of the same index. It needs no block to be there yet.
     pub fn amend(&mut self, block: u64, index: u32, bytes: &[u8]) -> Result<(), StoreError> {
-        pieces::put(
-            &self.reader.lock(),
-            &name(block, u64::from(index) + 1),
-            bytes,
-        )
+        pieces::put(&self.reader.lock(), &name(block, u64::from(index) + 1), bytes)
     }
 
     /// Replaces the block by `bytes`, into which its amendments have been merged, and then removes those. A crash between
@@ -71,11 +65,7 @@ impl Archive {
     pub fn write_merged(&mut self, block: u64, bytes: &[u8]) -> Result<(), StoreError> {
         let database = self.reader.lock();
         pieces::put(&database, &name(block, BLOCK_ENTRY), bytes)?;
-        database.remove_range(
-            &name(block, BLOCK_ENTRY + 1),
-            &name(block, u64::MAX),
-            u64::MAX,
-        )?;
+        database.remove_range(&name(block, BLOCK_ENTRY + 1), &name(block, u64::MAX), u64::MAX)?;
         Ok(())
     }
 
@@ -98,10 +88,7 @@ impl ArchiveReader {
             let (entry_name, bytes) = entry?;
             match &mut found {
                 None if entry_name == name(block, BLOCK_ENTRY) => {
-                    found = Some(StoredBlock {
-                        bytes,
-                        amendments: Vec::new(),
-                    });
+                    found = Some(StoredBlock { bytes, amendments: Vec::new() });
                 }
                 None => return Ok(None),
                 Some(stored) => stored.amendments.push(bytes),

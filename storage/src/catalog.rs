@@ -24,9 +24,7 @@ pub struct Catalog {
 impl Catalog {
     /// Opens the catalog's database in `directory`, or creates it.
     pub fn open(directory: &Path) -> Result<Catalog, OpenError> {
-        Ok(Catalog {
-            database: Database::open(directory, SETTINGS)?,
-        })
+        Ok(Catalog { database: Database::open(directory, SETTINGS)? })
     }
 
     /// Replaces the value of `key`; returns when that is on the disk. A key holds no NUL.
@@ -46,18 +44,12 @@ impl Catalog {
     }
 
     /// Every key that begins with `prefix` and its value, in order.
-    pub fn iterate(
-        &self,
-        prefix: &str,
-    ) -> impl Iterator<Item = Result<(String, Vec<u8>), StoreError>> {
+    pub fn iterate(&self, prefix: &str) -> impl Iterator<Item = Result<(String, Vec<u8>), StoreError>> {
         pieces::scan(&self.database, prefix.as_bytes()).map(|pair| {
             let (name, value) = pair?;
-            let key = name
-                .strip_suffix(&[END])
-                .and_then(|key| std::str::from_utf8(key).ok());
-            let key = key.ok_or_else(|| {
-                StoreError::damaged(self.database.path(), "a key that is no text")
-            })?;
+            let key = name.strip_suffix(&[END]).and_then(|key| std::str::from_utf8(key).ok());
+            let key =
+                key.ok_or_else(|| StoreError::damaged(self.database.path(), "a key that is no text"))?;
             Ok((key.to_owned(), value))
         })
     }

@@ -81,10 +81,7 @@ impl Database {
             _lock: lock,
         };
         if database.blob_files() != 0 {
-            return Err(OpenError::damaged(
-                path,
-                "blobs/ holds files, which are neither synced nor checked",
-            ));
+            return Err(OpenError::damaged(path, "blobs/ holds files, which are neither synced nor checked"));
         }
         if created {
             database.sync_creation().map_err(io)?;
@@ -97,14 +94,8 @@ impl Database {
     }
 
     pub(crate) fn put(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        assert!(
-            value.len() <= CHUNK_MAX,
-            "a value of {} bytes, over {CHUNK_MAX}",
-            value.len()
-        );
-        self.sled
-            .insert(key, value)
-            .map_err(|error| self.error(error))?;
+        assert!(value.len() <= CHUNK_MAX, "a value of {} bytes, over {CHUNK_MAX}", value.len());
+        self.sled.insert(key, value).map_err(|error| self.error(error))?;
         self.sync_full_segments()
     }
 
@@ -119,12 +110,7 @@ impl Database {
     }
 
     /// Removes up to `at_most` keys of `[from, to)`, the lowest first; says how many there were.
-    pub(crate) fn remove_range(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        at_most: u64,
-    ) -> Result<u64, StoreError> {
+    pub(crate) fn remove_range(&self, from: &[u8], to: &[u8], at_most: u64) -> Result<u64, StoreError> {
         let mut removed = 0;
         let mut keys = self.sled.range(from..to).keys();
         while removed < at_most {
@@ -137,10 +123,7 @@ impl Database {
     }
 
     /// Everything whose key begins with `prefix`, in order.
-    pub(crate) fn scan(
-        &self,
-        prefix: &[u8],
-    ) -> impl Iterator<Item = Result<Pair, StoreError>> + '_ {
+    pub(crate) fn scan(&self, prefix: &[u8]) -> impl Iterator<Item = Result<Pair, StoreError>> + '_ {
         self.sled.scan_prefix(prefix).map(|pair| match pair {
             Ok((key, value)) => Ok((key.to_vec(), value.to_vec())),
             Err(error) => Err(self.error(error)),
@@ -151,7 +134,7 @@ impl Database {
     pub(crate) fn read_guarded(
         &self,
         from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         guard::guarded(&self.path, || {
             for pair in self.sled.range(from..) {
@@ -175,9 +158,7 @@ impl Database {
     pub(crate) fn flush(&self, durability: Durability) -> Result<(), StoreError> {
         self.sled.flush().map_err(|error| self.error(error))?;
         if durability == Durability::Fsync {
-            self.file
-                .sync_data()
-                .map_err(|error| StoreError::io(&self.path, error))?;
+            self.file.sync_data().map_err(|error| StoreError::io(&self.path, error))?;
         }
         Ok(())
     }
@@ -189,26 +170,19 @@ impl Database {
         }
         let segment = self.sled.context.pagecache.log.stable_offset() / self.segment_bytes;
         if segment > self.synced_segment.get() {
-            self.file
-                .sync_data()
-                .map_err(|error| StoreError::io(&self.path, error))?;
+            self.file.sync_data().map_err(|error| StoreError::io(&self.path, error))?;
             self.synced_segment.set(segment);
         }
         Ok(())
     }
 
     pub(crate) fn disk_bytes(&self) -> u64 {
-        self.file
-            .metadata()
-            .map(|metadata| metadata.blocks() * 512)
-            .unwrap_or(0)
+        self.file.metadata().map(|metadata| metadata.blocks() * 512).unwrap_or(0)
     }
 
     /// Files in `blobs/`, which the rules keep empty.
     pub(crate) fn blob_files(&self) -> u64 {
-        fs::read_dir(self.path.join("blobs"))
-            .map(|files| files.count() as u64)
-            .unwrap_or(0)
+        fs::read_dir(self.path.join("blobs")).map(|files| files.count() as u64).unwrap_or(0)
     }
 
     fn error(&self, error: sled::Error) -> StoreError {
@@ -226,11 +200,7 @@ impl Database {
 }
 
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
-    let path = if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    };
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     File::open(path)?.sync_all()
 }
 
@@ -240,9 +210,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     let directory = File::open(path).map_err(|error| OpenError::io(path, error))?;
     match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(directory),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked {
-            path: path.to_owned(),
-        }),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked { path: path.to_owned() }),
         Err(error) => Err(OpenError::io(path, error.into())),
     }
 }
@@ -260,12 +228,7 @@ fn remove_torn_snapshots(path: &Path) -> io::Result<()> {
 }
 
 fn open_data_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path.join("db"))
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path.join("db"))
 }
 
 fn open_sled(path: &Path, settings: Settings) -> Result<sled::Db, OpenError> {
@@ -286,9 +249,7 @@ fn open_sled(path: &Path, settings: Settings) -> Result<sled::Db, OpenError> {
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
     }
-    Err(OpenError::Locked {
-        path: path.to_owned(),
-    })
+    Err(OpenError::Locked { path: path.to_owned() })
 }
 
 fn is_lock(error: &sled::Error) -> bool {

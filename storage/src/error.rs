@@ -10,18 +10,13 @@ pub enum OpenError {
     Locked { path: PathBuf },
 
     #[error("{} was written by a newer tidegate (store format {found}, this one knows {known}); start that version", path.display())]
-    Newer {
-        path: PathBuf,
-        found: u32,
-        known: u32,
-    },
+    Newer { path: PathBuf, found: u32, known: u32 },
 
     #[error("{} is damaged: {place}. {choices}", path.display())]
-    Damaged {
-        path: PathBuf,
-        place: String,
-        choices: String,
-    },
+    Damaged { path: PathBuf, place: String, choices: String },
+
+    #[error("no space left for {}; free some, or start with `tidegate serve --use-ballast`", path.display())]
+    Full { path: PathBuf },
 
     #[error("cannot open {}", path.display())]
     Io {
@@ -33,18 +28,11 @@ pub enum OpenError {
 
 impl OpenError {
     pub(crate) fn io(path: &Path, source: io::Error) -> OpenError {
-        OpenError::Io {
-            path: path.to_owned(),
-            source,
-        }
+        StoreError::io(path, source).into()
     }
 
     pub(crate) fn damaged(path: &Path, place: impl Into<String>) -> OpenError {
-        OpenError::Damaged {
-            path: path.to_owned(),
-            place: place.into(),
-            choices: choices(path),
-        }
+        OpenError::Damaged { path: path.to_owned(), place: place.into(), choices: choices(path) }
     }
 }
 
@@ -55,8 +43,7 @@ pub(crate) fn choices(path: &Path) -> String {
          lost; or restore a backup; or start with another storage path"
             .to_owned()
     } else {
-        "Choices: restore a backup of this directory; or move it away and start without it"
-            .to_owned()
+        "Choices: restore a backup of this directory; or move it away and start without it".to_owned()
     }
 }
 
@@ -81,31 +68,20 @@ impl StoreError {
     pub(crate) fn io(path: &Path, source: io::Error) -> StoreError {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         match source.kind() {
-            StorageFull | QuotaExceeded | FileTooLarge => StoreError::Full {
-                path: path.to_owned(),
-            },
-            _ => StoreError::Io {
-                path: path.to_owned(),
-                source,
-            },
+            StorageFull | QuotaExceeded | FileTooLarge => StoreError::Full { path: path.to_owned() },
+            _ => StoreError::Io { path: path.to_owned(), source },
         }
     }
 
     pub(crate) fn damaged(path: &Path, place: impl Into<String>) -> StoreError {
-        StoreError::Damaged {
-            path: path.to_owned(),
-            place: place.into(),
-        }
+        StoreError::Damaged { path: path.to_owned(), place: place.into() }
     }
 }
 
 impl From<StoreError> for OpenError {
     fn from(error: StoreError) -> OpenError {
         match error {
-            StoreError::Full { path } => OpenError::Io {
-                path,
-                source: io::ErrorKind::StorageFull.into(),
-            },
+            StoreError::Full { path } => OpenError::Full { path },
             StoreError::Io { path, source } => OpenError::Io { path, source },
             StoreError::Damaged { path, place } => OpenError::damaged(&path, place),
         }

@@ -23,9 +23,7 @@ pub struct Layout {
 
 impl Layout {
     pub fn new(root: &Path) -> Layout {
-        Layout {
-            root: root.to_owned(),
-        }
+        Layout { root: root.to_owned() }
     }
 
     pub fn root(&self) -> &Path {
@@ -71,20 +69,13 @@ impl Layout {
     }
 
     fn check(&self, text: &str) -> Result<(), OpenError> {
-        let found = text
-            .strip_prefix(FIRST_WORDS)
-            .and_then(|rest| rest.trim_end().parse().ok());
+        let found = text.strip_prefix(FIRST_WORDS).and_then(|rest| rest.trim_end().parse().ok());
         match found {
-            Some(found) if found > FORMAT => Err(OpenError::Newer {
-                path: self.root.clone(),
-                found,
-                known: FORMAT,
-            }),
+            Some(found) if found > FORMAT => {
+                Err(OpenError::Newer { path: self.root.clone(), found, known: FORMAT })
+            }
             Some(_) => Ok(()),
-            None => Err(OpenError::damaged(
-                &self.format(),
-                "it does not name a store version",
-            )),
+            None => Err(OpenError::damaged(&self.format(), "it does not name a store version")),
         }
     }
 
@@ -110,16 +101,10 @@ mod tests {
         let layout = Layout::new(&directory.path().join("new/store"));
         layout.prepare().unwrap();
         layout.prepare().unwrap();
-        assert_eq!(
-            fs::read_to_string(layout.format()).unwrap(),
-            "tidegate store 1\n"
-        );
+        assert_eq!(fs::read_to_string(layout.format()).unwrap(), "tidegate store 1\n");
 
         for (text, refusal) in [
-            (
-                "tidegate store 2\n",
-                "newer tidegate (store format 2, this one knows 1)",
-            ),
+            ("tidegate store 2\n", "newer tidegate (store format 2, this one knows 1)"),
             ("tidegate store x\n", "does not name a store version"),
             ("", "does not name a store version"),
         ] {

@@ -71,9 +71,7 @@ pub(crate) struct SledLog {
 
 impl SledLog {
     pub(crate) fn open(path: &Path, settings: Settings) -> Result<SledLog, OpenError> {
-        Ok(SledLog {
-            database: Database::open(path, settings)?,
-        })
+        Ok(SledLog { database: Database::open(path, settings)? })
     }
 }
 
@@ -88,19 +86,14 @@ impl Log for SledLog {
 
     fn read_from(&self, group: u64, visit: Visit<'_>) -> Result<(), LogError> {
         let mut foreign = false;
-        self.database
-            .read_guarded(&key(group, 0), &mut |found, bytes| match parts(found) {
-                Some((group, chunk)) => visit(group, chunk, bytes),
-                None => {
-                    foreign = true;
-                    ControlFlow::Break(())
-                }
-            })?;
-        if foreign {
-            Err(self.foreign_key())
-        } else {
-            Ok(())
-        }
+        self.database.read_guarded(&key(group, 0), |found, bytes| match parts(found) {
+            Some((group, chunk)) => visit(group, chunk, bytes),
+            None => {
+                foreign = true;
+                ControlFlow::Break(())
+            }
+        })?;
+        if foreign { Err(self.foreign_key()) } else { Ok(()) }
     }
 
     fn last_before(&self, group: u64) -> Result<Option<Chunk>, LogError> {
@@ -108,21 +101,15 @@ impl Log for SledLog {
             return Ok(None);
         };
         let (group, chunk) = parts(&found).ok_or_else(|| self.foreign_key())?;
-        Ok(Some(Chunk {
-            group,
-            chunk,
-            bytes,
-        }))
+        Ok(Some(Chunk { group, chunk, bytes }))
     }
 
     fn drop_before(&mut self, group: u64, at_most: u64) -> Result<u64, LogError> {
-        self.database
-            .remove_range(&key(0, 0), &key(group, 0), at_most)
+        self.database.remove_range(&key(0, 0), &key(group, 0), at_most)
     }
 
     fn cut_from(&mut self, group: u64) -> Result<(), LogError> {
-        self.database
-            .remove_range(&key(group, 0), &key(u64::MAX, u32::MAX), u64::MAX)?;
+        self.database.remove_range(&key(group, 0), &key(u64::MAX, u32::MAX), u64::MAX)?;
         Ok(())
     }
 
@@ -150,8 +137,5 @@ fn key(group: u64, chunk: u32) -> [u8; 12] {
 
 fn parts(key: &[u8]) -> Option<(u64, u32)> {
     let (group, chunk) = key.split_first_chunk::<8>()?;
-    Some((
-        u64::from_be_bytes(*group),
-        u32::from_be_bytes(chunk.try_into().ok()?),
-    ))
+    Some((u64::from_be_bytes(*group), u32::from_be_bytes(chunk.try_into().ok()?)))
 }

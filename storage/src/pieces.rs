@@ -4,12 +4,7 @@
 //! crc32c; data that fits is kept in the header itself. A new value is written beside the old one, in the other half of the
 //! slots; then the header is replaced, then the old pieces are removed. As sled recovers a prefix of its writes, a crash
 //! leaves the old value or the new one, never half of each.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use crate::database::{Database, Pair};
 use crate::error::StoreError;
@@ -35,11 +30,7 @@ pub(crate) fn put(database: &Database, name: &[u8], bytes: &[u8]) -> Result<(), 
         Some(found) => parse(&found).map(|(header, _)| header),
         None => None,
     };
-    let first_slot = if old.is_some_and(|old| old.first_slot == HALVES[0]) {
-        HALVES[1]
-    } else {
-        HALVES[0]
-    };
+    let first_slot = if old.is_some_and(|old| old.first_slot == HALVES[0]) { HALVES[1] } else { HALVES[0] };
     // Pieces of a value whose header was never written.
     remove_half(database, name, first_slot)?;
     let mut pieces: u32 = 0;
@@ -49,18 +40,10 @@ pub(crate) fn put(database: &Database, name: &[u8], bytes: &[u8]) -> Result<(), 
             pieces = pieces.saturating_add(1);
         }
     }
-    let length = u32::try_from(bytes.len())
-        .map_err(|_| StoreError::damaged(database.path(), "a value over 4 GiB"))?;
-    let header = Header {
-        length,
-        crc: crc32c::crc32c(bytes),
-        first_slot,
-        pieces,
-    };
-    database.put(
-        &slot_key(name, 0),
-        &encode(header, if pieces == 0 { bytes } else { &[] }),
-    )?;
+    let length =
+        u32::try_from(bytes.len()).map_err(|_| StoreError::damaged(database.path(), "a value over 4 GiB"))?;
+    let header = Header { length, crc: crc32c::crc32c(bytes), first_slot, pieces };
+    database.put(&slot_key(name, 0), &encode(header, if pieces == 0 { bytes } else { &[] }))?;
     match old {
         Some(old) => remove_half(database, name, old.first_slot),
         None => Ok(()),
@@ -82,10 +65,7 @@ pub(crate) fn remove(database: &Database, name: &[u8]) -> Result<(), StoreError>
 }
 
 /// All values whose names begin with `prefix`, in the names' order.
-pub(crate) fn scan(
-    database: &Database,
-    prefix: &[u8],
-) -> impl Iterator<Item = Result<Pair, StoreError>> {
+pub(crate) fn scan(database: &Database, prefix: &[u8]) -> impl Iterator<Item = Result<Pair, StoreError>> {
     database.scan(prefix).filter_map(|pair| {
         let (key, value) = match pair {
             Ok(pair) => pair,
@@ -97,25 +77,19 @@ pub(crate) fn scan(
 }
 
 fn read(database: &Database, name: &[u8], header: &[u8]) -> Result<Vec<u8>, StoreError> {
-    let damaged =
-        || StoreError::damaged(database.path(), format!("the value {}", hexadecimal(name)));
+    let damaged = || StoreError::damaged(database.path(), format!("the value {}", hexadecimal(name)));
     let (header, inline) = parse(header).ok_or_else(damaged)?;
     let mut bytes = inline.to_vec();
     for piece in 0..header.pieces {
         let key = slot_key(name, header.first_slot.saturating_add(piece));
         bytes.extend_from_slice(&database.get(&key)?.ok_or_else(damaged)?);
     }
-    let whole =
-        u32::try_from(bytes.len()) == Ok(header.length) && crc32c::crc32c(&bytes) == header.crc;
+    let whole = u32::try_from(bytes.len()) == Ok(header.length) && crc32c::crc32c(&bytes) == header.crc;
     if whole { Ok(bytes) } else { Err(damaged()) }
 }
 
 fn remove_half(database: &Database, name: &[u8], first_slot: u32) -> Result<(), StoreError> {
-    let end = if first_slot == HALVES[0] {
-        HALVES[1]
-    } else {
-        u32::MAX
-    };
+    let end = if first_slot == HALVES[0] { HALVES[1] } else { u32::MAX };
     database.remove_range(&slot_key(name, first_slot), &slot_key(name, end), u64::MAX)?;
     Ok(())
 }

@@ -24,14 +24,8 @@ pub enum SecretError {
 }
 
 /// The secret kept at `path`. If there is none, `random` becomes it.
-pub fn read_or_create(
-    path: &Path,
-    random: [u8; SECRET_BYTES],
-) -> Result<[u8; SECRET_BYTES], SecretError> {
-    let io = |source| SecretError::Io {
-        path: path.to_owned(),
-        source,
-    };
+pub fn read_or_create(path: &Path, random: [u8; SECRET_BYTES]) -> Result<[u8; SECRET_BYTES], SecretError> {
+    let io = |source| SecretError::Io { path: path.to_owned(), source };
     match File::open(path) {
         Ok(file) => read(path, file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -42,24 +36,14 @@ pub fn read_or_create(
 }
 
 fn read(path: &Path, file: File) -> Result<[u8; SECRET_BYTES], SecretError> {
-    let io = |source| SecretError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| SecretError::Io { path: path.to_owned(), source };
     let mode = file.metadata().map_err(io)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(SecretError::Exposed {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(SecretError::Exposed { path: path.to_owned(), mode });
     }
     let mut bytes = Vec::new();
-    file.take(SECRET_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io)?;
-    bytes.try_into().map_err(|_| SecretError::Length {
-        path: path.to_owned(),
-    })
+    file.take(SECRET_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(io)?;
+    bytes.try_into().map_err(|_| SecretError::Length { path: path.to_owned() })
 }
 
 /// Under another name first, so that a crash leaves no half of a key.
@@ -69,11 +53,7 @@ fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&unfinished)?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&unfinished)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(unfinished, path)?;
@@ -90,10 +70,7 @@ mod tests {
         let path = directory.path().join("key");
         assert_eq!(read_or_create(&path, [7; 32]).unwrap(), [7; 32]);
         assert_eq!(read_or_create(&path, [8; 32]).unwrap(), [7; 32]);
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
@@ -105,19 +82,13 @@ mod tests {
             fs::write(&path, vec![1; length]).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             assert!(
-                matches!(
-                    read_or_create(&path, [7; 32]),
-                    Err(SecretError::Length { .. })
-                ),
+                matches!(read_or_create(&path, [7; 32]), Err(SecretError::Length { .. })),
                 "{length} bytes"
             );
         }
         fs::write(&path, [1; 32]).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let error = read_or_create(&path, [7; 32]).unwrap_err();
-        assert!(
-            matches!(error, SecretError::Exposed { mode: 0o640, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, SecretError::Exposed { mode: 0o640, .. }), "{error}");
     }
 }

@@ -46,10 +46,7 @@ pub struct Reserve {
 
 impl Default for Reserve {
     fn default() -> Reserve {
-        Reserve {
-            bytes: 2 << 30,
-            percent: 5,
-        }
+        Reserve { bytes: 2 << 30, percent: 5 }
     }
 }
 
@@ -66,11 +63,7 @@ impl Reserve {
 
 /// Creates the ballast file if it is not there in full. Its blocks are really taken.
 pub fn ensure_ballast(path: &Path, bytes: u64) -> io::Result<()> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)?;
+    let file = File::options().create(true).truncate(false).write(true).open(path)?;
     let length = file.metadata()?.len();
     if length >= bytes {
         return Ok(());
@@ -122,10 +115,7 @@ mod tests {
             (100 * GIB, 2 * GIB, Level::Stop),
         ] {
             assert_eq!(
-                reserve.level(Space {
-                    free_bytes: free,
-                    total_bytes: total
-                }),
+                reserve.level(Space { free_bytes: free, total_bytes: total }),
                 level,
                 "{free} of {total}"
             );
@@ -136,10 +126,7 @@ mod tests {
     fn the_filesystem_of_a_directory_has_a_size() {
         let directory = tempfile::tempdir().unwrap();
         let found = space(directory.path()).unwrap();
-        assert!(
-            found.free_bytes <= found.total_bytes && found.total_bytes > 0,
-            "{found:?}"
-        );
+        assert!(found.free_bytes <= found.total_bytes && found.total_bytes > 0, "{found:?}");
     }
 
     #[test]

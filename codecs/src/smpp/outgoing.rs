@@ -60,3 +60,33 @@ impl Outgoing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn octets_leave_in_order_however_many_are_taken_at_once() {
+        let stream: Vec<u8> = (0..300_000_u32).map(|place| (place % 251) as u8).collect();
+        let mut outgoing = Outgoing::default();
+        let (mut written, mut reached) = (0, Vec::new());
+        for take in [0, 1, 70_000, 100, 90_000, 5, 60_000].into_iter().cycle() {
+            let more = (stream.len() - written).min(50_000);
+            outgoing
+                .buffer()
+                .extend_from_slice(&stream[written..written + more]);
+            written += more;
+            assert_eq!(outgoing.end(), written as u64);
+            let take = outgoing.len().min(take);
+            reached.extend_from_slice(&outgoing.waiting()[..take]);
+            outgoing.take(take);
+            assert_eq!(outgoing.taken(), reached.len() as u64);
+            if reached.len() == stream.len() {
+                break;
+            }
+        }
+        assert!(reached == stream);
+        assert_eq!((outgoing.len(), outgoing.waiting()), (0, &[][..]));
+    }
+}

@@ -19,7 +19,7 @@ pub struct TenantAccess {
     pub tenant: u32,
     /// Binds at once, over all addresses.
     pub max_binds: u32,
-    /// Unanswered requests on this bind, in each direction.
+    /// Unanswered submissions on this bind, and unanswered deliveries up to 1,000.
     pub window: u32,
     /// Messages a second over all doors of the tenant; 0: no limit.
     pub rate: u32,

@@ -61,9 +61,9 @@ impl Backlog {
 
     /// The tokens of all that wait, in order.
     pub fn drain(&mut self) -> impl Iterator<Item = u64> + '_ {
-        self.batches.drain(..).flat_map(|batch| {
-            batch.requests.into_iter().skip(batch.next).map(|request| request.token)
-        })
+        self.batches
+            .drain(..)
+            .flat_map(|batch| batch.requests.into_iter().skip(batch.next).map(|request| request.token))
     }
 }
 

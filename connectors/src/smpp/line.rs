@@ -1,11 +1,6 @@
 //! One connection between a socket and a commit loop, the same for tenants and providers: what is read, what waits for
 //! the lane, for the window or for the peer, and when to wake up. What the PDUs mean is said by `server` and `client`.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -32,6 +27,8 @@ pub const OUTGOING_OCTETS_MAX: usize = 1024 * 1024;
 const OUTGOING_OCTETS_HALF: usize = OUTGOING_OCTETS_MAX / 2;
 /// How long a closed session's last octets are written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The commit loop answers within a group or two. Without an end a mistake there would keep the bind down for ever.
+const FAREWELL_MAX: Duration = Duration::from_secs(60);
 
 /// What has ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,18 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         while let Some(command) = self.unoffered.pop_front() {
             lane.offer(command).await?;
         }
-        let mut tokens = Vec::new();
-        loop {
-            let outgoing = link.take();
-            tokens.extend(outgoing.requests.iter().map(|request| request.token));
-            if outgoing.closed {
-                break;
-            }
-            tokio::select! {
-                () = link.ready() => {}
-                () = lane.stopped() => return Err(Stopped),
-            }
-        }
+        let tokens = late_requests(&lane, &link).await?;
         if !tokens.is_empty() {
             lane.offer(returned(tokens)).await?;
         }
@@ -225,6 +211,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     fn stalled_at(&self) -> Option<Mono> {
         let waits = self.session.outgoing_octets() >= OUTGOING_OCTETS_HALF;
         waits.then(|| self.eased.after(self.stalled_max))
+    }
+}
+
+/// The tokens of what was released until the commit loop took note that the connection is gone.
+async fn late_requests(lane: &Lane, link: &Link) -> Result<Vec<u64>, Stopped> {
+    let mut tokens = Vec::new();
+    let patience = tokio::time::sleep(FAREWELL_MAX);
+    tokio::pin!(patience);
+    loop {
+        let outgoing = link.take();
+        tokens.extend(outgoing.requests.iter().map(|request| request.token));
+        if outgoing.closed {
+            return Ok(tokens);
+        }
+        tokio::select! {
+            () = link.ready() => {}
+            () = lane.stopped() => return Err(Stopped),
+            () = &mut patience => {
+                tracing::error!("the commit loop has not said farewell to a connection");
+                return Ok(tokens);
+            }
+        }
     }
 }
 

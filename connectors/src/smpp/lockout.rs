@@ -69,8 +69,7 @@ impl Lockout {
         let (pair, address) = self.keys(from, system_id);
         let table = self.lock();
         let count = |key| table.failures(key, now, self.options.lasts).count;
-        count(pair) >= self.options.failures_max
-            || count(address) >= self.options.address_failures_max
+        count(pair) >= self.options.failures_max || count(address) >= self.options.address_failures_max
     }
 
     /// Notes a wrong password and says how long its answer is to be held back.

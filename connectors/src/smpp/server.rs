@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use codecs::smpp::session::{Limits, Role, Session};
 use codecs::smpp::Status;
+use codecs::smpp::session::{Limits, Role, Session};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -117,6 +117,7 @@ struct Shared {
 }
 
 /// The server of one partition. It may listen at several places.
+#[derive(Clone)]
 pub struct Server {
     shared: Arc<Shared>,
 }

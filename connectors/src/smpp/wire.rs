@@ -1,11 +1,6 @@
 //! A socket and the octets read from it: one read takes all that is there, one write gives all that is due.
 //! It cuts frames and knows no PDUs.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use std::io;
 use std::pin::Pin;

@@ -45,10 +45,7 @@ impl Providers {
             }
         }
         priced[..count].sort_unstable();
-        priced[..count]
-            .iter()
-            .map(|(_, _, provider)| *provider)
-            .collect()
+        priced[..count].iter().map(|(_, _, provider)| *provider).collect()
     }
 }
 
@@ -110,35 +107,18 @@ pub(super) fn weighted_cycle(weights: &[u32]) -> Vec<u8> {
 
 /// Weights in the same proportion whose sum is at most [`CYCLE_MAX`]; none that was given is lost in it.
 fn scaled_weights(weights: &[u32]) -> Vec<i64> {
-    let divisor = weights
-        .iter()
-        .copied()
-        .fold(0, greatest_common_divisor)
-        .max(1);
-    let weights: Vec<i64> = weights
-        .iter()
-        .map(|weight| i64::from(weight / divisor))
-        .collect();
+    let divisor = weights.iter().copied().fold(0, greatest_common_divisor).max(1);
+    let weights: Vec<i64> = weights.iter().map(|weight| i64::from(weight / divisor)).collect();
     let sum: i64 = weights.iter().sum();
     if sum <= CYCLE_MAX as i64 {
         return weights;
     }
     weights
         .iter()
-        .map(|weight| {
-            if *weight == 0 {
-                0
-            } else {
-                (weight * (CYCLE_MAX as i64 - 8) / sum).max(1)
-            }
-        })
+        .map(|weight| if *weight == 0 { 0 } else { (weight * (CYCLE_MAX as i64 - 8) / sum).max(1) })
         .collect()
 }
 
 fn greatest_common_divisor(one: u32, other: u32) -> u32 {
-    if other == 0 {
-        one
-    } else {
-        greatest_common_divisor(other, one % other)
-    }
+    if other == 0 { one } else { greatest_common_divisor(other, one % other) }
 }

@@ -7,12 +7,7 @@ use super::*;
 use crate::catalog::Strategy;
 
 fn provider(index: u16) -> ProviderInput {
-    ProviderInput {
-        index,
-        enabled: true,
-        priority: u32::from(index),
-        channels: vec![Channel::Sms],
-    }
+    ProviderInput { index, enabled: true, priority: u32::from(index), channels: vec![Channel::Sms] }
 }
 
 fn route(prefixes: &[&str], providers: &[u16]) -> RouteInput {
@@ -24,21 +19,13 @@ fn route(prefixes: &[&str], providers: &[u16]) -> RouteInput {
 }
 
 fn router(routes: Vec<RouteInput>) -> Router {
-    let input = RoutingInput {
-        routes,
-        providers: (0..10).map(provider).collect(),
-        ..RoutingInput::default()
-    };
+    let input =
+        RoutingInput { routes, providers: (0..10).map(provider).collect(), ..RoutingInput::default() };
     Router::compile(&input).expect("lawful routes")
 }
 
 fn query(tenant: u32, destination: u64, sender: &[u8]) -> Query<'_> {
-    Query {
-        tenant,
-        destination,
-        sender,
-        channel: Channel::Sms,
-    }
+    Query { tenant, destination, sender, channel: Channel::Sms }
 }
 
 fn no_cost(_: u16) -> Option<Micros> {
@@ -47,19 +34,13 @@ fn no_cost(_: u16) -> Option<Micros> {
 
 #[test]
 fn priority_then_the_longer_prefix_then_the_earlier_route_decides() {
-    let urgent = RouteInput {
-        priority: -1,
-        ..route(&["25470"], &[5])
-    };
+    let urgent = RouteInput { priority: -1, ..route(&["25470"], &[5]) };
     let router = router(vec![
         route(&["254"], &[0]),
         route(&["+2547", "255"], &[1]),
         route(&["2547"], &[2]),
         route(&[], &[3]),
-        RouteInput {
-            priority: 1,
-            ..route(&["2547111"], &[4])
-        },
+        RouteInput { priority: 1, ..route(&["2547111"], &[4]) },
         urgent,
     ]);
     let table = [
@@ -73,41 +54,22 @@ fn priority_then_the_longer_prefix_then_the_earlier_route_decides() {
         (25, Some(3)),
     ];
     for (destination, expected) in table {
-        assert_eq!(
-            router.matching(&query(0, destination, b"")),
-            expected,
-            "{destination}"
-        );
+        assert_eq!(router.matching(&query(0, destination, b"")), expected, "{destination}");
     }
 }
 
 #[test]
 fn tenant_sender_and_channel_conditions_all_have_to_hold() {
     let router = router(vec![
-        RouteInput {
-            tenants: vec![1, 2],
-            ..route(&["254"], &[0])
-        },
-        RouteInput {
-            senders: vec![SenderMatch::Exact(b"ACME".to_vec())],
-            ..route(&["254"], &[1])
-        },
-        RouteInput {
-            senders: vec![SenderMatch::StartsWith(b"BANK".to_vec())],
-            ..route(&["2547"], &[2])
-        },
+        RouteInput { tenants: vec![1, 2], ..route(&["254"], &[0]) },
+        RouteInput { senders: vec![SenderMatch::Exact(b"ACME".to_vec())], ..route(&["254"], &[1]) },
+        RouteInput { senders: vec![SenderMatch::StartsWith(b"BANK".to_vec())], ..route(&["2547"], &[2]) },
         RouteInput {
             tenants: vec![3],
-            senders: vec![
-                SenderMatch::Exact(b"X".to_vec()),
-                SenderMatch::StartsWith(b"Y".to_vec()),
-            ],
+            senders: vec![SenderMatch::Exact(b"X".to_vec()), SenderMatch::StartsWith(b"Y".to_vec())],
             ..route(&["2"], &[3])
         },
-        RouteInput {
-            channels: vec![Channel::Whatsapp],
-            ..route(&["254"], &[4])
-        },
+        RouteInput { channels: vec![Channel::Whatsapp], ..route(&["254"], &[4]) },
     ]);
     let table: [(u32, u64, &[u8], Option<u32>); 11] = [
         (1, 2541, b"ACME", Some(0)),
@@ -133,56 +95,26 @@ fn tenant_sender_and_channel_conditions_all_have_to_hold() {
 
 #[test]
 fn a_route_without_a_carrier_for_the_channel_is_passed_over() {
-    let whatsapp = ProviderInput {
-        channels: vec![Channel::Whatsapp],
-        ..provider(1)
-    };
+    let whatsapp = ProviderInput { channels: vec![Channel::Whatsapp], ..provider(1) };
     let routes = vec![route(&["254"], &[0]), route(&[], &[0, 1])];
-    let input = RoutingInput {
-        routes,
-        providers: vec![provider(0), whatsapp],
-        ..RoutingInput::default()
-    };
+    let input = RoutingInput { routes, providers: vec![provider(0), whatsapp], ..RoutingInput::default() };
     let router = Router::compile(&input).expect("lawful routes");
-    let query = Query {
-        channel: Channel::Whatsapp,
-        ..query(0, 2541, b"")
-    };
+    let query = Query { channel: Channel::Whatsapp, ..query(0, 2541, b"") };
     let choice = router.choose(&query, &mut Turns::default(), no_cost);
     assert_eq!((choice.route, &choice.providers[..]), (Some(1), &[1][..]));
 }
 
 #[test]
 fn each_strategy_orders_the_providers_in_its_way() {
-    let with = |strategy| RouteInput {
-        strategy,
-        ..route(&[], &[7, 8, 9])
-    };
+    let with = |strategy| RouteInput { strategy, ..route(&[], &[7, 8, 9]) };
     let weights = vec![(7, 2), (8, 1), (9, 0)];
-    let cost = |index| {
-        [(7, 30), (9, 10)]
-            .iter()
-            .find(|pair| pair.0 == index)
-            .map(|pair| Micros(pair.1))
-    };
+    let cost = |index| [(7, 30), (9, 10)].iter().find(|pair| pair.0 == index).map(|pair| Micros(pair.1));
     let table: [(RouteInput, [&[u16]; 4]); 4] = [
+        (with(Strategy::Failover), [&[7, 8, 9], &[7, 8, 9], &[7, 8, 9], &[7, 8, 9]]),
+        (with(Strategy::RoundRobin), [&[7, 8, 9], &[8, 9, 7], &[9, 7, 8], &[7, 8, 9]]),
+        (with(Strategy::LeastCost), [&[9, 7], &[9, 7], &[9, 7], &[9, 7]]),
         (
-            with(Strategy::Failover),
-            [&[7, 8, 9], &[7, 8, 9], &[7, 8, 9], &[7, 8, 9]],
-        ),
-        (
-            with(Strategy::RoundRobin),
-            [&[7, 8, 9], &[8, 9, 7], &[9, 7, 8], &[7, 8, 9]],
-        ),
-        (
-            with(Strategy::LeastCost),
-            [&[9, 7], &[9, 7], &[9, 7], &[9, 7]],
-        ),
-        (
-            RouteInput {
-                providers: weights,
-                ..with(Strategy::Weighted)
-            },
+            RouteInput { providers: weights, ..with(Strategy::Weighted) },
             [&[7, 8, 9], &[8, 7, 9], &[7, 8, 9], &[7, 8, 9]],
         ),
     ];
@@ -199,15 +131,9 @@ fn each_strategy_orders_the_providers_in_its_way() {
 
 #[test]
 fn disabled_providers_take_no_part() {
-    let disabled = ProviderInput {
-        enabled: false,
-        ..provider(1)
-    };
-    let weighted = RouteInput {
-        providers: vec![(1, 9), (2, 1)],
-        strategy: Strategy::Weighted,
-        ..route(&["1"], &[])
-    };
+    let disabled = ProviderInput { enabled: false, ..provider(1) };
+    let weighted =
+        RouteInput { providers: vec![(1, 9), (2, 1)], strategy: Strategy::Weighted, ..route(&["1"], &[]) };
     let input = RoutingInput {
         routes: vec![weighted, route(&["2"], &[1])],
         providers: vec![provider(0), disabled, provider(2)],
@@ -215,24 +141,12 @@ fn disabled_providers_take_no_part() {
         fallback: true,
     };
     let router = Router::compile(&input).expect("lawful routes");
-    let table: [(u32, u64, Option<u32>, &[u16]); 4] = [
-        (0, 1, Some(0), &[2]),
-        (0, 2, Some(1), &[]),
-        (0, 3, None, &[0, 2]),
-        (1, 3, None, &[2, 0]),
-    ];
+    let table: [(u32, u64, Option<u32>, &[u16]); 4] =
+        [(0, 1, Some(0), &[2]), (0, 2, Some(1), &[]), (0, 3, None, &[0, 2]), (1, 3, None, &[2, 0])];
     for (tenant, destination, route, providers) in table {
         for _ in 0..3 {
-            let choice = router.choose(
-                &query(tenant, destination, b""),
-                &mut Turns::default(),
-                no_cost,
-            );
-            assert_eq!(
-                (choice.route, &choice.providers[..]),
-                (route, providers),
-                "{tenant} {destination}"
-            );
+            let choice = router.choose(&query(tenant, destination, b""), &mut Turns::default(), no_cost);
+            assert_eq!((choice.route, &choice.providers[..]), (route, providers), "{tenant} {destination}");
         }
     }
 }
@@ -241,10 +155,7 @@ fn disabled_providers_take_no_part() {
 fn the_implicit_route_is_the_default_provider_then_the_others_by_priority() {
     let mut input = RoutingInput {
         providers: (0..12)
-            .map(|index| ProviderInput {
-                priority: 100 - u32::from(index),
-                ..provider(index)
-            })
+            .map(|index| ProviderInput { priority: 100 - u32::from(index), ..provider(index) })
             .collect(),
         default_providers: vec![None, Some(3)],
         fallback: true,
@@ -252,10 +163,7 @@ fn the_implicit_route_is_the_default_provider_then_the_others_by_priority() {
     };
     let order = |input: &RoutingInput, tenant| {
         let router = Router::compile(input).expect("no routes");
-        router
-            .choose(&query(tenant, 254, b""), &mut Turns::default(), no_cost)
-            .providers
-            .to_vec()
+        router.choose(&query(tenant, 254, b""), &mut Turns::default(), no_cost).providers.to_vec()
     };
     assert_eq!(order(&input, 0), [11, 10, 9, 8, 7, 6, 5, 4]);
     assert_eq!(order(&input, 1), [3, 11, 10, 9, 8, 7, 6, 5]);
@@ -267,31 +175,15 @@ fn the_implicit_route_is_the_default_provider_then_the_others_by_priority() {
 
 #[test]
 fn routes_that_could_never_mean_anything_are_refused() {
-    let prefix = |prefix: &str| RoutingError::Prefix {
-        route: 1,
-        prefix: prefix.into(),
-    };
-    let weightless = RouteInput {
-        providers: vec![(1, 0)],
-        strategy: Strategy::Weighted,
-        ..route(&[], &[])
-    };
+    let prefix = |prefix: &str| RoutingError::Prefix { route: 1, prefix: prefix.into() };
+    let weightless = RouteInput { providers: vec![(1, 0)], strategy: Strategy::Weighted, ..route(&[], &[]) };
     let table = [
         (route(&["25x"], &[1]), prefix("25x")),
         (route(&["++1"], &[1]), prefix("++1")),
         (route(&["٢"], &[1]), prefix("٢")),
         (route(&[], &[]), RoutingError::NoProviders { route: 1 }),
-        (
-            route(&[], &[1; 9]),
-            RoutingError::TooManyProviders { route: 1, count: 9 },
-        ),
-        (
-            route(&[], &[77]),
-            RoutingError::UnknownProvider {
-                route: 1,
-                provider: 77,
-            },
-        ),
+        (route(&[], &[1; 9]), RoutingError::TooManyProviders { route: 1, count: 9 }),
+        (route(&[], &[77]), RoutingError::UnknownProvider { route: 1, provider: 77 }),
         (weightless, RoutingError::NoWeight { route: 1 }),
     ];
     for (wrong, expected) in table {
@@ -307,40 +199,22 @@ fn routes_that_could_never_mean_anything_are_refused() {
 #[test]
 fn the_longest_prefix_has_the_price() {
     let rates = |entries: &[(&str, i64)]| {
-        let entries: Vec<(String, Micros)> = entries
-            .iter()
-            .map(|(prefix, price)| (prefix.to_string(), Micros(*price)))
-            .collect();
+        let entries: Vec<(String, Micros)> =
+            entries.iter().map(|(prefix, price)| (prefix.to_string(), Micros(*price))).collect();
         Rates::compile(&entries)
     };
     let open = rates(&[("", 1), ("254", 2), ("+25470", 3), ("254", 4)]).expect("lawful prices");
-    for (destination, price) in [
-        (1, 1),
-        (0, 1),
-        (254, 4),
-        (25_471, 4),
-        (25_470, 3),
-        (254_701_234_567, 3),
-        (25, 1),
-    ] {
-        assert_eq!(
-            open.price(destination),
-            Some(Micros(price)),
-            "{destination}"
-        );
+    for (destination, price) in
+        [(1, 1), (0, 1), (254, 4), (25_471, 4), (25_470, 3), (254_701_234_567, 3), (25, 1)]
+    {
+        assert_eq!(open.price(destination), Some(Micros(price)), "{destination}");
     }
     let closed = rates(&[("254", 2)]).expect("lawful prices");
-    assert_eq!(
-        (closed.price(2_541), closed.price(255)),
-        (Some(Micros(2)), None)
-    );
+    assert_eq!((closed.price(2_541), closed.price(255)), (Some(Micros(2)), None));
     assert_eq!(Rates::default().price(254), None);
     assert_eq!(
         rates(&[("", 1), ("2 54", 1)]).err(),
-        Some(RoutingError::PricePrefix {
-            entry: 1,
-            prefix: "2 54".into()
-        })
+        Some(RoutingError::PricePrefix { entry: 1, prefix: "2 54".into() })
     );
 }
 

@@ -17,10 +17,7 @@ struct Node {
 
 impl Trie {
     pub(super) fn add_node(&mut self) -> u32 {
-        self.nodes.push(Node {
-            children: [NONE; 10],
-            value: NONE,
-        });
+        self.nodes.push(Node { children: [NONE; 10], value: NONE });
         (self.nodes.len() - 1) as u32
     }
 
@@ -47,9 +44,7 @@ impl Trie {
             if node.value != NONE {
                 show(depth, node.value);
             }
-            let next = digits
-                .get(depth)
-                .map_or(NONE, |digit| node.children[usize::from(digit)]);
+            let next = digits.get(depth).map_or(NONE, |digit| node.children[usize::from(digit)]);
             if next == NONE {
                 return;
             }
@@ -85,8 +80,5 @@ impl Digits {
 /// The values of a prefix's digits.
 pub(super) fn prefix_digits(prefix: &str) -> Option<Vec<u8>> {
     let digits = prefix.strip_prefix('+').unwrap_or(prefix);
-    digits
-        .bytes()
-        .map(|octet| octet.is_ascii_digit().then(|| octet - b'0'))
-        .collect()
+    digits.bytes().map(|octet| octet.is_ascii_digit().then(|| octet - b'0')).collect()
 }

@@ -151,7 +151,7 @@ impl Bind {
             link.send()?;
             tokio::select! {
                 ready = link.ready() => { ready?; }
-                () = run.pace.ticked() => {}
+                () = run.pace.ticked() => run.ticked_at.set(run.clock.now()),
                 () = sleep(Duration::from_millis(2)), if waits => {}
                 _ = tick.tick() => self.sweep(&mut link)?,
                 () = run.done.cancelled() => break,
@@ -187,12 +187,13 @@ impl Bind {
             return false;
         }
         let now = run.clock.now();
+        let due_until = run.due_until(now);
         let mut book = run.book.borrow_mut();
         if now < self.paused_until {
             return true;
         }
         while !self.window.is_full() && link.backlog() < OUTPUT_OCTETS_MAX {
-            let Some(serial) = book.next_to_send(now) else {
+            let Some(serial) = book.next_to_send(due_until) else {
                 return book.has_again();
             };
             if let Some(sequence) = self.window.push(serial, now) {
@@ -227,7 +228,9 @@ impl Bind {
         match pdu.command {
             SUBMIT_RESPONSE | command::GENERIC_NACK => self.answered(pdu, book, now),
             command::DELIVER_SM => self.deliver(pdu, book, now, out),
-            command::ENQUIRE_LINK => wire::empty(out, pdu.command | command::RESPONSE, status::OK, pdu.sequence),
+            command::ENQUIRE_LINK => {
+                wire::empty(out, pdu.command | command::RESPONSE, status::OK, pdu.sequence)
+            }
             command::UNBIND => return Err(io::ErrorKind::ConnectionAborted.into()),
             response if response & command::RESPONSE != 0 => {}
             _ => wire::empty(out, command::GENERIC_NACK, status::INVALID_COMMAND, pdu.sequence),

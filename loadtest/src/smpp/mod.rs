@@ -3,7 +3,7 @@
 mod bind;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     rc::Rc,
     time::Duration,
@@ -14,7 +14,7 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    book::Book,
+    book::{Book, Schedule},
     measure::{Clock, processor_seconds},
     numbers::{Numbers, NumbersError},
     pace::Pace,
@@ -56,10 +56,10 @@ pub struct Options {
     #[arg(long)]
     pub no_receipts: bool,
     /// Seconds without any news after which the run ends.
-    #[arg(long, default_value_t = 30.0)]
+    #[arg(long, default_value_t = 30.0, value_parser = positive)]
     pub timeout: f64,
     /// Seconds after which an unanswered submit is given up.
-    #[arg(long, default_value_t = 30.0)]
+    #[arg(long, default_value_t = 30.0, value_parser = positive)]
     pub response_timeout: f64,
     /// Sender of all messages.
     #[arg(long, default_value = "LOADTEST")]
@@ -87,6 +87,13 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// A transmitter may ask for receipts and never sees them.
+    fn awaits_receipts(&self) -> bool {
+        !self.no_receipts && self.bind != BindKind::Transmitter
+    }
+}
+
 /// How a connection binds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum BindKind {
@@ -94,7 +101,7 @@ pub enum BindKind {
     Transceiver,
     /// A transmitter and a receiver beside it.
     Pair,
-    /// Submits only; receipts, if asked for, have to be taken by somebody else.
+    /// Submits only; receipts are left to somebody else, and a message is finished when it is accepted.
     Transmitter,
 }
 
@@ -124,7 +131,8 @@ pub enum RunError {
 /// # Errors
 /// The options do not fit, or the binds cannot be made. What happens later is counted, not an error.
 pub fn run(options: Options) -> Result<Finished, RunError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
     LocalSet::new().block_on(&runtime, drive(options))
 }
 
@@ -137,6 +145,9 @@ struct Run {
     book: RefCell<Book>,
     clock: Clock,
     pace: Pace,
+    /// With a rate, the time of the last tick. Between ticks nothing new is sent: answers that come one by one would
+    /// otherwise draw out the messages one by one as well.
+    ticked_at: Cell<u64>,
     done: CancellationToken,
 }
 
@@ -176,11 +187,13 @@ async fn drive(options: Options) -> Result<Finished, RunError> {
     for role in roles(&options) {
         links.push((role, bind::connect(&options, role).await?));
     }
+    let schedule = options.rate.map(|rate| Schedule { rate, burst: 1 });
     let cpu_before = processor_seconds();
     let run = Rc::new(Run {
         template: Template::new(&options, &numbers),
-        book: RefCell::new(Book::new(options.count, options.rate, !options.no_receipts)),
+        book: RefCell::new(Book::new(options.count, schedule, options.awaits_receipts())),
         pace: Pace::new(options.rate),
+        ticked_at: Cell::new(0),
         done: CancellationToken::new(),
         clock: Clock::start(),
         numbers,
@@ -211,7 +224,7 @@ fn roles(options: &Options) -> Vec<Role> {
 
 /// Shows the progress, and ends a run that hears nothing any more; answers whether it had to.
 async fn watch(run: &Run) -> bool {
-    let receipts = !run.options.no_receipts;
+    let receipts = run.options.awaits_receipts();
     let mut progress = Progress::new(u64::from(run.options.count), !run.options.quiet);
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     let (mut seen, mut seen_at) = (u64::MAX, 0);
@@ -236,6 +249,11 @@ async fn watch(run: &Run) -> bool {
 }
 
 impl Run {
+    /// The time up to which messages may be sent that are due.
+    fn due_until(&self, now: u64) -> u64 {
+        self.options.rate.map_or(now, |_| self.ticked_at.get())
+    }
+
     fn shape(&self) -> Shape {
         Shape {
             kind: "smpp",
@@ -248,14 +266,16 @@ impl Run {
     }
 }
 
-/// A rate of the command line.
+/// A rate or a time of the command line.
 ///
 /// # Errors
-/// The text is no number above 0.
+/// The text is no number above 0 and up to a thousand million.
 pub(crate) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
-        _ => Err("must be a number above 0".into()),
+        Ok(number) if number > 0.0 && number <= 1e9 => Ok(number),
+        _ => Err("must be a number above 0 and up to 1e9".into()),
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -134,7 +134,10 @@ mod tests {
     fn changing_one_rate_moves_no_other_fault() {
         let other = Profile { refusals: 0.9, ..faulty() };
         for (plan, other) in plans(&faulty(), 7).into_iter().zip(plans(&other, 7)) {
-            assert_eq!((plan.drop, plan.lost_answer, plan.receipt), (other.drop, other.lost_answer, other.receipt));
+            assert_eq!(
+                (plan.drop, plan.lost_answer, plan.receipt),
+                (other.drop, other.lost_answer, other.receipt)
+            );
         }
     }
 

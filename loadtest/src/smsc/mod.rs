@@ -38,6 +38,8 @@ use session::{Flow, Session};
 const ACCOUNTS_MAX: usize = 10_000;
 /// Messages whose tries are counted for the draws; beyond, the count begins again.
 const ATTEMPTS_MAX: usize = 4_000_000;
+/// The longest that a connection waits before it looks at its clock.
+const TIMER_MAX: Duration = Duration::from_secs(60);
 
 /// A simulator that listens and does not answer yet.
 #[derive(Debug)]
@@ -90,7 +92,6 @@ impl Simulator {
     pub async fn run(self) {
         let Self { listener, handle } = self;
         let shared = &handle.shared;
-        let _closed = shared.closed.clone().drop_guard();
         let mut sessions = JoinSet::new();
         loop {
             tokio::select! {
@@ -106,7 +107,9 @@ impl Simulator {
                 },
             }
         }
+        drop(listener);
         sessions.shutdown().await;
+        shared.closed.cancel();
     }
 
     /// Runs on a task of its own.
@@ -220,7 +223,8 @@ impl Counts {
     /// Receipts owed that nobody has answered yet.
     #[must_use]
     pub fn unacknowledged(&self) -> u64 {
-        self.receipts.saturating_sub(self.receipts_acknowledged + self.receipts_refused + self.receipts_dropped)
+        self.receipts
+            .saturating_sub(self.receipts_acknowledged + self.receipts_refused + self.receipts_dropped)
     }
 
     fn add(&mut self, other: &Self) {
@@ -342,8 +346,6 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 }
 
 async fn converse(mut link: Link, mut session: Session) -> io::Result<()> {
-    let started = tokio::time::Instant::now();
-    let offset = session.now();
     let timer = tokio::time::sleep(Duration::ZERO);
     tokio::pin!(timer);
     let mut armed = 0;
@@ -361,8 +363,8 @@ async fn converse(mut link: Link, mut session: Session) -> io::Result<()> {
         // The timer is set again only when it would come too late; one that comes too early finds nothing to do.
         if next < armed || timer.is_elapsed() {
             armed = next;
-            let wait = Duration::from_micros(next.saturating_sub(offset).min(u64::from(u32::MAX)));
-            timer.as_mut().reset(started + wait);
+            let wait = Duration::from_micros(next.saturating_sub(session.now())).min(TIMER_MAX);
+            timer.as_mut().reset(tokio::time::Instant::now() + wait);
         }
         tokio::select! {
             ready = link.ready() => { ready?; }
@@ -394,3 +396,6 @@ fn read(link: &mut Link, session: &mut Session) -> Flow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

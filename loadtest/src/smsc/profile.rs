@@ -7,6 +7,9 @@ use crate::{
     wire::{STATES, status},
 };
 
+/// The widest window; each place of it takes memory from the bind on.
+const WINDOW_MAX: usize = 100_000;
+
 /// A provider's behaviour; the default is a fast provider without faults. Rates are probabilities a message, times are milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -131,6 +134,9 @@ impl Profile {
                 return Err(ProfileError::Rate { key, rate });
             }
         }
+        if !(1..=WINDOW_MAX).contains(&self.window) {
+            return Err(ProfileError::Window(self.window));
+        }
         if self.refusal_statuses.is_empty() {
             return Err(ProfileError::Empty { key: "refusal_statuses" });
         }
@@ -172,6 +178,8 @@ pub enum ProfileError {
     Toml(#[from] toml::de::Error),
     #[error("{key} = {rate} is no probability between 0 and 1")]
     Rate { key: &'static str, rate: f64 },
+    #[error("window = {0} is not between 1 and {WINDOW_MAX}")]
+    Window(usize),
     #[error("{key} has nothing to choose from")]
     Empty { key: &'static str },
     #[error("{0} is no word of a receipt")]
@@ -291,6 +299,7 @@ mod tests {
     fn an_impossible_profile_is_refused_with_its_key() {
         for (text, said) in [
             ("drops = 2.0", "drops = 2 is no probability between 0 and 1"),
+            ("window = 0", "window = 0 is not between 1 and 100000"),
             ("outcomes = []", "outcomes has nothing to choose from"),
             ("refusal_statuses = []", "refusal_statuses has nothing to choose from"),
             ("outcomes = [{ stat = \"LOST\" }]", "LOST is no word of a receipt"),

@@ -63,9 +63,17 @@ pub struct Writer {
 
 impl Writer {
     /// Appends the deliver_sm of a receipt, which is done at `minute`.
-    pub fn write(&mut self, out: &mut Vec<u8>, sequence: u32, receipt: &Receipt, profile: &Profile, minute: u32) {
+    pub fn write(
+        &mut self,
+        out: &mut Vec<u8>,
+        sequence: u32,
+        receipt: &Receipt,
+        profile: &Profile,
+        minute: u32,
+    ) {
         let outcome = profile.outcomes.get(usize::from(receipt.outcome)).or(profile.outcomes.first());
-        let (stat, state) = outcome.map_or(("UNKNOWN", 7), |outcome| (&outcome.stat, outcome.number().unwrap_or(7)));
+        let (stat, state) =
+            outcome.map_or(("UNKNOWN", 7), |outcome| (&outcome.stat, outcome.number().unwrap_or(7)));
         wire::framed(out, command::DELIVER_SM, 0, sequence, |out| {
             out.push(0); // service_type
             receipt.destination.write(out);
@@ -294,14 +302,23 @@ mod tests {
 
     fn receipt(id: u64) -> Receipt {
         let address = |digits| Party::from(Address { ton: 1, npi: 1, digits });
-        Receipt { id, source: address(b"ACME"), destination: address(b"254700000001"), submitted: 0, outcome: 0 }
+        Receipt {
+            id,
+            source: address(b"ACME"),
+            destination: address(b"254700000001"),
+            submitted: 0,
+            outcome: 0,
+        }
     }
 
     #[test]
     fn dates_follow_the_calendar() {
-        for (minute, text) in
-            [(0, "7001010000"), (15_778_079, "9912312359"), (15_863_040, "0002290000"), (29_338_559, "2510122359")]
-        {
+        for (minute, text) in [
+            (0, "7001010000"),
+            (15_778_079, "9912312359"),
+            (15_863_040, "0002290000"),
+            (29_338_559, "2510122359"),
+        ] {
             assert_eq!(String::from_utf8_lossy(&date(minute)), text);
         }
     }
@@ -321,7 +338,11 @@ mod tests {
             let message = Message::parse(&out[HEADER..]).unwrap();
             assert_eq!((message.source.digits, message.esm_class), (b"254700000001".as_slice(), 4));
             let notice = Notice::parse(&message).unwrap();
-            assert_eq!((notice.id, notice.state, notice.contradictory), (id.as_bytes(), Some(2), false), "{form:?}");
+            assert_eq!(
+                (notice.id, notice.state, notice.contradictory),
+                (id.as_bytes(), Some(2), false),
+                "{form:?}"
+            );
         }
     }
 

@@ -161,8 +161,11 @@ pub fn times(entries: &[Accepted]) -> BTreeMap<(u64, u8), usize> {
 /// Destinations of which some part occurs more than once, in order and each once.
 #[must_use]
 pub fn doubled(entries: &[Accepted]) -> Vec<u64> {
-    let mut doubled: Vec<u64> =
-        times(entries).into_iter().filter(|(_, times)| *times > 1).map(|((destination, ..), _)| destination).collect();
+    let mut doubled: Vec<u64> = times(entries)
+        .into_iter()
+        .filter(|(_, times)| *times > 1)
+        .map(|((destination, ..), _)| destination)
+        .collect();
     doubled.dedup();
     doubled
 }
@@ -215,7 +218,8 @@ mod tests {
 
     #[test]
     fn doubled_parts_are_found_and_other_parts_are_not() {
-        let entries = [accepted(1, 1), accepted(1, 2), accepted(2, 1), accepted(2, 1), accepted(2, 2), accepted(2, 2)];
+        let entries =
+            [accepted(1, 1), accepted(1, 2), accepted(2, 1), accepted(2, 1), accepted(2, 2), accepted(2, 2)];
         assert_eq!(doubled(&entries), [2]);
         assert_eq!(times(&entries)[&(2, 1)], 2);
     }

@@ -149,10 +149,16 @@ impl Session {
         self.asked = None;
         match pdu.command {
             command::SUBMIT_SM => return self.submit(pdu, out),
-            acknowledgement if acknowledgement == command::DELIVER_SM | command::RESPONSE => self.acknowledged(pdu),
+            acknowledgement if acknowledgement == command::DELIVER_SM | command::RESPONSE => {
+                self.acknowledged(pdu)
+            }
             command::GENERIC_NACK => self.acknowledged(pdu),
-            command::ENQUIRE_LINK => wire::empty(out, pdu.command | command::RESPONSE, status::OK, pdu.sequence),
-            command::BIND_RECEIVER | command::BIND_TRANSMITTER | command::BIND_TRANSCEIVER => self.bind(pdu, out),
+            command::ENQUIRE_LINK => {
+                wire::empty(out, pdu.command | command::RESPONSE, status::OK, pdu.sequence)
+            }
+            command::BIND_RECEIVER | command::BIND_TRANSMITTER | command::BIND_TRANSCEIVER => {
+                self.bind(pdu, out)
+            }
             command::UNBIND => {
                 wire::empty(out, pdu.command | command::RESPONSE, status::OK, pdu.sequence);
                 return Flow::Close;
@@ -325,6 +331,8 @@ impl Session {
         }
         if let Some(malformed) = plan.malformed {
             self.counts.malformed = self.counts.malformed.saturating_add(1);
+            // After it nothing may be readable any more, so what is due goes first.
+            self.write_answers(out);
             malformed.write(out);
             if malformed == Malformed::FalseLength {
                 return Flow::Close;

@@ -4,7 +4,9 @@
 mod read;
 mod write;
 
-pub use read::{Address, Concatenation, Frames, FramingError, Login, Message, Notice, Pdu, Reader, Tlvs, digits};
+pub use read::{
+    Address, Concatenation, Frames, FramingError, Login, Message, Notice, Pdu, Reader, Tlvs, digits,
+};
 pub use write::{
     bind, body, eight_digits, empty, framed, message_response, number, patch, submit_template, twenty_digits,
 };

@@ -83,7 +83,9 @@ impl Frames {
     fn too_short_to_tell(&self) -> Result<Option<Pdu<'_>>, FramingError> {
         let waiting = self.buffer.get(self.start..self.end).unwrap_or_default();
         match Reader(waiting).u32() {
-            Some(length) if !(HEADER..=PDU_OCTETS_MAX).contains(&usize::try_from(length).unwrap_or(usize::MAX)) => {
+            Some(length)
+                if !(HEADER..=PDU_OCTETS_MAX).contains(&usize::try_from(length).unwrap_or(usize::MAX)) =>
+            {
                 Err(FramingError { length, sequence: 0 })
             }
             _ => Ok(None),
@@ -298,7 +300,7 @@ impl<'a> Iterator for Tlvs<'a> {
 /// What a receipt says: whose, and how it went. Its text and its optional fields are both looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Notice<'a> {
-    /// From the text, else from receipted_message_id.
+    /// From receipted_message_id, else from the text.
     pub id: &'a [u8],
     /// The message_state, by TLV or by the word of `stat:`.
     pub state: Option<u8>,
@@ -320,7 +322,7 @@ impl<'a> Notice<'a> {
             }
         }
         Some(Self {
-            id: said.or(receipted)?,
+            id: receipted.or(said)?,
             state: state.or_else(|| stat(text)),
             contradictory: said.is_some() && receipted.is_some() && said != receipted,
         })

@@ -70,7 +70,10 @@ fn a_submit_reads_back_as_it_was_written() {
         assert_eq!(&pdu[place..], text);
         let message = Message::parse(&pdu[HEADER..]).unwrap();
         assert_eq!((message.source.digits, message.source.ton), (b"ACME".as_slice(), 5));
-        assert_eq!((digits(message.destination.digits), message.registered_delivery), (Some(254_700_000_017), 1));
+        assert_eq!(
+            (digits(message.destination.digits), message.registered_delivery),
+            (Some(254_700_000_017), 1)
+        );
         assert_eq!((message.content(), message.concatenation()), (text.as_slice(), Concatenation::default()));
     }
 }
@@ -122,20 +125,49 @@ fn receipts_are_read_from_text_fields_and_both() {
     let notice = |id, state, contradictory| Some(Notice { id, state, contradictory });
     assert_eq!(with(b"id:17 sub:001 stat:DELIVRD err:000", b""), notice(b"17", Some(2), false));
     assert_eq!(with(b"", b"\0\x1E\0\x0317\0\x04\x27\0\x01\x05"), notice(b"17", Some(5), false));
-    assert_eq!(with(b"id:11 stat:UNDELIV", b"\0\x1E\0\x0217\x04\x27\0\x01\x02"), notice(b"11", Some(2), true));
+    assert_eq!(
+        with(b"id:11 stat:UNDELIV", b"\0\x1E\0\x0217\x04\x27\0\x01\x02"),
+        notice(b"17", Some(2), true)
+    );
     assert_eq!(with(b"hello", b""), None);
 }
 
 #[test]
 fn numbers_are_written_and_read_alike() {
-    for (text, value) in
-        [("0", Some(0)), ("+254700000001", Some(254_700_000_001)), ("00254", Some(254)), ("ACME", None), ("", None)]
-    {
+    for (text, value) in [
+        ("0", Some(0)),
+        ("+254700000001", Some(254_700_000_001)),
+        ("00254", Some(254)),
+        ("ACME", None),
+        ("", None),
+    ] {
         assert_eq!(digits(text.as_bytes()), value, "{text}");
     }
-    for value in (0..100_000).chain((1..20).map(|width| 10_u64.pow(width) - 1)).chain([10_u64.pow(19), u64::MAX]) {
+    for value in
+        (0..100_000).chain((1..20).map(|width| 10_u64.pow(width) - 1)).chain([10_u64.pow(19), u64::MAX])
+    {
         let mut out = Vec::new();
         number(&mut out, value);
         assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
     }
+}
+
+#[test]
+fn no_bytes_make_the_reader_panic() {
+    let mut dice = crate::dice::Dice::new(11, 0, 0);
+    let (mut logins, mut messages) = (0, 0);
+    for _ in 0..20_000 {
+        // Small values make fields plausible, so that the reading gets further than the first one.
+        let octet = |dice: &mut crate::dice::Dice| [0, 1, 3, 5, 0x40, dice.place(256) as u8][dice.place(6)];
+        let octets: Vec<u8> = (0..dice.place(90)).map(|_| octet(&mut dice)).collect();
+        logins += usize::from(Login::parse(&octets).is_some());
+        if let Some(message) = Message::parse(&octets) {
+            messages += 1;
+            let _whichever = message.concatenation();
+            assert_eq!(Notice::parse(&message).map(|notice| notice.id), None);
+        }
+        let mut frames = Frames::default();
+        while read_all(&mut frames, &octets).is_ok_and(|found| !found.is_empty()) {}
+    }
+    assert!(logins > 0 && messages > 0, "{logins} {messages}");
 }

@@ -40,7 +40,12 @@ pub fn bind(out: &mut Vec<u8>, command: u32, sequence: u32, system_id: &str, pas
 
 /// A submit_sm that needs only its sequence number and its digits, and the places where the destination and the text begin.
 #[must_use]
-pub fn submit_template(source: &str, destination: &str, text: &[u8], receipt: bool) -> (Vec<u8>, usize, usize) {
+pub fn submit_template(
+    source: &str,
+    destination: &str,
+    text: &[u8],
+    receipt: bool,
+) -> (Vec<u8>, usize, usize) {
     let mut fields = vec![0]; // service_type
     // Alphanumeric sender: type 5, plan 0. Destination: international, ISDN. SMPP 3.4 §5.2.5 and §5.2.6.
     fields.extend_from_slice(&[5, 0]);

@@ -26,9 +26,7 @@ pub(super) fn guarded<T>(path: &Path, call: impl FnOnce() -> T) -> Result<T, Sto
     let result = panic::catch_unwind(AssertUnwindSafe(call));
     panic::set_hook(previous);
     result.map_err(|_| {
-        let what = LAST_PANIC
-            .take()
-            .unwrap_or_else(|| "sled cannot read it".to_owned());
+        let what = LAST_PANIC.take().unwrap_or_else(|| "sled cannot read it".to_owned());
         StoreError::damaged(path, what)
     })
 }
@@ -37,11 +35,9 @@ pub(super) fn guarded<T>(path: &Path, call: impl FnOnce() -> T) -> Result<T, Sto
 /// is left out: sled prints whole pages into it, and pages hold what tenants wrote.
 fn report(path: &Path, info: &PanicHookInfo<'_>) {
     let what = match info.location() {
-        Some(place) => format!(
-            "sled cannot read it (it stopped at {}:{})",
-            file_name(place.file()),
-            place.line()
-        ),
+        Some(place) => {
+            format!("sled cannot read it (it stopped at {}:{})", file_name(place.file()), place.line())
+        }
         None => "sled cannot read it".to_owned(),
     };
     eprintln!("{}", OpenError::damaged(path, what.as_str()));

@@ -50,19 +50,10 @@ fn segments_at_risk(file: &File, segment_bytes: u64) -> io::Result<Vec<u64>> {
             None => at_risk.push(offset),
         }
     }
-    let stable = headers
-        .iter()
-        .map(|header| header.stable)
-        .max()
-        .unwrap_or(0)
-        .max(0);
+    let stable = headers.iter().map(|header| header.stable).max().unwrap_or(0).max(0);
     let first_unstable = stable - stable % segment_bytes as i64;
-    at_risk.extend(
-        headers
-            .iter()
-            .filter(|header| header.number >= first_unstable)
-            .map(|header| header.offset),
-    );
+    at_risk
+        .extend(headers.iter().filter(|header| header.number >= first_unstable).map(|header| header.offset));
     Ok(at_risk)
 }
 

@@ -15,12 +15,7 @@
 //!
 //! Numbers are big endian. A chunk says itself what it is and checks by itself, so that it can be found in a file that
 //! sled no longer reads. The crc32c of a group covers its records only.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use crate::log::{CHUNK_MAX, LogError};
 
@@ -54,9 +49,7 @@ pub(super) struct View<'a> {
 /// How many chunks records of this length take.
 pub(super) fn chunk_count(length: usize) -> u32 {
     let before_commit = length.saturating_sub(COMMIT_DATA).div_ceil(INNER_DATA);
-    u32::try_from(before_commit)
-        .unwrap_or(u32::MAX)
-        .saturating_add(1)
+    u32::try_from(before_commit).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 /// Cuts a group and hands its chunks to `write`, in order. Returns the group's crc32c.
@@ -69,29 +62,15 @@ pub(super) fn write_group(
 ) -> Result<u32, LogError> {
     let group_crc = crc32c::crc32c(records);
     let chunks = chunk_count(records.len());
-    let commit = Commit {
-        chunks,
-        length: records.len().try_into().unwrap_or(u32::MAX),
-        previous_crc,
-        ring_start,
-    };
+    let commit =
+        Commit { chunks, length: records.len().try_into().unwrap_or(u32::MAX), previous_crc, ring_start };
     let mut buffer = Vec::with_capacity(CHUNK_MAX);
     let mut rest = records;
     for chunk in 0..chunks {
         let last = chunk == chunks.saturating_sub(1);
-        let (data, behind) = rest.split_at(if last {
-            rest.len()
-        } else {
-            INNER_DATA.min(rest.len())
-        });
+        let (data, behind) = rest.split_at(if last { rest.len() } else { INNER_DATA.min(rest.len()) });
         rest = behind;
-        let view = View {
-            group,
-            chunk,
-            group_crc,
-            commit: last.then_some(commit),
-            data,
-        };
+        let view = View { group, chunk, group_crc, commit: last.then_some(commit), data };
         encode(&view, &mut buffer);
         write(chunk, &buffer)?;
     }
@@ -105,11 +84,7 @@ fn encode(view: &View<'_>, buffer: &mut Vec<u8>) {
     buffer.extend_from_slice(&view.group.to_be_bytes());
     buffer.extend_from_slice(&view.chunk.to_be_bytes());
     buffer.extend_from_slice(&view.group_crc.to_be_bytes());
-    buffer.extend_from_slice(
-        &u16::try_from(view.data.len())
-            .unwrap_or(u16::MAX)
-            .to_be_bytes(),
-    );
+    buffer.extend_from_slice(&u16::try_from(view.data.len()).unwrap_or(u16::MAX).to_be_bytes());
     buffer.extend_from_slice(&[u8::from(view.commit.is_some()), 0]);
     if let Some(commit) = view.commit {
         buffer.extend_from_slice(&commit.chunks.to_be_bytes());
@@ -143,20 +118,10 @@ pub(super) fn decode(bytes: &[u8]) -> Option<View<'_>> {
         }),
         _ => return None,
     };
-    let header = if commit.is_some() {
-        COMMIT_HEADER
-    } else {
-        HEADER
-    };
+    let header = if commit.is_some() { COMMIT_HEADER } else { HEADER };
     let data = reader.0.get(..length)?;
     let checked = bytes.get(8..header.checked_add(length)?)?;
-    (crc32c::crc32c(checked) == crc).then_some(View {
-        group,
-        chunk,
-        group_crc,
-        commit,
-        data,
-    })
+    (crc32c::crc32c(checked) == crc).then_some(View { group, chunk, group_crc, commit, data })
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -189,12 +154,7 @@ pub(super) struct Assembler {
 
 impl Assembler {
     /// Takes the next chunk of `group`: the group if this was its last, or what is wrong with it.
-    pub(super) fn take(
-        &mut self,
-        group: u64,
-        chunk: u32,
-        bytes: &[u8],
-    ) -> Result<Option<Whole>, String> {
+    pub(super) fn take(&mut self, group: u64, chunk: u32, bytes: &[u8]) -> Result<Option<Whole>, String> {
         let place = |what: &str| format!("group {group}, chunk {chunk}: {what}");
         let view = decode(bytes).ok_or_else(|| place("its bytes do not match their crc32c"))?;
         if (view.group, view.chunk) != (group, chunk) {
@@ -221,12 +181,134 @@ impl Assembler {
             return Err(place("the group does not match its crc32c"));
         }
         let (previous_crc, ring_start) = (commit.previous_crc, commit.ring_start);
-        Ok(Some(Whole {
-            number: group,
-            records,
-            crc: view.group_crc,
-            previous_crc,
-            ring_start,
-        }))
+        Ok(Some(Whole { number: group, records, crc: view.group_crc, previous_crc, ring_start }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::expect_used
+    )]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn chunks_of(group: u64, records: &[u8], previous_crc: u32, ring_start: u64) -> Vec<Vec<u8>> {
+        let mut chunks = Vec::new();
+        write_group(group, records, previous_crc, ring_start, |chunk, bytes| {
+            assert_eq!(chunk as usize, chunks.len());
+            chunks.push(bytes.to_vec());
+            Ok(())
+        })
+        .unwrap();
+        chunks
+    }
+
+    fn assemble(group: u64, chunks: &[Vec<u8>]) -> Result<Option<Whole>, String> {
+        let mut assembler = Assembler::default();
+        for (chunk, bytes) in chunks.iter().enumerate() {
+            if let Some(whole) = assembler.take(group, chunk as u32, bytes)? {
+                return Ok(Some(whole));
+            }
+        }
+        Ok(None)
+    }
+
+    fn hexadecimal(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The bytes on users' disks. A change here is a new store version.
+    #[test]
+    fn golden_bytes_of_a_groups_chunks() {
+        let small = chunks_of(0x0102_0304_0506_0708, b"tidegate", 0xCAFE_F00D, 0x0102_0304_0506_0700);
+        assert_eq!(small.len(), 1);
+        assert_eq!(
+            hexadecimal(&small[0]),
+            "f75467015bead26e010203040506070800000000d12e9e6000080100\
+             0000000100000008cafef00d01020304050607007469646567617465"
+        );
+
+        let large = chunks_of(7, &[b'x'; 5_000], 1, 5);
+        let headers: Vec<String> = large.iter().map(|chunk| hexadecimal(&chunk[..28])).collect();
+        assert_eq!(
+            headers,
+            [
+                "f7546701b87a4d5a000000000000000700000000f5a76af10fe40000",
+                "f75467018e681cb5000000000000000700000001f5a76af103a40100"
+            ]
+        );
+        assert_eq!(hexadecimal(&large[1][28..48]), "0000000200001388000000010000000000000005");
+        assert_eq!((large[0].len(), large[1].len()), (4096, 48 + 932));
+    }
+
+    #[test]
+    fn a_group_takes_as_many_chunks_as_counted_and_none_is_over_the_limit() {
+        for (length, expected) in [
+            (0, 1),
+            (1, 1),
+            (COMMIT_DATA, 1),
+            (COMMIT_DATA + 1, 2),
+            (INNER_DATA, 2),
+            (INNER_DATA + COMMIT_DATA, 2),
+            (INNER_DATA + COMMIT_DATA + 1, 3),
+            (4 << 20, 1_032),
+        ] {
+            let records = vec![9; length];
+            let chunks = chunks_of(1, &records, 0, 1);
+            assert_eq!((chunks.len(), chunk_count(length)), (expected, expected as u32), "{length} bytes");
+            assert!(chunks.iter().all(|chunk| chunk.len() <= CHUNK_MAX));
+            assert_eq!(assemble(1, &chunks).unwrap().unwrap().records, records);
+        }
+    }
+
+    #[test]
+    fn a_chunk_out_of_place_is_named() {
+        let chunks = chunks_of(7, &[1; 9_000], 0, 1);
+        let other = chunks_of(7, &[2; 9_000], 0, 1);
+        for (given, place) in [
+            (vec![chunks[1].clone()], "group 7, chunk 0: it belongs elsewhere"),
+            (
+                vec![chunks[0].clone(), other[1].clone()],
+                "group 7, chunk 1: it is of another writing of this group",
+            ),
+            (vec![chunks[0].clone(), chunks[0].clone()], "group 7, chunk 1: it belongs elsewhere"),
+            (vec![vec![]], "group 7, chunk 0: its bytes do not match their crc32c"),
+        ] {
+            assert_eq!(assemble(7, &given).unwrap_err(), place);
+        }
+        let mut assembler = Assembler::default();
+        assembler.take(7, 0, &chunks[0]).unwrap();
+        assert_eq!(assembler.take(7, 2, &chunks[2]).unwrap_err(), "group 7, chunk 2: chunk 1 is missing");
+    }
+
+    proptest! {
+        #[test]
+        fn any_group_comes_back(group: u64, previous_crc: u32, ring_start: u64, length in 0..20_000usize, seed: u8) {
+            let records: Vec<u8> = (0..length).map(|index| (index as u8).wrapping_mul(seed)).collect();
+            let whole = assemble(group, &chunks_of(group, &records, previous_crc, ring_start)).unwrap().unwrap();
+            let crc = crc32c::crc32c(&records);
+            prop_assert_eq!(whole, Whole { number: group, records, crc, previous_crc, ring_start });
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(decode(&bytes).is_none());
+            prop_assert!(decode(&[&MAGIC[..], &bytes[..]].concat()).is_none());
+        }
+
+        #[test]
+        fn one_flipped_bit_is_always_seen(length in 0..6_000usize, at: prop::sample::Index, bit in 0..8u8) {
+            let mut chunks = chunks_of(3, &vec![5; length], 0, 1);
+            let chunk = at.index(chunks.len());
+            let byte = at.index(chunks[chunk].len());
+            chunks[chunk][byte] ^= 1 << bit;
+            prop_assert!(assemble(3, &chunks).is_err());
+        }
     }
 }

@@ -23,16 +23,8 @@ pub(super) struct Mark {
 impl Mark {
     /// A new side file that promises nothing yet.
     pub(super) fn create(path: &Path) -> io::Result<Mark> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)?;
-        let mut mark = Mark {
-            file,
-            number: 0,
-            next_slot: 0,
-        };
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let mut mark = Mark { file, number: 0, next_slot: 0 };
         mark.write(0)?;
         mark.write(0)?;
         sync_directory(path.parent().unwrap_or(Path::new("/")))?;
@@ -47,11 +39,7 @@ impl Mark {
             return Ok(None);
         };
         let next_slot = usize::from(numbers.first() == Some(&Some(number)));
-        Ok(Some(Mark {
-            file,
-            number,
-            next_slot,
-        }))
+        Ok(Some(Mark { file, number, next_slot }))
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -65,8 +53,7 @@ impl Mark {
         slot[..4].copy_from_slice(&MAGIC);
         slot[4..8].copy_from_slice(&crc32c::crc32c(&body).to_be_bytes());
         slot[8..].copy_from_slice(&body);
-        self.file
-            .write_all_at(&slot, SLOT_OFFSETS[self.next_slot])?;
+        self.file.write_all_at(&slot, SLOT_OFFSETS[self.next_slot])?;
         self.file.sync_data()?;
         self.number = number;
         self.next_slot = 1 - self.next_slot;
@@ -103,11 +90,7 @@ mod tests {
         assert_eq!(mark.number(), 8);
 
         mark.write(10).unwrap();
-        assert_eq!(
-            Mark::open(&path).unwrap().unwrap().number(),
-            10,
-            "the broken slot is written next"
-        );
+        assert_eq!(Mark::open(&path).unwrap().unwrap().number(), 10, "the broken slot is written next");
     }
 
     #[test]
@@ -116,11 +99,7 @@ mod tests {
         let path = directory.path().join("flushed");
         for bytes in [vec![], vec![0; 600], vec![0xFF; 528]] {
             std::fs::write(&path, &bytes).unwrap();
-            assert!(
-                Mark::open(&path).unwrap().is_none(),
-                "{} bytes",
-                bytes.len()
-            );
+            assert!(Mark::open(&path).unwrap().is_none(), "{} bytes", bytes.len());
         }
     }
 }

@@ -54,17 +54,9 @@ impl Recovery {
             )));
         }
         if start == 0 || start > newest.saturating_add(1) {
-            return Err(damaged(format!(
-                "group {newest}: it begins the ring at {start}"
-            )));
+            return Err(damaged(format!("group {newest}: it begins the ring at {start}")));
         }
-        Ok(Recovery {
-            log: Some(log),
-            ring: Ring::new(start, 0),
-            newest,
-            path,
-            handover,
-        })
+        Ok(Recovery { log: Some(log), ring: Ring::new(start, 0), newest, path, handover })
     }
 
     /// How many groups there are still to come.
@@ -82,20 +74,13 @@ impl Recovery {
             return Ok(None);
         };
         let number = self.ring.next();
-        let whole =
-            read_group(log, number)?.map_err(|place| OpenError::damaged(&self.path, place))?;
+        let whole = read_group(log, number)?.map_err(|place| OpenError::damaged(&self.path, place))?;
         if number > self.ring.start() && whole.previous_crc != self.ring.newest_crc() {
-            let place = format!(
-                "group {number}: it does not follow the group {} found here",
-                number - 1
-            );
+            let place = format!("group {number}: it does not follow the group {} found here", number - 1);
             return Err(OpenError::damaged(&self.path, place));
         }
         self.ring.push(whole.records.len() as u32, whole.crc);
-        Ok(Some(Group {
-            number,
-            records: whole.records,
-        }))
+        Ok(Some(Group { number, records: whole.records }))
     }
 
     /// Removes what a crash left without its commit chunk or half dropped, before its number is used again.
@@ -127,33 +112,20 @@ fn newest_commit(
     }
     let torn = last.group;
     if torn <= ends.flushed {
-        return Err(damaged(format!(
-            "group {torn}: it was flushed, but its commit chunk is missing"
-        )));
+        return Err(damaged(format!("group {torn}: it was flushed, but its commit chunk is missing")));
     }
     let before = log.last_before(torn)?;
-    let commit = before
-        .as_ref()
-        .map(commit_of)
-        .transpose()
-        .map_err(damaged)?
-        .flatten();
+    let commit = before.as_ref().map(commit_of).transpose().map_err(damaged)?.flatten();
     match (before, commit) {
         (None, _) if torn == ends.first => Ok(None),
-        (Some(before), Some(commit)) if before.group + 1 == torn => {
-            Ok(Some((before.group, commit)))
-        }
-        _ => Err(damaged(format!(
-            "group {}: its commit chunk is missing",
-            torn - 1
-        ))),
+        (Some(before), Some(commit)) if before.group + 1 == torn => Ok(Some((before.group, commit))),
+        _ => Err(damaged(format!("group {}: its commit chunk is missing", torn - 1))),
     }
 }
 
 fn commit_of(chunk: &Chunk) -> Result<Option<Commit>, String> {
     let place = |what| format!("group {}, chunk {}: {what}", chunk.group, chunk.chunk);
-    let view =
-        format::decode(&chunk.bytes).ok_or_else(|| place("its bytes do not match their crc32c"))?;
+    let view = format::decode(&chunk.bytes).ok_or_else(|| place("its bytes do not match their crc32c"))?;
     if (view.group, view.chunk) != (chunk.group, chunk.chunk) {
         return Err(place("it belongs elsewhere"));
     }
@@ -166,9 +138,7 @@ fn read_group(log: &dyn Log, number: u64) -> Result<Result<Whole, String>, OpenE
     let mut found = Err(format!("group {number}: its commit chunk is missing"));
     log.read_from(number, &mut |group, chunk, bytes| {
         if group != number {
-            found = Err(format!(
-                "group {number}: it is missing, or its commit chunk"
-            ));
+            found = Err(format!("group {number}: it is missing, or its commit chunk"));
             return ControlFlow::Break(());
         }
         match assembler.take(group, chunk, bytes) {

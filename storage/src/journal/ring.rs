@@ -21,14 +21,7 @@ pub(super) struct Ring {
 impl Ring {
     /// A ring without groups, whose first will be `start`.
     pub(super) fn new(start: u64, newest_crc: u32) -> Ring {
-        Ring {
-            start,
-            lengths: VecDeque::new(),
-            bytes: 0,
-            released: start,
-            garbage: 0,
-            newest_crc,
-        }
+        Ring { start, lengths: VecDeque::new(), bytes: 0, released: start, garbage: 0, newest_crc }
     }
 
     pub(super) fn start(&self) -> u64 {
@@ -87,10 +80,62 @@ impl Ring {
 
     /// `removed` chunks are gone, of at most `budget` that were asked for.
     pub(super) fn removed(&mut self, removed: u64, budget: u64) {
-        self.garbage = if removed < budget {
-            0
-        } else {
-            self.garbage.saturating_sub(removed)
-        };
+        self.garbage = if removed < budget { 0 } else { self.garbage.saturating_sub(removed) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_given_up_below_the_target_or_before_it_is_released() {
+        let mut ring = Ring::new(1, 0);
+        for _ in 0..10 {
+            ring.push(100, 0);
+        }
+        ring.advance(0, 100);
+        assert_eq!(ring.start(), 1, "not released");
+        ring.release_before(6);
+        ring.advance(1_000, 100);
+        assert_eq!(ring.start(), 1, "not over the target");
+        ring.advance(799, 100);
+        assert_eq!((ring.start(), ring.bytes(), ring.garbage()), (4, 700, 3));
+        ring.advance(0, 100);
+        assert_eq!(ring.start(), 6, "not released further");
+    }
+
+    #[test]
+    fn releasing_never_goes_back_nor_beyond_what_is_there() {
+        let mut ring = Ring::new(5, 0);
+        ring.push(1, 0);
+        for (asked, released) in [(0, 5), (6, 6), (5, 6), (99, 6)] {
+            ring.release_before(asked);
+            assert_eq!(ring.released(), released, "asked for {asked}");
+        }
+    }
+
+    proptest! {
+        /// What waits to be removed is at most one group, or what one append may remove.
+        #[test]
+        fn garbage_stays_bounded(groups in proptest::collection::vec((0..20_000u32, 0..5_000u64), 1..200)) {
+            let mut ring = Ring::new(1, 0);
+            let mut dropped = 0;
+            for (length, target) in groups {
+                let budget = u64::from(format::chunk_count(length as usize));
+                ring.advance(target, budget);
+                prop_assert!(ring.garbage() <= budget.max(5), "{} of {budget}", ring.garbage());
+                ring.push(length, 0);
+                ring.release_before(ring.next());
+                let removed = ring.garbage().min(budget);
+                dropped += removed;
+                ring.removed(removed, budget);
+            }
+            let held: u64 = ring.lengths.iter().map(|length| u64::from(*length)).sum();
+            prop_assert_eq!(held, ring.bytes());
+            prop_assert!(dropped + ring.garbage() > 0 || ring.start() == 1);
+        }
     }
 }

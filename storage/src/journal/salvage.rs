@@ -67,16 +67,11 @@ struct Source {
 /// Reads the store at `root` and writes what checks to a new store at `to`.
 pub fn salvage(root: &Path, to: &Path) -> Result<SalvageReport, SalvageError> {
     if std::fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(SalvageError::TargetExists {
-            path: to.to_owned(),
-        });
+        return Err(SalvageError::TargetExists { path: to.to_owned() });
     }
     let layout = Layout::new(root);
     let sources = open_sources(&layout.journal())?;
-    let flushed = Mark::open(&layout.flushed())
-        .ok()
-        .flatten()
-        .map_or(0, |mark| mark.number());
+    let flushed = Mark::open(&layout.flushed()).ok().flatten().map_or(0, |mark| mark.number());
     let mut groups: BTreeMap<u64, HashMap<u32, Found>> = BTreeMap::new();
     for (index, source) in sources.iter().enumerate() {
         search(source, index, &mut groups)?;
@@ -109,23 +104,13 @@ fn search(
         let length = source.read(&mut window, offset)?;
         let bytes = window.get(..length).unwrap_or_default();
         let mut at = 0;
-        while let Some(next) = bytes
-            .get(at..)
-            .and_then(find_magic)
-            .map(|found| at + found)
-            .filter(|at| *at < WINDOW)
+        while let Some(next) =
+            bytes.get(at..).and_then(find_magic).map(|found| at + found).filter(|at| *at < WINDOW)
         {
             let found = bytes.get(next..).and_then(format::decode);
             if let Some(view) = found {
-                let writing = groups
-                    .entry(view.group)
-                    .or_default()
-                    .entry(view.group_crc)
-                    .or_default();
-                writing
-                    .chunks
-                    .entry(view.chunk)
-                    .or_insert((index, offset + next as u64));
+                let writing = groups.entry(view.group).or_default().entry(view.group_crc).or_default();
+                writing.chunks.entry(view.chunk).or_insert((index, offset + next as u64));
                 writing.committed |= view.commit.is_some();
             }
             at = next + 1;
@@ -161,11 +146,8 @@ fn copy(
             ..Default::default()
         });
     };
-    let mut report = SalvageReport {
-        oldest_group: start,
-        newest_group: newest.max(flushed),
-        ..Default::default()
-    };
+    let mut report =
+        SalvageReport { oldest_group: start, newest_group: newest.max(flushed), ..Default::default() };
     let (mut journal, mut recovery) = create_from(to, Options::default(), start)?;
     while recovery.next_group()?.is_some() {}
     let mut previous_crc = None;
@@ -210,12 +192,7 @@ fn whole_group(
     previous_crc: Option<u32>,
 ) -> Result<Option<Whole>, SalvageError> {
     let mut best: Option<Whole> = None;
-    for found in groups
-        .get(&number)
-        .into_iter()
-        .flat_map(HashMap::values)
-        .filter(|found| found.committed)
-    {
+    for found in groups.get(&number).into_iter().flat_map(HashMap::values).filter(|found| found.committed) {
         let Some(whole) = assemble(sources, number, found)? else {
             continue;
         };
@@ -253,10 +230,7 @@ impl Source {
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
-                    return Err(SalvageError::Read {
-                        path: self.path.clone(),
-                        source,
-                    });
+                    return Err(SalvageError::Read { path: self.path.clone(), source });
                 }
             }
         }

@@ -227,9 +227,10 @@ fn what_cannot_be_read_is_answered_with_its_status() {
 #[test]
 fn what_is_odd_is_read_and_counted() {
     let plain = b"\0\0\x00254\0\0\x00255\0\0\0\0\0\0\0\0\0\0\0";
-    let over_long = b"\0\0\x001234567890123456789012\0\0\x00255\0\0\0\0\0\0\0\0\0\0\0";
+    let longest = b"\0\0\x0012345678901234567890\0\0\x00255\0\0\0\0\0\0\0\0\0\0\0";
+    let over_long = b"\0\0\x00123456789012345678901\0\0\x00255\0\0\0\0\0\0\0\0\0\0\0";
     let odd_time = b"\0\0\x00254\0\0\x00255\0\0\0\0\x0012345678901234567890\0\0\0\0\0\0";
-    for (body, anomalies) in [(&plain[..], 0), (over_long, 1), (odd_time, 1)] {
+    for (body, anomalies) in [(&plain[..], 0), (longest, 0), (over_long, 1), (odd_time, 1)] {
         assert_eq!(Sm::read(body).map(|sm| sm.anomalies), Ok(anomalies));
     }
     let bind = b"id\0password of 20 chars\0\0\x34\0\0";

@@ -1,5 +1,9 @@
 //! The window against a model: a plain map of what must be pending, and the fate of every token.
-#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used
+)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,10 +1,5 @@
 //! One connection of the server: its turns, its bind and its end. What a bound tenant submits is `tenant`'s.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,13 +8,15 @@ use std::time::Duration;
 use codecs::instant::Mono;
 use codecs::smpp::pdu::{Bind, Header};
 use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
-use codecs::smpp::{BindKind, Command, Status};
-use engine::command::Now;
+use codecs::smpp::{BindKind, Command as Pdu, Status};
+use engine::command::{Command, Now};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Shared;
 use super::gate::Pass;
-use super::tenant::{Request, Tenant};
+use super::tenant::{Request, Tenant, delivery_window};
+use crate::intake::Source;
+use crate::partition::Partition;
 use crate::smpp::access::{Denied, TenantAccess};
 use crate::smpp::line::{Line, Woken};
 use crate::smpp::phase::{Phase, Phases};
@@ -75,18 +72,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let deadline = self.held.as_ref().map(|held| held.at).or(self.close_at);
             let woken = self.line.wait(true, deadline, &mut self.phases, self.phase).await;
             let now = self.line.clock().now();
-            if self.line.is_stalled(now.mono) {
-                self.shared.counters.slow_readers.add(1);
-                tracing::warn!(from = %self.from, "closed: the peer does not read");
-                break;
-            }
+            let is_stalled = self.line.is_stalled(now.mono);
             match woken {
                 Woken::Read => self.read(now),
                 Woken::Phase(phase) => self.enter(now.mono, phase),
                 Woken::Ended | Woken::Other => {}
             }
             self.run_out(now.mono);
+            self.gather();
             if self.line.flush().is_err() {
+                break;
+            }
+            if is_stalled {
+                self.shared.counters.slow_readers.add(1);
+                tracing::warn!(from = %self.from, "closed: the peer does not read");
                 break;
             }
             self.release(now.mono);
@@ -115,9 +114,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         self.line.keep(now.mono, input);
-        if let Some(tenant) = &mut self.tenant {
-            tenant.end_of_read(&mut self.line);
-        }
     }
 
     fn frame(&mut self, now: Now, frame: &[u8]) {
@@ -129,9 +125,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Event::Bind { sequence, kind, bind } => return self.bind(now, frame, sequence, kind, &bind),
             // SMPP 3.4 §4.3.1 leaves no status for a known operation that is not served but this one.
-            Event::Query { sequence, .. } => return self.not_served(now, Command::QUERY_SM, sequence),
-            Event::Cancel { sequence, .. } => return self.not_served(now, Command::CANCEL_SM, sequence),
-            Event::Replace { sequence, .. } => return self.not_served(now, Command::REPLACE_SM, sequence),
+            Event::Query { sequence, .. } => return self.not_served(now, Pdu::QUERY_SM, sequence),
+            Event::Cancel { sequence, .. } => return self.not_served(now, Pdu::CANCEL_SM, sequence),
+            Event::Replace { sequence, .. } => return self.not_served(now, Pdu::REPLACE_SM, sequence),
             Event::Other { command, sequence, .. } => return self.not_served(now, command, sequence),
             Event::Malformed { malformed, .. } => return self.malformed(frame, malformed.field),
             Event::Refused { status, .. } => {
@@ -140,19 +136,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             _ => return,
         };
         if let Some(tenant) = &mut self.tenant {
-            tenant.submit(now, &mut self.line, request);
+            tenant.submit(now, &mut self.line.session, &request);
         }
     }
 
     fn answered(&mut self, number: u64, status: Status, late: bool) {
         // One that is late has been given back: the receipt is offered again, and that answer counts.
         if let Some(tenant) = self.tenant.as_mut().filter(|_| !late) {
-            self.shared.counters.deliveries_answered.add(1);
             tenant.acknowledge(number, status);
         }
     }
 
-    fn not_served(&mut self, now: Now, command: Command, sequence: u32) {
+    fn not_served(&mut self, now: Now, command: Pdu, sequence: u32) {
         self.line.session.respond(now.mono, command, sequence, Status::INVCMDID, &[]);
     }
 
@@ -182,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn authenticate(&self, now: Mono, bind: &Bind<'_>) -> Result<TenantAccess, (Status, Duration)> {
         let Shared { lockout, counters, options, authenticator, .. } = &*self.shared;
         let (from, system_id) = (self.from.ip(), bind.system_id);
-        if self.phase != Phase::Running {
+        if self.phases.now() != Phase::Running {
             return Err((Status::SYSERR, Duration::ZERO));
         }
         if lockout.is_locked(now, from, system_id) {
@@ -215,15 +210,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.shared.counters.binds_accepted.add(1);
         self.pass.bound();
-        let tenant = Tenant::new(&self.shared, &mut self.line, access, kind, seat);
-        tracing::info!(from = %self.from, tenant = tenant.number(), connection = tenant.id().0, ?kind, "bound");
-        self.tenant = Some(tenant);
+        let Partition { intake, links, .. } = &self.shared.partition;
+        let (id, link) = links.open();
+        self.line.join(intake.lane(Source::Tenant(access.tenant)), link);
+        tracing::info!(from = %self.from, tenant = access.tenant, connection = id.0, ?kind, "bound");
+        self.tenant = Some(Tenant::new(&self.shared, id, access, kind, seat));
     }
 
     /// The window is known with the tenant, so the session begins anew with this bind. A stranger's has next to none, or
     /// many connections would be much memory. What was answered before goes out first.
     fn fit_window(&mut self, now: Mono, frame: &[u8], window: u32) {
-        let limits = self.shared.options.limits(window as usize);
+        let limits = self.shared.options.limits(delivery_window(window) as usize);
         let before = std::mem::replace(&mut self.line.session, Session::new(Role::Smsc, limits, now));
         self.line.session.respond_frames(now, 0, before.output());
         let _ = self.line.session.receive(now, frame);
@@ -243,20 +240,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(held) = self.held.take_if(|held| held.at <= now) {
             self.line.session.refuse_bind(held.sequence, held.status);
         }
-        loop {
-            match self.line.session.timeout(now) {
-                TimeoutEvent::Expired { token, .. } => {
-                    self.shared.counters.deliveries_unanswered.add(1);
-                    if let Some(tenant) = &mut self.tenant {
-                        // Given back, to be tried again: what SMPP calls a temporary error of the application.
-                        tenant.acknowledge(token, Status::X_T_APPN);
-                    }
-                }
-                TimeoutEvent::Closed(_) | TimeoutEvent::None => break,
+        while let TimeoutEvent::Expired { token, .. } = self.line.session.timeout(now) {
+            if let Some(tenant) = &mut self.tenant {
+                tenant.give_back(token);
             }
         }
+    }
+
+    /// All that a turn has brought goes to the commit loop.
+    fn gather(&mut self) {
         if let Some(tenant) = &mut self.tenant {
-            tenant.offer_acknowledgements(&mut self.line);
+            tenant.gather();
+            tenant.commands.drain(..).for_each(|command| self.line.offer(command));
         }
     }
 
@@ -264,24 +259,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn release(&mut self, now: Mono) {
         let Some(tenant) = &mut self.tenant else { return };
         let outgoing = self.line.take_outgoing();
-        tenant.answer(now, &mut self.line, &outgoing.answers);
+        tenant.answer(now, &mut self.line.session, &outgoing.answers);
         self.line.backlog.push(outgoing.requests, outgoing.bodies);
-        self.line.feed(now, Command::DELIVER_SM);
+        self.line.feed(now, Pdu::DELIVER_SM);
     }
 
     async fn end(mut self) {
         let reason = self.line.session.closed();
         let lost = self.line.close().await;
         drop(self.pass);
-        let Some(tenant) = self.tenant.take() else {
+        let Some(tenant) = self.tenant else {
             tracing::debug!(from = %self.from, ?reason, "closed before a bind");
             return;
         };
-        tracing::info!(from = %self.from, tenant = tenant.number(), connection = tenant.id().0, ?reason, "unbound");
-        let id = tenant.id();
-        if tenant.leave(self.line, lost).await.is_err() {
-            tracing::debug!(connection = id.0, "the commit loop has ended before this connection");
+        let (connection, number) = (tenant.id(), tenant.number());
+        // Its seat is free at once: a client that binds again must not be told that it is bound already.
+        drop(tenant);
+        tracing::info!(from = %self.from, tenant = number, connection = connection.0, ?reason, "unbound");
+        let unbound = |untold| Command::TenantUnbound { tenant: number, connection, untold };
+        let untold = [lost.in_flight, lost.unsent].concat();
+        if self.line.leave(unbound(untold), unbound).await.is_err() {
+            tracing::debug!(connection = connection.0, "the commit loop has ended before this connection");
         }
-        self.shared.partition.links.close(id);
+        self.shared.partition.links.close(connection);
     }
 }

@@ -1,11 +1,6 @@
 //! A tenant's submit_sm or data_sm as the engine's message body. It checks what the door can check by itself;
 //! prices, routes and the tenant's rights are the engine's.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::Duration;
 
@@ -269,8 +264,7 @@ fn parts(fields: &Fields<'_>, encoding: Encoding) -> Result<u8, Refusal> {
 }
 
 fn is_sar_part(tlvs: Tlvs<'_>) -> bool {
-    !tlvs.octets().is_empty()
-        && matches!(tlvs.value_of(tag::SAR_TOTAL_SEGMENTS), Some([total]) if *total > 1)
+    !tlvs.octets().is_empty() && matches!(tlvs.value_of(tag::SAR_TOTAL_SEGMENTS), Some([total]) if *total > 1)
 }
 
 #[cfg(test)]

@@ -1,40 +1,33 @@
 //! The bound side of a tenant's connection: its submissions in batches, the answers to them, and its acknowledgements.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+//! It has no socket; what it has for the commit loop is taken from `commands`.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use codecs::instant::Mono;
 use codecs::smpp::pdu::{DataSm, Sm};
-use codecs::smpp::session::Lost;
-use codecs::smpp::tlv::tag;
+use codecs::smpp::session::Session;
 use codecs::smpp::write;
 use codecs::smpp::{BindKind, Command as Pdu, Status};
-use engine::command::{
-    Acknowledgement, Command, ConnectionId, Door, Now, Refusal, Submission, Submissions,
-};
+use engine::command::{Acknowledgement, Command, ConnectionId, Door, Now, Refusal, Submission, Submissions};
 use engine::effect::{Outcome, SubmitAnswer};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Shared;
 use super::submit::{Context, Reader};
 use crate::admission::Bucket;
-use crate::intake::{Source, Stopped};
 use crate::smpp::access::{Seat, TenantAccess};
-use crate::smpp::line::Line;
 use crate::smpp::refusal;
 
 /// The engine's bound of a batch.
 const BATCH_MESSAGES_MAX: usize = 1_000;
 /// A batch of large messages ends before that.
 const BATCH_OCTETS_MAX: usize = 1024 * 1024;
+const DELIVERY_WINDOW_MAX: u32 = 1_000;
 /// Peers from here on understand a body beside an error (SMPP 5.0 §4.2.1.2).
 const VERSION_5: u8 = 0x50;
+/// No message_id, and additional_status_info_text.
+const NO_CREDIT_BODY: &[u8] = b"\0\x00\x1d\x00\x09no credit";
 
 /// A message that a tenant submits, in either PDU.
 pub enum Request<'a> {
@@ -42,13 +35,28 @@ pub enum Request<'a> {
     Data { sequence: u32, data: DataSm<'a> },
 }
 
+impl Request<'_> {
+    fn head(&self) -> (Pdu, u32) {
+        match self {
+            Request::Submit { sequence, .. } => (Pdu::SUBMIT_SM, *sequence),
+            Request::Data { sequence, .. } => (Pdu::DATA_SM, *sequence),
+        }
+    }
+}
+
 pub struct Tenant {
+    /// What the commit loop is to be told, in order.
+    pub commands: Vec<Command>,
     shared: Arc<Shared>,
     access: TenantAccess,
     id: ConnectionId,
     bucket: Arc<Bucket>,
     reader: Reader,
-    batch: Option<Submissions>,
+    batch: Submissions,
+    /// Submissions, answers, and requests without one, since the counters were told.
+    submits: u64,
+    answered: u64,
+    unanswered: u64,
     acknowledgements: Vec<Acknowledgement>,
     /// Sequence numbers of data_sm without an answer: theirs is another response.
     data: HashSet<u32>,
@@ -59,36 +67,34 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// Of a session that has just been bound. The commit loop is told.
-    pub fn new<S>(
+    /// Of a session that has just been bound.
+    pub fn new(
         shared: &Arc<Shared>,
-        line: &mut Line<S>,
+        id: ConnectionId,
         access: TenantAccess,
         kind: BindKind,
         seat: Seat,
-    ) -> Tenant
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let tenant = access.tenant;
-        let (id, link) = shared.partition.links.open();
-        line.join(shared.partition.intake.lane(Source::Tenant(tenant)), link);
-        line.offer(Command::TenantBound {
-            tenant,
+    ) -> Tenant {
+        let bound = Command::TenantBound {
+            tenant: access.tenant,
             connection: id,
             receives: kind.receives(),
-            window: access.window,
-        });
+            window: delivery_window(access.window),
+        };
         Tenant {
-            bucket: shared.admission.bucket(tenant),
+            commands: vec![bound],
             shared: Arc::clone(shared),
-            access,
             id,
+            bucket: shared.admission.bucket(access.tenant),
             reader: Reader::default(),
-            batch: None,
+            batch: empty_batch(access.tenant, id),
+            submits: 0,
+            answered: 0,
+            unanswered: 0,
             acknowledgements: Vec::new(),
             data: HashSet::new(),
             frames: Vec::new(),
+            access,
             _seat: seat,
         }
     }
@@ -102,148 +108,129 @@ impl Tenant {
     }
 
     /// Puts a message into the batch, or refuses it at once: the order of responses is free in SMPP.
-    pub fn submit<S>(&mut self, now: Now, line: &mut Line<S>, request: Request<'_>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        self.shared.counters.submits.add(1);
-        let (command, sequence) = match &request {
-            Request::Submit { sequence, .. } => (Pdu::SUBMIT_SM, *sequence),
-            Request::Data { sequence, .. } => (Pdu::DATA_SM, *sequence),
-        };
+    pub fn submit(&mut self, now: Now, session: &mut Session, request: &Request<'_>) {
+        self.submits = self.submits.saturating_add(1);
         // This one is among the unanswered already.
-        let is_over_window = line.session.unanswered() > self.access.window as usize;
+        let is_over_window = session.unanswered() > self.access.window as usize;
         let outcome = if is_over_window || !self.bucket.admit(now.mono, self.access.rate) {
             Err(Refusal::RateLimited)
         } else {
-            self.add(now, &request)
+            self.add(now, request)
         };
-        match outcome {
-            Ok(()) if command == Pdu::DATA_SM => {
-                self.data.insert(sequence);
-            }
-            Ok(()) => {}
-            Err(reason) => {
-                self.shared.refusals.add(reason);
-                let status = refusal::status(reason, self.shared.options.no_credit_status);
-                line.session.respond(now.mono, command, sequence, status, &[]);
-            }
-        }
-        if self.batch.as_ref().is_some_and(is_large) {
-            self.offer_batch(line);
+        if let Err(reason) = outcome {
+            self.shared.refusals.add(reason);
+            let status = refusal::status(reason, self.shared.options.no_credit_status);
+            let (command, sequence) = request.head();
+            session.respond(now.mono, command, sequence, status, &[]);
         }
     }
 
-    /// An answer to one of our deliver_sm, or the end of waiting for it.
+    /// An answer to one of our deliver_sm.
     pub fn acknowledge(&mut self, number: u64, status: Status) {
+        self.answered = self.answered.saturating_add(1);
         self.acknowledgements.push(Acknowledgement { number, status: status.0 });
     }
 
-    /// All that a read has brought goes to the commit loop.
-    pub fn end_of_read<S>(&mut self, line: &mut Line<S>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        self.offer_acknowledgements(line);
-        self.offer_batch(line);
+    /// One that was not answered in time is to be tried again: what SMPP calls a temporary error of the application.
+    pub fn give_back(&mut self, number: u64) {
+        self.unanswered = self.unanswered.saturating_add(1);
+        self.acknowledgements.push(Acknowledgement { number, status: Status::X_T_APPN.0 });
     }
 
-    pub fn offer_acknowledgements<S>(&mut self, line: &mut Line<S>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    /// Makes commands of all that has been gathered.
+    pub fn gather(&mut self) {
         if !self.acknowledgements.is_empty() {
-            line.offer(Command::Acknowledged {
-                tenant: self.access.tenant,
-                connection: self.id,
-                items: std::mem::take(&mut self.acknowledgements),
-            });
+            let items = std::mem::take(&mut self.acknowledgements);
+            let (tenant, connection) = (self.access.tenant, self.id);
+            self.commands.push(Command::Acknowledged { tenant, connection, items });
         }
+        if !self.batch.items.is_empty() {
+            self.end_batch();
+        }
+        let counters = &self.shared.counters;
+        counters.submits.add(std::mem::take(&mut self.submits));
+        counters.deliveries_answered.add(std::mem::take(&mut self.answered));
+        counters.deliveries_unanswered.add(std::mem::take(&mut self.unanswered));
     }
 
     /// Answers what the commit loop has decided, in one piece.
-    pub fn answer<S>(&mut self, now: Mono, line: &mut Line<S>, answers: &[SubmitAnswer])
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub fn answer(&mut self, now: Mono, session: &mut Session, answers: &[SubmitAnswer]) {
         if answers.is_empty() {
             return;
         }
         self.frames.clear();
-        let version = line.session.peer_version().unwrap_or_default();
+        let version = session.peer_version().unwrap_or_default();
         for answer in answers {
             self.write_answer(version, answer);
         }
-        line.session.respond_frames(now, answers.len(), &self.frames);
-    }
-
-    /// Gives back all that the tenant was to be told. Its place is free once the commit loop knows.
-    pub async fn leave<S>(self, mut line: Line<S>, lost: Lost) -> Result<(), Stopped>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let (tenant, connection) = (self.access.tenant, self.id);
-        let unbound = |untold| Command::TenantUnbound { tenant, connection, untold };
-        let mut untold = lost.in_flight;
-        untold.extend(lost.unsent);
-        line.leave(unbound(untold), unbound).await
+        session.respond_frames(now, answers.len(), &self.frames);
     }
 
     fn add(&mut self, now: Now, request: &Request<'_>) -> Result<(), Refusal> {
         let context = Context { now: now.wall, charset: self.access.charset };
-        let (tenant, door) = (self.access.tenant, Door::Smpp(self.id));
-        let batch = self.batch.get_or_insert_with(|| Submissions {
-            tenant,
-            door,
-            received: now.mono,
-            idempotency: None,
-            items: Vec::new(),
-            bodies: Vec::new(),
-        });
-        let sequence = match request {
-            Request::Submit { sequence, sm } => {
-                self.reader.submit(sm, context, &mut batch.bodies)?;
-                *sequence
-            }
+        let bodies = &mut self.batch.bodies;
+        match request {
+            Request::Submit { sm, .. } => self.reader.submit(sm, context, bodies)?,
             Request::Data { sequence, data } => {
-                self.reader.data(data, context, &mut batch.bodies)?;
-                *sequence
+                self.reader.data(data, context, bodies)?;
+                self.data.insert(*sequence);
             }
-        };
-        let end = batch.bodies.len() as u32;
-        batch.items.push(Submission { sequence, end, refused: None });
+        }
+        if self.batch.items.is_empty() {
+            self.batch.received = now.mono;
+        }
+        let (_, sequence) = request.head();
+        let end = self.batch.bodies.len();
+        // The bound below keeps it far from the end of u32.
+        self.batch.items.push(Submission { sequence, end: end as u32, refused: None });
+        if self.batch.items.len() >= BATCH_MESSAGES_MAX || end >= BATCH_OCTETS_MAX {
+            self.end_batch();
+        }
         Ok(())
     }
 
-    fn offer_batch<S>(&mut self, line: &mut Line<S>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        // One without items is kept: it was opened for a message that then was refused.
-        if let Some(batch) = self.batch.take_if(|batch| !batch.items.is_empty()) {
-            line.offer(Command::Submit(batch));
-        }
+    fn end_batch(&mut self) {
+        let mut next = empty_batch(self.access.tenant, self.id);
+        next.items.reserve(self.batch.items.len());
+        next.bodies.reserve(self.batch.bodies.len());
+        let batch = std::mem::replace(&mut self.batch, next);
+        self.commands.push(Command::Submit(batch));
     }
 
     fn write_answer(&mut self, version: u8, answer: &SubmitAnswer) {
         let SubmitAnswer { sequence, outcome } = *answer;
         let is_data = !self.data.is_empty() && self.data.remove(&sequence);
-        let command = if is_data { Pdu::DATA_SM } else { Pdu::SUBMIT_SM };
+        let response = if is_data { Pdu::DATA_SM_RESP } else { Pdu::SUBMIT_SM_RESP };
+        let frames = &mut self.frames;
         match outcome {
-            Outcome::Accepted { id, .. } => {
-                let start = self.frames.len();
-                write::submit_sm_response(&mut self.frames, sequence, id);
-                if is_data {
-                    rename(&mut self.frames, start, command.response());
-                }
+            Outcome::Accepted { id, .. } if is_data => {
+                let body = format!("{id:018}\0");
+                write::frame(frames, response, Status::OK, sequence, body.as_bytes());
             }
+            Outcome::Accepted { id, .. } => write::submit_sm_response(frames, sequence, id),
             Outcome::Refused(reason) => {
                 self.shared.refusals.add(reason);
                 let status = refusal::status(reason, self.shared.options.no_credit_status);
                 let explains = reason == Refusal::InsufficientCredit && version >= VERSION_5;
-                let body: &[u8] = if explains { &NO_CREDIT_BODY } else { &[] };
-                write::frame(&mut self.frames, command.response(), status, sequence, body);
+                let body = if explains { NO_CREDIT_BODY } else { &[] };
+                write::frame(frames, response, status, sequence, body);
             }
         }
+    }
+}
+
+/// How many deliver_sm may be unanswered. A larger window is meant for submissions; this is ours, and costs memory.
+pub fn delivery_window(window: u32) -> u32 {
+    window.clamp(1, DELIVERY_WINDOW_MAX)
+}
+
+fn empty_batch(tenant: u32, id: ConnectionId) -> Submissions {
+    Submissions {
+        tenant,
+        door: Door::Smpp(id),
+        received: Mono::default(),
+        idempotency: None,
+        items: Vec::new(),
+        bodies: Vec::new(),
     }
 }

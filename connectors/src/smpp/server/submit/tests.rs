@@ -62,7 +62,9 @@ fn a_plain_message_is_taken_as_it_is() {
 
 #[test]
 fn addresses_that_are_none_are_refused() {
-    for (ton, octets) in [(1, &b""[..]), (1, b"12x45678"), (2, b"0712345678"), (1, b"123"), (1, b"1234567890123456")] {
+    for (ton, octets) in
+        [(1, &b""[..]), (1, b"12x45678"), (2, b"0712345678"), (1, b"123"), (1, b"1234567890123456")]
+    {
         let destination = SmeAddress { ton, npi: 1, octets };
         assert_eq!(refused(&SmFields { destination, ..plain() }, &[]), Refusal::InvalidDestination);
     }
@@ -113,11 +115,8 @@ fn parts_that_the_tenant_cut_are_left_alone() {
     });
     let cut_off = SmFields { header: &[9, 0], text: b"", esm_class: 0x40, ..plain() };
     assert_eq!(refused(&cut_off, &[]), Refusal::InvalidEncoding);
-    let sar: [(u16, &[u8]); 3] = [
-        (tag::SAR_MSG_REF_NUM, &[0, 9]),
-        (tag::SAR_TOTAL_SEGMENTS, &[2]),
-        (tag::SAR_SEGMENT_SEQNUM, &[1]),
-    ];
+    let sar: [(u16, &[u8]); 3] =
+        [(tag::SAR_MSG_REF_NUM, &[0, 9]), (tag::SAR_TOTAL_SEGMENTS, &[2]), (tag::SAR_SEGMENT_SEQNUM, &[1])];
     check(&SmFields { text: &text, ..plain() }, &sar, |body| {
         assert_eq!(body.parts, 1);
         let kept = b"\x02\x0c\0\x02\0\x09\x02\x0e\0\x01\x02\x02\x0f\0\x01\x01";
@@ -127,7 +126,8 @@ fn parts_that_the_tenant_cut_are_left_alone() {
 
 #[test]
 fn vendors_parameters_and_those_that_are_fields_are_not_kept() {
-    let tlvs: [(u16, &[u8]); 3] = [(0x1501, b"vendor"), (tag::QOS_TIME_TO_LIVE, &[0, 0, 0, 60]), (tag::SOURCE_PORT, &[1, 2])];
+    let tlvs: [(u16, &[u8]); 3] =
+        [(0x1501, b"vendor"), (tag::QOS_TIME_TO_LIVE, &[0, 0, 0, 60]), (tag::SOURCE_PORT, &[1, 2])];
     check(&plain(), &tlvs, |body| {
         assert_eq!(body.extra(Extra::Tlvs), Some(&b"\x02\x0a\0\x02\x01\x02"[..]));
         assert_eq!(body.valid_until, Some(Wall(NOW.0 + 60_000)));
@@ -156,7 +156,9 @@ fn times_are_read_or_refused() {
 
 #[test]
 fn priorities_and_the_tenants_own_charset() {
-    for (flag, priority) in [(0, Priority::Normal), (1, Priority::Normal), (2, Priority::High), (3, Priority::High)] {
+    for (flag, priority) in
+        [(0, Priority::Normal), (1, Priority::Normal), (2, Priority::High), (3, Priority::High)]
+    {
         let fields = SmFields { priority_flag: flag, ..plain() };
         check(&fields, &[], |body| assert_eq!(body.priority, priority));
     }

@@ -1,0 +1,212 @@
+//! Binds to providers: one supervisor a bind, which connects, serves, and begins again. One living session is `bind`'s.
+//! When and what to send is the engine's.
+
+mod backoff;
+mod bind;
+mod receipt;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use codecs::smpp::BindKind;
+use codecs::smpp::session::Limits;
+use tokio::net::{TcpStream, lookup_host};
+
+use self::backoff::Backoff;
+pub use self::backoff::{Ending, Pauses, Reconnect};
+use self::bind::Bind;
+use super::counters::BindCounters;
+use super::phase::{Phase, Phases};
+use super::socket;
+use crate::intake::{Lane, Source};
+use crate::partition::Partition;
+
+/// One bind to a provider. A pair is a transmitter and a receiver with the same provider and bind.
+#[derive(Clone)]
+pub struct ProviderBindOptions {
+    /// The engine's numbers.
+    pub provider: u16,
+    pub bind: u16,
+    /// For logs.
+    pub provider_id: String,
+    /// A name is resolved at every attempt.
+    pub host: String,
+    pub port: u16,
+    pub system_id: String,
+    pub password: Secret,
+    pub system_type: String,
+    pub kind: BindKind,
+    pub window: u32,
+    pub pdu_octets_max: usize,
+    /// For the connection to come up.
+    pub connect_timeout: Duration,
+    /// For the answer to the bind.
+    pub bind_timeout: Duration,
+    /// Silence before we ask whether the provider lives.
+    pub enquire_link: Duration,
+    /// Further silence before it counts as dead.
+    pub enquire_link_response: Duration,
+    /// For the answer to a submit_sm.
+    pub response_timeout: Duration,
+    /// How long a provider that does not read is borne.
+    pub stalled: Duration,
+    /// For the session to be unbound at the end.
+    pub closing: Duration,
+    /// Receipts that may wait for the disk; reading stops beyond.
+    pub receipts_max: usize,
+    pub reconnect: Reconnect,
+    /// For the jitter of the pauses; none draws other numbers in every process.
+    pub seed: Option<u64>,
+}
+
+/// A word that is never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("(secret)")
+    }
+}
+
+impl Default for ProviderBindOptions {
+    fn default() -> ProviderBindOptions {
+        ProviderBindOptions {
+            provider: 0,
+            bind: 0,
+            provider_id: String::new(),
+            host: "127.0.0.1".to_owned(),
+            port: 2775,
+            system_id: String::new(),
+            password: Secret::default(),
+            system_type: String::new(),
+            kind: BindKind::Transceiver,
+            window: 10,
+            pdu_octets_max: 64 * 1024,
+            connect_timeout: Duration::from_secs(10),
+            bind_timeout: Duration::from_secs(30),
+            enquire_link: Duration::from_secs(30),
+            enquire_link_response: Duration::from_secs(15),
+            response_timeout: Duration::from_secs(30),
+            stalled: Duration::from_secs(10),
+            closing: Duration::from_secs(5),
+            receipts_max: 10_000,
+            reconnect: Reconnect::default(),
+            seed: None,
+        }
+    }
+}
+
+impl ProviderBindOptions {
+    fn limits(&self) -> Limits {
+        Limits {
+            window: self.window as usize,
+            pdu_octets_max: self.pdu_octets_max,
+            session_init: self.bind_timeout,
+            enquire_link: Some(self.enquire_link),
+            enquire_link_response: self.enquire_link_response,
+            response: self.response_timeout,
+            unbind: self.closing,
+            ..Limits::DEFAULT
+        }
+    }
+}
+
+/// The supervisor of one bind.
+pub struct ProviderBind {
+    options: Arc<ProviderBindOptions>,
+    partition: Partition,
+    counters: Arc<BindCounters>,
+}
+
+impl ProviderBind {
+    pub fn new(options: ProviderBindOptions, partition: Partition) -> ProviderBind {
+        ProviderBind { options: Arc::new(options), partition, counters: Arc::default() }
+    }
+
+    pub fn counters(&self) -> Arc<BindCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Keeps the bind up until the phase is `Closing`.
+    pub async fn run(self, mut phases: Phases) {
+        let source = Source::Provider(self.options.provider);
+        let lane = self.partition.intake.lane(source);
+        let mut backoff = Backoff::new(self.options.reconnect.clone(), self.options.seed);
+        while phases.now() != Phase::Closing {
+            let (ending, lived) = self.attempt(&lane, &phases).await;
+            if phases.now() == Phase::Closing {
+                return;
+            }
+            self.counters.failures.add(1);
+            let pause = backoff.pause(ending, lived);
+            self.report(ending, pause);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = closing(&mut phases) => return,
+            }
+        }
+    }
+
+    /// One connection from its begin to its end, and how long it was bound.
+    async fn attempt(&self, lane: &Lane, phases: &Phases) -> (Ending, Duration) {
+        let mut watched = phases.clone();
+        let connected = tokio::select! {
+            connected = self.connect() => connected,
+            () = closing(&mut watched) => return (Ending::Lost, Duration::ZERO),
+        };
+        match connected {
+            Ok(stream) => {
+                let bind = Bind::new(&self.options, &self.partition, &self.counters, stream);
+                bind.run(lane.clone(), phases.clone()).await
+            }
+            Err(error) => {
+                tracing::warn!(provider = %self.options.provider_id, %error, "no connection");
+                (Ending::Lost, Duration::ZERO)
+            }
+        }
+    }
+
+    /// Each address of the host in turn.
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let options = &self.options;
+        let limit = options.connect_timeout;
+        let addresses = lookup_host((options.host.as_str(), options.port));
+        let addresses = tokio::time::timeout(limit, addresses).await??;
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        for address in addresses {
+            match tokio::time::timeout(limit, self.connect_to(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(elapsed) => last = elapsed.into(),
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(address).await?;
+        socket::configure(&stream)?;
+        Ok(stream)
+    }
+
+    fn report(&self, ending: Ending, pause: Duration) {
+        let ProviderBindOptions { provider_id, bind, kind, .. } = &*self.options;
+        if ending.is_configuration() {
+            tracing::error!(
+                provider = %provider_id, bind, ?kind, ?ending, ?pause,
+                "the provider refuses the bind: check its credentials"
+            );
+        } else {
+            tracing::info!(provider = %provider_id, bind, ?kind, ?ending, ?pause, "binding again");
+        }
+    }
+}
+
+async fn closing(phases: &mut Phases) {
+    while phases.now() != Phase::Closing {
+        phases.after(phases.now()).await;
+    }
+}

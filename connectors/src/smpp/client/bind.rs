@@ -1,0 +1,335 @@
+//! One session with a provider: its turns, its events and its end. It decides nothing about messages.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use codecs::instant::Mono;
+use codecs::smpp::pdu::{self, Header, MessageIdResponse};
+use codecs::smpp::session::{Event, INTERFACE_VERSION, Role, Session, TimeoutEvent};
+use codecs::smpp::{Command as Pdu, Status, write};
+use engine::command::{Command, ConnectionId, Now, PartToken, Receipts, Response, Responses};
+use tokio::net::TcpStream;
+
+use super::ProviderBindOptions;
+use super::backoff::Ending;
+use super::receipt::{Delivered, Delivery, Reader};
+use crate::intake::Lane;
+use crate::partition::Partition;
+use crate::smpp::counters::BindCounters;
+use crate::smpp::line::{Line, Woken};
+use crate::smpp::phase::{Phase, Phases};
+
+/// PDUs of one session that are logged because they were not understood; all are counted.
+const LOGGED_MAX: u32 = 10;
+
+pub struct Bind<'o> {
+    options: &'o ProviderBindOptions,
+    partition: &'o Partition,
+    counters: &'o Arc<BindCounters>,
+    line: Line<TcpStream>,
+    phase: Phase,
+    /// Once it is bound.
+    up: Option<Up>,
+    /// What one turn has gathered for the commit loop.
+    responses: Responses,
+    receipts: Receipts,
+    unanswered: Vec<PartToken>,
+    reader: Reader,
+    /// Sequence numbers of data_sm without an answer: theirs is another response.
+    data: HashSet<u32>,
+    /// Where answers are written before they join the output.
+    frames: Vec<u8>,
+    refused: Option<Status>,
+    /// When the connection is closed, whatever is still open.
+    close_at: Option<Mono>,
+    logged: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Up {
+    id: ConnectionId,
+    since: Mono,
+}
+
+impl<'o> Bind<'o> {
+    pub fn new(
+        options: &'o ProviderBindOptions,
+        partition: &'o Partition,
+        counters: &'o Arc<BindCounters>,
+        stream: TcpStream,
+    ) -> Bind<'o> {
+        let clock = partition.clock;
+        let session = Session::new(Role::Esme, options.limits(), clock.mono());
+        Bind {
+            options,
+            partition,
+            counters,
+            line: Line::new(stream, session, clock, options.stalled),
+            phase: Phase::Running,
+            up: None,
+            responses: Responses::default(),
+            receipts: Receipts::default(),
+            unanswered: Vec::new(),
+            reader: Reader::default(),
+            data: HashSet::new(),
+            frames: Vec::new(),
+            refused: None,
+            close_at: None,
+            logged: 0,
+        }
+    }
+
+    /// Binds, serves, and gives back what is open at the end. How it ended, and how long it was bound.
+    pub async fn run(mut self, lane: Lane, mut phases: Phases) -> (Ending, Duration) {
+        if !self.ask() {
+            return (Ending::Refused(Status::INVSYSID), Duration::ZERO);
+        }
+        loop {
+            // What was read must be on disk before it is answered: a provider that is faster than the disk waits.
+            let reads = self.line.session.unanswered() < self.options.receipts_max;
+            let woken = self.line.wait(reads, self.close_at, &mut phases, self.phase).await;
+            let now = self.line.clock().now();
+            let is_stalled = self.line.is_stalled(now.mono);
+            match woken {
+                Woken::Read => self.read(now, &lane),
+                Woken::Phase(phase) => self.enter(now.mono, phase),
+                Woken::Ended | Woken::Other => {}
+            }
+            self.run_out(now.mono);
+            self.gather();
+            if self.line.flush().is_err() {
+                break;
+            }
+            if is_stalled {
+                tracing::warn!(provider = %self.options.provider_id, "closed: the provider does not read");
+                break;
+            }
+            self.release(now.mono);
+            let is_over = self.close_at.is_some_and(|at| at <= now.mono);
+            let is_closed = self.refused.is_some() || self.line.session.closed().is_some();
+            if woken == Woken::Ended || is_over || is_closed {
+                break;
+            }
+        }
+        self.end().await
+    }
+
+    /// `false` when our own settings cannot be sent.
+    fn ask(&mut self) -> bool {
+        let options = self.options;
+        let bind = pdu::Bind {
+            system_id: options.system_id.as_bytes(),
+            password: options.password.0.as_bytes(),
+            system_type: options.system_type.as_bytes(),
+            interface_version: INTERFACE_VERSION,
+            ..pdu::Bind::default()
+        };
+        match self.line.session.bind(self.line.clock().mono(), options.kind, &bind) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(provider = %options.provider_id, %error, "the bind cannot be sent");
+                false
+            }
+        }
+    }
+
+    fn read(&mut self, now: Now, lane: &Lane) {
+        let mut input = self.line.take_input();
+        loop {
+            match input.next_frame(self.options.pdu_octets_max) {
+                Ok(Some(frame)) => self.frame(now, lane, frame),
+                Ok(None) => break,
+                Err(error) => {
+                    self.counters.malformed.add(1);
+                    tracing::warn!(provider = %self.options.provider_id, %error, "the stream is lost");
+                    self.line.session.broken_frame(error);
+                    break;
+                }
+            }
+        }
+        self.line.keep(now.mono, input);
+    }
+
+    fn frame(&mut self, now: Now, lane: &Lane, frame: &[u8]) {
+        match self.line.session.receive(now.mono, frame) {
+            Event::Response { token, status, late, body, .. } => self.answered(token, status, late, body),
+            Event::Deliver { sequence, sm } => {
+                let delivery = Delivery::of_deliver(sequence, &sm);
+                self.delivered(now, frame, sequence, Pdu::DELIVER_SM, &delivery);
+            }
+            Event::Data { sequence, data } => {
+                let delivery = Delivery::of_data(sequence, &data);
+                self.delivered(now, frame, sequence, Pdu::DATA_SM, &delivery);
+            }
+            Event::Bound { .. } => self.bound(now.mono, lane),
+            Event::BindRefused { status } => {
+                self.counters.refused.add(1);
+                self.refused = Some(status);
+            }
+            Event::Malformed { malformed, .. } => {
+                self.counters.malformed.add(1);
+                self.log(frame, malformed.field);
+            }
+            Event::Refused { status, .. } => {
+                self.counters.malformed.add(1);
+                self.log(frame, status.name().unwrap_or("refused"));
+            }
+            // alert_notification and outbind have no answer; a response to nothing gets none.
+            _ => {}
+        }
+    }
+
+    fn bound(&mut self, now: Mono, lane: &Lane) {
+        let ProviderBindOptions { provider, bind, provider_id, kind, window, .. } = self.options;
+        let (id, link) = self.partition.links.open();
+        self.line.join(lane.clone(), link);
+        // A receiver is given nothing to send: what it brings says to whom the answers go.
+        if kind.transmits() {
+            let (provider, bind, window) = (*provider, *bind, *window);
+            self.line.offer(Command::BindUp { provider, bind, connection: id, window });
+        }
+        self.up = Some(Up { id, since: now });
+        self.counters.binds.add(1);
+        self.counters.up.set(1);
+        tracing::info!(provider = %provider_id, bind, ?kind, connection = id.0, "bound");
+    }
+
+    fn answered(&mut self, token: u64, status: Status, late: bool, body: &[u8]) {
+        let id = if status == Status::OK { MessageIdResponse::read(body).message_id } else { &[] };
+        self.responses.ids.extend_from_slice(id);
+        self.counters.late_responses.add(u64::from(late));
+        self.responses.items.push(Response {
+            token: PartToken(token),
+            status: status.0,
+            // A read brings at most some hundred kilobytes.
+            end: self.responses.ids.len() as u32,
+        });
+    }
+
+    fn delivered(&mut self, now: Now, frame: &[u8], sequence: u32, command: Pdu, delivery: &Delivery<'_>) {
+        let status = match self.reader.read(now.wall, delivery, &mut self.receipts) {
+            Delivered::Receipt => {
+                if command == Pdu::DATA_SM {
+                    self.data.insert(sequence);
+                }
+                return;
+            }
+            // Refused it would come again and again.
+            Delivered::Unreadable => {
+                self.counters.receipts_unreadable.add(1);
+                self.log(frame, "a receipt without an id");
+                Status::OK
+            }
+            Delivered::MobileOriginated => {
+                self.counters.mobile_originated.add(1);
+                Status::X_R_APPN
+            }
+        };
+        let body: &[u8] = if status == Status::OK { &[0] } else { &[] };
+        self.line.session.respond(now.mono, command, sequence, status, body);
+    }
+
+    /// The header says enough; what follows may be the text of a message.
+    fn log(&mut self, frame: &[u8], what: &str) {
+        self.logged = self.logged.saturating_add(1);
+        if self.logged <= LOGGED_MAX {
+            let header = Header::read(frame);
+            tracing::warn!(provider = %self.options.provider_id, ?header, what, "a PDU that was not taken");
+        }
+    }
+
+    fn enter(&mut self, now: Mono, phase: Phase) {
+        self.phase = phase;
+        if phase == Phase::Closing {
+            self.close_at = Some(now.after(self.options.closing));
+            self.line.session.unbind(now);
+        }
+    }
+
+    /// What time has brought about.
+    fn run_out(&mut self, now: Mono) {
+        while let TimeoutEvent::Expired { token, .. } = self.line.session.timeout(now) {
+            self.unanswered.push(PartToken(token));
+        }
+    }
+
+    /// All that a turn has brought goes to the commit loop.
+    fn gather(&mut self) {
+        let Some(up) = self.up else { return };
+        let ProviderBindOptions { provider, bind, .. } = *self.options;
+        if !self.responses.items.is_empty() {
+            let responses = std::mem::take(&mut self.responses);
+            self.counters.responses.add(responses.items.len() as u64);
+            self.line.offer(Command::Responses(Responses { provider, bind, ..responses }));
+        }
+        if !self.receipts.items.is_empty() {
+            let receipts = std::mem::take(&mut self.receipts);
+            self.counters.receipts.add(receipts.items.len() as u64);
+            let connection = Some(up.id);
+            self.line.offer(Command::Receipts(Receipts { provider, connection, ..receipts }));
+        }
+        if !self.unanswered.is_empty() {
+            let tokens = std::mem::take(&mut self.unanswered);
+            self.counters.unanswered.add(tokens.len() as u64);
+            self.line.offer(Command::Unanswered { provider, bind, tokens });
+        }
+    }
+
+    /// What the commit loop has for the provider.
+    fn release(&mut self, now: Mono) {
+        if self.up.is_none() {
+            return;
+        }
+        let outgoing = self.line.take_outgoing();
+        self.acknowledge(now, &outgoing.acknowledged);
+        self.counters.submitted.add(outgoing.requests.len() as u64);
+        self.line.backlog.push(outgoing.requests, outgoing.bodies);
+        self.line.feed(now, Pdu::SUBMIT_SM);
+        self.counters.in_flight.set(self.line.session.in_flight() as u64);
+    }
+
+    /// Answers receipts that are on disk, in one piece.
+    fn acknowledge(&mut self, now: Mono, acknowledged: &[(u32, u32)]) {
+        if acknowledged.is_empty() {
+            return;
+        }
+        self.frames.clear();
+        for (sequence, status) in acknowledged {
+            let status = Status(*status);
+            if !self.data.is_empty() && self.data.remove(sequence) {
+                let body: &[u8] = if status == Status::OK { &[0] } else { &[] };
+                write::frame(&mut self.frames, Pdu::DATA_SM_RESP, status, *sequence, body);
+            } else {
+                write::deliver_sm_response(&mut self.frames, status, *sequence);
+            }
+        }
+        self.line.session.respond_frames(now, acknowledged.len(), &self.frames);
+    }
+
+    async fn end(mut self) -> (Ending, Duration) {
+        let ending = self.refused.map_or(Ending::Lost, Ending::Refused);
+        let reason = self.line.session.closed();
+        let lost = self.line.close().await;
+        let Some(up) = self.up else {
+            tracing::debug!(provider = %self.options.provider_id, ?ending, ?reason, "not bound");
+            return (ending, Duration::ZERO);
+        };
+        self.counters.up.set(0);
+        self.counters.in_flight.set(0);
+        let ProviderBindOptions { provider, bind, kind, .. } = *self.options;
+        tracing::info!(provider = %self.options.provider_id, bind, ?kind, ?reason, "unbound");
+        let tokens = |tokens: Vec<u64>| tokens.into_iter().map(PartToken).collect::<Vec<_>>();
+        let down = |unsent, in_flight| Command::BindDown { provider, bind, unsent, in_flight };
+        if kind.transmits() {
+            let gone = down(tokens(lost.unsent), tokens(lost.in_flight));
+            let left = self.line.leave(gone, |unsent| down(tokens(unsent), Vec::new())).await;
+            if left.is_err() {
+                tracing::debug!(provider = %self.options.provider_id, "the commit loop has ended before this bind");
+            }
+        }
+        self.partition.links.close(up.id);
+        (ending, self.partition.clock.mono().since(up.since))
+    }
+}

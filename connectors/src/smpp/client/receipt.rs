@@ -1,0 +1,257 @@
+//! A provider's deliver_sm or data_sm: is it a receipt, and what does it tell. Which message it belongs to is the engine's.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
+use codecs::address;
+use codecs::instant::Wall;
+use codecs::receipt::{self, State};
+use codecs::smpp::pdu::{DataSm, Sm};
+use codecs::smpp::tlv::{Tlvs, tag};
+use codecs::text::{Encoding, encoding_of};
+use engine::command::{Receipt, Receipts};
+
+/// Longer ids, and error words, are cut: SMPP 3.4 §5.2.23 allows 64 octets.
+const ID_OCTETS_MAX: usize = 64;
+const ERROR_OCTETS_MAX: usize = 16;
+
+/// What a provider has delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// It is in the batch now.
+    Receipt,
+    /// It says that it is a receipt, but of nothing that can be found.
+    Unreadable,
+    /// A message from a phone.
+    MobileOriginated,
+}
+
+/// The fields that matter, of either PDU.
+pub struct Delivery<'a> {
+    sequence: u32,
+    esm_class: u8,
+    data_coding: u8,
+    source: &'a [u8],
+    content: &'a [u8],
+    tlvs: Tlvs<'a>,
+}
+
+impl<'a> Delivery<'a> {
+    pub fn of_deliver(sequence: u32, sm: &Sm<'a>) -> Delivery<'a> {
+        Delivery {
+            sequence,
+            esm_class: sm.esm_class,
+            data_coding: sm.data_coding,
+            source: sm.source.octets,
+            content: sm.content(),
+            tlvs: sm.tlvs(),
+        }
+    }
+
+    pub fn of_data(sequence: u32, data: &DataSm<'a>) -> Delivery<'a> {
+        Delivery {
+            sequence,
+            esm_class: data.esm_class,
+            data_coding: data.data_coding,
+            source: data.source.octets,
+            content: data.content(),
+            tlvs: data.tlvs(),
+        }
+    }
+}
+
+/// Reads receipts; it keeps its buffer from one to the next.
+#[derive(Default)]
+pub struct Reader {
+    ascii: Vec<u8>,
+}
+
+impl Reader {
+    /// Adds a receipt to the batch, if it is one.
+    pub fn read(&mut self, now: Wall, delivery: &Delivery<'_>, receipts: &mut Receipts) -> Delivered {
+        let Delivery { esm_class, tlvs, .. } = *delivery;
+        let text = receipt::read(self.text(delivery));
+        let tlv_id = tlvs.value_of(tag::RECEIPTED_MESSAGE_ID).map(unpadded).unwrap_or_default();
+        let is_marked = receipt::is_receipt(esm_class) || !tlv_id.is_empty();
+        // Without the mark a text counts only when it has both: people write "id:" too.
+        let looks_like_one = text.is_some_and(|text| text.id.is_some() && !text.stat.is_empty());
+        if !is_marked && !looks_like_one {
+            return Delivered::MobileOriginated;
+        }
+        let text = text.unwrap_or_default();
+        let text_id = text.id.unwrap_or_default();
+        if tlv_id.is_empty() && text_id.is_empty() {
+            return Delivered::Unreadable;
+        }
+        let (bytes, word) = (&mut receipts.bytes, network_error(tlvs));
+        let error = if text.error.is_empty() { word.as_bytes() } else { text.error };
+        let tlv_id_end = append(bytes, tlv_id, ID_OCTETS_MAX);
+        let text_id_end = append(bytes, text_id, ID_OCTETS_MAX);
+        let error_end = append(bytes, error, ERROR_OCTETS_MAX);
+        receipts.items.push(Receipt {
+            sequence: delivery.sequence,
+            state: state(tlvs, text.state),
+            phone: phone(delivery.source),
+            tlv_id_end,
+            text_id_end,
+            error_end,
+            done: receipt::read_date(text.done_date, now, 0),
+        });
+        Delivered::Receipt
+    }
+
+    /// The text as ASCII; some SMSCs write their receipts in UCS-2.
+    fn text<'t>(&'t mut self, delivery: &Delivery<'t>) -> &'t [u8] {
+        if encoding_of(delivery.data_coding) != Encoding::Ucs2 {
+            return delivery.content;
+        }
+        self.ascii.clear();
+        receipt::ascii_of_ucs2(delivery.content, &mut self.ascii);
+        &self.ascii
+    }
+}
+
+/// message_state counts before the text. A length of 2 has been seen: the last octet is the state. What nobody knows is no
+/// outcome, so more is waited for.
+fn state(tlvs: Tlvs<'_>, text: Option<State>) -> State {
+    let number = tlvs.value_of(tag::MESSAGE_STATE).and_then(|value| value.last().copied());
+    number.and_then(State::from_number).or(text).unwrap_or(State::Enroute)
+}
+
+/// network_error_code (SMPP 3.4 §5.3.2.31) as text: three octets, the last two of them the code. ASCII digits have been seen.
+fn network_error(tlvs: Tlvs<'_>) -> String {
+    match tlvs.value_of(tag::NETWORK_ERROR_CODE) {
+        Some(&[a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9']) => {
+            [a, b, c].map(char::from).iter().collect()
+        }
+        Some(&[_, high, low]) => format!("{:03}", u16::from_be_bytes([high, low])),
+        _ => String::new(),
+    }
+}
+
+/// The phone is the source of a receipt (SMPP 3.4 §2.11).
+fn phone(source: &[u8]) -> Option<u64> {
+    let number = address::destination_octets(address::TON_UNKNOWN, source);
+    number.ok().map(address::Msisdn::as_u64)
+}
+
+fn unpadded(id: &[u8]) -> &[u8] {
+    let end = id.iter().position(|octet| *octet == 0).unwrap_or(id.len());
+    id.get(..end).unwrap_or_default().trim_ascii()
+}
+
+fn append(bytes: &mut Vec<u8>, value: &[u8], max: usize) -> u32 {
+    bytes.extend_from_slice(value.get(..max).unwrap_or(value));
+    // A read brings at most some hundred kilobytes.
+    bytes.len() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects)]
+    use codecs::smpp::pdu::SmeAddress;
+    use codecs::smpp::write::{self, SmFields};
+
+    use super::*;
+
+    const NOW: Wall = Wall(1_795_182_600_000);
+    const TEXT: &[u8] =
+        b"id:0123 sub:001 dlvrd:001 submit date:2611200930 done date:2611201350 stat:DELIVRD err:000 text:hi";
+
+    type TlvOf<'a> = (u16, &'a [u8]);
+
+    fn deliver(esm_class: u8, data_coding: u8, text: &[u8], tlvs: &[(u16, &[u8])]) -> Vec<u8> {
+        let source = SmeAddress { ton: 1, npi: 1, octets: b"+254712345678" };
+        let mut body = Vec::new();
+        let fields = SmFields { source, esm_class, data_coding, text, ..SmFields::default() };
+        write::sm_body(&mut body, &fields).unwrap();
+        for (tag, value) in tlvs {
+            write::tlv(&mut body, *tag, value).unwrap();
+        }
+        body
+    }
+
+    fn read(body: &[u8]) -> (Delivered, Receipts) {
+        let mut receipts = Receipts::default();
+        let sm = Sm::read(body).unwrap();
+        let delivery = Delivery::of_deliver(5, &sm);
+        let delivered = Reader::default().read(NOW, &delivery, &mut receipts);
+        assert_eq!(receipts.items.len(), usize::from(delivered == Delivered::Receipt));
+        (delivered, receipts)
+    }
+
+    /// The ids of the TLV and of the text, the error, and the state of a receipt.
+    fn parts(receipts: &Receipts) -> (&str, &str, &str, State) {
+        let receipt = &receipts.items[0];
+        let [tlv_end, text_end, error_end] =
+            [receipt.tlv_id_end, receipt.text_id_end, receipt.error_end].map(|end| end as usize);
+        let text = |range: std::ops::Range<usize>| std::str::from_utf8(&receipts.bytes[range]).unwrap();
+        (text(0..tlv_end), text(tlv_end..text_end), text(text_end..error_end), receipt.state)
+    }
+
+    #[test]
+    fn the_usual_receipt() {
+        let (_, receipts) = read(&deliver(0x04, 0, TEXT, &[]));
+        assert_eq!(parts(&receipts), ("", "0123", "000", State::Delivered));
+        let receipt = &receipts.items[0];
+        assert_eq!((receipt.sequence, receipt.phone), (5, Some(254_712_345_678)));
+        assert_eq!(receipt.done, Some(Wall(1_795_182_600_000)));
+    }
+
+    #[test]
+    fn what_counts_as_a_receipt() {
+        let id: (u16, &[u8]) = (tag::RECEIPTED_MESSAGE_ID, b"ab\0");
+        let cases: [(u8, &[u8], &[TlvOf<'_>], Delivered); 8] = [
+            (0x00, TEXT, &[], Delivered::Receipt),
+            (0x44, TEXT, &[], Delivered::Receipt),
+            (0x00, b"", &[id], Delivered::Receipt),
+            (0x00, b"hello", &[], Delivered::MobileOriginated),
+            (0x00, b"my id:7 please", &[], Delivered::MobileOriginated),
+            (0x40, b"\x05\0\x03\x01\x02\x01hello", &[], Delivered::MobileOriginated),
+            (0x04, b"hello", &[], Delivered::Unreadable),
+            (0x04, b"", &[(tag::MESSAGE_STATE, &[2])], Delivered::Unreadable),
+        ];
+        for (esm_class, text, tlvs, expected) in cases {
+            assert_eq!(read(&deliver(esm_class, 0, text, tlvs)).0, expected, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn parameters_count_before_the_text_and_both_ids_are_told() {
+        let tlvs: [(u16, &[u8]); 3] = [
+            (tag::RECEIPTED_MESSAGE_ID, b"18d0e03a\0"),
+            (tag::MESSAGE_STATE, &[0, 5]),
+            (tag::NETWORK_ERROR_CODE, &[3, 0, 27]),
+        ];
+        let (_, receipts) = read(&deliver(0x04, 0, b"id:0416342074 stat:DELIVRD", &tlvs));
+        assert_eq!(parts(&receipts), ("18d0e03a", "0416342074", "027", State::Undeliverable));
+        let (_, receipts) = read(&deliver(0x04, 0, b"id:1 stat:WHATEVER", &[]));
+        assert_eq!(parts(&receipts), ("", "1", "", State::Enroute));
+    }
+
+    #[test]
+    fn a_receipt_in_ucs_2_is_read() {
+        let text: Vec<u8> = TEXT.iter().flat_map(|octet| [0, *octet]).collect();
+        let (_, receipts) = read(&deliver(0x04, 8, &text, &[]));
+        assert_eq!(parts(&receipts), ("", "0123", "000", State::Delivered));
+    }
+
+    #[test]
+    fn a_data_sm_without_text_is_read() {
+        let mut body = b"\0\x01\x01254712345678\0\x01\x01100\0\x04\0\0".to_vec();
+        write::tlv(&mut body, tag::RECEIPTED_MESSAGE_ID, b"77").unwrap();
+        write::tlv(&mut body, tag::MESSAGE_STATE, &[8]).unwrap();
+        let data = DataSm::read(&body).unwrap();
+        let mut receipts = Receipts::default();
+        let delivery = Delivery::of_data(9, &data);
+        let delivered = Reader::default().read(NOW, &delivery, &mut receipts);
+        assert_eq!(delivered, Delivered::Receipt);
+        assert_eq!(parts(&receipts), ("77", "", "", State::Rejected));
+        assert_eq!(receipts.items[0].sequence, 9);
+    }
+
+    #[test]
+    fn ids_that_are_too_long_are_cut() {
+        let long = [b'7'; 200];
+        let (_, receipts) = read(&deliver(0x04, 0, b"", &[(tag::RECEIPTED_MESSAGE_ID, &long)]));
+        assert_eq!(parts(&receipts).0.len(), 64);
+    }
+}

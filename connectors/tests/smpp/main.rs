@@ -1,0 +1,8 @@
+//! The connectors over real sockets on loopback, with a commit loop and peers that do as they are told.
+//! Nothing sleeps: what is to happen is waited for, up to a deadline.
+
+mod client;
+mod house;
+mod peer;
+mod server;
+mod tls;

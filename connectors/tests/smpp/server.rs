@@ -1,0 +1,539 @@
+//! The server: tenants of every kind, the well-behaved first.
+
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use codecs::smpp::{BindKind, Command as Pdus, Status};
+use codecs::text::Encoding;
+use connectors::admission::Admission;
+use connectors::intake::LANE_COMMANDS_MAX;
+use connectors::smpp::access::{Authenticator, Denied, TenantAccess};
+use connectors::smpp::lockout::LockoutOptions;
+use connectors::smpp::server::{Server, ServerOptions};
+use connectors::smpp::{Phase, Phases};
+use engine::command::{Command, Refusal};
+use engine::submission::Body;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::house::{FIRST_ID, House};
+use crate::peer::{Peer, bind_frame, frame, sm_body, submit_frame};
+
+/// One tenant, with what it may do.
+struct Directory(TenantAccess);
+
+impl Authenticator for Directory {
+    fn authenticate(&self, system_id: &[u8], password: &[u8], _: IpAddr) -> Result<TenantAccess, Denied> {
+        match (system_id, password) {
+            (b"acme", b"secret") => Ok(self.0.clone()),
+            _ => Err(Denied::Credentials),
+        }
+    }
+}
+
+pub struct Site {
+    pub house: House,
+    pub server: Server,
+    pub address: SocketAddr,
+    phase: watch::Sender<Phase>,
+    serving: JoinHandle<()>,
+}
+
+pub fn access() -> TenantAccess {
+    TenantAccess { tenant: 7, max_binds: 10, window: 1_000, rate: 0, charset: Encoding::Gsm7 }
+}
+
+fn options() -> ServerOptions {
+    let lockout = LockoutOptions {
+        delay_first: Duration::from_millis(1),
+        delay_max: Duration::from_millis(2),
+        failures_max: 3,
+        ..LockoutOptions::default()
+    };
+    ServerOptions { lockout, ..ServerOptions::default() }
+}
+
+impl Site {
+    fn new() -> Site {
+        Site::with(options(), access(), None)
+    }
+
+    pub fn with(
+        options: ServerOptions,
+        access: TenantAccess,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Site {
+        let house = House::new();
+        let directory = Arc::new(Directory(access));
+        let server = Server::new(options, house.partition.clone(), directory, Admission::new());
+        let (phase, phases) = Phases::channel();
+        let listener = house.runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = house.runtime.spawn({
+            let server = server.clone();
+            async move { server.serve(listener, tls, phases).await }
+        });
+        Site { house, server, address, phase, serving }
+    }
+
+    fn bound(&self) -> Peer {
+        Peer::bound(self.address, BindKind::Transceiver)
+    }
+
+    /// A fresh client is served: nobody else has been hurt.
+    fn still_serves(&self) {
+        let mut peer = self.bound();
+        peer.send(&submit_frame(77));
+        assert_eq!(peer.read().head(), (Pdus::SUBMIT_SM_RESP, Status::OK, 77));
+    }
+
+    /// The numbers that were given back, once there are so many.
+    fn untold(&self, count: usize) -> Vec<u64> {
+        self.house.wait_for("untold numbers", |commands| {
+            let untold = commands.iter().filter_map(|command| match command {
+                Command::TenantUnbound { untold, .. } => Some(untold),
+                _ => None,
+            });
+            let untold: Vec<u64> = untold.flatten().copied().collect();
+            (untold.len() >= count).then_some(untold)
+        })
+    }
+
+    /// What the tenant has answered, once there are so many.
+    fn acknowledged(&self, count: usize) -> Vec<(u64, u32)> {
+        self.house.wait_for("acknowledgements", |commands| {
+            let items = commands.iter().filter_map(|command| match command {
+                Command::Acknowledged { items, .. } => Some(items),
+                _ => None,
+            });
+            let items: Vec<(u64, u32)> = items.flatten().map(|item| (item.number, item.status)).collect();
+            (items.len() >= count).then_some(items)
+        })
+    }
+}
+
+#[test]
+fn a_tenant_binds_submits_and_is_answered_with_the_id() {
+    let site = Site::new();
+    let mut peer = Peer::connect(site.address);
+    let bound = peer.bind(BindKind::Transceiver, "acme", "secret");
+    assert_eq!(bound.head(), (Pdus::BIND_TRANSCEIVER_RESP, Status::OK, 1));
+    assert_eq!(bound.body, b"tidegate\0\x02\x10\0\x01\x34");
+    peer.send(&submit_frame(2));
+    let answer = peer.read();
+    assert_eq!(answer.head(), (Pdus::SUBMIT_SM_RESP, Status::OK, 2));
+    assert_eq!(answer.body, format!("{FIRST_ID}\0").as_bytes());
+    site.house.wait_for("the submission", |commands| match commands {
+        [Command::TenantBound { tenant: 7, receives: true, window: 1_000, .. }, Command::Submit(batch)] => {
+            let body = Body::read(&batch.bodies).unwrap().0;
+            assert_eq!(
+                (body.octets, body.destination, body.source),
+                (&b"hello"[..], 254_712_345_678, &b"100"[..])
+            );
+            Some(())
+        }
+        _ => None,
+    });
+}
+
+#[test]
+fn what_is_sent_at_once_is_one_batch_and_none_is_larger_than_a_thousand() {
+    let site = Site::with(options(), TenantAccess { window: 5_000, ..access() }, None);
+    let mut peer = site.bound();
+    let frames: Vec<u8> = (1..=3_000).flat_map(submit_frame).collect();
+    peer.send(&frames);
+    let mut answered: Vec<u32> = (0..3_000).map(|_| peer.read().sequence).collect();
+    answered.sort_unstable();
+    assert!(answered.into_iter().eq(1..=3_000));
+    site.house.wait_for("the batches", |commands| {
+        let batches = commands.iter().filter_map(|command| match command {
+            Command::Submit(batch) => Some(batch.items.len()),
+            _ => None,
+        });
+        let sizes: Vec<usize> = batches.collect();
+        assert!(sizes.iter().all(|size| *size <= 1_000));
+        assert_eq!(sizes.iter().sum::<usize>(), 3_000);
+        assert!(sizes.len() < 300, "{} batches", sizes.len());
+        Some(())
+    });
+}
+
+#[test]
+fn refusals_of_the_engine_and_of_the_door_have_their_statuses() {
+    let site = Site::new();
+    let mut peer = site.bound();
+    let mut submit = |sequence, source: &[u8], destination: &[u8]| {
+        let body = sm_body(source, destination, 0, b"hello");
+        peer.send_pdu(Pdus::SUBMIT_SM, Status::OK, sequence, &body);
+        peer.read().head()
+    };
+    assert_eq!(submit(2, b"100", b"254700000402"), (Pdus::SUBMIT_SM_RESP, Status(0x40B), 2));
+    assert_eq!(submit(3, b"100", b"nobody"), (Pdus::SUBMIT_SM_RESP, Status::INVDSTADR, 3));
+    let refused: Vec<_> = site.server.refusals().snapshot().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(refused, [(Refusal::InsufficientCredit, 1), (Refusal::InvalidDestination, 1)]);
+}
+
+#[test]
+fn a_peer_of_smpp_5_is_told_why_there_is_no_credit() {
+    let site = Site::new();
+    let mut peer = Peer::connect(site.address);
+    let mut bind = bind_frame(BindKind::Transmitter, 1, "acme", "secret");
+    let version = bind.len() - 4;
+    bind[version] = 0x50;
+    peer.send(&bind);
+    peer.read();
+    peer.send_pdu(Pdus::SUBMIT_SM, Status::OK, 2, &sm_body(b"100", b"254700000402", 0, b"hello"));
+    assert_eq!(peer.read().body, b"\0\x00\x1d\x00\x09no credit");
+}
+
+#[test]
+fn a_wrong_password_is_refused_and_the_next_try_may_be_right() {
+    let site = Site::new();
+    let mut peer = Peer::connect(site.address);
+    for (system_id, password) in [("acme", "wrong"), ("nobody", "secret"), ("", "")] {
+        let answer = peer.bind(BindKind::Transmitter, system_id, password);
+        assert_eq!(
+            (answer.head(), answer.body.len()),
+            ((Pdus::BIND_TRANSMITTER_RESP, Status::BINDFAIL, 1), 0)
+        );
+    }
+    assert_eq!(peer.bind(BindKind::Transmitter, "acme", "secret").status, Status::OK);
+    assert_eq!(site.server.counters().snapshot().wrong_passwords, 3);
+}
+
+#[test]
+fn too_many_wrong_passwords_lock_the_address_out_for_that_system_id_only() {
+    let site = Site::new();
+    let mut guesser = Peer::connect(site.address);
+    for _ in 0..3 {
+        assert_eq!(guesser.bind(BindKind::Receiver, "acme", "wrong").status, Status::BINDFAIL);
+    }
+    assert_eq!(guesser.bind(BindKind::Receiver, "acme", "secret").status, Status::THROTTLED);
+    assert_eq!(
+        Peer::connect(site.address).bind(BindKind::Receiver, "acme", "secret").status,
+        Status::THROTTLED
+    );
+    assert_eq!(guesser.bind(BindKind::Receiver, "other", "wrong").status, Status::BINDFAIL);
+    assert_eq!(site.server.counters().snapshot().locked_out, 2);
+    let mut neighbour = Peer::connect_from([127, 0, 0, 2], site.address, None);
+    assert_eq!(neighbour.bind(BindKind::Receiver, "acme", "secret").status, Status::OK);
+}
+
+#[test]
+fn a_tenant_has_so_many_binds_and_gets_one_back_when_it_leaves() {
+    let site = Site::with(options(), TenantAccess { max_binds: 2, ..access() }, None);
+    let mut first = site.bound();
+    let _second = site.bound();
+    assert_eq!(Peer::connect(site.address).bind(BindKind::Receiver, "acme", "secret").status, Status::ALYBND);
+    first.send_pdu(Pdus::UNBIND, Status::OK, 9, &[]);
+    assert_eq!(first.read().head(), (Pdus::UNBIND_RESP, Status::OK, 9));
+    assert!(first.read_any().is_none());
+    site.still_serves();
+}
+
+#[test]
+fn a_pdu_may_come_one_octet_at_a_time() {
+    let site = Site::new();
+    let mut peer = site.bound();
+    for octet in submit_frame(2) {
+        peer.send(&[octet]);
+    }
+    assert_eq!(peer.read().head(), (Pdus::SUBMIT_SM_RESP, Status::OK, 2));
+}
+
+#[test]
+fn a_lost_stream_is_nacked_and_closed_and_others_go_on() {
+    let site = Site::new();
+    let oversized = (1u32 << 20).to_be_bytes();
+    for octets in [&oversized[..], &15u32.to_be_bytes(), &[0; 16], b"GET / HTTP/1.1\r\n\r\n", &[0xff; 100]] {
+        for mut peer in [Peer::connect(site.address), site.bound()] {
+            peer.send(octets);
+            let answers: Vec<_> = peer.read_to_end().iter().map(|pdu| pdu.head()).collect();
+            assert_eq!(answers, [(Pdus::GENERIC_NACK, Status::INVCMDLEN, 0)], "{octets:02x?}");
+        }
+    }
+    assert_eq!(site.server.counters().snapshot().malformed, 10);
+    site.still_serves();
+}
+
+#[test]
+fn what_is_not_understood_is_answered_and_the_session_goes_on() {
+    let site = Site::new();
+    let mut peer = site.bound();
+    let truncated = &sm_body(b"100", b"254712345678", 0, b"hello")[..30];
+    for (command, body, response, status) in [
+        (Pdus(0x0000_0777), &b"what"[..], Pdus::GENERIC_NACK, Status::INVCMDID),
+        (Pdus::QUERY_SM, b"1\0\0\0\0", Pdus::QUERY_SM_RESP, Status::INVCMDID),
+        (Pdus::CANCEL_SM, b"\x001\0\0\0\0\0\0\0", Pdus::CANCEL_SM_RESP, Status::INVCMDID),
+        (Pdus::REPLACE_SM, b"1\0\0\0\0\0\0\0\0\x01a", Pdus::REPLACE_SM_RESP, Status::INVCMDID),
+        (Pdus::SUBMIT_MULTI, b"", Pdus::SUBMIT_MULTI_RESP, Status::INVCMDID),
+        (Pdus::DELIVER_SM, b"", Pdus::DELIVER_SM_RESP, Status::INVCMDID),
+        (Pdus::SUBMIT_SM, truncated, Pdus::SUBMIT_SM_RESP, Status::INVCMDLEN),
+        (Pdus::SUBMIT_SM, b"", Pdus::SUBMIT_SM_RESP, Status::INVCMDLEN),
+        (Pdus::BIND_RECEIVER, b"acme\0secret\0\0\x34\0\0\0", Pdus::BIND_RECEIVER_RESP, Status::ALYBND),
+        (Pdus::ENQUIRE_LINK, b"", Pdus::ENQUIRE_LINK_RESP, Status::OK),
+    ] {
+        peer.send_pdu(command, Status::OK, 5, body);
+        let answer = peer.read().head();
+        assert_eq!((answer.0, answer.2), (response, 5), "{command:?}");
+        if response != Pdus::SUBMIT_SM_RESP {
+            assert_eq!(answer.1, status, "{command:?}");
+        }
+        assert_eq!(answer.1 == Status::OK, status == Status::OK);
+    }
+    peer.send_pdu(Pdus::SUBMIT_SM_RESP, Status::OK, 4711, b"an answer to nothing\0");
+    peer.send(&submit_frame(6));
+    assert_eq!(peer.read().head(), (Pdus::SUBMIT_SM_RESP, Status::OK, 6));
+}
+
+#[test]
+fn in_the_wrong_state_nothing_is_submitted() {
+    let site = Site::new();
+    let mut stranger = Peer::connect(site.address);
+    stranger.send(&submit_frame(1));
+    assert_eq!(stranger.read().head(), (Pdus::SUBMIT_SM_RESP, Status::INVBNDSTS, 1));
+    let mut receiver = Peer::bound(site.address, BindKind::Receiver);
+    receiver.send(&submit_frame(2));
+    assert_eq!(receiver.read().head(), (Pdus::SUBMIT_SM_RESP, Status::INVBNDSTS, 2));
+}
+
+#[test]
+fn those_who_do_not_bind_or_do_not_end_their_pdu_are_closed() {
+    let brief = Duration::from_millis(30);
+    let site = Site::with(ServerOptions { session_init: brief, ..options() }, access(), None);
+    assert!(Peer::connect(site.address).read_any().is_none());
+    let site = Site::with(ServerOptions { pdu_read: brief, ..options() }, access(), None);
+    let mut peer = site.bound();
+    peer.send(&submit_frame(2)[..20]);
+    assert!(peer.read_any().is_none());
+}
+
+#[test]
+fn over_the_window_and_over_the_rate_is_throttled_and_read_on() {
+    let site = Site::with(options(), TenantAccess { window: 3, ..access() }, None);
+    let mut peer = site.bound();
+    site.house.hold_still();
+    peer.send(&(1..=5).flat_map(submit_frame).collect::<Vec<u8>>());
+    for sequence in [4, 5] {
+        assert_eq!(peer.read().head(), (Pdus::SUBMIT_SM_RESP, Status::THROTTLED, sequence));
+    }
+    site.house.wait_for("the batch", |commands| {
+        commands.iter().any(|command| matches!(command, Command::Submit(_))).then_some(())
+    });
+    site.house.go_on();
+    for sequence in [1, 2, 3] {
+        assert_eq!(peer.read().head(), (Pdus::SUBMIT_SM_RESP, Status::OK, sequence));
+    }
+
+    let site = Site::with(options(), TenantAccess { rate: 2, ..access() }, None);
+    let (mut one, mut other) = (site.bound(), site.bound());
+    one.send(&[submit_frame(1), submit_frame(2)].concat());
+    assert_eq!([one.read().status, one.read().status], [Status::OK; 2]);
+    other.send(&submit_frame(3));
+    assert_eq!(other.read().head(), (Pdus::SUBMIT_SM_RESP, Status::THROTTLED, 3));
+}
+
+#[test]
+fn receipts_go_to_the_bind_they_are_given_to_and_their_answers_come_back() {
+    let site = Site::with(options(), TenantAccess { window: 2, ..access() }, None);
+    let (mut one, mut other) = (site.bound(), Peer::bound(site.address, BindKind::Receiver));
+    let (first, second) = (site.house.connection(1), site.house.connection(2));
+    site.house.requests(first, &[11, 12, 13], b"body");
+    site.house.request(second, 21, b"other");
+    let (a, b) = (one.read(), one.read());
+    assert_eq!((a.command, &a.body[..]), (Pdus::DELIVER_SM, &b"body"[..]));
+    assert_eq!(other.read().body, b"other");
+    one.send(
+        &[
+            frame(Pdus::DELIVER_SM_RESP, Status::OK, b.sequence, &[0]),
+            frame(Pdus::DELIVER_SM_RESP, Status::X_T_APPN, a.sequence, &[]),
+        ]
+        .concat(),
+    );
+    assert_eq!(site.acknowledged(2), [(12, 0), (11, Status::X_T_APPN.0)]);
+    // The third waited for the window.
+    let third = one.read();
+    one.send_pdu(Pdus::DELIVER_SM_RESP, Status::OK, third.sequence, &[0]);
+    assert_eq!(site.acknowledged(3)[2], (13, 0));
+}
+
+#[test]
+fn a_receipt_without_an_answer_is_given_back() {
+    let brief = Duration::from_millis(30);
+    let site = Site::with(ServerOptions { response_timeout: brief, ..options() }, access(), None);
+    let mut peer = site.bound();
+    site.house.request(site.house.connection(1), 11, b"body");
+    let delivered = peer.read();
+    assert_eq!(site.acknowledged(1), [(11, Status::X_T_APPN.0)]);
+    peer.send_pdu(Pdus::DELIVER_SM_RESP, Status::OK, delivered.sequence, &[0]);
+    site.still_serves();
+    assert_eq!(site.acknowledged(1).len(), 1);
+    let counters = site.server.counters().snapshot();
+    assert_eq!((counters.deliveries_answered, counters.deliveries_unanswered), (0, 1));
+}
+
+#[test]
+fn receipts_come_back_when_the_session_dies_and_those_still_on_their_way_too() {
+    let site = Site::with(options(), TenantAccess { window: 2, ..access() }, None);
+    let mut peer = site.bound();
+    let connection = site.house.connection(1);
+    site.house.requests(connection, &[11, 12, 13], b"body");
+    let (first, _) = (peer.read(), peer.read());
+    peer.send_pdu(Pdus::DELIVER_SM_RESP, Status::OK, first.sequence, &[0]);
+    assert_eq!(site.acknowledged(1), [(11, 0)]);
+    assert_eq!(peer.read().body, b"body");
+    site.house.hold_still();
+    drop(peer);
+    assert_eq!(site.untold(2), [12, 13]);
+    site.house.request(connection, 14, b"too late");
+    site.house.go_on();
+    assert_eq!(site.untold(3), [12, 13, 14]);
+    site.house.wait_until("the end of the link", || site.house.partition.links.is_empty());
+}
+
+#[test]
+fn a_peer_that_never_answers_nor_reads_is_closed_and_others_go_on() {
+    let brief = Duration::from_millis(300);
+    let site = Site::with(
+        ServerOptions { enquire_link: brief, enquire_link_response: brief, ..options() },
+        access(),
+        None,
+    );
+    let dead = site.bound();
+    site.house.requests(site.house.connection(1), &(1..=500).collect::<Vec<_>>(), &[b'x'; 200]);
+    assert_eq!(site.untold(500).len(), 500);
+    site.still_serves();
+    drop(dead);
+}
+
+#[test]
+fn a_peer_that_submits_and_never_reads_is_cut_off() {
+    let stalled = Duration::from_millis(100);
+    let site =
+        Site::with(ServerOptions { stalled, ..options() }, TenantAccess { window: 1, ..access() }, None);
+    let mut deaf = Peer::connect_from([127, 0, 0, 1], site.address, Some(4_096));
+    assert_eq!(deaf.bind(BindKind::Transceiver, "acme", "secret").status, Status::OK);
+    let frames: Vec<u8> = (1..=1_000).flat_map(submit_frame).collect();
+    // Each is answered, mostly ESME_RTHROTTLED, until neither kernel takes more.
+    while std::io::Write::write_all(&mut deaf.stream, &frames).is_ok() {}
+    site.house.wait_until("the cut", || site.server.counters().snapshot().slow_readers == 1);
+    site.still_serves();
+}
+
+#[test]
+fn a_commit_loop_that_stands_still_stops_the_reading_and_loses_nothing() {
+    let site = Site::with(options(), TenantAccess { window: 200_000, ..access() }, None);
+    let mut peer = site.bound();
+    site.house.connection(1);
+    site.house.stand(true);
+    // More than all batches that may wait can hold.
+    let total = (LANE_COMMANDS_MAX as u32 + 20) * 1_000;
+    let mut writer = Peer::of(peer.stream.try_clone().unwrap());
+    let sender = std::thread::spawn(move || {
+        for first in (1..=total).step_by(500) {
+            writer.send(&(first..first + 500).flat_map(submit_frame).collect::<Vec<u8>>());
+        }
+    });
+    let (mut before, mut unchanged) = (0, 0);
+    site.house.wait_until("the standstill", || {
+        let submits = site.server.counters().snapshot().submits;
+        unchanged = if submits == before { unchanged + 1 } else { 0 };
+        before = submits;
+        unchanged > 20 && submits > 0
+    });
+    assert!(before < u64::from(total), "all {before} were read");
+    site.house.stand(false);
+    let mut answered: Vec<u32> = (0..total).map(|_| peer.read().sequence).collect();
+    answered.sort_unstable();
+    assert!(answered.into_iter().eq(1..=total));
+    sender.join().unwrap();
+}
+
+#[test]
+fn an_unbind_waits_for_the_answers_that_are_owed() {
+    let site = Site::new();
+    let mut peer = site.bound();
+    site.house.hold_still();
+    peer.send(&submit_frame(2));
+    peer.send_pdu(Pdus::UNBIND, Status::OK, 3, &[]);
+    site.house.wait_for("the submission", |commands| (commands.len() >= 2).then_some(()));
+    site.house.go_on();
+    assert_eq!(peer.read().head(), (Pdus::SUBMIT_SM_RESP, Status::OK, 2));
+    assert_eq!(peer.read().head(), (Pdus::UNBIND_RESP, Status::OK, 3));
+    assert!(peer.read_any().is_none());
+}
+
+#[test]
+fn we_ask_whether_the_peer_lives() {
+    let brief = Duration::from_millis(20);
+    let site = Site::with(ServerOptions { enquire_link: brief, ..options() }, access(), None);
+    let mut peer = site.bound();
+    for _ in 0..3 {
+        let question = peer.read_any().unwrap();
+        assert_eq!(question.command, Pdus::ENQUIRE_LINK);
+        peer.send_pdu(Pdus::ENQUIRE_LINK_RESP, Status::OK, question.sequence, &[]);
+    }
+}
+
+#[test]
+fn a_data_sm_is_answered_with_its_own_response() {
+    let site = Site::new();
+    let mut peer = site.bound();
+    let body = b"\0\x05\0ACME\0\x01\x01254712345678\0\0\x01\x00\x04\x24\x00\x05hello";
+    peer.send_pdu(Pdus::DATA_SM, Status::OK, 2, body);
+    peer.send(&submit_frame(3));
+    let (first, second) = (peer.read(), peer.read());
+    assert_eq!(first.head(), (Pdus::DATA_SM_RESP, Status::OK, 2));
+    assert_eq!(first.body, format!("{FIRST_ID}\0").as_bytes());
+    assert_eq!(second.head(), (Pdus::SUBMIT_SM_RESP, Status::OK, 3));
+}
+
+#[test]
+fn draining_refuses_binds_and_closing_unbinds_everybody() {
+    let site = Site::new();
+    let mut peer = site.bound();
+    let mut late = Peer::connect(site.address);
+    late.send_pdu(Pdus::ENQUIRE_LINK, Status::OK, 1, &[]);
+    late.read();
+    site.phase.send(Phase::Draining).unwrap();
+    // Nobody new gets in, and who was connected cannot bind; who was bound is served on.
+    site.house.wait_until("the listener's end", || TcpStream::connect(site.address).is_err());
+    assert_eq!(late.bind(BindKind::Transmitter, "acme", "secret").status, Status::SYSERR);
+    peer.send(&submit_frame(2));
+    assert_eq!(peer.read().status, Status::OK);
+    site.phase.send(Phase::Closing).unwrap();
+    let unbind = peer.read();
+    assert_eq!(unbind.command, Pdus::UNBIND);
+    peer.send_pdu(Pdus::UNBIND_RESP, Status::OK, unbind.sequence, &[]);
+    assert!(peer.read_any().is_none() && late.read_any().is_none());
+    let Site { house, serving, .. } = site;
+    house.runtime.block_on(serving).unwrap();
+    assert!(house.partition.links.is_empty());
+}
+
+#[test]
+fn closing_does_not_wait_for_peers_that_do_not_answer() {
+    let closing = Duration::from_millis(50);
+    let site = Site::with(ServerOptions { closing, ..options() }, access(), None);
+    let peer = site.bound();
+    site.house.request(site.house.connection(1), 11, b"never answered");
+    site.phase.send(Phase::Closing).unwrap();
+    assert_eq!(site.untold(1), [11]);
+    let Site { house, serving, .. } = site;
+    house.runtime.block_on(serving).unwrap();
+    drop(peer);
+}
+
+#[test]
+fn too_many_connections_are_turned_away() {
+    let site = Site::with(ServerOptions { unbound_max: 2, connections_max: 4, ..options() }, access(), None);
+    let strangers = [Peer::connect(site.address), Peer::connect(site.address)];
+    let connections = || site.server.counters().snapshot().connections;
+    site.house.wait_until("both", || connections() == 2);
+    assert!(Peer::connect(site.address).read_any().is_none());
+    drop(strangers);
+    site.house.wait_until("their end", || connections() == 0);
+    site.still_serves();
+}

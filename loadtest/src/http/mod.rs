@@ -1,0 +1,345 @@
+//! The HTTP generator: posts messages over keep-alive connections and keeps the books; `exchange` is HTTP/1.1, `answer` what Tidegate says.
+
+mod answer;
+mod exchange;
+mod request;
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    io,
+    rc::Rc,
+    time::Duration,
+};
+
+use clap::{Args, Parser};
+use tokio::{
+    task::LocalSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    book::{Book, Schedule},
+    measure::{Clock, processor_seconds},
+    numbers::{Numbers, NumbersError},
+    pace::Pace,
+    progress::Progress,
+    smpp::positive,
+    summary::{Shape, Summary},
+};
+use answer::Verdict;
+use exchange::{Connection, Response};
+use request::Requests;
+
+/// The pause after an answer "not now" that names none, and the longest that is taken, in microseconds.
+const PAUSE: u64 = 20_000;
+const PAUSE_MAX: u64 = 5_000_000;
+/// Between two looks for work that other connections may leave.
+const LOOK: Duration = Duration::from_millis(5);
+const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
+const POLL_PAUSE: Duration = Duration::from_millis(20);
+
+/// How the generator works.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Address of the API: http://HOST:PORT
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    pub target: String,
+    /// API key of a tenant.
+    #[arg(long, default_value = "tg_live_bench")]
+    pub key: String,
+    /// Connections, each with one request at a time.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    pub connections: u16,
+    /// Messages in a request.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub batch: u32,
+    /// Messages to send.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub count: u32,
+    /// Messages a second; as fast as the connections allow when not given. Latencies then count from the intended moment.
+    #[arg(long, value_parser = positive)]
+    pub rate: Option<f64>,
+    /// Characters of each message.
+    #[arg(long, default_value_t = 160)]
+    pub text_length: u16,
+    /// Ask afterwards for this many of the messages until each is final.
+    #[arg(long, default_value_t = 0)]
+    pub poll: u32,
+    /// Seconds without any news after which the run ends, and that an answer may take.
+    #[arg(long, default_value_t = 30.0, value_parser = positive)]
+    pub timeout: f64,
+    /// Sender of all messages.
+    #[arg(long, default_value = "LOADTEST")]
+    pub from: String,
+    /// Digits before the eight digits that number the messages.
+    #[arg(long, default_value = "2547")]
+    pub prefix: String,
+    /// The first message's number; a later run against the same gateway takes other ones.
+    #[arg(long, default_value_t = 0)]
+    pub first: u64,
+    /// Show no progress bar.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+impl Default for Options {
+    /// What the command line has for what is not given.
+    fn default() -> Self {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            options: Options,
+        }
+        Line::parse_from(["http"]).options
+    }
+}
+
+/// A run that has ended: its figures, and what is known of each message.
+#[derive(Debug)]
+pub struct Finished {
+    pub summary: Summary,
+    pub book: Book,
+    pub numbers: Numbers,
+}
+
+/// Why a run could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Numbers(#[from] NumbersError),
+    #[error("{0} is no address of the form http://HOST:PORT")]
+    Target(String),
+    #[error("no connection to {target}")]
+    Connect { target: String, source: io::Error },
+    #[error("the runtime cannot start")]
+    Runtime(#[source] io::Error),
+}
+
+/// Runs to the end on the calling thread.
+///
+/// # Errors
+/// The options do not fit, or nobody listens. What happens later is counted, not an error.
+pub fn run(options: Options) -> Result<Finished, RunError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
+    LocalSet::new().block_on(&runtime, drive(options))
+}
+
+/// What all connections share; they live on one thread.
+#[derive(Debug)]
+struct Run {
+    options: Options,
+    address: String,
+    requests: Requests,
+    book: RefCell<Book>,
+    /// The ids to ask for afterwards.
+    sample: RefCell<BTreeMap<u32, String>>,
+    stride: u32,
+    clock: Clock,
+    pace: Pace,
+    done: CancellationToken,
+}
+
+async fn drive(options: Options) -> Result<Finished, RunError> {
+    let numbers = Numbers::new(&options.prefix, options.first, u64::from(options.count))?;
+    let address = address(&options.target)?;
+    let mut connections = Vec::new();
+    for _ in 0..options.connections {
+        let lost = |source| RunError::Connect { target: options.target.clone(), source };
+        connections.push(Connection::open(&address).await.map_err(lost)?);
+    }
+    let schedule = options.rate.map(|rate| Schedule { rate, burst: options.batch });
+    let cpu_before = processor_seconds();
+    let run = Rc::new(Run {
+        requests: Requests::new(&options, &address, numbers.clone()),
+        book: RefCell::new(Book::new(options.count, schedule, false)),
+        sample: RefCell::default(),
+        stride: (options.count / options.poll.max(1)).max(1),
+        pace: Pace::new(options.rate),
+        done: CancellationToken::new(),
+        clock: Clock::start(),
+        address,
+        options,
+    });
+    let senders: Vec<_> = connections
+        .into_iter()
+        .map(|connection| tokio::task::spawn_local(send(Rc::clone(&run), connection)))
+        .collect();
+    let timed_out = watch(&run).await;
+    let cpu_seconds = processor_seconds() - cpu_before;
+    for sender in senders {
+        let _ended = sender.await;
+    }
+    let mut book = run.book.replace(Book::new(0, None, false));
+    let mut summary = Summary::new(run.shape(), &mut book, timed_out, cpu_seconds);
+    if run.options.poll > 0 {
+        run.poll(&mut summary).await;
+    }
+    Ok(Finished { summary, book, numbers })
+}
+
+fn address(target: &str) -> Result<String, RunError> {
+    let address = target.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    let is_plain = |address: &&str| address.contains(':') && !address.contains(['/', '@', '?']);
+    address.filter(is_plain).map(str::to_owned).ok_or_else(|| RunError::Target(target.into()))
+}
+
+/// Shows the progress, and ends a run that is finished or hears nothing any more; answers whether it was not finished.
+async fn watch(run: &Run) -> bool {
+    let mut progress = Progress::new(u64::from(run.options.count), !run.options.quiet);
+    let (mut seen, mut seen_at) = (u64::MAX, 0);
+    while !run.done.is_cancelled() {
+        tokio::select! {
+            () = run.done.cancelled() => {}
+            () = sleep(Duration::from_millis(200)) => {}
+        }
+        let (book, now) = (run.book.borrow(), run.clock.now());
+        progress.show(&book, false, now);
+        if book.progress() != seen {
+            (seen, seen_at) = (book.progress(), now);
+        } else if now - seen_at > (run.options.timeout * 1_000_000.0) as u64 {
+            run.done.cancel();
+        }
+    }
+    progress.finish();
+    !run.book.borrow().is_finished()
+}
+
+/// One connection: request after request, until the run is done.
+async fn send(run: Rc<Run>, connection: Connection) {
+    let mut connection = Some(connection);
+    let (mut serials, mut request) = (Vec::new(), Vec::new());
+    while !run.done.is_cancelled() {
+        run.take_work(&mut serials);
+        if serials.is_empty() {
+            run.wait().await;
+            continue;
+        }
+        run.requests.write(&serials, &mut request);
+        match run.exchange(&mut connection, &request).await {
+            Ok(response) => run.settle(&serials, &response),
+            Err(_) => run.unanswered(&serials, &mut connection).await,
+        }
+        if run.book.borrow().is_finished() {
+            run.done.cancel();
+        }
+    }
+}
+
+impl Run {
+    fn take_work(&self, serials: &mut Vec<u32>) {
+        let (mut book, now) = (self.book.borrow_mut(), self.clock.now());
+        serials.clear();
+        while serials.len() < self.options.batch as usize {
+            match book.next_to_send(now) {
+                Some(serial) => serials.push(serial),
+                None => return,
+            }
+        }
+    }
+
+    async fn wait(&self) {
+        tokio::select! {
+            () = self.done.cancelled() => {}
+            () = self.pace.ticked() => {}
+            () = sleep(LOOK) => {}
+        }
+    }
+
+    async fn exchange(&self, connection: &mut Option<Connection>, request: &[u8]) -> io::Result<Response> {
+        let open = match connection {
+            Some(open) => open,
+            None => connection.insert(Connection::open(&self.address).await?),
+        };
+        let limit = Duration::from_secs_f64(self.options.timeout);
+        let response = timeout(limit, open.exchange(request)).await??;
+        if response.close {
+            *connection = None;
+        }
+        Ok(response)
+    }
+
+    /// Nobody knows whether the messages of a broken request were taken.
+    async fn unanswered(&self, serials: &[u32], connection: &mut Option<Connection>) {
+        // A connection that was never made has sent nothing: those messages may go again.
+        let sent = connection.take().is_some();
+        {
+            let (mut book, now) = (self.book.borrow_mut(), self.clock.now());
+            book.counts.disconnects += 1;
+            for serial in serials {
+                if sent { book.unanswered(*serial) } else { book.throttled(*serial, now + PAUSE) }
+            }
+        }
+        sleep(RECONNECT_PAUSE).await;
+    }
+
+    fn settle(&self, serials: &[u32], response: &Response) {
+        let (mut book, now) = (self.book.borrow_mut(), self.clock.now());
+        let before = book.counts.accepted;
+        let pause =
+            response.retry_after.map_or(PAUSE, |seconds| (seconds * 1_000_000.0) as u64).min(PAUSE_MAX);
+        let verdicts = answer::verdicts(response.status, &response.body, serials.len());
+        for (serial, verdict) in serials.iter().zip(verdicts) {
+            match verdict {
+                Verdict::Accepted(id) => {
+                    self.keep_sample(*serial, &id);
+                    book.accepted(*serial, answer::id_number(&id), now);
+                }
+                Verdict::NotNow => book.throttled(*serial, now + pause),
+                Verdict::Refused(code) => book.refused(*serial, code, now),
+            }
+        }
+        let accepted = book.counts.accepted - before;
+        book.series.add(now, accepted, 0);
+    }
+
+    fn keep_sample(&self, serial: u32, id: &[u8]) {
+        if self.options.poll > 0 && (serial.is_multiple_of(self.stride) || serial + 1 == self.options.count) {
+            self.sample.borrow_mut().insert(serial, String::from_utf8_lossy(id).into_owned());
+        }
+    }
+
+    /// Asks for the sample until every message of it is final; the figures are then those of the whole chain.
+    async fn poll(&self, summary: &mut Summary) {
+        let mut open: BTreeSet<String> = self.sample.borrow().values().cloned().collect();
+        let mut states: BTreeMap<String, u64> = BTreeMap::new();
+        let mut heard = self.clock.now();
+        let mut connection = None;
+        while !open.is_empty() && self.clock.now() - heard < (self.options.timeout * 1_000_000.0) as u64 {
+            for id in open.clone() {
+                let request = self.requests.status(&id);
+                let Ok(response) = self.exchange(&mut connection, &request).await else {
+                    connection = None;
+                    break;
+                };
+                if let Some(state) = answer::final_state(&response.body) {
+                    *states.entry(state).or_default() += 1;
+                    open.remove(&id);
+                    heard = self.clock.now();
+                }
+            }
+            sleep(POLL_PAUSE).await;
+        }
+        summary.seconds = summary.seconds.max(heard as f64 / 1_000_000.0);
+        summary.messages_per_second = summary.accepted as f64 / summary.seconds.max(0.001);
+        summary.receipts = states;
+        summary.lost = open.len() as u64;
+        summary.timed_out |= !open.is_empty();
+    }
+
+    fn shape(&self) -> Shape {
+        Shape {
+            kind: "http",
+            target: self.options.target.clone(),
+            connections: usize::from(self.options.connections),
+            window: self.options.batch as usize,
+            count: u64::from(self.options.count),
+            rate: self.options.rate,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

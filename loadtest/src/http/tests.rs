@@ -1,0 +1,175 @@
+//! The HTTP generator against a small server of the test, which answers as Tidegate would.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use super::*;
+
+/// What the server has seen: how often each destination was taken, and how often each id was asked for.
+#[derive(Default)]
+struct Seen {
+    taken: BTreeMap<String, u32>,
+    tries: BTreeMap<String, u32>,
+    asked: BTreeMap<String, u32>,
+}
+
+/// Answers a message by its destination and by how often it was tried.
+type Judge = fn(to: &str, tried: u32) -> (u16, Value);
+
+fn accept(to: &str, _: u32) -> (u16, Value) {
+    (202, json!({"id": to.trim_start_matches("+2547"), "status": "queued", "to": to}))
+}
+
+/// Runs the generator against a server with this judge.
+fn against(judge: Judge, options: Options) -> (Summary, Arc<Mutex<Seen>>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let target = format!("http://{}", listener.local_addr().unwrap());
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let shared = Arc::clone(&seen);
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, judge, Arc::clone(&shared)));
+        }
+    });
+    let quick = Options { target, quiet: true, connections: 4, timeout: 2.0, text_length: 20, ..options };
+    (run(quick).unwrap().summary, seen)
+}
+
+async fn serve(mut stream: TcpStream, judge: Judge, seen: Arc<Mutex<Seen>>) {
+    let mut input = Vec::new();
+    while let Some((head, body)) = read_request(&mut stream, &mut input).await {
+        let (status, answer) = answer(&head, &body, judge, &seen);
+        if status == 0 {
+            return;
+        }
+        let text = if answer.is_null() { String::new() } else { answer.to_string() };
+        // Both ways to end a body are to be understood: batches come in chunks here.
+        let response = if answer.get("data").is_some() {
+            let (first, second) = text.split_at(text.len() / 2);
+            let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+            let chunks = [first, second].map(chunk).concat();
+            format!("HTTP/1.1 {status} X\r\ntransfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n")
+        } else {
+            format!("HTTP/1.1 {status} X\r\nretry-after: 0\r\ncontent-length: {}\r\n\r\n{text}", text.len())
+        };
+        stream.write_all(response.as_bytes()).await.unwrap();
+    }
+}
+
+async fn read_request(stream: &mut TcpStream, input: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
+    loop {
+        if let Some(end) = input.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8(input[..end].to_vec()).unwrap();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok())
+                .unwrap_or(0);
+            if input.len() >= end + 4 + length {
+                let body = input[end + 4..end + 4 + length].to_vec();
+                input.drain(..end + 4 + length);
+                return Some((head, body));
+            }
+        }
+        if stream.read_buf(input).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+fn answer(head: &str, body: &[u8], judge: Judge, seen: &Mutex<Seen>) -> (u16, Value) {
+    let mut seen = seen.lock().unwrap();
+    if let Some(path) = head.strip_prefix("GET /v1/messages/") {
+        let id = path.split(' ').next().unwrap().to_owned();
+        let asked = seen.asked.entry(id.clone()).or_default();
+        *asked += 1;
+        let state = if *asked > 1 { "delivered" } else { "sent" };
+        return (200, json!({"id": id, "status": state}));
+    }
+    let request: Value = serde_json::from_slice(body).unwrap();
+    let mut judged = |message: &Value| {
+        let to = message["to"].as_str().unwrap().to_owned();
+        let tried = seen.tries.entry(to.clone()).or_default();
+        *tried += 1;
+        let (status, answer) = judge(&to, *tried);
+        if status == 202 {
+            *seen.taken.entry(to).or_default() += 1;
+        }
+        (status, answer)
+    };
+    let Some(messages) = request.get("messages").and_then(Value::as_array) else {
+        return judged(&request);
+    };
+    let answers: Vec<(u16, Value)> = messages.iter().map(&mut judged).collect();
+    let accepted = answers.iter().filter(|(status, _)| *status == 202).count();
+    let data: Vec<Value> = answers.into_iter().map(|(_, answer)| answer).collect();
+    (202, json!({"accepted": accepted, "refused": data.len() - accepted, "data": data}))
+}
+
+#[test]
+fn single_messages_and_batches_are_each_taken_once() {
+    for (batch, count) in [(1, 200), (50, 1_020)] {
+        let (summary, seen) = against(accept, Options { batch, count, ..Options::default() });
+        assert_eq!(
+            (summary.accepted, summary.duplicates, summary.unanswered),
+            (u64::from(count), 0, 0),
+            "{summary}"
+        );
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.taken.len(), count as usize);
+        assert!(seen.taken.values().all(|times| *times == 1));
+    }
+}
+
+#[test]
+fn refusals_are_counted_by_code_and_answers_not_now_are_tried_again() {
+    let judge: Judge = |to, tried| match to.as_bytes().last() {
+        Some(b'1') => (402, json!({"code": "insufficient_credit"})),
+        Some(b'2' | b'3') if tried < 3 => (429, json!({"code": "rate_limited"})),
+        _ => accept(to, tried),
+    };
+    for batch in [1, 10] {
+        let (summary, _) = against(judge, Options { batch, count: 100, ..Options::default() });
+        assert_eq!((summary.accepted, summary.throttled), (90, 40), "{summary}");
+        assert_eq!(summary.refused["insufficient_credit"], 10);
+    }
+}
+
+#[test]
+fn a_connection_closed_in_an_exchange_leaves_its_messages_unanswered() {
+    let judge: Judge = |to, tried| {
+        if to.ends_with("07") { (0, Value::Null) } else { accept(to, tried) }
+    };
+    let (summary, _) = against(judge, Options { count: 100, ..Options::default() });
+    assert_eq!((summary.accepted, summary.unanswered, summary.disconnects), (99, 1, 1), "{summary}");
+}
+
+#[test]
+fn one_id_for_two_messages_is_a_duplicate() {
+    let judge: Judge = |_, _| (202, json!({"id": "42"}));
+    let (summary, _) = against(judge, Options { count: 3, ..Options::default() });
+    assert_eq!((summary.duplicates, summary.is_clean()), (2, false));
+}
+
+#[test]
+fn a_sample_is_asked_for_until_it_is_final() {
+    let (summary, seen) = against(accept, Options { count: 100, poll: 10, ..Options::default() });
+    assert_eq!((summary.receipts["delivered"], summary.lost), (11, 0));
+    assert!(seen.lock().unwrap().asked.values().all(|times| *times == 2));
+}
+
+#[test]
+fn an_address_that_is_none_is_refused() {
+    for target in ["127.0.0.1:8080", "https://127.0.0.1:8080", "http://127.0.0.1", "http://a:1/path"] {
+        let result = run(Options { target: target.into(), ..Options::default() });
+        assert!(matches!(result, Err(RunError::Target(_))), "{target}");
+    }
+}

@@ -1,0 +1,150 @@
+//! The settings in the engine's terms. It decides nothing and knows no numbers: names become numbers in the engine.
+
+use std::time::Duration;
+
+use codecs::message_id::Form;
+use config::{Config, InDoubt, MessageIdForm, Price, Settle, Strategy};
+use engine::catalog::{
+    self, Definitions, ProviderDefinition, RouteDefinition, SettleOn, Settings, TenantDefinition,
+};
+use engine::money::Micros;
+use engine::submission::Priority;
+
+/// How long a receipt waits for its response before it counts as unmatched.
+const EARLY_RECEIPT: Duration = Duration::from_secs(600);
+/// How long a block waits to be full before what is finished of it goes to the archive (design.md §3).
+const ARCHIVE_AFTER: Duration = Duration::from_secs(60);
+
+/// All that the engine needs of the settings.
+pub fn definitions(config: &Config) -> Definitions {
+    Definitions {
+        settings: settings(config),
+        tenants: config.tenant.iter().map(tenant).collect(),
+        providers: config.provider.iter().map(provider).collect(),
+        routes: config.route.iter().map(route).collect(),
+        rates: config
+            .rates
+            .iter()
+            .map(|(name, rates)| {
+                let entries = rates.prices.iter().map(|(prefix, price)| (prefix.clone(), Micros(price.0)));
+                (name.clone(), entries.collect())
+            })
+            .collect(),
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        validity: config.queue.validity,
+        queue_max: config.queue.memory,
+        tenant_queue_max: config.queue.per_tenant,
+        shares: [config.fairness.high, config.fairness.normal, config.fairness.low],
+        high_percent: config.fairness.high_reserve_percent,
+        fallback: config.routing.fallback,
+        early_receipt: EARLY_RECEIPT,
+        archive_after: ARCHIVE_AFTER,
+    }
+}
+
+fn tenant(tenant: &config::Tenant) -> TenantDefinition {
+    let (price, rates) = match &tenant.price {
+        Price::Part(price) => (Some(Micros(price.0)), None),
+        Price::Rates(name) => (None, Some(name.clone())),
+    };
+    TenantDefinition {
+        id: tenant.id.clone(),
+        currency: tenant.currency.clone(),
+        price,
+        rates,
+        opening_balance: Micros(tenant.balance.0),
+        credit_limit: Micros(tenant.credit_limit.0),
+        priority: match tenant.priority {
+            config::Priority::Normal => Priority::Normal,
+            config::Priority::High => Priority::High,
+        },
+        status: match tenant.status {
+            config::TenantStatus::Active => catalog::TenantStatus::Active,
+            config::TenantStatus::Suspended => catalog::TenantStatus::Suspended,
+            config::TenantStatus::Paused => catalog::TenantStatus::Paused,
+        },
+        expires_at: tenant.expires_at.map(|at| codecs::instant::Wall(at.0)),
+        settle_on: match tenant.settle {
+            Settle::Sent => SettleOn::Sent,
+            Settle::Delivered => SettleOn::Delivered,
+        },
+        default_provider: tenant.default_provider.clone(),
+        receipt_ttl: tenant.receipt_ttl,
+    }
+}
+
+fn provider(provider: &config::Provider) -> ProviderDefinition {
+    let pair = |ton: Option<u8>, npi: Option<u8>| match (ton, npi) {
+        (None, None) => None,
+        (ton, npi) => Some((ton.unwrap_or(0), npi.unwrap_or(0))),
+    };
+    ProviderDefinition {
+        id: provider.id.clone(),
+        enabled: provider.enabled,
+        priority: provider.priority,
+        throughput: provider.throughput,
+        burst: provider.burst,
+        message_id: match provider.message_id {
+            MessageIdForm::Text => Form::Text,
+            MessageIdForm::Hex => Form::Hex,
+            MessageIdForm::Dec => Form::Dec,
+            MessageIdForm::HexDec => Form::HexDec,
+            MessageIdForm::DecHex => Form::DecHex,
+        },
+        in_doubt: match provider.in_doubt {
+            InDoubt::Resend => catalog::InDoubt::Resend,
+            InDoubt::Hold => catalog::InDoubt::Hold,
+            InDoubt::Fail => catalog::InDoubt::Fail,
+        },
+        in_doubt_wait: provider.in_doubt_wait,
+        receipt_wait: provider.receipt_wait,
+        receipts: match provider.registered_delivery {
+            config::AskReceipt::Asked => catalog::AskReceipt::Asked,
+            config::AskReceipt::Always => catalog::AskReceipt::Always,
+            config::AskReceipt::Never => catalog::AskReceipt::Never,
+        },
+        charset: provider_charset(provider.charset),
+        cost: Micros(provider.cost.0),
+        attempts_max: u8::try_from(provider.retry.attempts).unwrap_or(u8::MAX),
+        retry_first: provider.retry.pause.min,
+        retry_max: provider.retry.pause.max,
+        source_ton_npi: pair(provider.source_ton, provider.source_npi),
+        destination_ton_npi: pair(provider.dest_ton, provider.dest_npi),
+    }
+}
+
+fn provider_charset(charset: config::Charset) -> catalog::Charset {
+    match charset {
+        config::Charset::Gsm7 => catalog::Charset::Gsm7,
+        config::Charset::Latin1 => catalog::Charset::Latin1,
+        config::Charset::Ascii => catalog::Charset::Ascii,
+        config::Charset::Utf8 => catalog::Charset::Utf8,
+        config::Charset::Ucs2 => catalog::Charset::Ucs2,
+    }
+}
+
+fn route(route: &config::Route) -> RouteDefinition {
+    let weight = |place: usize| route.weights.get(place).copied().unwrap_or(1);
+    RouteDefinition {
+        priority: i32::try_from(route.priority).unwrap_or(i32::MAX),
+        prefixes: route.matches.prefix.clone(),
+        tenants: route.matches.tenant.clone(),
+        senders: route.matches.sender.clone(),
+        providers: route
+            .providers
+            .iter()
+            .enumerate()
+            .map(|(place, id)| (id.clone(), weight(place)))
+            .collect(),
+        strategy: match route.strategy {
+            Strategy::Failover => catalog::Strategy::Failover,
+            Strategy::Weighted => catalog::Strategy::Weighted,
+            Strategy::LeastCost => catalog::Strategy::LeastCost,
+            Strategy::RoundRobin => catalog::Strategy::RoundRobin,
+        },
+    }
+}

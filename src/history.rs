@@ -1,0 +1,232 @@
+//! Finished messages: the thread that writes blocks to the archive and reads them back, and the look-up by number.
+//! It does not know what a message says, only where one ends.
+//!
+//! A block is: version u8, then per message its number u64, its length u32 (little-endian) and its bytes.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use connectors::intake::Lane;
+use engine::bytes::Reader;
+use engine::command::Command;
+use engine::effect::ArchiveWrite;
+use engine::pages::block_of;
+use storage::archive::{Archive, ArchiveReader};
+use storage::error::StoreError;
+
+use crate::api::{HistoryUnavailable, Looking};
+
+const BLOCK_VERSION: u8 = 1;
+/// Blocks written before one flush.
+const BATCH_BLOCKS: usize = 256;
+
+/// The archive as the rest of the process sees it. What is handed to it can be looked up at once.
+pub struct History {
+    work: Mutex<Work>,
+    wanted: Condvar,
+    reader: ArchiveReader,
+}
+
+#[derive(Default)]
+struct Work {
+    /// Blocks in the order in which they came; the engine bounds how many are on their way.
+    order: VecDeque<u64>,
+    /// What is not yet durable, by block.
+    pending: HashMap<u64, Arc<ArchiveWrite>>,
+    loads: VecDeque<u64>,
+    closed: bool,
+}
+
+impl History {
+    /// Starts the archive's thread. `lane` leads to the engine that is told what has arrived; `runtime` lets a thread wait for room there.
+    pub fn start(
+        archive: Archive,
+        lane: Lane,
+        runtime: tokio::runtime::Handle,
+    ) -> std::io::Result<(Arc<History>, JoinHandle<()>)> {
+        let history =
+            Arc::new(History { work: Mutex::default(), wanted: Condvar::new(), reader: archive.reader() });
+        let worker = Worker { archive, lane, runtime, history: Arc::clone(&history) };
+        let thread = thread::Builder::new().name("archive".into()).spawn(move || worker.run())?;
+        Ok((history, thread))
+    }
+
+    /// Takes what a durable group has for the archive.
+    pub fn take(&self, writes: Vec<ArchiveWrite>, loads: Vec<u64>) {
+        if writes.is_empty() && loads.is_empty() {
+            return;
+        }
+        let mut work = self.lock();
+        for write in writes {
+            work.order.push_back(write.block);
+            work.pending.insert(write.block, Arc::new(write));
+        }
+        work.loads.extend(loads);
+        self.wanted.notify_one();
+    }
+
+    /// Lets the thread end once it has written what it was given.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.wanted.notify_one();
+    }
+
+    fn find(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let block = block_of(number);
+        let pending = self.lock().pending.get(&block).cloned();
+        let in_pending = pending.and_then(|write| {
+            write.messages.iter().find(|message| engine::message::number_of(message) == Some(number)).cloned()
+        });
+        if in_pending.is_some() {
+            return Ok(in_pending);
+        }
+        let stored = self.reader.read_block(block)?;
+        Ok(stored.and_then(|stored| decode(&stored.bytes).remove(&number)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl crate::api::History for History {
+    fn read(&self, number: u64) -> Looking<'_> {
+        Box::pin(async move {
+            self.find(number).map_err(|error| {
+                tracing::error!(%error, "the archive cannot be read");
+                HistoryUnavailable
+            })
+        })
+    }
+}
+
+struct Worker {
+    archive: Archive,
+    lane: Lane,
+    runtime: tokio::runtime::Handle,
+    history: Arc<History>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while let Some((writes, loads)) = self.wait() {
+            if !writes.is_empty() {
+                self.write(&writes);
+            }
+            for block in loads {
+                self.load(block);
+            }
+        }
+    }
+
+    fn wait(&self) -> Option<(Vec<Arc<ArchiveWrite>>, Vec<u64>)> {
+        let mut work = self.history.lock();
+        while work.order.is_empty() && work.loads.is_empty() {
+            if work.closed {
+                return None;
+            }
+            work = self.history.wanted.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+        let count = work.order.len().min(BATCH_BLOCKS);
+        let blocks: Vec<u64> = work.order.drain(..count).collect();
+        let writes = blocks.iter().filter_map(|block| work.pending.get(block).cloned()).collect();
+        Some((writes, work.loads.drain(..).collect()))
+    }
+
+    /// Writes a batch of blocks, makes it durable, and tells the engine. A disk that refuses stops the process: the
+    /// journal still has every message.
+    fn write(&mut self, writes: &[Arc<ArchiveWrite>]) {
+        let written = writes.iter().try_for_each(|write| self.write_block(write));
+        if let Err(error) = written.and_then(|()| self.archive.flush()) {
+            tracing::error!(%error, "the archive cannot be written; the journal has all of it; stopping");
+            eprintln!("tidegate: the archive cannot be written: {error}");
+            std::process::exit(1);
+        }
+        let blocks: Vec<u64> = writes.iter().map(|write| write.block).collect();
+        let mut work = self.history.lock();
+        for block in &blocks {
+            work.pending.remove(block);
+        }
+        drop(work);
+        self.tell(Command::Archived { blocks });
+    }
+
+    fn write_block(&mut self, write: &ArchiveWrite) -> Result<(), StoreError> {
+        if write.whole {
+            return self.archive.write_block(write.block, &encode(write.messages.iter().map(Vec::as_slice)));
+        }
+        let stored = self.archive.read_block(write.block)?;
+        let mut messages = stored.map(|stored| decode(&stored.bytes)).unwrap_or_default();
+        for message in &write.messages {
+            if let Some(number) = engine::message::number_of(message) {
+                messages.insert(number, message.clone());
+            }
+        }
+        self.archive.write_block(write.block, &encode(messages.values().map(Vec::as_slice)))
+    }
+
+    fn load(&self, block: u64) {
+        let messages = match self.archive.read_block(block) {
+            Ok(stored) => stored.map(|stored| decode(&stored.bytes)).unwrap_or_default(),
+            Err(error) => {
+                tracing::error!(%error, block, "a block of the archive cannot be read");
+                BTreeMap::new()
+            }
+        };
+        self.tell(Command::Loaded { block, messages: messages.into_values().collect() });
+    }
+
+    /// A process that is stopping needs no telling: its journal says it again.
+    fn tell(&self, command: Command) {
+        let _ = self.runtime.block_on(self.lane.offer(command));
+    }
+}
+
+fn encode<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut block = Vec::with_capacity(32 << 10);
+    block.push(BLOCK_VERSION);
+    for message in messages {
+        let Some(number) = engine::message::number_of(message) else { continue };
+        block.extend_from_slice(&number.to_le_bytes());
+        block.extend_from_slice(&(message.len() as u32).to_le_bytes());
+        block.extend_from_slice(message);
+    }
+    block
+}
+
+/// The messages of a block by number. A block of a newer version, or one that is cut, gives what can be read of it.
+fn decode(block: &[u8]) -> BTreeMap<u64, Vec<u8>> {
+    let mut reader = Reader::new(block);
+    let mut messages = BTreeMap::new();
+    if reader.u8() != Some(BLOCK_VERSION) {
+        return messages;
+    }
+    while let (Some(number), Some(length)) = (reader.u64(), reader.u32()) {
+        let Some(bytes) = reader.take(length as usize) else { break };
+        messages.insert(number, bytes.to_vec());
+    }
+    messages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_reads_back_as_written_and_a_cut_one_gives_what_is_whole() {
+        let message = |number: u64, octet: u8| {
+            let mut bytes = vec![engine::message::HEAD_VERSION, 0, 0, 0];
+            bytes.extend_from_slice(&number.to_le_bytes());
+            bytes.resize(40, octet);
+            bytes
+        };
+        let messages = [message(64, 1), message(65, 2), message(127, 3)];
+        let block = encode(messages.iter().map(Vec::as_slice));
+        let read = decode(&block);
+        assert_eq!(read.keys().copied().collect::<Vec<_>>(), [64, 65, 127]);
+        assert_eq!(read[&65], messages[1]);
+        assert_eq!(decode(&block[..block.len() - 1]).len(), 2);
+        assert!(decode(&[BLOCK_VERSION + 1]).is_empty());
+    }
+}

@@ -1,0 +1,358 @@
+//! `tidegate serve`: opens the store, starts every part and joins them, runs until a signal, drains, ends.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use config::Config;
+use connectors::admission::Admission;
+use connectors::clock::Clock;
+use connectors::intake::Source;
+use connectors::partition::Partition;
+use connectors::reply::Replies;
+use connectors::smpp::server::{Server, ServerOptions};
+use connectors::smpp::{Phase, Phases, Status};
+use engine::command::{Command, DiskLevel};
+use engine::id::Permutation;
+use storage::space::{self, Level};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::api::{self, ApiState};
+use crate::commit::{CommitLoop, Outlets};
+use crate::directory::Directory;
+use crate::first_run::{self, Announcement};
+use crate::history::History;
+use crate::measure::Measures;
+use crate::metrics::{DoorCounts, Metrics};
+use crate::ops::{self, Health, OpsState};
+use crate::store::{self, Store};
+use crate::{definitions, providers, sandbox, settings};
+
+/// How often metrics are published and the disk is looked at.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How long unbinding everything may take after the drain.
+const CLOSING: Duration = Duration::from_secs(6);
+
+/// Why the gateway did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Settings(#[from] settings::SettingsError),
+    #[error(transparent)]
+    Store(#[from] store::StoreStartError),
+    #[error(transparent)]
+    FirstRun(#[from] first_run::FirstRunError),
+    #[error(transparent)]
+    Replay(#[from] engine::ReplayError),
+    #[error(transparent)]
+    Logging(#[from] crate::logging::LoggingError),
+    #[error("cannot listen on {address} for {door}")]
+    Listen { door: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error("cannot start")]
+    Start(#[source] std::io::Error),
+    #[error(transparent)]
+    Journal(#[from] storage::journal::JournalError),
+}
+
+/// Runs the gateway until it is told to end.
+pub fn run(config: Option<&Path>, use_ballast: bool) -> ExitCode {
+    let started = crate::logging::start().map_err(ServeError::from);
+    let served = started.and_then(|()| {
+        let config = settings::read(config)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.map_err(ServeError::Start)?;
+        let clock = Clock::start();
+        // Opened before anything else runs: it reads the whole ring.
+        let store = store::open(&config, use_ballast, clock)?;
+        let served = runtime.block_on(serve(config, store, clock, &runtime));
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        served
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => store::failed(&error),
+    }
+}
+
+/// The listening sockets, taken before anything is started that a taken port would have to stop again.
+struct Listeners {
+    http: TcpListener,
+    smpp: TcpListener,
+    ops: TcpListener,
+}
+
+impl Listeners {
+    async fn open(config: &Config) -> Result<Listeners, ServeError> {
+        let listen = async |door: &'static str, address: SocketAddr| {
+            TcpListener::bind(address).await.map_err(|source| ServeError::Listen { door, address, source })
+        };
+        Ok(Listeners {
+            http: listen("HTTP", config.http.listen).await?,
+            smpp: listen("SMPP", config.smpp.listen).await?,
+            ops: listen("operations", config.ops.listen).await?,
+        })
+    }
+}
+
+/// What the doors and the housekeeping share.
+#[derive(Clone)]
+struct House {
+    partition: Partition,
+    replies: Arc<Replies>,
+    health: Arc<Health>,
+    measures: Arc<Measures>,
+    metrics: Arc<Metrics>,
+    doors: Arc<DoorCounts>,
+    admission: Arc<Admission>,
+}
+
+async fn serve(
+    mut config: Config,
+    mut store: Store,
+    clock: Clock,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<(), ServeError> {
+    let listeners = Listeners::open(&config).await?;
+    let simulator = match config.is_empty_of_providers() {
+        true => Some(sandbox::start(&mut config).await.map_err(ServeError::Start)?),
+        false => None,
+    };
+    let first_run = first_run::tenants(&mut config, &mut store.catalog, &store.vault)?;
+    store.engine.recovered(definitions::definitions(&config), clock.now(), store.next_group)?;
+    let (tenant_names, provider_names) = store.engine.names();
+    let directory = Directory::new(first_run.entries(&config, &tenant_names, &provider_names));
+    let house = House {
+        partition: Partition::new(clock),
+        replies: Replies::new(),
+        health: Health::new(),
+        measures: Arc::new(Measures::new(store::durability(&config) == storage::log::Durability::Fsync)),
+        metrics: Arc::new(Metrics::new()),
+        doors: Arc::default(),
+        admission: Admission::new(),
+    };
+    let ids = Arc::new(Permutation::new(&store.id_key));
+    let lane = house.partition.intake.lane(Source::Process);
+    let (history, archive_thread) =
+        History::start(store.archive, lane, runtime.handle().clone()).map_err(ServeError::Start)?;
+    let outlets = Outlets {
+        partition: house.partition.clone(),
+        replies: Arc::clone(&house.replies),
+        history: Arc::clone(&history),
+        health: Arc::clone(&house.health),
+        measures: Arc::clone(&house.measures),
+    };
+    let commit = CommitLoop::start(store.engine, store.journal, store.next_group, outlets)
+        .map_err(ServeError::Start)?;
+    let (phase, phases) = Phases::channel();
+    let announcement = Announcement {
+        http: local(&listeners.http, config.http.listen),
+        smpp: local(&listeners.smpp, config.smpp.listen),
+        ops: local(&listeners.ops, config.ops.listen),
+        sandbox: simulator.is_some(),
+    };
+    let smpp = Server::new(
+        server_options(&config),
+        house.partition.clone(),
+        Arc::clone(&directory) as _,
+        Arc::clone(&house.admission),
+    );
+    let state = api_state(&config, &house, directory, Arc::clone(&history) as _, ids);
+    let doors = open_doors(listeners, smpp, state, &house, &phases);
+    let binds = providers::start(&config, &provider_names, &house.partition, &phases);
+    let housekeeping = tokio::spawn(keep_house(house.clone(), config.clone(), store.layout.root().to_owned(), phase.clone()));
+    house.health.set_started();
+    if store::durability(&config) == storage::log::Durability::Os {
+        tracing::warn!("storage.durability is \"os\": answers do not wait for the disk, and a power failure loses them");
+    }
+    println!("{}", first_run.announce(&announcement));
+    until_told_to_end(&phase).await?;
+    end(&config, &house, phase, doors, binds).await;
+    housekeeping.abort();
+    finish(house, commit, history, archive_thread).await?;
+    if let Some(simulator) = simulator {
+        simulator.shutdown().await;
+    }
+    tracing::info!("ended; everything is on disk");
+    Ok(())
+}
+
+fn local(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(configured)
+}
+
+fn server_options(config: &Config) -> ServerOptions {
+    ServerOptions {
+        system_id: config.smpp.system_id.clone(),
+        no_credit_status: Status(config.smpp.no_credit_status),
+        pdu_octets_max: usize::try_from(config.limits.pdu.0).unwrap_or(usize::MAX),
+        session_init: config.limits.session_init,
+        enquire_link: config.limits.enquire_link,
+        inactivity: config.limits.inactivity,
+        response_timeout: config.limits.response_timeout,
+        ..ServerOptions::default()
+    }
+}
+
+fn api_state(
+    config: &Config,
+    house: &House,
+    directory: Arc<Directory>,
+    history: Arc<dyn api::History>,
+    ids: Arc<Permutation>,
+) -> ApiState {
+    ApiState {
+        directory,
+        admission: Arc::clone(&house.admission),
+        intake: Arc::clone(&house.partition.intake),
+        replies: Arc::clone(&house.replies),
+        history,
+        health: Arc::clone(&house.health),
+        counts: Arc::clone(&house.doors),
+        ids,
+        clock: house.partition.clock,
+        limits: api::Limits {
+            body_bytes_max: usize::try_from(config.limits.body.0).unwrap_or(usize::MAX),
+            batch_messages_max: config.limits.batch as usize,
+        },
+    }
+}
+
+/// Everything that takes connections. Each task ends after its phase has.
+fn open_doors(
+    listeners: Listeners,
+    smpp: Server,
+    state: ApiState,
+    house: &House,
+    phases: &Phases,
+) -> JoinSet<()> {
+    let mut doors = JoinSet::new();
+    let closing = |phases: &Phases| {
+        let mut phases = phases.clone();
+        async move {
+            phases.after(Phase::Draining).await;
+        }
+    };
+    let api = api::router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let http = axum::serve(listeners.http, api).with_graceful_shutdown(closing(phases));
+    doors.spawn(async move {
+        let _ = http.await;
+    });
+    let ops = OpsState {
+        metrics: Arc::clone(&house.metrics),
+        health: Arc::clone(&house.health),
+        clock: house.partition.clock,
+    };
+    let ops = axum::serve(listeners.ops, ops::router(ops)).with_graceful_shutdown(closing(phases));
+    doors.spawn(async move {
+        let _ = ops.await;
+    });
+    let phases = phases.clone();
+    doors.spawn(async move { smpp.serve(listeners.smpp, None, phases).await });
+    doors
+}
+
+/// Publishes the metrics and watches the disk, once a second.
+async fn keep_house(house: House, config: Config, root: std::path::PathBuf, phase: watch::Sender<Phase>) {
+    let lane = house.partition.intake.lane(Source::Process);
+    let reserve = store::reserve(&config);
+    let mut level_before = Level::Fine;
+    let mut ticks = tokio::time::interval(HOUSEKEEPING);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        house.metrics.publish(&house.measures.snapshot(), &house.doors);
+        let Ok(space) = space::space(&root) else { continue };
+        let level = reserve.level(space);
+        if level == level_before {
+            continue;
+        }
+        level_before = level;
+        house.health.set_storage_full(level != Level::Fine);
+        tracing::warn!(free_octets = space.free_bytes, ?level, "the free space of the disk has crossed a limit");
+        let told = match level {
+            Level::Fine => DiskLevel::Fine,
+            Level::RefuseIntake | Level::Stop => DiskLevel::RefuseIntake,
+        };
+        if lane.offer(Command::Disk(told)).await.is_err() {
+            return;
+        }
+        if level == Level::Stop {
+            tracing::error!("the disk is nearly full: stopping while that can still be written");
+            phase.send_replace(Phase::Draining);
+        }
+    }
+}
+
+/// Waits for SIGTERM, SIGINT, or the disk to be full.
+async fn until_told_to_end(phase: &watch::Sender<Phase>) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Start)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Start)?;
+    let mut phases = phase.subscribe();
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = phases.wait_for(|phase| *phase != Phase::Running) => {}
+    }
+    // A second signal ends the process at once: what is acknowledged is on disk anyway.
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("told twice; ending at once");
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+/// Drains: nothing new is let in or sent; waits for what is in flight; unbinds everything.
+async fn end(
+    config: &Config,
+    house: &House,
+    phase: watch::Sender<Phase>,
+    mut doors: JoinSet<()>,
+    mut binds: JoinSet<()>,
+) {
+    tracing::info!("draining");
+    house.health.set_draining();
+    phase.send_replace(Phase::Draining);
+    let (reply, drained) = house.replies.open();
+    let lane = house.partition.intake.lane(Source::Process);
+    if lane.offer(Command::Drain { reply }).await.is_ok()
+        && tokio::time::timeout(config.serve.drain_timeout, drained).await.is_err()
+    {
+        tracing::warn!("drain_timeout has passed with messages in flight; they will be in doubt");
+    }
+    phase.send_replace(Phase::Closing);
+    let closed = async {
+        while binds.join_next().await.is_some() {}
+        while doors.join_next().await.is_some() {}
+    };
+    if tokio::time::timeout(CLOSING, closed).await.is_err() {
+        tracing::warn!("some connections did not close in time");
+    }
+}
+
+/// Lets the last groups reach the disk.
+async fn finish(
+    house: House,
+    commit: CommitLoop,
+    history: Arc<History>,
+    archive_thread: JoinHandle<()>,
+) -> Result<(), ServeError> {
+    house.partition.intake.close();
+    let committed = tokio::task::spawn_blocking(move || {
+        let committed = commit.join();
+        history.close();
+        let _ = archive_thread.join();
+        committed
+    });
+    committed.await.map_err(|_| storage::journal::JournalError::Stopped)??;
+    Ok(())
+}

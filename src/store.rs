@@ -1,0 +1,172 @@
+//! Opening the store and bringing the engine back from it; and `tidegate journal salvage`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use config::Config;
+use connectors::clock::Clock;
+use engine::{Engine, ReplayError};
+use serde_json::json;
+use storage::archive::Archive;
+use storage::catalog::Catalog;
+use storage::journal::{self, Journal, Options, SalvageReport};
+use storage::layout::Layout;
+use storage::log::Durability;
+use storage::space::{self, Level, Reserve};
+use storage::{OpenError, StoreError};
+
+use crate::secrets::Vault;
+
+/// Where the key of message ids is kept in the catalog.
+const ID_KEY: &str = "ids/key";
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreStartError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    #[error(transparent)]
+    Secret(#[from] storage::secret::SecretError),
+    #[error("cannot use {path}: {source}")]
+    Io { path: String, source: std::io::Error },
+    #[error(
+        "only {free} octets are free for {path}, less than half of the reserve; free some, or start once with `tidegate serve --use-ballast`"
+    )]
+    DiskFull { path: String, free: u64 },
+    #[error("the catalog's {ID_KEY} is damaged: restore the catalog from a backup")]
+    IdKey,
+}
+
+/// An opened store, and the engine as its journal left it. Nothing outstanding has been taken up yet.
+pub struct Store {
+    pub layout: Layout,
+    pub vault: Vault,
+    pub catalog: Catalog,
+    pub archive: Archive,
+    pub journal: Journal,
+    pub engine: Engine,
+    pub id_key: [u8; 32],
+    /// The number that the next group gets.
+    pub next_group: u64,
+}
+
+/// What may be used of the disk, by the settings.
+pub fn reserve(config: &Config) -> Reserve {
+    Reserve { bytes: config.storage.reserve.0, percent: u64::from(config.storage.reserve_percent) }
+}
+
+pub fn durability(config: &Config) -> Durability {
+    match config.storage.durability {
+        config::Durability::Fsync => Durability::Fsync,
+        config::Durability::Os => Durability::Os,
+    }
+}
+
+/// Opens everything below the storage path and folds the journal.
+pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, StoreStartError> {
+    let root = &config.storage.path;
+    let layout = Layout::new(root);
+    layout.prepare()?;
+    secure_space(config, &layout, use_ballast)?;
+    let vault = Vault::of_file(&config.secrets.key_file)?;
+    let mut catalog = Catalog::open(&layout.catalog())?;
+    let id_key = id_key(&mut catalog)?;
+    let archive = Archive::open(&layout.archive())?;
+    let options =
+        Options { durability: durability(config), ring_bytes_min: config.storage.ring.0, ..Options::default() };
+    let (journal, mut recovery) = journal::create_or_open(root, options)?;
+    let mut engine = Engine::new(&id_key, clock.now());
+    let mut next_group = 1;
+    while let Some(group) = recovery.next_group()? {
+        engine.replay(group.number, &group.records)?;
+        next_group = group.number + 1;
+    }
+    Ok(Store { layout, vault, catalog, archive, journal, engine, id_key, next_group })
+}
+
+fn secure_space(config: &Config, layout: &Layout, use_ballast: bool) -> Result<(), StoreStartError> {
+    let ballast = layout.ballast();
+    let io = |source| StoreStartError::Io { path: ballast.display().to_string(), source };
+    if use_ballast {
+        space::use_ballast(&ballast).map_err(io)?;
+        return Ok(());
+    }
+    let found = space::space(layout.root()).map_err(io)?;
+    match reserve(config).level(found) {
+        Level::Stop => Err(StoreStartError::DiskFull {
+            path: layout.root().display().to_string(),
+            free: found.free_bytes,
+        }),
+        Level::RefuseIntake => Ok(()),
+        Level::Fine => space::ensure_ballast(&ballast, space::BALLAST_BYTES).map_err(io),
+    }
+}
+
+/// The key between numbers and ids: made once for a store, and never changed.
+fn id_key(catalog: &mut Catalog) -> Result<[u8; 32], StoreStartError> {
+    if let Some(stored) = catalog.get(ID_KEY)? {
+        return stored.try_into().map_err(|_| StoreStartError::IdKey);
+    }
+    let key = crate::secrets::random::<32>();
+    catalog.put(ID_KEY, &key)?;
+    Ok(key)
+}
+
+/// Writes what checks of the journal to a new store.
+pub fn salvage(config: Option<&Path>, to: &Path, as_json: bool) -> ExitCode {
+    let config = match crate::settings::read(config) {
+        Ok(config) => config,
+        Err(error) => return failed(&error),
+    };
+    match journal::salvage(&config.storage.path, to) {
+        Ok(report) if as_json => println!("{}", salvage_json(&report)),
+        Ok(report) => print_salvage(&report, to),
+        Err(error) => return failed(&error),
+    }
+    ExitCode::SUCCESS
+}
+
+fn salvage_json(report: &SalvageReport) -> serde_json::Value {
+    let lost: Vec<_> = report.lost.iter().map(|range| [*range.start(), *range.end()]).collect();
+    json!({
+        "oldest_group": report.oldest_group, "newest_group": report.newest_group,
+        "groups_copied": report.groups_copied, "octets_copied": report.bytes_copied,
+        "lost": lost, "unchained": report.unchained,
+    })
+}
+
+fn print_salvage(report: &SalvageReport, to: &Path) {
+    println!(
+        "{} groups ({} octets) of groups {} to {} were written to {}",
+        report.groups_copied,
+        report.bytes_copied,
+        report.oldest_group,
+        report.newest_group,
+        to.display()
+    );
+    for range in &report.lost {
+        println!("lost: groups {} to {}", range.start(), range.end());
+    }
+    for group in &report.unchained {
+        println!("group {group} does not follow what was found before it");
+    }
+    if report.lost.is_empty() && report.unchained.is_empty() {
+        println!("nothing is lost");
+    }
+}
+
+/// Prints an error with its causes.
+pub fn failed(error: &dyn std::error::Error) -> ExitCode {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    eprintln!("tidegate: {text}");
+    ExitCode::FAILURE
+}
