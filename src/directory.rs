@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use codecs::address::{self, Sender};
+use codecs::text::Encoding;
 use config::{IpBlock, Tenant};
+use connectors::smpp::access::{self, Authenticator, Denied};
 
 use crate::secrets::{KeyHash, PasswordCheck, sha256};
 
@@ -107,14 +109,15 @@ fn access(account: &Account<'_>) -> TenantAccess {
 }
 
 /// The directory that all doors share.
-#[derive(Default)]
 pub struct Directory {
     entries: RwLock<Arc<Entries>>,
+    /// Compared with where there is no such system_id, so that its absence takes as long.
+    nobody: PasswordCheck,
 }
 
 impl Directory {
     pub fn new(entries: Entries) -> Arc<Directory> {
-        Arc::new(Directory { entries: RwLock::new(Arc::new(entries)) })
+        Arc::new(Directory { entries: RwLock::new(Arc::new(entries)), nobody: PasswordCheck::new(b"") })
     }
 
     /// From now on these hold. Sessions that are bound are not touched.
@@ -139,6 +142,28 @@ impl Directory {
 
     fn read<T>(&self, look: impl FnOnce(&Entries) -> T) -> T {
         look(&self.entries.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Authenticator for Directory {
+    fn authenticate(&self, system_id: &[u8], password: &[u8], from: IpAddr) -> Result<access::TenantAccess, Denied> {
+        let tenant = std::str::from_utf8(system_id).ok().and_then(|system_id| self.by_system_id(system_id));
+        let account = tenant.as_ref().and_then(|tenant| tenant.smpp.as_ref());
+        let is_right = account.map_or(&self.nobody, |account| &account.password).is_right(password);
+        let (Some(tenant), Some(account), true) = (&tenant, account, is_right) else {
+            return Err(Denied::Credentials);
+        };
+        if !tenant.allows(Some(from)) {
+            return Err(Denied::Address);
+        }
+        Ok(access::TenantAccess {
+            tenant: tenant.number,
+            max_binds: account.binds_max,
+            window: account.window,
+            rate: tenant.rate,
+            // SMPP 3.4 §5.2.19 leaves data_coding 0 to the SMSC, and here it is the GSM alphabet.
+            charset: Encoding::Gsm7,
+        })
     }
 }
 
@@ -203,6 +228,24 @@ pub mod tests {
             assert_eq!(access.allows(Some(address.parse().unwrap())), expected, "{address}");
         }
         assert!(!access.allows(None));
+    }
+
+    #[test]
+    fn a_bind_needs_the_right_password_and_then_the_right_address() {
+        let directory = Directory::new(entries(ACME, &[]));
+        let (inside, outside) = ("192.0.2.9".parse().unwrap(), "192.0.3.1".parse().unwrap());
+        let table: [(&[u8], &[u8], IpAddr, Result<u32, Denied>); 6] = [
+            (b"acme", b"secret", inside, Ok(1)),
+            (b"acme", b"secret", outside, Err(Denied::Address)),
+            (b"acme", b"Secret", outside, Err(Denied::Credentials)),
+            (b"nobody", b"secret", inside, Err(Denied::Credentials)),
+            (b"nobody", b"", inside, Err(Denied::Credentials)),
+            (b"\xff", b"secret", inside, Err(Denied::Credentials)),
+        ];
+        for (system_id, password, from, expected) in table {
+            let found = directory.authenticate(system_id, password, from).map(|access| access.tenant);
+            assert_eq!(found, expected, "{} {from}", system_id.escape_ascii());
+        }
     }
 
     #[test]

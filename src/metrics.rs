@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use codecs::receipt::State as ReceiptState;
-use engine::ProviderSnapshot;
 use engine::command::Refusal;
-use engine::counters::{Counters, Histogram, MILLIS_BOUNDS, ProviderCounters};
+use engine::counters::{Histogram, MILLIS_BOUNDS};
 use engine::message::State;
+use engine::money::Micros;
 use metrics::{Label, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use metrics_util::MetricKindMask;
@@ -96,8 +96,6 @@ metrics! {
         "Files that the store must never make; anything but 0 is a defect.";
     CREDIT_RESERVED = "tidegate_credit_reserved", Gauge, "currency", Count,
         "Credit set aside for messages without an outcome, of all tenants.";
-    LIVING = "tidegate_messages_living", Gauge, "", Count,
-        "Messages in memory: without an outcome, or with one that is still to be told or archived.";
     UNTOLD = "tidegate_untold_pending", Gauge, "", Count,
         "Receipts that wait for their tenants.";
     BUILD_INFO = "tidegate_build_info", Gauge, "version", Count,
@@ -107,7 +105,18 @@ metrics! {
 /// All numbers of one second, as the commit loop gives them. Counters are totals since the start of the process.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    pub engine: engine::Snapshot,
+    pub accepted: u64,
+    /// By `Refusal as usize`, what the engine refused.
+    pub refused: [u64; Refusal::ALL.len()],
+    pub unmatched: u64,
+    pub repeated: u64,
+    pub late_responses: u64,
+    pub told: u64,
+    pub dropped: u64,
+    pub resent_in_doubt: u64,
+    pub untold: u64,
+    pub providers: Vec<ProviderSnapshot>,
+    pub queue_oldest: Duration,
     pub accept_seconds: Distribution,
     pub group_messages: Distribution,
     pub flush_seconds: Distribution,
@@ -115,6 +124,32 @@ pub struct Snapshot {
     /// Whether an answer waits for the disk.
     pub durable: bool,
     pub blob_files: u64,
+    pub credit_reserved: Vec<(String, Micros)>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ProviderSnapshot {
+    pub id: String,
+    pub submitted: u64,
+    /// By `State as usize`.
+    pub outcomes: [u64; State::ALL.len()],
+    /// By message_state.
+    pub receipts: [u64; ReceiptState::ALL.len()],
+    pub throttled: u64,
+    /// By `Priority as usize`.
+    pub queue_depth: [u64; 3],
+    /// Parts a second; 0: no limit.
+    pub rate: f64,
+    pub binds: Vec<BindSnapshot>,
+    pub submit_seconds: Distribution,
+    pub receipt_seconds: Distribution,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BindSnapshot {
+    pub bind: u16,
+    pub is_up: bool,
+    pub in_flight: u32,
 }
 
 /// A histogram as its owner gathers it: totals by upper bound since the start of the process.
@@ -191,10 +226,10 @@ impl Metrics {
     pub fn publish(&self, snapshot: &Snapshot, doors: &DoorCounts) {
         metrics::with_local_recorder(&self.recorder, || {
             set_build_info();
-            publish_messages(&snapshot.engine, doors);
+            publish_messages(snapshot, doors);
             publish_store(snapshot);
-            for (provider, counters) in providers(&snapshot.engine) {
-                publish_provider(provider, counters);
+            for provider in &snapshot.providers {
+                publish_provider(provider);
             }
         });
         *self.histograms.lock().unwrap_or_else(PoisonError::into_inner) = write_histograms(snapshot);
@@ -213,30 +248,28 @@ fn set_build_info() {
     metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
-fn publish_messages(engine: &engine::Snapshot, doors: &DoorCounts) {
-    let counters = &engine.counters;
-    metrics::counter!(ACCEPTED).absolute(counters.accepted);
-    for (code, count) in refused_by_code(counters, doors) {
+fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
+    metrics::counter!(ACCEPTED).absolute(snapshot.accepted);
+    for (code, count) in refused_by_code(snapshot, doors) {
         metrics::counter!(REFUSED, "code" => code).absolute(count);
     }
-    metrics::counter!(RESENT).absolute(counters.resent_in_doubt);
-    metrics::counter!(TOLD).absolute(counters.told);
-    metrics::counter!(DROPPED).absolute(counters.dropped);
-    metrics::counter!(UNMATCHED).absolute(counters.unmatched);
-    metrics::counter!(REPEATED).absolute(counters.repeated);
-    metrics::counter!(LATE).absolute(counters.late_responses);
-    metrics::gauge!(LIVING).set(engine.living as f64);
-    metrics::gauge!(UNTOLD).set(engine.untold as f64);
-    metrics::gauge!(QUEUE_OLDEST).set(engine.queue_oldest.as_secs_f64());
-    for (currency, reserved) in &engine.reserved {
+    metrics::counter!(RESENT).absolute(snapshot.resent_in_doubt);
+    metrics::counter!(TOLD).absolute(snapshot.told);
+    metrics::counter!(DROPPED).absolute(snapshot.dropped);
+    metrics::counter!(UNMATCHED).absolute(snapshot.unmatched);
+    metrics::counter!(REPEATED).absolute(snapshot.repeated);
+    metrics::counter!(LATE).absolute(snapshot.late_responses);
+    metrics::gauge!(UNTOLD).set(snapshot.untold as f64);
+    metrics::gauge!(QUEUE_OLDEST).set(snapshot.queue_oldest.as_secs_f64());
+    for (currency, reserved) in &snapshot.credit_reserved {
         metrics::gauge!(CREDIT_RESERVED, "currency" => currency.clone()).set(reserved.0 as f64 / 1e6);
     }
 }
 
 /// Several refusals share a code. Every code is there from the start, so that a rate over it begins at zero.
-fn refused_by_code(counters: &Counters, doors: &DoorCounts) -> Vec<(&'static str, u64)> {
+fn refused_by_code(snapshot: &Snapshot, doors: &DoorCounts) -> Vec<(&'static str, u64)> {
     let mut codes: Vec<(&'static str, u64)> = Vec::new();
-    for ((refusal, by_engine), by_door) in Refusal::ALL.iter().zip(counters.refused).zip(&doors.refused) {
+    for ((refusal, by_engine), by_door) in Refusal::ALL.iter().zip(snapshot.refused).zip(&doors.refused) {
         let count = by_engine + by_door.load(Relaxed);
         match codes.iter_mut().find(|(code, _)| *code == refusal.code()) {
             Some((_, total)) => *total += count,
@@ -252,31 +285,26 @@ fn publish_store(snapshot: &Snapshot) {
     metrics::gauge!(BLOB_FILES).set(snapshot.blob_files as f64);
 }
 
-/// Each provider with its counts; both stand in the order of their permanent numbers.
-fn providers(engine: &engine::Snapshot) -> impl Iterator<Item = (&ProviderSnapshot, &ProviderCounters)> {
-    engine.providers.iter().zip(&engine.counters.providers)
-}
-
-fn publish_provider(provider: &ProviderSnapshot, counters: &ProviderCounters) {
+fn publish_provider(provider: &ProviderSnapshot) {
     let label = |name: &'static str, value: &'static str| {
         vec![Label::new("provider", provider.id.clone()), Label::new(name, value)]
     };
-    metrics::counter!(SUBMITTED, "provider" => provider.id.clone()).absolute(counters.submitted);
-    metrics::counter!(THROTTLED, "provider" => provider.id.clone()).absolute(counters.throttled);
-    metrics::gauge!(PROVIDER_RATE, "provider" => provider.id.clone()).set(f64::from(provider.rate));
-    for (state, count) in State::ALL.iter().zip(counters.outcomes).filter(|(_, count)| *count > 0) {
+    metrics::counter!(SUBMITTED, "provider" => provider.id.clone()).absolute(provider.submitted);
+    metrics::counter!(THROTTLED, "provider" => provider.id.clone()).absolute(provider.throttled);
+    metrics::gauge!(PROVIDER_RATE, "provider" => provider.id.clone()).set(provider.rate);
+    for (state, count) in State::ALL.iter().zip(provider.outcomes).filter(|(_, count)| *count > 0) {
         metrics::counter!(OUTCOME, label("state", state.word())).absolute(count);
     }
-    for (state, count) in ReceiptState::ALL.iter().zip(counters.receipts).filter(|(_, count)| *count > 0) {
+    for (state, count) in ReceiptState::ALL.iter().zip(provider.receipts).filter(|(_, count)| *count > 0) {
         metrics::counter!(RECEIPTS, label("state", receipt_word(*state))).absolute(count);
     }
-    for (priority, depth) in ["low", "normal", "high"].into_iter().zip(provider.queued) {
+    for (priority, depth) in ["low", "normal", "high"].into_iter().zip(provider.queue_depth) {
         metrics::gauge!(QUEUE_DEPTH, label("priority", priority)).set(depth as f64);
     }
-    for (bind, (in_flight, is_up)) in provider.binds.iter().enumerate() {
-        let labels = || vec![Label::new("provider", provider.id.clone()), Label::new("bind", bind.to_string())];
-        metrics::gauge!(BIND_UP, labels()).set(f64::from(u8::from(*is_up)));
-        metrics::gauge!(IN_FLIGHT, labels()).set(f64::from(*in_flight));
+    for bind in &provider.binds {
+        let labels = || vec![Label::new("provider", provider.id.clone()), Label::new("bind", bind.bind.to_string())];
+        metrics::gauge!(BIND_UP, labels()).set(f64::from(u8::from(bind.is_up)));
+        metrics::gauge!(IN_FLIGHT, labels()).set(f64::from(bind.in_flight));
     }
 }
 
@@ -298,21 +326,19 @@ pub fn receipt_word(state: ReceiptState) -> &'static str {
 
 fn write_histograms(snapshot: &Snapshot) -> String {
     let mut text = String::new();
-    let alone = |distribution: &Distribution| vec![("".to_owned(), distribution.clone())];
-    write_histogram(&mut text, ACCEPT_SECONDS, &alone(&snapshot.accept_seconds));
-    write_histogram(&mut text, GROUP_MESSAGES, &alone(&snapshot.group_messages));
-    write_histogram(&mut text, FLUSH_SECONDS, &alone(&snapshot.flush_seconds));
-    let by_provider = |of: fn(&ProviderCounters) -> &Histogram| -> Vec<(String, Distribution)> {
-        let series = providers(&snapshot.engine);
-        series.map(|(provider, counters)| (provider.id.clone(), Distribution::of_millis(of(counters)))).collect()
+    write_histogram(&mut text, ACCEPT_SECONDS, &[("", &snapshot.accept_seconds)]);
+    write_histogram(&mut text, GROUP_MESSAGES, &[("", &snapshot.group_messages)]);
+    write_histogram(&mut text, FLUSH_SECONDS, &[("", &snapshot.flush_seconds)]);
+    let by_provider = |of: fn(&ProviderSnapshot) -> &Distribution| -> Vec<(&str, &Distribution)> {
+        snapshot.providers.iter().map(|provider| (provider.id.as_str(), of(provider))).collect()
     };
-    write_histogram(&mut text, SUBMIT_SECONDS, &by_provider(|counters| &counters.submit_millis));
-    write_histogram(&mut text, RECEIPT_SECONDS, &by_provider(|counters| &counters.receipt_millis));
+    write_histogram(&mut text, SUBMIT_SECONDS, &by_provider(|provider| &provider.submit_seconds));
+    write_histogram(&mut text, RECEIPT_SECONDS, &by_provider(|provider| &provider.receipt_seconds));
     text
 }
 
 /// One histogram with its series: (provider, or empty where it has none; what was measured).
-fn write_histogram(text: &mut String, name: &str, series: &[(String, Distribution)]) {
+fn write_histogram(text: &mut String, name: &str, series: &[(&str, &Distribution)]) {
     let Some(metric) = METRICS.iter().find(|metric| metric.name == name) else { return };
     // Writing to a string does not fail.
     let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} histogram", metric.help);

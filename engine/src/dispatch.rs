@@ -212,20 +212,21 @@ impl Providers {
 
     /// A message had so many parts with a bind of a provider, and has so many with this one now.
     pub fn in_flight_changed(&mut self, before: (u16, u16, u32), after: (u16, u16, u32)) {
-        let mut bind = |(provider, bind, _): (u16, u16, u32)| {
-            self.list.get_mut(usize::from(provider))?.binds.get_mut(usize::from(bind))
-        };
         if before.2 > 0
-            && let Some(bind) = bind(before)
+            && let Some(bind) = self.bind_mut(before.0, before.1)
         {
             debug_assert!(bind.in_flight >= before.2, "more parts came back than were sent");
             bind.in_flight = bind.in_flight.saturating_sub(before.2);
         }
         if after.2 > 0
-            && let Some(bind) = bind(after)
+            && let Some(bind) = self.bind_mut(after.0, after.1)
         {
             bind.in_flight += after.2;
         }
+    }
+
+    pub fn bind_mut(&mut self, provider: u16, bind: u16) -> Option<&mut Bind> {
+        self.get_mut(provider)?.binds.get_mut(usize::from(bind))
     }
 
     /// When some provider's rate allows what waits for it, in monotonic microseconds.

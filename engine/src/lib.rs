@@ -12,6 +12,7 @@ pub mod fair_queue;
 pub mod hash;
 pub mod id;
 pub mod idempotency;
+mod inspect;
 pub mod ledger;
 pub mod message;
 pub mod money;
@@ -33,6 +34,8 @@ mod tenants;
 pub mod throttle;
 
 pub use engine::{Engine, Group};
+#[doc(hidden)]
+pub use inspect::Summary;
 pub use replay::ReplayError;
 pub use snapshot::{ProviderSnapshot, Snapshot};
 

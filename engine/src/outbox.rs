@@ -54,6 +54,14 @@ struct Load {
     asked: u32,
 }
 
+impl Loading {
+    /// Whether a block is on its way back so that this message's tenant is told.
+    pub fn will_tell(&self, wanted: u64) -> bool {
+        let load = self.blocks.get(&block_of(wanted));
+        load.into_iter().flat_map(|load| &load.news).any(|news| matches!(news, News::Tell { number, .. } if *number == wanted))
+    }
+}
+
 impl Engine {
     pub(crate) fn tenant_bound(&mut self, tenant: u32, connection: ConnectionId, receives: bool, window: u32) {
         if !receives {

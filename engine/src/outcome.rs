@@ -152,7 +152,7 @@ impl Engine {
 
     /// To the head of their queue, in the order in which they were taken from it, once all are here.
     fn put_back(&mut self, provider: u16, bind: u16) {
-        let entry = self.providers.get_mut(provider).and_then(|entry| entry.binds.get_mut(usize::from(bind)));
+        let entry = self.providers.bind_mut(provider, bind);
         let Some(entry) = entry.filter(|entry| !entry.returning) else { return };
         for token in std::mem::take(&mut entry.unsent).into_iter().rev() {
             if self.is_sending(provider, bind, token) {
@@ -163,7 +163,7 @@ impl Engine {
 
     /// A bind is up again: what its connection before never gave back may have left.
     pub(crate) fn reclaim(&mut self, provider: u16, bind: u16) {
-        let entry = self.providers.get_mut(provider).and_then(|entry| entry.binds.get_mut(usize::from(bind)));
+        let entry = self.providers.bind_mut(provider, bind);
         let Some(entry) = entry.filter(|entry| entry.in_flight > 0) else { return };
         entry.returning = false;
         self.put_back(provider, bind);

@@ -6,15 +6,14 @@ use crate::command::Now;
 use crate::engine::{DueKind, Engine};
 use crate::id::Number;
 use crate::idempotency::Entry;
-use crate::ledger::{Reserve, Wallet};
-use crate::message::{Message, State};
+use crate::ledger::Wallet;
+use crate::message::{Charge, Message, State};
 use crate::message_id_of;
 use crate::pages::{BLOCK_MESSAGES, place_of};
-use crate::receipts::decode_early_payload;
 use crate::record::{NameKind, Record, RecordError, Records};
 use crate::ring::Item;
 use crate::routing::RoutingError;
-use crate::step::{Step, Verdict};
+use crate::step::{HoldCause, Step, Verdict};
 
 /// Why the journal's groups could not be folded.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +31,6 @@ pub enum ReplayError {
 impl Engine {
     /// Folds one group, in order of group numbers from the ring's start.
     pub fn replay(&mut self, group: u64, records: &[u8]) -> Result<(), ReplayError> {
-        self.replaying = true;
         self.group_number = group;
         for record in Records::new(records) {
             let record = record.map_err(|error| ReplayError::Record { group, error })?;
@@ -49,8 +47,10 @@ impl Engine {
                     let wallet = Wallet::decode(wallet).ok_or(content("a wallet"))?;
                     let entry = self.tenants.placeholder(tenant);
                     entry.wallet = wallet;
-                    entry.wallet_known = true;
-                    self.ring.add(group, Item::Wallet(tenant));
+                    if entry.wallet_group.is_none() {
+                        entry.wallet_group = Some(group);
+                        self.ring.add(group, Item::Wallet(tenant));
+                    }
                 }
                 Record::Idempotency { tenant, entry } => {
                     let (_, key, entry) = Entry::decode(entry).ok_or(content("an idempotency key"))?;
@@ -58,12 +58,7 @@ impl Engine {
                     self.ring.add(group, Item::Idempotency(tenant, key));
                 }
                 Record::EarlyReceipt { provider, receipt, .. } => {
-                    let (key, _) =
-                        decode_early_payload(provider, receipt).ok_or(content("an early receipt"))?;
-                    if self.early.of(provider, &key).next().is_none() {
-                        self.keep_early(provider, &key, receipt.to_vec());
-                    }
-                    self.ring.add(group, Item::Early(provider, key.into()));
+                    self.replay_early(provider, receipt).ok_or(content("an early receipt"))?;
                 }
                 other => self.replay_other(group, &other),
             }
@@ -73,28 +68,24 @@ impl Engine {
 
     fn replay_other(&mut self, group: u64, record: &Record<'_>) {
         match *record {
-            Record::Money { tenant, kind, amount, .. } => {
-                if self.tenants.get(tenant).is_some_and(|entry| entry.wallet_known) {
-                    self.apply_money(tenant, kind, amount);
-                }
-            }
-            Record::Parked { block, mask, untold } => self.replay_parked(block, mask, untold),
+            Record::Parked { block, mask } => self.replay_parked(block, mask),
             Record::Catalog { kind: NameKind::Tenant, index, id, currency } => {
                 self.tenants.name_at(index, id, currency);
-                self.ring.add(group, Item::Name(NameKind::Tenant, index));
+                self.name_recorded(NameKind::Tenant, index);
             }
             Record::Catalog { kind: NameKind::Provider, index, id, .. } => {
                 let shares = self.settings.shares;
                 self.providers.name_at(index as u16, id, shares, self.now.mono);
-                self.ring.add(group, Item::Name(NameKind::Provider, index));
+                self.name_recorded(NameKind::Provider, index);
             }
             Record::Epoch { epoch, next } => {
                 (self.epoch, self.next) = (self.epoch, self.next).max((epoch, next));
+                self.epoch_group = group;
                 self.ring.add(group, Item::Epoch);
             }
             Record::Untold { tenant, number } => {
                 if self.pages.get(number).is_none() {
-                    self.sweep.owe(number, tenant);
+                    self.sweep.owe(number, tenant, group, self.now.wall);
                     self.ring.add(group, Item::Untold(tenant, number));
                 }
             }
@@ -106,13 +97,6 @@ impl Engine {
         let mut message = Message::accepted(bytes.to_vec())?;
         let number = Number(message.number);
         (self.epoch, self.next) = (self.epoch, self.next).max((number.epoch(), number.sequence() + 1));
-        if let Some(entry) = self.tenants.get_mut(message.tenant)
-            && entry.wallet_known
-        {
-            // It was covered then, in this order of events; the overdraft may have been changed since.
-            let reserved = entry.wallet.reserve(message.price);
-            assert!(reserved == Reserve::Done, "replay cannot reserve what was reserved: {reserved:?}");
-        }
         message.image_group = self.group_number;
         self.ring.add_fresh(self.group_number, message.number);
         let since = message.accepted_at.0;
@@ -125,7 +109,7 @@ impl Engine {
         message.image_group = self.group_number;
         let number = Number(message.number);
         (self.epoch, self.next) = (self.epoch, self.next).max((number.epoch(), number.sequence() + 1));
-        self.sweep.lives_again(message.number);
+        self.sweep.forget(message.number);
         self.ring.add(self.group_number, Item::Message(message.number));
         let since = message.accepted_at.0;
         self.pages.insert(message, since);
@@ -136,22 +120,13 @@ impl Engine {
         // A message that is not here was archived, or all of it is in groups that were dropped.
         let Some((counts, message)) = self.pages.with_page(number) else { return Some(()) };
         let was_done = message.is_done();
-        let change = message.take_encoded(encoded)?;
-        let (tenant, price) = (message.tenant, message.price);
+        message.take_encoded(encoded)?;
         counts.note(was_done, message.is_done());
-        self.move_money(tenant, price, change.charge);
         Some(())
     }
 
-    fn replay_parked(&mut self, block: u64, mask: u64, untold: u64) {
-        let group = self.group_number;
-        let taken = self.pages.take(block, |message| mask & (1 << place_of(message.number)) != 0);
-        for message in taken {
-            if untold & (1 << place_of(message.number)) != 0 {
-                self.sweep.owe(message.number, message.tenant);
-                self.ring.add(group, Item::Untold(message.tenant, message.number));
-            }
-        }
+    fn replay_parked(&mut self, block: u64, mask: u64) {
+        self.pages.take(block, |message| mask & (1 << place_of(message.number)) != 0);
         let last = (block + 1) * BLOCK_MESSAGES;
         let (epoch, sequence) = ((last >> 36) as u16 & 0xfff, last & ((1 << 36) - 1));
         if mask >> (BLOCK_MESSAGES - 1) != 0 {
@@ -173,13 +148,8 @@ impl Engine {
     /// Ends the replay: takes over the definitions that hold now, checks the sums, and puts everything that is outstanding
     /// where it waits. What was being sent when the process ended is in doubt; that is new, and in the group that follows.
     pub fn recovered(&mut self, definitions: Definitions, now: Now, next_group: u64) -> Result<(), ReplayError> {
-        self.replaying = false;
         self.begin(now, next_group);
-        for (tenant, wallet) in self.tenants.wallets() {
-            if !wallet.holds() {
-                return Err(ReplayError::Ledger { tenant });
-            }
-        }
+        self.check_wallets()?;
         if self.ring.is_empty() {
             self.record_epoch();
         }
@@ -195,12 +165,44 @@ impl Engine {
                 self.sweep.done(block);
             }
         }
+        self.let_go_held();
         let parked: Vec<(u64, u32)> = self.sweep.owed().collect();
         for (number, tenant) in parked {
             self.tenants.owe(tenant, number);
         }
         self.match_all_early();
         Ok(())
+    }
+
+    /// Every wallet adds up, and holds in reserve what its living messages have.
+    fn check_wallets(&self) -> Result<(), ReplayError> {
+        let wallets = self.tenants.wallets();
+        let mut reserved = vec![0i128; wallets.len()];
+        for message in self.pages.iter().filter(|message| message.charge == Charge::Reserved) {
+            let tenant = message.tenant;
+            let sum = reserved.get_mut(tenant as usize).ok_or(ReplayError::Ledger { tenant })?;
+            *sum += i128::from(message.price.0);
+        }
+        for ((tenant, wallet), reserved) in wallets.into_iter().zip(reserved) {
+            if !wallet.holds() || i128::from(wallet.reserved().0) != reserved {
+                return Err(ReplayError::Ledger { tenant });
+            }
+        }
+        Ok(())
+    }
+
+    /// A tenant that is active again sends what was held because it was not.
+    pub(crate) fn let_go_held(&mut self) {
+        let now = self.now.wall;
+        let is_free = |message: &&Message| {
+            message.state == State::Held
+                && message.hold_cause() == Some(HoldCause::Tenant)
+                && self.tenants.refusal(message.tenant, now).is_none()
+        };
+        let free: Vec<u64> = self.pages.iter().filter(is_free).map(|message| message.number).collect();
+        for number in free {
+            self.step(number, &Step::LetGo);
+        }
     }
 
     fn resume(&mut self, number: u64) {
@@ -214,35 +216,18 @@ impl Engine {
             self.wall_dues.insert(millis(until), DueKind::Expire as u8, number);
         }
         match message.state {
-            State::Queued => match retry_at(message) {
-                Some(at) if at > millis(self.now.wall) => self.wall_dues.insert(at, DueKind::Send as u8, number),
-                _ => self.providers.queue_back(message),
+            State::Queued => match message.retry_at().filter(|at| *at > self.now.wall) {
+                Some(at) => self.wall_dues.insert(millis(at), DueKind::Send as u8, number),
+                None => self.providers.queue_back(message),
             },
             State::Scheduled => {
                 let at = message.body().send_at.map_or(0, millis);
                 self.wall_dues.insert(at, DueKind::Send as u8, number);
             }
-            State::Sending => {
-                let provider = message.provider;
-                self.doubt_after_restart(number);
-                self.wait_for_news(provider, number);
-            }
+            State::Sending => self.doubt_after_restart(number),
             State::InDoubt => self.wait_for_news(message.provider, number),
             _ if message.is_to_be_told() => self.tenants.owe(message.tenant, number),
             _ => {}
         }
     }
-}
-
-/// When a message that was refused for now is to be tried again; its last words decide.
-fn retry_at(message: &Message) -> Option<u64> {
-    let mut at = None;
-    for (_, step) in message.steps() {
-        at = match step {
-            Step::Response { verdict: Verdict::Retry, retry_at, .. } => Some(millis(retry_at)),
-            Step::Rerouted { .. } => at,
-            _ => None,
-        };
-    }
-    at
 }

@@ -5,11 +5,14 @@ use std::collections::VecDeque;
 
 use crate::engine::Engine;
 use crate::message::Message;
-use crate::pages::{block_of, order_of};
+use crate::pages::{BLOCK_MESSAGES, block_of, order_of};
 use crate::record::{self, NameKind, Record};
 
 /// Octets that a group may carry over even when it brings little itself, so that the ring also turns when it is quiet.
 const CARRY_OCTETS_MIN: usize = 4_096;
+
+/// Items looked at in one turn: most of an old group's messages have long left memory, and cost no octets.
+const CARRY_ITEMS_MAX: usize = 20_000;
 
 /// Something that lives, and whose newest image is in the group beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,10 +70,10 @@ impl Engine {
         }
         let start = self.group.len();
         let budget = start.max(CARRY_OCTETS_MIN);
-        while self.group.len() - start < budget {
-            match self.ring.items.front() {
-                Some((group, _)) if *group < self.group_number => {}
-                _ => return,
+        for _ in 0..CARRY_ITEMS_MAX {
+            let is_old = self.ring.items.front().is_some_and(|(group, _)| *group < self.group_number);
+            if !is_old || self.group.len() - start >= budget {
+                return;
             }
             let Some((group, item)) = self.ring.items.pop_front() else { return };
             if !self.carry(group, item) {
@@ -85,35 +88,39 @@ impl Engine {
             Item::Fresh { first, count } => return self.carry_fresh(group, first, count),
             Item::Message(number) => return self.carry_one(group, order_of(number), Item::Message(number)),
             Item::Wallet(tenant) => {
-                if let Some(entry) = self.tenants.get(tenant) {
-                    let wallet = entry.wallet.encode();
-                    record::write(&mut self.group, &Record::Wallet { tenant, wallet: &wallet });
-                    self.ring.add(self.group_number, item);
+                if self.tenants.get(tenant).is_some_and(|entry| entry.wallet_group == Some(group)) {
+                    self.record_wallet(tenant);
                 }
             }
-            Item::Name(kind, index) => self.carry_name(kind, index),
+            Item::Name(kind, index) => self.carry_name(group, kind, index),
             Item::Idempotency(tenant, key) => {
                 if self.record_idempotency(tenant, key) {
                     self.ring.add(self.group_number, item);
                 }
             }
             Item::Untold(tenant, number) => {
-                let owed = self.sweep.owes(number);
-                if owed {
-                    record::write(&mut self.group, &Record::Untold { tenant, number });
-                    self.ring.add(self.group_number, item);
+                if self.sweep.owes_since(number, group) {
+                    self.record_untold(tenant, number);
                 }
             }
             Item::Early(provider, key) => self.carry_early(provider, key),
+            Item::Epoch if self.epoch_group > group => {}
             Item::Epoch => self.record_epoch(),
         }
         true
     }
 
     fn carry_fresh(&mut self, group: u64, first: u64, count: u32) -> bool {
-        // One at a time, so that a group's budget holds; the rest goes back to the tail's front.
-        if count > 1 {
-            self.ring.items.push_front((group, Item::Fresh { first: first + 1, count: count - 1 }));
+        let place = first % BLOCK_MESSAGES;
+        let is_gone = self.pages.page(block_of(first)).is_none() && !self.sweep.is_archiving(block_of(first));
+        // One at a time, so that a group's budget holds, but all of a block that has left; the rest goes back to the front.
+        let looked_at = if is_gone { count.min((BLOCK_MESSAGES - place) as u32) } else { 1 };
+        if count > looked_at {
+            let rest = Item::Fresh { first: first + u64::from(looked_at), count: count - looked_at };
+            self.ring.items.push_front((group, rest));
+        }
+        if is_gone {
+            return true;
         }
         self.carry_one(group, first, Item::Fresh { first, count: 1 })
     }
@@ -135,18 +142,20 @@ impl Engine {
         true
     }
 
-    fn carry_name(&mut self, kind: NameKind, index: u32) {
-        let (id, currency) = match kind {
+    fn carry_name(&mut self, group: u64, kind: NameKind, index: u32) {
+        let (newest, id, currency) = match kind {
             NameKind::Tenant => match self.tenants.get(index) {
-                Some(entry) => (entry.id.clone(), entry.currency.clone()),
+                Some(entry) => (entry.name_group, entry.id.clone(), entry.currency.clone()),
                 None => return,
             },
             NameKind::Provider => match u16::try_from(index).ok().and_then(|i| self.providers.get(i)) {
-                Some(entry) => (entry.id.clone(), String::new()),
+                Some(entry) => (entry.name_group, entry.id.clone(), String::new()),
                 None => return,
             },
         };
-        self.record_name(kind, index, &id, &currency);
+        if newest == group {
+            self.record_name(kind, index, &id, &currency);
+        }
     }
 
     fn carry_early(&mut self, provider: u16, key: Box<[u8]>) {
@@ -163,6 +172,14 @@ impl Engine {
 
     pub(crate) fn record_epoch(&mut self) {
         record::write(&mut self.group, &Record::Epoch { epoch: self.epoch, next: self.next });
+        self.epoch_group = self.group_number;
         self.ring.add(self.group_number, Item::Epoch);
+    }
+
+    /// That a message which has left memory is still to be told.
+    pub(crate) fn record_untold(&mut self, tenant: u32, number: u64) {
+        record::write(&mut self.group, &Record::Untold { tenant, number });
+        self.sweep.owe(number, tenant, self.group_number, self.now.wall);
+        self.ring.add(self.group_number, Item::Untold(tenant, number));
     }
 }

@@ -11,7 +11,6 @@ use crate::engine::{DueKind, Engine};
 use crate::message::{Message, State};
 use crate::pages::{BLOCK_MESSAGES, place_of};
 use crate::record::{self, Record};
-use crate::ring::Item;
 use crate::schedule::Due;
 use crate::step::{Step, Verdict};
 
@@ -23,6 +22,12 @@ const SWEEP_PAGES: usize = 256;
 const SWEEP_EVERY_MICROS: u64 = 10_000_000;
 /// How often `run` is wanted while messages live, in microseconds.
 const WAKE_EVERY_MICROS: u64 = 1_000_000;
+/// Ids kept for late news at once; beyond, the oldest is forgotten.
+const RETIRED_MAX: usize = 1_000_000;
+/// Idempotency keys of one tenant that may be forgotten in one round.
+const KEYS_FORGOTTEN: usize = 10_000;
+/// How long what belongs to a tenant or provider that is no longer defined waits.
+const WAIT: Duration = Duration::from_secs(72 * 3_600);
 /// How long an id of a message that did not succeed is kept for late news.
 const LATE_NEWS: Duration = Duration::from_secs(3_600);
 
@@ -36,12 +41,21 @@ pub(crate) struct Sweep {
     /// When the oldest message seen waiting in this round was accepted, and in the last whole round.
     oldest: Option<Wall>,
     oldest_before: Option<Wall>,
-    /// Blocks on their way to the archive: which of their messages, and which of those are untold.
-    archiving: BTreeMap<u64, (u64, u64)>,
-    /// Messages in the archive that their tenant has not been told of.
-    untold: BTreeMap<u64, u32>,
+    /// Blocks on their way to the archive: which of their messages, and those of them that are untold, with their tenants.
+    archiving: BTreeMap<u64, (u64, Vec<(u64, u32)>)>,
+    /// Messages in the archive, or on their way there, that their tenant has not been told of.
+    untold: BTreeMap<u64, Debt>,
     /// Ids kept for late news of messages that have left memory.
     retired: VecDeque<(Mono, u64, u16, Box<[u8]>)>,
+}
+
+/// What a tenant is still to be told.
+struct Debt {
+    tenant: u32,
+    /// The group of its newest record.
+    group: u64,
+    /// When the message left memory.
+    since: Wall,
 }
 
 impl Sweep {
@@ -57,16 +71,23 @@ impl Sweep {
         self.untold.contains_key(&number)
     }
 
-    pub fn owe(&mut self, number: u64, tenant: u32) {
-        self.untold.insert(number, tenant);
+    /// Whether it is owed, and this group has the newest record of it.
+    pub fn owes_since(&self, number: u64, group: u64) -> bool {
+        self.untold.get(&number).is_some_and(|debt| debt.group == group)
     }
 
-    pub fn lives_again(&mut self, number: u64) {
+    pub fn owe(&mut self, number: u64, tenant: u32, group: u64, now: Wall) {
+        let since = self.untold.get(&number).map_or(now, |debt| debt.since);
+        self.untold.insert(number, Debt { tenant, group, since });
+    }
+
+    /// Nothing is owed for it any more, or it lives again and says so itself.
+    pub fn forget(&mut self, number: u64) {
         self.untold.remove(&number);
     }
 
     pub fn owed(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
-        self.untold.iter().map(|(number, tenant)| (*number, *tenant))
+        self.untold.iter().map(|(number, debt)| (*number, debt.tenant))
     }
 
     pub fn next_micros(&self, empty: bool) -> Option<u64> {
@@ -92,15 +113,13 @@ impl Engine {
     }
 
     fn send_now(&mut self, number: u64) {
-        let state = self.pages.get(number).map(|message| message.state);
-        let state = match state {
-            Some(State::Scheduled) => self.step(number, &Step::Due),
-            other => other,
-        };
-        if state == Some(State::Queued)
-            && let Some(message) = self.pages.get(number)
-        {
-            self.providers.queue_back(message);
+        let Some(message) = self.pages.get(number) else { return };
+        match message.state {
+            State::Scheduled => {
+                self.step(number, &Step::Due);
+            }
+            State::Queued => self.providers.queue_back(message),
+            _ => {}
         }
     }
 
@@ -114,9 +133,7 @@ impl Engine {
     pub(crate) fn sweep_pages(&mut self) {
         let now = self.now.mono;
         while self.sweep.retired.front().is_some_and(|(until, ..)| *until <= now) {
-            if let Some((_, number, provider, key)) = self.sweep.retired.pop_front() {
-                self.index.remove(provider, &key, number);
-            }
+            self.forget_retired();
         }
         if self.sweep.round.is_empty() {
             if now.0 < self.sweep.round_began.0.saturating_add(SWEEP_EVERY_MICROS) {
@@ -125,11 +142,26 @@ impl Engine {
             self.sweep.round_began = now;
             self.sweep.oldest_before = self.sweep.oldest.take();
             self.sweep.round = self.pages.blocks().into();
+            self.idempotency.expire(self.now.wall, KEYS_FORGOTTEN);
+            self.forget_debts();
         }
         for _ in 0..SWEEP_PAGES {
             let Some(block) = self.sweep.round.pop_front() else { return };
             self.sweep_page(block);
         }
+    }
+
+    /// Drops what tenants have not fetched in time.
+    fn forget_debts(&mut self) {
+        let now = self.now.wall;
+        let before = self.sweep.untold.len();
+        let tenants = &self.tenants;
+        self.sweep.untold.retain(|_, debt| {
+            let definition = tenants.get(debt.tenant).and_then(|tenant| tenant.definition.as_ref());
+            let ttl = definition.map_or(WAIT, |definition| definition.receipt_ttl);
+            now.millis_since(debt.since) < ttl.as_millis() as i64
+        });
+        self.counters.dropped += (before - self.sweep.untold.len()) as u64;
     }
 
     fn sweep_page(&mut self, block: u64) {
@@ -149,7 +181,7 @@ impl Engine {
         let age = self.now.wall.0.saturating_sub(since);
         if age >= self.settings.archive_after.as_millis() as i64 && !self.sweep.is_archiving(block) {
             // Not telling: a receipt on its way will be acknowledged in a moment.
-            self.archive(block, |message| message.is_final() && !message.telling);
+            self.archive(block, |message| message.is_final() && message.telling.is_none());
         }
     }
 
@@ -166,19 +198,26 @@ impl Engine {
         let waited = |since: codecs::instant::Wall| now.millis_since(since).max(0) as u64;
         let ended = |since, wait: Duration| waited(since) >= wait.as_millis() as u64;
         match message.state {
-            State::Queued | State::Held if message.valid_until.is_none() => {
-                ended(message.accepted_at, self.settings.validity).then_some(Step::Expired)
+            State::Queued | State::Held => self.is_over(message).then_some(Step::Expired),
+            // A provider that never comes back leaves no other end.
+            State::InDoubt if self.is_over(message) => {
+                ended(message.sent_at, self.receipt_wait(message)).then_some(Step::Expired)
             }
             State::Sent if message.wants_receipts() => {
-                let definition = self.providers.get(message.provider)?.definition.as_ref()?;
-                ended(message.sent_at, definition.receipt_wait).then_some(Step::Unknown)
+                ended(message.sent_at, self.receipt_wait(message)).then_some(Step::Unknown)
             }
-            _ if message.is_to_be_told() && !message.telling => {
-                let definition = self.tenants.get(message.tenant)?.definition.as_ref()?;
-                ended(message.sent_at, definition.receipt_ttl).then_some(Step::Dropped)
+            _ if message.is_to_be_told() && message.telling.is_none() => {
+                let definition = self.tenants.get(message.tenant).and_then(|tenant| tenant.definition.as_ref());
+                let ttl = definition.map_or(WAIT, |definition| definition.receipt_ttl);
+                ended(message.final_at, ttl).then_some(Step::Dropped)
             }
             _ => None,
         }
+    }
+
+    fn receipt_wait(&self, message: &Message) -> Duration {
+        let definition = self.providers.get(message.provider).and_then(|provider| provider.definition.as_ref());
+        definition.map_or(WAIT, |definition| definition.receipt_wait)
     }
 
     /// Sends the pages that are wholly done to the archive.
@@ -199,15 +238,13 @@ impl Engine {
             return;
         }
         let whole = !split && taken.len() as u64 == BLOCK_MESSAGES;
-        let (mut mask, mut untold) = (0, 0);
+        let (mut mask, mut untold) = (0, Vec::new());
         let mut messages = Vec::with_capacity(taken.len());
         for message in taken {
-            let bit = 1 << place_of(message.number);
-            mask |= bit;
+            mask |= 1 << place_of(message.number);
             if message.is_to_be_told() {
-                untold |= bit;
-                self.sweep.untold.insert(message.number, message.tenant);
-                self.ring.add(self.group_number, Item::Untold(message.tenant, message.number));
+                untold.push((message.number, message.tenant));
+                self.sweep.owe(message.number, message.tenant, 0, self.now.wall);
             }
             self.retire_ids(&message);
             messages.push(message.into_bytes());
@@ -216,7 +253,7 @@ impl Engine {
         self.effects.archive.push(ArchiveWrite { block, whole, messages });
     }
 
-    /// Forgets the provider's ids of a message that succeeded; those of another are kept a while for late news.
+    /// Forgets the provider's ids of a message that no news can change; those of another are kept a while for late news.
     fn retire_ids(&mut self, message: &Message) {
         let until = self.now.mono.after(LATE_NEWS);
         let form = self.id_form(message.provider);
@@ -224,11 +261,20 @@ impl Engine {
             let Step::Response { verdict: Verdict::Accepted, id, .. } = step else { continue };
             let mut key = Vec::with_capacity(65);
             message_id::canonical(form, Side::Response, id, &mut key);
-            if matches!(message.state, State::Delivered | State::Read) {
+            if matches!(message.state, State::Delivered | State::Read | State::Sent) {
                 self.index.remove(message.provider, &key, message.number);
             } else {
                 self.sweep.retired.push_back((until, message.number, message.provider, key.into()));
             }
+        }
+        if self.sweep.retired.len() > RETIRED_MAX {
+            self.forget_retired();
+        }
+    }
+
+    fn forget_retired(&mut self) {
+        if let Some((_, number, provider, key)) = self.sweep.retired.pop_front() {
+            self.index.remove(provider, &key, number);
         }
     }
 
@@ -236,7 +282,12 @@ impl Engine {
     pub(crate) fn archived(&mut self, blocks: &[u64]) {
         for block in blocks {
             let Some((mask, untold)) = self.sweep.archiving.remove(block) else { continue };
-            record::write(&mut self.group, &Record::Parked { block: *block, mask, untold });
+            record::write(&mut self.group, &Record::Parked { block: *block, mask });
+            for (number, tenant) in untold {
+                if self.sweep.owes(number) {
+                    self.record_untold(tenant, number);
+                }
+            }
             self.load_if_wanted(*block);
             if self.pages.page(*block).is_some_and(|page| page.is_done()) {
                 self.sweep.done(*block);

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use codecs::instant::Wall;
 use hashbrown::HashMap;
 
-use crate::catalog::{Definitions, TenantDefinition, TenantStatus};
+use crate::catalog::{Definitions, ProviderDefinition, RouteDefinition, TenantDefinition, TenantStatus};
 use crate::command::{ConnectionId, Refusal};
 use crate::dispatch::Providers;
 use crate::engine::Engine;
@@ -33,8 +33,11 @@ pub(crate) struct Tenant {
     /// `None` for one that the journal knows and the definitions no longer name.
     pub definition: Option<TenantDefinition>,
     pub wallet: Wallet,
-    /// False during replay until the wallet's totals were read: the ring's older groups may be gone.
-    pub wallet_known: bool,
+    /// The group of the ring's item for the wallet; the wallet itself is written in every group that changes it.
+    pub wallet_group: Option<u64>,
+    /// The group of its newest name record.
+    pub name_group: u64,
+    wallet_changed: bool,
     rates: Option<usize>,
     /// Its messages that wait to be sent.
     pub waiting: u64,
@@ -53,7 +56,9 @@ impl Tenant {
             currency: String::new(),
             definition: None,
             wallet: Wallet::default(),
-            wallet_known: false,
+            wallet_group: None,
+            name_group: 0,
+            wallet_changed: false,
             rates: None,
             waiting: 0,
             untold: VecDeque::new(),
@@ -73,6 +78,14 @@ pub(crate) struct Tenants {
     pub turns: Turns,
     /// Tenants that may have something to be told.
     dirty: Vec<u32>,
+    /// Tenants whose wallet this group changes.
+    wallets_changed: Vec<u32>,
+}
+
+/// Routes and prices, compiled.
+pub(crate) struct Routing {
+    router: Router,
+    rates: Vec<Rates>,
 }
 
 impl Tenants {
@@ -82,6 +95,15 @@ impl Tenants {
 
     pub fn get_mut(&mut self, index: u32) -> Option<&mut Tenant> {
         self.list.get_mut(index as usize)
+    }
+
+    /// The wallet of a tenant, which this group is about to change.
+    pub fn wallet_to_change(&mut self, index: u32) -> Option<&mut Wallet> {
+        let entry = self.list.get_mut(index as usize)?;
+        if !std::mem::replace(&mut entry.wallet_changed, true) {
+            self.wallets_changed.push(index);
+        }
+        Some(&mut entry.wallet)
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Tenant> {
@@ -154,11 +176,10 @@ impl Tenants {
         }
         let index = self.list.len() as u32;
         self.name_at(index, id, currency);
-        self.list[index as usize].wallet_known = true;
         (index, true)
     }
 
-    /// Gives a name the index that it has in the journal. Its wallet is not known before its totals were read.
+    /// Gives a name the index that it has in the journal.
     pub fn name_at(&mut self, index: u32, id: &str, currency: &str) {
         let entry = self.placeholder(index);
         id.clone_into(&mut entry.id);
@@ -201,63 +222,90 @@ impl Tenants {
         self.by_id.get(id).copied()
     }
 
-    /// Compiles prices and routes; what cannot be compiled leaves the old ones in place.
-    pub fn configure_routes(
-        &mut self,
+    /// Compiles prices and routes. Names that are new get the indices here that they will be given.
+    pub fn compile(
+        &self,
         definitions: &Definitions,
         providers: &Providers,
-    ) -> Result<(), routing::RoutingError> {
-        let rates: Result<Vec<Rates>, _> =
-            definitions.rates.iter().map(|(_, entries)| Rates::compile(entries)).collect();
-        let rates = rates?;
-        let default_of = |tenant: &Tenant| {
-            providers.index_of(tenant.definition.as_ref()?.default_provider.as_ref()?)
-        };
+    ) -> Result<Routing, routing::RoutingError> {
+        let tenant_names = definitions.tenants.iter().map(|definition| definition.id.as_str());
+        let tenants = indices(tenant_names, self.list.len() as u32, |id| self.index_of(id));
+        let provider_names = definitions.providers.iter().map(|definition| definition.id.as_str());
+        let known = |id: &str| providers.index_of(id).map(u32::from);
+        let providers = indices(provider_names, u32::from(providers.count()), known);
+        let provider = |id: &str| providers.get(id).map(|index| *index as u16);
+        let mut default_providers = vec![None; tenants.values().max().map_or(0, |last| *last as usize + 1)];
+        for definition in &definitions.tenants {
+            default_providers[tenants[definition.id.as_str()] as usize] =
+                definition.default_provider.as_deref().and_then(provider);
+        }
         let input = RoutingInput {
-            routes: definitions.routes.iter().map(|route| self.route_input(route, providers)).collect(),
-            providers: provider_inputs(definitions, providers),
-            default_providers: self.list.iter().map(default_of).collect(),
+            routes: definitions.routes.iter().map(|route| route_input(route, &tenants, provider)).collect(),
+            providers: definitions.providers.iter().filter_map(|d| provider_input(d, provider)).collect(),
+            default_providers,
             fallback: definitions.settings.fallback,
         };
-        self.router = Some(Router::compile(&input)?);
-        self.rates = rates;
+        let rates: Result<Vec<Rates>, _> =
+            definitions.rates.iter().map(|(_, entries)| Rates::compile(entries)).collect();
+        Ok(Routing { rates: rates?, router: Router::compile(&input)? })
+    }
+
+    /// Takes over what was compiled from these definitions.
+    pub fn route_by(&mut self, routing: Routing, definitions: &Definitions) {
+        self.router = Some(routing.router);
+        self.rates = routing.rates;
         for tenant in &mut self.list {
             let table = tenant.definition.as_ref().and_then(|definition| definition.rates.as_ref());
             tenant.rates = table
                 .and_then(|table| definitions.rates.iter().position(|(name, _)| name == table));
         }
-        Ok(())
-    }
-
-    fn route_input(&self, route: &crate::catalog::RouteDefinition, providers: &Providers) -> RouteInput {
-        let weighted =
-            route.providers.iter().filter_map(|(id, weight)| Some((providers.index_of(id)?, *weight)));
-        RouteInput {
-            priority: route.priority,
-            prefixes: route.prefixes.clone(),
-            tenants: route.tenants.iter().filter_map(|id| self.index_of(id)).collect(),
-            senders: route
-                .senders
-                .iter()
-                .map(|sender| SenderMatch::Exact(sender.as_bytes().to_vec()))
-                .collect(),
-            channels: Vec::new(),
-            providers: weighted.collect(),
-            strategy: route.strategy,
-        }
     }
 }
 
-fn provider_inputs(definitions: &Definitions, providers: &Providers) -> Vec<ProviderInput> {
-    let input = |definition: &crate::catalog::ProviderDefinition| {
-        Some(ProviderInput {
-            index: providers.index_of(&definition.id)?,
-            enabled: definition.enabled,
-            priority: definition.priority,
-            channels: vec![Channel::Sms],
-        })
-    };
-    definitions.providers.iter().filter_map(input).collect()
+/// The index of every name of the definitions: the one that it has, or the one that it will be given.
+fn indices<'a>(
+    names: impl Iterator<Item = &'a str>,
+    mut next: u32,
+    known: impl Fn(&str) -> Option<u32>,
+) -> HashMap<&'a str, u32, FixedState> {
+    let mut indices = HashMap::default();
+    for name in names {
+        indices.entry(name).or_insert_with(|| {
+            known(name).unwrap_or_else(|| {
+                next += 1;
+                next - 1
+            })
+        });
+    }
+    indices
+}
+
+fn route_input(
+    route: &RouteDefinition,
+    tenants: &HashMap<&str, u32, FixedState>,
+    provider: impl Fn(&str) -> Option<u16>,
+) -> RouteInput {
+    RouteInput {
+        priority: route.priority,
+        prefixes: route.prefixes.clone(),
+        tenants: route.tenants.iter().filter_map(|id| tenants.get(id.as_str()).copied()).collect(),
+        senders: route.senders.iter().map(|sender| SenderMatch::Exact(sender.as_bytes().to_vec())).collect(),
+        channels: Vec::new(),
+        providers: route.providers.iter().filter_map(|(id, weight)| Some((provider(id)?, *weight))).collect(),
+        strategy: route.strategy,
+    }
+}
+
+fn provider_input(
+    definition: &ProviderDefinition,
+    provider: impl Fn(&str) -> Option<u16>,
+) -> Option<ProviderInput> {
+    Some(ProviderInput {
+        index: provider(&definition.id)?,
+        enabled: definition.enabled,
+        priority: definition.priority,
+        channels: vec![Channel::Sms],
+    })
 }
 
 impl Engine {
@@ -270,9 +318,7 @@ impl Engine {
             let (index, new) = self.tenants.name(&definition.id, &definition.currency);
             if new {
                 self.record_name(NameKind::Tenant, index, &definition.id, &definition.currency);
-                let wallet = Wallet::default().encode();
-                record::write(&mut self.group, &Record::Wallet { tenant: index, wallet: &wallet });
-                self.ring.add(self.group_number, Item::Wallet(index));
+                self.record_wallet(index);
                 if definition.opening_balance > Micros::ZERO {
                     self.money(index, MoneyKind::Opening, definition.opening_balance);
                 }
@@ -290,21 +336,51 @@ impl Engine {
 
     pub(crate) fn record_name(&mut self, kind: NameKind, index: u32, id: &str, currency: &str) {
         record::write(&mut self.group, &Record::Catalog { kind, index, id, currency });
-        self.ring.add(self.group_number, Item::Name(kind, index));
+        self.name_recorded(kind, index);
+    }
+
+    /// The present group has a record of this name.
+    pub(crate) fn name_recorded(&mut self, kind: NameKind, index: u32) {
+        let group = self.group_number;
+        self.ring.add(group, Item::Name(kind, index));
+        match kind {
+            NameKind::Tenant => self.tenants.placeholder(index).name_group = group,
+            NameKind::Provider => {
+                if let Some(provider) = u16::try_from(index).ok().and_then(|index| self.providers.get_mut(index)) {
+                    provider.name_group = group;
+                }
+            }
+        }
+    }
+
+    /// Writes a wallet for the ring to hold on to.
+    pub(crate) fn record_wallet(&mut self, tenant: u32) {
+        let Some(entry) = self.tenants.get_mut(tenant) else { return };
+        entry.wallet_group = Some(self.group_number);
+        record::write(&mut self.group, &Record::Wallet { tenant, wallet: &entry.wallet.encode() });
+        self.ring.add(self.group_number, Item::Wallet(tenant));
+    }
+
+    /// The wallets that the group has changed, as they stand at its end.
+    pub(crate) fn record_wallets(&mut self) {
+        for tenant in std::mem::take(&mut self.tenants.wallets_changed) {
+            let Some(entry) = self.tenants.get_mut(tenant) else { continue };
+            entry.wallet_changed = false;
+            record::write(&mut self.group, &Record::Wallet { tenant, wallet: &entry.wallet.encode() });
+        }
     }
 
     /// A change of a wallet from outside the life of a message, journaled. A limit that the wallet cannot take is left as it was.
     fn money(&mut self, tenant: u32, kind: MoneyKind, amount: Micros) {
-        if self.apply_money(tenant, kind, amount) {
+        if self.change_wallet(tenant, kind, amount) {
             let at = self.now.wall.0;
             record::write(&mut self.group, &Record::Money { tenant, kind, amount, at });
         }
     }
 
-    /// The fold of a money record. False when the wallet refused it, and then nothing has changed.
-    pub(crate) fn apply_money(&mut self, tenant: u32, kind: MoneyKind, amount: Micros) -> bool {
-        let Some(tenant) = self.tenants.get_mut(tenant) else { return false };
-        let wallet = &mut tenant.wallet;
+    /// False when the wallet refused it, and then nothing has changed.
+    fn change_wallet(&mut self, tenant: u32, kind: MoneyKind, amount: Micros) -> bool {
+        let Some(wallet) = self.tenants.wallet_to_change(tenant) else { return false };
         match kind {
             MoneyKind::Opening | MoneyKind::Deposit => wallet.deposit(amount) == Change::Done,
             MoneyKind::Withdrawal => wallet.withdraw(amount) == Reserve::Done,

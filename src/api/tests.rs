@@ -1,1 +1,5 @@
-//! Tests.
+//! The door from outside: requests through the router, with a real engine behind it and a disk that is always fast.
+
+mod house;
+mod reading;
+mod sending;

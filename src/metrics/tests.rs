@@ -2,36 +2,29 @@
 
 use std::collections::BTreeSet;
 
-use engine::money::Micros;
-
 use super::*;
 
 fn full() -> Snapshot {
-    let mut millis = Histogram::default();
-    for value in [1, 1, 5, 9_000_000] {
-        millis.add(value);
-    }
-    let counters = ProviderCounters {
+    let distribution = Distribution { buckets: vec![(0.001, 2), (0.005, 3)], beyond: 1, sum: 0.5 };
+    let provider = ProviderSnapshot {
+        id: "up".to_owned(),
         submitted: 7,
         outcomes: [1; State::ALL.len()],
         receipts: [2; ReceiptState::ALL.len()],
-        throttled: 0,
-        submit_millis: millis.clone(),
-        receipt_millis: millis,
+        queue_depth: [1, 2, 3],
+        rate: 50.0,
+        binds: vec![BindSnapshot { bind: 1, is_up: true, in_flight: 9 }],
+        submit_seconds: distribution.clone(),
+        receipt_seconds: distribution.clone(),
+        ..ProviderSnapshot::default()
     };
-    let provider = ProviderSnapshot { id: "up".to_owned(), queued: [1, 2, 3], binds: vec![(9, true)], rate: 50 };
-    let engine = engine::Snapshot {
-        counters: Counters { accepted: 41, providers: vec![counters], ..Counters::default() },
-        providers: vec![provider],
-        reserved: vec![("KES".to_owned(), Micros(1_500_000))],
-        ..engine::Snapshot::default()
-    };
-    let distribution = Distribution { buckets: vec![(0.001, 2), (0.005, 3)], beyond: 1, sum: 0.5 };
     Snapshot {
-        engine,
+        accepted: 41,
+        providers: vec![provider],
         accept_seconds: distribution.clone(),
         group_messages: distribution.clone(),
         flush_seconds: distribution,
+        credit_reserved: vec![("KES".to_owned(), Micros(1_500_000))],
         ..Snapshot::default()
     }
 }
@@ -59,7 +52,7 @@ fn the_numbers_are_where_they_belong() {
     let doors = DoorCounts::default();
     doors.refused(Refusal::InvalidSource);
     let mut snapshot = full();
-    snapshot.engine.counters.refused[Refusal::InvalidRequest as usize] = 4;
+    snapshot.refused[Refusal::InvalidRequest as usize] = 4;
     let text = rendered(&snapshot, &doors);
     for line in [
         "tidegate_messages_accepted_total 41",
@@ -69,8 +62,8 @@ fn the_numbers_are_where_they_belong() {
         "tidegate_messages_outcome_total{provider=\"up\",state=\"in_doubt\"} 1",
         "tidegate_messages_receipts_total{provider=\"up\",state=\"delivered\"} 2",
         "tidegate_queue_depth{provider=\"up\",priority=\"high\"} 3",
-        "tidegate_window_in_flight{provider=\"up\",bind=\"0\"} 9",
-        "tidegate_bind_up{provider=\"up\",bind=\"0\"} 1",
+        "tidegate_window_in_flight{provider=\"up\",bind=\"1\"} 9",
+        "tidegate_bind_up{provider=\"up\",bind=\"1\"} 1",
         "tidegate_provider_rate{provider=\"up\"} 50",
         "tidegate_credit_reserved{currency=\"KES\"} 1.5",
         "tidegate_accept_seconds_bucket{le=\"0.001\"} 2",
@@ -78,8 +71,8 @@ fn the_numbers_are_where_they_belong() {
         "tidegate_accept_seconds_bucket{le=\"+Inf\"} 6",
         "tidegate_accept_seconds_count 6",
         "tidegate_submit_seconds_bucket{provider=\"up\",le=\"0.001\"} 2",
-        "tidegate_submit_seconds_bucket{provider=\"up\",le=\"+Inf\"} 4",
-        "tidegate_receipt_seconds_count{provider=\"up\"} 4",
+        "tidegate_submit_seconds_bucket{provider=\"up\",le=\"+Inf\"} 6",
+        "tidegate_receipt_seconds_sum{provider=\"up\"} 0.5",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
@@ -89,9 +82,7 @@ fn the_numbers_are_where_they_belong() {
 fn a_second_snapshot_takes_the_place_of_the_first() {
     let metrics = Metrics::new();
     metrics.publish(&full(), &DoorCounts::default());
-    let mut second = full();
-    second.engine.counters.accepted = 42;
-    metrics.publish(&second, &DoorCounts::default());
+    metrics.publish(&Snapshot { accepted: 42, ..full() }, &DoorCounts::default());
     let text = metrics.render();
     assert!(text.contains("tidegate_messages_accepted_total 42\n"), "{text}");
     assert_eq!(text.matches("tidegate_accept_seconds_count").count(), 1);

@@ -117,3 +117,143 @@ fn name(block: u64, entry: u64) -> [u8; 16] {
     name[8..].copy_from_slice(&entry.to_be_bytes());
     name
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::thread;
+
+    use super::*;
+
+    fn block(seed: u8, length: usize) -> Vec<u8> {
+        (0..length).map(|index| (index as u8).wrapping_mul(31) ^ seed).collect()
+    }
+
+    fn stored(bytes: &[u8], amendments: &[&[u8]]) -> Option<StoredBlock> {
+        let amendments = amendments.iter().map(|bytes| bytes.to_vec()).collect();
+        Some(StoredBlock { bytes: bytes.to_vec(), amendments })
+    }
+
+    #[test]
+    fn blocks_of_any_length_come_back_after_a_reopening() {
+        let directory = tempfile::tempdir().unwrap();
+        let lengths = [0, 1, 4_000, 4_079, 4_080, 4_096, 8_192, 8_193, 100_000];
+        let mut archive = Archive::open(directory.path()).unwrap();
+        for (number, length) in lengths.into_iter().enumerate() {
+            archive.write_block(number as u64, &block(1, length)).unwrap();
+        }
+        archive.flush().unwrap();
+        drop(archive);
+        let archive = Archive::open(directory.path()).unwrap();
+        for (number, length) in lengths.into_iter().enumerate() {
+            assert_eq!(
+                archive.read_block(number as u64).unwrap(),
+                stored(&block(1, length), &[]),
+                "{length} bytes"
+            );
+        }
+        assert_eq!(archive.read_block(99).unwrap(), None);
+        assert_eq!(archive.reader().blob_files(), 0);
+    }
+
+    #[test]
+    fn writing_again_replaces_and_leaves_nothing_of_the_old_block() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut archive = Archive::open(directory.path()).unwrap();
+        for length in [50_000, 9_000, 100, 20_000, 0, 5_000, 5_000] {
+            archive.write_block(7, &block(length as u8, length)).unwrap();
+            assert_eq!(
+                archive.read_block(7).unwrap(),
+                stored(&block(length as u8, length), &[]),
+                "{length} bytes"
+            );
+            let values = archive.reader.lock().scan(&7u64.to_be_bytes()).count();
+            assert_eq!(values, if length > 4_079 { 1 + length.div_ceil(4_096) } else { 1 }, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn amendments_come_by_index_and_stay_when_the_block_is_written_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut archive = Archive::open(directory.path()).unwrap();
+        archive.amend(5, 1, b"one").unwrap();
+        assert_eq!(archive.read_block(5).unwrap(), None, "no block yet");
+        archive.write_block(5, b"block").unwrap();
+        archive.amend(5, 300, b"last").unwrap();
+        archive.amend(5, 0, b"nought").unwrap();
+        archive.amend(5, 1, b"one again").unwrap();
+        archive.write_block(4, b"neighbour").unwrap();
+        archive.write_block(5, b"block again").unwrap();
+        assert_eq!(
+            archive.read_block(5).unwrap(),
+            stored(b"block again", &[b"nought", b"one again", b"last"])
+        );
+
+        archive.write_merged(5, b"merged").unwrap();
+        assert_eq!(archive.read_block(5).unwrap(), stored(b"merged", &[]));
+        assert_eq!(archive.read_block(4).unwrap(), stored(b"neighbour", &[]));
+    }
+
+    #[test]
+    fn what_was_flushed_survives_a_kill_and_a_block_is_never_half_of_each() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join("archive");
+        let mut archive = Archive::open(&directory).unwrap();
+        archive.write_block(1, &block(1, 30_000)).unwrap();
+        archive.flush().unwrap();
+        for step in 0..20u8 {
+            archive.write_block(1, &block(step + 2, 30_000)).unwrap();
+            archive.write_block(2, &block(step, 200_000)).unwrap();
+            let killed = scratch.path().join(format!("killed {step}"));
+            fs::create_dir_all(killed.join("blobs")).unwrap();
+            for name in ["db", "conf"] {
+                fs::copy(directory.join(name), killed.join(name)).unwrap();
+            }
+            let found = Archive::open(&killed).unwrap().read_block(1).unwrap().expect("it was flushed");
+            let versions = (0..=step + 2).filter(|seed| found.bytes == block(*seed, 30_000)).count();
+            assert_eq!(versions, 1, "step {step}: a mixture");
+        }
+    }
+
+    #[test]
+    fn readers_on_other_threads_see_whole_blocks_while_they_are_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut archive = Archive::open(directory.path()).unwrap();
+        archive.write_block(1, &block(0, 20_000)).unwrap();
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let reader = archive.reader();
+                thread::spawn(move || {
+                    for _ in 0..200 {
+                        let found = reader.read_block(1).unwrap().unwrap();
+                        assert_eq!(found.bytes, block(found.bytes[0], 20_000));
+                    }
+                })
+            })
+            .collect();
+        for seed in 1..100 {
+            archive.write_block(1, &block(seed, 20_000)).unwrap();
+        }
+        archive.flush().unwrap();
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    }
+
+    #[test]
+    fn a_value_that_does_not_check_is_an_error_and_not_another_block() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut archive = Archive::open(directory.path()).unwrap();
+        archive.write_block(1, &block(1, 20_000)).unwrap();
+        let database = archive.reader.lock();
+        let piece = database.scan(&1u64.to_be_bytes()).last().unwrap().unwrap().0;
+        database.put(&piece, b"something else").unwrap();
+        drop(database);
+        assert!(matches!(archive.read_block(1), Err(StoreError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_second_opening_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let _archive = Archive::open(directory.path()).unwrap();
+        assert!(matches!(Archive::open(directory.path()), Err(OpenError::Locked { .. })));
+    }
+}

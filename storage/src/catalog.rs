@@ -66,3 +66,35 @@ fn name(key: &str) -> Vec<u8> {
     name.push(END);
     name
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(catalog: &Catalog, prefix: &str) -> Vec<(String, usize)> {
+        let pairs = catalog.iterate(prefix).map(|pair| pair.map(|(key, value)| (key, value.len())));
+        pairs.collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn values_of_any_length_come_back_in_the_order_of_their_keys() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut catalog = Catalog::open(directory.path()).unwrap();
+        for (key, length) in [("tenant/b", 10), ("tenant/a", 50_000), ("tenant/ab", 0), ("route/1", 3)] {
+            catalog.put(key, &vec![1; length]).unwrap();
+        }
+        drop(catalog);
+        let mut catalog = Catalog::open(directory.path()).unwrap();
+        let expected = [("tenant/a", 50_000), ("tenant/ab", 0), ("tenant/b", 10)]
+            .map(|(key, length)| (key.to_owned(), length));
+        assert_eq!(all(&catalog, "tenant/"), expected);
+        assert_eq!(catalog.get("tenant/a").unwrap(), Some(vec![1; 50_000]));
+        assert_eq!(catalog.get("tenant/").unwrap(), None);
+
+        catalog.put("tenant/a", b"short").unwrap();
+        catalog.remove("tenant/ab").unwrap();
+        assert_eq!(all(&catalog, "").len(), 3);
+        assert_eq!(catalog.get("tenant/a").unwrap(), Some(b"short".to_vec()));
+        assert_eq!(catalog.blob_files(), 0);
+    }
+}

@@ -21,9 +21,11 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::error::{OpenError, StoreError};
 use crate::log::{CHUNK_MAX, Durability};
@@ -32,6 +34,9 @@ mod guard;
 mod tail;
 
 pub(crate) use tail::BEFORE_OPEN;
+
+const LOCK_ATTEMPTS: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// How one database is opened.
 #[derive(Debug, Clone, Copy)]
@@ -205,14 +210,19 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 /// A lock of our own on the directory, taken before anything in it is touched. sled locks its file too, but only after
-/// it has read its other files, and its error is a text.
+/// it has read its other files, and its error is a text. A process that ends, or a child that it has just forked, may
+/// hold the lock for a moment longer.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let directory = File::open(path).map_err(|error| OpenError::io(path, error))?;
-    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(directory),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked { path: path.to_owned() }),
-        Err(error) => Err(OpenError::io(path, error.into())),
+    for attempt in 0.. {
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(directory),
+            Err(Errno::WOULDBLOCK) if attempt == LOCK_ATTEMPTS => break,
+            Err(Errno::WOULDBLOCK) => thread::sleep(LOCK_PAUSE),
+            Err(error) => return Err(OpenError::io(path, error.into())),
+        }
     }
+    Err(OpenError::Locked { path: path.to_owned() })
 }
 
 fn remove_torn_snapshots(path: &Path) -> io::Result<()> {
@@ -240,13 +250,12 @@ fn open_sled(path: &Path, settings: Settings) -> Result<sled::Db, OpenError> {
         .use_compression(false);
     // We hold the directory's lock, so sled's own can only be a remnant: its I/O threads let go of the file a moment
     // after the database was dropped.
-    const ATTEMPTS: u32 = 200;
     for attempt in 0.. {
         match config.open() {
             Ok(sled) => return Ok(sled),
             Err(error) if !is_lock(&error) => return Err(store_error(path, error).into()),
-            Err(_) if attempt == ATTEMPTS => break,
-            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            Err(_) if attempt == LOCK_ATTEMPTS => break,
+            Err(_) => thread::sleep(LOCK_PAUSE),
         }
     }
     Err(OpenError::Locked { path: path.to_owned() })

@@ -1,5 +1,8 @@
 //! Binds to providers: one supervisor a bind, which connects, serves, and begins again. One living session is `bind`'s.
 //! When and what to send is the engine's.
+//!
+//! Receipts are answered when they are on disk. Messages from phones are not supported yet and are refused with
+//! ESME_RX_R_APPN, so that they neither seem taken nor come again for ever; each is counted.
 
 mod backoff;
 mod bind;
@@ -135,8 +138,11 @@ impl ProviderBind {
         let source = Source::Provider(self.options.provider);
         let lane = self.partition.intake.lane(source);
         let mut backoff = Backoff::new(self.options.reconnect.clone(), self.options.seed);
-        while phases.now() != Phase::Closing {
-            let (ending, lived) = self.attempt(&lane, &phases).await;
+        for attempt in 0usize.. {
+            if phases.now() == Phase::Closing {
+                return;
+            }
+            let (ending, lived) = self.attempt(attempt, &lane, &phases).await;
             if phases.now() == Phase::Closing {
                 return;
             }
@@ -151,10 +157,10 @@ impl ProviderBind {
     }
 
     /// One connection from its begin to its end, and how long it was bound.
-    async fn attempt(&self, lane: &Lane, phases: &Phases) -> (Ending, Duration) {
+    async fn attempt(&self, attempt: usize, lane: &Lane, phases: &Phases) -> (Ending, Duration) {
         let mut watched = phases.clone();
         let connected = tokio::select! {
-            connected = self.connect() => connected,
+            connected = self.connect(attempt) => connected,
             () = closing(&mut watched) => return (Ending::Lost, Duration::ZERO),
         };
         match connected {
@@ -169,12 +175,14 @@ impl ProviderBind {
         }
     }
 
-    /// Each address of the host in turn.
-    async fn connect(&self) -> io::Result<TcpStream> {
+    /// Tries each address of the host, another one first at every attempt: one that connects may yet refuse the bind.
+    async fn connect(&self, attempt: usize) -> io::Result<TcpStream> {
         let options = &self.options;
         let limit = options.connect_timeout;
-        let addresses = lookup_host((options.host.as_str(), options.port));
-        let addresses = tokio::time::timeout(limit, addresses).await??;
+        let lookup = lookup_host((options.host.as_str(), options.port));
+        let mut addresses: Vec<SocketAddr> = tokio::time::timeout(limit, lookup).await??.collect();
+        let first = attempt.checked_rem(addresses.len()).unwrap_or(0);
+        addresses.rotate_left(first);
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         for address in addresses {
             match tokio::time::timeout(limit, self.connect_to(address)).await {

@@ -16,15 +16,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::alarm::{Alarm, earlier};
 use super::backlog::Backlog;
 use super::phase::{Phase, Phases};
-use super::wire::{Input, Progress, Wants, Wire};
+use super::wire::{Input, Progress, READ_OCTETS_FIRST, Wants, Wire};
 use crate::clock::Clock;
 use crate::intake::{Lane, NotTaken, Stopped};
 use crate::link::Link;
 
-/// Octets that may wait for the peer; reading stops beyond.
-pub const OUTGOING_OCTETS_MAX: usize = 1024 * 1024;
-/// From here on no more requests of ours are added.
-const OUTGOING_OCTETS_HALF: usize = OUTGOING_OCTETS_MAX / 2;
+/// Octets that may wait for the peer; reading stops beyond. From half of it on no more requests of ours are added.
+const OUTGOING_OCTETS_MAX: usize = 1024 * 1024;
+/// The most that one read takes, which is also the bound of a turn.
+const READ_OCTETS_MAX: usize = 256 * 1024;
+/// The same of a stranger, whose memory nobody answers for.
+const UNBOUND_OUTGOING_OCTETS_MAX: usize = 16 * 1024;
+/// The longest PDU of a stranger: a bind with every field too long still fits.
+pub const UNBOUND_PDU_OCTETS_MAX: usize = READ_OCTETS_FIRST;
 /// How long a closed session's last octets are written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The commit loop answers within a group or two. Without an end a mistake there would keep the bind down for ever.
@@ -95,8 +99,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         let stalled = self.stalled_at();
         let deadline = earlier(earlier(deadline, stalled), self.session.next_timeout());
         self.alarm.set(deadline);
+        let may_read = reads && self.unoffered.is_empty() && !self.is_full();
         let wants = Wants {
-            read: reads && self.unoffered.is_empty() && !self.is_full(),
+            read: may_read.then_some(if self.ends.is_some() { READ_OCTETS_MAX } else { READ_OCTETS_FIRST }),
             room: stalled.is_some() || !self.backlog.is_empty(),
         };
         let Line { wire, input, session, alarm, ends, unoffered, .. } = self;
@@ -155,8 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     /// Moves requests from the backlog into the window, as far as there is room and the peer reads.
     pub fn feed(&mut self, now: Mono, command: codecs::smpp::Command) {
         while let Some((token, body)) = self.backlog.first() {
-            let has_room = self.session.outgoing_octets() < OUTGOING_OCTETS_HALF;
-            if !has_room || self.session.request(now, command, token, body).is_err() {
+            if self.is_half_full() || self.session.request(now, command, token, body).is_err() {
                 break;
             }
             self.backlog.pop();
@@ -166,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     /// Notes whether the peer keeps up; to be called in every turn before anything is added. `true` when it has not for too long.
     pub fn is_stalled(&mut self, now: Mono) -> bool {
         let has_moved = self.wire.has_moved();
-        if self.session.outgoing_octets() < OUTGOING_OCTETS_HALF || (has_moved && !self.is_full()) {
+        if !self.is_half_full() || (has_moved && !self.is_full()) {
             self.eased = now;
         }
         now.since(self.eased) >= self.stalled_max
@@ -204,13 +208,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     }
 
     fn is_full(&self) -> bool {
-        self.session.outgoing_octets() >= OUTGOING_OCTETS_MAX
+        self.session.outgoing_octets() >= self.outgoing_octets_max()
+    }
+
+    fn is_half_full(&self) -> bool {
+        self.session.outgoing_octets() >= self.outgoing_octets_max() / 2
+    }
+
+    fn outgoing_octets_max(&self) -> usize {
+        if self.ends.is_some() { OUTGOING_OCTETS_MAX } else { UNBOUND_OUTGOING_OCTETS_MAX }
     }
 
     /// When the peer will have stalled for too long, if it goes on like this.
     fn stalled_at(&self) -> Option<Mono> {
-        let waits = self.session.outgoing_octets() >= OUTGOING_OCTETS_HALF;
-        waits.then(|| self.eased.after(self.stalled_max))
+        self.is_half_full().then(|| self.eased.after(self.stalled_max))
     }
 }
 

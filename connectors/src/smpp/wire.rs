@@ -11,10 +11,8 @@ use codecs::smpp::frame::{self, FrameError};
 use codecs::smpp::session::Session;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-/// A connection starts with this much; most of those that are never bound need no more.
-const READ_OCTETS_FIRST: usize = 4 * 1024;
-/// The most that one read takes, which is also the bound of one batch.
-const READ_OCTETS_MAX: usize = 256 * 1024;
+/// A buffer starts with this much.
+pub const READ_OCTETS_FIRST: usize = 4 * 1024;
 
 /// What was read and not yet used.
 #[derive(Default)]
@@ -42,19 +40,21 @@ impl Input {
         self.start < self.end
     }
 
-    /// Where to read to: what is left of the last read is moved to the front, and a buffer that was too small grows.
-    fn room(&mut self) -> &mut [u8] {
+    /// Where to read to: what is left of the last read is moved to the front. A buffer that was filled grows up to
+    /// `octets_max`; one in which a frame does not fit grows whatever that is.
+    fn room(&mut self, octets_max: usize) -> &mut [u8] {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end = self.end.saturating_sub(self.start);
         self.start = 0;
-        if self.buffer.is_empty() {
-            self.buffer.resize(READ_OCTETS_FIRST, 0);
-        } else if self.end == self.buffer.len() || self.was_filled {
-            // A frame that is longer than the most we read at once still has to fit.
-            let fits = self.end.saturating_mul(2).max(READ_OCTETS_MAX);
-            let larger = self.buffer.len().saturating_mul(4).min(fits);
-            self.buffer.resize(larger.max(self.buffer.len()), 0);
-        }
+        let length = self.buffer.len();
+        let wanted = if self.end == length {
+            length.saturating_mul(2).max(READ_OCTETS_FIRST)
+        } else if self.was_filled {
+            length.saturating_mul(4).min(octets_max)
+        } else {
+            length
+        };
+        self.buffer.resize(wanted.max(length), 0);
         self.buffer.get_mut(self.end..).unwrap_or_default()
     }
 
@@ -78,7 +78,8 @@ pub enum Progress {
 /// What the caller wants of the socket beside writing what is due.
 #[derive(Clone, Copy, Debug)]
 pub struct Wants {
-    pub read: bool,
+    /// To read, into a buffer of at most so many octets.
+    pub read: Option<usize>,
     /// To be told when the kernel has taken octets.
     pub room: bool,
 }
@@ -106,8 +107,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         wants: Wants,
     ) -> Poll<Progress> {
         let wrote = self.poll_write(context, session);
-        if wants.read {
-            let mut room = ReadBuf::new(input.room());
+        if let Some(octets_max) = wants.read {
+            let mut room = ReadBuf::new(input.room(octets_max));
             match Pin::new(&mut self.stream).poll_read(context, &mut room) {
                 Poll::Ready(Ok(())) if !room.filled().is_empty() => {
                     let octets = room.filled().len();
@@ -177,10 +178,12 @@ mod tests {
     #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects)]
     use super::*;
 
+    const READ_OCTETS_MAX: usize = 256 * 1024;
+
     fn feed(input: &mut Input, octets: &[u8]) {
         let mut octets = octets;
         while !octets.is_empty() {
-            let room = input.room();
+            let room = input.room(READ_OCTETS_MAX);
             let taken = room.len().min(octets.len());
             room[..taken].copy_from_slice(&octets[..taken]);
             input.filled(taken);
@@ -224,7 +227,14 @@ mod tests {
         let mut small = Input::default();
         feed(&mut small, &frame(100, 1));
         small.next_frame(1_000).unwrap();
-        small.room();
+        small.room(READ_OCTETS_MAX);
         assert_eq!(small.buffer.len(), READ_OCTETS_FIRST);
+        let mut bounded = Input::default();
+        for _ in 0..100 {
+            let room = bounded.room(READ_OCTETS_FIRST).len();
+            bounded.filled(room);
+            bounded.start = bounded.end;
+        }
+        assert_eq!(bounded.buffer.len(), READ_OCTETS_FIRST);
     }
 }

@@ -1,7 +1,7 @@
 //! A commit loop that decides nothing: it notes each command and answers at once, unless it is told to hold still.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,13 @@ struct State {
     unanswered: Vec<(ConnectionId, Outgoing)>,
 }
 
+impl Noted {
+    /// A test that fails while it looks must still be able to end.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl House {
     pub fn new() -> House {
         let partition = Partition::new(Clock::start());
@@ -57,7 +64,7 @@ impl House {
     /// Waits until the commands that have come so far hold what is looked for.
     pub fn wait_for<T>(&self, what: &str, mut find: impl FnMut(&[Command]) -> Option<T>) -> T {
         let deadline = Instant::now() + DEADLINE;
-        let mut state = self.noted.state.lock().unwrap();
+        let mut state = self.noted.lock();
         loop {
             if let Some(found) = find(&state.commands) {
                 return found;
@@ -65,7 +72,8 @@ impl House {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "{what} has not come; so far: {:#?}", state.commands);
             let look_again = left.min(Duration::from_millis(5));
-            state = self.noted.changed.wait_timeout(state, look_again).unwrap().0;
+            state =
+                self.noted.changed.wait_timeout(state, look_again).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -89,11 +97,11 @@ impl House {
 
     /// From here on answers wait for `go_on`.
     pub fn hold_still(&self) {
-        self.noted.state.lock().unwrap().holds = true;
+        self.noted.lock().holds = true;
     }
 
     pub fn go_on(&self) {
-        let mut state = self.noted.state.lock().unwrap();
+        let mut state = self.noted.lock();
         state.holds = false;
         for (connection, outgoing) in state.unanswered.drain(..) {
             self.partition.links.release(connection, outgoing);
@@ -108,7 +116,7 @@ impl House {
 
     /// No command is taken before it is told to go.
     pub fn stand(&self, stands: bool) {
-        self.noted.state.lock().unwrap().stands = stands;
+        self.noted.lock().stands = stands;
         self.noted.changed.notify_all();
     }
 
@@ -149,7 +157,7 @@ fn run(partition: &Partition, noted: &Noted) {
     while partition.intake.take(None, &mut taken) {
         for command in taken.drain(..) {
             let answer = answer(&command, &mut next_id, &mut closed, &mut binds);
-            let mut state = noted.state.lock().unwrap();
+            let mut state = noted.lock();
             state.commands.push(command);
             if let Some((connection, outgoing)) = answer {
                 if state.holds {
@@ -160,8 +168,9 @@ fn run(partition: &Partition, noted: &Noted) {
             }
         }
         noted.changed.notify_all();
-        let state = noted.state.lock().unwrap();
-        drop(noted.changed.wait_while(state, |state| state.stands).unwrap());
+        let state = noted.lock();
+        let gone_on = noted.changed.wait_while(state, |state| state.stands);
+        drop(gone_on.unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -47,3 +47,21 @@ fn report(path: &Path, info: &PanicHookInfo<'_>) {
 fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_an_error_that_names_the_place_and_no_content() {
+        let path = Path::new("/somewhere/journal");
+        let error = guarded(path, || panic!("page with a secret")).map(|(): ()| ()).unwrap_err();
+        let text = OpenError::from(error).to_string();
+        assert!(
+            text.starts_with("/somewhere/journal is damaged: sled cannot read it (it stopped at guard.rs:"),
+            "{text}"
+        );
+        assert!(text.contains("tidegate journal salvage DIR") && !text.contains("secret"), "{text}");
+        assert_eq!(guarded(path, || 7).unwrap(), 7);
+    }
+}

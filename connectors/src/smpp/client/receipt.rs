@@ -6,12 +6,15 @@ use codecs::instant::Wall;
 use codecs::receipt::{self, State};
 use codecs::smpp::pdu::{DataSm, Sm};
 use codecs::smpp::tlv::{Tlvs, tag};
+use codecs::split;
 use codecs::text::{Encoding, encoding_of};
 use engine::command::{Receipt, Receipts};
 
 /// Longer ids, and error words, are cut: SMPP 3.4 §5.2.23 allows 64 octets.
 const ID_OCTETS_MAX: usize = 64;
 const ERROR_OCTETS_MAX: usize = 16;
+/// The user data begins with a header (SMPP 3.4 §5.2.12).
+const UDHI: u8 = 0x40;
 
 /// What a provider has delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +71,8 @@ impl Reader {
     /// Adds a receipt to the batch, if it is one.
     pub fn read(&mut self, now: Wall, delivery: &Delivery<'_>, receipts: &mut Receipts) -> Delivered {
         let Delivery { esm_class, tlvs, .. } = *delivery;
-        let text = receipt::read(self.text(delivery));
+        let content = self.text(delivery);
+        let text = receipt::read(content).or_else(|| receipt::read(after_header(esm_class, content)));
         let tlv_id = tlvs.value_of(tag::RECEIPTED_MESSAGE_ID).map(unpadded).unwrap_or_default();
         let is_marked = receipt::is_receipt(esm_class) || !tlv_id.is_empty();
         // Without the mark a text counts only when it has both: people write "id:" too.
@@ -107,6 +111,13 @@ impl Reader {
         receipt::ascii_of_ucs2(delivery.content, &mut self.ascii);
         &self.ascii
     }
+}
+
+/// What follows a user data header. Some SMSCs set the flag and write none, so it is read without only in the second place.
+fn after_header(esm_class: u8, content: &[u8]) -> &[u8] {
+    let marked = esm_class & UDHI != 0;
+    let text = split::header_and_text(content).filter(|_| marked).map(|(_, text)| text);
+    text.unwrap_or_default()
 }
 
 /// message_state counts before the text. A length of 2 has been seen: the last octet is the state. What nobody knows is no
@@ -246,6 +257,12 @@ mod tests {
         assert_eq!(delivered, Delivered::Receipt);
         assert_eq!(parts(&receipts), ("77", "", "", State::Rejected));
         assert_eq!(receipts.items[0].sequence, 9);
+    }
+
+    #[test]
+    fn a_receipt_behind_a_header_is_read() {
+        let text = [&b"\x05\0\x03\x01\x01\x01"[..], TEXT].concat();
+        assert_eq!(parts(&read(&deliver(0x44, 0, &text, &[])).1).1, "0123");
     }
 
     #[test]

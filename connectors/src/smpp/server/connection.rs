@@ -18,7 +18,7 @@ use super::tenant::{Request, Tenant, delivery_window};
 use crate::intake::Source;
 use crate::partition::Partition;
 use crate::smpp::access::{Denied, TenantAccess};
-use crate::smpp::line::{Line, Woken};
+use crate::smpp::line::{Line, UNBOUND_PDU_OCTETS_MAX, Woken};
 use crate::smpp::phase::{Phase, Phases};
 
 /// Malformed PDUs of one connection that are logged; all are counted.
@@ -100,9 +100,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// All frames of a read.
     fn read(&mut self, now: Now) {
         let mut input = self.line.take_input();
-        let octets_max = self.shared.options.pdu_octets_max;
         loop {
-            match input.next_frame(octets_max) {
+            match input.next_frame(self.pdu_octets_max()) {
                 Ok(Some(frame)) => self.frame(now, frame),
                 Ok(None) => break,
                 Err(error) => {
@@ -114,6 +113,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         self.line.keep(now.mono, input);
+    }
+
+    fn pdu_octets_max(&self) -> usize {
+        let octets_max = self.shared.options.pdu_octets_max;
+        if self.tenant.is_some() { octets_max } else { octets_max.min(UNBOUND_PDU_OCTETS_MAX) }
     }
 
     fn frame(&mut self, now: Now, frame: &[u8]) {
@@ -266,17 +270,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn end(mut self) {
         let reason = self.line.session.closed();
+        let ids = self.tenant.take().map(|tenant| (tenant.id(), tenant.number()));
+        // With the tenant its seat is free, before the peer can know that the session is over: a client that binds again
+        // at once must not be told that it is bound already.
         let lost = self.line.close().await;
         drop(self.pass);
-        let Some(tenant) = self.tenant else {
+        let Some((connection, tenant)) = ids else {
             tracing::debug!(from = %self.from, ?reason, "closed before a bind");
             return;
         };
-        let (connection, number) = (tenant.id(), tenant.number());
-        // Its seat is free at once: a client that binds again must not be told that it is bound already.
-        drop(tenant);
-        tracing::info!(from = %self.from, tenant = number, connection = connection.0, ?reason, "unbound");
-        let unbound = |untold| Command::TenantUnbound { tenant: number, connection, untold };
+        tracing::info!(from = %self.from, tenant, connection = connection.0, ?reason, "unbound");
+        let unbound = |untold| Command::TenantUnbound { tenant, connection, untold };
         let untold = [lost.in_flight, lost.unsent].concat();
         if self.line.leave(unbound(untold), unbound).await.is_err() {
             tracing::debug!(connection = connection.0, "the commit loop has ended before this connection");

@@ -1,0 +1,160 @@
+//! What tests look at: an engine's whole state in a form that can be compared, and the rules that hold between its parts
+//! at every moment. Nothing else uses it, and it changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::engine::{DueKind, Engine};
+use crate::ledger::Wallet;
+use crate::message::{Charge, Message, PartState, State};
+use crate::schedule::Schedule;
+
+/// What a fold of the journal must give again.
+#[doc(hidden)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub wallets: Vec<(u32, Wallet)>,
+    pub next: (u16, u64),
+    /// Bytes and state of every message in memory.
+    pub living: BTreeMap<u64, (Vec<u8>, State)>,
+    /// Messages that have left memory and of which their tenants are still to be told.
+    pub debts: BTreeMap<u64, u32>,
+    /// Early receipts by provider.
+    pub early: BTreeMap<(u16, Vec<u8>), u32>,
+    pub keys: BTreeMap<(u32, u128), Vec<u8>>,
+    pub names: (Vec<String>, Vec<String>),
+}
+
+impl Engine {
+    #[doc(hidden)]
+    pub fn living(&self) -> impl Iterator<Item = &Message> {
+        self.pages.iter()
+    }
+
+    #[doc(hidden)]
+    pub fn summary(&self) -> Summary {
+        let mut early = BTreeMap::new();
+        for receipt in self.early.iter() {
+            *early.entry((receipt.provider, receipt.payload.to_vec())).or_default() += 1;
+        }
+        let keys = self.idempotency.entries().map(|(tenant, key, entry)| {
+            let mut bytes = Vec::new();
+            entry.encode(tenant, key, &mut bytes);
+            ((tenant, key), bytes)
+        });
+        Summary {
+            wallets: self.tenants.wallets(),
+            next: (self.epoch, self.next),
+            living: self.pages.iter().map(|m| (m.number, (m.bytes().to_vec(), m.state))).collect(),
+            debts: self.sweep.owed().collect(),
+            early,
+            keys: keys.collect(),
+            names: self.names(),
+        }
+    }
+
+    /// Panics with what is wrong when two parts of the state contradict each other.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        self.check_money();
+        self.check_windows();
+        self.check_waiting();
+        self.check_untold();
+    }
+
+    /// P3, and that every reservation belongs to a living message.
+    fn check_money(&self) {
+        let mut reserved: BTreeMap<u32, i64> = BTreeMap::new();
+        for message in self.pages.iter() {
+            let is_reserved = message.charge == Charge::Reserved;
+            assert!(!(is_reserved && message.is_final()), "{} is final and reserved", message.number);
+            *reserved.entry(message.tenant).or_default() += if is_reserved { message.price.0 } else { 0 };
+        }
+        for (tenant, wallet) in self.tenants.wallets() {
+            assert!(wallet.holds(), "the wallet of {tenant} does not add up: {wallet:?}");
+            let of_messages = reserved.get(&tenant).copied().unwrap_or(0);
+            assert_eq!(wallet.reserved().0, of_messages, "reserved of tenant {tenant}");
+        }
+    }
+
+    /// A bind's count is exactly the parts in state `Sending` with it.
+    fn check_windows(&self) {
+        let mut sending: BTreeMap<(u16, u16), u32> = BTreeMap::new();
+        for message in self.pages.iter().filter(|message| message.sending_parts() > 0) {
+            assert_eq!(message.state, State::Sending, "{} has parts on their way", message.number);
+            *sending.entry((message.provider, message.bind)).or_default() += message.sending_parts();
+        }
+        for (index, provider) in (0u16..).zip(self.providers.iter()) {
+            for (place, bind) in (0u16..).zip(&provider.binds) {
+                let expected = sending.remove(&(index, place)).unwrap_or(0);
+                assert_eq!(bind.in_flight, expected, "in flight with bind {place} of {}", provider.id);
+            }
+        }
+        assert!(sending.is_empty(), "parts with binds that do not exist: {sending:?}");
+    }
+
+    /// What waits is where it will be found: in its queue, or with a time.
+    fn check_waiting(&self) {
+        let queued: Vec<BTreeSet<u64>> = self
+            .providers
+            .iter()
+            .map(|provider| {
+                let mut numbers = BTreeSet::new();
+                provider.queue.clone().retain(|number| numbers.insert(number) || true);
+                numbers
+            })
+            .collect();
+        let doubtful: BTreeSet<u64> =
+            self.providers.iter().flat_map(|provider| provider.doubtful.iter().copied()).collect();
+        let (wall, mono) = (dues(&self.wall_dues), dues(&self.mono_dues));
+        let has_due = |dues: &BTreeSet<(u8, u64)>, kind: DueKind, number| dues.contains(&(kind as u8, number));
+        let mut waiting = 0;
+        for message in self.pages.iter() {
+            let number = message.number;
+            waiting += u64::from(crate::engine::is_waiting(message.state));
+            let is_found = match message.state {
+                State::Queued => {
+                    queued.get(usize::from(message.provider)).is_some_and(|queue| queue.contains(&number))
+                        || has_due(&wall, DueKind::Send, number)
+                }
+                State::Scheduled => has_due(&wall, DueKind::Send, number),
+                State::InDoubt => has_due(&mono, DueKind::Doubt, number) || doubtful.contains(&number),
+                State::Sending => message.part_states().any(|part| part == PartState::Sending),
+                _ => true,
+            };
+            assert!(is_found, "{number} is {:?}, and nothing will wake it", message.state);
+        }
+        assert_eq!(self.waiting, waiting, "messages that wait");
+        let of_tenants: u64 = self.tenants.wallets().iter().filter_map(|(t, _)| self.tenants.get(*t)).map(|t| t.waiting).sum();
+        assert_eq!(of_tenants, waiting, "messages that wait, by tenant");
+    }
+
+    /// What is to be told is in its tenant's line, on its way, or being read back.
+    fn check_untold(&self) {
+        let again = dues(&self.mono_dues);
+        for (tenant, _) in self.tenants.wallets() {
+            let Some(entry) = self.tenants.get(tenant) else { continue };
+            let line: BTreeSet<u64> = entry.untold.iter().copied().collect();
+            let in_line = |number: &u64| line.contains(number) || self.loading.will_tell(*number);
+            for message in self.pages.iter().filter(|m| m.tenant == tenant && m.is_to_be_told()) {
+                let number = message.number;
+                let is_found = in_line(&number)
+                    || message.telling.is_some()
+                    || again.contains(&(DueKind::Tell as u8, number));
+                assert!(is_found, "{number} is {:?}, and its tenant is never told", message.state);
+            }
+            let debts = self.sweep.owed().filter(|(_, of)| *of == tenant);
+            for (number, _) in debts {
+                assert!(in_line(&number), "{number} is parked, and its tenant is never told");
+            }
+            for receiver in &entry.receivers {
+                assert!(receiver.in_flight <= receiver.window, "a session of {tenant} has more than its window");
+            }
+        }
+    }
+}
+
+fn dues(schedule: &Schedule) -> BTreeSet<(u8, u64)> {
+    let mut all = Vec::new();
+    schedule.clone().take_due(u64::MAX, usize::MAX, &mut all);
+    all.into_iter().map(|due| (due.kind, due.number)).collect()
+}

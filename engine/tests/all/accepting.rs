@@ -1,0 +1,269 @@
+//! Submissions: what is accepted, what is refused, and that a refusal changes nothing.
+
+use std::time::Duration;
+
+use codecs::instant::Wall;
+use engine::catalog::*;
+use engine::command::*;
+use engine::effect::{Cancelled, Outcome, Reply};
+use engine::message::State;
+use engine::money::Micros;
+use engine::submission::{Priority, Via};
+
+use crate::house::*;
+
+#[test]
+fn an_accepted_message_is_answered_with_its_id_and_price() {
+    let mut house = House::new(definitions());
+    let outcome = house.submit("acme", &Sms::of_parts(3));
+    let Outcome::Accepted { id, price, scheduled } = outcome else { panic!("{outcome:?}") };
+    assert_eq!((price, scheduled), (Micros(3_000_000), false));
+    assert!((engine::id::FIRST_ID..=engine::id::LAST_ID).contains(&id));
+    assert_eq!(house.state(house.number(outcome)), State::Queued);
+    assert_eq!(house.money("acme"), (997, 3, 0));
+    assert_eq!(house.money("other"), (1_000, 0, 0));
+}
+
+#[test]
+fn answers_of_a_batch_come_in_its_order_and_refused_items_keep_their_place() {
+    let mut house = House::new(definitions());
+    let (mut items, bodies) = house.written(&[Sms::default(), Sms::default()]);
+    let refused = Submission { sequence: 77, end: items[0].end, refused: Some(Refusal::TooLong) };
+    items.insert(1, refused);
+    let door = Door::Smpp(ConnectionId(9));
+    let submissions =
+        Submissions { tenant: 0, door, received: house.now.mono, idempotency: None, items, bodies };
+    house.turn([Command::Submit(submissions)]);
+    let sequences: Vec<u32> = house.answers.iter().map(|answer| answer.sequence).collect();
+    assert_eq!(sequences, [1, 77, 2]);
+    assert_eq!(house.answers[1].outcome, Outcome::Refused(Refusal::TooLong));
+    assert_ne!(house.answers[0].outcome, house.answers[2].outcome);
+}
+
+/// Each row makes a house in which one message is refused, and says why.
+#[test]
+fn every_refusal_has_its_reason_and_changes_nothing() {
+    type Change = fn(&mut Definitions, &mut Sms);
+    let rows: [(&str, Refusal, Change); 14] = [
+        ("suspended", Refusal::TenantSuspended, |d, _| d.tenants[0].status = TenantStatus::Suspended),
+        ("expired", Refusal::TenantExpired, |d, _| d.tenants[0].status = TenantStatus::Expired),
+        ("paused", Refusal::TenantPaused, |d, _| d.tenants[0].status = TenantStatus::Paused),
+        ("expired by date", Refusal::TenantExpired, |d, _| d.tenants[0].expires_at = Some(START)),
+        ("full queue", Refusal::QueueFull, |d, _| d.settings.queue_max = 0),
+        ("full queue of the tenant", Refusal::QueueFull, |d, _| d.settings.tenant_queue_max = 0),
+        ("no parts", Refusal::InvalidRequest, |_, sms| sms.parts = 0),
+        ("wrong parts", Refusal::InvalidRequest, |_, sms| sms.parts = 2),
+        ("validity over", Refusal::InvalidValidity, |_, sms| sms.valid_until = Some(START)),
+        ("validity before send_at", Refusal::InvalidValidity, |_, sms| {
+            sms.send_at = Some(Wall(START.0 + 10_000));
+            sms.valid_until = Some(Wall(START.0 + 10_000));
+        }),
+        ("no price", Refusal::NoRoute, |d, _| d.tenants[0].price = None),
+        ("no route", Refusal::NoRoute, |d, sms| {
+            d.settings.fallback = false;
+            sms.to = 15_551_234;
+        }),
+        ("unknown provider asked for", Refusal::NoRoute, |_, sms| sms.provider = Some("nobody")),
+        ("no credit", Refusal::InsufficientCredit, |d, _| d.tenants[0].opening_balance = Micros(999_999)),
+    ];
+    for (name, expected, change) in rows {
+        let (mut definitions, mut sms) = (definitions(), Sms::default());
+        change(&mut definitions, &mut sms);
+        let mut house = House::new(definitions);
+        let (before, groups) = (house.engine.summary(), house.journal.len());
+        assert_eq!(house.submit("acme", &sms), Outcome::Refused(expected), "{name}");
+        assert_eq!(house.engine.summary(), before, "{name}");
+        assert_eq!(house.journal.len(), groups, "{name}");
+    }
+}
+
+#[test]
+fn a_full_disk_and_a_drain_refuse_intake() {
+    let mut house = House::new(definitions());
+    house.turn([Command::Disk(DiskLevel::RefuseIntake)]);
+    assert_eq!(house.submit("acme", &Sms::default()), Outcome::Refused(Refusal::Unavailable));
+    house.turn([Command::Disk(DiskLevel::Fine)]);
+    house.accepted("acme", &Sms::default());
+    house.turn([Command::Drain { reply: ReplyId(5) }]);
+    assert_eq!(house.submit("acme", &Sms::default()), Outcome::Refused(Refusal::Unavailable));
+}
+
+#[test]
+fn the_queue_takes_up_to_its_bound_and_again_when_there_is_room() {
+    let mut definitions = definitions();
+    definitions.settings.queue_max = 3;
+    definitions.settings.tenant_queue_max = 2;
+    let mut house = House::new(definitions);
+    house.accepted_all("acme", &Sms::default(), 2);
+    assert_eq!(house.submit("acme", &Sms::default()), Outcome::Refused(Refusal::QueueFull));
+    house.accepted("other", &Sms::default());
+    assert_eq!(house.submit("other", &Sms::default()), Outcome::Refused(Refusal::QueueFull));
+    house.bind("up", 0, 10);
+    house.accepted("acme", &Sms::default());
+}
+
+#[test]
+fn the_last_credit_is_spent_and_not_more() {
+    let mut definitions = definitions();
+    definitions.tenants[0].opening_balance = Micros(2_000_000);
+    definitions.tenants[0].credit_limit = Micros(1_000_000);
+    let mut house = House::new(definitions);
+    house.accepted_all("acme", &Sms::default(), 3);
+    let refused = Outcome::Refused(Refusal::InsufficientCredit);
+    assert_eq!(house.submit("acme", &Sms::default()), refused);
+    assert_eq!(house.money("acme"), (-1, 3, 0));
+}
+
+#[test]
+fn a_priority_above_the_tenants_is_lowered() {
+    let mut definitions = definitions();
+    definitions.tenants[0].priority = Priority::Normal;
+    let mut house = House::new(definitions);
+    let high = Sms { priority: Priority::High, ..Sms::default() };
+    let number = house.accepted("acme", &high);
+    assert_eq!(house.message(number).priority, Priority::Normal);
+    assert_eq!(house.message(number).body().priority, Priority::Normal);
+    let low = Sms { priority: Priority::Low, ..Sms::default() };
+    let number = house.accepted("acme", &low);
+    assert_eq!(house.message(number).priority, Priority::Low);
+}
+
+fn key(body: u8) -> Option<IdempotencyKey> {
+    Some(IdempotencyKey { key: b"the key".to_vec(), body_hash: [body; 16] })
+}
+
+#[test]
+fn the_same_key_and_body_get_the_same_answer_again_after_a_restart_too() {
+    let mut house = House::new(definitions());
+    let mut all = vec![Sms { via: Via::Http, ..Sms::default() }; 3];
+    all[1].to = 15_551_234;
+    all[1].provider = Some("nobody");
+    all[2].send_at = Some(Wall(START.0 + 60_000));
+    let (first, replayed) = house.over_http("acme", key(1), &all);
+    assert!(!replayed && first[1] == Outcome::Refused(Refusal::NoRoute));
+    for _ in 0..2 {
+        let money = house.money("acme");
+        let (again, replayed) = house.over_http("acme", key(1), &all);
+        assert!(replayed);
+        assert_eq!(again, first);
+        let (other, _) = house.over_http("acme", key(2), &all);
+        assert_eq!(other, [Outcome::Refused(Refusal::IdempotencyMismatch); 3]);
+        assert_eq!(house.money("acme"), money);
+        house.crash();
+    }
+    let (of_another, replayed) = house.over_http("other", key(1), &all);
+    assert!(!replayed);
+    assert_ne!(of_another, first);
+}
+
+#[test]
+fn a_key_under_which_nothing_was_accepted_is_free_again() {
+    let mut definitions = definitions();
+    definitions.tenants[0].opening_balance = Micros::ZERO;
+    let mut house = House::new(definitions.clone());
+    let (outcomes, _) = house.over_http("acme", key(1), &[Sms::default()]);
+    assert_eq!(outcomes, [Outcome::Refused(Refusal::InsufficientCredit)]);
+    definitions.tenants[0].credit_limit = Micros(5_000_000);
+    configure(&mut house, definitions);
+    let (outcomes, replayed) = house.over_http("acme", key(1), &[Sms::default()]);
+    assert!(matches!(outcomes[0], Outcome::Accepted { .. }) && !replayed);
+}
+
+fn configure(house: &mut House, definitions: Definitions) {
+    house.definitions = definitions.clone();
+    let command = Command::Configure { definitions: Box::new(definitions), reply: Some(ReplyId(3)) };
+    assert!(matches!(house.ask(command), Reply::Configured(Ok(()))));
+}
+
+#[test]
+fn definitions_that_mean_nothing_change_nothing() {
+    let mut house = House::new(definitions());
+    let mut bad = definitions();
+    bad.tenants[0].price = Some(Micros(5_000_000));
+    bad.tenants.push(tenant("new"));
+    bad.settings.queue_max = 0;
+    bad.routes[0].prefixes = vec!["2x4".to_owned()];
+    let before = house.engine.summary();
+    let reply = house.ask(Command::Configure { definitions: Box::new(bad.clone()), reply: Some(ReplyId(3)) });
+    assert!(matches!(reply, Reply::Configured(Err(_))));
+    assert_eq!(house.engine.summary(), before);
+    house.accepted("acme", &Sms::default());
+    assert_eq!(house.money("acme"), (999, 1, 0));
+    bad.routes[0].prefixes = vec!["254".to_owned()];
+    bad.settings.queue_max = 10;
+    configure(&mut house, bad);
+    assert_eq!(house.money("new"), (1_000, 0, 0));
+    house.accepted("new", &Sms::default());
+}
+
+#[test]
+fn a_name_keeps_its_number_and_its_balance_while_it_is_not_defined() {
+    let mut house = House::new(definitions());
+    house.accepted("other", &Sms::default());
+    let mut without = definitions();
+    without.tenants.remove(1);
+    without.tenants.push(tenant("third"));
+    configure(&mut house, without);
+    assert_eq!(house.submit("other", &Sms::default()), Outcome::Refused(Refusal::TenantSuspended));
+    assert_eq!(house.money("other"), (999, 1, 0));
+    house.crash();
+    configure(&mut house, definitions());
+    assert_eq!(house.engine.names().0, ["acme", "other", "third"]);
+    house.accepted("other", &Sms::default());
+    assert_eq!(house.money("other"), (998, 2, 0));
+}
+
+#[test]
+fn what_a_tenant_had_queued_is_held_while_it_is_suspended() {
+    let mut house = House::new(definitions());
+    let numbers = house.accepted_all("acme", &Sms::default(), 3);
+    let mut suspended = definitions();
+    suspended.tenants[0].status = TenantStatus::Suspended;
+    configure(&mut house, suspended);
+    let bind = house.bind("up", 0, 10);
+    assert!(house.taken(bind).is_empty());
+    assert!(numbers.iter().all(|number| house.state(*number) == State::Held));
+    house.crash();
+    let bind = house.bind("up", 0, 10);
+    assert!(house.taken(bind).is_empty());
+    configure(&mut house, definitions());
+    let sent: Vec<u64> = house.taken(bind).iter().map(Request::number).collect();
+    assert_eq!(sent, numbers);
+}
+
+#[test]
+fn a_scheduled_message_waits_for_its_time() {
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 10);
+    let later = Sms { send_at: Some(Wall(START.0 + 30_000)), ..Sms::default() };
+    let outcome = house.submit("acme", &later);
+    assert!(matches!(outcome, Outcome::Accepted { scheduled: true, .. }));
+    let number = house.number(outcome);
+    assert_eq!(house.state(number), State::Scheduled);
+    house.pass(Duration::from_millis(29_999));
+    assert_eq!((house.state(number), house.taken(bind).len()), (State::Scheduled, 0));
+    house.pass(Duration::from_millis(1));
+    assert_eq!((house.state(number), house.taken(bind).len()), (State::Sending, 1));
+}
+
+#[test]
+fn what_waits_can_be_cancelled_and_what_is_on_its_way_cannot() {
+    let mut house = House::new(definitions());
+    let later = Sms { send_at: Some(Wall(START.0 + 30_000)), ..Sms::default() };
+    let (queued, scheduled) = (house.accepted("acme", &Sms::default()), house.accepted("acme", &later));
+    let cancel = |house: &mut House, tenant, number| match house
+        .ask(Command::Cancel { reply: ReplyId(4), tenant, number })
+    {
+        Reply::Cancelled(cancelled) => cancelled,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(cancel(&mut house, 1, queued), Cancelled::NotLiving);
+    assert_eq!(cancel(&mut house, 0, scheduled), Cancelled::Done);
+    assert_eq!(house.money("acme"), (999, 1, 0));
+    let bind = house.bind("up", 0, 10);
+    assert_eq!(cancel(&mut house, 0, queued), Cancelled::TooLate);
+    house.seconds(40);
+    assert_eq!(house.taken(bind).len(), 1);
+    assert_eq!(cancel(&mut house, 0, scheduled), Cancelled::TooLate);
+    assert_eq!(cancel(&mut house, 0, 12_345), Cancelled::NotLiving);
+}

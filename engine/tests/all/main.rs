@@ -1,0 +1,10 @@
+//! The engine as its drivers see it: commands in, groups and effects out, in virtual time. One binary for all of it.
+
+/// A gateway around an engine, without sockets or disk.
+mod house;
+
+/// What tenants and providers are promised, one behaviour at a time.
+mod accepting;
+mod recovering;
+mod sending;
+mod telling;

@@ -1,0 +1,67 @@
+//! The directory that a gateway works in: its settings, its store, its log. It stays when a test fails.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+const SETTINGS: &str = "tidegate.toml";
+const LOG: &str = "tidegate.log";
+/// As large as the store's ballast is made.
+const BALLAST_BYTES: u64 = 256 << 20;
+
+pub struct Home {
+    directory: TempDir,
+}
+
+impl Home {
+    /// With a settings file. The ballast is there already, without blocks, so that many homes fit a disk.
+    pub fn new(settings: &str) -> Home {
+        let home = Home::bare();
+        home.set(settings);
+        fs::create_dir(home.store()).unwrap();
+        File::create(home.store().join("ballast")).unwrap().set_len(BALLAST_BYTES).unwrap();
+        home
+    }
+
+    /// With nothing in it.
+    pub fn bare() -> Home {
+        Home { directory: tempfile::Builder::new().prefix("tidegate-test-").tempdir().unwrap() }
+    }
+
+    pub fn set(&self, settings: &str) {
+        fs::write(self.settings(), settings).unwrap();
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn settings(&self) -> PathBuf {
+        self.path().join(SETTINGS)
+    }
+
+    /// Where a gateway that is not told otherwise keeps its data.
+    pub fn store(&self) -> PathBuf {
+        self.path().join("tidegate-data")
+    }
+
+    /// The log of all gateways that have worked here.
+    pub fn log(&self) -> PathBuf {
+        self.path().join(LOG)
+    }
+
+    /// Keeps the directory, and answers where it is.
+    pub fn keep(&mut self) -> &Path {
+        self.directory.disable_cleanup(true);
+        self.directory.path()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("kept: {}", self.keep().display());
+        }
+    }
+}
