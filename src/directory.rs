@@ -17,7 +17,6 @@ use crate::secrets::{KeyHash, PasswordCheck, sha256};
 pub struct TenantAccess {
     /// The permanent number that the engine gave it.
     pub number: u32,
-    pub id: String,
     pub currency: String,
     /// Messages a second; 0: no limit.
     pub rate: u32,
@@ -98,7 +97,6 @@ fn access(account: &Account<'_>) -> TenantAccess {
     });
     TenantAccess {
         number: account.number,
-        id: tenant.id.clone(),
         currency: tenant.currency.clone(),
         rate: tenant.rate,
         ip_allow: tenant.ip_allow.clone(),
@@ -121,6 +119,7 @@ impl Directory {
     }
 
     /// From now on these hold. Sessions that are bound are not touched.
+    #[allow(dead_code, reason = "a reload of the settings needs it, and that comes with SIGHUP")]
     pub fn replace(&self, entries: Entries) {
         *self.entries.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(entries);
     }
@@ -146,7 +145,12 @@ impl Directory {
 }
 
 impl Authenticator for Directory {
-    fn authenticate(&self, system_id: &[u8], password: &[u8], from: IpAddr) -> Result<access::TenantAccess, Denied> {
+    fn authenticate(
+        &self,
+        system_id: &[u8],
+        password: &[u8],
+        from: IpAddr,
+    ) -> Result<access::TenantAccess, Denied> {
         let tenant = std::str::from_utf8(system_id).ok().and_then(|system_id| self.by_system_id(system_id));
         let account = tenant.as_ref().and_then(|tenant| tenant.smpp.as_ref());
         let is_right = account.map_or(&self.nobody, |account| &account.password).is_right(password);
@@ -168,11 +172,11 @@ impl Authenticator for Directory {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
 
     /// Tenants as they stand in a file.
-    pub fn tenants(toml: &str) -> Vec<Tenant> {
+    fn tenants(toml: &str) -> Vec<Tenant> {
         match config::load(Some(("test.toml", toml)), []) {
             Ok(config) => config.tenant,
             Err(problems) => panic!("{problems:?}"),
@@ -234,7 +238,8 @@ pub mod tests {
     fn a_bind_needs_the_right_password_and_then_the_right_address() {
         let directory = Directory::new(entries(ACME, &[]));
         let (inside, outside) = ("192.0.2.9".parse().unwrap(), "192.0.3.1".parse().unwrap());
-        let table: [(&[u8], &[u8], IpAddr, Result<u32, Denied>); 6] = [
+        type Row = (&'static [u8], &'static [u8], IpAddr, Result<u32, Denied>);
+        let table: [Row; 6] = [
             (b"acme", b"secret", inside, Ok(1)),
             (b"acme", b"secret", outside, Err(Denied::Address)),
             (b"acme", b"Secret", outside, Err(Denied::Credentials)),

@@ -107,7 +107,11 @@ fn made(catalog: &mut Catalog, vault: &Vault) -> Result<(Demo, String), FirstRun
         smpp_password: secrets::new_smpp_password(),
     };
     let key_hash = sha256(shown.api_key.as_bytes());
-    put(catalog, ADMINISTRATOR_RECORD, &AdministratorRecord { key_sha256: sha256(shown.administrator_key.as_bytes()) })?;
+    put(
+        catalog,
+        ADMINISTRATOR_RECORD,
+        &AdministratorRecord { key_sha256: sha256(shown.administrator_key.as_bytes()) },
+    )?;
     let smpp_password_sealed = vault.seal(DEMO_RECORD, shown.smpp_password.as_bytes());
     put(catalog, DEMO_RECORD, &DemoRecord { api_key_sha256: key_hash, smpp_password_sealed })?;
     let password = shown.smpp_password.clone();
@@ -184,11 +188,11 @@ Made for you, and shown this once:
 
 Send a message (paste this line into another terminal):
 
-curl -s {url} -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{{"to":"+254712345678","text":"Hello from Tidegate"}}' | tee {ANSWER_FILE}
+curl -sw '\n' {url} -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{{"to":"+254712345678","text":"Hello from Tidegate"}}' | tee {ANSWER_FILE}
 
 See what became of it:
 
-sleep 1; curl -s {url}/$(sed -n '{find_id}' {ANSWER_FILE}) -H 'Authorization: Bearer {key}'
+sleep 1; curl -sw '\n' {url}/$(sed -n '{find_id}' {ANSWER_FILE}) -H 'Authorization: Bearer {key}'
 "#
     )
 }
@@ -245,7 +249,8 @@ mod tests {
         let (config, first_run, text) = start(directory.path(), "");
         assert_eq!(config.tenant.len(), 1);
         assert!(!text.contains(&key) && !text.contains(&password) && !text.contains("tg_"), "{text}");
-        let doors = Directory::new(first_run.entries(&config, &["gone".into(), "demo".into()], &["up".into()]));
+        let doors =
+            Directory::new(first_run.entries(&config, &["gone".into(), "demo".into()], &["up".into()]));
         assert!(doors.by_key(key.as_bytes()).is_some_and(|tenant| tenant.number == 1));
         let account = doors.by_system_id("demo").unwrap();
         assert!(account.smpp.as_ref().unwrap().password.is_right(password.as_bytes()));
@@ -255,7 +260,8 @@ mod tests {
     #[test]
     fn a_configured_tenant_leaves_no_demo() {
         let directory = tempfile::tempdir().unwrap();
-        let toml = "[[tenant]]\nid = \"acme\"\ncurrency = \"KES\"\nprice = \"1\"\napi_keys = [\"tg_live_acme\"]\n";
+        let toml =
+            "[[tenant]]\nid = \"acme\"\ncurrency = \"KES\"\nprice = \"1\"\napi_keys = [\"tg_live_acme\"]\n";
         let (config, first_run, text) = start(directory.path(), toml);
         assert_eq!(config.tenant.len(), 1);
         assert!(!text.contains("demo") && !text.contains("tg_"), "{text}");
@@ -296,19 +302,27 @@ mod tests {
         let (_, _, text) = start(&directory.path().join("catalog"), "");
         let key = after(&text, "API key");
         let curl = directory.path().join("curl");
-        std::fs::write(&curl, "#!/bin/sh\nprintf '{\"id\":\"123456789012345678\",\"asked\":\"%s\"}' \"$*\" | tr -d '\\n'\n").unwrap();
+        std::fs::write(
+            &curl,
+            "#!/bin/sh\nprintf '{\"id\":\"123456789012345678\",\"asked\":\"%s\"}' \"$*\" | tr -d '\\n'\n",
+        )
+        .unwrap();
         std::fs::set_permissions(&curl, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let answer = directory.path().join("answer.json");
         let run = |line: &str| {
             let line = line.replace(ANSWER_FILE, answer.to_str().unwrap()).replace("sleep 1; ", "");
             let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
-            let output = std::process::Command::new("sh").args(["-c", &line]).env("PATH", path).output().unwrap();
+            let output =
+                std::process::Command::new("sh").args(["-c", &line]).env("PATH", path).output().unwrap();
             String::from_utf8(output.stdout).unwrap()
         };
         let lines: Vec<&str> = text.lines().filter(|line| line.contains("curl ")).collect();
         assert_eq!(lines.len(), 2, "{text}");
         let sent = run(lines[0]);
-        assert!(sent.contains("http://127.0.0.1:8080/v1/messages ") && sent.contains("+254712345678"), "{sent}");
+        assert!(
+            sent.contains("http://127.0.0.1:8080/v1/messages ") && sent.contains("+254712345678"),
+            "{sent}"
+        );
         assert!(sent.contains(&format!("Bearer {key}")), "{sent}");
         let shown = run(lines[1]);
         assert!(shown.contains("http://127.0.0.1:8080/v1/messages/123456789012345678 "), "{shown}");

@@ -68,7 +68,8 @@ mod tests {
     use super::*;
 
     fn shown(set: &[(&str, &str)]) -> String {
-        let variable = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let variable =
+            |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         match filter(variable) {
             Ok(filter) => filter.to_string(),
             Err(error) => error.to_string(),

@@ -29,6 +29,7 @@ enum Kind {
 struct Metric {
     name: &'static str,
     kind: Kind,
+    #[cfg_attr(not(test), allow(dead_code, reason = "only the reference page shows them"))]
     labels: &'static str,
     unit: Unit,
     help: &'static str,
@@ -302,7 +303,8 @@ fn publish_provider(provider: &ProviderSnapshot) {
         metrics::gauge!(QUEUE_DEPTH, label("priority", priority)).set(depth as f64);
     }
     for bind in &provider.binds {
-        let labels = || vec![Label::new("provider", provider.id.clone()), Label::new("bind", bind.bind.to_string())];
+        let labels =
+            || vec![Label::new("provider", provider.id.clone()), Label::new("bind", bind.bind.to_string())];
         metrics::gauge!(BIND_UP, labels()).set(f64::from(u8::from(bind.is_up)));
         metrics::gauge!(IN_FLIGHT, labels()).set(f64::from(bind.in_flight));
     }

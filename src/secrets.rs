@@ -19,7 +19,6 @@ const SMPP_PASSWORD_LETTERS: usize = 8;
 /// Encrypts credentials at rest with the key of the key file.
 pub struct Vault {
     key: LessSafeKey,
-    root: [u8; 32],
 }
 
 /// The key file is another one than that which sealed it, or the bytes were changed.
@@ -38,7 +37,7 @@ impl Vault {
         let sealing = derive(&key, b"seal");
         // A key of the algorithm's own length is always taken.
         let unbound = UnboundKey::new(&aead::CHACHA20_POLY1305, &sealing);
-        Vault { key: LessSafeKey::new(unbound.expect("32 octets are a key of this algorithm")), root: key }
+        Vault { key: LessSafeKey::new(unbound.expect("32 octets are a key of this algorithm")) }
     }
 
     /// Encrypts; `place` is where the secret belongs, so that it cannot be moved to another entry.
@@ -66,20 +65,16 @@ impl Vault {
         secret.truncate(length);
         Ok(secret)
     }
-
-    /// A key of its own for one purpose, the same at every start.
-    pub fn derive(&self, purpose: &str) -> [u8; 32] {
-        derive(&self.root, purpose.as_bytes())
-    }
 }
 
+/// A key of its own for one purpose, the same at every start.
 fn derive(key: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
     let tag = hmac_sha256(key, &[b"tidegate 1 ", purpose].concat());
     tag.as_ref().try_into().expect("SHA-256 has 32 octets")
 }
 
 /// HMAC-SHA256; `as_ref` gives its 32 octets.
-pub fn hmac_sha256(key: &[u8], data: &[u8]) -> hmac::Tag {
+fn hmac_sha256(key: &[u8], data: &[u8]) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), data)
 }
 
@@ -165,10 +160,9 @@ mod tests {
 
     #[test]
     fn each_purpose_has_its_own_key_for_ever() {
-        let vault = Vault::new([7; 32]);
-        assert_eq!(vault.derive("a"), Vault::new([7; 32]).derive("a"));
-        assert_ne!(vault.derive("a"), vault.derive("b"));
-        assert_ne!(vault.derive("a"), Vault::new([8; 32]).derive("a"));
+        assert_eq!(derive(&[7; 32], b"a"), derive(&[7; 32], b"a"));
+        assert_ne!(derive(&[7; 32], b"a"), derive(&[7; 32], b"b"));
+        assert_ne!(derive(&[7; 32], b"a"), derive(&[8; 32], b"a"));
     }
 
     #[test]
@@ -187,7 +181,10 @@ mod tests {
         assert_eq!(one.len(), "tg_live_".len() + 32);
         assert!(new_admin_key().starts_with("tg_admin_"));
         for key in [one, new_admin_key(), new_smpp_password()] {
-            assert!(key.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(&octet)), "{key}");
+            assert!(
+                key.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(&octet)),
+                "{key}"
+            );
         }
         assert_eq!(new_smpp_password().len(), 8);
     }

@@ -9,7 +9,7 @@ use crate::effect::{Outcome, Reply, SubmitAnswer};
 use crate::engine::{DueKind, Engine};
 use crate::id::Number;
 use crate::idempotency::{self, Begin, Entry};
-use crate::ledger::Reserve;
+use crate::ledger::{Reserve, Wallet};
 use crate::message::{Head, Message};
 use crate::money::Micros;
 use crate::record::{self, Record};
@@ -35,9 +35,7 @@ impl Engine {
         let seen = submissions.idempotency.as_ref().map(|key| self.begin_idempotent(submissions.tenant, key));
         let (outcomes, replayed) = match seen {
             Some(Seen::Replay(outcomes)) => (outcomes, true),
-            Some(Seen::Refused(refusal)) => {
-                (vec![Outcome::Refused(refusal); submissions.items.len()], false)
-            }
+            Some(Seen::Refused(refusal)) => (vec![Outcome::Refused(refusal); submissions.items.len()], false),
             Some(Seen::New) => {
                 let outcomes = self.decide_all(&submissions);
                 self.finish_idempotent(&submissions, &outcomes);
@@ -95,10 +93,15 @@ impl Engine {
         }
         self.check_times(&body)?;
         let plan = self.plan(tenant, &body)?;
-        let Some(wallet) = self.tenants.wallet_to_change(tenant) else { return Err(Refusal::TenantSuspended) };
-        match wallet.reserve(plan.price) {
-            Reserve::Done => {}
-            Reserve::Insufficient | Reserve::Overflow => return Err(Refusal::InsufficientCredit),
+        let reserve = |wallet: &mut Wallet| {
+            let outcome = wallet.reserve(plan.price);
+            (outcome, outcome == Reserve::Done)
+        };
+        match self.tenants.change_wallet(tenant, reserve) {
+            Some(Reserve::Done) => {}
+            None | Some(Reserve::Insufficient | Reserve::Overflow) => {
+                return Err(Refusal::InsufficientCredit);
+            }
         }
         Ok(self.accept(tenant, &body, bytes, &plan))
     }
@@ -117,15 +120,13 @@ impl Engine {
         let price = self.tenants.price(tenant, body.destination).ok_or(Refusal::NoRoute)?;
         let price = price.checked_mul(u32::from(body.parts)).ok_or(Refusal::InsufficientCredit)?;
         let ceiling = self.tenants.get(tenant).and_then(|tenant| tenant.definition.as_ref());
-        let priority =
-            ceiling.map_or(Priority::Normal, |definition| body.priority.min(definition.priority));
+        let priority = ceiling.map_or(Priority::Normal, |definition| body.priority.min(definition.priority));
         let mut plan = Plan { candidates: [0; routing::PROVIDERS_MAX], count: 0, price, priority };
         match body.extra(Extra::Provider) {
             Some(id) => {
                 let asked = core::str::from_utf8(id).ok().and_then(|id| self.providers.index_of(id));
-                plan.candidates[0] = asked
-                    .filter(|index| self.providers.is_enabled(*index))
-                    .ok_or(Refusal::NoRoute)?;
+                plan.candidates[0] =
+                    asked.filter(|index| self.providers.is_enabled(*index)).ok_or(Refusal::NoRoute)?;
                 plan.count = 1;
             }
             None => self.route(tenant, body, &mut plan)?,
@@ -222,9 +223,13 @@ impl Engine {
         match submissions.door {
             Door::Smpp(connection) => {
                 let answers = &mut Engine::outgoing(&mut self.effects, connection).answers;
-                answers.extend(submissions.items.iter().zip(outcomes).map(|(item, outcome)| {
-                    SubmitAnswer { sequence: item.sequence, outcome }
-                }));
+                answers.extend(
+                    submissions
+                        .items
+                        .iter()
+                        .zip(outcomes)
+                        .map(|(item, outcome)| SubmitAnswer { sequence: item.sequence, outcome }),
+                );
             }
             Door::Http(reply) => {
                 self.effects.replies.push((reply, Reply::Submitted { outcomes, replayed }));

@@ -138,29 +138,73 @@ pub struct Acknowledgement {
 pub enum Command {
     Submit(Submissions),
     /// A provider's bind is up and may be given work.
-    BindUp { provider: u16, bind: u16, connection: ConnectionId, window: u32 },
+    BindUp {
+        provider: u16,
+        bind: u16,
+        connection: ConnectionId,
+        window: u32,
+    },
     /// A provider's bind is gone. `unsent`: the kernel never took all their octets; `in_flight`: sent, unanswered.
     /// Sent a second time, with what was still on its way to the driver, after `Outgoing::closed`.
-    BindDown { provider: u16, bind: u16, unsent: Vec<PartToken>, in_flight: Vec<PartToken> },
+    BindDown {
+        provider: u16,
+        bind: u16,
+        unsent: Vec<PartToken>,
+        in_flight: Vec<PartToken>,
+    },
     Responses(Responses),
     /// No answer within the response timeout: in doubt.
-    Unanswered { provider: u16, bind: u16, tokens: Vec<PartToken> },
+    Unanswered {
+        provider: u16,
+        bind: u16,
+        tokens: Vec<PartToken>,
+    },
     Receipts(Receipts),
     /// A tenant's session is bound; `receives` when it takes `deliver_sm`.
-    TenantBound { tenant: u32, connection: ConnectionId, receives: bool, window: u32 },
+    TenantBound {
+        tenant: u32,
+        connection: ConnectionId,
+        receives: bool,
+        window: u32,
+    },
     /// A tenant's session is gone; `untold` are the numbers given to it and not acknowledged. A second time like `BindDown`.
-    TenantUnbound { tenant: u32, connection: ConnectionId, untold: Vec<u64> },
-    Acknowledged { tenant: u32, connection: ConnectionId, items: Vec<Acknowledgement> },
+    TenantUnbound {
+        tenant: u32,
+        connection: ConnectionId,
+        untold: Vec<u64>,
+    },
+    Acknowledged {
+        tenant: u32,
+        connection: ConnectionId,
+        items: Vec<Acknowledgement>,
+    },
     /// The tenants, providers and routes that hold from now on.
-    Configure { definitions: Box<Definitions>, reply: Option<ReplyId> },
-    Query { reply: ReplyId, query: Query },
-    Cancel { reply: ReplyId, tenant: u32, number: u64 },
+    Configure {
+        definitions: Box<Definitions>,
+        reply: Option<ReplyId>,
+    },
+    Query {
+        reply: ReplyId,
+        query: Query,
+    },
+    Cancel {
+        reply: ReplyId,
+        tenant: u32,
+        number: u64,
+    },
     /// Blocks that the archive holds durably now.
-    Archived { blocks: Vec<u64> },
+    Archived {
+        blocks: Vec<u64>,
+    },
     /// Messages read back from the archive, because `Effects::loads` asked for them.
-    Loaded { block: u64, messages: Vec<Vec<u8>> },
+    Loaded {
+        block: u64,
+        messages: Vec<Vec<u8>>,
+    },
     /// Refuse intake and grant no new intent; the reply comes when nothing is in flight.
-    Drain { reply: ReplyId },
+    Drain {
+        reply: ReplyId,
+    },
     /// What the disk allows from now on.
     Disk(DiskLevel),
 }
@@ -175,8 +219,12 @@ pub enum DiskLevel {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
     /// A message as it is now, if it is living.
-    Message { number: u64 },
-    Balance { tenant: u32 },
+    Message {
+        number: u64,
+    },
+    Balance {
+        tenant: u32,
+    },
     /// All wallets, for `ledger verify` and tests.
     Wallets,
 }

@@ -18,9 +18,9 @@ use crate::engine::Engine;
 use crate::fair_queue::{FairQueue, QUANTUM_PARTS, Taken};
 use crate::hash::FixedState;
 use crate::message::{Message, PartState, State};
+use crate::money::Micros;
 use crate::record::NameKind;
 use crate::step::{HoldCause, Step};
-use crate::money::Micros;
 use crate::submission::{Body, Extra, Priority};
 use crate::throttle::AdaptiveRate;
 
@@ -63,6 +63,8 @@ pub(crate) struct Provider {
     pub up_since: Option<Mono>,
     /// Smoothed, in microseconds; 0 until the first response.
     pub round_trip: u64,
+    /// What was taken from the queue and goes back to its head: in order, with all that comes back in the same turn.
+    pub returned: Vec<u64>,
     /// Messages in doubt while none of its binds is up: the wait for news begins with the first one.
     pub doubtful: Vec<u64>,
     /// The group of its newest name record.
@@ -81,6 +83,7 @@ impl Provider {
             binds: Vec::new(),
             up_since: None,
             round_trip: 0,
+            returned: Vec::new(),
             doubtful: Vec::new(),
             name_group: 0,
             wake: None,
@@ -203,10 +206,10 @@ impl Providers {
         }
     }
 
-    pub fn queue_front(&mut self, message: &Message) {
-        let parts = waiting_parts(message);
+    /// A message that was taken from its queue and not sent goes back to its head, before this turn dispatches.
+    pub fn put_back(&mut self, message: &Message) {
         if let Some(provider) = self.get_mut(message.provider) {
-            provider.queue.push_front(message.tenant, message.priority, message.number, parts);
+            provider.returned.push(message.number);
         }
     }
 
@@ -305,7 +308,24 @@ impl Engine {
             return;
         }
         for index in 0..self.providers.count() {
+            self.queue_returned(index);
             self.dispatch_to(index);
+        }
+    }
+
+    /// One tenant's messages are numbered in the order in which they were accepted.
+    fn queue_returned(&mut self, index: u16) {
+        let Some(provider) = self.providers.get_mut(index).filter(|provider| !provider.returned.is_empty())
+        else {
+            return;
+        };
+        let mut returned = std::mem::take(&mut provider.returned);
+        returned.sort_unstable();
+        for number in returned.into_iter().rev() {
+            let Some(message) = self.pages.get(number).filter(|message| message.provider == index) else {
+                continue;
+            };
+            provider.queue.push_front(message.tenant, message.priority, number, waiting_parts(message));
         }
     }
 
@@ -434,7 +454,8 @@ fn in_charset<'a>(
     }
     let text = text::decode(Encoding::Gsm7, octets);
     let below = |limit: u32| {
-        let octet = move |character: char| u8::try_from(u32::from(character)).ok().filter(|o| u32::from(*o) < limit);
+        let octet =
+            move |character: char| u8::try_from(u32::from(character)).ok().filter(|o| u32::from(*o) < limit);
         text.chars().map(|character| octet(character).unwrap_or(b'?')).collect()
     };
     Cow::Owned(match charset {

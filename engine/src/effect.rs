@@ -11,7 +11,11 @@ use crate::routing::RoutingError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// `id` is what the outside sees; `price` the whole message's.
-    Accepted { id: u64, price: Micros, scheduled: bool },
+    Accepted {
+        id: u64,
+        price: Micros,
+        scheduled: bool,
+    },
     Refused(Refusal),
 }
 
@@ -45,10 +49,7 @@ pub struct Outgoing {
 
 impl Outgoing {
     pub fn is_empty(&self) -> bool {
-        self.answers.is_empty()
-            && self.acknowledged.is_empty()
-            && self.requests.is_empty()
-            && !self.closed
+        self.answers.is_empty() && self.acknowledged.is_empty() && self.requests.is_empty() && !self.closed
     }
 
     /// Joins what a later group has to what was not taken yet.
@@ -62,9 +63,8 @@ impl Outgoing {
         self.answers.append(&mut later.answers);
         self.acknowledged.append(&mut later.acknowledged);
         self.bodies.append(&mut later.bodies);
-        self.requests.extend(
-            later.requests.iter().map(|request| Request { end: request.end + offset, ..*request }),
-        );
+        self.requests
+            .extend(later.requests.iter().map(|request| Request { end: request.end + offset, ..*request }));
     }
 }
 
@@ -72,7 +72,10 @@ impl Outgoing {
 #[derive(Debug)]
 pub enum Reply {
     /// One outcome per submission, in the order given; `replayed` when an idempotency key was seen before.
-    Submitted { outcomes: Vec<Outcome>, replayed: bool },
+    Submitted {
+        outcomes: Vec<Outcome>,
+        replayed: bool,
+    },
     /// The message's bytes (`message::View` reads them), or `None` when it is not living: ask the archive.
     Message(Option<Vec<u8>>),
     Balance(Option<Balance>),

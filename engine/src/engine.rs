@@ -11,7 +11,7 @@ use crate::dispatch::Providers;
 use crate::effect::{Balance, Cancelled, Effects, Outgoing, Reply};
 use crate::id::Permutation;
 use crate::idempotency::Idempotency;
-use crate::ledger::Change as LedgerChange;
+use crate::ledger::{Change as LedgerChange, Wallet};
 use crate::message::{Charge, Message, State};
 use crate::outbox::Loading;
 use crate::pages::{Pages, block_of};
@@ -199,9 +199,10 @@ impl Engine {
 
     /// How long until `run` has something to do without a command, in microseconds; `None`: nothing is due.
     pub fn next_due_micros(&self) -> Option<u64> {
-        let wall = self.wall_dues.next_due().map(|due| {
-            due.saturating_sub(u64::try_from(self.now.wall.0).unwrap_or(0)).saturating_mul(1_000)
-        });
+        let wall = self
+            .wall_dues
+            .next_due()
+            .map(|due| due.saturating_sub(u64::try_from(self.now.wall.0).unwrap_or(0)).saturating_mul(1_000));
         let mono = self.mono_dues.next_due().into_iter().chain(self.providers.next_due(self.now.mono));
         let mono = mono.min().map(|due| due.saturating_sub(self.now.mono.0));
         let is_idle = self.pages.is_empty() && self.early.is_empty();
@@ -258,7 +259,7 @@ impl Engine {
             (State::Scheduled | State::Held, State::Queued) => self.providers.queue_back(message),
             (_, State::Queued) => match message.retry_at().filter(|at| *at > self.now.wall) {
                 Some(at) => self.wall_dues.insert(millis(at), DueKind::Send as u8, number),
-                None => self.providers.queue_front(message),
+                None => self.providers.put_back(message),
             },
             (_, State::InDoubt) => self.wait_for_news(message.provider, number),
             _ => {}
@@ -268,12 +269,12 @@ impl Engine {
     /// Money follows a message's charge. What cannot be, by the ledger's own sums, stops the process.
     fn move_money(&mut self, tenant: u32, price: crate::money::Micros, charge: Option<Charge>) {
         let Some(charge) = charge else { return };
-        let Some(wallet) = self.tenants.wallet_to_change(tenant) else { return };
-        let outcome = match charge {
-            Charge::Settled(charged) => wallet.settle(price, charged),
-            Charge::Released => wallet.release(price),
-            Charge::Reserved => return,
+        let settle = |wallet: &mut Wallet| match charge {
+            Charge::Settled(charged) => (wallet.settle(price, charged), true),
+            Charge::Released => (wallet.release(price), true),
+            Charge::Reserved => (LedgerChange::Done, false),
         };
+        let Some(outcome) = self.tenants.change_wallet(tenant, settle) else { return };
         assert!(
             outcome == LedgerChange::Done,
             "the ledger of tenant {tenant} cannot take {charge:?} of {price:?}: {outcome:?}"

@@ -99,14 +99,19 @@ impl Engine {
             .iter()
             .map(|provider| {
                 let mut numbers = BTreeSet::new();
-                provider.queue.clone().retain(|number| numbers.insert(number) || true);
+                provider.queue.clone().retain(|number| {
+                    numbers.insert(number);
+                    true
+                });
+                numbers.extend(&provider.returned);
                 numbers
             })
             .collect();
         let doubtful: BTreeSet<u64> =
             self.providers.iter().flat_map(|provider| provider.doubtful.iter().copied()).collect();
         let (wall, mono) = (dues(&self.wall_dues), dues(&self.mono_dues));
-        let has_due = |dues: &BTreeSet<(u8, u64)>, kind: DueKind, number| dues.contains(&(kind as u8, number));
+        let has_due =
+            |dues: &BTreeSet<(u8, u64)>, kind: DueKind, number| dues.contains(&(kind as u8, number));
         let mut waiting = 0;
         for message in self.pages.iter() {
             let number = message.number;
@@ -124,7 +129,8 @@ impl Engine {
             assert!(is_found, "{number} is {:?}, and nothing will wake it", message.state);
         }
         assert_eq!(self.waiting, waiting, "messages that wait");
-        let of_tenants: u64 = self.tenants.wallets().iter().filter_map(|(t, _)| self.tenants.get(*t)).map(|t| t.waiting).sum();
+        let of_tenants: u64 =
+            self.tenants.wallets().iter().filter_map(|(t, _)| self.tenants.get(*t)).map(|t| t.waiting).sum();
         assert_eq!(of_tenants, waiting, "messages that wait, by tenant");
     }
 
@@ -134,7 +140,7 @@ impl Engine {
         for (tenant, _) in self.tenants.wallets() {
             let Some(entry) = self.tenants.get(tenant) else { continue };
             let line: BTreeSet<u64> = entry.untold.iter().copied().collect();
-            let in_line = |number: &u64| line.contains(number) || self.loading.will_tell(*number);
+            let in_line = |number: &u64| line.contains(number);
             for message in self.pages.iter().filter(|m| m.tenant == tenant && m.is_to_be_told()) {
                 let number = message.number;
                 let is_found = in_line(&number)
@@ -147,7 +153,10 @@ impl Engine {
                 assert!(in_line(&number), "{number} is parked, and its tenant is never told");
             }
             for receiver in &entry.receivers {
-                assert!(receiver.in_flight <= receiver.window, "a session of {tenant} has more than its window");
+                assert!(
+                    receiver.in_flight <= receiver.window,
+                    "a session of {tenant} has more than its window"
+                );
             }
         }
     }

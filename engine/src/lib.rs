@@ -38,12 +38,3 @@ pub use engine::{Engine, Group};
 pub use inspect::Summary;
 pub use replay::ReplayError;
 pub use snapshot::{ProviderSnapshot, Snapshot};
-
-use codecs::message_id::{Form, Side, canonical};
-
-/// The canonical octets of an id that a provider's response gave.
-pub(crate) fn message_id_of(form: Form, id: &[u8]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(id.len().max(40));
-    canonical(form, Side::Response, id, &mut key);
-    key
-}

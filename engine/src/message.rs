@@ -315,8 +315,7 @@ impl Message {
         match index.checked_sub(1) {
             None => self.first_part = state,
             Some(rest) => {
-                if let Some(part) =
-                    self.more_parts.as_mut().and_then(|more| more.get_mut(usize::from(rest)))
+                if let Some(part) = self.more_parts.as_mut().and_then(|more| more.get_mut(usize::from(rest)))
                 {
                     *part = state;
                 }

@@ -16,7 +16,7 @@ use crate::effect::{Outgoing, Request};
 use crate::engine::{DueKind, Engine};
 use crate::id::write_id;
 use crate::message::Message;
-use crate::pages::block_of;
+use crate::pages::{BLOCK_MESSAGES, block_of};
 use crate::receipts::ReceiptNews;
 use crate::record::{self, Record};
 use crate::ring::Item;
@@ -54,16 +54,14 @@ struct Load {
     asked: u32,
 }
 
-impl Loading {
-    /// Whether a block is on its way back so that this message's tenant is told.
-    pub fn will_tell(&self, wanted: u64) -> bool {
-        let load = self.blocks.get(&block_of(wanted));
-        load.into_iter().flat_map(|load| &load.news).any(|news| matches!(news, News::Tell { number, .. } if *number == wanted))
-    }
-}
-
 impl Engine {
-    pub(crate) fn tenant_bound(&mut self, tenant: u32, connection: ConnectionId, receives: bool, window: u32) {
+    pub(crate) fn tenant_bound(
+        &mut self,
+        tenant: u32,
+        connection: ConnectionId,
+        receives: bool,
+        window: u32,
+    ) {
         if !receives {
             return;
         }
@@ -149,33 +147,50 @@ impl Engine {
         }
     }
 
-    /// The next untold number and the session that takes it, round robin over those with room.
+    /// The next untold number and the session that takes it, round robin over those with room. What has left memory is brought
+    /// back first, so that the order holds.
     fn next_to_tell(&mut self, tenant: u32) -> Option<(ConnectionId, u64)> {
-        let entry = self.tenants.get_mut(tenant)?;
-        let number = *entry.untold.front()?;
-        if self.loading.blocks.len() >= LOADS_MAX && self.pages.get(number).is_none() {
-            self.loading.waiting.push(tenant);
-            return None;
+        loop {
+            let entry = self.tenants.get_mut(tenant)?;
+            let place = entry.receiver_with_room()?;
+            let number = *entry.untold.front()?;
+            match self.pages.get(number) {
+                Some(message) if message.is_to_be_told() && message.telling.is_none() => {
+                    entry.untold.pop_front();
+                    entry.next_receiver = place + 1;
+                    return Some((entry.receivers[place].connection, number));
+                }
+                None if self.sweep.owes(number) => {
+                    if !self.loading.blocks.contains_key(&block_of(number)) {
+                        self.fetch(tenant);
+                    }
+                    return None;
+                }
+                // It has been told, or forgotten, or is on its way.
+                _ => {
+                    entry.untold.pop_front();
+                }
+            }
         }
-        let count = entry.receivers.len();
-        let places = (0..count).map(|offset| (entry.next_receiver + offset) % count);
-        let place =
-            places.into_iter().find(|place| entry.receivers[*place].in_flight < entry.receivers[*place].window)?;
-        entry.untold.pop_front();
-        entry.next_receiver = place + 1;
-        Some((entry.receivers[place].connection, number))
+    }
+
+    /// Asks for what is at the head of a tenant's line and has left memory.
+    fn fetch(&mut self, tenant: u32) {
+        let Some(entry) = self.tenants.get(tenant) else { return };
+        let head = entry.untold.iter().take(LOADS_MAX * BLOCK_MESSAGES as usize).copied();
+        let away: Vec<u64> = head.filter(|number| self.sweep.owes(*number)).collect();
+        for number in away {
+            let block = block_of(number);
+            if self.loading.blocks.len() >= LOADS_MAX && !self.loading.blocks.contains_key(&block) {
+                self.loading.waiting.push(tenant);
+                return;
+            }
+            self.load(block, News::Tell { tenant, number });
+        }
     }
 
     fn tell_one(&mut self, tenant: u32, connection: ConnectionId, number: u64) {
-        let Some(message) = self.pages.get(number) else {
-            if self.sweep.owes(number) {
-                self.load(block_of(number), News::Tell { tenant, number });
-            }
-            return;
-        };
-        if !message.is_to_be_told() || message.telling.is_some() {
-            return;
-        }
+        let Some(message) = self.pages.get(number) else { return };
         let (id, state) = (self.ids.id(number), message.state);
         write_receipt(message, id, Engine::outgoing(&mut self.effects, connection));
         self.pages.set_telling(number, Some(state));
@@ -222,24 +237,14 @@ impl Engine {
         }
         let mut stored: BTreeMap<u64, Message> =
             messages.into_iter().filter_map(Message::read).map(|message| (message.number, message)).collect();
-        let mut untold = Vec::new();
         for news in wanted {
-            let number = match &news {
-                News::Tell { number, .. } | News::Receipt { number, .. } => *number,
-            };
+            let (News::Tell { number, .. } | News::Receipt { number, .. }) = news;
             if self.pages.get(number).is_none()
                 && let Some(message) = stored.remove(&number)
             {
                 self.live_again(message);
             }
-            match news {
-                News::Tell { tenant, number } => untold.push((tenant, number)),
-                News::Receipt { number, part, news } => self.take_receipt(number, part, news),
-            }
-        }
-        // To the head of the line again, in order.
-        for (tenant, number) in untold.into_iter().rev() {
-            self.take_debt(tenant, number);
+            self.take_news(news);
         }
     }
 
@@ -252,23 +257,24 @@ impl Engine {
         self.pages.insert(message, self.now.wall.0);
     }
 
-    fn take_debt(&mut self, tenant: u32, number: u64) {
-        if self.pages.get(number).is_none() {
-            // The archive has it no more.
-            self.sweep.forget(number);
-            self.counters.dropped += 1;
-        } else if let Some(entry) = self.tenants.get_mut(tenant) {
-            entry.untold.push_front(number);
-            self.tenants.mark(tenant);
-        }
-    }
-
-    fn take_receipt(&mut self, number: u64, part: u8, news: ReceiptNews) {
-        if self.pages.get(number).is_some() {
-            self.receipt_for(number, part, news);
-        } else {
-            self.counters.unmatched += 1;
-            self.acknowledge(news.answer);
+    fn take_news(&mut self, news: News) {
+        match news {
+            News::Tell { tenant, number } => {
+                if self.pages.get(number).is_none() && self.sweep.owes(number) {
+                    // The archive has it no more.
+                    self.sweep.forget(number);
+                    self.counters.dropped += 1;
+                }
+                self.tenants.mark(tenant);
+            }
+            News::Receipt { number, part, news } => {
+                if self.pages.get(number).is_some() {
+                    self.receipt_for(number, part, news);
+                } else {
+                    self.counters.unmatched += 1;
+                    self.acknowledge(news.answer);
+                }
+            }
         }
     }
 }

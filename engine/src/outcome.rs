@@ -78,8 +78,7 @@ impl Engine {
     }
 
     fn accepted_by_provider(&mut self, provider: u16, number: u64, part: u8, id: &[u8]) {
-        let mut key = Vec::with_capacity(65);
-        message_id::canonical(self.id_form(provider), Side::Response, id, &mut key);
+        let key = self.key(provider, Side::Response, id);
         if key.is_empty() {
             return;
         }
@@ -120,7 +119,8 @@ impl Engine {
     /// The next provider of the message's route that is up, for a message of which no provider can have any part.
     fn next_provider(&self, message: &Message) -> Option<u16> {
         let mut after = message.candidates().skip_while(|candidate| *candidate != message.provider).skip(1);
-        let next = after.find(|candidate| self.providers.is_enabled(*candidate) && self.providers.is_up(*candidate))?;
+        let next = after
+            .find(|candidate| self.providers.is_enabled(*candidate) && self.providers.is_up(*candidate))?;
         (message.accepted_parts() == 0 && !message.was_in_doubt()).then_some(next)
     }
 
@@ -131,7 +131,13 @@ impl Engine {
     }
 
     /// Comes twice where something was still on its way to the driver when the connection ended.
-    pub(crate) fn bind_down(&mut self, provider: u16, bind: u16, unsent: &[PartToken], in_flight: &[PartToken]) {
+    pub(crate) fn bind_down(
+        &mut self,
+        provider: u16,
+        bind: u16,
+        unsent: &[PartToken],
+        in_flight: &[PartToken],
+    ) {
         for token in in_flight {
             self.doubt(provider, bind, *token, DoubtCause::BindLost);
         }
@@ -150,11 +156,11 @@ impl Engine {
         self.put_back(provider, bind);
     }
 
-    /// To the head of their queue, in the order in which they were taken from it, once all are here.
+    /// What never left goes back to its queue, once all of it is here.
     fn put_back(&mut self, provider: u16, bind: u16) {
         let entry = self.providers.bind_mut(provider, bind);
         let Some(entry) = entry.filter(|entry| !entry.returning) else { return };
-        for token in std::mem::take(&mut entry.unsent).into_iter().rev() {
+        for token in std::mem::take(&mut entry.unsent) {
             if self.is_sending(provider, bind, token) {
                 self.step(token.number(), &Step::Unsent { part: token.part() });
             }
@@ -215,10 +221,12 @@ impl Engine {
             entry.doubtful.push(number);
             return;
         };
-        let (policy, wait, attempts_max) = entry.definition.as_ref().map_or(
-            (InDoubt::Hold, std::time::Duration::from_secs(10), 1),
-            |definition| (definition.in_doubt, definition.in_doubt_wait, definition.attempts_max),
-        );
+        let (policy, wait, attempts_max) = entry
+            .definition
+            .as_ref()
+            .map_or((InDoubt::Hold, std::time::Duration::from_secs(10), 1), |definition| {
+                (definition.in_doubt, definition.in_doubt_wait, definition.attempts_max)
+            });
         let ready = up_since.after(wait);
         if ready > now {
             self.mono_dues.insert(ready.0, DueKind::Doubt as u8, number);

@@ -19,6 +19,9 @@ use crate::step::Step;
 /// Digits at the end of two numbers that must agree for a receipt to belong to a message.
 const PHONE_DIGITS_COMPARED: usize = 7;
 
+/// The bit of an early receipt's state that says that it is held under another id as well.
+const COPY: u8 = 0x80;
+
 /// What a receipt says, whoever sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReceiptNews {
@@ -56,20 +59,19 @@ impl Engine {
         if let Some(counters) = self.counters.providers.get_mut(usize::from(news.provider)) {
             counters.receipts[usize::from(news.state as u8).min(9)] += 1;
         }
-        let (found, key) = self.find_by_receipt(news.provider, tlv_id, text_id);
+        let found = self.find_by_receipt(news.provider, tlv_id, text_id);
         // Where an id is given out again, the receipt may be for a message whose response has not come.
         let is_other = |message: &Message| !phones_agree(message, news.phone);
         match found {
             Some((number, part)) if !self.pages.get(number).is_some_and(is_other) => {
                 self.receipt_for(number, part, news);
             }
-            _ => self.hold_early(news, &key),
+            _ => self.hold_early(news, tlv_id, text_id),
         }
     }
 
-    /// The message that an id names, by every reading of it; and the key under which a response would name it.
-    fn find_by_receipt(&self, provider: u16, tlv_id: &[u8], text_id: &[u8]) -> (Option<(u64, u8)>, Vec<u8>) {
-        let form = self.id_form(provider);
+    /// The message that an id names, by every reading of it.
+    fn find_by_receipt(&self, provider: u16, tlv_id: &[u8], text_id: &[u8]) -> Option<(u64, u8)> {
         // The TLV mostly repeats the response's form, the text may be in another radix (smpp.md §2.4).
         let readings = [
             (tlv_id, Side::Response),
@@ -77,19 +79,25 @@ impl Engine {
             (tlv_id, Side::Receipt),
             (text_id, Side::Response),
         ];
+        let mut readings = readings.into_iter().filter(|(id, _)| !id.is_empty());
+        readings.find_map(|(id, side)| self.index.find(provider, &self.key(provider, side, id)))
+    }
+
+    /// The canonical octets of a provider's id.
+    pub(crate) fn key(&self, provider: u16, side: Side, id: &[u8]) -> Vec<u8> {
         let mut key = Vec::with_capacity(65);
-        let mut first = Vec::new();
-        for (id, side) in readings.into_iter().filter(|(id, _)| !id.is_empty()) {
-            key.clear();
-            message_id::canonical(form, side, id, &mut key);
-            if let Some(found) = self.index.find(provider, &key) {
-                return (Some(found), key);
-            }
-            if first.is_empty() {
-                first.clone_from(&key);
-            }
-        }
-        (None, first)
+        message_id::canonical(self.id_form(provider), side, id, &mut key);
+        key
+    }
+
+    /// The ids under which a response may name a receipt's message: what both of its own ids say, where they differ.
+    fn early_keys(&self, provider: u16, tlv_id: &[u8], text_id: &[u8]) -> Vec<Vec<u8>> {
+        let by_tlv = self.key(provider, Side::Response, tlv_id);
+        let other = if text_id.is_empty() { tlv_id } else { text_id };
+        let mut keys = vec![by_tlv, self.key(provider, Side::Receipt, other)];
+        keys.retain(|key| !key.is_empty());
+        keys.dedup();
+        keys
     }
 
     /// A receipt whose message is known: told to it if it is in memory, else it is read back from the archive first.
@@ -125,18 +133,22 @@ impl Engine {
     }
 
     /// Keeps a receipt for a response that may still come, on disk before it is acknowledged.
-    fn hold_early(&mut self, news: ReceiptNews, key: &[u8]) {
-        let payload = encode_early(&news, key);
+    fn hold_early(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8]) {
         let (provider, at) = (news.provider, self.now.wall.0);
-        record::write(&mut self.group, &Record::EarlyReceipt { provider, at, receipt: &payload });
-        self.ring.add(self.group_number, Item::Early(provider, key.into()));
-        self.keep_early(provider, key, payload);
+        let keys = self.early_keys(provider, tlv_id, text_id);
+        self.counters.unmatched += u64::from(keys.is_empty());
+        for (place, key) in keys.iter().enumerate() {
+            let payload = encode_early(&news, key, place > 0);
+            record::write(&mut self.group, &Record::EarlyReceipt { provider, at, receipt: &payload });
+            self.ring.add(self.group_number, Item::Early(provider, key[..].into()));
+            self.keep_early(provider, key, payload);
+        }
         self.acknowledge(news.answer);
     }
 
     fn keep_early(&mut self, provider: u16, key: &[u8], payload: Vec<u8>) {
         let pushed_out = self.early.hold(provider, key, payload.into_boxed_slice(), self.now.mono);
-        self.counters.unmatched += u64::from(pushed_out.is_some());
+        self.count_unmatched(pushed_out.as_slice());
     }
 
     /// An early receipt of the journal; one that was carried over comes twice.
@@ -145,7 +157,7 @@ impl Engine {
             while self.early.take(provider, key).is_some() {}
             return Some(());
         }
-        let (key, _) = decode_early_payload(provider, receipt)?;
+        let (key, ..) = decode_early_payload(provider, receipt)?;
         if self.early.of(provider, &key).all(|early| *early.payload != *receipt) {
             self.keep_early(provider, &key, receipt.to_vec());
         }
@@ -161,7 +173,7 @@ impl Engine {
             record::write(&mut self.group, &Record::EarlyReceipt { provider, at, receipt });
         }
         while let Some(early) = self.early.take(provider, key) {
-            if let Some((_, news)) = decode_early(&early)
+            if let Some((_, _, news)) = decode_early(&early)
                 && let Some((number, part)) = self.index.find(provider, key)
             {
                 self.receipt_for(number, part, news);
@@ -171,11 +183,8 @@ impl Engine {
 
     /// After a start: early receipts whose response is in the journal.
     pub(crate) fn match_all_early(&mut self) {
-        let held: Vec<(u16, Vec<u8>)> = self
-            .early
-            .iter()
-            .filter_map(|early| Some((early.provider, decode_early(early)?.0)))
-            .collect();
+        let held: Vec<(u16, Vec<u8>)> =
+            self.early.iter().filter_map(|early| Some((early.provider, decode_early(early)?.0))).collect();
         for (provider, key) in held {
             if self.index.find(provider, &key).is_some() {
                 self.match_early(provider, &key);
@@ -187,8 +196,14 @@ impl Engine {
         if self.early.next_expiry().is_some_and(|expiry| expiry <= self.now.mono) {
             let mut expired = Vec::new();
             self.early.expire(self.now.mono, &mut expired);
-            self.counters.unmatched += expired.len() as u64;
+            self.count_unmatched(&expired);
         }
+    }
+
+    /// Receipts that are given up. One that was held under two ids counts once.
+    fn count_unmatched(&mut self, given_up: &[EarlyReceipt]) {
+        let is_copy = |early: &&EarlyReceipt| decode_early(early).is_some_and(|(_, is_copy, _)| is_copy);
+        self.counters.unmatched += given_up.iter().filter(|early| !is_copy(early)).count() as u64;
     }
 }
 
@@ -202,10 +217,11 @@ fn phones_agree(message: &Message, phone: Option<u64>) -> bool {
     ours[ours.len() - compared..] == theirs[theirs.len() - compared..]
 }
 
-/// The early receipt's form, in memory and in its record: key length u8, key, state u8, done i64, phone u64 (0: none), error.
-fn encode_early(news: &ReceiptNews, key: &[u8]) -> Vec<u8> {
+/// The early receipt's form, in memory and in its record: key length u8, key, state u8 (and 0x80 when it is held under another
+/// id as well, and counted there), done i64, phone u64 (0: none), error.
+fn encode_early(news: &ReceiptNews, key: &[u8], is_copy: bool) -> Vec<u8> {
     let mut payload = encode_key(key);
-    payload.push(news.state as u8);
+    payload.push(news.state as u8 | if is_copy { COPY } else { 0 });
     payload.extend_from_slice(&news.done.0.to_le_bytes());
     payload.extend_from_slice(&news.phone.unwrap_or(0).to_le_bytes());
     payload.extend_from_slice(&news.error);
@@ -227,17 +243,18 @@ pub(crate) fn decode_key(payload: &[u8]) -> Option<&[u8]> {
     reader.is_empty().then_some(key)
 }
 
-fn decode_early(early: &EarlyReceipt) -> Option<(Vec<u8>, ReceiptNews)> {
+fn decode_early(early: &EarlyReceipt) -> Option<(Vec<u8>, bool, ReceiptNews)> {
     decode_early_payload(early.provider, &early.payload)
 }
 
-fn decode_early_payload(provider: u16, payload: &[u8]) -> Option<(Vec<u8>, ReceiptNews)> {
+fn decode_early_payload(provider: u16, payload: &[u8]) -> Option<(Vec<u8>, bool, ReceiptNews)> {
     let mut reader = Reader::new(payload);
     let length = reader.u8()?;
     let key = reader.take(usize::from(length))?.to_vec();
-    let state = ReceiptState::from_number(reader.u8()?)?;
+    let word = reader.u8()?;
+    let state = ReceiptState::from_number(word & !COPY)?;
     let done = Wall(reader.i64()?);
     let phone = Some(reader.u64()?).filter(|phone| *phone != 0);
     let error = reader.rest().to_vec();
-    Some((key, ReceiptNews { provider, state, done, phone, error, answer: None }))
+    Some((key, word & COPY != 0, ReceiptNews { provider, state, done, phone, error, answer: None }))
 }

@@ -37,27 +37,59 @@ pub enum Record<'a> {
     /// A new message: head and body.
     Accept(&'a [u8]),
     /// One step of a message, encoded. Written as one of four kinds: intent, outcome, receipt, told.
-    Step { number: u64, step: &'a [u8] },
-    Money { tenant: u32, kind: MoneyKind, amount: Micros, at: i64 },
+    Step {
+        number: u64,
+        step: &'a [u8],
+    },
+    Money {
+        tenant: u32,
+        kind: MoneyKind,
+        amount: Micros,
+        at: i64,
+    },
     /// A whole message written again, so that its older groups can go.
     CarryOver(&'a [u8]),
     /// Messages of a block that are in the archive and have left memory (`mask`, bit 0 the first of the block).
-    Parked { block: u64, mask: u64 },
+    Parked {
+        block: u64,
+        mask: u64,
+    },
     /// A message that had left memory is living again, whole, because news came for it.
     Amendment(&'a [u8]),
     /// A permanent number for a name. For a tenant `currency` is its wallet's.
-    Catalog { kind: NameKind, index: u32, id: &'a str, currency: &'a str },
+    Catalog {
+        kind: NameKind,
+        index: u32,
+        id: &'a str,
+        currency: &'a str,
+    },
     /// The next number to be given.
-    Epoch { epoch: u16, next: u64 },
+    Epoch {
+        epoch: u16,
+        next: u64,
+    },
     /// A wallet with its running totals, as they stand at the end of the group or at its carry-over. Replay takes wallets from
     /// here alone, so that it need not begin before every message that a wallet has money for.
-    Wallet { tenant: u32, wallet: &'a [u8] },
+    Wallet {
+        tenant: u32,
+        wallet: &'a [u8],
+    },
     /// An idempotency key and its answer.
-    Idempotency { tenant: u32, entry: &'a [u8] },
+    Idempotency {
+        tenant: u32,
+        entry: &'a [u8],
+    },
     /// A parked message whose tenant has not been told.
-    Untold { tenant: u32, number: u64 },
+    Untold {
+        tenant: u32,
+        number: u64,
+    },
     /// A receipt whose message is not known yet; with nothing but its id, those held under the id have found theirs.
-    EarlyReceipt { provider: u16, at: i64, receipt: &'a [u8] },
+    EarlyReceipt {
+        provider: u16,
+        at: i64,
+        receipt: &'a [u8],
+    },
 }
 
 mod kind {
@@ -199,8 +231,7 @@ impl<'a> Iterator for Records<'a> {
         if version > RECORD_VERSION {
             return Some(Err(RecordError::Newer { at, version }));
         }
-        let payload =
-            self.reader.u32().and_then(|length| self.reader.take(usize::try_from(length).ok()?));
+        let payload = self.reader.u32().and_then(|length| self.reader.take(usize::try_from(length).ok()?));
         let Some(payload) = payload else { return Some(Err(malformed)) };
         if !(kind::ACCEPT..=kind::EARLY_RECEIPT).contains(&kind) {
             return Some(Err(RecordError::UnknownKind { at, kind }));
@@ -239,11 +270,9 @@ fn read_payload(kind: u8, payload: &[u8]) -> Option<Record<'_>> {
         kind::WALLET => Record::Wallet { tenant: reader.u32()?, wallet: reader.rest() },
         kind::IDEMPOTENCY => Record::Idempotency { tenant: reader.u32()?, entry: reader.rest() },
         kind::UNTOLD => Record::Untold { tenant: reader.u32()?, number: reader.u64()? },
-        kind::EARLY_RECEIPT => Record::EarlyReceipt {
-            provider: reader.u16()?,
-            at: reader.i64()?,
-            receipt: reader.rest(),
-        },
+        kind::EARLY_RECEIPT => {
+            Record::EarlyReceipt { provider: reader.u16()?, at: reader.i64()?, receipt: reader.rest() }
+        }
         _ => return None,
     })
 }

@@ -1,5 +1,7 @@
 //! State as the fold of the journal: each record applied again, effects never; then outstanding work derived from state.
 
+use codecs::message_id::Side;
+
 use crate::accept::millis;
 use crate::catalog::Definitions;
 use crate::command::Now;
@@ -8,7 +10,6 @@ use crate::id::Number;
 use crate::idempotency::Entry;
 use crate::ledger::Wallet;
 use crate::message::{Charge, Message, State};
-use crate::message_id_of;
 use crate::pages::{BLOCK_MESSAGES, place_of};
 use crate::record::{NameKind, Record, RecordError, Records};
 use crate::ring::Item;
@@ -84,10 +85,8 @@ impl Engine {
                 self.ring.add(group, Item::Epoch);
             }
             Record::Untold { tenant, number } => {
-                if self.pages.get(number).is_none() {
-                    self.sweep.owe(number, tenant, group, self.now.wall);
-                    self.ring.add(group, Item::Untold(tenant, number));
-                }
+                self.sweep.owe(number, tenant, group, self.now.wall);
+                self.ring.add(group, Item::Untold(tenant, number));
             }
             _ => {}
         }
@@ -137,17 +136,24 @@ impl Engine {
     /// The ids under which receipts for this message will come, by what the definitions say of them now.
     fn index(&mut self, number: u64) {
         let Some(message) = self.pages.get(number) else { return };
-        let form = self.id_form(message.provider);
         for (_, step) in message.steps() {
             if let Step::Response { part, verdict: Verdict::Accepted, id, .. } = step {
-                self.index.insert(message.provider, &message_id_of(form, id), number, part);
+                let key = self.key(message.provider, Side::Response, id);
+                if !key.is_empty() {
+                    self.index.insert(message.provider, &key, number, part);
+                }
             }
         }
     }
 
     /// Ends the replay: takes over the definitions that hold now, checks the sums, and puts everything that is outstanding
     /// where it waits. What was being sent when the process ended is in doubt; that is new, and in the group that follows.
-    pub fn recovered(&mut self, definitions: Definitions, now: Now, next_group: u64) -> Result<(), ReplayError> {
+    pub fn recovered(
+        &mut self,
+        definitions: Definitions,
+        now: Now,
+        next_group: u64,
+    ) -> Result<(), ReplayError> {
         self.begin(now, next_group);
         self.check_wallets()?;
         if self.ring.is_empty() {
@@ -155,8 +161,13 @@ impl Engine {
         }
         self.configure(definitions)?;
         for block in self.pages.blocks() {
-            let numbers: Vec<u64> =
-                self.pages.page(block).into_iter().flat_map(|page| page.messages()).map(|m| m.number).collect();
+            let numbers: Vec<u64> = self
+                .pages
+                .page(block)
+                .into_iter()
+                .flat_map(|page| page.messages())
+                .map(|m| m.number)
+                .collect();
             for number in numbers {
                 self.index(number);
                 self.resume(number);

@@ -18,7 +18,10 @@ const CARRY_ITEMS_MAX: usize = 20_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     /// Messages as they were accepted: so many from this place in the order of numbers.
-    Fresh { first: u64, count: u32 },
+    Fresh {
+        first: u64,
+        count: u32,
+    },
     Message(u64),
     Wallet(u32),
     Name(NameKind, u32),

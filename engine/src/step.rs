@@ -62,26 +62,53 @@ pub const ALL_PARTS: u8 = 0xff;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
     /// The durable decision to send all waiting parts over this bind.
-    Intent { attempt: u8, provider: u16, bind: u16 },
+    Intent {
+        attempt: u8,
+        provider: u16,
+        bind: u16,
+    },
     /// The part never left the process: it waits again, and the attempt does not count.
-    Unsent { part: u8 },
-    Response { part: u8, verdict: Verdict, status: u32, retry_at: Wall, id: &'a [u8] },
+    Unsent {
+        part: u8,
+    },
+    Response {
+        part: u8,
+        verdict: Verdict,
+        status: u32,
+        retry_at: Wall,
+        id: &'a [u8],
+    },
     /// `part` may be `ALL_PARTS`: all that were sending.
-    Doubt { part: u8, cause: DoubtCause },
+    Doubt {
+        part: u8,
+        cause: DoubtCause,
+    },
     /// In doubt, and queued again by policy: the provider may see it twice.
     Resend,
-    Receipt { part: u8, state: ReceiptState, done: Wall, error: &'a [u8] },
+    Receipt {
+        part: u8,
+        state: ReceiptState,
+        done: Wall,
+        error: &'a [u8],
+    },
     /// The tenant has acknowledged its receipt.
     Told,
-    Held { cause: HoldCause },
+    Held {
+        cause: HoldCause,
+    },
     LetGo,
-    Failed { cause: FailCause, status: u32 },
+    Failed {
+        cause: FailCause,
+        status: u32,
+    },
     Expired,
     Cancelled,
     /// No receipt came in time.
     Unknown,
     /// Queued for another provider of its route.
-    Rerouted { provider: u16 },
+    Rerouted {
+        provider: u16,
+    },
     /// The time it was scheduled for has come.
     Due,
     /// Its receipt was dropped untold, after `receipt_ttl`.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use codecs::instant::{Mono, Wall};
-use codecs::message_id::{self, Side};
+use codecs::message_id::Side;
 
 use crate::effect::ArchiveWrite;
 use crate::engine::{DueKind, Engine};
@@ -54,7 +54,7 @@ struct Debt {
     tenant: u32,
     /// The group of its newest record.
     group: u64,
-    /// When the message left memory.
+    /// When the message became final.
     since: Wall,
 }
 
@@ -76,9 +76,10 @@ impl Sweep {
         self.untold.get(&number).is_some_and(|debt| debt.group == group)
     }
 
-    pub fn owe(&mut self, number: u64, tenant: u32, group: u64, now: Wall) {
-        let since = self.untold.get(&number).map_or(now, |debt| debt.since);
-        self.untold.insert(number, Debt { tenant, group, since });
+    /// `since` is when it became final, as far as that is known.
+    pub fn owe(&mut self, number: u64, tenant: u32, group: u64, since: Wall) {
+        let debt = self.untold.entry(number).or_insert(Debt { tenant, group, since });
+        debt.group = group;
     }
 
     /// Nothing is owed for it any more, or it lives again and says so itself.
@@ -207,7 +208,8 @@ impl Engine {
                 ended(message.sent_at, self.receipt_wait(message)).then_some(Step::Unknown)
             }
             _ if message.is_to_be_told() && message.telling.is_none() => {
-                let definition = self.tenants.get(message.tenant).and_then(|tenant| tenant.definition.as_ref());
+                let definition =
+                    self.tenants.get(message.tenant).and_then(|tenant| tenant.definition.as_ref());
                 let ttl = definition.map_or(WAIT, |definition| definition.receipt_ttl);
                 ended(message.final_at, ttl).then_some(Step::Dropped)
             }
@@ -216,7 +218,8 @@ impl Engine {
     }
 
     fn receipt_wait(&self, message: &Message) -> Duration {
-        let definition = self.providers.get(message.provider).and_then(|provider| provider.definition.as_ref());
+        let definition =
+            self.providers.get(message.provider).and_then(|provider| provider.definition.as_ref());
         definition.map_or(WAIT, |definition| definition.receipt_wait)
     }
 
@@ -244,7 +247,7 @@ impl Engine {
             mask |= 1 << place_of(message.number);
             if message.is_to_be_told() {
                 untold.push((message.number, message.tenant));
-                self.sweep.owe(message.number, message.tenant, 0, self.now.wall);
+                self.sweep.owe(message.number, message.tenant, 0, message.final_at);
             }
             self.retire_ids(&message);
             messages.push(message.into_bytes());
@@ -256,11 +259,9 @@ impl Engine {
     /// Forgets the provider's ids of a message that no news can change; those of another are kept a while for late news.
     fn retire_ids(&mut self, message: &Message) {
         let until = self.now.mono.after(LATE_NEWS);
-        let form = self.id_form(message.provider);
         for (_, step) in message.steps() {
             let Step::Response { verdict: Verdict::Accepted, id, .. } = step else { continue };
-            let mut key = Vec::with_capacity(65);
-            message_id::canonical(form, Side::Response, id, &mut key);
+            let key = self.key(message.provider, Side::Response, id);
             if matches!(message.state, State::Delivered | State::Read | State::Sent) {
                 self.index.remove(message.provider, &key, message.number);
             } else {

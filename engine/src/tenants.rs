@@ -16,7 +16,9 @@ use crate::ledger::{Change, Reserve, Wallet};
 use crate::money::Micros;
 use crate::record::{self, MoneyKind, NameKind, Record};
 use crate::ring::Item;
-use crate::routing::{self, Channel, ProviderInput, Rates, RouteInput, Router, RoutingInput, SenderMatch, Turns};
+use crate::routing::{
+    self, Channel, ProviderInput, Rates, RouteInput, Router, RoutingInput, SenderMatch, Turns,
+};
 
 /// A tenant's session that takes receipts.
 #[derive(Debug)]
@@ -69,6 +71,15 @@ impl Tenant {
     }
 }
 
+impl Tenant {
+    /// The session whose turn it is among those that may be given more.
+    pub fn receiver_with_room(&self) -> Option<usize> {
+        let count = self.receivers.len();
+        let mut places = (0..count).map(|offset| (self.next_receiver + offset) % count);
+        places.find(|place| self.receivers[*place].in_flight < self.receivers[*place].window)
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Tenants {
     list: Vec<Tenant>,
@@ -97,13 +108,18 @@ impl Tenants {
         self.list.get_mut(index as usize)
     }
 
-    /// The wallet of a tenant, which this group is about to change.
-    pub fn wallet_to_change(&mut self, index: u32) -> Option<&mut Wallet> {
+    /// Changes a tenant's wallet. What the change answers, and whether it changed anything, decides the caller.
+    pub fn change_wallet<T>(
+        &mut self,
+        index: u32,
+        change: impl FnOnce(&mut Wallet) -> (T, bool),
+    ) -> Option<T> {
         let entry = self.list.get_mut(index as usize)?;
-        if !std::mem::replace(&mut entry.wallet_changed, true) {
+        let (answer, has_changed) = change(&mut entry.wallet);
+        if has_changed && !std::mem::replace(&mut entry.wallet_changed, true) {
             self.wallets_changed.push(index);
         }
-        Some(&mut entry.wallet)
+        Some(answer)
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Tenant> {
@@ -256,8 +272,8 @@ impl Tenants {
         self.rates = routing.rates;
         for tenant in &mut self.list {
             let table = tenant.definition.as_ref().and_then(|definition| definition.rates.as_ref());
-            tenant.rates = table
-                .and_then(|table| definitions.rates.iter().position(|(name, _)| name == table));
+            tenant.rates =
+                table.and_then(|table| definitions.rates.iter().position(|(name, _)| name == table));
         }
     }
 }
@@ -346,7 +362,9 @@ impl Engine {
         match kind {
             NameKind::Tenant => self.tenants.placeholder(index).name_group = group,
             NameKind::Provider => {
-                if let Some(provider) = u16::try_from(index).ok().and_then(|index| self.providers.get_mut(index)) {
+                if let Some(provider) =
+                    u16::try_from(index).ok().and_then(|index| self.providers.get_mut(index))
+                {
                     provider.name_group = group;
                 }
             }
@@ -380,13 +398,16 @@ impl Engine {
 
     /// False when the wallet refused it, and then nothing has changed.
     fn change_wallet(&mut self, tenant: u32, kind: MoneyKind, amount: Micros) -> bool {
-        let Some(wallet) = self.tenants.wallet_to_change(tenant) else { return false };
-        match kind {
-            MoneyKind::Opening | MoneyKind::Deposit => wallet.deposit(amount) == Change::Done,
-            MoneyKind::Withdrawal => wallet.withdraw(amount) == Reserve::Done,
-            MoneyKind::Adjustment => wallet.adjust(amount) == Reserve::Done,
-            MoneyKind::Refund => wallet.refund(amount) == Change::Done,
-            MoneyKind::CreditLimit => wallet.set_credit_limit(amount) == Reserve::Done,
-        }
+        let change = |wallet: &mut Wallet| {
+            let is_done = match kind {
+                MoneyKind::Opening | MoneyKind::Deposit => wallet.deposit(amount) == Change::Done,
+                MoneyKind::Withdrawal => wallet.withdraw(amount) == Reserve::Done,
+                MoneyKind::Adjustment => wallet.adjust(amount) == Reserve::Done,
+                MoneyKind::Refund => wallet.refund(amount) == Change::Done,
+                MoneyKind::CreditLimit => wallet.set_credit_limit(amount) == Reserve::Done,
+            };
+            (is_done, is_done)
+        };
+        self.tenants.change_wallet(tenant, change) == Some(true)
     }
 }

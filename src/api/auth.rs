@@ -17,9 +17,11 @@ const SCHEME: &[u8] = b"bearer";
 impl ApiState {
     /// The tenant that makes this request.
     pub(super) fn authenticate(&self, request: &request::Parts) -> Result<Arc<TenantAccess>, Problem> {
-        let key = api_key(&request.headers)
-            .ok_or_else(|| Problem::unauthorized("send an API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`"))?;
-        let tenant = self.directory.by_key(key).ok_or_else(|| Problem::unauthorized("this API key is not known"))?;
+        let key = api_key(&request.headers).ok_or_else(|| {
+            Problem::unauthorized("send an API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+        })?;
+        let tenant =
+            self.directory.by_key(key).ok_or_else(|| Problem::unauthorized("this API key is not known"))?;
         if !tenant.allows(peer(request)) {
             let detail = "this API key may not be used from your address";
             return Err(Problem::new(StatusCode::FORBIDDEN, "ip_not_allowed", "Address not allowed", detail));
@@ -48,12 +50,15 @@ fn peer(request: &request::Parts) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use axum::http::HeaderValue;
 
     #[test]
     fn keys_are_read_from_both_headers_in_any_case() {
-        let table: [(&[(&'static str, &'static str)], Option<&[u8]>); 9] = [
+        type Given = &'static [(&'static str, &'static str)];
+        let table: [(Given, Option<&[u8]>); 9] = [
             (&[("authorization", "Bearer tg_live_a")], Some(b"tg_live_a")),
             (&[("authorization", "bearer   tg_live_a ")], Some(b"tg_live_a")),
             (&[("x-api-key", "tg_live_b")], Some(b"tg_live_b")),

@@ -62,7 +62,12 @@ pub fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = "send `Content-Type: application/json`";
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type", detail))
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "Unsupported media type",
+        detail,
+    ))
 }
 
 fn is_json(kind: &[u8]) -> bool {
@@ -73,6 +78,8 @@ fn is_json(kind: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -95,8 +102,13 @@ mod tests {
     async fn a_body_is_taken_up_to_its_limit_and_not_beyond() {
         for (length, limit, taken) in [(0, 0, true), (10, 10, true), (11, 10, false)] {
             let body = Body::from(vec![b'x'; length]);
-            let status = collect(body, limit).await.map(|bytes| bytes.len()).map_err(|problem| problem.status);
-            assert_eq!(status, if taken { Ok(length) } else { Err(StatusCode::PAYLOAD_TOO_LARGE) }, "{length}");
+            let status =
+                collect(body, limit).await.map(|bytes| bytes.len()).map_err(|problem| problem.status);
+            assert_eq!(
+                status,
+                if taken { Ok(length) } else { Err(StatusCode::PAYLOAD_TOO_LARGE) },
+                "{length}"
+            );
         }
     }
 }

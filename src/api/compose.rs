@@ -94,7 +94,9 @@ pub fn compose(
 fn check_channel(message: &Message<'_>) -> Result<(), Refused> {
     match message.channel.as_deref() {
         None | Some("sms") => Ok(()),
-        Some("whatsapp") => Err(Refused::invalid("channel", "the channel `whatsapp` is not supported by this version")),
+        Some("whatsapp") => {
+            Err(Refused::invalid("channel", "the channel `whatsapp` is not supported by this version"))
+        }
         Some(_) => Err(Refused::invalid("channel", "`channel` must be \"sms\"")),
     }
 }
@@ -145,7 +147,9 @@ fn written<'m>(message: &'m Message<'_>) -> Result<(&'static str, &'m str, Choic
         (Some(_), Some(_), _) => Err(Refused::invalid("data", "a message has `text` or `data`, not both")),
         (None, None, Some(Encoding::Binary)) => Err(Refused::invalid("data", "`data` is missing")),
         (None, None, _) => Err(Refused::invalid("text", "`text` is missing")),
-        (None, Some(data), None | Some(Encoding::Binary)) => Ok(("data", data, Choice::Only(Encoding::Binary))),
+        (None, Some(data), None | Some(Encoding::Binary)) => {
+            Ok(("data", data, Choice::Only(Encoding::Binary)))
+        }
         (None, Some(_), Some(_)) => Err(Refused::invalid("data", "`data` goes with the encoding \"binary\"")),
         (Some(_), None, Some(Encoding::Binary)) => {
             Err(Refused::invalid("text", "the encoding \"binary\" takes `data`, in hexadecimal digits"))
@@ -196,7 +200,11 @@ fn priority(message: &Message<'_>) -> Result<Priority, Refused> {
     }
 }
 
-fn extras(message: &Message<'_>, idempotency_key: Option<&[u8]>, extras: &mut Vec<u8>) -> Result<(), Refused> {
+fn extras(
+    message: &Message<'_>,
+    idempotency_key: Option<&[u8]>,
+    extras: &mut Vec<u8>,
+) -> Result<(), Refused> {
     extras.clear();
     if let Some(reference) = message.reference.as_deref() {
         let detail = "`reference` is longer than 255 characters";

@@ -52,6 +52,8 @@ fn halves(hash: [u8; 32]) -> [[u8; 16]; 2] {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use axum::http::HeaderValue;
 
@@ -89,6 +91,9 @@ mod tests {
         assert_eq!(key.of_slice(0).key, b"k");
         assert_eq!(key.of_slice(12).key, b"k\x0012");
         assert_eq!(key.of_slice(0).body_hash, key.of_slice(1).body_hash);
-        assert_ne!(read(&headers, b"other").unwrap().unwrap().of_slice(0).body_hash, key.of_slice(0).body_hash);
+        assert_ne!(
+            read(&headers, b"other").unwrap().unwrap().of_slice(0).body_hash,
+            key.of_slice(0).body_hash
+        );
     }
 }

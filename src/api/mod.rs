@@ -32,7 +32,7 @@ use crate::metrics::DoorCounts;
 use crate::ops::Health;
 use problem::Problem;
 
-/// All that the door needs of the house. Cheap to clone.
+/// All that the door needs of the house.
 #[derive(Clone)]
 pub struct ApiState {
     pub directory: Arc<Directory>,
@@ -86,7 +86,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/balance", get(read::balance))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
-        .with_state(state)
+        .with_state(Arc::new(state))
 }
 
 async fn nothing_here() -> Problem {
@@ -99,4 +99,4 @@ async fn wrong_method(request: Request) -> Problem {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -81,7 +81,9 @@ struct Row {
 fn row(refusal: Refusal) -> Row {
     use StatusCode as S;
     let (status, title, detail, field, retry_after_seconds) = match refusal {
-        Refusal::InvalidRequest => (S::BAD_REQUEST, "Invalid request", "the message is not valid", None, None),
+        Refusal::InvalidRequest => {
+            (S::BAD_REQUEST, "Invalid request", "the message is not valid", None, None)
+        }
         Refusal::InsufficientCredit => (
             S::PAYMENT_REQUIRED,
             "Insufficient credit",
@@ -89,13 +91,23 @@ fn row(refusal: Refusal) -> Row {
             None,
             None,
         ),
-        Refusal::NoRoute => {
-            (S::UNPROCESSABLE_ENTITY, "No route", "no provider with a price takes messages to this number", Some("to"), None)
+        Refusal::NoRoute => (
+            S::UNPROCESSABLE_ENTITY,
+            "No route",
+            "no provider with a price takes messages to this number",
+            Some("to"),
+            None,
+        ),
+        Refusal::InvalidDestination => (
+            S::UNPROCESSABLE_ENTITY,
+            "Invalid destination",
+            "the destination is not an international number",
+            Some("to"),
+            None,
+        ),
+        Refusal::InvalidSource => {
+            (S::BAD_REQUEST, "Invalid request", "the sender is not valid", Some("from"), None)
         }
-        Refusal::InvalidDestination => {
-            (S::UNPROCESSABLE_ENTITY, "Invalid destination", "the destination is not an international number", Some("to"), None)
-        }
-        Refusal::InvalidSource => (S::BAD_REQUEST, "Invalid request", "the sender is not valid", Some("from"), None),
         Refusal::TooLong => {
             (S::UNPROCESSABLE_ENTITY, "Too long", "the text needs more than 255 parts", Some("text"), None)
         }
@@ -105,9 +117,13 @@ fn row(refusal: Refusal) -> Row {
         Refusal::QueueFull => {
             (S::SERVICE_UNAVAILABLE, "Queue full", "too many messages wait to be sent", None, Some(5))
         }
-        Refusal::Unavailable => {
-            (S::SERVICE_UNAVAILABLE, "Unavailable", "the gateway takes no messages at the moment", None, Some(5))
-        }
+        Refusal::Unavailable => (
+            S::SERVICE_UNAVAILABLE,
+            "Unavailable",
+            "the gateway takes no messages at the moment",
+            None,
+            Some(5),
+        ),
         Refusal::IdempotencyMismatch => (
             S::UNPROCESSABLE_ENTITY,
             "Idempotency mismatch",
@@ -118,7 +134,9 @@ fn row(refusal: Refusal) -> Row {
         Refusal::Conflict => {
             (S::CONFLICT, "Conflict", "a request with this Idempotency-Key is still running", None, Some(1))
         }
-        Refusal::TenantSuspended => (S::FORBIDDEN, "Tenant suspended", "this tenant is suspended", None, None),
+        Refusal::TenantSuspended => {
+            (S::FORBIDDEN, "Tenant suspended", "this tenant is suspended", None, None)
+        }
         Refusal::TenantExpired => (S::FORBIDDEN, "Tenant expired", "this tenant has expired", None, None),
         Refusal::TenantPaused => (S::FORBIDDEN, "Tenant paused", "this tenant is paused", None, None),
         Refusal::InvalidEncoding => {
@@ -160,15 +178,12 @@ impl Problem {
         Problem::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
     }
 
-    pub fn rate_limited(wait: Duration, rate: u32) -> Problem {
-        Problem { retry_after: Some(wait), rate: Some(rate), ..Problem::from(Refusal::RateLimited) }
-    }
-
     fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let retry_after = self.retry_after.map(|wait| wait_seconds(wait).into());
         let challenge = (self.status == StatusCode::UNAUTHORIZED).then(|| HeaderValue::from_static("Bearer"));
         let policy = self.rate.map(|rate| format!("\"messages\";q={rate};w=1"));
-        let limit = self.rate.and(self.retry_after).map(|wait| format!("\"messages\";r=0;t={}", wait_seconds(wait)));
+        let limit =
+            self.rate.and(self.retry_after).map(|wait| format!("\"messages\";r=0;t={}", wait_seconds(wait)));
         let value = |text: Option<String>| text.and_then(|text| HeaderValue::try_from(text).ok());
         [
             (header::RETRY_AFTER, retry_after),
@@ -256,7 +271,10 @@ mod tests {
     #[test]
     fn what_passes_says_when_to_come_back() {
         for refusal in [Refusal::RateLimited, Refusal::QueueFull, Refusal::Unavailable, Refusal::Conflict] {
-            assert!(Problem::from(refusal).into_response().headers().contains_key("retry-after"), "{refusal:?}");
+            assert!(
+                Problem::from(refusal).into_response().headers().contains_key("retry-after"),
+                "{refusal:?}"
+            );
         }
         assert!(!Problem::from(Refusal::NoRoute).into_response().headers().contains_key("retry-after"));
     }
@@ -264,10 +282,19 @@ mod tests {
     #[test]
     fn waits_are_whole_seconds_rounded_up() {
         for (millis, header) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_999, "60")] {
-            let response = Problem::rate_limited(Duration::from_millis(millis), 7).into_response();
+            let retry_after = Some(Duration::from_millis(millis));
+            let problem = Problem { retry_after, rate: Some(7), ..Problem::from(Refusal::RateLimited) };
+            let response = problem.into_response();
             let headers = response.headers();
-            assert_eq!(headers.get("retry-after").and_then(|value| value.to_str().ok()), Some(header), "{millis}");
-            assert_eq!(headers.get("ratelimit-policy").and_then(|value| value.to_str().ok()), Some("\"messages\";q=7;w=1"));
+            assert_eq!(
+                headers.get("retry-after").and_then(|value| value.to_str().ok()),
+                Some(header),
+                "{millis}"
+            );
+            assert_eq!(
+                headers.get("ratelimit-policy").and_then(|value| value.to_str().ok()),
+                Some("\"messages\";q=7;w=1")
+            );
         }
     }
 }

@@ -3,6 +3,8 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, Uri, header};
@@ -19,14 +21,14 @@ use crate::directory::TenantAccess;
 
 type Answer = Result<Response<Body>, Problem>;
 
-pub async fn message(State(api): State<ApiState>, request: Request) -> Answer {
+pub async fn message(State(api): State<Arc<ApiState>>, request: Request) -> Answer {
     let (head, _) = request.into_parts();
     let tenant = api.authenticate(&head)?;
     let message = api.find(&tenant, number(&api, &head.uri)?).await?;
     Ok(ok(show::message(&message, &api, &tenant)))
 }
 
-pub async fn events(State(api): State<ApiState>, request: Request) -> Answer {
+pub async fn events(State(api): State<Arc<ApiState>>, request: Request) -> Answer {
     let (head, _) = request.into_parts();
     let tenant = api.authenticate(&head)?;
     let message = api.find(&tenant, number(&api, &head.uri)?).await?;
@@ -34,7 +36,7 @@ pub async fn events(State(api): State<ApiState>, request: Request) -> Answer {
 }
 
 /// Cancels what is not yet sent and shows the message. Doing it twice is the same as once.
-pub async fn cancel(State(api): State<ApiState>, request: Request) -> Answer {
+pub async fn cancel(State(api): State<Arc<ApiState>>, request: Request) -> Answer {
     let (head, _) = request.into_parts();
     let tenant = api.authenticate(&head)?;
     let number = number(&api, &head.uri)?;
@@ -48,7 +50,7 @@ pub async fn cancel(State(api): State<ApiState>, request: Request) -> Answer {
     }
 }
 
-pub async fn balance(State(api): State<ApiState>, request: Request) -> Answer {
+pub async fn balance(State(api): State<Arc<ApiState>>, request: Request) -> Answer {
     let (head, _) = request.into_parts();
     let tenant = api.authenticate(&head)?;
     let query = Query::Balance { tenant: tenant.number };
@@ -69,7 +71,11 @@ impl ApiState {
         };
         let kept = match living {
             Some(bytes) => Some(bytes),
-            None => self.history.read(number).await.map_err(|_| unavailable("the archive cannot be read at the moment"))?,
+            None => self
+                .history
+                .read(number)
+                .await
+                .map_err(|_| unavailable("the archive cannot be read at the moment"))?,
         };
         let bytes = kept.ok_or_else(no_such_message)?;
         let message = Message::read(bytes).ok_or_else(|| {
@@ -80,7 +86,11 @@ impl ApiState {
     }
 
     /// Asks the engine and waits for its answer, which shows nothing that is not on disk.
-    async fn ask(&self, tenant: &TenantAccess, command: impl FnOnce(ReplyId) -> Command) -> Result<Reply, Problem> {
+    async fn ask(
+        &self,
+        tenant: &TenantAccess,
+        command: impl FnOnce(ReplyId) -> Command,
+    ) -> Result<Reply, Problem> {
         let (reply, waiting) = self.replies.open();
         let lane = self.intake.lane(Source::Tenant(tenant.number));
         let stopping = || unavailable("the gateway is stopping");

@@ -68,7 +68,10 @@ pub fn read(body: &[u8]) -> Result<Sent<'_>, Refused> {
     let fields = read.map_err(|error| explain(&error, fault.take()))?;
     let Some(batch) = fields.messages else { return Ok(Sent::One(Box::new(fields.message))) };
     if fields.given > 1 {
-        return Err(Refused::invalid("messages", "`messages` stands alone: each message has its own members"));
+        return Err(Refused::invalid(
+            "messages",
+            "`messages` stands alone: each message has its own members",
+        ));
     }
     if batch.items.is_empty() {
         return Err(Refused::invalid("messages", "`messages` is empty"));
@@ -155,7 +158,9 @@ impl Shape<'_> {
         let name: String = name.chars().take(NAME_SHOWN_MAX).collect();
         let (detail, error) = match wrong {
             Wrong::Unknown => (format!("`{name}` is not a member of a message"), E::custom("unknown")),
-            Wrong::Unsupported => (format!("`{name}` is not supported by this version"), E::custom("unsupported")),
+            Wrong::Unsupported => {
+                (format!("`{name}` is not supported by this version"), E::custom("unsupported"))
+            }
             Wrong::Twice => (format!("`{name}` is given twice"), E::custom("twice")),
             Wrong::Type(expected, error) => (format!("`{name}` must be {expected}"), error),
         };
@@ -195,7 +200,8 @@ impl<'de> Message<'de> {
             "flash" => member(&mut self.flash, map, FLAG),
             "receipt" => member(&mut self.receipt, map, FLAG),
             "callback_url" | "template" | "variables" | "media" => {
-                let value = map.next_value::<Option<IgnoredAny>>().map_err(|error| Wrong::Type("a value", error))?;
+                let value =
+                    map.next_value::<Option<IgnoredAny>>().map_err(|error| Wrong::Type("a value", error))?;
                 if value.is_some() { Err(Wrong::Unsupported) } else { Ok(false) }
             }
             _ => Err(Wrong::Unknown),
@@ -204,7 +210,11 @@ impl<'de> Message<'de> {
 }
 
 /// Reads the value of a member into its place, once.
-fn member<'de, T, A>(place: &mut Option<T>, map: &mut A, expected: &'static str) -> Result<bool, Wrong<A::Error>>
+fn member<'de, T, A>(
+    place: &mut Option<T>,
+    map: &mut A,
+    expected: &'static str,
+) -> Result<bool, Wrong<A::Error>>
 where
     T: Deserialize<'de>,
     A: MapAccess<'de>,

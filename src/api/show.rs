@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use codecs::address::{self, Msisdn};
+use codecs::address;
 use codecs::instant::Wall;
 use codecs::smpp::Status;
 use codecs::split;
@@ -51,7 +51,7 @@ struct ShownMessage<'a> {
     id: Shown<u64>,
     status: &'static str,
     channel: &'static str,
-    to: Shown<Msisdn>,
+    to: String,
     from: Option<String>,
     text: Option<String>,
     data: Option<String>,
@@ -100,7 +100,7 @@ pub fn message(message: &Message, api: &ApiState, tenant: &TenantAccess) -> Vec<
         id: Shown(api.ids.id(message.number)),
         status: message.state.word(),
         channel: "sms",
-        to: Shown(destination(&body)),
+        to: format!("+{}", body.destination),
         from: sender(&body),
         text,
         data,
@@ -137,11 +137,6 @@ fn user_text<'a>(body: &Body<'a>) -> &'a [u8] {
         0 => body.octets,
         _ => split::header_and_text(body.octets).map_or(body.octets, |(_, text)| text),
     }
-}
-
-fn destination(body: &Body<'_>) -> Msisdn {
-    // Every door checked it; a number out of range would be a defect that is not worth failing a read.
-    Msisdn::new(body.destination).unwrap_or_else(|| Msisdn::new(1_000_000).unwrap_or_else(|| unreachable!()))
 }
 
 fn sender(body: &Body<'_>) -> Option<String> {
@@ -240,18 +235,36 @@ fn as_accepted(message: &Message) -> Vec<u8> {
 
 /// Why a message ended badly: the last word of its provider, or ours.
 fn error(message: &Message) -> Option<ShownError> {
-    let shown = |code, message: &'static str, provider_code| ShownError { code, message: message.into(), provider_code };
+    let shown = |code, message: &'static str, provider_code| ShownError {
+        code,
+        message: message.into(),
+        provider_code,
+    };
     match message.state {
         State::Failed => {}
-        State::Rejected => return Some(shown("rejected", "the provider's receipt says rejected", receipt_error(message))),
-        State::Expired => return Some(shown("expired", "its validity ended before it was delivered", receipt_error(message))),
-        State::Unknown => return Some(shown("unknown", "no receipt told what became of it", receipt_error(message))),
+        State::Rejected => {
+            return Some(shown("rejected", "the provider's receipt says rejected", receipt_error(message)));
+        }
+        State::Expired => {
+            return Some(shown(
+                "expired",
+                "its validity ended before it was delivered",
+                receipt_error(message),
+            ));
+        }
+        State::Unknown => {
+            return Some(shown("unknown", "no receipt told what became of it", receipt_error(message)));
+        }
         _ => return None,
     }
     if let Some((at_receipt, _)) = last_receipt(message)
         && at_receipt
     {
-        return Some(shown("undeliverable", "the provider's receipt says undeliverable", receipt_error(message)));
+        return Some(shown(
+            "undeliverable",
+            "the provider's receipt says undeliverable",
+            receipt_error(message),
+        ));
     }
     let (cause, status) = message.failure()?;
     Some(ShownError {
@@ -389,7 +402,9 @@ fn event<'a>(step: Step<'a>, api: &ApiState) -> ShownEvent<'a> {
             provider_code: (status != 0).then(|| status_code(status)),
             ..named("failed")
         },
-        Step::Rerouted { provider } => ShownEvent { provider: api.directory.provider(provider).map(Shown), ..named("rerouted") },
+        Step::Rerouted { provider } => {
+            ShownEvent { provider: api.directory.provider(provider).map(Shown), ..named("rerouted") }
+        }
         Step::Resend => named("resend"),
         Step::Told => named("told"),
         Step::LetGo => named("released"),

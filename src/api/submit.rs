@@ -10,7 +10,6 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use codecs::instant::Mono;
-use connectors::admission::Bucket;
 use connectors::intake::Source;
 use engine::command::{Command, Door, Refusal, Submission, Submissions};
 use engine::effect::{Outcome, Reply};
@@ -33,7 +32,7 @@ const BODY_BYTES_USUAL: usize = 256;
 /// Octets of a usual message in the answer.
 const ANSWER_BYTES_USUAL: usize = 192;
 
-pub async fn create(State(api): State<ApiState>, request: Request) -> Result<Response<Body>, Problem> {
+pub async fn create(State(api): State<Arc<ApiState>>, request: Request) -> Result<Response<Body>, Problem> {
     let received = api.clock.mono();
     let (head, body) = request.into_parts();
     let tenant = api.authenticate(&head)?;
@@ -42,8 +41,7 @@ pub async fn create(State(api): State<ApiState>, request: Request) -> Result<Res
     let body = body::collect(body, api.limits.body_bytes_max).await?;
     let key = idempotency::read(&head.headers, &body)?;
     let sent = request::read(&body).map_err(|refused| api.refuse(refused))?;
-    let bucket = api.admission.bucket(tenant.number);
-    let call = Call { api: &api, tenant, received, key, bucket };
+    let call = Call { api: &api, tenant, received, key };
     match sent {
         Sent::One(message) => call.one(&message).await,
         Sent::Many(items) => call.many(&items).await,
@@ -56,7 +54,6 @@ struct Call<'a> {
     tenant: Arc<TenantAccess>,
     received: Mono,
     key: Option<RequestKey<'a>>,
-    bucket: Arc<Bucket>,
 }
 
 /// What the engine said to one slice.
@@ -78,7 +75,7 @@ impl Call<'_> {
         let mut bodies = Vec::with_capacity(BODY_BYTES_USUAL);
         let composed = compose(message, self.context(), &mut Scratch::default(), &mut bodies)
             .map_err(|refused| self.api.refuse(refused))?;
-        if !self.bucket.admit(self.received, self.tenant.rate) {
+        if self.admitted(1) == 0 {
             return Err(self.rate_limited());
         }
         let items = vec![Submission { sequence: 0, end: length(&bodies), refused: None }];
@@ -154,7 +151,7 @@ impl Call<'_> {
     fn admit_some(&self, number: usize, slice: &mut Slice) -> Result<(), Problem> {
         let wanted = slice.items.iter().filter(|item| item.refused.is_none()).count();
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let admitted = self.bucket.admit_some(self.received, self.tenant.rate, wanted);
+        let admitted = self.admitted(wanted);
         if admitted == 0 && wanted > 0 && number == 0 {
             return Err(self.rate_limited());
         }
@@ -163,6 +160,14 @@ impl Call<'_> {
             item.refused = Some(Refusal::RateLimited);
         }
         Ok(())
+    }
+
+    /// How many messages of these the tenant's rate allows now.
+    fn admitted(&self, wanted: u32) -> u32 {
+        match self.tenant.rate {
+            0 => wanted,
+            rate => self.api.admission.bucket(self.tenant.number).admit_some(self.received, rate, wanted),
+        }
     }
 
     /// Hands a slice to the engine. It is never given up after that: what was accepted is answered as accepted.
@@ -187,7 +192,10 @@ impl Call<'_> {
         taken.map(|()| waiting).map_err(|_| self.api.refuse(Refusal::Unavailable.into()))
     }
 
-    async fn join(&self, slices: Vec<(Vec<Result<Composed, Refused>>, Entered)>) -> Result<Response<Body>, Problem> {
+    async fn join(
+        &self,
+        slices: Vec<(Vec<Result<Composed, Refused>>, Entered)>,
+    ) -> Result<Response<Body>, Problem> {
         let messages = slices.len().saturating_mul(SLICE_MESSAGES);
         let mut data = Vec::with_capacity(messages.saturating_mul(ANSWER_BYTES_USUAL));
         let (mut accepted, mut refused, mut replayed) = (0u32, 0u32, true);
@@ -200,12 +208,15 @@ impl Call<'_> {
             self.check_key(&answer)?;
             replayed &= answer.replayed;
             for (shown, outcome) in shown.iter().zip(&answer.outcomes) {
-                let counter = if self.write_entry(shown, outcome, &mut data) { &mut accepted } else { &mut refused };
+                let counter =
+                    if self.write_entry(shown, outcome, &mut data) { &mut accepted } else { &mut refused };
                 *counter = counter.saturating_add(1);
             }
         }
         let mut body = Vec::with_capacity(data.len().saturating_add(64));
-        body.extend_from_slice(format!("{{\"accepted\":{accepted},\"refused\":{refused},\"data\":[").as_bytes());
+        body.extend_from_slice(
+            format!("{{\"accepted\":{accepted},\"refused\":{refused},\"data\":[").as_bytes(),
+        );
         body.extend_from_slice(data.strip_suffix(b",").unwrap_or_default());
         body.extend_from_slice(b"]}");
         Ok(json(StatusCode::ACCEPTED, body, replayed))
@@ -232,7 +243,13 @@ impl Call<'_> {
         accepted
     }
 
-    fn accepted<'s>(&'s self, composed: Composed, id: u64, price: &'s impl Display, scheduled: bool) -> Accepted<'s> {
+    fn accepted<'s>(
+        &'s self,
+        composed: Composed,
+        id: u64,
+        price: &'s impl Display,
+        scheduled: bool,
+    ) -> Accepted<'s> {
         Accepted {
             id: Shown(id),
             status: if scheduled { "scheduled" } else { "queued" },
@@ -256,7 +273,8 @@ impl Call<'_> {
 
     /// In HTTP's words what the engine, which has counted it, refused.
     fn refused(&self, refusal: Refusal) -> Problem {
-        let rate = (refusal == Refusal::RateLimited).then_some(self.tenant.rate);
+        // Without a rate it was another bound, that of the idempotency keys.
+        let rate = (refusal == Refusal::RateLimited && self.tenant.rate > 0).then_some(self.tenant.rate);
         Problem { rate, ..Problem::from(refusal) }
     }
 }
@@ -314,7 +332,11 @@ struct EntryRefused<'a> {
 
 impl<'a> EntryRefused<'a> {
     fn of(refused: &'a Refused) -> EntryRefused<'a> {
-        EntryRefused { code: refused.refusal.code(), detail: &refused.detail, field: refused.field.as_deref() }
+        EntryRefused {
+            code: refused.refusal.code(),
+            detail: &refused.detail,
+            field: refused.field.as_deref(),
+        }
     }
 }
 

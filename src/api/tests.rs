@@ -1,5 +1,5 @@
 //! The door from outside: requests through the router, with a real engine behind it and a disk that is always fast.
 
-mod house;
+pub mod house;
 mod reading;
 mod sending;

@@ -110,12 +110,16 @@ fn the_reference_page_is_true() {
     for metric in METRICS {
         let kind = format!("{:?}", metric.kind).to_lowercase();
         let unit = if metric.unit == Unit::Count { "" } else { metric.unit.as_str() };
-        writeln!(page, "| `{}` | {kind} | {} | {unit} | {} |", metric.name, metric.labels, metric.help).unwrap();
+        writeln!(page, "| `{}` | {kind} | {} | {unit} | {} |", metric.name, metric.labels, metric.help)
+            .unwrap();
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(path, &page).unwrap();
     }
     let kept = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(kept, page, "docs/metrics.md is out of date: run `UPDATE_DOCS=1 cargo test the_reference_page_is_true`");
+    assert_eq!(
+        kept, page,
+        "docs/metrics.md is out of date: run `UPDATE_DOCS=1 cargo test the_reference_page_is_true`"
+    );
 }

@@ -1,4 +1,4 @@
-//! Appends and flushes groups as the committer does, with the ring turning, and prints how fast that was. It judges nothing.
+//! Appends and flushes groups as the committer does, with the ring turning, and prints how fast. It judges nothing.
 //!
 //! `cargo bench -p storage -- [DIRECTORY] [MESSAGES] [RING_MIB]`: the directory is on the disk to measure.
 

@@ -127,6 +127,11 @@ impl Database {
         Ok(removed)
     }
 
+    /// Removes all keys of `[from, to)`, with the hook of the rules set.
+    pub(crate) fn remove_guarded(&self, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
+        guard::guarded(&self.path, || self.remove_range(from, to, u64::MAX))?.map(drop)
+    }
+
     /// Everything whose key begins with `prefix`, in order.
     pub(crate) fn scan(&self, prefix: &[u8]) -> impl Iterator<Item = Result<Pair, StoreError>> + '_ {
         self.sled.scan_prefix(prefix).map(|pair| match pair {
@@ -268,6 +273,12 @@ fn is_lock(error: &sled::Error) -> bool {
 fn store_error(path: &Path, error: sled::Error) -> StoreError {
     match error {
         sled::Error::Io(error) => StoreError::io(path, error),
+        sled::Error::Corruption { at: Some(place), .. } => {
+            StoreError::damaged(path, format!("sled cannot read what is at {place:?}"))
+        }
+        sled::Error::Corruption { at: None, .. } => {
+            StoreError::damaged(path, "sled cannot read its snapshot, its settings or its log")
+        }
         other => StoreError::damaged(path, other.to_string()),
     }
 }

@@ -3,7 +3,7 @@
 //! The contract, on which the journal's promises rest:
 //!
 //! - Chunks are appended in ascending order of `(group, chunk)` by one thread, and are at most [`CHUNK_MAX`] bytes.
-//! - After a crash the log holds a *prefix* of the calls of `append`, `cut_from` and `drop_before`, in their order.
+//! - After a crash the log holds a *prefix* of the calls of `append`, `drop_before` and `keep_only`, in their order.
 //!   What was called before the last successful `flush` is always within that prefix.
 //! - How long a flushed prefix lasts is named by [`Durability`].
 //! - After an error of a writing call the log is not to be written again until it has been opened anew.
@@ -54,8 +54,9 @@ pub trait Log: Send {
     /// Removes the oldest chunks of groups before `group`, `at_most` of them; says how many there were.
     fn drop_before(&mut self, group: u64, at_most: u64) -> Result<u64, LogError>;
 
-    /// Removes every chunk of `group` and of later ones: what a crash left without its commit chunk.
-    fn cut_from(&mut self, group: u64) -> Result<(), LogError>;
+    /// Removes every chunk outside of the groups `first..=last`: what a crash left half dropped or without its commit
+    /// chunk. Called once, before the first append.
+    fn keep_only(&mut self, first: u64, last: u64) -> Result<(), LogError>;
 
     /// Bytes the log takes on the disk.
     fn disk_bytes(&self) -> u64;
@@ -108,9 +109,9 @@ impl Log for SledLog {
         self.database.remove_range(&key(0, 0), &key(group, 0), at_most)
     }
 
-    fn cut_from(&mut self, group: u64) -> Result<(), LogError> {
-        self.database.remove_range(&key(group, 0), &key(u64::MAX, u32::MAX), u64::MAX)?;
-        Ok(())
+    fn keep_only(&mut self, first: u64, last: u64) -> Result<(), LogError> {
+        self.database.remove_guarded(&key(last.saturating_add(1), 0), &key(u64::MAX, u32::MAX))?;
+        self.database.remove_guarded(&key(0, 0), &key(first, 0))
     }
 
     fn disk_bytes(&self) -> u64 {

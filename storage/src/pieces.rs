@@ -1,9 +1,10 @@
 //! Large values in a database whose values are small: cut into pieces, replaced as a whole. It does not know what they hold.
 //!
-//! A value is a header under `name ‖ 0` and its data under `name ‖ slot`. The header names the slots, the length and the
-//! crc32c; data that fits is kept in the header itself. A new value is written beside the old one, in the other half of the
+//! A value is a header under `name ‖ 0`, which also holds the beginning of the data, and the rest under `name ‖ slot`. The
+//! header names the slots, the length and the crc32c. A new value is written beside the old one, in the other half of the
 //! slots; then the header is replaced, then the old pieces are removed. As sled recovers a prefix of its writes, a crash
-//! leaves the old value or the new one, never half of each.
+//! leaves the old value or the new one, never half of each; and at worst pieces that no header names, which later values
+//! replace.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use crate::database::{Database, Pair};
@@ -15,7 +16,7 @@ const INLINE_MAX: usize = CHUNK_MAX - HEADER;
 const SLOT_BYTES: usize = 4;
 const HALVES: [u32; 2] = [1, 1 << 31];
 
-/// length 4 · crc32c 4 · first slot 4 · pieces 4 · version 1 · data if there are no pieces
+/// length 4 · crc32c 4 · first slot 4 · pieces 4 · version 1 · the first data
 #[derive(Clone, Copy)]
 struct Header {
     length: u32,
@@ -31,22 +32,19 @@ pub(crate) fn put(database: &Database, name: &[u8], bytes: &[u8]) -> Result<(), 
         None => None,
     };
     let first_slot = if old.is_some_and(|old| old.first_slot == HALVES[0]) { HALVES[1] } else { HALVES[0] };
-    // Pieces of a value whose header was never written.
-    remove_half(database, name, first_slot)?;
+    let (beginning, rest) = bytes.split_at(bytes.len().min(INLINE_MAX));
     let mut pieces: u32 = 0;
-    if bytes.len() > INLINE_MAX {
-        for piece in bytes.chunks(CHUNK_MAX) {
-            database.put(&slot_key(name, first_slot.saturating_add(pieces)), piece)?;
-            pieces = pieces.saturating_add(1);
-        }
+    for piece in rest.chunks(CHUNK_MAX) {
+        database.put(&slot_key(name, first_slot.saturating_add(pieces)), piece)?;
+        pieces = pieces.saturating_add(1);
     }
     let length =
         u32::try_from(bytes.len()).map_err(|_| StoreError::damaged(database.path(), "a value over 4 GiB"))?;
     let header = Header { length, crc: crc32c::crc32c(bytes), first_slot, pieces };
-    database.put(&slot_key(name, 0), &encode(header, if pieces == 0 { bytes } else { &[] }))?;
+    database.put(&slot_key(name, 0), &encode(header, beginning))?;
     match old {
-        Some(old) => remove_half(database, name, old.first_slot),
-        None => Ok(()),
+        Some(old) if old.pieces > 0 => remove_half(database, name, old.first_slot),
+        _ => Ok(()),
     }
 }
 

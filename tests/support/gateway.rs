@@ -44,15 +44,22 @@ pub struct Gateway {
     log: std::path::PathBuf,
 }
 
-/// `tidegate` with some arguments in a home, and nothing of our own environment's settings.
+/// `tidegate` with some arguments in a home.
 pub fn program(home: &Home, arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
+    let mut command = program_of(PROGRAM, home);
+    command.args(arguments);
+    command
+}
+
+/// A program in a home, with the settings of all tests in its environment and nothing of our own.
+pub fn program_of(program: &str, home: &Home) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TIDEGATE_") {
             command.env_remove(name);
         }
     }
-    command.args(arguments).envs(ENVIRONMENT).current_dir(home.path());
+    command.envs(ENVIRONMENT).current_dir(home.path());
     command
 }
 
@@ -82,11 +89,10 @@ impl Gateway {
     /// Waits until a spawned one takes messages.
     #[track_caller]
     pub fn ready(mut gateway: Gateway) -> Gateway {
-        let ops = until("the gateway's addresses", || match gateway.ended() {
+        until_true("a gateway that is ready", || match gateway.ended() {
             Some(ended) => panic!("the gateway has ended at its start: {ended:?}"),
-            None => gateway.look().map(|addresses| addresses.ops),
+            None => gateway.is_ready(),
         });
-        until_true("a gateway that is ready", || Http::new(ops, "").get("/readyz").status == 200);
         gateway
     }
 
@@ -140,6 +146,18 @@ impl Gateway {
     /// What the operations listener answers.
     pub fn ops(&self, path: &str) -> super::http::Answer {
         Http::new(self.addresses().ops, "").get(path)
+    }
+
+    /// Whether it takes messages.
+    pub fn is_ready(&self) -> bool {
+        self.look().is_some_and(|addresses| Http::new(addresses.ops, "").get("/readyz").status == 200)
+    }
+
+    /// What it holds of the machine's memory.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1_024
     }
 
     /// SIGKILL, and its end.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::wait::{PATIENCE, within};
+
 /// Requests that are sent before the first answer is read.
 const AT_ONCE: usize = 64;
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -70,6 +72,18 @@ impl Http {
     pub fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let request = self.written(method, path, headers, body);
         self.exchange(&request, 1).pop().unwrap_or_default()
+    }
+
+    /// A message, once it has a status.
+    #[track_caller]
+    pub fn message(&mut self, id: &str, status: &str) -> Value {
+        let mut last = Value::Null;
+        let found = within(PATIENCE, || {
+            last = self.get(&format!("/v1/messages/{id}")).json();
+            (last["status"] == status).then_some(())
+        });
+        assert!(found.is_some(), "waited in vain for {status:?}: {last}");
+        last
     }
 
     /// Many questions, answered in their order.

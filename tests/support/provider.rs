@@ -70,7 +70,7 @@ impl Provider {
 
 impl Drop for Provider {
     fn drop(&mut self) {
-        let shutdown = tokio::time::timeout(Duration::from_secs(5), self.handle.shutdown());
-        let _ = runtime().block_on(async { shutdown.await });
+        let shutdown = async { tokio::time::timeout(Duration::from_secs(5), self.handle.shutdown()).await };
+        let _ = runtime().block_on(shutdown);
     }
 }

@@ -1,6 +1,6 @@
 //! Settings files for tests: entries with values that suit a test, each of which a test may replace.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 /// A key and its value as TOML writes it.
 pub type Entry<'a> = (&'a str, &'a str);
@@ -51,4 +51,10 @@ pub fn table(name: &str, usual: &[Entry<'_>], more: &[Entry<'_>]) -> String {
     let kept = usual.iter().filter(|(key, _)| !is_replaced(key));
     let lines = kept.chain(more).map(|(key, value)| format!("{key} = {value}\n"));
     format!("[[{name}]]\n{}\n", lines.collect::<String>())
+}
+
+/// An address on loopback where nobody listens.
+pub fn nowhere() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap()
 }

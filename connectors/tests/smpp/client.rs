@@ -287,7 +287,7 @@ fn a_refused_bind_is_tried_again() {
     let (mut peer, bind) = upstream.accept();
     peer.send_pdu(Pdus::GENERIC_NACK, Status::INVBNDSTS, bind.sequence, &[]);
     assert!(peer.read_any().is_none());
-    upstream.up(1);
+    let _up = upstream.up(1);
     let snapshot = upstream.snapshot();
     assert_eq!((snapshot.refused, snapshot.failures, snapshot.binds), (4, 5, 1));
 }

@@ -251,9 +251,11 @@ fn what_waits_can_be_cancelled_and_what_is_on_its_way_cannot() {
     let mut house = House::new(definitions());
     let later = Sms { send_at: Some(Wall(START.0 + 30_000)), ..Sms::default() };
     let (queued, scheduled) = (house.accepted("acme", &Sms::default()), house.accepted("acme", &later));
-    let cancel = |house: &mut House, tenant, number| match house
-        .ask(Command::Cancel { reply: ReplyId(4), tenant, number })
-    {
+    let cancel = |house: &mut House, tenant, number| match house.ask(Command::Cancel {
+        reply: ReplyId(4),
+        tenant,
+        number,
+    }) {
         Reply::Cancelled(cancelled) => cancelled,
         other => panic!("{other:?}"),
     };

@@ -139,9 +139,11 @@ impl House {
             self.engine.check();
         }
         self.engine.run(self.ring_over);
-        self.engine.check();
         let has_group = self.engine.has_group();
         let group = self.engine.take_group();
+        if has_group {
+            self.engine.check();
+        }
         assert_eq!(has_group, !(group.records.is_empty() && group.effects.is_empty()));
         if !group.records.is_empty() {
             self.journal.push((self.next_group, group.records));
@@ -163,7 +165,8 @@ impl House {
             }
             assert_eq!(start, outgoing.bodies.len());
             self.answers.extend(outgoing.answers);
-            self.acknowledged.extend(outgoing.acknowledged.iter().map(|(sequence, _)| (connection, *sequence)));
+            self.acknowledged
+                .extend(outgoing.acknowledged.iter().map(|(sequence, _)| (connection, *sequence)));
             if outgoing.closed {
                 self.closed.push(connection);
             }
@@ -264,7 +267,12 @@ impl House {
         engine::id::Permutation::new(&KEY).number(id).expect("an id of ours")
     }
 
-    pub fn over_http(&mut self, tenant: &str, key: Option<IdempotencyKey>, all: &[Sms]) -> (Vec<Outcome>, bool) {
+    pub fn over_http(
+        &mut self,
+        tenant: &str,
+        key: Option<IdempotencyKey>,
+        all: &[Sms],
+    ) -> (Vec<Outcome>, bool) {
         let (items, bodies) = self.written(all);
         let submissions = Submissions {
             tenant: self.tenant(tenant),

@@ -8,6 +8,7 @@ use engine::catalog::*;
 use engine::command::*;
 use engine::effect::Reply;
 use engine::message::{PartState, State};
+use engine::money::Micros;
 use engine::submission::Priority;
 
 use crate::house::*;
@@ -68,7 +69,8 @@ fn the_window_of_a_bind_is_never_overrun_and_always_filled() {
         house.respond("up", 0, &answers[..answers.len().min(4)]);
         let later = house.taken(bind);
         seen.extend(numbers(&later));
-        let answers: Vec<_> = answers.into_iter().skip(4).chain(later.iter().map(|r| (r.part(), 0, "x"))).collect();
+        let answers: Vec<_> =
+            answers.into_iter().skip(4).chain(later.iter().map(|r| (r.part(), 0, "x"))).collect();
         house.respond("up", 0, &answers);
     }
     assert_eq!(seen, all);
@@ -159,6 +161,7 @@ fn throttling_slows_and_nothing_is_lost_or_reordered() {
         if house.now.mono.0 / 1_000_000 != second {
             (second, this_second) = (house.now.mono.0 / 1_000_000, 0);
         }
+        let mut answers = Vec::new();
         for request in house.taken(bind) {
             // The provider takes twenty a second.
             this_second += 1;
@@ -167,8 +170,9 @@ fn throttling_slows_and_nothing_is_lost_or_reordered() {
             if status == 0 {
                 taken_in.push(request.number());
             }
-            house.respond("up", 0, &[(request.part(), status, "")]);
+            answers.push((request.part(), status, ""));
         }
+        house.respond("up", 0, &answers);
     }
     assert_eq!(taken_in, all);
     assert!(throttled > 10 && throttled < 300, "{throttled}");
@@ -360,10 +364,9 @@ fn a_late_answer_for_a_message_that_is_with_another_bind_by_now_counts_once() {
 
 #[test]
 fn doubts_are_held_or_failed_where_the_provider_says_so() {
-    for (policy, state, money) in [
-        (InDoubt::Hold, State::Held, (999, 1, 0)),
-        (InDoubt::Fail, State::Failed, (1_000, 0, 0)),
-    ] {
+    for (policy, state, money) in
+        [(InDoubt::Hold, State::Held, (999, 1, 0)), (InDoubt::Fail, State::Failed, (1_000, 0, 0))]
+    {
         let mut definitions = definitions();
         definitions.providers[0].in_doubt = policy;
         let mut house = House::new(definitions);
@@ -457,7 +460,9 @@ fn a_drain_with_a_rate_limit_sleeps() {
 
 #[test]
 fn a_quiet_tenant_does_not_wait_behind_a_flood() {
-    let mut house = House::new(definitions());
+    let mut definitions = definitions();
+    definitions.tenants[0].opening_balance = Micros(5_000_000_000);
+    let mut house = House::new(definitions);
     let bind = house.bind("up", 0, 10);
     house.accepted_all("acme", &Sms::default(), 5_000);
     for _ in 0..50 {

@@ -1,1 +1,495 @@
-//! x
+//! Receipts in and out: which message a receipt finds, and that its tenant is told of it, once it is known, at least once.
+
+use std::time::Duration;
+
+use codecs::message_id::Form;
+use codecs::receipt::{self, State as ReceiptState};
+use codecs::smpp::tlv::tag;
+use engine::catalog::*;
+use engine::command::*;
+use engine::message::State;
+use engine::submission::Via;
+
+use crate::house::*;
+
+const UNDELIVERABLE: ReceiptState = ReceiptState::Undeliverable;
+const DELIVERED: ReceiptState = ReceiptState::Delivered;
+
+/// A house with provider `up` bound, and the numbers of messages it has accepted as `id-0`, `id-1`, …
+fn sent(definitions: Definitions, count: usize) -> (House, Vec<u64>) {
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 1_000);
+    let numbers = send(&mut house, bind, count, 0);
+    (house, numbers)
+}
+
+fn send(house: &mut House, bind: ConnectionId, count: usize, first: usize) -> Vec<u64> {
+    let numbers = house.accepted_all("acme", &Sms::default(), count);
+    let ids: Vec<String> = (first..first + count).map(|place| format!("id-{place}")).collect();
+    let requests = house.taken(bind);
+    assert_eq!(requests.len(), count);
+    let answers: Vec<_> = requests.iter().zip(&ids).map(|(r, id)| (r.part(), 0, &id[..])).collect();
+    house.respond("up", 0, &answers);
+    numbers
+}
+
+fn deliver(house: &mut House, places: std::ops::Range<usize>) {
+    for place in places {
+        house.receipt("up", text_id(&format!("id-{place}")), DELIVERED, None);
+    }
+}
+
+#[test]
+fn a_receipt_makes_a_message_delivered_and_its_tenant_is_told() {
+    let (mut house, numbers) = sent(definitions(), 1);
+    let session = house.bind_tenant("acme", 10);
+    let sequence = house.receipt("up", text_id("ID-0"), DELIVERED, Some(254_712_345_678));
+    assert_eq!(house.acknowledged.iter().map(|(_, sequence)| *sequence).collect::<Vec<_>>(), [sequence]);
+    assert_eq!(house.state(numbers[0]), State::Delivered);
+    let request = house.taken(session).remove(0);
+    assert_eq!(request.token, numbers[0]);
+    let sm = request.sm();
+    assert_eq!((sm.esm_class, sm.source.octets), (4, &b"254712345678"[..]));
+    assert_eq!(sm.destination.octets, b"ACME");
+    let id = engine::id::Permutation::new(&KEY).id(numbers[0]).to_string();
+    let read = receipt::read(sm.short_message).expect("a receipt");
+    assert_eq!((read.id, read.state), (Some(id.as_bytes()), Some(DELIVERED)));
+    assert_eq!(sm.tlvs().value_of(tag::RECEIPTED_MESSAGE_ID), Some(format!("{id}\0").as_bytes()));
+    assert_eq!(sm.tlvs().value_of(tag::MESSAGE_STATE), Some(&[2][..]));
+    house.acknowledge("acme", session, &numbers, 0);
+    assert!(house.message(numbers[0]).told);
+    house.seconds(20);
+    assert!(house.told(session).is_empty());
+}
+
+/// Form of the provider's ids, id in the response, ids in the receipt, whether they are the same.
+#[test]
+fn a_receipt_finds_its_message_in_every_form_of_its_id() {
+    let rows = [
+        (Form::Text, "ABC-7", "", "abc-7", true),
+        (Form::Text, "ABC-7", "abc-7", "", true),
+        (Form::Text, "ABC-7", "", "abc-8", false),
+        (Form::Dec, "0001234", "", "1234", true),
+        (Form::HexDec, "4D2", "", "1234", true),
+        (Form::HexDec, "4D2", "4d2", "1234", true),
+        (Form::HexDec, "4D2", "4d2", "", true),
+        (Form::HexDec, "4D2", "1234", "", true),
+        (Form::DecHex, "1234", "", "000004D2", true),
+        (Form::Hex, "00ff", "", "FF", true),
+        (Form::Hex, "00ff", "", "255", false),
+    ];
+    for early in [false, true] {
+        for (form, response, tlv, text, same) in rows {
+            let mut definitions = definitions();
+            definitions.providers[0].message_id = form;
+            let mut house = House::new(definitions);
+            let bind = house.bind("up", 0, 10);
+            let number = house.accepted("acme", &Sms::default());
+            let part = house.taken(bind).remove(0).part();
+            if early {
+                house.receipt("up", Ids { tlv, text }, DELIVERED, None);
+                assert_eq!(house.state(number), State::Sending);
+            }
+            house.respond("up", 0, &[(part, 0, response)]);
+            if !early {
+                house.receipt("up", Ids { tlv, text }, DELIVERED, None);
+            }
+            let expected = if same { State::Delivered } else { State::Sent };
+            assert_eq!(house.state(number), expected, "{form:?} {response} {tlv} {text} early: {early}");
+            assert_eq!(house.acknowledged.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_receipt_of_another_provider_or_for_another_phone_is_not_this_messages() {
+    let (mut house, numbers) = sent(definitions(), 1);
+    house.receipt("spare", text_id("id-0"), DELIVERED, None);
+    house.receipt("up", text_id("id-0"), DELIVERED, Some(254_799_999_999));
+    assert_eq!((house.state(numbers[0]), house.acknowledged.len()), (State::Sent, 2));
+    house.seconds(601);
+    assert_eq!(house.engine.counters().unmatched, 2);
+    // The same number as the handset's country writes it.
+    house.receipt("up", text_id("id-0"), DELIVERED, Some(712_345_678));
+    assert_eq!(house.state(numbers[0]), State::Delivered);
+}
+
+#[test]
+fn of_an_id_given_out_twice_the_phone_decides_and_an_early_receipt_waits() {
+    let (mut house, numbers) = sent(definitions(), 1);
+    house.receipt("up", text_id("id-0"), DELIVERED, Some(254_700_000_001));
+    let bind = house.bind("up", 1, 1_000);
+    let second = house.accepted("acme", &Sms { to: 254_700_000_001, ..Sms::default() });
+    let requests = std::mem::take(&mut house.requests);
+    let place = u16::from(requests[0].connection == bind);
+    house.respond("up", place, &[(requests[0].part(), 0, "id-0")]);
+    assert_eq!((house.state(numbers[0]), house.state(second)), (State::Sent, State::Delivered));
+}
+
+#[test]
+fn receipts_before_the_response_are_kept_in_order_over_a_restart() {
+    for crash in [false, true] {
+        let mut house = House::new(definitions());
+        let bind = house.bind("up", 0, 10);
+        let number = house.accepted("acme", &Sms::default());
+        let part = house.taken(bind).remove(0).part();
+        house.receipt("up", text_id("early"), ReceiptState::Enroute, None);
+        house.receipt("up", text_id("early"), UNDELIVERABLE, None);
+        if crash {
+            house.crash();
+            house.bind("up", 0, 10);
+        }
+        house.respond("up", 0, &[(part, 0, "early")]);
+        assert_eq!(house.state(number), State::Failed, "crash: {crash}");
+        assert_eq!(house.engine.snapshot().early_receipts, 0);
+        house.crash();
+        assert_eq!(house.engine.snapshot().early_receipts, 0);
+    }
+}
+
+#[test]
+fn a_second_receipt_changes_nothing_and_late_news_does_where_it_is_better() {
+    let (mut house, numbers) = sent(definitions(), 2);
+    house.receipt("up", text_id("id-0"), DELIVERED, None);
+    house.receipt("up", text_id("id-0"), UNDELIVERABLE, None);
+    house.receipt("up", text_id("id-1"), UNDELIVERABLE, None);
+    house.receipt("up", text_id("id-1"), ReceiptState::Expired, None);
+    assert_eq!((house.state(numbers[0]), house.state(numbers[1])), (State::Delivered, State::Failed));
+    house.receipt("up", text_id("id-1"), DELIVERED, None);
+    assert_eq!(house.state(numbers[1]), State::Delivered);
+    assert_eq!((house.engine.counters().repeated, house.acknowledged.len()), (2, 5));
+    assert_eq!(house.money("acme"), (998, 0, 2));
+}
+
+#[test]
+fn a_state_that_changes_while_its_receipt_is_on_its_way_is_told_again() {
+    let (mut house, numbers) = sent(definitions(), 1);
+    let session = house.bind_tenant("acme", 10);
+    house.receipt("up", text_id("id-0"), UNDELIVERABLE, None);
+    assert_eq!(house.told(session), numbers);
+    house.receipt("up", text_id("id-0"), DELIVERED, None);
+    assert!(house.told(session).is_empty(), "one after the other");
+    house.acknowledge("acme", session, &numbers, 0);
+    let again = house.taken(session);
+    assert_eq!(again[0].sm().tlvs().value_of(tag::MESSAGE_STATE), Some(&[2][..]));
+    house.acknowledge("acme", session, &numbers, 0);
+    assert!(house.message(numbers[0]).told);
+    assert!(house.told(session).is_empty());
+}
+
+#[test]
+fn a_message_of_parts_is_delivered_when_all_of_them_are() {
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::of_parts(3));
+    let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+    house.respond("up", 0, &[(parts[0], 0, "a"), (parts[1], 0, "b"), (parts[2], 0, "c")]);
+    for (id, state) in [("c", State::Sent), ("a", State::Sent), ("b", State::Delivered)] {
+        house.receipt("up", text_id(id), DELIVERED, None);
+        assert_eq!(house.state(number), state);
+    }
+}
+
+#[test]
+fn a_receipt_speaks_for_a_response_that_never_came() {
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 1);
+    let numbers = house.accepted_all("acme", &Sms::of_parts(1), 1);
+    let part = house.taken(bind).remove(0).part();
+    house.respond("up", 0, &[(part, BUSY, "")]);
+    house.seconds(6);
+    // The refusal was wrong: an answer to the first try comes with an id, and then its receipt, while the second is open.
+    house.respond("up", 1, &[(part, 0, "first")]);
+    house.receipt("up", text_id("first"), DELIVERED, None);
+    assert_eq!((house.state(numbers[0]), house.in_flight("up")), (State::Delivered, 0));
+}
+
+#[test]
+fn tenants_are_told_only_what_they_asked_for() {
+    // registered_delivery, what the receipt says, whether it is told (SMPP 3.4 §5.2.17).
+    let rows = [
+        (0, DELIVERED, false),
+        (1, DELIVERED, true),
+        (1, UNDELIVERABLE, true),
+        (2, DELIVERED, false),
+        (2, UNDELIVERABLE, true),
+        (3, DELIVERED, true),
+        (3, UNDELIVERABLE, false),
+    ];
+    for via in [Via::Smpp, Via::Http] {
+        for (registered, state, told) in rows {
+            let mut definitions = definitions();
+            definitions.tenants[0].settle_on = SettleOn::Delivered;
+            let mut house = House::new(definitions);
+            let bind = house.bind("up", 0, 10);
+            let session = house.bind_tenant("acme", 10);
+            house.accepted("acme", &Sms { registered, via, ..Sms::default() });
+            let part = house.taken(bind).remove(0).part();
+            house.respond("up", 0, &[(part, 0, "x")]);
+            house.receipt("up", text_id("x"), state, None);
+            assert_eq!(
+                house.told(session).len(),
+                usize::from(told && via == Via::Smpp),
+                "{registered} {state:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn receipts_wait_for_a_session_and_spread_over_those_there_are() {
+    let (mut house, numbers) = sent(definitions(), 20);
+    deliver(&mut house, 0..20);
+    assert!(house.requests.is_empty());
+    let first = house.bind_tenant("acme", 8);
+    assert_eq!(house.told(first), numbers[..8]);
+    let second = house.bind_tenant("acme", 4);
+    assert_eq!(house.told(second), numbers[8..12]);
+    house.acknowledge("acme", first, &numbers[..2], 0);
+    house.acknowledge("acme", second, &numbers[8..10], 0);
+    let (to_first, to_second) = (house.told(first), house.told(second));
+    assert_eq!((to_first.len(), to_second.len()), (2, 2));
+    assert_eq!([to_first, to_second].concat(), numbers[12..16]);
+}
+
+#[test]
+fn what_a_closed_session_did_not_acknowledge_is_told_first() {
+    let (mut house, numbers) = sent(definitions(), 10);
+    let first = house.bind_tenant("acme", 4);
+    deliver(&mut house, 0..10);
+    assert_eq!(house.told(first), numbers[..4]);
+    house.acknowledge("acme", first, &numbers[1..2], 0);
+    assert_eq!(house.told(first), numbers[4..5]);
+    let gone =
+        |untold: &[u64]| Command::TenantUnbound { tenant: 0, connection: first, untold: untold.to_vec() };
+    house.turn([gone(&[numbers[0], numbers[2], numbers[3]])]);
+    assert_eq!(house.closed, [first]);
+    // What was still on its way to the driver comes back after that.
+    house.turn([gone(&numbers[4..5])]);
+    let second = house.bind_tenant("acme", 100);
+    let told = house.told(second);
+    assert_eq!(told, [&numbers[4..5], &numbers[0..1], &numbers[2..4], &numbers[5..]].concat());
+}
+
+#[test]
+fn a_session_that_takes_no_receipts_is_given_none_and_is_closed() {
+    let (mut house, _) = sent(definitions(), 1);
+    let connection = house.connection();
+    house.turn([Command::TenantBound { tenant: 0, connection, receives: false, window: 10 }]);
+    deliver(&mut house, 0..1);
+    assert!(house.taken(connection).is_empty());
+    house.turn([Command::TenantUnbound { tenant: 0, connection, untold: Vec::new() }]);
+    assert_eq!(house.closed, [connection]);
+}
+
+#[test]
+fn a_receipt_that_a_session_refuses_comes_again_after_a_pause_or_never() {
+    let (mut house, numbers) = sent(definitions(), 2);
+    let session = house.bind_tenant("acme", 10);
+    deliver(&mut house, 0..2);
+    assert_eq!(house.told(session), numbers);
+    // ESME_RX_T_APPN asks for another try, ESME_RX_P_APPN for none (SMPP 3.4 §5.1.3).
+    house.acknowledge("acme", session, &numbers[..1], 0x64);
+    house.acknowledge("acme", session, &numbers[1..], 0x65);
+    assert!(house.told(session).is_empty());
+    house.pass(Duration::from_millis(1_001));
+    assert_eq!(house.told(session), numbers[..1]);
+    house.seconds(5);
+    assert!(house.told(session).is_empty());
+    assert_eq!((house.engine.counters().dropped, house.message(numbers[1]).told), (1, true));
+}
+
+#[test]
+fn a_block_goes_to_the_archive_when_all_of_it_is_done() {
+    let (mut house, numbers) = sent(definitions(), 200);
+    let session = house.bind_tenant("acme", 1_000);
+    deliver(&mut house, 0..190);
+    let told = house.told(session);
+    assert!(house.archive_writes.is_empty(), "nothing is told yet");
+    house.acknowledge("acme", session, &told, 0);
+    // Numbers begin at 1, so the first block has 63; 190 is within the third.
+    let expected = [(0, false, 63), (1, true, 64)]
+        .map(|(place, whole, count)| (engine::pages::block_of(numbers[0]) + place, whole, count));
+    assert_eq!(house.archive_writes, expected);
+    assert!(house.engine.message(numbers[0]).is_none());
+    assert_eq!(house.state(numbers[0]), State::Delivered);
+}
+
+#[test]
+fn an_old_block_is_archived_in_part() {
+    let (mut house, numbers) = sent(definitions(), 10);
+    deliver(&mut house, 0..5);
+    let session = house.bind_tenant("acme", 4);
+    assert_eq!(house.told(session), numbers[..4]);
+    house.seconds(75);
+    // Four are on their way to the tenant, one waits to be told, five have no receipt yet.
+    assert_eq!(
+        house.archive_writes.iter().map(|(_, whole, count)| (*whole, *count)).collect::<Vec<_>>(),
+        [(false, 1)]
+    );
+    house.acknowledge("acme", session, &numbers[..4], 0);
+    assert_eq!(house.told(session), numbers[4..5]);
+    house.acknowledge("acme", session, &numbers[4..5], 0);
+    house.seconds(90);
+    assert_eq!(house.archive.values().map(|block| block.len()).sum::<usize>(), 5);
+    assert!(house.archived(numbers[4]).is_some_and(|message| message.told));
+}
+
+#[test]
+fn a_late_receipt_brings_an_archived_message_back_and_amends_it() {
+    let (mut house, numbers) = sent(definitions(), 3);
+    house.receipt("up", text_id("id-1"), UNDELIVERABLE, None);
+    let session = house.bind_tenant("acme", 4);
+    house.told(session);
+    house.acknowledge("acme", session, &numbers[1..2], 0);
+    house.seconds(75);
+    assert!(house.engine.message(numbers[1]).is_none());
+    house.archives = false;
+    let sequence = house.receipt("up", text_id("id-1"), DELIVERED, None);
+    assert!(
+        house.acknowledged.iter().all(|(_, acknowledged)| *acknowledged != sequence),
+        "not before it is known"
+    );
+    house.archives = true;
+    house.turn([]);
+    assert!(house.acknowledged.iter().any(|(_, acknowledged)| *acknowledged == sequence));
+    assert_eq!(house.told(session), numbers[1..2]);
+    house.acknowledge("acme", session, &numbers[1..2], 0);
+    house.seconds(75);
+    assert_eq!(house.archived(numbers[1]).map(|message| message.state), Some(State::Delivered));
+    house.crash();
+    assert!(house.engine.message(numbers[1]).is_none());
+    assert_eq!(house.money("acme"), (997, 0, 3));
+}
+
+#[test]
+fn a_late_receipt_for_a_message_that_the_archive_has_lost_is_acknowledged_and_counted() {
+    let (mut house, _) = sent(definitions(), 1);
+    house.receipt("up", text_id("id-0"), UNDELIVERABLE, None);
+    house.seconds(75);
+    house.archive.clear();
+    house.receipt("up", text_id("id-0"), DELIVERED, None);
+    assert_eq!((house.engine.counters().unmatched, house.acknowledged.len()), (1, 2));
+    // Its tenant cannot be told any more either.
+    let session = house.bind_tenant("acme", 10);
+    assert_eq!((house.told(session).len(), house.engine.counters().dropped), (0, 1));
+}
+
+#[test]
+fn a_parked_message_that_is_untold_is_told_when_its_tenant_comes() {
+    for crash in [false, true] {
+        let (mut house, numbers) = sent(definitions(), 200);
+        deliver(&mut house, 0..200);
+        house.seconds(75);
+        assert_eq!(house.engine.snapshot().living, 0);
+        if crash {
+            house.crash();
+        }
+        let session = house.bind_tenant("acme", 10);
+        let mut told = Vec::new();
+        while told.len() < numbers.len() {
+            let some = house.told(session);
+            assert!(!some.is_empty() && some.len() <= 10);
+            house.acknowledge("acme", session, &some, 0);
+            told.extend(some);
+        }
+        assert_eq!(told, numbers, "crash: {crash}");
+        house.seconds(75);
+        assert!(numbers.iter().all(|number| house.archived(*number).is_some_and(|message| message.told)));
+        house.crash();
+        let session = house.bind_tenant("acme", 10);
+        assert!(house.told(session).is_empty());
+    }
+}
+
+#[test]
+fn news_for_a_block_on_its_way_into_the_archive_waits_for_it() {
+    let (mut house, numbers) = sent(definitions(), 2);
+    house.archives = false;
+    deliver(&mut house, 0..1);
+    house.receipt("up", text_id("id-1"), UNDELIVERABLE, None);
+    house.seconds(75);
+    assert_eq!((house.writes.len(), house.loads.len()), (1, 0));
+    house.receipt("up", text_id("id-1"), DELIVERED, None);
+    let session = house.bind_tenant("acme", 10);
+    assert!(house.loads.is_empty() && house.told(session).is_empty());
+    house.archives = true;
+    house.turn([]);
+    assert_eq!(house.told(session), numbers);
+    assert_eq!(house.state(numbers[1]), State::Delivered);
+}
+
+#[test]
+fn an_answer_of_the_archive_that_is_older_than_a_write_is_not_believed() {
+    let (mut house, numbers) = sent(definitions(), 3);
+    house.receipt("up", text_id("id-0"), UNDELIVERABLE, None);
+    house.receipt("up", text_id("id-1"), UNDELIVERABLE, None);
+    house.seconds(75);
+    // The first comes back and is archived again as delivered, while a look for the second is under way.
+    house.receipt("up", text_id("id-0"), DELIVERED, None);
+    house.archives = false;
+    house.receipt("up", text_id("id-1"), DELIVERED, None);
+    assert_eq!(house.loads.len(), 1);
+    let block = house.loads[0];
+    let old: Vec<Vec<u8>> = house.archive[&block].values().cloned().collect();
+    house.seconds(75);
+    assert_eq!(house.writes.len(), 1);
+    let session = house.bind_tenant("acme", 10);
+    house.turn([Command::Loaded { block, messages: old }]);
+    assert!(house.told(session).is_empty());
+    house.loads.clear();
+    house.archives = true;
+    house.turn([]);
+    let mut told = house.told(session);
+    told.sort_unstable();
+    assert_eq!(told, numbers[..2]);
+    assert_eq!([house.state(numbers[0]), house.state(numbers[1])], [State::Delivered; 2]);
+}
+
+#[test]
+fn a_sent_message_is_final_where_no_receipt_was_asked() {
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms { registered: 0, ..Sms::default() });
+    let request = house.taken(bind).remove(0);
+    assert_eq!(request.sm().registered_delivery, 0);
+    house.respond("up", 0, &[(request.part(), 0, "x")]);
+    assert!(house.message(number).is_done());
+    house.seconds(75);
+    assert!(house.engine.message(number).is_none());
+    assert_eq!((house.state(number), house.engine.snapshot().receipt_ids), (State::Sent, 0));
+}
+
+#[test]
+fn a_message_without_a_receipt_becomes_unknown_and_late_news_still_counts() {
+    let mut definitions = definitions();
+    definitions.providers[0].receipt_wait = Duration::from_secs(3_600);
+    let (mut house, numbers) = sent(definitions, 1);
+    house.seconds(3_590);
+    assert_eq!(house.state(numbers[0]), State::Sent);
+    house.seconds(30);
+    assert_eq!(house.state(numbers[0]), State::Unknown);
+    assert_eq!(house.money("acme"), (999, 0, 1));
+    house.receipt("up", text_id("id-0"), DELIVERED, None);
+    assert_eq!(house.state(numbers[0]), State::Delivered);
+}
+
+#[test]
+fn what_a_tenant_never_fetches_is_dropped_and_counted() {
+    let mut definitions = definitions();
+    definitions.tenants[0].receipt_ttl = Duration::from_secs(1_000);
+    definitions.settings.archive_after = Duration::from_secs(500);
+    let (mut house, _) = sent(definitions, 3);
+    deliver(&mut house, 0..2);
+    house.seconds(900);
+    deliver(&mut house, 2..3);
+    assert_eq!(house.engine.counters().dropped, 0);
+    house.seconds(500);
+    assert_eq!(house.engine.counters().dropped, 2);
+    house.seconds(400);
+    assert_eq!(house.engine.counters().dropped, 2);
+    house.seconds(300);
+    assert_eq!(house.engine.counters().dropped, 3);
+    let session = house.bind_tenant("acme", 10);
+    assert!(house.told(session).is_empty());
+}

@@ -15,7 +15,9 @@ use connectors::clock::Clock;
 use connectors::intake::{Intake, Source};
 use connectors::reply::Replies;
 use engine::Engine;
-use engine::command::{Command, ConnectionId, PartToken, Receipt, Receipts, ReplyId, Response, Responses, Submissions};
+use engine::command::{
+    Command, ConnectionId, PartToken, Receipt, Receipts, ReplyId, Response, Responses, Submissions,
+};
 use engine::effect::{Effects, Outcome, Reply};
 use engine::id::Permutation;
 use serde_json::Value;
@@ -144,7 +146,8 @@ impl House {
     fn door(toml: &str) -> (House, engine::catalog::Definitions) {
         let config = config::load(Some(("test.toml", toml)), []).unwrap();
         let definitions = crate::definitions::definitions(&config);
-        let accounts = (0..).zip(&config.tenant).map(|(number, tenant)| Account { number, tenant, key_hashes: &[] });
+        let accounts =
+            (0..).zip(&config.tenant).map(|(number, tenant)| Account { number, tenant, key_hashes: &[] });
         let entries = Entries::new(accounts, [(0, "up".to_owned())]);
         let archive = Arc::<Shelf>::default();
         let state = ApiState {
@@ -217,7 +220,8 @@ impl Drop for House {
 pub fn accepted(count: usize, first: u64) -> Vec<Outcome> {
     let price = engine::money::Micros(1_000_000);
     let ids = (first..).take(count);
-    ids.map(|number| Outcome::Accepted { id: 100_000_000_000_000_000 + number, price, scheduled: false }).collect()
+    ids.map(|number| Outcome::Accepted { id: 100_000_000_000_000_000 + number, price, scheduled: false })
+        .collect()
 }
 
 fn run(mut engine: Engine, intake: &Arc<Intake>, replies: &Replies, archive: &Shelf, clock: Clock) {
@@ -241,7 +245,8 @@ fn release(effects: Effects, intake: &Arc<Intake>, replies: &Replies, archive: &
             archive.messages.lock().unwrap().insert(number, message.clone());
         }
     }
-    let tokens: Vec<u64> = effects.connections.iter().flat_map(|(_, out)| &out.requests).map(|r| r.token).collect();
+    let tokens: Vec<u64> =
+        effects.connections.iter().flat_map(|(_, out)| &out.requests).map(|r| r.token).collect();
     if !tokens.is_empty() {
         let (responses, receipts) = deliver(&tokens);
         // Ended by now is fine.
@@ -265,14 +270,26 @@ fn deliver(tokens: &[u64]) -> (Responses, Receipts) {
     for (sequence, token) in (1..).zip(tokens) {
         let id = format!("up-{:x}-{}", PartToken(*token).number(), PartToken(*token).part());
         responses.ids.extend_from_slice(id.as_bytes());
-        responses.items.push(Response { token: PartToken(*token), status: 0, end: responses.ids.len() as u32 });
+        responses.items.push(Response {
+            token: PartToken(*token),
+            status: 0,
+            end: responses.ids.len() as u32,
+        });
         let tlv_id_end = receipts.bytes.len() as u32;
         receipts.bytes.extend_from_slice(id.as_bytes());
         let text_id_end = receipts.bytes.len() as u32;
         receipts.bytes.extend_from_slice(b"000");
         let error_end = receipts.bytes.len() as u32;
         let state = State::Delivered;
-        receipts.items.push(Receipt { sequence, state, phone: None, tlv_id_end, text_id_end, error_end, done: None });
+        receipts.items.push(Receipt {
+            sequence,
+            state,
+            phone: None,
+            tlv_id_end,
+            text_id_end,
+            error_end,
+            done: None,
+        });
     }
     (responses, receipts)
 }

@@ -56,9 +56,16 @@ async fn a_delivered_message_shows_its_provider_id_price_and_times() {
         assert_eq!(answer.body[member], value, "{member}");
     }
     assert_eq!(answer.body["provider_ids"].as_array().map(Vec::len), Some(2));
-    assert_times(&answer, &["created_at", "queued_at", "sent_at", "delivered_at", "updated_at"], &["failed_at", "read_at", "send_at"]);
+    assert_times(
+        &answer,
+        &["created_at", "queued_at", "sent_at", "delivered_at", "updated_at"],
+        &["failed_at", "read_at", "send_at"],
+    );
     let balance = house.get("/v1/balance").await;
-    assert_eq!((balance.text("spent"), balance.text("reserved"), balance.text("available")), ("2.00", "0.00", "99998.00"));
+    assert_eq!(
+        (balance.text("spent"), balance.text("reserved"), balance.text("available")),
+        ("2.00", "0.00", "99998.00")
+    );
     assert_eq!(balance.body["units"], 99_998);
 }
 
@@ -70,9 +77,12 @@ async fn the_story_of_a_message_is_told_in_order() {
     let answer = house.get(&format!("/v1/messages/{id}/events")).await;
     assert_eq!(answer.body["next"], Value::Null);
     let events = answer.body["data"].as_array().unwrap();
-    let shown: Vec<(&str, &str)> =
-        events.iter().map(|event| (event["event"].as_str().unwrap(), event["status"].as_str().unwrap())).collect();
-    let expected = [("accepted", "queued"), ("sending", "sending"), ("response", "sent"), ("receipt", "delivered")];
+    let shown: Vec<(&str, &str)> = events
+        .iter()
+        .map(|event| (event["event"].as_str().unwrap(), event["status"].as_str().unwrap()))
+        .collect();
+    let expected =
+        [("accepted", "queued"), ("sending", "sending"), ("response", "sent"), ("receipt", "delivered")];
     assert_eq!(shown, expected);
     assert!(events.iter().all(|event| is_time(&event["at"])));
     assert_eq!(events[1]["provider"], "up");
@@ -87,7 +97,10 @@ async fn binary_and_defaults_are_shown_as_they_are() {
     let id = sent(&house, &json!({"to": "00254712345678", "data": "00FF10", "receipt": false})).await;
     let answer = house.get(&format!("/v1/messages/{id}")).await;
     assert_eq!((&answer.body["data"], &answer.body["text"]), (&json!("00ff10"), &Value::Null));
-    assert_eq!((answer.text("from"), answer.text("to"), answer.text("status")), ("Shop", "+254712345678", "queued"));
+    assert_eq!(
+        (answer.text("from"), answer.text("to"), answer.text("status")),
+        ("Shop", "+254712345678", "queued")
+    );
     assert_eq!((answer.text("charged"), &answer.body["provider"]), ("0.00", &Value::Null));
     assert_times(&answer, &["created_at", "queued_at"], &["sent_at", "delivered_at"]);
 }
@@ -119,7 +132,16 @@ async fn a_message_that_has_left_memory_is_read_from_the_archive() {
 async fn what_is_no_id_of_a_message_is_not_found() {
     let house = House::open(ACME);
     sent(&house, &json!({"to": "+254712345678", "text": "a"})).await;
-    for id in ["123456789012345678", "0", "abc", "%00", "%ff", "1234567890123456789", "999999999999999999", "12345678901234567%38"] {
+    for id in [
+        "123456789012345678",
+        "0",
+        "abc",
+        "%00",
+        "%ff",
+        "1234567890123456789",
+        "999999999999999999",
+        "12345678901234567%38",
+    ] {
         for path in [format!("/v1/messages/{id}"), format!("/v1/messages/{id}/events")] {
             assert_eq!(house.get(&path).await.refusal(), (404, "not_found", None), "{path}");
         }

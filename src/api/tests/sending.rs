@@ -41,16 +41,36 @@ async fn every_member_of_a_message_is_taken() {
         (json!({"text": "a", "encoding": "ucs2", "flash": true}), "ucs2", 1, "1.00"),
         (json!({"data": "00ff10", "encoding": "binary"}), "binary", 1, "1.00"),
         (json!({"data": "00ff10"}), "binary", 1, "1.00"),
-        (json!({"text": "a", "channel": "sms", "priority": "high", "provider": "up", "validity": 60}), "gsm7", 1, "1.00"),
-        (json!({"text": "a", "reference": "r-1", "metadata": {"a": [1, {"b": null}]}, "receipt": false}), "gsm7", 1, "1.00"),
-        (json!({"text": "a", "from": null, "template": null, "encoding": "auto", "flash": false}), "gsm7", 1, "1.00"),
+        (
+            json!({"text": "a", "channel": "sms", "priority": "high", "provider": "up", "validity": 60}),
+            "gsm7",
+            1,
+            "1.00",
+        ),
+        (
+            json!({"text": "a", "reference": "r-1", "metadata": {"a": [1, {"b": null}]}, "receipt": false}),
+            "gsm7",
+            1,
+            "1.00",
+        ),
+        (
+            json!({"text": "a", "from": null, "template": null, "encoding": "auto", "flash": false}),
+            "gsm7",
+            1,
+            "1.00",
+        ),
         (json!({"text": "a", "send_at": "2020-01-01T00:00:00+03:00"}), "gsm7", 1, "1.00"),
     ];
     for (mut body, encoding, parts, price) in table {
         body["to"] = "+254 712 345-678".into();
         let answer = house.send(&body.to_string()).await;
         assert_eq!(answer.status, 202, "{body} gave {}", answer.body);
-        let got = (answer.text("encoding"), answer.body["parts"].as_u64(), answer.text("price"), answer.text("status"));
+        let got = (
+            answer.text("encoding"),
+            answer.body["parts"].as_u64(),
+            answer.text("price"),
+            answer.text("status"),
+        );
         assert_eq!(got, (encoding, Some(parts), price, "queued"), "{body}");
     }
 }
@@ -61,7 +81,8 @@ async fn a_later_time_schedules() {
     let mut at = Vec::new();
     let tomorrow = house.state.clock.wall().after(std::time::Duration::from_secs(86_400));
     codecs::time::rfc3339(tomorrow, &mut at);
-    let body = json!({"to": "+254712345678", "text": "a", "send_at": String::from_utf8(at).unwrap(), "validity": 5});
+    let body =
+        json!({"to": "+254712345678", "text": "a", "send_at": String::from_utf8(at).unwrap(), "validity": 5});
     let answer = house.send(&body.to_string()).await;
     assert_eq!((answer.status, answer.text("status")), (202, "scheduled"), "{}", answer.body);
 }
@@ -154,7 +175,12 @@ async fn a_wrong_request_is_refused_with_the_code_and_the_member() {
         ("{\"messages\":{}}".into(), 400, "invalid_request", Some("messages")),
         ("{\"messages\":null}".into(), 400, "invalid_request", Some("to")),
         (format!("{{\"messages\":[{GOOD}],\"from\":\"A\"}}"), 400, "invalid_request", Some("messages")),
-        (format!("{{\"messages\":[{GOOD}],\"messages\":[{GOOD}]}}"), 400, "invalid_request", Some("messages")),
+        (
+            format!("{{\"messages\":[{GOOD}],\"messages\":[{GOOD}]}}"),
+            400,
+            "invalid_request",
+            Some("messages"),
+        ),
         (format!("{{\"messages\":[{GOOD}"), 400, "invalid_request", None),
     ];
     for (body, status, code, field) in &table {
@@ -179,7 +205,11 @@ async fn a_refusal_never_repeats_the_text_of_the_message() {
         r#"{"to":"+254712345678","from":"secret, and long"}"#,
     ] {
         let answer = house.send(body).await;
-        assert!(answer.status >= 400 && !answer.body.to_string().contains("secret"), "{body} gave {}", answer.body);
+        assert!(
+            answer.status >= 400 && !answer.body.to_string().contains("secret"),
+            "{body} gave {}",
+            answer.body
+        );
     }
 }
 
@@ -256,11 +286,8 @@ async fn a_batch_enters_in_slices_each_with_a_key_of_its_own() {
     });
     let answer = house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], &numbered(2_500)).await;
     assert_eq!((answer.status, answer.header("idempotency-replayed")), (202, Some("true")));
-    let expected = [
-        (1_000, Some(b"k".to_vec())),
-        (1_000, Some(b"k\x001".to_vec())),
-        (500, Some(b"k\x002".to_vec())),
-    ];
+    let expected =
+        [(1_000, Some(b"k".to_vec())), (1_000, Some(b"k\x001".to_vec())), (500, Some(b"k\x002".to_vec()))];
     assert_eq!(*seen.lock().unwrap(), expected);
 }
 
@@ -274,9 +301,13 @@ async fn a_key_used_otherwise_keeps_every_slice_out() {
         let noted = Arc::clone(&seen);
         let house = House::scripted(ACME, move |submissions| {
             *noted.lock().unwrap() += 1;
-            Reply::Submitted { outcomes: vec![Outcome::Refused(refusal); submissions.items.len()], replayed: false }
+            Reply::Submitted {
+                outcomes: vec![Outcome::Refused(refusal); submissions.items.len()],
+                replayed: false,
+            }
         });
-        let answer = house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], &numbered(2_500)).await;
+        let answer =
+            house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], &numbered(2_500)).await;
         assert_eq!(answer.refusal(), (status, code, None));
         assert_eq!(*seen.lock().unwrap(), 1);
     }
@@ -285,7 +316,9 @@ async fn a_key_used_otherwise_keeps_every_slice_out() {
 #[tokio::test]
 async fn the_same_key_and_body_give_the_same_answer_and_one_message() {
     let house = House::open(ACME);
-    let keyed = async |body: &str| house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "\"k-1\"")], body).await;
+    let keyed = async |body: &str| {
+        house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "\"k-1\"")], body).await
+    };
     let first = keyed(GOOD).await;
     assert_eq!((first.status, first.header("idempotency-replayed")), (202, None));
     let again = keyed(GOOD).await;
@@ -354,14 +387,20 @@ async fn refusals_of_the_engine_are_told_in_https_words() {
 
 #[tokio::test]
 async fn over_the_rate_is_429_with_a_time_to_come_back() {
-    let house = House::open(&ACME.replace("price", "rate = 3\n    price"));
+    let house = House::open(&ACME.replace("price", "rate = 4\n    price"));
     let answer = house.send(&numbered(5)).await;
-    assert_eq!((answer.status, &answer.body["accepted"], &answer.body["refused"]), (202, &json!(3), &json!(2)));
+    assert_eq!(
+        (answer.status, &answer.body["accepted"], &answer.body["refused"]),
+        (202, &json!(4), &json!(1))
+    );
     assert_eq!(answer.body["data"][4]["code"], "rate_limited");
     for body in [GOOD, &numbered(2)] {
         let answer = house.send(body).await;
         assert_eq!(answer.refusal(), (429, "rate_limited", None));
-        assert_eq!((answer.header("retry-after"), answer.header("ratelimit-policy")), (Some("1"), Some("\"messages\";q=3;w=1")));
+        assert_eq!(
+            (answer.header("retry-after"), answer.header("ratelimit-policy")),
+            (Some("1"), Some("\"messages\";q=4;w=1"))
+        );
         assert!(answer.header("ratelimit").is_some_and(|limit| limit.contains("r=0")));
     }
 }
@@ -389,7 +428,10 @@ async fn the_gateway_that_stops_between_two_slices_says_what_entered() {
     });
     *intake.lock().unwrap() = Some(Arc::clone(&house.state.intake));
     let answer = house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], &numbered(1_001)).await;
-    assert_eq!((answer.status, &answer.body["accepted"], &answer.body["refused"]), (202, &json!(1_000), &json!(1)));
+    assert_eq!(
+        (answer.status, &answer.body["accepted"], &answer.body["refused"]),
+        (202, &json!(1_000), &json!(1))
+    );
     assert_eq!(answer.body["data"][1_000]["code"], "unavailable");
 }
 

@@ -88,8 +88,7 @@ impl Recovery {
         let Some(mut log) = self.log.take() else {
             return Ok(());
         };
-        log.cut_from(self.newest + 1)?;
-        log.drop_before(self.ring.start(), u64::MAX)?;
+        log.keep_only(self.ring.start(), self.newest)?;
         log.flush(Durability::Fsync)?;
         forget_copy(&self.path)?;
         let ring = self.ring.clone();

@@ -118,10 +118,11 @@ impl Log for MemoryLog {
         Ok(keys.len() as u64)
     }
 
-    fn cut_from(&mut self, group: u64) -> Result<(), LogError> {
+    fn keep_only(&mut self, first: u64, last: u64) -> Result<(), LogError> {
         let mut disk = self.0.lock().unwrap();
-        let keys: Vec<_> = disk.current.range((group, 0)..).map(|(key, _)| *key).collect();
-        keys.into_iter().try_for_each(|(group, chunk)| disk.call(Call::Remove(group, chunk)))
+        let keys: Vec<_> = disk.current.keys().rev().copied().collect();
+        let mut outside = keys.into_iter().filter(|(group, _)| *group < first || *group > last);
+        outside.try_for_each(|(group, chunk)| disk.call(Call::Remove(group, chunk)))
     }
 
     fn disk_bytes(&self) -> u64 {

@@ -1,0 +1,97 @@
+//! A disk that becomes full: below the reserve nothing new is taken and the rest goes on; a write that fails ends the process
+//! with a clear word; and nothing that was acknowledged is lost.
+
+use std::fs::File;
+
+use loadtest::smsc::{Delay, Profile};
+use loadtest::wire::{command, status};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use serde_json::{Value, json};
+
+use crate::end_to_end::send;
+use crate::support::gateway::{Gateway, serve};
+use crate::support::home::Home;
+use crate::support::peer::Peer;
+use crate::support::provider::Provider;
+use crate::support::settings::{self, KEY};
+use crate::support::wait::{until, until_true};
+
+const TO: u64 = 254_720_000_000;
+const MEBIBYTE: u64 = 1 << 20;
+
+#[test]
+fn below_the_reserve_intake_is_refused_while_receipts_go_on() {
+    let provider = Provider::with(Profile { receipt_delay: Delay::Fixed(3_000.0), ..Profile::default() });
+    let home = Home::new(&settings::plain(provider.address()));
+    let found = statvfs(home.path()).unwrap();
+    let free = found.f_bavail * found.f_frsize;
+    // Others use this disk too: the limit lies as far from what is free as the disk allows, and we go as far beyond it.
+    let step = (free / 8).min(1 << 30);
+    let mut command = serve(&home);
+    command.env("TIDEGATE__STORAGE__RESERVE", format!("{}MiB", (free - step) / MEBIBYTE));
+    let gateway = Gateway::ready(Gateway::spawn(&home, command));
+    let mut http = gateway.http(KEY);
+    let mut peer = Peer::bound(gateway.addresses().smpp, command::BIND_TRANSMITTER);
+    let over_smpp = peer.submit_fine(TO, b"before");
+    let over_http = send(&mut http, TO + 1, &Value::Null);
+
+    let filler = home.path().join("filler");
+    fallocate(File::create(&filler).unwrap(), FallocateFlags::empty(), 0, 2 * step).unwrap();
+    let refused = until("the refusal", || {
+        let answer = http.post("/v1/messages", &json!({"to": "+254720000002", "text": "x"}));
+        (answer.status != 202).then_some(answer)
+    });
+    assert_eq!((refused.status, refused.code()), (503, "unavailable".into()));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(peer.submit(TO + 3, b"x").status, status::QUEUE_FULL);
+    let ready = gateway.ops("/readyz");
+    assert_eq!(ready.status, 503, "{}", ready.text());
+    assert_eq!(gateway.ops("/healthz").status, 200);
+    // What was taken before is delivered, and told.
+    for id in [&over_http, &over_smpp] {
+        http.message(id, "delivered");
+    }
+    let mut receiver = Peer::bound(gateway.addresses().smpp, command::BIND_RECEIVER);
+    assert_eq!(receiver.receipt().id, over_smpp);
+    assert_eq!(peer.submit(TO + 3, b"x").status, status::QUEUE_FULL, "still full");
+
+    std::fs::remove_file(&filler).unwrap();
+    until_true("intake again", || peer.submit(TO + 4, b"after").status == status::OK);
+    until_true("readiness again", || gateway.ops("/readyz").status == 200);
+    send(&mut http, TO + 5, &Value::Null);
+}
+
+#[test]
+fn a_write_that_the_disk_refuses_ends_the_process_and_loses_nothing() {
+    let settings = [settings::provider("up", settings::nowhere(), &[]), settings::tenant(&[("balance", "\"1000000.00\"")])];
+    let home = Home::new(&settings.concat());
+    // No file may grow beyond this, in blocks of 512 octets; the signal that comes with it is not for us.
+    let serve = serve(&home);
+    let mut command = crate::support::gateway::program_of("sh", &home);
+    command.args(["-c", "trap '' XFSZ; ulimit -f 40000; exec \"$@\"", "sh"]).arg(serve.get_program()).args(serve.get_args());
+    let mut gateway = Gateway::ready(Gateway::spawn(&home, command));
+    let mut http = gateway.http(KEY);
+    let text = "a".repeat(9_000);
+    let mut acknowledged = Vec::new();
+    for _ in 0..100 {
+        let messages: Vec<Value> =
+            (0..200).map(|place| json!({"to": format!("+{}", TO + place), "text": text})).collect();
+        let answer = http.post("/v1/messages", &json!({"messages": messages}));
+        if answer.status != 202 {
+            break;
+        }
+        let shown = answer.json();
+        acknowledged.extend(shown["data"].as_array().unwrap().iter().filter_map(|one| one["id"].as_str().map(str::to_owned)));
+    }
+    let ended = until("the end", || gateway.ended());
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    let said = ended.said.lines().last().unwrap_or_default();
+    assert!(said.contains("cannot be written") && said.contains("space"), "{}", ended.said);
+    assert!(acknowledged.len() >= 200, "{} were acknowledged", acknowledged.len());
+
+    let gateway = Gateway::start(&home);
+    let paths: Vec<String> = acknowledged.iter().map(|id| format!("/v1/messages/{id}")).collect();
+    let answers = gateway.http(KEY).get_all(&paths);
+    let lost = answers.iter().filter(|answer| answer.status != 200).count();
+    assert_eq!(lost, 0, "of {} acknowledged", acknowledged.len());
+}

@@ -1,0 +1,105 @@
+//! Stores that cannot be used: the start is refused with the place, and nothing is changed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::end_to_end::send;
+use crate::support::gateway::Gateway;
+use crate::support::home::Home;
+use crate::support::settings::{self, KEY};
+
+/// A store with one acknowledged message in it, and the message's id.
+fn filled() -> (Home, String) {
+    let home = Home::new(&settings::plain(settings::nowhere()));
+    let gateway = Gateway::start(&home);
+    let id = send(&mut gateway.http(KEY), 254_712_345_678, &Value::Null);
+    gateway.end_well();
+    (home, id)
+}
+
+#[track_caller]
+fn assert_refused(home: &Home, words: &[&str]) {
+    let ended = Gateway::refused(home);
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    let said = ended.said.lines().last().unwrap_or_default();
+    for word in words {
+        assert!(said.contains(word), "no {word:?} in {said:?}");
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_used_refuses_the_start_with_its_place() {
+    type Break = fn(&Path);
+    let rows: [(&str, Break, &[&str]); 8] = [
+        ("the store is a file", |store| replace(store), &["tidegate-data"]),
+        ("the journal is a file", |store| replace(&store.join("journal")), &["tidegate-data/journal"]),
+        ("the archive is a file", |store| replace(&store.join("archive")), &["tidegate-data/archive"]),
+        ("no journal", |store| fs::remove_dir_all(store.join("journal")).unwrap(), &["journal", "is missing"]),
+        ("no side file", |store| fs::remove_file(store.join("flushed")).unwrap(), &["flushed", "missing"]),
+        ("a newer store", |store| fs::write(store.join("FORMAT"), "tidegate store 999\n").unwrap(), &["newer"]),
+        (
+            "a key that others can read",
+            |store| fs::set_permissions(store.join("secret.key"), fs::Permissions::from_mode(0o644)).unwrap(),
+            &["secret.key", "can be read by others"],
+        ),
+        ("half a key", |store| fs::write(store.join("secret.key"), "short").unwrap(), &["secret.key", "no key"]),
+    ];
+    for (name, damage, words) in rows {
+        println!("{name}");
+        let (home, _) = filled();
+        damage(&home.store());
+        assert_refused(&home, words);
+    }
+}
+
+/// A file in place of whatever is there.
+fn replace(path: &Path) {
+    fs::remove_dir_all(path).unwrap();
+    fs::write(path, "no directory").unwrap();
+}
+
+#[test]
+fn a_second_gateway_on_one_store_is_refused_and_the_first_goes_on() {
+    let (home, id) = filled();
+    let gateway = Gateway::start(&home);
+    assert_refused(&home, &["tidegate-data", "in use by another process"]);
+    gateway.http(KEY).message(&id, "queued");
+    gateway.end_well();
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let (home, id) = filled();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut command = crate::support::gateway::serve(&home);
+    command.env("TIDEGATE__SMPP__LISTEN", address.to_string());
+    let ended = Gateway::spawn(&home, command).wait();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.said.contains(&address.to_string()), "{}", ended.said);
+    // Nothing is left of it that the next start would stumble over.
+    let gateway = Gateway::start(&home);
+    gateway.http(KEY).message(&id, "queued");
+}
+
+#[test]
+fn salvage_brings_back_what_a_damaged_journal_still_holds() {
+    let (home, id) = filled();
+    fs::remove_file(home.store().join("flushed")).unwrap();
+    assert_refused(&home, &["tidegate journal salvage"]);
+    let (ended, printed) = crate::support::gateway::run(
+        &home,
+        &["journal", "salvage", "saved", "--config", "tidegate.toml"],
+    );
+    assert_eq!(ended.code, Some(0), "{} {printed}", ended.said);
+    assert!(printed.contains("nothing is lost"), "{printed}");
+    // The rest of the store is as it was.
+    fs::remove_dir_all(home.store().join("journal")).unwrap();
+    fs::rename(home.path().join("saved/journal"), home.store().join("journal")).unwrap();
+    fs::rename(home.path().join("saved/flushed"), home.store().join("flushed")).unwrap();
+    let gateway = Gateway::start(&home);
+    gateway.http(KEY).message(&id, "queued");
+}

@@ -1,0 +1,163 @@
+//! The process: its commands, its health and metrics, and how it ends.
+
+use std::collections::BTreeSet;
+
+use loadtest::smsc::{Delay, Profile};
+use loadtest::wire::{command, status};
+use serde_json::Value;
+
+use crate::end_to_end::{Stage, send, story};
+use crate::support::gateway::run;
+use crate::support::home::Home;
+use crate::support::peer::{Heard, Peer, submission};
+use crate::support::provider::Provider;
+use crate::support::settings;
+use crate::support::wait::{until, until_true};
+
+const TO: u64 = 254_717_000_000;
+
+#[test]
+fn settings_are_checked_and_their_mistakes_told_with_their_place() {
+    let home = Home::new(&settings::plain(settings::nowhere()));
+    let (ended, printed) = run(&home, &["check", "--config", "tidegate.toml"]);
+    assert_eq!((ended.code, printed.trim()), (Some(0), "tidegate.toml: fine"), "{ended:?}");
+
+    let faulty = settings::plain(settings::nowhere()).replace("window = 50", "windoe = 50");
+    home.set(&faulty);
+    let line = 1 + faulty.lines().position(|line| line.contains("windoe")).unwrap();
+    let place = format!("tidegate.toml:{line}");
+    let (ended, _) = run(&home, &["check", "--config", "tidegate.toml"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.said.contains(&place) && ended.said.contains("did you mean \"window\"?"), "{}", ended.said);
+    let (ended, printed) = run(&home, &["check", "--json", "--config", "tidegate.toml"]);
+    let shown: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((ended.code, &shown["ok"], &shown["problems"][0]["line"]), (Some(1), &false.into(), &line.into()), "{shown}");
+    // A gateway does not start with them either, and says the same.
+    let (ended, _) = run(&home, &["serve", "--config", "tidegate.toml"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.said.contains(&place), "{}", ended.said);
+
+    let (ended, _) = run(&home, &["check", "--config", "nowhere.toml"]);
+    assert!(ended.code == Some(1) && ended.said.contains("nowhere.toml"), "{ended:?}");
+    assert_eq!(run(&home, &["serve", "--colour"]).0.code, Some(2), "wrong usage");
+}
+
+#[test]
+fn the_printed_defaults_are_settings_that_change_nothing() {
+    let home = Home::bare();
+    let (ended, printed) = run(&home, &["config", "default"]);
+    assert_eq!(ended.code, Some(0));
+    assert!(printed.contains("[storage]") && printed.contains("#[[provider]]"), "{printed}");
+    home.set(&printed);
+    let (ended, _) = run(&home, &["check", "--config", "tidegate.toml"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+}
+
+#[test]
+fn health_and_metrics_are_shown() {
+    let mut stage = Stage::new();
+    let id = send(&mut stage.http, TO, &Value::Null);
+    stage.http.message(&id, "delivered");
+    assert_eq!(stage.http.post("/v1/messages", &serde_json::json!({"to": "x", "text": "x"})).status, 422);
+    for (path, said) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
+        let answer = stage.gateway.ops(path);
+        assert_eq!((answer.status, answer.text().as_str()), (200, said));
+    }
+    let wanted = [
+        "tidegate_messages_accepted_total 1",
+        "tidegate_messages_refused_total{code=\"invalid_destination\"} 1",
+        "tidegate_messages_submitted_total{provider=\"up\"} 1",
+        "tidegate_messages_outcome_total{provider=\"up\",state=\"delivered\"} 1",
+        "tidegate_messages_receipts_total{provider=\"up\",state=\"delivered\"} 1",
+        "tidegate_receipts_unmatched_total 0",
+        "tidegate_queue_depth{provider=\"up\",priority=\"normal\"} 0",
+        "tidegate_queue_oldest_seconds 0",
+        "tidegate_window_in_flight{provider=\"up\",bind=\"0\"} 0",
+        "tidegate_bind_up{provider=\"up\",bind=\"0\"} 1",
+        "tidegate_provider_rate{provider=\"up\"} 0",
+        "tidegate_accept_seconds_count 2",
+        "tidegate_submit_seconds_count{provider=\"up\"} 1",
+        "tidegate_receipt_seconds_count{provider=\"up\"} 1",
+        "tidegate_journal_group_messages_count ",
+        "tidegate_journal_flush_seconds_count ",
+        "tidegate_journal_bytes ",
+        "tidegate_journal_durable 1",
+        "tidegate_storage_blob_files 0",
+        "tidegate_credit_reserved{currency=\"KES\"} 0",
+        "tidegate_build_info{version=\"",
+    ];
+    let mut missing = Vec::new();
+    let found = crate::support::wait::within(crate::support::wait::PATIENCE, || {
+        let metrics = stage.gateway.ops("/metrics").text();
+        missing = wanted.into_iter().filter(|line| !metrics.lines().any(|found| found.starts_with(line))).collect();
+        missing.is_empty().then_some(())
+    });
+    assert!(found.is_some(), "{missing:?} in {}", stage.gateway.ops("/metrics").text());
+}
+
+#[test]
+fn sigterm_under_load_leaves_nothing_in_doubt_when_the_provider_answers() {
+    let provider = Provider::with(Profile {
+        latency: Delay::Uniform(20.0, 200.0),
+        receipt_delay: Delay::Uniform(0.0, 200.0),
+        ..Profile::default()
+    });
+    let settings = settings::plain(provider.address());
+    let stage = Stage::with(provider, &settings);
+    let mut peer = Peer::transceiver(stage.smpp());
+    let mut ids = BTreeSet::new();
+    let mut told = BTreeSet::new();
+    let mut to = TO;
+    // Some are with the provider, some wait for its window, some are on their way to us.
+    while !peer.is_closed() {
+        to += 1;
+        let sequence = peer.next_sequence();
+        peer.send(&submission(sequence, to, b"under load"));
+        while let Heard::Pdu(pdu) = peer.hear(std::time::Duration::from_millis(2)) {
+            if pdu.command == command::SUBMIT_SM | command::RESPONSE && pdu.status == status::OK {
+                ids.insert(pdu.id());
+            }
+        }
+        told.extend(peer.receipts.drain(..).map(|receipt| receipt.id));
+        if ids.len() == 300 {
+            stage.gateway.terminate();
+        }
+    }
+    let Stage { provider, gateway, home, .. } = stage;
+    let ended = gateway.wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    let mut stage = Stage::over(provider, home);
+    let mut peer = Peer::transceiver(stage.smpp());
+    for id in &ids {
+        stage.http.message(id, "delivered");
+        let story = story(&mut stage.http, id);
+        assert!(!story.contains(&"in_doubt".to_owned()), "{id}: {story:?}");
+    }
+    until_true("every receipt", || {
+        let _ = peer.hear(std::time::Duration::from_millis(1));
+        told.extend(peer.receipts.drain(..).map(|receipt| receipt.id));
+        told.is_superset(&ids)
+    });
+    assert_eq!(stage.provider.doubled(), []);
+}
+
+#[test]
+fn a_second_sigterm_ends_it_at_once_and_the_doubt_shows() {
+    let provider = Provider::with(Profile { lost_answers: 1.0, receipts_missing: 1.0, ..Profile::default() });
+    let settings = ["[serve]\ndrain_timeout = \"1h\"\n\n", &settings::plain(provider.address())].concat();
+    let mut stage = Stage::with(provider, &settings);
+    let id = send(&mut stage.http, TO, &Value::Null);
+    until_true("the provider to have it", || stage.provider.counts().accepted == 1);
+    stage.gateway.terminate();
+    until_true("the drain", || stage.gateway.ops("/readyz").status == 503);
+    assert_eq!(stage.http.post("/v1/messages", &serde_json::json!({"to": "+254717000001", "text": "x"})).status, 503);
+    stage.gateway.terminate();
+    let Stage { provider, gateway, home, .. } = stage;
+    assert_eq!(gateway.wait().code, Some(1));
+    provider.become_like(Profile::default());
+    let mut stage = Stage::over(provider, home);
+    stage.http.message(&id, "delivered");
+    let story = until("the whole story", || Some(story(&mut stage.http, &id)));
+    assert!(story.contains(&"in_doubt".to_owned()) && story.contains(&"resend".to_owned()), "{story:?}");
+    assert_eq!(stage.provider.doubled(), [TO]);
+}
