@@ -19,6 +19,7 @@ use storage::journal::{Journal, JournalError};
 use crate::history::History;
 use crate::measure::Measures;
 use crate::ops::Health;
+use crate::packing;
 
 /// A group ends here even when more commands wait.
 const GROUP_OCTETS: usize = 4 << 20;
@@ -64,7 +65,7 @@ impl CommitLoop {
             next_group,
             seen: Instant::now(),
         };
-        let committer = Committer { journal, outlets, ring_over };
+        let committer = Committer { journal, packed: Vec::new(), outlets, ring_over };
         Ok(CommitLoop {
             writer: thread::Builder::new().name("writer".into()).spawn(move || writer.run())?,
             committer: thread::Builder::new().name("committer".into()).spawn(move || committer.run(&to_commit))?,
@@ -141,6 +142,8 @@ impl Writer {
 
 struct Committer {
     journal: Journal,
+    /// The group as it is written; kept for its room.
+    packed: Vec<u8>,
     outlets: Arc<Outlets>,
     ring_over: Arc<AtomicU64>,
 }
@@ -162,7 +165,8 @@ impl Committer {
     fn write(&mut self, group: &Group, number: u64, at: Instant) -> Result<(), JournalError> {
         let clock = self.outlets.partition.clock;
         self.outlets.health.set_oldest_unflushed(Some(clock.mono()));
-        let given = self.journal.append(&group.records)?;
+        packing::pack(&group.records, &mut self.packed);
+        let given = self.journal.append(&self.packed)?;
         assert_eq!(given, number, "the writer and the journal disagree about the number of a group");
         let flushing = Instant::now();
         self.journal.flush()?;

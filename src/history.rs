@@ -1,7 +1,8 @@
 //! Finished messages: the thread that writes blocks to the archive and reads them back, and the look-up by number.
 //! It does not know what a message says, only where one ends.
 //!
-//! A block is: version u8, then per message its number u64, its length u32 (little-endian) and its bytes.
+//! A block is packed (`packing`); unpacked it is: version u8, then per message its number u64, its length u32
+//! (little-endian) and its bytes.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use storage::archive::{Archive, ArchiveReader};
 use storage::error::StoreError;
 
 use crate::api::{HistoryUnavailable, Looking};
+use crate::packing;
 
 const BLOCK_VERSION: u8 = 1;
 /// Blocks written before one flush.
@@ -47,7 +49,7 @@ impl History {
     ) -> std::io::Result<(Arc<History>, JoinHandle<()>)> {
         let history =
             Arc::new(History { work: Mutex::default(), wanted: Condvar::new(), reader: archive.reader() });
-        let worker = Worker { archive, lane, runtime, history: Arc::clone(&history) };
+        let worker = Worker { archive, packed: Vec::new(), lane, runtime, history: Arc::clone(&history) };
         let thread = thread::Builder::new().name("archive".into()).spawn(move || worker.run())?;
         Ok((history, thread))
     }
@@ -82,7 +84,7 @@ impl History {
             return Ok(in_pending);
         }
         let stored = self.reader.read_block(block)?;
-        Ok(stored.and_then(|stored| decode(&stored.bytes).remove(&number)))
+        Ok(stored.and_then(|stored| unpack(&stored.bytes).remove(&number)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Work> {
@@ -103,6 +105,8 @@ impl crate::api::History for History {
 
 struct Worker {
     archive: Archive,
+    /// The block as it is written; kept for its room.
+    packed: Vec<u8>,
     lane: Lane,
     runtime: tokio::runtime::Handle,
     history: Arc<History>,
@@ -154,21 +158,26 @@ impl Worker {
 
     fn write_block(&mut self, write: &ArchiveWrite) -> Result<(), StoreError> {
         if write.whole {
-            return self.archive.write_block(write.block, &encode(write.messages.iter().map(Vec::as_slice)));
+            return self.put(write.block, &encode(write.messages.iter().map(Vec::as_slice)));
         }
         let stored = self.archive.read_block(write.block)?;
-        let mut messages = stored.map(|stored| decode(&stored.bytes)).unwrap_or_default();
+        let mut messages = stored.map(|stored| unpack(&stored.bytes)).unwrap_or_default();
         for message in &write.messages {
             if let Some(number) = engine::message::number_of(message) {
                 messages.insert(number, message.clone());
             }
         }
-        self.archive.write_block(write.block, &encode(messages.values().map(Vec::as_slice)))
+        self.put(write.block, &encode(messages.values().map(Vec::as_slice)))
+    }
+
+    fn put(&mut self, block: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        packing::pack(bytes, &mut self.packed);
+        self.archive.write_block(block, &self.packed)
     }
 
     fn load(&self, block: u64) {
         let messages = match self.archive.read_block(block) {
-            Ok(stored) => stored.map(|stored| decode(&stored.bytes)).unwrap_or_default(),
+            Ok(stored) => stored.map(|stored| unpack(&stored.bytes)).unwrap_or_default(),
             Err(error) => {
                 tracing::error!(%error, block, "a block of the archive cannot be read");
                 BTreeMap::new()
@@ -193,6 +202,17 @@ fn encode<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
         block.extend_from_slice(message);
     }
     block
+}
+
+/// The messages of a block as the archive gave it. One that cannot be unpacked is damage that its checksum did not see.
+fn unpack(block: &[u8]) -> BTreeMap<u64, Vec<u8>> {
+    match packing::unpack(block) {
+        Ok(bytes) => decode(&bytes),
+        Err(error) => {
+            tracing::error!(%error, "a block of the archive cannot be read");
+            BTreeMap::new()
+        }
+    }
 }
 
 /// The messages of a block by number. A block of a newer version, or one that is cut, gives what can be read of it.

@@ -10,6 +10,7 @@ mod logging;
 mod measure;
 mod metrics;
 mod ops;
+mod packing;
 mod providers;
 mod sandbox;
 mod secrets;
@@ -92,6 +93,7 @@ enum JournalCommand {
 }
 
 fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|broken| eprintln!("{}", last_words(broken))));
     let line = CommandLine::parse();
     match line.command {
         None => serve::run(line.serve.config.as_deref(), line.serve.use_ballast),
@@ -108,4 +110,13 @@ fn main() -> ExitCode {
             store::salvage(config.as_deref(), &dir, json)
         }
     }
+}
+
+/// What is said when an invariant is broken and the process stops. What a library says of its own data is left out: it may
+/// hold the texts of messages.
+fn last_words(broken: &std::panic::PanicHookInfo<'_>) -> String {
+    let place = broken.location().map(ToString::to_string).unwrap_or_default();
+    let ours = !place.contains(".cargo") && !place.contains("/rustc/");
+    let what = broken.payload_as_str().filter(|_| ours).unwrap_or("no details");
+    format!("tidegate: a broken invariant at {place}: {what}; stopping; what was acknowledged is on disk")
 }

@@ -15,6 +15,7 @@ use storage::log::Durability;
 use storage::space::{self, Level, Reserve};
 use storage::{OpenError, StoreError};
 
+use crate::packing;
 use crate::secrets::Vault;
 
 /// Where the key of message ids is kept in the catalog.
@@ -37,6 +38,8 @@ pub enum StoreStartError {
         "only {free} octets are free for {path}, less than half of the reserve; free some, or start once with `tidegate serve --use-ballast`"
     )]
     DiskFull { path: String, free: u64 },
+    #[error("group {group} of the journal checks and cannot be unpacked; restore a backup")]
+    Group { group: u64 },
     #[error("the catalog's {ID_KEY} is damaged: restore the catalog from a backup")]
     IdKey,
 }
@@ -82,7 +85,8 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     let mut engine = Engine::new(&id_key, clock.now());
     let mut next_group = 1;
     while let Some(group) = recovery.next_group()? {
-        engine.replay(group.number, &group.records)?;
+        let damaged = |_| StoreStartError::Group { group: group.number };
+        engine.replay(group.number, &packing::unpack(&group.records).map_err(damaged)?)?;
         next_group = group.number + 1;
     }
     Ok(Store { layout, vault, catalog, archive, journal, engine, id_key, next_group })

@@ -62,7 +62,7 @@ impl Stage {
 
 /// Sends one message over HTTP; its id.
 #[track_caller]
-fn send(http: &mut Http, to: u64, more: &Value) -> String {
+pub fn send(http: &mut Http, to: u64, more: &Value) -> String {
     let mut message = json!({"to": format!("+{to}"), "from": "ACME", "text": "Hello"});
     for (name, value) in more.as_object().into_iter().flatten() {
         message[name] = value.clone();

@@ -138,7 +138,7 @@ fn sigterm_under_load_leaves_nothing_in_doubt_when_the_provider_answers() {
         told.extend(peer.receipts.drain(..).map(|receipt| receipt.id));
         told.is_superset(&ids)
     });
-    assert_eq!(stage.provider.doubled(), []);
+    assert_eq!(stage.provider.doubled(), Vec::<u64>::new());
 }
 
 #[test]

@@ -489,7 +489,7 @@ impl Sms {
         Sms { text: vec![b'x'; octets], parts, ..Sms::default() }
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         let mut extras = Vec::new();
         if let Some(provider) = self.provider {
             push_extra(&mut extras, Extra::Provider, provider.as_bytes());

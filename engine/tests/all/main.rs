@@ -6,6 +6,8 @@ mod house;
 /// What tenants and providers are promised, one behaviour at a time.
 mod accepting;
 mod folding;
+mod golden;
 mod recovering;
 mod sending;
+mod states;
 mod telling;

@@ -1,0 +1,297 @@
+//! The octets of one record of each kind. They are on disk: a change here is a change of format, and needs a new version of the
+//! record and a decision in `docs/adr/`.
+
+use codecs::instant::Wall;
+use codecs::receipt::State as ReceiptState;
+use codecs::text::Encoding;
+use engine::Engine;
+use engine::catalog::SettleOn;
+use engine::idempotency::{Entry, State as KeyState};
+use engine::ledger::{Change, Reserve, Wallet};
+use engine::message::{Head, Message, State};
+use engine::money::Micros;
+use engine::record::*;
+use engine::step::*;
+use engine::submission::{Body, Extra, Priority, Via, push_extra};
+
+use crate::house::*;
+
+const ACCEPTED: Wall = Wall(1_800_000_000_000);
+
+fn message() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let head = Head {
+        number: 0x25_001_000000041,
+        accepted_at: ACCEPTED,
+        tenant: 3,
+        price: Micros(2_500_000),
+        settle_on: SettleOn::Delivered,
+        candidates: &[1, 0x0102],
+    };
+    head.write(&mut bytes);
+    let mut extras = Vec::new();
+    push_extra(&mut extras, Extra::Reference, b"ref");
+    let body = Body {
+        via: Via::Smpp,
+        encoding: Encoding::Ucs2,
+        data_coding: 8,
+        esm_class: 0,
+        protocol_id: 0,
+        priority: Priority::High,
+        registered_delivery: 1,
+        parts: 1,
+        source_ton: 5,
+        source_npi: 0,
+        destination_ton: 1,
+        destination_npi: 1,
+        destination: 254_712_345_678,
+        send_at: None,
+        valid_until: Some(Wall(1_800_000_600_000)),
+        source: b"ACME",
+        service_type: b"",
+        octets: b"\x04\x16",
+        extras: &extras,
+    };
+    body.write(&mut bytes);
+    bytes
+}
+
+fn step(step: &Step<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    step.write(ACCEPTED, Wall(ACCEPTED.0 + 0x1234), &mut bytes);
+    bytes
+}
+
+fn wallet() -> [u8; Wallet::ENCODED_BYTES] {
+    let mut wallet = Wallet::default();
+    assert_eq!(wallet.deposit(Micros(1_000_000)), Change::Done);
+    assert_eq!(wallet.set_credit_limit(Micros(5)), Reserve::Done);
+    assert_eq!(wallet.reserve(Micros(300_000)), Reserve::Done);
+    assert_eq!(wallet.settle(Micros(200_000), Micros(100_000)), Change::Done);
+    wallet.encode()
+}
+
+fn key() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let entry = Entry {
+        body: 2,
+        began: ACCEPTED,
+        state: KeyState::Done,
+        first_number: 65,
+        count: 2,
+        outcome: vec![1, 9].into(),
+    };
+    entry.encode(3, 0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100, &mut bytes);
+    bytes
+}
+
+/// Every kind of record, named, with its octets in hexadecimal.
+fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
+    let number = 0x25_001_000000041;
+    let message = message();
+    let mut story = message.clone();
+    story.extend(step(&Step::Intent { attempt: 1, provider: 1, bind: 2 }));
+    let (wallet, key) = (wallet(), key());
+    check(
+        "accept",
+        &Record::Accept(&message),
+        "01015a00000001020100410000001000250000505c18a301000003000000a025260000000000010002010001080000020101050001014ef4094e3b0000000000000000000000c0776518a301000004000200060041434d450416010300726566",
+    );
+    let of_step = |name, one: Step<'_>, hex, check: &mut dyn FnMut(&str, &Record<'_>, &str)| {
+        check(name, &Record::Step { number, step: &step(&one) }, hex);
+    };
+    let response = |verdict, status, id| Step::Response {
+        part: 0,
+        verdict,
+        status,
+        retry_at: Wall(if verdict == Verdict::Retry { ACCEPTED.0 + 5_000 } else { 0 }),
+        id,
+    };
+    let receipt = Step::Receipt { part: 0, state: ReceiptState::Delivered, done: ACCEPTED, error: b"000" };
+    let steps = [
+        (
+            "intent",
+            Step::Intent { attempt: 1, provider: 1, bind: 2 },
+            "0201140000004100000010002500010534120000000101000200",
+        ),
+        ("unsent", Step::Unsent { part: 0 }, "03011000000041000000100025000201341200000000"),
+        (
+            "accepted",
+            response(Verdict::Accepted, 0, &b"39f9"[..]),
+            "030115000000410000001000250003063412000000000033396639",
+        ),
+        (
+            "refused",
+            response(Verdict::Refused, REFUSED, b""),
+            "03011d0000004100000010002500030e341200000000010b0000000000000000000000",
+        ),
+        (
+            "refused for now",
+            response(Verdict::Retry, BUSY, b""),
+            "03011d0000004100000010002500030e341200000000020800000088635c18a3010000",
+        ),
+        (
+            "throttled",
+            response(Verdict::Throttled, THROTTLED, b""),
+            "03011d0000004100000010002500030e34120000000003580000000000000000000000",
+        ),
+        (
+            "doubt",
+            Step::Doubt { part: ALL_PARTS, cause: DoubtCause::Restart },
+            "030111000000410000001000250004023412000000ff02",
+        ),
+        ("resend", Step::Resend, "03010f000000410000001000250005003412000000"),
+        ("held", Step::Held { cause: HoldCause::Tenant }, "03011000000041000000100025000801341200000001"),
+        ("let go", Step::LetGo, "03010f000000410000001000250009003412000000"),
+        (
+            "failed",
+            Step::Failed { cause: FailCause::InDoubt, status: 0 },
+            "03011400000041000000100025000a0534120000000100000000",
+        ),
+        ("expired", Step::Expired, "03010f00000041000000100025000b003412000000"),
+        ("cancelled", Step::Cancelled, "03010f00000041000000100025000c003412000000"),
+        ("unknown", Step::Unknown, "03010f00000041000000100025000d003412000000"),
+        ("rerouted", Step::Rerouted { provider: 0x0102 }, "03011100000041000000100025000e0234120000000201"),
+        ("due", Step::Due, "03010f00000041000000100025000f003412000000"),
+        ("receipt", receipt, "04011c0000004100000010002500060d3412000000000200505c18a3010000303030"),
+        ("told", Step::Told, "05010f000000410000001000250007003412000000"),
+        ("dropped", Step::Dropped, "05010f000000410000001000250010003412000000"),
+    ];
+    for (name, one, hex) in steps {
+        of_step(name, one, hex, &mut check);
+    }
+    let money = Record::Money { tenant: 3, kind: MoneyKind::Opening, amount: Micros(-2), at: ACCEPTED.0 };
+    check("money", &money, "0601150000000300000001feffffffffffffff00505c18a3010000");
+    check(
+        "carry-over",
+        &Record::CarryOver(&story),
+        "07016600000001020100410000001000250000505c18a301000003000000a025260000000000010002010001080000020101050001014ef4094e3b0000000000000000000000c0776518a301000004000200060041434d450416010300726566010534120000000101000200",
+    );
+    check(
+        "parked",
+        &Record::Parked { block: 0x001_0000_0000 >> 6, mask: 0x8000_0000_0000_0003 },
+        "08011000000000000004000000000300000000000080",
+    );
+    check(
+        "amendment",
+        &Record::Amendment(&story),
+        "09016600000001020100410000001000250000505c18a301000003000000a025260000000000010002010001080000020101050001014ef4094e3b0000000000000000000000c0776518a301000004000200060041434d450416010300726566010534120000000101000200",
+    );
+    let tenant = Record::Catalog { kind: NameKind::Tenant, index: 3, id: "acme", currency: "KES" };
+    check("catalog, a tenant", &tenant, "0a01100000000103000000040061636d6503004b4553");
+    let provider = Record::Catalog { kind: NameKind::Provider, index: 1, id: "up", currency: "" };
+    check("catalog, a provider", &provider, "0a010b0000000201000000020075700000");
+    check("epoch", &Record::Epoch { epoch: 1, next: 0x42 }, "0b010a00000001004200000000000000");
+    check(
+        "wallet",
+        &Record::Wallet { tenant: 3, wallet: &wallet },
+        "0c01440000000300000040420f00000000000000000000000000000000000000000000350c0000000000a086010000000000a08601000000000000000000000000000500000000000000",
+    );
+    check(
+        "idempotency",
+        &Record::Idempotency { tenant: 3, entry: &key },
+        "0d01430000000300000003000000000102030405060708090a0b0c0d0e0f0200000000000000000000000000000000505c18a301000001410000000000000002000000020000000109",
+    );
+    check("untold", &Record::Untold { tenant: 3, number }, "0e010c000000030000004100000010002500");
+    let early = Record::EarlyReceipt { provider: 1, at: ACCEPTED.0, receipt: b"\x02ab\x02" };
+    check("early receipt", &early, "0f010e000000010000505c18a301000002616202");
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+#[test]
+fn the_octets_of_every_record_are_these_for_ever() {
+    with_all(|name, record, expected| {
+        let mut bytes = Vec::new();
+        write(&mut bytes, record);
+        assert_eq!(hex(&bytes), expected, "{name}");
+    });
+}
+
+#[test]
+fn every_record_reads_back_as_written_and_a_cut_one_is_refused() {
+    let mut group = Vec::new();
+    let mut count = 0;
+    with_all(|name, record, _| {
+        count += 1;
+        let start = group.len();
+        write(&mut group, record);
+        let read: Vec<_> = Records::new(&group[start..]).collect();
+        assert_eq!(read, [Ok(record.clone())], "{name}");
+        for end in start + 1..group.len() {
+            let read = Records::new(&group[start..end]).next();
+            assert_eq!(read, Some(Err(RecordError::Malformed { at: 0 })), "{name}");
+        }
+    });
+    assert_eq!(Records::new(&group).filter(Result::is_ok).count(), count);
+}
+
+#[test]
+fn an_unknown_kind_and_a_newer_version_are_refused_with_their_place() {
+    let mut group = Vec::new();
+    write(&mut group, &Record::Epoch { epoch: 0, next: 1 });
+    let at = group.len();
+    write(&mut group, &Record::Epoch { epoch: 0, next: 1 });
+    let replay = |group: &[u8]| {
+        let refused = Engine::new(&KEY, Default::default()).replay(17, group).expect_err("it cannot be read");
+        refused.to_string()
+    };
+    let mut newer = group.clone();
+    newer[at + 1] = 2;
+    assert_eq!(
+        replay(&newer),
+        format!("group 17: record at octet {at} of its group is of version 2, newer than 1")
+    );
+    let mut unknown = group.clone();
+    unknown[at] = 99;
+    assert_eq!(
+        replay(&unknown),
+        format!("group 17: record at octet {at} of its group is of the unknown kind 99")
+    );
+    group.pop();
+    assert_eq!(replay(&group), format!("group 17: record at octet {at} of its group is malformed"));
+}
+
+#[test]
+fn what_a_record_holds_is_checked_before_it_is_believed() {
+    let refused = |record: &Record<'_>| {
+        let mut group = Vec::new();
+        write(&mut group, record);
+        Engine::new(&KEY, Default::default()).replay(1, &group).expect_err("it means nothing").to_string()
+    };
+    let mut unlawful = wallet();
+    unlawful[0] ^= 1;
+    let mut other_head = message();
+    other_head[0] = 9;
+    let cut = &message()[..60];
+    assert_eq!(refused(&Record::Wallet { tenant: 1, wallet: &unlawful }), "group 1: a wallet cannot be read");
+    assert_eq!(refused(&Record::Accept(&other_head)), "group 1: a message cannot be read");
+    assert_eq!(refused(&Record::Accept(cut)), "group 1: a message cannot be read");
+    assert_eq!(refused(&Record::CarryOver(cut)), "group 1: a carried message cannot be read");
+    assert_eq!(
+        refused(&Record::Idempotency { tenant: 1, entry: b"x" }),
+        "group 1: an idempotency key cannot be read"
+    );
+    let early = Record::EarlyReceipt { provider: 0, at: 0, receipt: b"\xffab" };
+    assert_eq!(refused(&early), "group 1: an early receipt cannot be read");
+}
+
+#[test]
+fn a_message_reads_back_with_its_whole_story() {
+    let mut bytes = message();
+    bytes.extend(step(&Step::Intent { attempt: 1, provider: 0x0102, bind: 2 }));
+    bytes.extend(step(&Step::Doubt { part: 0, cause: DoubtCause::BindLost }));
+    let read = Message::read(bytes.clone()).expect("a message");
+    assert_eq!(read.bytes(), bytes);
+    assert_eq!((read.state, read.provider, read.bind, read.attempt), (State::InDoubt, 0x0102, 2, 1));
+    assert_eq!(read.candidates().collect::<Vec<_>>(), [1, 0x0102]);
+    assert_eq!(read.body().extra(Extra::Reference), Some(&b"ref"[..]));
+    assert_eq!(read.steps().count(), 2);
+    for end in 0..bytes.len() {
+        // Cut between two steps it is a message with a shorter story, and cut anywhere else none at all.
+        let steps = Message::read(bytes[..end].to_vec()).map(|message| message.steps().count());
+        assert!(steps.is_none_or(|steps| steps < 2));
+    }
+}

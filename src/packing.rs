@@ -1,0 +1,83 @@
+//! Compression of what goes to the disk: a journal group, an archive block. It does not know what it packs.
+//!
+//! Packed bytes are: kind u8 (0 as they were, 1 LZ4 block), then for LZ4 the length before as u32 little-endian, then the data.
+
+const PLAIN: u8 = 0;
+const LZ4: u8 = 1;
+const LZ4_HEADER: usize = 5;
+/// Below this nothing is gained: a group of one chunk stays one.
+const PACK_MIN: usize = 1_024;
+/// No group and no block is larger; a length beyond it is damage.
+const UNPACKED_MAX: usize = 256 << 20;
+
+/// The bytes are not what `pack` wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("packed bytes cannot be unpacked")]
+pub struct Damaged;
+
+/// Replaces `packed` by `bytes`, compressed where that makes them shorter.
+pub fn pack(bytes: &[u8], packed: &mut Vec<u8>) {
+    packed.clear();
+    if bytes.len() >= PACK_MIN {
+        packed.resize(LZ4_HEADER + lz4_flex::block::get_maximum_output_size(bytes.len()), 0);
+        packed[0] = LZ4;
+        packed[1..LZ4_HEADER].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
+        if let Ok(length) = lz4_flex::block::compress_into(bytes, &mut packed[LZ4_HEADER..])
+            && length + LZ4_HEADER < bytes.len()
+        {
+            packed.truncate(LZ4_HEADER + length);
+            return;
+        }
+        packed.clear();
+    }
+    packed.push(PLAIN);
+    packed.extend_from_slice(bytes);
+}
+
+/// What `pack` was given. Empty bytes are empty: a salvaged store has them in place of what was lost.
+pub fn unpack(packed: &[u8]) -> Result<Vec<u8>, Damaged> {
+    match packed.split_first() {
+        None => Ok(Vec::new()),
+        Some((&PLAIN, bytes)) => Ok(bytes.to_vec()),
+        Some((&LZ4, rest)) => {
+            let (length, data) = rest.split_first_chunk::<4>().ok_or(Damaged)?;
+            let length = u32::from_le_bytes(*length) as usize;
+            if length > UNPACKED_MAX {
+                return Err(Damaged);
+            }
+            lz4_flex::block::decompress(data, length).map_err(|_| Damaged)
+        }
+        Some(_) => Err(Damaged),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_unpacks_and_only_what_gains_is_compressed() {
+        let noise: Vec<u8> = (0..5_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let text = b"Your code is 123456. ".repeat(300);
+        let table: [(&[u8], u8); 4] = [(b"", PLAIN), (b"short", PLAIN), (&noise, PLAIN), (&text, LZ4)];
+        let mut packed = Vec::new();
+        for (bytes, kind) in table {
+            pack(bytes, &mut packed);
+            assert_eq!(packed[0], kind);
+            assert_eq!(unpack(&packed).as_deref(), Ok(bytes));
+        }
+        assert!(packed.len() * 4 < text.len());
+    }
+
+    #[test]
+    fn damage_is_told() {
+        let mut packed = Vec::new();
+        pack(&b"Your code is 123456. ".repeat(300), &mut packed);
+        let cut = &packed[..packed.len() - 1];
+        let table: [&[u8]; 4] = [cut, &[2, 0, 0], &[LZ4, 1, 0], &[LZ4, 255, 255, 255, 255, 0]];
+        for bytes in table {
+            assert_eq!(unpack(bytes), Err(Damaged));
+        }
+        assert_eq!(unpack(&[]), Ok(Vec::new()));
+    }
+}
