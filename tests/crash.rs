@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use loadtest::smsc::{Delay, Outcome, Profile};
 use loadtest::wire::{command, status};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use support::dice::Dice;
-use support::gateway::{Gateway, serve};
+use support::gateway::{self, Gateway, serve};
 use support::home::Home;
 use support::http::Http;
 use support::provider::Provider;
@@ -66,6 +66,8 @@ enum Moment {
     Starting(Duration),
     Answers(u64),
     Receipts(u64),
+    /// In all its lives: late enough for the journal to have turned.
+    AllAnswers(u64),
     /// So many events after SIGTERM, which comes after so many answers.
     Draining { answers: u64, events: u64 },
 }
@@ -74,10 +76,11 @@ fn moments(seed: u64) -> Vec<Moment> {
     let mut dice = Dice::new(seed ^ 0x6B69_6C6C);
     let count = dice.in_range(1..5);
     (0..count)
-        .map(|_| match dice.in_range(0..5) {
+        .map(|_| match dice.in_range(0..6) {
             0 => Moment::Starting(Duration::from_micros(dice.in_range(0..500_000))),
             1 | 2 => Moment::Answers(dice.in_range(1..MESSAGES / 3)),
             3 => Moment::Receipts(dice.in_range(1..MESSAGES / 3)),
+            4 => Moment::AllAnswers(dice.in_range(MESSAGES * 2 / 3..MESSAGES)),
             _ => Moment::Draining { answers: dice.in_range(1..MESSAGES / 3), events: dice.in_range(0..60) },
         })
         .collect()
@@ -185,6 +188,7 @@ impl Run {
             Moment::Answers(count) => {
                 self.drive(&mut gateway, |book| book.accepted.len() as u64 >= accepted + count);
             }
+            Moment::AllAnswers(count) => self.drive(&mut gateway, |book| book.accepted.len() as u64 >= count),
             Moment::Receipts(count) => self.drive(&mut gateway, |book| book.receipts >= receipts + count),
             Moment::Draining { answers, events } => {
                 self.drive(&mut gateway, |book| book.accepted.len() as u64 >= accepted + answers);
@@ -208,9 +212,8 @@ impl Run {
         let mut gateway = self.spawn();
         self.drive(&mut gateway, |book| book.wanted == 0);
         let mut http = self.http();
-        let mut seen = BTreeMap::new();
-        let mut missing = String::new();
-        while !self.is_settled(&mut http, &mut seen, &mut missing) {
+        let mut messages = BTreeMap::new();
+        while let Err(missing) = self.settled(&mut http, &mut messages) {
             for _ in 0..20 {
                 self.sender.turn();
             }
@@ -218,15 +221,36 @@ impl Run {
                 self.faults.push(format!("not at its end in time: {missing}"));
                 break;
             }
-            assert!(gateway.ended().is_none(), "the gateway has ended: {}", gateway.said());
+            if let Some(ended) = gateway.ended() {
+                panic!("the gateway has ended by itself: {ended:?}");
+            }
         }
-        let messages = self.look_up_all(&mut http);
         self.check_messages(&messages);
         self.check_doubles(&mut http);
         self.faults.append(&mut self.sender.book.faults);
-        let ended = gateway.end();
+        gateway.terminate();
+        let ended = loop {
+            // The tenant answers its unbind.
+            self.sender.turn();
+            self.check_time("ending");
+            if let Some(ended) = gateway.ended() {
+                break ended;
+            }
+        };
         if ended.code != Some(0) {
             self.faults.push(format!("SIGTERM ends with {:?}: {}", ended.code, ended.said));
+        }
+        self.check_journal();
+    }
+
+    /// The journal checks from end to end, and it has turned: else the test would not test that.
+    fn check_journal(&mut self) {
+        let arguments = ["journal", "salvage", "copy", "--json", "--config", "tidegate.toml"];
+        let (ended, printed) = gateway::run(&self.home, &arguments);
+        let report: Value = serde_json::from_str(&printed).unwrap_or_default();
+        let is_whole = report["lost"] == json!([]) && report["unchained"] == json!([]);
+        if !is_whole || report["oldest_group"].as_u64().unwrap_or_default() < 2 {
+            self.faults.push(format!("the journal is damaged or has not turned: {report} {ended:?}"));
         }
     }
 
@@ -284,43 +308,30 @@ impl Run {
         }
     }
 
-    /// Whether nothing is left to happen; `missing` says what.
-    fn is_settled(&mut self, http: &mut Http, charges: &mut BTreeMap<String, i64>, missing: &mut String) -> bool {
+    /// Whether nothing is left to happen, with every message as it is then; else what is missing.
+    fn settled(&mut self, http: &mut Http, messages: &mut BTreeMap<String, Value>) -> Result<(), String> {
         let book = &self.sender.book;
         let untold = book.accepted.iter().filter(|(_, id)| !book.told.contains_key(id)).count();
         let owed = self.provider.counts().unacknowledged();
         if untold > 0 || owed > 0 {
-            *missing = format!("{untold} of the tenant's receipts, {owed} of the provider's");
-            return false;
+            return Err(format!("{untold} of the tenant's receipts, {owed} of the provider's"));
         }
-        // Messages whose answer was lost are known by their receipts only, so their money tells whether all have come.
-        let new: Vec<String> = book.known().into_iter().filter(|id| !charges.contains_key(id)).collect();
-        let paths: Vec<String> = new.iter().map(|id| format!("/v1/messages/{id}")).collect();
-        for (id, answer) in new.into_iter().zip(http.get_all(&paths)) {
-            charges.insert(id, micros(&answer.json()["charged"]));
-        }
-        let balance = Balance::of(&http.get("/v1/balance").json());
-        let charged: i64 = charges.values().sum();
-        *missing = format!("{balance:?}, and the messages that are known were charged {charged}");
-        balance.reserved == 0 && balance.spent == charged
-    }
-
-    fn look_up_all(&mut self, http: &mut Http) -> BTreeMap<String, Value> {
-        let ids: Vec<String> = self.sender.book.known().into_iter().collect();
-        let paths: Vec<String> = ids.iter().map(|id| format!("/v1/messages/{id}")).collect();
-        let mut messages = BTreeMap::new();
-        for (id, answer) in ids.into_iter().zip(http.get_all(&paths)) {
-            match answer.status {
-                200 => drop(messages.insert(id, answer.json())),
-                _ => self.faults.push(format!("P1: {id} is lost: {} {}", answer.status, answer.text())),
+        let is_over = |id: &String| messages.get(id).is_some_and(|message| is_final(&message["status"]));
+        let open: Vec<String> = book.known().into_iter().filter(|id| !is_over(id)).collect();
+        let paths: Vec<String> = open.iter().map(|id| format!("/v1/messages/{id}")).collect();
+        for (id, answer) in open.into_iter().zip(http.get_all(&paths)) {
+            if answer.status != 200 {
+                return Err(format!("P1: {id} is lost: {} {}", answer.status, answer.text()));
             }
+            messages.insert(id, answer.json());
         }
+        // Messages whose answer was lost are known by their receipts only, so the money tells whether all have come.
         let balance = Balance::of(&http.get("/v1/balance").json());
         let charged: i64 = messages.values().map(|message| micros(&message["charged"])).sum();
-        if balance.sum() != OPENING || balance.reserved != 0 || balance.spent != charged {
-            self.faults.push(format!("P3: {balance:?}, opened with {OPENING}, messages charged {charged}"));
+        match balance.sum() == OPENING && balance.reserved == 0 && balance.spent == charged {
+            true => Ok(()),
+            false => Err(format!("P3: {balance:?} of {OPENING}, and the known messages were charged {charged}")),
         }
-        messages
     }
 
     /// P1, P3, P4 and P7, message by message, against what the provider and the tenant have seen.
@@ -360,6 +371,10 @@ impl Run {
             }
         }
     }
+}
+
+fn is_final(status: &Value) -> bool {
+    status.as_str().is_some_and(|status| ["delivered", "failed", "rejected"].contains(&status))
 }
 
 /// What is wrong with a message at its end.

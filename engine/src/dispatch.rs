@@ -379,7 +379,7 @@ impl Engine {
 
     /// Whether the time in which it may be sent has ended.
     pub(crate) fn is_over(&self, message: &Message) -> bool {
-        let until = message.valid_until.unwrap_or(message.accepted_at.after(self.settings.validity));
+        let until = message.valid_until.unwrap_or(message.starts_at.after(self.settings.validity));
         until <= self.now.wall
     }
 }

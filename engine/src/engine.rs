@@ -83,6 +83,8 @@ pub struct Engine {
     pub(crate) waiting: u64,
     /// The group of the newest epoch record that the ring knows of.
     pub(crate) epoch_group: u64,
+    /// Room for the canonical octets of one provider's id.
+    pub(crate) key: Vec<u8>,
 }
 
 impl Engine {
@@ -113,6 +115,7 @@ impl Engine {
             draining: None,
             waiting: 0,
             epoch_group: 0,
+            key: Vec::new(),
             settings,
         }
     }

@@ -161,6 +161,8 @@ pub struct Message {
     pub image_group: u64,
     pub number: u64,
     pub accepted_at: Wall,
+    /// When it may first be sent: a validity that its tenant has not named begins here.
+    pub starts_at: Wall,
     /// When it was last handed to a provider or accepted by it; for receipt_wait.
     pub sent_at: Wall,
     /// When it got the final state that it has; for receipt_ttl.
@@ -229,6 +231,7 @@ impl Message {
             image_group: 0,
             number,
             accepted_at,
+            starts_at: body.send_at.unwrap_or(accepted_at).max(accepted_at),
             sent_at: accepted_at,
             final_at: accepted_at,
             valid_until: body.valid_until,

@@ -78,14 +78,15 @@ impl Engine {
     }
 
     fn accepted_by_provider(&mut self, provider: u16, number: u64, part: u8, id: &[u8]) {
-        let key = self.key(provider, Side::Response, id);
-        if key.is_empty() {
-            return;
-        }
-        self.index.insert(provider, &key, number, part);
-        if !self.early.is_empty() {
-            self.match_early(provider, &key);
-        }
+        self.with_key(provider, Side::Response, id, |engine, key| {
+            if key.is_empty() {
+                return;
+            }
+            engine.index.insert(provider, key, number, part);
+            if !engine.early.is_empty() {
+                engine.match_early(provider, key);
+            }
+        });
     }
 
     pub(crate) fn id_form(&self, provider: u16) -> message_id::Form {

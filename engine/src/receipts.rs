@@ -71,7 +71,7 @@ impl Engine {
     }
 
     /// The message that an id names, by every reading of it.
-    fn find_by_receipt(&self, provider: u16, tlv_id: &[u8], text_id: &[u8]) -> Option<(u64, u8)> {
+    fn find_by_receipt(&mut self, provider: u16, tlv_id: &[u8], text_id: &[u8]) -> Option<(u64, u8)> {
         // The TLV mostly repeats the response's form, the text may be in another radix (smpp.md §2.4).
         let readings = [
             (tlv_id, Side::Response),
@@ -80,12 +80,29 @@ impl Engine {
             (text_id, Side::Response),
         ];
         let mut readings = readings.into_iter().filter(|(id, _)| !id.is_empty());
-        readings.find_map(|(id, side)| self.index.find(provider, &self.key(provider, side, id)))
+        readings.find_map(|(id, side)| {
+            self.with_key(provider, side, id, |engine, key| engine.index.find(provider, key))
+        })
     }
 
-    /// The canonical octets of a provider's id.
-    pub(crate) fn key(&self, provider: u16, side: Side, id: &[u8]) -> Vec<u8> {
-        let mut key = Vec::with_capacity(65);
+    /// Works with the canonical octets of a provider's id, which are written to a buffer that is kept.
+    pub(crate) fn with_key<T>(
+        &mut self,
+        provider: u16,
+        side: Side,
+        id: &[u8],
+        work: impl FnOnce(&mut Engine, &[u8]) -> T,
+    ) -> T {
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        message_id::canonical(self.id_form(provider), side, id, &mut key);
+        let result = work(self, &key);
+        self.key = key;
+        result
+    }
+
+    fn key(&self, provider: u16, side: Side, id: &[u8]) -> Vec<u8> {
+        let mut key = Vec::new();
         message_id::canonical(self.id_form(provider), side, id, &mut key);
         key
     }

@@ -1,5 +1,6 @@
 //! State as the fold of the journal: each record applied again, effects never; then outstanding work derived from state.
 
+use codecs::instant::Wall;
 use codecs::message_id::Side;
 
 use crate::accept::millis;
@@ -136,13 +137,18 @@ impl Engine {
     /// The ids under which receipts for this message will come, by what the definitions say of them now.
     fn index(&mut self, number: u64) {
         let Some(message) = self.pages.get(number) else { return };
-        for (_, step) in message.steps() {
-            if let Step::Response { part, verdict: Verdict::Accepted, id, .. } = step {
-                let key = self.key(message.provider, Side::Response, id);
+        let provider = message.provider;
+        let accepted = |(_, step): (Wall, Step<'_>)| match step {
+            Step::Response { part, verdict: Verdict::Accepted, id, .. } => Some((part, id.to_vec())),
+            _ => None,
+        };
+        let ids: Vec<(u8, Vec<u8>)> = message.steps().filter_map(accepted).collect();
+        for (part, id) in ids {
+            self.with_key(provider, Side::Response, &id, |engine, key| {
                 if !key.is_empty() {
-                    self.index.insert(message.provider, &key, number, part);
+                    engine.index.insert(provider, key, number, part);
                 }
-            }
+            });
         }
     }
 

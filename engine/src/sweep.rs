@@ -22,6 +22,8 @@ const SWEEP_PAGES: usize = 256;
 const SWEEP_EVERY_MICROS: u64 = 10_000_000;
 /// How often `run` is wanted while messages live, in microseconds.
 const WAKE_EVERY_MICROS: u64 = 1_000_000;
+/// Blocks on their way to the archive at once; the others wait as they are.
+const ARCHIVING_MAX: usize = 1_024;
 /// Ids kept for late news at once; beyond, the oldest is forgotten.
 const RETIRED_MAX: usize = 1_000_000;
 /// Idempotency keys of one tenant that may be forgotten in one round.
@@ -34,7 +36,7 @@ const LATE_NEWS: Duration = Duration::from_secs(3_600);
 #[derive(Default)]
 pub(crate) struct Sweep {
     /// Pages that are wholly done.
-    done: Vec<u64>,
+    done: VecDeque<u64>,
     /// Pages still to be looked at in this round.
     round: VecDeque<u64>,
     round_began: Mono,
@@ -60,7 +62,7 @@ struct Debt {
 
 impl Sweep {
     pub fn done(&mut self, block: u64) {
-        self.done.push(block);
+        self.done.push_back(block);
     }
 
     pub fn is_archiving(&self, block: u64) -> bool {
@@ -180,7 +182,8 @@ impl Engine {
             self.step(number, &step);
         }
         let age = self.now.wall.0.saturating_sub(since);
-        if age >= self.settings.archive_after.as_millis() as i64 && !self.sweep.is_archiving(block) {
+        let may_go = !self.sweep.is_archiving(block) && self.sweep.archiving.len() < ARCHIVING_MAX;
+        if may_go && age >= self.settings.archive_after.as_millis() as i64 {
             // Not telling: a receipt on its way will be acknowledged in a moment.
             self.archive(block, |message| message.is_final() && message.telling.is_none());
         }
@@ -225,7 +228,8 @@ impl Engine {
 
     /// Sends the pages that are wholly done to the archive.
     pub(crate) fn archive_done(&mut self) {
-        for block in std::mem::take(&mut self.sweep.done) {
+        while self.sweep.archiving.len() < ARCHIVING_MAX {
+            let Some(block) = self.sweep.done.pop_front() else { return };
             let ready = self.pages.page(block).is_some_and(|page| page.is_done());
             if ready && !self.sweep.is_archiving(block) {
                 self.archive(block, Message::is_done);
@@ -259,14 +263,17 @@ impl Engine {
     /// Forgets the provider's ids of a message that no news can change; those of another are kept a while for late news.
     fn retire_ids(&mut self, message: &Message) {
         let until = self.now.mono.after(LATE_NEWS);
+        let is_over = matches!(message.state, State::Delivered | State::Read | State::Sent);
+        let (provider, number) = (message.provider, message.number);
         for (_, step) in message.steps() {
             let Step::Response { verdict: Verdict::Accepted, id, .. } = step else { continue };
-            let key = self.key(message.provider, Side::Response, id);
-            if matches!(message.state, State::Delivered | State::Read | State::Sent) {
-                self.index.remove(message.provider, &key, message.number);
-            } else {
-                self.sweep.retired.push_back((until, message.number, message.provider, key.into()));
-            }
+            self.with_key(provider, Side::Response, id, |engine, key| {
+                if is_over {
+                    engine.index.remove(provider, key, number);
+                } else {
+                    engine.sweep.retired.push_back((until, number, provider, key.into()));
+                }
+            });
         }
         if self.sweep.retired.len() > RETIRED_MAX {
             self.forget_retired();

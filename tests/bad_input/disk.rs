@@ -9,6 +9,7 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use serde_json::{Value, json};
 
 use crate::end_to_end::send;
+use crate::support::dice::Dice;
 use crate::support::gateway::{Gateway, serve};
 use crate::support::home::Home;
 use crate::support::peer::Peer;
@@ -71,11 +72,13 @@ fn a_write_that_the_disk_refuses_ends_the_process_and_loses_nothing() {
     command.args(["-c", "trap '' XFSZ; ulimit -f 40000; exec \"$@\"", "sh"]).arg(serve.get_program()).args(serve.get_args());
     let mut gateway = Gateway::ready(Gateway::spawn(&home, command));
     let mut http = gateway.http(KEY);
-    let text = "a".repeat(9_000);
+    let mut dice = Dice::new(Dice::any_seed());
     let mut acknowledged = Vec::new();
     for _ in 0..100 {
+        // Nothing that compresses well, or the disk would never be full.
+        let mut text = || -> String { (0..9_000).map(|_| char::from(b'0' + dice.in_range(0..75) as u8)).collect() };
         let messages: Vec<Value> =
-            (0..200).map(|place| json!({"to": format!("+{}", TO + place), "text": text})).collect();
+            (0..200).map(|place| json!({"to": format!("+{}", TO + place), "text": text()})).collect();
         let answer = http.post("/v1/messages", &json!({"messages": messages}));
         if answer.status != 202 {
             break;

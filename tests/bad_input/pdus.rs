@@ -14,7 +14,7 @@ use crate::support::settings;
 const TO: u64 = 254_718_000_000;
 const SUBMIT_RESPONSE: u32 = command::SUBMIT_SM | command::RESPONSE;
 
-/// A gateway, and a tenant's bind that must not notice anything.
+/// A gateway, and the bind of another tenant, who must not notice anything.
 struct Street {
     neighbour: Peer,
     gateway: Gateway,
@@ -26,9 +26,16 @@ impl Street {
     #[track_caller]
     fn new(limits: &str) -> Street {
         let provider = Provider::start();
-        let home = Home::new(&[limits, &settings::plain(provider.address())].concat());
+        let other = settings::tenant(&[
+            ("id", "\"neighbour\""),
+            ("api_keys", "[]"),
+            ("balance", "\"1000000.00\""),
+            ("smpp", "{ system_id = \"neighbour\", password = \"secret\" }"),
+        ]);
+        let home = Home::new(&[limits, &settings::plain(provider.address()), &other].concat());
         let gateway = Gateway::start(&home);
-        let neighbour = Peer::transceiver(gateway.addresses().smpp);
+        let mut neighbour = Peer::connect(gateway.addresses().smpp).unwrap();
+        assert_eq!(neighbour.bind(command::BIND_TRANSCEIVER, "neighbour", "secret"), status::OK);
         Street { neighbour, gateway, provider, _home: home }
     }
 

@@ -75,7 +75,7 @@ fn health_and_metrics_are_shown() {
         "tidegate_window_in_flight{provider=\"up\",bind=\"0\"} 0",
         "tidegate_bind_up{provider=\"up\",bind=\"0\"} 1",
         "tidegate_provider_rate{provider=\"up\"} 0",
-        "tidegate_accept_seconds_count 2",
+        "tidegate_accept_seconds_count 1",
         "tidegate_submit_seconds_count{provider=\"up\"} 1",
         "tidegate_receipt_seconds_count{provider=\"up\"} 1",
         "tidegate_journal_group_messages_count ",

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -34,6 +35,7 @@ pub struct Addresses {
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
+    pub signal: Option<i32>,
     pub said: String,
 }
 
@@ -68,7 +70,8 @@ pub fn run(home: &Home, arguments: &[&str]) -> (Ended, String) {
     let output = program(home, arguments).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    (Ended { code: output.status.code(), said }, printed)
+    let (code, signal) = (output.status.code(), output.status.signal());
+    (Ended { code, signal, said }, printed)
 }
 
 /// `serve`, with the settings of the home where it has some.
@@ -195,7 +198,7 @@ impl Gateway {
     /// How it has ended, if it has.
     pub fn ended(&mut self) -> Option<Ended> {
         let status: ExitStatus = self.child.try_wait().unwrap()?;
-        Some(Ended { code: status.code(), said: self.said() })
+        Some(Ended { code: status.code(), signal: status.signal(), said: self.said() })
     }
 
     /// What this one has written to the log.

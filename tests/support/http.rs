@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::wait::{PATIENCE, within};
 
-/// Requests that are sent before the first answer is read.
-const AT_ONCE: usize = 64;
+/// Requests that are sent on one connection before the first answer is read, and connections for many.
+const AT_ONCE: usize = 32;
+const CONNECTIONS: usize = 16;
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 pub struct Http {
@@ -71,7 +72,7 @@ impl Http {
     /// One request and its answer; status 0 when there is no connection or no answer.
     pub fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let request = self.written(method, path, headers, body);
-        self.exchange(&request, 1).pop().unwrap_or_default()
+        self.exchange(&request)
     }
 
     /// A message, once it has a status.
@@ -86,22 +87,29 @@ impl Http {
         last
     }
 
-    /// Many questions, answered in their order.
+    /// Many questions over several connections, answered in their order.
     #[track_caller]
-    pub fn get_all(&mut self, paths: &[String]) -> Vec<Answer> {
+    pub fn get_all(&self, paths: &[String]) -> Vec<Answer> {
+        let mut connections: Vec<Http> = (0..CONNECTIONS).map(|_| Http::new(self.address, &self.key)).collect();
         let mut answers = Vec::with_capacity(paths.len());
-        for paths in paths.chunks(AT_ONCE) {
-            let requests: Vec<u8> = paths.iter().flat_map(|path| self.written("GET", path, &[], b"")).collect();
-            let some = self.exchange(&requests, paths.len());
-            assert_eq!(some.len(), paths.len(), "the connection ended before all answers");
-            answers.extend(some);
+        for paths in paths.chunks(AT_ONCE * CONNECTIONS) {
+            let lots = || paths.chunks(AT_ONCE);
+            for (connection, lot) in connections.iter_mut().zip(lots()) {
+                let requests: Vec<u8> = lot.iter().flat_map(|path| self.written("GET", path, &[], b"")).collect();
+                connection.send(&requests);
+            }
+            for (connection, lot) in connections.iter_mut().zip(lots()) {
+                let some = connection.receive(lot.len());
+                assert_eq!(some.len(), lot.len(), "the connection ended before all answers");
+                answers.extend(some);
+            }
         }
         answers
     }
 
     /// Sends octets as they are, and reads one answer.
     pub fn raw(&mut self, octets: &[u8]) -> Answer {
-        self.exchange(octets, 1).pop().unwrap_or_default()
+        self.exchange(octets)
     }
 
     fn written(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
@@ -119,27 +127,32 @@ impl Http {
         [head.as_bytes(), body].concat()
     }
 
-    fn exchange(&mut self, octets: &[u8], count: usize) -> Vec<Answer> {
-        let answers = self.try_exchange(octets, count);
-        if answers.len() < count {
-            self.stream = None;
-        }
-        answers
+    fn exchange(&mut self, octets: &[u8]) -> Answer {
+        self.send(octets);
+        self.receive(1).pop().unwrap_or_default()
     }
 
-    fn try_exchange(&mut self, octets: &[u8], count: usize) -> Vec<Answer> {
-        let mut answers = Vec::with_capacity(count);
+    fn send(&mut self, octets: &[u8]) {
         if self.stream.is_none() {
-            let Ok(stream) = TcpStream::connect(self.address) else { return answers };
+            let Ok(stream) = TcpStream::connect(self.address) else { return };
             stream.set_read_timeout(Some(ANSWER_WITHIN)).unwrap();
             stream.set_nodelay(true).unwrap();
             self.stream = Some(BufReader::new(stream));
         }
-        let Some(stream) = &mut self.stream else { return answers };
-        // A server may answer and close before it has read all of a request.
-        let _ = stream.get_mut().write_all(octets);
+        if let Some(stream) = &mut self.stream {
+            // A server may answer and close before it has read all of a request.
+            let _ = stream.get_mut().write_all(octets);
+        }
+    }
+
+    /// As many answers as come before the connection ends.
+    fn receive(&mut self, count: usize) -> Vec<Answer> {
+        let mut answers = Vec::with_capacity(count);
         while answers.len() < count {
-            let Some(answer) = read(stream) else { break };
+            let Some(answer) = self.stream.as_mut().and_then(read) else {
+                self.stream = None;
+                break;
+            };
             answers.push(answer);
         }
         answers

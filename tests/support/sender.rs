@@ -200,8 +200,10 @@ impl Link {
     }
 }
 
-/// What a destination is sent: one to three parts, the same for everybody who asks.
+/// What a destination is sent: one to four parts, the same for everybody who asks, and nothing that compresses well.
 pub fn text(destination: u64) -> String {
-    let length = Dice::new(destination).in_range(20..400) as usize;
-    format!("For {destination} alone. ").chars().cycle().take(length).collect()
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 .";
+    let mut dice = Dice::new(destination);
+    let length = dice.in_range(20..500);
+    (0..length).map(|_| char::from(*dice.choose(LETTERS))).collect()
 }

@@ -89,7 +89,6 @@ const ROWS: [Row; 6] = [
         beyond: &[
             ("rustix", "locks, syncs and measures file systems without unsafe code of ours"),
             ("thiserror", "derives the texts of error enums; nothing of it is left at run time"),
-            ("tracing", "says what recovery and salvage met; the front of logging only"),
         ],
         in_tests: &["proptest", "tempfile"],
     },

@@ -1,3 +1,4 @@
+//! Tests of `split`: tables and properties. No code of its own.
 #![allow(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,

@@ -269,3 +269,16 @@ fn what_waits_can_be_cancelled_and_what_is_on_its_way_cannot() {
     assert_eq!(cancel(&mut house, 0, scheduled), Cancelled::TooLate);
     assert_eq!(cancel(&mut house, 0, 12_345), Cancelled::NotLiving);
 }
+
+#[test]
+fn a_message_scheduled_beyond_the_default_validity_is_sent() {
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 10);
+    let later = Sms { send_at: Some(Wall(START.0 + 100 * 3_600_000)), ..Sms::default() };
+    let number = house.accepted("acme", &later);
+    for _ in 0..100 {
+        house.now.mono.0 += 3_600_000_000;
+        house.pass(Duration::from_secs(1));
+    }
+    assert_eq!((house.state(number), house.taken(bind).len()), (State::Sending, 1));
+}

@@ -21,7 +21,7 @@ const ACCEPTED: Wall = Wall(1_800_000_000_000);
 fn message() -> Vec<u8> {
     let mut bytes = Vec::new();
     let head = Head {
-        number: 0x25_001_000000041,
+        number: 0x0025_0010_0000_0041,
         accepted_at: ACCEPTED,
         tenant: 3,
         price: Micros(2_500_000),
@@ -87,7 +87,7 @@ fn key() -> Vec<u8> {
 
 /// Every kind of record, named, with its octets in hexadecimal.
 fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
-    let number = 0x25_001_000000041;
+    let number = 0x0025_0010_0000_0041;
     let message = message();
     let mut story = message.clone();
     story.extend(step(&Step::Intent { attempt: 1, provider: 1, bind: 2 }));

@@ -200,6 +200,11 @@ impl House {
         self.now.wall = Wall(START.0 + millis as i64);
     }
 
+    /// A group was written by somebody else.
+    pub fn skip_group(&mut self) {
+        self.next_group += 1;
+    }
+
     pub fn seconds(&mut self, seconds: u64) {
         self.pass(Duration::from_secs(seconds));
     }

@@ -1,6 +1,7 @@
 //! After a crash: state is the fold of the journal, and what was outstanding is outstanding again.
 
 use engine::command::*;
+use engine::id::Number;
 use engine::message::State;
 use engine::step::{DoubtCause, Step};
 
@@ -66,4 +67,23 @@ fn a_wallet_that_does_not_add_up_stops_the_start() {
     engine.replay(9, &records).expect("the record reads");
     let refused = engine.recovered(definitions(), house.now, 10);
     assert_eq!(refused, Err(engine::ReplayError::Ledger { tenant: 1 }));
+}
+
+#[test]
+fn when_the_sequences_of_an_epoch_are_used_up_the_next_one_begins() {
+    let mut house = House::new(definitions());
+    let mut records = Vec::new();
+    let next = Number::LAST_SEQUENCE - 1;
+    engine::record::write(&mut records, &engine::record::Record::Epoch { epoch: 0, next });
+    let group = house.journal.len() as u64 + 1;
+    house.journal.push((group, records));
+    house.skip_group();
+    house.crash();
+    let mut places = Vec::new();
+    for _ in 0..4 {
+        let number = Number(house.accepted("acme", &Sms::default()));
+        places.push((number.epoch(), number.sequence()));
+        house.crash();
+    }
+    assert_eq!(places, [(0, next), (0, next + 1), (1, 0), (1, 1)]);
 }
