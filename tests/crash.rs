@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use loadtest::smsc::{Delay, Outcome, Profile};
+use loadtest::smsc::{Delay, IdForm, Outcome, Profile, ReceiptForm};
 use loadtest::wire::{command, status};
 use serde_json::{Value, json};
 
@@ -20,7 +20,9 @@ use support::http::Http;
 use support::provider::Provider;
 use support::sender::{self, Sender};
 use support::settings::{self, KEY};
+use support::wait::until_true;
 
+/// At least so many are submitted, the last fifth of them to the gateway that is not killed.
 const MESSAGES: u64 = 3_000;
 const OPENING: i64 = 1_000_000_000_000;
 /// How long a seed may take on a machine that does other things too.
@@ -38,6 +40,81 @@ fn promises_hold_over_kills_at_any_moment() {
     }
 }
 
+/// A client that has no answer asks again with the same key, as often as it must: every batch is taken once.
+#[test]
+fn a_request_that_is_repeated_over_kills_is_taken_once() {
+    const BATCH: u64 = 20;
+    const KILLS: u64 = 8;
+    let seed = Dice::any_seed();
+    println!("seed {seed}");
+    let mut dice = Dice::new(seed);
+    let provider = Provider::with(Profile { latency: Delay::Uniform(1.0, 10.0), ..Profile::default() });
+    let ports = free_ports();
+    let home = Home::new(&settings(seed, &provider, ports));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports[0]));
+    let mut first_answers = BTreeMap::new();
+    for turn in 0..KILLS {
+        let gateway = Gateway::ready(Gateway::spawn(&home, on_its_own_ports(&home)));
+        let ask = move |number: u64| {
+            let message = |place| json!({"to": format!("+{}", 254_730_000_000 + number * BATCH + place), "text": "once"});
+            let body = json!({"messages": (0..BATCH).map(message).collect::<Vec<Value>>()});
+            Http::new(address, KEY).post_with(
+                "/v1/messages",
+                &[("Idempotency-Key", &format!("batch-{number}"))],
+                &body,
+            )
+        };
+        // What was asked in the lives before gives the same answers as then, where there was one.
+        for number in 0..turn {
+            let answer = ask(number);
+            assert_eq!(answer.status, 202, "seed {seed}: {}", answer.text());
+            let first = first_answers.entry(number).or_insert_with(|| answer.json());
+            assert_eq!(*first, answer.json(), "seed {seed}");
+        }
+        let asking = std::thread::spawn(move || ask(turn));
+        let kill_at = Instant::now() + Duration::from_micros(dice.in_range(0..8_000));
+        while Instant::now() < kill_at {
+            std::hint::spin_loop();
+        }
+        gateway.kill();
+        let answer = asking.join().unwrap();
+        if answer.status == 202 {
+            first_answers.insert(turn, answer.json());
+        }
+    }
+    println!("seed {seed}: {} of {KILLS} answered", first_answers.len());
+    let _gateway = Gateway::ready(Gateway::spawn(&home, on_its_own_ports(&home)));
+    let mut http = Http::new(address, KEY);
+    let asked = (KILLS - 1) * BATCH;
+    let least = i64::try_from(asked).unwrap() * 1_000_000;
+    until_true("everything to be paid", || {
+        let balance = Balance::of(&http.get("/v1/balance").json());
+        assert!(balance.sum() == OPENING && balance.spent <= least + 20_000_000, "seed {seed}: {balance:?}");
+        balance.reserved == 0 && balance.spent >= least
+    });
+    for (place, ids) in first_answers.values().map(|answer| answer["data"].as_array().unwrap()).enumerate() {
+        for id in ids.iter().map(|one| one["id"].as_str().unwrap()) {
+            let message = http.message(id, "delivered");
+            let destination = message["to"].as_str().unwrap()[1..].parse().unwrap();
+            let times = provider.of(destination).len();
+            let events = http.get(&format!("/v1/messages/{id}/events")).text();
+            assert!(
+                times == 1 || events.contains("\"in_doubt\""),
+                "seed {seed}, batch {place}: {times} times: {events}"
+            );
+        }
+    }
+}
+
+/// `serve` without the ports of the tests' environment: those of the settings count.
+fn on_its_own_ports(home: &Home) -> std::process::Command {
+    let mut command = serve(home);
+    for door in ["HTTP", "SMPP", "OPS"] {
+        command.env_remove(format!("TIDEGATE__{door}__LISTEN"));
+    }
+    command
+}
+
 fn run(seed: u64) {
     let began = Instant::now();
     println!("seed {seed}: repeat with TIDEGATE_CRASH_SEED={seed} TIDEGATE_CRASH_SEEDS=1");
@@ -46,7 +123,7 @@ fn run(seed: u64) {
         run.until_killed(moment);
         println!("seed {seed}: killed at {moment:?}, {:.1} s", began.elapsed().as_secs_f64());
     }
-    run.to_the_end();
+    run.live_to_the_end();
     if !run.faults.is_empty() {
         let place = run.home.keep().display().to_string();
         panic!("seed {seed} ({place}):\n{}", run.faults.join("\n"));
@@ -59,7 +136,7 @@ fn run(seed: u64) {
     );
 }
 
-/// When the gateway is killed, counted from its start in what the tenant sees of it.
+/// When the gateway is killed, counted from its start in what its tenant sees of it.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
     /// Before it is ready, or just after.
@@ -69,7 +146,10 @@ enum Moment {
     /// In all its lives: late enough for the journal to have turned.
     AllAnswers(u64),
     /// So many events after SIGTERM, which comes after so many answers.
-    Draining { answers: u64, events: u64 },
+    Draining {
+        answers: u64,
+        events: u64,
+    },
 }
 
 fn moments(seed: u64) -> Vec<Moment> {
@@ -88,9 +168,14 @@ fn moments(seed: u64) -> Vec<Moment> {
 
 /// A provider with all its bad habits, none of them frequent.
 fn profile(seed: u64) -> Profile {
-    let outcome = |stat: &str, weight, error: &str| Outcome { stat: stat.into(), weight, error: error.into() };
+    let outcome =
+        |stat: &str, weight, error: &str| Outcome { stat: stat.into(), weight, error: error.into() };
+    let Manners { message_id, receipt_id, receipt_form, .. } = manners(seed);
     Profile {
         seed,
+        message_id,
+        receipt_id: Some(receipt_id),
+        receipt_form,
         latency: Delay::Uniform(1.0, 15.0),
         refusals: 0.01,
         refusal_statuses: refusals(),
@@ -104,8 +189,45 @@ fn profile(seed: u64) -> Profile {
         late_delay: Delay::Uniform(200.0, 1_500.0),
         receipt_timeout: 4_000.0,
         receipt_retry: 100.0,
-        outcomes: vec![outcome("DELIVRD", 18, "000"), outcome("UNDELIV", 1, "069"), outcome("REJECTD", 1, "005")],
+        outcomes: vec![
+            outcome("DELIVRD", 18, "000"),
+            outcome("UNDELIV", 1, "069"),
+            outcome("REJECTD", 1, "005"),
+        ],
         ..Profile::default()
+    }
+}
+
+/// How a provider writes ids, and what its entry says of that and of its binds.
+struct Manners {
+    message_id: IdForm,
+    receipt_id: IdForm,
+    receipt_form: ReceiptForm,
+    reads: &'static str,
+    bind: &'static str,
+    binds: u64,
+    window: &'static str,
+    settle: &'static str,
+}
+
+fn manners(seed: u64) -> Manners {
+    let mut dice = Dice::new(seed ^ 0x6D61_6E6E);
+    let (message_id, receipt_id, reads) = *dice.choose(&[
+        (IdForm::Decimal, IdForm::Decimal, "\"text\""),
+        (IdForm::Text, IdForm::Text, "\"text\""),
+        (IdForm::Decimal, IdForm::Padded, "\"dec\""),
+        (IdForm::Hex, IdForm::HexUpper, "\"hex\""),
+        (IdForm::Hex, IdForm::Decimal, "\"hex_dec\""),
+    ]);
+    Manners {
+        message_id,
+        receipt_id,
+        reads,
+        receipt_form: *dice.choose(&[ReceiptForm::Text, ReceiptForm::Tlv, ReceiptForm::Both]),
+        bind: dice.choose(&["\"transceiver\"", "\"transceiver\"", "\"pair\""]),
+        binds: dice.in_range(1..4),
+        window: dice.choose(&["20", "50", "200"]),
+        settle: dice.choose(&["\"sent\"", "\"sent\"", "\"delivered\""]),
     }
 }
 
@@ -116,12 +238,13 @@ fn refusals() -> Vec<u32> {
 }
 
 fn settings(seed: u64, provider: &Provider, ports: [u16; 3]) -> String {
-    let mut dice = Dice::new(seed ^ 0x7365_7474);
-    let binds = dice.in_range(1..4).to_string();
-    let window = dice.choose(&["10", "50", "200"]);
+    let manners = manners(seed);
+    let binds = manners.binds.to_string();
     let more = [
-        ("binds", binds.as_str()),
-        ("window", window),
+        ("message_id", manners.reads),
+        ("bind", manners.bind),
+        ("binds", &binds),
+        ("window", manners.window),
         ("response_timeout", "\"1s\""),
         ("in_doubt", "\"resend\""),
         ("retry", "{ attempts = 20, min = \"20ms\", max = \"100ms\" }"),
@@ -133,7 +256,7 @@ fn settings(seed: u64, provider: &Provider, ports: [u16; 3]) -> String {
          storage = {{ ring = \"1MiB\", durability = \"fsync\", reserve = \"1MiB\", reserve_percent = 0 }}\n"
     );
     let provider = settings::provider("up", provider.address(), &more);
-    let tenant = settings::tenant(&[("balance", "\"1000000.00\"")]);
+    let tenant = settings::tenant(&[("balance", "\"1000000.00\""), ("settle", manners.settle)]);
     [head, provider, tenant].concat()
 }
 
@@ -167,8 +290,7 @@ impl Run {
             0 => [command::BIND_TRANSCEIVER, command::BIND_TRANSCEIVER],
             _ => [command::BIND_TRANSMITTER, command::BIND_RECEIVER],
         };
-        let mut sender = Sender::new(SocketAddr::from((Ipv4Addr::LOCALHOST, ports[1])), &kinds);
-        sender.book.wanted = MESSAGES;
+        let sender = Sender::new(SocketAddr::from((Ipv4Addr::LOCALHOST, ports[1])), &kinds);
         let home = Home::new(&settings(seed, &provider, ports));
         Run { home, provider, sender, ports, deadline: Instant::now() + SEED_WITHIN, faults: Vec::new() }
     }
@@ -178,8 +300,7 @@ impl Run {
         let mut gateway = self.spawn();
         let book = &self.sender.book;
         let (accepted, receipts) = (book.accepted.len() as u64, book.receipts);
-        // Whatever was not answered is sent under a new name, so there is always enough to do.
-        self.sender.book.wanted = self.sender.book.wanted.max(MESSAGES / 2);
+        self.sender.book.wanted = None;
         match moment {
             Moment::Starting(after) => {
                 let at = Instant::now() + after;
@@ -208,9 +329,11 @@ impl Run {
     }
 
     /// The last life: everything comes to its end, and is looked at.
-    fn to_the_end(&mut self) {
+    fn live_to_the_end(&mut self) {
         let mut gateway = self.spawn();
-        self.drive(&mut gateway, |book| book.wanted == 0);
+        let accepted = self.sender.book.accepted.len() as u64;
+        self.sender.book.wanted = Some(MESSAGES.saturating_sub(accepted).max(MESSAGES / 5));
+        self.drive(&mut gateway, |book| book.wanted == Some(0));
         let mut http = self.http();
         let mut messages = BTreeMap::new();
         while let Err(missing) = self.settled(&mut http, &mut messages) {
@@ -255,13 +378,7 @@ impl Run {
     }
 
     fn spawn(&mut self) -> Gateway {
-        Gateway::spawn(&self.home, {
-            let mut command = serve(&self.home);
-            for door in ["HTTP", "SMPP", "OPS"] {
-                command.env_remove(format!("TIDEGATE__{door}__LISTEN"));
-            }
-            command
-        })
+        Gateway::spawn(&self.home, on_its_own_ports(&self.home))
     }
 
     fn http(&self) -> Http {
@@ -289,7 +406,10 @@ impl Run {
     fn check_time(&self, what: &str) {
         let book = &self.sender.book;
         let (accepted, refused) = (book.accepted.len(), &book.refused);
-        assert!(Instant::now() < self.deadline, "no time left while {what}: {accepted} accepted, refused {refused:?}");
+        assert!(
+            Instant::now() < self.deadline,
+            "no time left while {what}: {accepted} accepted, refused {refused:?}"
+        );
     }
 
     /// P1 and P3 after a recovery: the latest that was acknowledged is there, and the money adds up.
@@ -299,7 +419,8 @@ impl Run {
         let paths: Vec<String> = latest.iter().map(|(_, id)| format!("/v1/messages/{id}")).collect();
         for ((destination, id), answer) in latest.iter().zip(http.get_all(&paths)) {
             if answer.status != 200 {
-                self.faults.push(format!("P1: {id} to {destination} is lost after a restart: {}", answer.text()));
+                self.faults
+                    .push(format!("P1: {id} to {destination} is lost after a restart: {}", answer.text()));
             }
         }
         let balance = Balance::of(&http.get("/v1/balance").json());
@@ -330,7 +451,9 @@ impl Run {
         let charged: i64 = messages.values().map(|message| micros(&message["charged"])).sum();
         match balance.sum() == OPENING && balance.reserved == 0 && balance.spent == charged {
             true => Ok(()),
-            false => Err(format!("P3: {balance:?} of {OPENING}, and the known messages were charged {charged}")),
+            false => {
+                Err(format!("P3: {balance:?} of {OPENING}, and the known messages were charged {charged}"))
+            }
         }
     }
 
@@ -344,10 +467,14 @@ impl Run {
             let taken = (1..=parts).filter(|part| times.contains_key(&(destination, *part))).count();
             let told = self.sender.book.told.get(id).map(Vec::as_slice).unwrap_or_default();
             if let Some(fault) = fault(message, destination, taken, told) {
-                faults.push(format!("{id} to {destination}: {fault}; the provider has {taken} of its parts; {message}"));
+                faults.push(format!(
+                    "{id} to {destination}: {fault}; the provider has {taken} of its parts; {message}"
+                ));
             }
         }
-        for (destination, _) in times.keys().filter(|(destination, _)| !self.sender.book.was_sent(*destination)) {
+        for (destination, _) in
+            times.keys().filter(|(destination, _)| !self.sender.book.was_sent(*destination))
+        {
             faults.push(format!("the provider was sent {destination}, which nobody submitted"));
         }
         faults.truncate(20);
@@ -361,13 +488,15 @@ impl Run {
             book.known().into_iter().filter_map(|id| Some((book.destination(&id)?, id))).collect();
         for destination in self.provider.doubled().into_iter().collect::<BTreeSet<_>>() {
             let Some(id) = ids.get(&destination) else {
-                self.faults.push(format!("P2: {destination} was sent twice, and its tenant never heard of it"));
+                self.faults
+                    .push(format!("P2: {destination} was sent twice, and its tenant never heard of it"));
                 continue;
             };
             let events = http.get(&format!("/v1/messages/{id}/events")).json();
             let shows_doubt = |event: &Value| event["event"] == "in_doubt";
             if !events["data"].as_array().is_some_and(|events| events.iter().any(shows_doubt)) {
-                self.faults.push(format!("P2: {id} to {destination} was sent twice without a doubt: {events}"));
+                self.faults
+                    .push(format!("P2: {id} to {destination} was sent twice without a doubt: {events}"));
             }
         }
     }
@@ -378,7 +507,12 @@ fn is_final(status: &Value) -> bool {
 }
 
 /// What is wrong with a message at its end.
-fn fault(message: &Value, destination: u64, taken: usize, told: &[support::peer::Receipt]) -> Option<&'static str> {
+fn fault(
+    message: &Value,
+    destination: u64,
+    taken: usize,
+    told: &[support::peer::Receipt],
+) -> Option<&'static str> {
     let parts = message["parts"].as_u64().unwrap_or_default();
     let (price, charged) = (micros(&message["price"]), micros(&message["charged"]));
     // SMPP 3.4 §5.2.28: the message_state that the tenant reads.

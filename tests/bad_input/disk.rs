@@ -64,19 +64,26 @@ fn below_the_reserve_intake_is_refused_while_receipts_go_on() {
 
 #[test]
 fn a_write_that_the_disk_refuses_ends_the_process_and_loses_nothing() {
-    let settings = [settings::provider("up", settings::nowhere(), &[]), settings::tenant(&[("balance", "\"1000000.00\"")])];
+    let settings = [
+        settings::provider("up", settings::nowhere(), &[]),
+        settings::tenant(&[("balance", "\"1000000.00\"")]),
+    ];
     let home = Home::new(&settings.concat());
     // No file may grow beyond this, in blocks of 512 octets; the signal that comes with it is not for us.
     let serve = serve(&home);
     let mut command = crate::support::gateway::program_of("sh", &home);
-    command.args(["-c", "trap '' XFSZ; ulimit -f 40000; exec \"$@\"", "sh"]).arg(serve.get_program()).args(serve.get_args());
+    command
+        .args(["-c", "trap '' XFSZ; ulimit -f 40000; exec \"$@\"", "sh"])
+        .arg(serve.get_program())
+        .args(serve.get_args());
     let mut gateway = Gateway::ready(Gateway::spawn(&home, command));
     let mut http = gateway.http(KEY);
     let mut dice = Dice::new(Dice::any_seed());
     let mut acknowledged = Vec::new();
     for _ in 0..100 {
         // Nothing that compresses well, or the disk would never be full.
-        let mut text = || -> String { (0..9_000).map(|_| char::from(b'0' + dice.in_range(0..75) as u8)).collect() };
+        let mut text =
+            || -> String { (0..9_000).map(|_| char::from(b'0' + dice.in_range(0..75) as u8)).collect() };
         let messages: Vec<Value> =
             (0..200).map(|place| json!({"to": format!("+{}", TO + place), "text": text()})).collect();
         let answer = http.post("/v1/messages", &json!({"messages": messages}));
@@ -84,7 +91,9 @@ fn a_write_that_the_disk_refuses_ends_the_process_and_loses_nothing() {
             break;
         }
         let shown = answer.json();
-        acknowledged.extend(shown["data"].as_array().unwrap().iter().filter_map(|one| one["id"].as_str().map(str::to_owned)));
+        acknowledged.extend(
+            shown["data"].as_array().unwrap().iter().filter_map(|one| one["id"].as_str().map(str::to_owned)),
+        );
     }
     let ended = until("the end", || gateway.ended());
     assert_eq!(ended.code, Some(1), "{}", ended.said);

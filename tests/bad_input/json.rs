@@ -11,7 +11,11 @@ fn bodies_of_the_wrong_shape_are_refused_with_their_code() {
     let home = Home::new(&settings::plain(settings::nowhere()));
     let gateway = Gateway::start(&home);
     let mut http = gateway.http(KEY);
-    let deep = format!("{{\"to\":\"+254712345678\",\"text\":\"x\",\"metadata\":{}{}}}", "{\"a\":".repeat(5_000), "1".to_owned() + &"}".repeat(5_000));
+    let deep = format!(
+        "{{\"to\":\"+254712345678\",\"text\":\"x\",\"metadata\":{}{}}}",
+        "{\"a\":".repeat(5_000),
+        "1".to_owned() + &"}".repeat(5_000)
+    );
     let rows: &[(&str, u16, &str)] = &[
         ("", 400, "invalid_request"),
         ("{", 400, "invalid_request"),
@@ -35,13 +39,25 @@ fn bodies_of_the_wrong_shape_are_refused_with_their_code() {
         ("{\"to\":\"+254712345678\",\"text\":\"x\",\"validity\":1.5}", 400, "invalid_request"),
         ("{\"to\":\"+254712345678\",\"text\":\"x\",\"validity\":1e400}", 400, "invalid_request"),
         ("{\"to\":\"+254712345678\",\"text\":\"x\",\"validity\":NaN}", 400, "invalid_request"),
-        ("{\"to\":\"+254712345678\",\"text\":\"x\",\"validity\":99999999999999999999}", 400, "invalid_request"),
+        (
+            "{\"to\":\"+254712345678\",\"text\":\"x\",\"validity\":99999999999999999999}",
+            400,
+            "invalid_request",
+        ),
         ("{\"to\":\"+254712345678\",\"text\":\"x\",\"send_at\":\"tomorrow\"}", 400, "invalid_request"),
-        ("{\"to\":\"+254712345678\",\"text\":\"x\",\"send_at\":\"2026-02-30T00:00:00Z\"}", 400, "invalid_request"),
+        (
+            "{\"to\":\"+254712345678\",\"text\":\"x\",\"send_at\":\"2026-02-30T00:00:00Z\"}",
+            400,
+            "invalid_request",
+        ),
         ("{\"to\":\"+2547123456789012345\",\"text\":\"x\"}", 422, "invalid_destination"),
         ("{\"to\":\"+25471234567x\",\"text\":\"x\"}", 422, "invalid_destination"),
         ("{\"to\":\"\",\"text\":\"x\"}", 422, "invalid_destination"),
-        ("{\"to\":\"+254712345678\",\"from\":\"much too long for a sender\",\"text\":\"x\"}", 400, "invalid_request"),
+        (
+            "{\"to\":\"+254712345678\",\"from\":\"much too long for a sender\",\"text\":\"x\"}",
+            400,
+            "invalid_request",
+        ),
         ("{\"messages\":{}}", 400, "invalid_request"),
         ("{\"messages\":[]}", 400, "invalid_request"),
         ("{\"messages\":[],\"to\":\"+254712345678\"}", 400, "invalid_request"),
@@ -68,7 +84,8 @@ fn requests_that_are_too_large_or_of_another_kind_are_refused() {
     assert_eq!((answer.status, answer.code()), (400, "invalid_request".into()));
     let answer = http().post("/v1/messages", &json!({"to": "+254712345678", "text": "x".repeat(3 << 20)}));
     assert_eq!((answer.status, answer.code()), (413, "request_too_large".into()));
-    let answer = http().post("/v1/messages", &json!({"to": "+254712345678", "text": "x".repeat(255 * 153 + 1)}));
+    let answer =
+        http().post("/v1/messages", &json!({"to": "+254712345678", "text": "x".repeat(255 * 153 + 1)}));
     assert_eq!((answer.status, answer.code()), (422, "too_long".into()));
     let answer = http().post_with("/v1/messages", &[("Content-Type", "text/plain")], &message);
     assert_eq!(answer.status, 415);
@@ -95,11 +112,18 @@ fn requests_that_are_too_large_or_of_another_kind_are_refused() {
 
 #[test]
 fn a_whole_batch_is_taken_and_what_has_no_credit_is_refused_in_its_place() {
-    let home = Home::new(&[settings::provider("up", settings::nowhere(), &[]), settings::tenant(&[("balance", "\"9999.00\"")])].concat());
+    let home = Home::new(
+        &[
+            settings::provider("up", settings::nowhere(), &[]),
+            settings::tenant(&[("balance", "\"9999.00\"")]),
+        ]
+        .concat(),
+    );
     let gateway = Gateway::start(&home);
     let mut http = gateway.http(KEY);
-    let messages: Vec<Value> =
-        (0..10_000).map(|place| json!({"to": format!("+{}", 254_719_000_000_u64 + place), "text": "x"})).collect();
+    let messages: Vec<Value> = (0..10_000)
+        .map(|place| json!({"to": format!("+{}", 254_719_000_000_u64 + place), "text": "x"}))
+        .collect();
     let answer = http.post("/v1/messages", &json!({"messages": messages})).json();
     assert_eq!((&answer["accepted"], &answer["refused"]), (&json!(9_999), &json!(1)));
     let data = answer["data"].as_array().unwrap();

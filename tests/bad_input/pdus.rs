@@ -78,7 +78,11 @@ fn a_stream_that_cannot_be_cut_is_answered_and_closed() {
             peer.send(octets);
             let said = peer.last_words();
             let nack = said.iter().find(|pdu| pdu.command == command::GENERIC_NACK);
-            assert_eq!(nack.map(|nack| nack.status), Some(status::INVALID_COMMAND_LENGTH), "{name}: {said:?}");
+            assert_eq!(
+                nack.map(|nack| nack.status),
+                Some(status::INVALID_COMMAND_LENGTH),
+                "{name}: {said:?}"
+            );
             street.check(name);
         }
     }
@@ -193,7 +197,13 @@ fn what_nobody_would_send_moves_nobody() {
         let length = dice.in_range(0..120);
         let body: Vec<u8> =
             (0..length).map(|_| *dice.choose(&[0, 0, 1, 3, 5, 0x40, b'2', b'5', b'4', 0xFF])).collect();
-        let asked = *dice.choose(&[command::SUBMIT_SM, command::DATA_SM, command::QUERY_SM, command::CANCEL_SM, 0x21]);
+        let asked = *dice.choose(&[
+            command::SUBMIT_SM,
+            command::DATA_SM,
+            command::QUERY_SM,
+            command::CANCEL_SM,
+            0x21,
+        ]);
         let answer = tenant.request(asked, &body);
         assert_eq!(answer.command, asked | command::RESPONSE);
     }

@@ -37,15 +37,27 @@ fn a_store_that_cannot_be_used_refuses_the_start_with_its_place() {
         ("the store is a file", |store| replace(store), &["tidegate-data"]),
         ("the journal is a file", |store| replace(&store.join("journal")), &["tidegate-data/journal"]),
         ("the archive is a file", |store| replace(&store.join("archive")), &["tidegate-data/archive"]),
-        ("no journal", |store| fs::remove_dir_all(store.join("journal")).unwrap(), &["journal", "is missing"]),
+        (
+            "no journal",
+            |store| fs::remove_dir_all(store.join("journal")).unwrap(),
+            &["journal", "is missing"],
+        ),
         ("no side file", |store| fs::remove_file(store.join("flushed")).unwrap(), &["flushed", "missing"]),
-        ("a newer store", |store| fs::write(store.join("FORMAT"), "tidegate store 999\n").unwrap(), &["newer"]),
+        (
+            "a newer store",
+            |store| fs::write(store.join("FORMAT"), "tidegate store 999\n").unwrap(),
+            &["newer"],
+        ),
         (
             "a key that others can read",
             |store| fs::set_permissions(store.join("secret.key"), fs::Permissions::from_mode(0o644)).unwrap(),
             &["secret.key", "can be read by others"],
         ),
-        ("half a key", |store| fs::write(store.join("secret.key"), "short").unwrap(), &["secret.key", "no key"]),
+        (
+            "half a key",
+            |store| fs::write(store.join("secret.key"), "short").unwrap(),
+            &["secret.key", "no key"],
+        ),
     ];
     for (name, damage, words) in rows {
         println!("{name}");
@@ -90,10 +102,8 @@ fn salvage_brings_back_what_a_damaged_journal_still_holds() {
     let (home, id) = filled();
     fs::remove_file(home.store().join("flushed")).unwrap();
     assert_refused(&home, &["tidegate journal salvage"]);
-    let (ended, printed) = crate::support::gateway::run(
-        &home,
-        &["journal", "salvage", "saved", "--config", "tidegate.toml"],
-    );
+    let (ended, printed) =
+        crate::support::gateway::run(&home, &["journal", "salvage", "saved", "--config", "tidegate.toml"]);
     assert_eq!(ended.code, Some(0), "{} {printed}", ended.said);
     assert!(printed.contains("nothing is lost"), "{printed}");
     // The rest of the store is as it was.

@@ -21,7 +21,10 @@ fn who_has_no_credit_is_refused_at_both_doors_and_owes_nothing_for_it() {
     let id = send(&mut stage.http, TO, &json!({"text": "a".repeat(500)}));
     stage.http.message(&id, "delivered");
     let shown = stage.http.get("/v1/balance").json();
-    assert_eq!((&shown["available"], &shown["price_per_unit"], &shown["units"]), (&json!("2.00"), &json!("0.75"), &json!(2)));
+    assert_eq!(
+        (&shown["available"], &shown["price_per_unit"], &shown["units"]),
+        (&json!("2.00"), &json!("0.75"), &json!(2))
+    );
     let answer = stage.http.post("/v1/messages", &json!({"to": "+254716000001", "text": "a".repeat(500)}));
     assert_eq!((answer.status, answer.code()), (402, "insufficient_credit".into()));
     let mut peer = Peer::transceiver(stage.smpp());
@@ -63,7 +66,9 @@ fn the_sum_holds_while_messages_come_and_go() {
         let messages: Vec<Value> =
             (0..10).map(|place| json!({"to": format!("+{}", TO + turn * 10 + place), "text": "x"})).collect();
         let answer = stage.http.post("/v1/messages", &json!({"messages": messages})).json();
-        ids.extend(answer["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()));
+        ids.extend(
+            answer["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()),
+        );
         let amounts = balance(&mut stage.http);
         assert_eq!(amounts.iter().map(|amount| thousandths(amount)).sum::<i64>(), 100_000, "{amounts:?}");
     }
@@ -78,19 +83,20 @@ fn the_sum_holds_while_messages_come_and_go() {
         });
     }
     assert!(delivered > 100 && delivered < 400, "{delivered} of 400");
-    assert_eq!(balance(&mut stage.http), [
-        format!("{}.00", 1_000 - delivered),
-        "0.00".to_owned(),
-        format!("{delivered}.00")
-    ]);
+    assert_eq!(
+        balance(&mut stage.http),
+        [format!("{}.00", 1_000 - delivered), "0.00".to_owned(), format!("{delivered}.00")]
+    );
 }
 
 #[test]
 fn a_tenant_that_pays_on_delivery_pays_for_what_was_delivered() {
-    let outcome = |stat: &str| loadtest::smsc::Outcome { stat: stat.into(), ..loadtest::smsc::Outcome::default() };
+    let outcome =
+        |stat: &str| loadtest::smsc::Outcome { stat: stat.into(), ..loadtest::smsc::Outcome::default() };
     let provider = Provider::start();
     let settings =
-        [settings::provider("up", provider.address(), &[]), settings::tenant(&[("settle", "\"delivered\"")])].concat();
+        [settings::provider("up", provider.address(), &[]), settings::tenant(&[("settle", "\"delivered\"")])]
+            .concat();
     let mut stage = Stage::with(provider, &settings);
     let delivered = send(&mut stage.http, TO, &Value::Null);
     stage.http.message(&delivered, "delivered");

@@ -9,10 +9,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::end_to_end::{Stage, balance, send, story};
-use crate::support::peer::{Heard, Peer, submission};
-use crate::support::provider::Provider;
 use crate::support::gateway::Gateway;
 use crate::support::home::Home;
+use crate::support::peer::{Heard, Peer, submission};
+use crate::support::provider::Provider;
 use crate::support::settings::{self, KEY};
 use crate::support::wait::{until, until_true};
 
@@ -26,12 +26,10 @@ fn a_message_over_smpp_is_the_same_over_http() {
     assert!(id.len() == 18 && !id.starts_with('0') && id.bytes().all(|digit| digit.is_ascii_digit()), "{id}");
     let message = stage.http.message(&id, "delivered");
     let shown = |name: &str| message[name].as_str().unwrap_or_default();
-    assert_eq!([shown("id"), shown("to"), shown("from"), shown("text")], [
-        id.as_str(),
-        "+254712000000",
-        "ACME",
-        "Hello over SMPP"
-    ]);
+    assert_eq!(
+        [shown("id"), shown("to"), shown("from"), shown("text")],
+        [id.as_str(), "+254712000000", "ACME", "Hello over SMPP"]
+    );
     assert_eq!((shown("provider"), &message["parts"], &message["attempts"]), ("up", &json!(1), &json!(1)));
     let receipt = peer.receipt();
     assert_eq!((receipt.id, receipt.from, receipt.state), (id.clone(), TO, Some(2)));
@@ -112,8 +110,10 @@ fn more_than_the_rate_or_the_window_is_throttled_and_the_rest_goes_on() {
         let gateway = Gateway::start(&home);
         let mut peer = Peer::transceiver(gateway.addresses().smpp);
         let sequences: Vec<u32> = (0..50).map(|_| peer.next_sequence()).collect();
-        let flood: Vec<u8> =
-            sequences.iter().flat_map(|sequence| submission(*sequence, TO + u64::from(*sequence), b"x")).collect();
+        let flood: Vec<u8> = sequences
+            .iter()
+            .flat_map(|sequence| submission(*sequence, TO + u64::from(*sequence), b"x"))
+            .collect();
         peer.send(&flood);
         let mut answers = BTreeMap::<u32, u32>::new();
         let mut left = sequences.len();
@@ -147,8 +147,13 @@ fn a_batch_is_accepted_and_refused_message_by_message_in_its_order() {
     ]});
     let answer = stage.http.post("/v1/messages", &body);
     let shown = answer.json();
-    assert_eq!((answer.status, &shown["accepted"], &shown["refused"]), (202, &json!(2), &json!(3)), "{shown}");
-    let codes: Vec<&str> = shown["data"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap_or("")).collect();
+    assert_eq!(
+        (answer.status, &shown["accepted"], &shown["refused"]),
+        (202, &json!(2), &json!(3)),
+        "{shown}"
+    );
+    let codes: Vec<&str> =
+        shown["data"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap_or("")).collect();
     assert_eq!(codes, ["", "invalid_destination", "invalid_request", "", "invalid_request"]);
     let id = shown["data"][3]["id"].as_str().unwrap();
     let message = stage.http.message(id, "delivered");
@@ -159,7 +164,8 @@ fn a_batch_is_accepted_and_refused_message_by_message_in_its_order() {
 #[test]
 fn a_key_used_again_gives_the_same_answer_over_a_restart() {
     let mut stage = Stage::new();
-    let body = json!({"messages": [{"to": "+254712000001", "text": "once"}, {"to": "nobody", "text": "never"}]});
+    let body =
+        json!({"messages": [{"to": "+254712000001", "text": "once"}, {"to": "nobody", "text": "never"}]});
     let key = [("Idempotency-Key", "order-17")];
     let first = stage.http.post_with("/v1/messages", &key, &body);
     assert_eq!((first.status, first.header("idempotency-replayed")), (202, None), "{}", first.text());

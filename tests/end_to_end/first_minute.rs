@@ -37,7 +37,11 @@ fn nothing_configured_delivers_a_message_and_the_second_start_finds_it() {
     assert_eq!(answer.status, 202, "{}", answer.text());
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     let delivered = http.message(&id, "delivered");
-    assert_eq!((&delivered["provider"], &delivered["price"]), (&"sandbox".into(), &"1.00".into()), "{delivered}");
+    assert_eq!(
+        (&delivered["provider"], &delivered["price"]),
+        (&"sandbox".into(), &"1.00".into()),
+        "{delivered}"
+    );
     assert!(delivered["provider_ids"][0].as_str().is_some_and(|id| !id.is_empty()), "{delivered}");
     for time in ["created_at", "queued_at", "sent_at", "delivered_at"] {
         assert!(delivered[time].as_str().is_some_and(|time| time.ends_with('Z')), "{time} of {delivered}");

@@ -40,7 +40,9 @@ fn what_is_refused_for_good_fails_with_the_providers_status_and_costs_nothing() 
 #[test]
 fn what_is_refused_for_now_is_tried_again_until_it_is_taken_or_its_attempts_are_used_up() {
     let mut stage = Stage::new();
-    for (refusal, counts) in [(status::SYSTEM_ERROR, true), (status::THROTTLED, false), (status::QUEUE_FULL, false)] {
+    for (refusal, counts) in
+        [(status::SYSTEM_ERROR, true), (status::THROTTLED, false), (status::QUEUE_FULL, false)]
+    {
         stage.provider.become_like(refusing(refusal));
         let id = send(&mut stage.http, TO, &Value::Null);
         until("a second attempt", || {
@@ -51,8 +53,11 @@ fn what_is_refused_for_now_is_tried_again_until_it_is_taken_or_its_attempts_are_
         let message = stage.http.message(&id, "delivered");
         let attempts = message["attempts"].as_u64().unwrap();
         assert_eq!(attempts > 1, counts, "a throttled attempt does not count: {message}");
-        let results: Vec<Value> =
-            events(&mut stage.http, &id).iter().filter(|event| event["event"] == "response").map(|event| event["result"].clone()).collect();
+        let results: Vec<Value> = events(&mut stage.http, &id)
+            .iter()
+            .filter(|event| event["event"] == "response")
+            .map(|event| event["result"].clone())
+            .collect();
         let refused = if counts { "retry" } else { "throttled" };
         let (last, before) = results.split_last().unwrap();
         assert!(last == "accepted" && before.iter().all(|result| result == refused), "{results:?}");
@@ -76,8 +81,16 @@ fn another_provider_of_the_route_takes_what_the_first_does_not() {
         settings::provider("taking", taking.address(), &[]),
         settings::provider("nowhere", nowhere, &[]),
         settings::tenant(&[]),
-        settings::table("route", &[("match", "{ prefix = [\"2547\"] }"), ("providers", "[\"refusing\", \"taking\"]")], &[]),
-        settings::table("route", &[("match", "{ prefix = [\"2541\"] }"), ("providers", "[\"nowhere\", \"taking\"]")], &[]),
+        settings::table(
+            "route",
+            &[("match", "{ prefix = [\"2547\"] }"), ("providers", "[\"refusing\", \"taking\"]")],
+            &[],
+        ),
+        settings::table(
+            "route",
+            &[("match", "{ prefix = [\"2541\"] }"), ("providers", "[\"nowhere\", \"taking\"]")],
+            &[],
+        ),
     ]
     .concat();
     let home = Home::new(&settings);
@@ -85,7 +98,8 @@ fn another_provider_of_the_route_takes_what_the_first_does_not() {
     let mut http = gateway.http(KEY);
     until_true("both binds", || {
         let metrics = gateway.ops("/metrics").text();
-        metrics.lines().filter(|line| line.starts_with("tidegate_bind_up") && line.ends_with(" 1")).count() == 2
+        metrics.lines().filter(|line| line.starts_with("tidegate_bind_up") && line.ends_with(" 1")).count()
+            == 2
     });
     for to in [TO, 254_110_000_000] {
         let id = send(&mut http, to, &Value::Null);
@@ -93,7 +107,8 @@ fn another_provider_of_the_route_takes_what_the_first_does_not() {
         assert_eq!(taking.of(to).len(), 1);
     }
     assert_eq!(refusing.counts().refused, 2);
-    let refused = http.post("/v1/messages", &json!({"to": "+254715000001", "text": "x", "provider": "unheard-of"}));
+    let refused =
+        http.post("/v1/messages", &json!({"to": "+254715000001", "text": "x", "provider": "unheard-of"}));
     assert_eq!((refused.status, refused.code()), (422, "no_route".into()));
 }
 
@@ -165,8 +180,14 @@ fn no_more_is_sent_than_the_provider_takes() {
     const RATE: u32 = 40;
     const MESSAGES: u64 = 100;
     // The provider throttles a little above the rate that we are told to keep.
-    let provider = Provider::with(Profile { throughput: RATE + RATE / 4, latency: Delay::Fixed(1.0), ..Profile::default() });
-    let settings = [settings::provider("up", provider.address(), &[("throughput", "40")]), settings::tenant(&[])].concat();
+    let provider = Provider::with(Profile {
+        throughput: RATE + RATE / 4,
+        latency: Delay::Fixed(1.0),
+        ..Profile::default()
+    });
+    let settings =
+        [settings::provider("up", provider.address(), &[("throughput", "40")]), settings::tenant(&[])]
+            .concat();
     let mut stage = Stage::with(provider, &settings);
     let messages: Vec<Value> =
         (0..MESSAGES).map(|place| json!({"to": format!("+{}", TO + place), "text": "x"})).collect();

@@ -49,9 +49,15 @@ fn rows() -> Vec<Row> {
 
 #[test]
 fn every_form_of_receipt_finds_its_message() {
-    let stages: Vec<(Row, Provider)> =
-        rows().into_iter().map(|row| { let provider = Provider::with(row.1.clone()); (row, provider) }).collect();
-    let entries = stages.iter().map(|((id, _, more), provider)| settings::provider(id, provider.address(), more));
+    let stages: Vec<(Row, Provider)> = rows()
+        .into_iter()
+        .map(|row| {
+            let provider = Provider::with(row.1.clone());
+            (row, provider)
+        })
+        .collect();
+    let entries =
+        stages.iter().map(|((id, _, more), provider)| settings::provider(id, provider.address(), more));
     let settings: String = entries.chain([settings::tenant(&[])]).collect();
     let home = Home::new(&settings);
     let gateway = Gateway::start(&home);
@@ -91,7 +97,9 @@ fn a_receipt_that_comes_after_a_restart_finds_its_message() {
 fn receipts_come_over_whichever_bind_receives() {
     use command::{BIND_RECEIVER as RX, BIND_TRANSCEIVER as TRX, BIND_TRANSMITTER as TX};
     let stage = Stage::new();
-    for (turn, kinds) in [&[TRX][..], &[TX, RX], &[TX, TRX], &[TRX, RX], &[TX, RX, RX]].into_iter().enumerate() {
+    for (turn, kinds) in
+        [&[TRX][..], &[TX, RX], &[TX, TRX], &[TRX, RX], &[TX, RX, RX]].into_iter().enumerate()
+    {
         let mut peers: Vec<Peer> = kinds.iter().map(|kind| Peer::bound(stage.smpp(), *kind)).collect();
         let first = TO + turn as u64 * 100;
         let ids: BTreeSet<String> = (first..first + 30).map(|to| peers[0].submit_fine(to, b"x")).collect();
@@ -103,7 +111,11 @@ fn receipts_come_over_whichever_bind_receives() {
             }
             told.len() >= ids.len()
         });
-        assert_eq!(told.iter().map(|(_, receipt)| receipt.id.clone()).collect::<BTreeSet<_>>(), ids, "{kinds:?}");
+        assert_eq!(
+            told.iter().map(|(_, receipt)| receipt.id.clone()).collect::<BTreeSet<_>>(),
+            ids,
+            "{kinds:?}"
+        );
         assert!(told.iter().all(|(kind, receipt)| *kind != TX && receipt.state == Some(2)), "{told:?}");
         for peer in &mut peers {
             assert_eq!(peer.request(command::UNBIND, b"").status, status::OK);
@@ -152,13 +164,19 @@ fn a_receipt_is_sent_only_to_those_who_asked_for_it() {
     let mut stage = Stage::new();
     let mut peer = Peer::transceiver(stage.smpp());
     // SMPP 3.4 §5.2.17: 0 none, 1 of any end, 2 of a failure only.
-    for (place, (stat, asked, wanted)) in
-        [("DELIVRD", 0, false), ("DELIVRD", 1, true), ("DELIVRD", 2, false), ("UNDELIV", 2, true), ("REJECTD", 1, true)]
-            .into_iter()
-            .enumerate()
+    for (place, (stat, asked, wanted)) in [
+        ("DELIVRD", 0, false),
+        ("DELIVRD", 1, true),
+        ("DELIVRD", 2, false),
+        ("UNDELIV", 2, true),
+        ("REJECTD", 1, true),
+    ]
+    .into_iter()
+    .enumerate()
     {
         stage.provider.become_like(Profile { outcomes: outcomes(stat), ..Profile::default() });
-        let (mut pdu, ..) = loadtest::wire::submit_template("ACME", &(TO + place as u64).to_string(), b"x", true);
+        let (mut pdu, ..) =
+            loadtest::wire::submit_template("ACME", &(TO + place as u64).to_string(), b"x", true);
         let sequence = peer.next_sequence();
         loadtest::wire::patch(&mut pdu, 12, &sequence.to_be_bytes());
         // registered_delivery and four fields of one octet stand before the text, which has one octet too.

@@ -16,7 +16,8 @@ fn read(parts: &[Accepted]) -> String {
     let octets: Vec<u8> = parts.iter().flat_map(|part| content(part).to_vec()).collect();
     match parts[0].body.as_deref().unwrap().data_coding {
         8 => {
-            let units: Vec<u16> = octets.chunks(2).map(|unit| u16::from_be_bytes([unit[0], unit[1]])).collect();
+            let units: Vec<u16> =
+                octets.chunks(2).map(|unit| u16::from_be_bytes([unit[0], unit[1]])).collect();
             String::from_utf16(&units).unwrap()
         }
         0 => {
@@ -55,7 +56,8 @@ fn texts_are_split_where_they_may_be_and_read_back_whole() {
     ];
     for (place, (encoding, text, lengths)) in rows.iter().enumerate() {
         let to = TO + place as u64;
-        let answer = stage.http.post("/v1/messages", &json!({"to": format!("+{to}"), "from": "ACME", "text": text}));
+        let answer =
+            stage.http.post("/v1/messages", &json!({"to": format!("+{to}"), "from": "ACME", "text": text}));
         let shown = answer.json();
         let price = format!("{}.00", lengths.len());
         assert_eq!(
@@ -64,7 +66,10 @@ fn texts_are_split_where_they_may_be_and_read_back_whole() {
             "{text}"
         );
         let message = stage.http.message(shown["id"].as_str().unwrap(), "delivered");
-        assert_eq!((&message["text"], message["provider_ids"].as_array().unwrap().len()), (&json!(text), lengths.len()));
+        assert_eq!(
+            (&message["text"], message["provider_ids"].as_array().unwrap().len()),
+            (&json!(text), lengths.len())
+        );
         let parts = stage.provider.of(to);
         assert_eq!(parts.iter().map(|part| content(part).len()).collect::<Vec<_>>(), *lengths, "{text}");
         assert_eq!(read(&parts), *text);
@@ -126,7 +131,10 @@ fn parts_that_a_tenant_has_cut_itself_stay_as_they_are() {
         assert_eq!(stage.http.message(id, "delivered")["parts"], 1);
     }
     let taken = stage.provider.of(TO);
-    assert_eq!(taken.iter().map(|part| part.body.as_deref().unwrap().content.clone()).collect::<Vec<_>>(), parts);
+    assert_eq!(
+        taken.iter().map(|part| part.body.as_deref().unwrap().content.clone()).collect::<Vec<_>>(),
+        parts
+    );
 }
 
 #[test]
@@ -136,7 +144,10 @@ fn a_long_text_over_smpp_comes_as_a_payload_and_is_split() {
     let text = "a".repeat(500);
     let id = peer.submit_fine(TO, text.as_bytes());
     let message = stage.http.message(&id, "delivered");
-    assert_eq!((&message["parts"], &message["price"], &message["text"]), (&json!(4), &json!("4.00"), &json!(text)));
+    assert_eq!(
+        (&message["parts"], &message["price"], &message["text"]),
+        (&json!(4), &json!("4.00"), &json!(text))
+    );
     let taken = stage.provider.of(TO);
     assert_eq!(read(&taken), text);
     check_headers(&taken);

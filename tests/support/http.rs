@@ -90,12 +90,14 @@ impl Http {
     /// Many questions over several connections, answered in their order.
     #[track_caller]
     pub fn get_all(&self, paths: &[String]) -> Vec<Answer> {
-        let mut connections: Vec<Http> = (0..CONNECTIONS).map(|_| Http::new(self.address, &self.key)).collect();
+        let mut connections: Vec<Http> =
+            (0..CONNECTIONS).map(|_| Http::new(self.address, &self.key)).collect();
         let mut answers = Vec::with_capacity(paths.len());
         for paths in paths.chunks(AT_ONCE * CONNECTIONS) {
             let lots = || paths.chunks(AT_ONCE);
             for (connection, lot) in connections.iter_mut().zip(lots()) {
-                let requests: Vec<u8> = lot.iter().flat_map(|path| self.written("GET", path, &[], b"")).collect();
+                let requests: Vec<u8> =
+                    lot.iter().flat_map(|path| self.written("GET", path, &[], b"")).collect();
                 connection.send(&requests);
             }
             for (connection, lot) in connections.iter_mut().zip(lots()) {

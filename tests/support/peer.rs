@@ -131,7 +131,9 @@ impl Peer {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.hear(deadline.saturating_duration_since(Instant::now())) {
-                Heard::Pdu(pdu) if pdu.sequence == sequence && pdu.command & command::RESPONSE != 0 => return pdu,
+                Heard::Pdu(pdu) if pdu.sequence == sequence && pdu.command & command::RESPONSE != 0 => {
+                    return pdu;
+                }
                 Heard::Pdu(_) => {}
                 other => panic!("no answer to request {sequence}: {other:?}"),
             }

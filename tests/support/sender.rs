@@ -13,6 +13,8 @@ use super::settings::{PASSWORD, SYSTEM_ID};
 
 const PREFIX: u64 = 254_700_000_000;
 const WINDOW: usize = 60;
+/// Messages accepted whose end is not known.
+const AHEAD_MAX: usize = 1_000;
 const AGAIN_AFTER: Duration = Duration::from_millis(20);
 const LISTEN: Duration = Duration::from_millis(1);
 
@@ -27,8 +29,8 @@ pub struct Sender {
 pub struct Book {
     /// Submissions so far.
     sent: u64,
-    /// Submissions that it may still make.
-    pub wanted: u64,
+    /// Submissions that it may still make; `None`: no end.
+    pub wanted: Option<u64>,
     /// Positive answers: destination and id, in their order.
     pub accepted: Vec<(u64, String)>,
     ids: BTreeMap<String, u64>,
@@ -98,7 +100,13 @@ impl Book {
     }
 
     fn next(&mut self) -> Option<u64> {
-        self.wanted = self.wanted.checked_sub(1)?;
+        // Nobody sends for ever without hearing of any of it.
+        if self.accepted.len() > self.told.len() + AHEAD_MAX {
+            return None;
+        }
+        if let Some(wanted) = &mut self.wanted {
+            *wanted = wanted.checked_sub(1)?;
+        }
         self.sent += 1;
         Some(PREFIX + self.sent)
     }
@@ -162,7 +170,8 @@ impl Link {
     }
 
     fn submit(&mut self, book: &mut Book) {
-        let Some(peer) = self.peer.as_mut().filter(|_| self.is_bound && self.kind != command::BIND_RECEIVER) else {
+        let Some(peer) = self.peer.as_mut().filter(|_| self.is_bound && self.kind != command::BIND_RECEIVER)
+        else {
             return;
         };
         let mut pdus = Vec::new();

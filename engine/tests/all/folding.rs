@@ -604,7 +604,7 @@ fn compare(name: &str, fold: &Summary, live: &Summary) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 20, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
 
     #[test]
     fn state_is_the_fold_of_the_journal(
