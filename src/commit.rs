@@ -53,7 +53,12 @@ pub struct CommitLoop {
 impl CommitLoop {
     /// Takes over an engine that has recovered, and the journal that it recovered from. `next_group` is the number that
     /// the next group will get.
-    pub fn start(engine: Engine, journal: Journal, next_group: u64, outlets: Outlets) -> std::io::Result<CommitLoop> {
+    pub fn start(
+        engine: Engine,
+        journal: Journal,
+        next_group: u64,
+        outlets: Outlets,
+    ) -> std::io::Result<CommitLoop> {
         let (decided, to_commit) = bounded(GROUPS_WAITING);
         let outlets = Arc::new(outlets);
         let ring_over = Arc::new(AtomicU64::new(0));
@@ -68,7 +73,9 @@ impl CommitLoop {
         let committer = Committer { journal, packed: Vec::new(), outlets, ring_over };
         Ok(CommitLoop {
             writer: thread::Builder::new().name("writer".into()).spawn(move || writer.run())?,
-            committer: thread::Builder::new().name("committer".into()).spawn(move || committer.run(&to_commit))?,
+            committer: thread::Builder::new()
+                .name("committer".into())
+                .spawn(move || committer.run(&to_commit))?,
         })
     }
 
@@ -98,7 +105,8 @@ impl Writer {
         let mut open = self.hand_over();
         while open {
             let until = self.wake_at();
-            open = self.outlets.partition.intake.take(Some(until), &mut commands) && self.decide(&mut commands);
+            open =
+                self.outlets.partition.intake.take(Some(until), &mut commands) && self.decide(&mut commands);
             if self.seen.elapsed() >= SNAPSHOT_EVERY {
                 self.seen = Instant::now();
                 self.outlets.measures.see(self.engine.snapshot());

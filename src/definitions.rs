@@ -5,7 +5,7 @@ use std::time::Duration;
 use codecs::message_id::Form;
 use config::{Config, InDoubt, MessageIdForm, Price, Settle, Strategy};
 use engine::catalog::{
-    self, Definitions, ProviderDefinition, RouteDefinition, SettleOn, Settings, TenantDefinition,
+    self, Definitions, ProviderDefinition, RouteDefinition, Settings, SettleOn, TenantDefinition,
 };
 use engine::money::Micros;
 use engine::submission::Priority;

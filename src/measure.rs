@@ -133,7 +133,10 @@ impl Measures {
     }
 }
 
-fn provider(seen: &engine::ProviderSnapshot, counts: &engine::counters::ProviderCounters) -> ProviderSnapshot {
+fn provider(
+    seen: &engine::ProviderSnapshot,
+    counts: &engine::counters::ProviderCounters,
+) -> ProviderSnapshot {
     let binds = (0u16..).zip(&seen.binds);
     ProviderSnapshot {
         id: seen.id.clone(),

@@ -165,10 +165,17 @@ async fn serve(
     let state = api_state(&config, &house, directory, Arc::clone(&history) as _, ids);
     let doors = open_doors(listeners, smpp, state, &house, &phases);
     let binds = providers::start(&config, &provider_names, &house.partition, &phases);
-    let housekeeping = tokio::spawn(keep_house(house.clone(), config.clone(), store.layout.root().to_owned(), phase.clone()));
+    let housekeeping = tokio::spawn(keep_house(
+        house.clone(),
+        config.clone(),
+        store.layout.root().to_owned(),
+        phase.clone(),
+    ));
     house.health.set_started();
     if store::durability(&config) == storage::log::Durability::Os {
-        tracing::warn!("storage.durability is \"os\": answers do not wait for the disk, and a power failure loses them");
+        tracing::warn!(
+            "storage.durability is \"os\": answers do not wait for the disk, and a power failure loses them"
+        );
     }
     println!("{}", first_run.announce(&announcement));
     until_told_to_end(&phase).await?;
@@ -274,7 +281,11 @@ async fn keep_house(house: House, config: Config, root: std::path::PathBuf, phas
         }
         level_before = level;
         house.health.set_storage_full(level != Level::Fine);
-        tracing::warn!(free_octets = space.free_bytes, ?level, "the free space of the disk has crossed a limit");
+        tracing::warn!(
+            free_octets = space.free_bytes,
+            ?level,
+            "the free space of the disk has crossed a limit"
+        );
         let told = match level {
             Level::Fine => DiskLevel::Fine,
             Level::RefuseIntake | Level::Stop => DiskLevel::RefuseIntake,

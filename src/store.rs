@@ -79,8 +79,11 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     let mut catalog = Catalog::open(&layout.catalog())?;
     let id_key = id_key(&mut catalog)?;
     let archive = Archive::open(&layout.archive())?;
-    let options =
-        Options { durability: durability(config), ring_bytes_min: config.storage.ring.0, ..Options::default() };
+    let options = Options {
+        durability: durability(config),
+        ring_bytes_min: config.storage.ring.0,
+        ..Options::default()
+    };
     let (journal, mut recovery) = journal::create_or_open(root, options)?;
     let mut engine = Engine::new(&id_key, clock.now());
     let mut next_group = 1;

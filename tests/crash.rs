@@ -212,7 +212,7 @@ struct Manners {
 
 fn manners(seed: u64) -> Manners {
     let mut dice = Dice::new(seed ^ 0x6D61_6E6E);
-    let (message_id, receipt_id, reads) = *dice.choose(&[
+    let (message_id, receipt_id, reads) = dice.choose(&[
         (IdForm::Decimal, IdForm::Decimal, "\"text\""),
         (IdForm::Text, IdForm::Text, "\"text\""),
         (IdForm::Decimal, IdForm::Padded, "\"dec\""),
@@ -223,7 +223,7 @@ fn manners(seed: u64) -> Manners {
         message_id,
         receipt_id,
         reads,
-        receipt_form: *dice.choose(&[ReceiptForm::Text, ReceiptForm::Tlv, ReceiptForm::Both]),
+        receipt_form: dice.choose(&[ReceiptForm::Text, ReceiptForm::Tlv, ReceiptForm::Both]),
         bind: dice.choose(&["\"transceiver\"", "\"transceiver\"", "\"pair\""]),
         binds: dice.in_range(1..4),
         window: dice.choose(&["20", "50", "200"]),

@@ -1,12 +1,7 @@
 //! Addresses: destination numbers in their one canonical form, and senders with the type of number they go out under.
 //! Not here: national numbers, which need to know a country, and which sender or destination a tenant may use.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use crate::text;
 use core::fmt;
@@ -52,9 +47,7 @@ pub struct Msisdn(u64);
 impl Msisdn {
     /// `None` when the digits are too few or too many.
     pub fn new(number: u64) -> Option<Msisdn> {
-        (1_000_000..=999_999_999_999_999)
-            .contains(&number)
-            .then_some(Msisdn(number))
+        (1_000_000..=999_999_999_999_999).contains(&number).then_some(Msisdn(number))
     }
 
     pub fn as_u64(self) -> u64 {
@@ -86,9 +79,7 @@ pub fn destination(text: &str) -> Result<Msisdn, Invalid> {
     let mut number = Number::default();
     for character in text.trim().chars() {
         match character {
-            '0'..='9' | '+' | ' ' | '-' | '(' | ')' => {
-                number.take(u8::try_from(character).unwrap_or(0))?
-            }
+            '0'..='9' | '+' | ' ' | '-' | '(' | ')' => number.take(u8::try_from(character).unwrap_or(0))?,
             '\u{660}'..='\u{669}' | '\u{6F0}'..='\u{6F9}' => {
                 number.take(b'0' | u8::try_from(u32::from(character) & 0x0F).unwrap_or(0))?;
             }
@@ -123,12 +114,8 @@ pub struct Sender {
 
 impl Sender {
     /// No source address: the SMSC uses the account's own.
-    pub const EMPTY: Sender = Sender {
-        ton: TON_UNKNOWN,
-        npi: NPI_UNKNOWN,
-        length: 0,
-        octets: [0; SENDER_OCTETS_MAX],
-    };
+    pub const EMPTY: Sender =
+        Sender { ton: TON_UNKNOWN, npi: NPI_UNKNOWN, length: 0, octets: [0; SENDER_OCTETS_MAX] };
 
     pub fn ton_npi(&self) -> (u8, u8) {
         (self.ton, self.npi)
@@ -136,22 +123,13 @@ impl Sender {
 
     /// As they go on the wire, without a NUL.
     pub fn octets(&self) -> &[u8] {
-        self.octets
-            .get(..usize::from(self.length))
-            .unwrap_or_default()
+        self.octets.get(..usize::from(self.length)).unwrap_or_default()
     }
 
     fn new(ton: u8, npi: u8, given: impl IntoIterator<Item = u8>) -> Result<Sender, Invalid> {
-        let mut sender = Sender {
-            ton,
-            npi,
-            ..Sender::EMPTY
-        };
+        let mut sender = Sender { ton, npi, ..Sender::EMPTY };
         for octet in given {
-            let slot = sender
-                .octets
-                .get_mut(usize::from(sender.length))
-                .ok_or(Invalid::TooLong)?;
+            let slot = sender.octets.get_mut(usize::from(sender.length)).ok_or(Invalid::TooLong)?;
             *slot = octet;
             sender.length = sender.length.saturating_add(1);
         }
@@ -162,21 +140,13 @@ impl Sender {
 /// As people read it: each octet as Latin-1, numbers without a plus.
 impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.octets()
-            .iter()
-            .try_for_each(|octet| write!(f, "{}", char::from(*octet)))
+        self.octets().iter().try_for_each(|octet| write!(f, "{}", char::from(*octet)))
     }
 }
 
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Sender({}/{} {:?})",
-            self.ton,
-            self.npi,
-            self.octets().escape_ascii().to_string()
-        )
+        write!(f, "Sender({}/{} {:?})", self.ton, self.npi, self.octets().escape_ascii().to_string())
     }
 }
 
@@ -184,11 +154,7 @@ impl fmt::Debug for Sender {
 /// a letter 5/0; `+`, `00` or 10 to 15 digits 1/1; 3 to 8 digits 3/0; else 0/0.
 pub fn sender(text: &str) -> Result<Sender, Invalid> {
     let text = text.trim();
-    if text.chars().any(char::is_alphabetic) {
-        name(text)
-    } else {
-        number(text)
-    }
+    if text.chars().any(char::is_alphabetic) { name(text) } else { number(text) }
 }
 
 /// A sender from an SMPP peer: kept as it came, empty or not ASCII too.
@@ -210,11 +176,7 @@ fn name(text: &str) -> Result<Sender, Invalid> {
         }
     }
     let octets: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
-    Sender::new(
-        TON_ALPHANUMERIC,
-        NPI_UNKNOWN,
-        octets.map_err(|_| Invalid::Character)?,
-    )
+    Sender::new(TON_ALPHANUMERIC, NPI_UNKNOWN, octets.map_err(|_| Invalid::Character)?)
 }
 
 fn number(text: &str) -> Result<Sender, Invalid> {
@@ -257,10 +219,7 @@ impl Number {
             b'0'..=b'9' if self.count == DIGITS_MAX => return Err(Invalid::TooLong),
             b'0'..=b'9' => {
                 self.count = self.count.saturating_add(1);
-                self.value = self
-                    .value
-                    .saturating_mul(10)
-                    .saturating_add(u64::from(octet & 0x0F));
+                self.value = self.value.saturating_mul(10).saturating_add(u64::from(octet & 0x0F));
             }
             b'+' if !self.plus && self.zeros == 0 && self.count == 0 => self.plus = true,
             _ if is_separator(octet) => {}

@@ -1,12 +1,7 @@
 //! Message ids of providers: the canonical octets under which an id from a response and the same id from a receipt are equal.
 //! Not here: whose id it is (ids are scoped by provider), and the index that finds it.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use crate::time::unpadded;
 use std::io::Write as _;
@@ -58,13 +53,11 @@ impl Form {
 pub fn canonical(form: Form, side: Side, id: &[u8], out: &mut Vec<u8>) {
     let id = unpadded(id);
     let done = match (form, side) {
-        (Form::Text | Form::Dec, _)
-        | (Form::HexDec, Side::Receipt)
-        | (Form::DecHex, Side::Response) => write_number(id, u8::is_ascii_digit, out),
-        (Form::Hex, _) => write_number(id, u8::is_ascii_hexdigit, out),
-        (Form::HexDec, Side::Response) | (Form::DecHex, Side::Receipt) => {
-            write_decimal_of_hex(id, out)
+        (Form::Text | Form::Dec, _) | (Form::HexDec, Side::Receipt) | (Form::DecHex, Side::Response) => {
+            write_number(id, u8::is_ascii_digit, out)
         }
+        (Form::Hex, _) => write_number(id, u8::is_ascii_hexdigit, out),
+        (Form::HexDec, Side::Response) | (Form::DecHex, Side::Receipt) => write_decimal_of_hex(id, out),
     };
     if !done {
         write_caseless(id, out);

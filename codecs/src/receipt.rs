@@ -1,12 +1,7 @@
 //! Delivery receipts: reading every text that is seen in the wild, and the one text we write.
 //! Not here: the parameters 0x001E and 0x0427 (`smpp`), and what a receipt does to a message.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use crate::instant::Wall;
 use crate::text::utf16_units;
@@ -83,10 +78,7 @@ impl State {
             let head = word.get(..start.len());
             head.is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()))
         };
-        BEGINNINGS
-            .iter()
-            .find(|(start, _)| begins(start))
-            .map(|(_, state)| *state)
+        BEGINNINGS.iter().find(|(start, _)| begins(start)).map(|(_, state)| *state)
     }
 }
 
@@ -140,10 +132,7 @@ pub fn read(text: &[u8]) -> Option<Receipt<'_>> {
         error: fields.error.map(first_word).unwrap_or_default(),
         submit_date: fields.submit_date.map(first_word).unwrap_or_default(),
         done_date: fields.done_date.map(first_word).unwrap_or_default(),
-        text: fields
-            .text
-            .map(unpadded)
-            .unwrap_or_else(|| fields.unlabelled_text()),
+        text: fields.text.map(unpadded).unwrap_or_else(|| fields.unlabelled_text()),
     })
 }
 
@@ -159,10 +148,7 @@ pub fn read_date(digits: &[u8], received: Wall, offset_minutes: i32) -> Option<W
     };
     let readings = match (digits.len(), ahead) {
         (10, None) => [local(Civil::from_short(digits)), epoch_seconds(digits)],
-        (12, None) => [
-            local(Civil::from_short(digits)),
-            local(Civil::from_long(digits)),
-        ],
+        (12, None) => [local(Civil::from_short(digits)), local(Civil::from_long(digits))],
         (14, _) => [local(Civil::from_long(digits)), None],
         // The form of SMPP's own time fields, which says its offset.
         (12 | 13 | 15, Some(ahead)) => [absolute(digits, ahead), None],
@@ -220,20 +206,10 @@ pub fn write(out: &mut Vec<u8>, notice: &Notice<'_>) {
     out.extend_from_slice(notice.state.word().as_bytes());
     out.extend_from_slice(b" err:");
     out.extend((notice.error.len()..3).map(|_| b'0'));
-    out.extend(notice.error.iter().map(|octet| {
-        if octet.is_ascii_alphanumeric() {
-            *octet
-        } else {
-            b'.'
-        }
-    }));
+    out.extend(notice.error.iter().map(|octet| if octet.is_ascii_alphanumeric() { *octet } else { b'.' }));
     out.extend_from_slice(b" text:");
     let printable = |octet: &u8| {
-        if matches!(octet, b' '..=b'~') {
-            *octet
-        } else {
-            b'.'
-        }
+        if matches!(octet, b' '..=b'~') { *octet } else { b'.' }
     };
     out.extend(notice.text.iter().take(TEXT_OCTETS).map(printable));
 }
@@ -315,11 +291,7 @@ impl<'a> Fields<'a> {
 
     /// Some write the text without a label: what follows the first word of the last field.
     fn unlabelled_text(mut self) -> &'a [u8] {
-        let value = self
-            .last
-            .and_then(|last| *self.slot(last))
-            .map(unpadded)
-            .unwrap_or_default();
+        let value = self.last.and_then(|last| *self.slot(last)).map(unpadded).unwrap_or_default();
         unpadded(value.get(first_word(value).len()..).unwrap_or_default())
     }
 }
@@ -330,19 +302,13 @@ fn label(input: &[u8]) -> IResult<&[u8], Label> {
     let (rest, label) = match input.first().map(u8::to_ascii_lowercase) {
         Some(b'i') => value(Label::Id, tag_no_case("id")).parse(input),
         Some(b's') => alt((
-            value(
-                Label::SubmitDate,
-                (tag_no_case("submit"), joint(), tag_no_case("date")),
-            ),
+            value(Label::SubmitDate, (tag_no_case("submit"), joint(), tag_no_case("date"))),
             value(Label::Sub, tag_no_case("sub")),
             value(Label::Stat, tag_no_case("stat")),
         ))
         .parse(input),
         Some(b'd') => alt((
-            value(
-                Label::DoneDate,
-                (tag_no_case("done"), joint(), tag_no_case("date")),
-            ),
+            value(Label::DoneDate, (tag_no_case("done"), joint(), tag_no_case("date"))),
             value(Label::Dlvrd, tag_no_case("dlvrd")),
         ))
         .parse(input),
@@ -365,9 +331,7 @@ fn after_separator(text: &[u8]) -> Option<&[u8]> {
 
 /// What stands in `whole` before its end `tail`.
 fn before<'a>(whole: &'a [u8], tail: &[u8]) -> &'a [u8] {
-    whole
-        .get(..whole.len().saturating_sub(tail.len()))
-        .unwrap_or_default()
+    whole.get(..whole.len().saturating_sub(tail.len())).unwrap_or_default()
 }
 
 fn first_word(value: &[u8]) -> &[u8] {
@@ -378,20 +342,14 @@ fn first_word(value: &[u8]) -> &[u8] {
 
 /// A state's word that stands without `stat:`. It must be the very word: anything looser finds states in people's texts.
 fn bare_state(text: &[u8]) -> &[u8] {
-    let known = |word: &&[u8]| {
-        State::ALL
-            .iter()
-            .any(|state| state.word().as_bytes() == *word)
-    };
-    text.split(|octet| is_separator(*octet))
-        .find(known)
-        .unwrap_or_default()
+    let known = |word: &&[u8]| State::ALL.iter().any(|state| state.word().as_bytes() == *word);
+    text.split(|octet| is_separator(*octet)).find(known).unwrap_or_default()
 }
 
 fn epoch_seconds(digits: &[u8]) -> Option<Wall> {
-    let seconds = pairs::<5>(digits)?.into_iter().fold(0i64, |sum, pair| {
-        sum.saturating_mul(100).saturating_add(i64::from(pair))
-    });
+    let seconds = pairs::<5>(digits)?
+        .into_iter()
+        .fold(0i64, |sum, pair| sum.saturating_mul(100).saturating_add(i64::from(pair)));
     Some(Wall(seconds.saturating_mul(1_000)))
 }
 

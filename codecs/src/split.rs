@@ -1,12 +1,7 @@
 //! Cutting a long text into parts, and the user data header that joins them again. It never cuts inside an escape pair or a
 //! surrogate pair. Not here: choosing the encoding (`text`), and who gives out reference numbers.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use crate::text::{ESCAPE, Encoding};
 use core::ops::Range;
@@ -26,34 +21,20 @@ pub struct Limits {
 /// 140 octets on the air (3GPP TS 23.040 §9.2.3.24.1): 160 septets, 70 UTF-16 units; with the header 153 and 67.
 pub const fn limits(encoding: Encoding) -> Limits {
     match encoding {
-        Encoding::Gsm7 => Limits {
-            single: 160,
-            part: 153,
-        },
-        Encoding::Ucs2 | Encoding::Latin1 | Encoding::Binary => Limits {
-            single: 140,
-            part: 134,
-        },
+        Encoding::Gsm7 => Limits { single: 160, part: 153 },
+        Encoding::Ucs2 | Encoding::Latin1 | Encoding::Binary => Limits { single: 140, part: 134 },
     }
 }
 
 /// How many parts the text makes; 1 when it fits one. It may exceed `PARTS_MAX`: the caller refuses that.
 pub fn count(encoding: Encoding, octets: &[u8]) -> usize {
-    if octets.len() <= limits(encoding).single {
-        1
-    } else {
-        parts(encoding, octets).count()
-    }
+    if octets.len() <= limits(encoding).single { 1 } else { parts(encoding, octets).count() }
 }
 
 /// Where each part begins and ends. A text that fits one part, the empty one too, is one range.
 pub fn parts(encoding: Encoding, octets: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
     let limits = limits(encoding);
-    let room = if octets.len() <= limits.single {
-        limits.single
-    } else {
-        limits.part
-    };
+    let room = if octets.len() <= limits.single { limits.single } else { limits.part };
     let mut next = Some(0);
     core::iter::from_fn(move || {
         let start = next?;
@@ -84,9 +65,7 @@ pub fn concatenation(udh: &[u8]) -> Option<Concatenation> {
     while let [id, length, rest @ ..] = elements {
         let (value, rest) = rest.split_at_checked(usize::from(*length))?;
         match (id, value) {
-            (0x00, [reference, total, number]) => {
-                found = Some((u16::from(*reference), *total, *number))
-            }
+            (0x00, [reference, total, number]) => found = Some((u16::from(*reference), *total, *number)),
             (0x08, [high, low, total, number]) => {
                 found = Some((u16::from_be_bytes([*high, *low]), *total, *number))
             }
@@ -97,11 +76,7 @@ pub fn concatenation(udh: &[u8]) -> Option<Concatenation> {
     }
     let (reference, total, number) = found?;
     let possible = elements.is_empty() && (1..=total).contains(&number);
-    possible.then_some(Concatenation {
-        reference,
-        total,
-        number,
-    })
+    possible.then_some(Concatenation { reference, total, number })
 }
 
 /// The information elements of a user data header, without its length octet, and the text after it. `None` when the header
@@ -127,11 +102,7 @@ fn end_of_part(encoding: Encoding, octets: &[u8], start: usize, room: usize) -> 
 /// 1 when the last octet is an escape whose code would go to the next part. Of a run of escapes every second one is
 /// the code of the one before.
 fn open_escape(part: &[u8]) -> usize {
-    part.iter()
-        .rev()
-        .take_while(|octet| **octet == ESCAPE)
-        .count()
-        % 2
+    part.iter().rev().take_while(|octet| **octet == ESCAPE).count() % 2
 }
 
 /// 2 when the last unit is the first half of a surrogate pair.

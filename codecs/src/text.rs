@@ -1,12 +1,7 @@
 //! Text and its encodings on the wire: GSM 7-bit (unpacked septets), UCS-2, Latin-1, and octets that are no text.
 //! Not here: cutting a long text into parts (`split`), national language tables, transliteration.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 /// How a text stands in octets. The numbers are kept on disk and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,21 +17,14 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    pub const ALL: [Encoding; 4] = [
-        Encoding::Gsm7,
-        Encoding::Ucs2,
-        Encoding::Latin1,
-        Encoding::Binary,
-    ];
+    pub const ALL: [Encoding; 4] = [Encoding::Gsm7, Encoding::Ucs2, Encoding::Latin1, Encoding::Binary];
 
     pub fn as_u8(self) -> u8 {
         self as u8
     }
 
     pub fn from_u8(number: u8) -> Option<Encoding> {
-        Encoding::ALL
-            .into_iter()
-            .find(|encoding| encoding.as_u8() == number)
+        Encoding::ALL.into_iter().find(|encoding| encoding.as_u8() == number)
     }
 
     pub fn name(self) -> &'static str {
@@ -49,9 +37,7 @@ impl Encoding {
     }
 
     pub fn from_name(name: &str) -> Option<Encoding> {
-        Encoding::ALL
-            .into_iter()
-            .find(|encoding| encoding.name() == name)
+        Encoding::ALL.into_iter().find(|encoding| encoding.name() == name)
     }
 
     /// The data_coding under which it is sent (SMPP 3.4 §5.2.19).
@@ -158,11 +144,7 @@ pub(crate) fn utf16_units(octets: &[u8]) -> impl Iterator<Item = u16> + '_ {
     };
     let (units, odd) = octets.as_chunks::<2>();
     let read = move |unit: &[u8; 2]| {
-        if little {
-            u16::from_le_bytes(*unit)
-        } else {
-            u16::from_be_bytes(*unit)
-        }
+        if little { u16::from_le_bytes(*unit) } else { u16::from_be_bytes(*unit) }
     };
     units.iter().map(read).chain(odd.iter().map(|_| 0xFFFD))
 }
@@ -204,11 +186,7 @@ const ABSENT: u8 = 0xFF;
 /// The codes of U+0000 to U+00FF, so that nearly all text is encoded by one look-up a character.
 static LOW: [u8; 256] = low_codes();
 
-#[allow(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "evaluated when it is compiled"
-)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated when it is compiled")]
 const fn low_codes() -> [u8; 256] {
     let mut codes = [ABSENT; 256];
     let mut code = 0;
@@ -259,12 +237,8 @@ fn encode_gsm7(text: &str, out: &mut Vec<u8>) -> Result<(), Unencodable> {
     let mut rest = text;
     loop {
         // ASCII that needs no escape goes in runs.
-        let run = rest
-            .bytes()
-            .position(|octet| !octet.is_ascii() || low_code_of(octet) & EXTENDED != 0);
-        let (plain, tail) = rest
-            .split_at_checked(run.unwrap_or(rest.len()))
-            .unwrap_or((rest, ""));
+        let run = rest.bytes().position(|octet| !octet.is_ascii() || low_code_of(octet) & EXTENDED != 0);
+        let (plain, tail) = rest.split_at_checked(run.unwrap_or(rest.len())).unwrap_or((rest, ""));
         out.extend(plain.bytes().map(low_code_of));
         let mut characters = tail.chars();
         let Some(character) = characters.next() else {
@@ -272,10 +246,7 @@ fn encode_gsm7(text: &str, out: &mut Vec<u8>) -> Result<(), Unencodable> {
         };
         match code_of(character) {
             ABSENT => {
-                return Err(Unencodable {
-                    character,
-                    at: text.len().saturating_sub(tail.len()),
-                });
+                return Err(Unencodable { character, at: text.len().saturating_sub(tail.len()) });
             }
             code if code & EXTENDED != 0 => out.extend_from_slice(&[ESCAPE, code & !EXTENDED]),
             code => out.push(code),
@@ -311,9 +282,7 @@ fn encode_hex(text: &str, out: &mut Vec<u8>) -> Result<(), Unencodable> {
 }
 
 fn hex_digit(character: char) -> Option<u8> {
-    character
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
+    character.to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 fn decode_gsm7(octets: &[u8]) -> String {
@@ -339,23 +308,17 @@ fn extended_character(code: Option<u8>) -> char {
 }
 
 fn base_character(code: u8) -> char {
-    BASE.get(usize::from(code))
-        .copied()
-        .unwrap_or(char::REPLACEMENT_CHARACTER)
+    BASE.get(usize::from(code)).copied().unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
 fn decode_ucs2(octets: &[u8]) -> String {
     let characters = char::decode_utf16(utf16_units(octets));
-    characters
-        .map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .collect()
+    characters.map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
 fn decode_hex(octets: &[u8]) -> String {
     let digits = octets.iter().flat_map(|octet| [octet >> 4, octet & 0x0F]);
-    digits
-        .filter_map(|digit| char::from_digit(u32::from(digit), 16))
-        .collect()
+    digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,7 @@
 //! Times as SMPP and RFC 3339 write them, and the civil calendar under both. It reads no clock and knows no time zone but
 //! fixed offsets. Not here: the dates inside receipts, which need guessing (`receipt`).
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use crate::instant::Wall;
 
@@ -104,10 +99,7 @@ pub fn parse_rfc3339(text: &str) -> Option<Wall> {
         *second,
     ];
     let (millisecond, offset) = fraction(rest)?;
-    let civil = Civil {
-        millisecond,
-        ..Civil::from_year(century, year, &digits)?
-    };
+    let civil = Civil { millisecond, ..Civil::from_year(century, year, &digits)? };
     Some(earlier(civil.wall()?, offset_minutes(offset)?))
 }
 
@@ -153,11 +145,8 @@ impl Civil {
 
     /// `None` when there is no such day or time of day.
     pub fn wall(self) -> Option<Wall> {
-        let time_exists =
-            self.hour < 24 && self.minute < 60 && self.second < 60 && self.millisecond < 1_000;
-        if !time_exists
-            || self.year > 9999
-            || !(1..=days_in_month(self.year, self.month)).contains(&self.day)
+        let time_exists = self.hour < 24 && self.minute < 60 && self.second < 60 && self.millisecond < 1_000;
+        if !time_exists || self.year > 9999 || !(1..=days_in_month(self.year, self.month)).contains(&self.day)
         {
             return None;
         }
@@ -166,14 +155,8 @@ impl Civil {
             .saturating_add(i64::from(self.minute))
             .saturating_mul(60)
             .saturating_add(i64::from(self.second));
-        let in_day = seconds
-            .saturating_mul(1_000)
-            .saturating_add(i64::from(self.millisecond));
-        Some(Wall(
-            days_to(self.year, self.month, self.day)
-                .saturating_mul(DAY_MILLIS)
-                .saturating_add(in_day),
-        ))
+        let in_day = seconds.saturating_mul(1_000).saturating_add(i64::from(self.millisecond));
+        Some(Wall(days_to(self.year, self.month, self.day).saturating_mul(DAY_MILLIS).saturating_add(in_day)))
     }
 
     /// YYMMDDhhmm or YYMMDDhhmmss: years from 90 on are of the last century.
@@ -196,18 +179,8 @@ impl Civil {
             Some([month, day, hour, minute]) => [month, day, hour, minute, 0],
             None => pairs(rest)?,
         };
-        let year = u16::from(century)
-            .saturating_mul(100)
-            .saturating_add(u16::from(year));
-        Some(Civil {
-            year,
-            month,
-            day,
-            hour,
-            minute,
-            second,
-            millisecond: 0,
-        })
+        let year = u16::from(century).saturating_mul(100).saturating_add(u16::from(year));
+        Some(Civil { year, month, day, hour, minute, second, millisecond: 0 })
     }
 }
 
@@ -216,9 +189,7 @@ pub fn days_in_month(year: u16, month: u8) -> u8 {
     match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         4 | 6 | 9 | 11 => 30,
-        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
-            29
-        }
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
         2 => 28,
         _ => 0,
     }
@@ -237,24 +208,13 @@ pub(crate) fn absolute(digits: &[u8], ahead: i64) -> Option<Wall> {
         return None;
     }
     let millisecond = u16::from(tenths).saturating_mul(100);
-    let local = Civil {
-        millisecond,
-        ..Civil::from_short(date)?
-    }
-    .wall()?;
-    Some(earlier(
-        local,
-        i64::from(quarters).saturating_mul(15).saturating_mul(ahead),
-    ))
+    let local = Civil { millisecond, ..Civil::from_short(date)? }.wall()?;
+    Some(earlier(local, i64::from(quarters).saturating_mul(15).saturating_mul(ahead)))
 }
 
 /// Minutes as an offset from UTC, taken away.
 pub(crate) fn earlier(local: Wall, offset_minutes: i64) -> Wall {
-    Wall(
-        local
-            .0
-            .saturating_sub(offset_minutes.saturating_mul(MINUTE_MILLIS)),
-    )
+    Wall(local.0.saturating_sub(offset_minutes.saturating_mul(MINUTE_MILLIS)))
 }
 
 /// Appends YYMMDDhhmm.
@@ -283,10 +243,7 @@ pub(crate) fn unpadded(octets: &[u8]) -> &[u8] {
     let padding = |octet: &u8| matches!(octet, 0 | b' ');
     let start = octets.iter().take_while(|octet| padding(octet)).count();
     let octets = octets.get(start..).unwrap_or_default();
-    let end = octets
-        .iter()
-        .rposition(|octet| !padding(octet))
-        .map_or(0, |last| last.saturating_add(1));
+    let end = octets.iter().rposition(|octet| !padding(octet)).map_or(0, |last| last.saturating_add(1));
     octets.get(..end).unwrap_or_default()
 }
 
@@ -298,9 +255,7 @@ pub(crate) fn pairs<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     }
     let mut numbers = [0; N];
     for (number, [tens, ones]) in numbers.iter_mut().zip(given) {
-        *number = digit(*tens)?
-            .saturating_mul(10)
-            .saturating_add(digit(*ones)?);
+        *number = digit(*tens)?.saturating_mul(10).saturating_add(digit(*ones)?);
     }
     Some(numbers)
 }
@@ -327,14 +282,8 @@ fn relative(digits: &[u8], now: Wall) -> Option<Wall> {
     }
     let [years, months, days, hours, minutes, seconds] = pairs(steps)?;
     let from = Civil::of(now);
-    let month = u16::from(from.month)
-        .saturating_sub(1)
-        .saturating_add(u16::from(months));
-    let year = from
-        .year
-        .saturating_add(u16::from(years))
-        .saturating_add(month / 12)
-        .min(9999);
+    let month = u16::from(from.month).saturating_sub(1).saturating_add(u16::from(months));
+    let year = from.year.saturating_add(u16::from(years)).saturating_add(month / 12).min(9999);
     let month = u8::try_from(month % 12).ok()?.saturating_add(1);
     let day = from.day.min(days_in_month(year, month));
     let seconds = i64::from(days)
@@ -344,16 +293,8 @@ fn relative(digits: &[u8], now: Wall) -> Option<Wall> {
         .saturating_add(i64::from(minutes))
         .saturating_mul(60)
         .saturating_add(i64::from(seconds));
-    let stepped = Civil {
-        year,
-        month,
-        day,
-        ..from
-    }
-    .wall()?;
-    Some(Wall(
-        stepped.0.saturating_add(seconds.saturating_mul(1_000)),
-    ))
+    let stepped = Civil { year, month, day, ..from }.wall()?;
+    Some(Wall(stepped.0.saturating_add(seconds.saturating_mul(1_000))))
 }
 
 /// Milliseconds of the digits after a point, if there is one, and what follows them.
@@ -361,15 +302,12 @@ fn fraction(text: &[u8]) -> Option<(u16, &[u8])> {
     let [b'.', digits @ ..] = text else {
         return Some((0, text));
     };
-    let length = digits
-        .iter()
-        .take_while(|octet| octet.is_ascii_digit())
-        .count();
+    let length = digits.iter().take_while(|octet| octet.is_ascii_digit()).count();
     let (digits, rest) = digits.split_at_checked(length).filter(|_| length > 0)?;
     let padded = digits.iter().copied().chain([b'0', b'0']).take(3);
-    let millis = padded.filter_map(digit).fold(0u16, |sum, digit| {
-        sum.saturating_mul(10).saturating_add(u16::from(digit))
-    });
+    let millis = padded
+        .filter_map(digit)
+        .fold(0u16, |sum, digit| sum.saturating_mul(10).saturating_add(u16::from(digit)));
     Some((millis, rest))
 }
 
@@ -387,13 +325,8 @@ fn offset_minutes(text: &[u8]) -> Option<i64> {
     };
     let [hours, minutes] = pairs(&digits)?;
     let exists = hours < 24 && minutes < 60;
-    exists.then(|| {
-        ahead.saturating_mul(
-            i64::from(hours)
-                .saturating_mul(60)
-                .saturating_add(i64::from(minutes)),
-        )
-    })
+    exists
+        .then(|| ahead.saturating_mul(i64::from(hours).saturating_mul(60).saturating_add(i64::from(minutes))))
 }
 
 fn two_digits(number: u8) -> [u8; 2] {
@@ -412,19 +345,14 @@ const CYCLE_YEARS: i64 = 400;
 const CYCLE_DAYS: i64 = 146_097;
 
 /// Days from the Unix epoch. Years are counted from March, so that the leap day is the last of its year.
-#[allow(
-    clippy::arithmetic_side_effects,
-    reason = "the year is below 65,536 and the day exists"
-)]
+#[allow(clippy::arithmetic_side_effects, reason = "the year is below 65,536 and the day exists")]
 fn days_to(year: u16, month: u8, day: u8) -> i64 {
     let (year, month, day) = (i64::from(year), i64::from(month), i64::from(day));
     let year = if month < 3 { year - 1 } else { year };
     let cycle = year.div_euclid(CYCLE_YEARS);
     let year = year.rem_euclid(CYCLE_YEARS);
     let months = (month + 9) % 12;
-    cycle * CYCLE_DAYS + year * 365 + year / 4 - year / 100 + days_before(months) + day
-        - 1
-        - MARCH_TO_EPOCH
+    cycle * CYCLE_DAYS + year * 365 + year / 4 - year / 100 + days_before(months) + day - 1 - MARCH_TO_EPOCH
 }
 
 /// The date of a day counted from the Unix epoch, within the years 0 to 9999.
@@ -444,11 +372,7 @@ fn date_of(day: i64) -> (u16, u8, u8) {
     let months = (day * 5 + 2) / 153;
     let month = if months < 10 { months + 3 } else { months - 9 };
     let year = cycle * CYCLE_YEARS + year + i64::from(month < 3);
-    (
-        year as u16,
-        month as u8,
-        (day - days_before(months) + 1) as u8,
-    )
+    (year as u16, month as u8, (day - days_before(months) + 1) as u8)
 }
 
 /// Days of the year before a month, both counted from March: five months have 153 days.

@@ -31,25 +31,17 @@ pub(crate) struct Lists<'t> {
 impl<'t> Lists<'t> {
     /// Reads every entry and checks what they say about one another.
     pub(crate) fn read(all: &mut Section<'t>, problems: &'t Problems) -> Self {
-        let (providers, tenants, routes) =
-            (all.list("provider"), all.list("tenant"), all.list("route"));
+        let (providers, tenants, routes) = (all.list("provider"), all.list("tenant"), all.list("route"));
         let rates = all.named("rates");
-        let read_rates = |(name, table): &(&str, &Table)| {
-            ((*name).to_owned(), Rates::read(name, table, problems))
-        };
+        let read_rates =
+            |(name, table): &(&str, &Table)| ((*name).to_owned(), Rates::read(name, table, problems));
         let lists = Self {
             provider_ids: ids(&providers),
             tenant_ids: ids(&tenants),
             rates_names: rates.iter().map(|(name, _)| *name).collect(),
-            providers: entries("[[provider]]", &providers, problems, |section, _| {
-                Provider::read(section)
-            }),
-            tenants: entries("[[tenant]]", &tenants, problems, |section, _| {
-                Tenant::read(section)
-            }),
-            routes: entries("[[route]]", &routes, problems, |section, index| {
-                Route::read(section, index + 1)
-            }),
+            providers: entries("[[provider]]", &providers, problems, |section, _| Provider::read(section)),
+            tenants: entries("[[tenant]]", &tenants, problems, |section, _| Tenant::read(section)),
+            routes: entries("[[route]]", &routes, problems, |section, index| Route::read(section, index + 1)),
             rates: rates.iter().map(read_rates).collect(),
         };
         lists.check_providers(problems);
@@ -59,29 +51,14 @@ impl<'t> Lists<'t> {
     }
 
     /// The entries alone, the routes in the order in which they are tried.
-    pub(crate) fn into_parts(
-        self,
-    ) -> (
-        Vec<Provider>,
-        Vec<Tenant>,
-        Vec<Route>,
-        BTreeMap<String, Rates>,
-    ) {
+    pub(crate) fn into_parts(self) -> (Vec<Provider>, Vec<Tenant>, Vec<Route>, BTreeMap<String, Rates>) {
         let mut routes = values(self.routes);
         routes.sort_by_key(|route| route.priority);
-        (
-            values(self.providers),
-            values(self.tenants),
-            routes,
-            self.rates,
-        )
+        (values(self.providers), values(self.tenants), routes, self.rates)
     }
 
     fn check_providers(&self, problems: &Problems) {
-        let ids = self
-            .providers
-            .iter()
-            .map(|entry| (entry.value.id.as_str(), entry.place("id")));
+        let ids = self.providers.iter().map(|entry| (entry.value.id.as_str(), entry.place("id")));
         unique("this id of a provider", ids, problems);
     }
 
@@ -92,46 +69,29 @@ impl<'t> Lists<'t> {
             all().map(|entry| (entry.value.id.as_str(), entry.place("id"))),
             problems,
         );
-        let client_ids =
-            all().filter_map(|entry| Some((entry.value.client_id?, entry.place("client_id"))));
+        let client_ids = all().filter_map(|entry| Some((entry.value.client_id?, entry.place("client_id"))));
         unique("this client_id", client_ids, problems);
         let keys = all().flat_map(|entry| {
             let keys = entry.value.api_keys.iter().enumerate();
             keys.map(|(index, key)| (key.expose(), entry.table.place_in("api_keys", index)))
         });
         unique("this API key", keys, problems);
-        let accounts =
-            all().filter_map(|entry| Some((entry.value.smpp.as_ref()?, entry.place("smpp"))));
+        let accounts = all().filter_map(|entry| Some((entry.value.smpp.as_ref()?, entry.place("smpp"))));
         let system_ids = accounts.map(|(account, place)| (account.system_id.as_str(), place));
         unique("this system_id of a tenant", system_ids, problems);
 
         for entry in all() {
             if let Some(provider) = &entry.value.default_provider {
-                refer(
-                    "provider",
-                    provider,
-                    &self.provider_ids,
-                    entry.place("default_provider"),
-                    problems,
-                );
+                refer("provider", provider, &self.provider_ids, entry.place("default_provider"), problems);
             }
             if let Price::Rates(name) = &entry.value.price {
-                refer(
-                    "price list",
-                    name,
-                    &self.rates_names,
-                    entry.place("rates"),
-                    problems,
-                );
+                refer("price list", name, &self.rates_names, entry.place("rates"), problems);
             }
         }
     }
 
     fn check_routes(&self, problems: &Problems) {
-        let ids = self
-            .routes
-            .iter()
-            .map(|entry| (entry.value.id.as_str(), entry.place("id")));
+        let ids = self.routes.iter().map(|entry| (entry.value.id.as_str(), entry.place("id")));
         unique("this id of a route", ids, problems);
         for entry in &self.routes {
             for (index, provider) in entry.value.providers.iter().enumerate() {
@@ -139,13 +99,7 @@ impl<'t> Lists<'t> {
                 refer("provider", provider, &self.provider_ids, place, problems);
             }
             for tenant in &entry.value.matches.tenant {
-                refer(
-                    "tenant",
-                    tenant,
-                    &self.tenant_ids,
-                    entry.place("match"),
-                    problems,
-                );
+                refer("tenant", tenant, &self.tenant_ids, entry.place("match"), problems);
             }
         }
     }
@@ -183,19 +137,11 @@ fn ids<'t>(tables: &[&'t Table]) -> Vec<&'t str> {
 }
 
 /// No two of them may be alike. The later one is told, without its value: it may be a secret.
-fn unique<'p, K: Ord>(
-    what: &str,
-    found: impl Iterator<Item = (K, &'p Place)>,
-    problems: &Problems,
-) {
+fn unique<'p, K: Ord>(what: &str, found: impl Iterator<Item = (K, &'p Place)>, problems: &Problems) {
     let mut seen: BTreeMap<K, &Place> = BTreeMap::new();
     for (key, place) in found {
         if let Some(first) = seen.get(&key) {
-            problems.add(
-                place,
-                format!("{what} was used before, {first}"),
-                "give each its own",
-            );
+            problems.add(place, format!("{what} was used before, {first}"), "give each its own");
         } else {
             seen.insert(key, place);
         }

@@ -45,11 +45,7 @@ impl Place {
     /// An environment variable as a whole.
     pub(crate) fn variable(name: &str) -> Self {
         let file = Rc::from(name);
-        Self {
-            file,
-            line: 0,
-            column: 0,
-        }
+        Self { file, line: 0, column: 0 }
     }
 
     /// Whether it is in the embedded defaults, where nobody can mend anything.
@@ -82,18 +78,11 @@ pub(crate) struct Fault {
 impl Fault {
     pub(crate) fn new(message: impl Into<String>, mend: impl Into<String>) -> Self {
         let (message, mend) = (message.into(), mend.into());
-        Self {
-            message,
-            mend,
-            place: None,
-        }
+        Self { message, mend, place: None }
     }
 
     pub(crate) fn at(self, place: &Place) -> Self {
-        Self {
-            place: Some(place.clone()),
-            ..self
-        }
+        Self { place: Some(place.clone()), ..self }
     }
 }
 

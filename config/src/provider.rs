@@ -102,9 +102,7 @@ impl Provider {
         Some(Self {
             kind: section.get("kind").unwrap_or(ProviderKind::Smpp),
             port: section.between("port", 1..=u16::MAX).unwrap_or(2_775),
-            password: section
-                .secret("password", 0..=64)
-                .unwrap_or(Secret::new("")),
+            password: section.secret("password", 0..=64).unwrap_or(Secret::new("")),
             system_type: section.text("system_type", 0..=12).unwrap_or_default(),
             bind: section.get("bind").unwrap_or(BindKind::Transceiver),
             binds: section.between("binds", 1..=256).unwrap_or(1),
@@ -113,41 +111,22 @@ impl Provider {
             burst: read_burst(section, throughput),
             message_id: section.get("message_id").unwrap_or(MessageIdForm::Text),
             in_doubt: section.get("in_doubt").unwrap_or(InDoubt::Resend),
-            in_doubt_wait: section
-                .between("in_doubt_wait", Duration::ZERO..=DAY)
-                .unwrap_or(SECOND * 10),
-            receipt_wait: section
-                .between("receipt_wait", SECOND..=DAY * 30)
-                .unwrap_or(HOUR * 72),
-            registered_delivery: section
-                .get("registered_delivery")
-                .unwrap_or(AskReceipt::Asked),
+            in_doubt_wait: section.between("in_doubt_wait", Duration::ZERO..=DAY).unwrap_or(SECOND * 10),
+            receipt_wait: section.between("receipt_wait", SECOND..=DAY * 30).unwrap_or(HOUR * 72),
+            registered_delivery: section.get("registered_delivery").unwrap_or(AskReceipt::Asked),
             charset: section.get("charset").unwrap_or(Charset::Gsm7),
             source_ton: section.between("source_ton", 0..=6),
             source_npi: section.between("source_npi", 0..=18),
             dest_ton: section.between("dest_ton", 0..=6),
             dest_npi: section.between("dest_npi", 0..=18),
-            enquire_link: section
-                .between("enquire_link", SECOND..=HOUR)
-                .unwrap_or(SECOND * 30),
-            response_timeout: section
-                .between("response_timeout", SECOND..=HOUR)
-                .unwrap_or(SECOND * 30),
+            enquire_link: section.between("enquire_link", SECOND..=HOUR).unwrap_or(SECOND * 30),
+            response_timeout: section.between("response_timeout", SECOND..=HOUR).unwrap_or(SECOND * 30),
             reconnect: section
-                .table("reconnect", |below| {
-                    Some(Backoff::read(below, SECOND, SECOND * 60))
-                })
-                .unwrap_or(Backoff {
-                    min: SECOND,
-                    max: SECOND * 60,
-                }),
-            retry: section
-                .table("retry", |below| Some(Retry::read(below)))
-                .unwrap_or(Retry::DEFAULT),
+                .table("reconnect", |below| Some(Backoff::read(below, SECOND, SECOND * 60)))
+                .unwrap_or(Backoff { min: SECOND, max: SECOND * 60 }),
+            retry: section.table("retry", |below| Some(Retry::read(below))).unwrap_or(Retry::DEFAULT),
             priority: section.between("priority", 0..=1_000_000).unwrap_or(100),
-            cost: section
-                .between("cost", Micros(0)..=Micros(i64::MAX))
-                .unwrap_or_default(),
+            cost: section.between("cost", Micros(0)..=Micros(i64::MAX)).unwrap_or_default(),
             enabled: section.get("enabled").unwrap_or(true),
             id: id?,
             host: host?,
@@ -160,9 +139,7 @@ impl Backoff {
     fn read(section: &mut Section<'_>, min: Duration, max: Duration) -> Self {
         let written = section.between("min", Duration::from_millis(10)..=DAY);
         let min = written.unwrap_or(min);
-        let max = section
-            .between("max", Duration::from_millis(10)..=DAY)
-            .unwrap_or(max.max(min));
+        let max = section.between("max", Duration::from_millis(10)..=DAY).unwrap_or(max.max(min));
         if max < min {
             section.problem(&["max"], "is less than \"min\"", "raise it, or lower min");
         }
@@ -171,33 +148,20 @@ impl Backoff {
 }
 
 impl Retry {
-    const DEFAULT: Self = Self {
-        attempts: 10,
-        pause: Backoff {
-            min: Duration::from_secs(5),
-            max: Duration::from_secs(600),
-        },
-    };
+    const DEFAULT: Self =
+        Self { attempts: 10, pause: Backoff { min: Duration::from_secs(5), max: Duration::from_secs(600) } };
 
     fn read(section: &mut Section<'_>) -> Self {
         let Backoff { min, max } = Self::DEFAULT.pause;
-        let attempts = section
-            .between("attempts", 1..=1_000)
-            .unwrap_or(Self::DEFAULT.attempts);
-        Self {
-            attempts,
-            pause: Backoff::read(section, min, max),
-        }
+        let attempts = section.between("attempts", 1..=1_000).unwrap_or(Self::DEFAULT.attempts);
+        Self { attempts, pause: Backoff::read(section, min, max) }
     }
 }
 
 /// A tenth of a second's worth is what the writer grants ahead, and what no SMSC takes for a flood.
 fn read_burst(section: &mut Section<'_>, throughput: Option<u32>) -> u32 {
     let burst = section.between("burst", 1..=1_000_000);
-    if burst.is_some()
-        && section.is_sound("throughput", &throughput)
-        && throughput.unwrap_or(0) == 0
-    {
+    if burst.is_some() && section.is_sound("throughput", &throughput) && throughput.unwrap_or(0) == 0 {
         section.problem(
             &["burst"],
             "means nothing without \"throughput\"",
@@ -211,10 +175,10 @@ fn read_burst(section: &mut Section<'_>, throughput: Option<u32>) -> u32 {
 }
 
 fn check_host(host: &str) -> Result<(), Fault> {
-    let mend = "write a host name or an address alone, such as \"smpp.example.com\"; the port is a key of its own";
+    let mend =
+        "write a host name or an address alone, such as \"smpp.example.com\"; the port is a key of its own";
     let is_address = host.parse::<std::net::IpAddr>().is_ok();
-    let is_part =
-        |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_');
+    let is_part = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_');
     match is_address || (!host.is_empty() && host.len() <= 253 && host.chars().all(is_part)) {
         true => Ok(()),
         // It is not shown: people paste whole addresses, with a password in them.

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use crate::problem::{Fault, nearest, quoted};
 use crate::tree::{Node, Value};
-use crate::units::{
-    IpBlock, Micros, Secret, Size, UnixMillis, is_digits, parse_duration, show_duration,
-};
+use crate::units::{IpBlock, Micros, Secret, Size, UnixMillis, is_digits, parse_duration, show_duration};
 use crate::words::{Priority, Word};
 
 /// Words of the documentation, kinds of provider and channels, that this version does not apply.
@@ -61,10 +59,7 @@ impl Read for bool {
             Value::Boolean(boolean) => Ok(*boolean),
             Value::Variable(text) if text == "true" => Ok(true),
             Value::Variable(text) if text == "false" => Ok(false),
-            value => Err(Fault::new(
-                format!("is {}", value.kind()),
-                "write true or false, without quotes",
-            )),
+            value => Err(Fault::new(format!("is {}", value.kind()), "write true or false, without quotes")),
         }
     }
 }
@@ -110,8 +105,7 @@ impl Read for Size {
 
 impl Read for Micros {
     fn read(node: &Node) -> Result<Self, Fault> {
-        let mend =
-            "write a decimal in quotes with at most 6 digits behind the point, such as \"1.00\"";
+        let mend = "write a decimal in quotes with at most 6 digits behind the point, such as \"1.00\"";
         parsed(node, "an amount of money", mend, Micros::parse)
     }
 }
@@ -119,9 +113,7 @@ impl Read for Micros {
 impl Read for SocketAddr {
     fn read(node: &Node) -> Result<Self, Fault> {
         let mend = "write an IP address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"";
-        parsed(node, "an address to listen on", mend, |text| {
-            text.parse().ok()
-        })
+        parsed(node, "an address to listen on", mend, |text| text.parse().ok())
     }
 }
 
@@ -154,10 +146,7 @@ impl Read for PriorityOrNumber {
             Value::Integer(2) => Ok(Self(Priority::High)),
             Value::Variable(text) if text == "1" => Ok(Self(Priority::Normal)),
             Value::Variable(text) if text == "2" => Ok(Self(Priority::High)),
-            Value::Integer(_) => Err(Fault::new(
-                "is out of range",
-                "write 1 (normal) or 2 (high)",
-            )),
+            Value::Integer(_) => Err(Fault::new("is out of range", "write 1 (normal) or 2 (high)")),
             _ => Priority::read(node).map(Self),
         }
     }
@@ -172,41 +161,28 @@ impl<T: Word> Read for T {
             return Ok(*value);
         }
         if NOT_SUPPORTED.contains(&text) {
-            return Err(Fault::new(
-                format!("is \"{text}\", which is not supported by this version"),
-                all,
-            ));
+            return Err(Fault::new(format!("is \"{text}\", which is not supported by this version"), all));
         }
         let mend = nearest(text, words()).map_or(all, |near| format!("did you mean \"{near}\"?"));
-        Err(Fault::new(
-            format!("is \"{text}\", which is not one of its words"),
-            mend,
-        ))
+        Err(Fault::new(format!("is \"{text}\", which is not one of its words"), mend))
     }
 }
 
 impl<T: Read> Read for Vec<T> {
     fn read(node: &Node) -> Result<Self, Fault> {
         match &node.value {
-            Value::List(items) => items
-                .iter()
-                .map(|item| T::read(item).map_err(|fault| fault.at(&item.place)))
-                .collect(),
+            Value::List(items) => {
+                items.iter().map(|item| T::read(item).map_err(|fault| fault.at(&item.place))).collect()
+            }
             Value::Variable(text) => {
-                let items = text
-                    .split(',')
-                    .map(str::trim)
-                    .filter(|item| !item.is_empty());
-                let item = |item: &str| Node {
-                    place: node.place.clone(),
-                    value: Value::Variable(item.to_owned()),
-                };
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                let item =
+                    |item: &str| Node { place: node.place.clone(), value: Value::Variable(item.to_owned()) };
                 items.map(|text| T::read(&item(text))).collect()
             }
-            value => Err(Fault::new(
-                format!("is {}, not a list", value.kind()),
-                "write it in square brackets",
-            )),
+            value => {
+                Err(Fault::new(format!("is {}, not a list", value.kind()), "write it in square brackets"))
+            }
         }
     }
 }
@@ -256,10 +232,7 @@ impl Show for Duration {
 fn text_of<'n>(node: &'n Node, mend: &str) -> Result<&'n str, Fault> {
     match &node.value {
         Value::Text(text) | Value::Variable(text) => Ok(text),
-        value => Err(Fault::new(
-            format!("is {}, not a string", value.kind()),
-            mend,
-        )),
+        value => Err(Fault::new(format!("is {}, not a string", value.kind()), mend)),
     }
 }
 
@@ -275,19 +248,11 @@ fn integer_of<T: TryFrom<i128>>(node: &Node, max: i128) -> Result<T, Fault> {
             T::try_from(integer).map_err(|_| Fault::new("is out of range", mend))
         }
         Some(_) => Err(Fault::new("is out of range", mend)),
-        None => Err(Fault::new(
-            format!("is {}, not a whole number", node.value.kind()),
-            mend,
-        )),
+        None => Err(Fault::new(format!("is {}, not a whole number", node.value.kind()), mend)),
     }
 }
 
-fn parsed<T>(
-    node: &Node,
-    what: &str,
-    mend: &str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<T, Fault> {
+fn parsed<T>(node: &Node, what: &str, mend: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
     let text = text_of(node, mend)?;
     parse(text).ok_or_else(|| Fault::new(format!("is \"{text}\", which is not {what}"), mend))
 }

@@ -55,15 +55,12 @@ impl Route {
         let providers = section.checked("providers", |ids: &Vec<String>| check_providers(ids));
         section.require("providers");
         let priority = section.between("priority", 0..=1_000_000).unwrap_or(100);
-        let matches = section
-            .table("match", |below| Some(Match::read(below)))
-            .unwrap_or_default();
+        let matches = section.table("match", |below| Some(Match::read(below))).unwrap_or_default();
         let written = section.get("strategy");
         let is_sound = section.is_sound("strategy", &written);
         let strategy = written.unwrap_or(Strategy::Failover);
-        let weights = section
-            .checked("weights", |weights: &Vec<u32>| check_weights(weights))
-            .unwrap_or_default();
+        let weights =
+            section.checked("weights", |weights: &Vec<u32>| check_weights(weights)).unwrap_or_default();
         let providers = providers?;
         if strategy == Strategy::Weighted && weights.len() != providers.len() {
             section.problem(
@@ -77,14 +74,7 @@ impl Route {
             section.problem(&["weights"], "means nothing with this strategy", mend);
         }
         let id = id.unwrap_or_else(|| format!("route-{place}"));
-        Some(Self {
-            id,
-            priority,
-            matches,
-            providers,
-            strategy,
-            weights,
-        })
+        Some(Self { id, priority, matches, providers, strategy, weights })
     }
 }
 
@@ -108,11 +98,7 @@ impl Rates {
         for (prefix, node) in &table.entries {
             let place = &node.place;
             if !is_prefix(prefix) {
-                problems.add(
-                    place,
-                    format!("\"{prefix}\" in [rates.{name}] is not a prefix"),
-                    PREFIX_MEND,
-                );
+                problems.add(place, format!("\"{prefix}\" in [rates.{name}] is not a prefix"), PREFIX_MEND);
             }
             match Micros::read(node) {
                 Ok(price) if price >= Micros(0) => _ = rates.prices.insert(prefix.clone(), price),
@@ -121,11 +107,9 @@ impl Rates {
                     format!("\"{prefix}\" in [rates.{name}] is a price below zero"),
                     "write what a part costs",
                 ),
-                Err(Fault { message, mend, .. }) => problems.add(
-                    place,
-                    format!("\"{prefix}\" in [rates.{name}] {message}"),
-                    mend,
-                ),
+                Err(Fault { message, mend, .. }) => {
+                    problems.add(place, format!("\"{prefix}\" in [rates.{name}] {message}"), mend)
+                }
             }
         }
         rates
@@ -140,20 +124,14 @@ fn is_prefix(text: &str) -> bool {
 
 fn check_prefixes(prefixes: &[String]) -> Result<(), Fault> {
     match prefixes.iter().find(|prefix| !is_prefix(prefix)) {
-        Some(prefix) => Err(Fault::new(
-            format!("holds \"{prefix}\", which is not a prefix"),
-            PREFIX_MEND,
-        )),
+        Some(prefix) => Err(Fault::new(format!("holds \"{prefix}\", which is not a prefix"), PREFIX_MEND)),
         None => Ok(()),
     }
 }
 
 fn check_providers(providers: &[String]) -> Result<(), Fault> {
     if providers.is_empty() {
-        return Err(Fault::new(
-            "is empty",
-            "write the id of at least one provider",
-        ));
+        return Err(Fault::new("is empty", "write the id of at least one provider"));
     }
     let twice = providers
         .iter()
@@ -168,9 +146,6 @@ fn check_providers(providers: &[String]) -> Result<(), Fault> {
 fn check_weights(weights: &[u32]) -> Result<(), Fault> {
     match weights.iter().all(|weight| (1..=1_000).contains(weight)) {
         true => Ok(()),
-        false => Err(Fault::new(
-            "holds a weight out of range",
-            "write weights from 1 to 1000",
-        )),
+        false => Err(Fault::new("holds a weight out of range", "write weights from 1 to 1000")),
     }
 }

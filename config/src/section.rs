@@ -49,12 +49,7 @@ impl<'t> Section<'t> {
         problems: &'t Problems,
         read: impl FnOnce(&mut Section<'t>) -> T,
     ) -> T {
-        let mut section = Section {
-            name: name.to_owned(),
-            table,
-            problems,
-            asked: Vec::new(),
-        };
+        let mut section = Section { name: name.to_owned(), table, problems, asked: Vec::new() };
         let value = read(&mut section);
         section.refuse_unknown();
         value
@@ -73,9 +68,7 @@ impl<'t> Section<'t> {
     ) -> Option<T> {
         let node = self.node(key)?;
         let value = T::read(node).and_then(|value| check(&value).map(|()| value));
-        value
-            .map_err(|fault| self.fault(key, &node.place, fault))
-            .ok()
+        value.map_err(|fault| self.fault(key, &node.place, fault)).ok()
     }
 
     /// A value inside a range.
@@ -88,38 +81,25 @@ impl<'t> Section<'t> {
             true => Ok(()),
             false => Err(Fault::new(
                 format!("is {}, which is out of range", value.show()),
-                format!(
-                    "write a value from {} to {}",
-                    range.start().show(),
-                    range.end().show()
-                ),
+                format!("write a value from {} to {}", range.start().show(), range.end().show()),
             )),
         })
     }
 
     /// A text of so many octets without control characters.
-    pub(crate) fn text(
-        &mut self,
-        key: &'static str,
-        octets: RangeInclusive<usize>,
-    ) -> Option<String> {
+    pub(crate) fn text(&mut self, key: &'static str, octets: RangeInclusive<usize>) -> Option<String> {
         self.checked(key, |text: &String| check_text(text, &octets))
     }
 
     /// A secret of so many octets without control characters.
-    pub(crate) fn secret(
-        &mut self,
-        key: &'static str,
-        octets: RangeInclusive<usize>,
-    ) -> Option<Secret> {
+    pub(crate) fn secret(&mut self, key: &'static str, octets: RangeInclusive<usize>) -> Option<Secret> {
         self.checked(key, |secret: &Secret| check_text(secret.expose(), &octets))
     }
 
     /// The id of an entry: what stands in paths, metrics and variables.
     pub(crate) fn id(&mut self) -> Option<String> {
         self.checked("id", |id: &String| {
-            let is_part =
-                |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'_' | b'-');
+            let is_part = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'_' | b'-');
             match (1..=64).contains(&id.len()) && id.bytes().all(is_part) {
                 true => Ok(()),
                 false => Err(Fault::new(
@@ -137,14 +117,8 @@ impl<'t> Section<'t> {
         read: impl FnOnce(&mut Section<'t>) -> Option<T>,
     ) -> Option<T> {
         let (name, mend) = match self.name.as_str() {
-            "" => (
-                format!("[{key}]"),
-                format!("write [{key}], and its keys below"),
-            ),
-            above => (
-                format!("{key} of {above}"),
-                format!("write {key} = {{ … }}"),
-            ),
+            "" => (format!("[{key}]"), format!("write [{key}], and its keys below")),
+            above => (format!("{key} of {above}"), format!("write {key} = {{ … }}")),
         };
         let node = self.node(key)?;
         let table = self.as_table(key, node, &mend)?;
@@ -158,10 +132,7 @@ impl<'t> Section<'t> {
         };
         let mend = format!("write [[{key}]] above each");
         match &node.value {
-            Value::List(items) => items
-                .iter()
-                .filter_map(|item| self.as_table(key, item, &mend))
-                .collect(),
+            Value::List(items) => items.iter().filter_map(|item| self.as_table(key, item, &mend)).collect(),
             value => {
                 self.problems.add(
                     &node.place,
@@ -182,9 +153,8 @@ impl<'t> Section<'t> {
         let Some(tables) = self.as_table(key, node, &mend) else {
             return Vec::new();
         };
-        let named = |(name, node): (&'t String, &'t Node)| {
-            Some((name.as_str(), self.as_table(name, node, &mend)?))
-        };
+        let named =
+            |(name, node): (&'t String, &'t Node)| Some((name.as_str(), self.as_table(name, node, &mend)?));
         tables.entries.iter().filter_map(named).collect()
     }
 
@@ -201,19 +171,17 @@ impl<'t> Section<'t> {
     /// Records what is wrong with a key beside others. It is told where the first of them stands that was written by
     /// somebody.
     pub(crate) fn problem(&self, keys: &[&str], message: &str, mend: &str) {
-        let place =
-            written(keys.iter().map(|key| self.table.place_of(key))).unwrap_or(&self.table.place);
+        let place = written(keys.iter().map(|key| self.table.place_of(key))).unwrap_or(&self.table.place);
         let key = keys.first().copied().unwrap_or_default();
         self.fault(key, place, Fault::new(message, mend));
     }
 
     /// Records what is wrong with the same key of several sections, likewise.
     pub(crate) fn problem_below(&self, sections: &[&str], key: &str, message: &str, mend: &str) {
-        let place_in =
-            |section: &&str| match self.table.entries.get(*section).map(|node| &node.value) {
-                Some(Value::Table(table)) => Some(table.place_of(key)),
-                _ => None,
-            };
+        let place_in = |section: &&str| match self.table.entries.get(*section).map(|node| &node.value) {
+            Some(Value::Table(table)) => Some(table.place_of(key)),
+            _ => None,
+        };
         let place = written(sections.iter().filter_map(place_in)).unwrap_or(&self.table.place);
         self.problems.add(place, message, mend);
     }
@@ -222,8 +190,7 @@ impl<'t> Section<'t> {
     pub(crate) fn require(&self, key: &str) {
         if !self.has(key) {
             let message = format!("\"{key}\" is missing in {}", self.name);
-            self.problems
-                .add(&self.table.place, message, format!("write {key} = …"));
+            self.problems.add(&self.table.place, message, format!("write {key} = …"));
         }
     }
 
@@ -250,8 +217,7 @@ impl<'t> Section<'t> {
 
     fn fault(&self, key: &str, place: &Place, fault: Fault) {
         let message = format!("\"{key}\" in {} {}", self.name, fault.message);
-        self.problems
-            .add(fault.place.as_ref().unwrap_or(place), message, fault.mend);
+        self.problems.add(fault.place.as_ref().unwrap_or(place), message, fault.mend);
     }
 
     fn refuse_unknown(&self) {
@@ -267,11 +233,7 @@ impl<'t> Section<'t> {
                     "remove it",
                 );
             } else {
-                self.problems.add(
-                    &node.place,
-                    format!("unknown {what}"),
-                    self.suggest(key, &node.place),
-                );
+                self.problems.add(&node.place, format!("unknown {what}"), self.suggest(key, &node.place));
             }
         }
     }
@@ -291,16 +253,11 @@ impl<'t> Section<'t> {
                 let (wrong, right) = (variable_form(key), variable_form(near));
                 format!(
                     "did you mean \"{}\"?",
-                    place
-                        .file
-                        .replacen(&format!("__{wrong}"), &format!("__{right}"), 1)
+                    place.file.replacen(&format!("__{wrong}"), &format!("__{right}"), 1)
                 )
             }
             Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!(
-                "write one of {}, or remove it",
-                quoted(self.asked.iter().copied())
-            ),
+            None => format!("write one of {}, or remove it", quoted(self.asked.iter().copied())),
         }
     }
 }
@@ -312,16 +269,10 @@ fn written<'p>(mut places: impl Iterator<Item = &'p Place>) -> Option<&'p Place>
 fn check_text(text: &str, octets: &RangeInclusive<usize>) -> Result<(), Fault> {
     let (min, max) = (octets.start(), octets.end());
     if text.is_empty() && *min > 0 {
-        return Err(Fault::new(
-            "is empty",
-            format!("write {min} to {max} octets"),
-        ));
+        return Err(Fault::new("is empty", format!("write {min} to {max} octets")));
     }
     if !octets.contains(&text.len()) {
-        return Err(Fault::new(
-            format!("has {} octets", text.len()),
-            format!("write {min} to {max} octets"),
-        ));
+        return Err(Fault::new(format!("has {} octets", text.len()), format!("write {min} to {max} octets")));
     }
     match text.chars().any(char::is_control) {
         true => Err(Fault::new("holds a control character", "remove it")),

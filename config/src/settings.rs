@@ -150,28 +150,9 @@ impl Sections {
         let storage = storage?;
         let secrets = secrets?.below(&storage);
         let (http, smpp, ops) = (http?, smpp?, ops?);
-        let (serve, queue, limits, fairness, routing) =
-            (serve?, queue?, limits?, fairness?, routing?);
-        check_listeners(
-            all,
-            &[
-                ("http", http.listen),
-                ("smpp", smpp.listen),
-                ("ops", ops.listen),
-            ],
-        );
-        Some(Self {
-            http,
-            smpp,
-            ops,
-            serve,
-            storage,
-            secrets,
-            queue,
-            limits,
-            fairness,
-            routing,
-        })
+        let (serve, queue, limits, fairness, routing) = (serve?, queue?, limits?, fairness?, routing?);
+        check_listeners(all, &[("http", http.listen), ("smpp", smpp.listen), ("ops", ops.listen)]);
+        Some(Self { http, smpp, ops, serve, storage, secrets, queue, limits, fairness, routing })
     }
 }
 
@@ -187,11 +168,7 @@ impl Smpp {
         let listen = section.get("listen");
         let system_id = section.text("system_id", 1..=15);
         let no_credit_status = section.between("no_credit_status", 1..=u32::MAX);
-        Some(Self {
-            listen: listen?,
-            system_id: system_id?,
-            no_credit_status: no_credit_status?,
-        })
+        Some(Self { listen: listen?, system_id: system_id?, no_credit_status: no_credit_status? })
     }
 }
 
@@ -205,9 +182,7 @@ impl Ops {
 impl Serve {
     fn read(section: &mut Section<'_>) -> Option<Self> {
         let drain_timeout = section.between("drain_timeout", Duration::ZERO..=HOUR);
-        Some(Self {
-            drain_timeout: drain_timeout?,
-        })
+        Some(Self { drain_timeout: drain_timeout? })
     }
 }
 
@@ -236,16 +211,12 @@ impl Storage {
 impl Secrets {
     fn read(section: &mut Section<'_>) -> Option<Self> {
         let key_file = section.get("key_file");
-        Some(Self {
-            key_file: key_file?,
-        })
+        Some(Self { key_file: key_file? })
     }
 
     fn below(self, storage: &Storage) -> Self {
         match self.key_file.as_os_str().is_empty() {
-            true => Self {
-                key_file: storage.path.join("secret.key"),
-            },
+            true => Self { key_file: storage.path.join("secret.key") },
             false => self,
         }
     }
@@ -256,11 +227,7 @@ impl Queue {
         let memory = section.between("memory", 1_000..=100_000_000);
         let per_tenant = section.between("per_tenant", 1..=1_000_000_000);
         let validity = section.between("validity", MINUTE..=DAY * 365);
-        Some(Self {
-            memory: memory?,
-            per_tenant: per_tenant?,
-            validity: validity?,
-        })
+        Some(Self { memory: memory?, per_tenant: per_tenant?, validity: validity? })
     }
 }
 
@@ -300,12 +267,8 @@ impl Fairness {
         let normal = section.between("normal", 1..=1_000);
         let low = section.between("low", 1..=1_000);
         let high_reserve_percent = section.between("high_reserve_percent", 0..=50);
-        let fairness = Self {
-            high: high?,
-            normal: normal?,
-            low: low?,
-            high_reserve_percent: high_reserve_percent?,
-        };
+        let fairness =
+            Self { high: high?, normal: normal?, low: low?, high_reserve_percent: high_reserve_percent? };
         if fairness.normal > fairness.high {
             section.problem(
                 &["normal", "high"],
@@ -327,9 +290,7 @@ impl Fairness {
 impl Routing {
     fn read(section: &mut Section<'_>) -> Option<Self> {
         let fallback = section.get("fallback");
-        Some(Self {
-            fallback: fallback?,
-        })
+        Some(Self { fallback: fallback? })
     }
 }
 
@@ -339,12 +300,7 @@ fn check_listeners(all: &Section<'_>, listeners: &[(&str, SocketAddr)]) {
         let clashes = |other: &&(&str, SocketAddr)| other.1 == *listen && listen.port() != 0;
         if let Some((other, _)) = listeners.iter().take(index).find(clashes) {
             let message = format!("[{name}] listens on the same address as [{other}]");
-            all.problem_below(
-                &[name, other],
-                "listen",
-                &message,
-                "give each a port of its own",
-            );
+            all.problem_below(&[name, other], "listen", &message, "give each a port of its own");
         }
     }
 }

@@ -93,18 +93,12 @@ impl Tenant {
             email: section.text("email", 1..=254),
             phone: section.text("phone", 1..=32),
             contact: section.text("contact", 1..=256),
-            api_keys: section
-                .checked("api_keys", |keys: &Vec<Secret>| check_keys(keys))
-                .unwrap_or_default(),
+            api_keys: section.checked("api_keys", |keys: &Vec<Secret>| check_keys(keys)).unwrap_or_default(),
             smpp: section.table("smpp", TenantSmpp::read),
-            balance: section
-                .between("balance", Micros(0)..=Micros(i64::MAX))
-                .unwrap_or_default(),
+            balance: section.between("balance", Micros(0)..=Micros(i64::MAX)).unwrap_or_default(),
             rate: section.between("rate", 0..=10_000_000).unwrap_or(0),
             ip_allow: section.get("ip_allow").unwrap_or_default(),
-            priority: section
-                .get("priority")
-                .map_or(Priority::Normal, |PriorityOrNumber(priority)| priority),
+            priority: section.get("priority").map_or(Priority::Normal, |PriorityOrNumber(priority)| priority),
             status: section.get("status").unwrap_or(TenantStatus::Active),
             expires_at: section.get("expires_at"),
             billing: section.get("billing").unwrap_or(Billing::Prepaid),
@@ -112,9 +106,7 @@ impl Tenant {
             default_provider: section.get("default_provider"),
             default_sender: section.text("default_sender", 1..=20),
             settle: section.get("settle").unwrap_or(Settle::Sent),
-            receipt_ttl: section
-                .between("receipt_ttl", MINUTE..=DAY * 30)
-                .unwrap_or(HOUR * 72),
+            receipt_ttl: section.between("receipt_ttl", MINUTE..=DAY * 30).unwrap_or(HOUR * 72),
             name: name.or_else(|| id.clone()).unwrap_or_default(),
             id: id?,
             currency: currency?,
@@ -125,11 +117,7 @@ impl Tenant {
             && tenant.credit_limit == Micros(0)
         {
             let mend = "write how far below zero it may go, such as credit_limit = \"1000.00\"";
-            section.problem(
-                &["billing"],
-                "is \"postpaid\" without a \"credit_limit\"",
-                mend,
-            );
+            section.problem(&["billing"], "is \"postpaid\" without a \"credit_limit\"", mend);
         }
         Some(tenant)
     }
@@ -143,32 +131,19 @@ impl TenantSmpp {
         section.require("password");
         let max_binds = section.between("max_binds", 1..=1_024).unwrap_or(8);
         let window = section.between("window", 1..=65_535).unwrap_or(100);
-        Some(Self {
-            system_id: system_id?,
-            password: password?,
-            max_binds,
-            window,
-        })
+        Some(Self { system_id: system_id?, password: password?, max_binds, window })
     }
 }
 
 impl Price {
     fn read(section: &mut Section<'_>) -> Option<Self> {
-        let part = section
-            .between("price", Micros(0)..=Micros(i64::MAX))
-            .map(Self::Part);
+        let part = section.between("price", Micros(0)..=Micros(i64::MAX)).map(Self::Part);
         let rates = section.get("rates").map(Self::Rates);
         match (section.has("price"), section.has("rates")) {
-            (true, true) => {
-                section.problem(&["rates"], "stands beside \"price\"", "remove one of them")
-            }
+            (true, true) => section.problem(&["rates"], "stands beside \"price\"", "remove one of them"),
             (false, false) => {
                 let message = "is missing, and so is \"rates\"";
-                section.problem(
-                    &["price"],
-                    message,
-                    "write price = \"1.00\" or rates = \"NAME\"",
-                );
+                section.problem(&["price"], message, "write price = \"1.00\" or rates = \"NAME\"");
             }
             _ => {}
         }
@@ -179,18 +154,14 @@ impl Price {
 fn check_currency(currency: &str) -> Result<(), Fault> {
     match currency.len() == 3 && currency.bytes().all(|octet| octet.is_ascii_uppercase()) {
         true => Ok(()),
-        false => Err(Fault::new(
-            "is not three capital letters",
-            "write its ISO 4217 code, such as \"KES\"",
-        )),
+        false => Err(Fault::new("is not three capital letters", "write its ISO 4217 code, such as \"KES\"")),
     }
 }
 
 /// The keys themselves stay out of every message.
 fn check_keys(keys: &[Secret]) -> Result<(), Fault> {
     let is_fit = |key: &Secret| {
-        (8..=256).contains(&key.expose().len())
-            && key.expose().bytes().all(|octet| octet.is_ascii_graphic())
+        (8..=256).contains(&key.expose().len()) && key.expose().bytes().all(|octet| octet.is_ascii_graphic())
     };
     if keys.iter().any(|key| key.expose().is_empty()) {
         return Err(Fault::new(
@@ -199,17 +170,11 @@ fn check_keys(keys: &[Secret]) -> Result<(), Fault> {
         ));
     }
     if !keys.iter().all(is_fit) {
-        return Err(Fault::new(
-            "holds an unfit key",
-            "write 8 to 256 visible ASCII characters",
-        ));
+        return Err(Fault::new("holds an unfit key", "write 8 to 256 visible ASCII characters"));
     }
     // Taken for a live key, it would send and charge.
     match keys.iter().any(|key| key.expose().starts_with("tg_test_")) {
-        true => Err(Fault::new(
-            "holds a test key, which is not supported by this version",
-            "remove it",
-        )),
+        true => Err(Fault::new("holds a test key, which is not supported by this version", "remove it")),
         false => Ok(()),
     }
 }

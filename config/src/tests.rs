@@ -25,12 +25,7 @@ fn good(text: &str) -> Config {
 }
 
 fn shown(outcome: Result<Config, Vec<Problem>>) -> Vec<String> {
-    outcome
-        .err()
-        .unwrap_or_default()
-        .iter()
-        .map(Problem::to_string)
-        .collect()
+    outcome.err().unwrap_or_default().iter().map(Problem::to_string).collect()
 }
 
 /// Strips the `#` of what is commented out; prose has a space behind its `#`.
@@ -54,26 +49,12 @@ fn the_defaults_are_what_the_documentation_promises() {
     assert_eq!(config.storage.path, PathBuf::from("tidegate-data"));
     assert_eq!(config.storage.durability, Durability::Fsync);
     assert_eq!(config.storage.retention, Duration::from_secs(400 * 86_400));
-    assert_eq!(
-        (config.storage.ring, config.storage.reserve),
-        (Size(1 << 30), Size(2 << 30))
-    );
-    assert_eq!(
-        config.secrets.key_file,
-        PathBuf::from("tidegate-data/secret.key")
-    );
+    assert_eq!((config.storage.ring, config.storage.reserve), (Size(1 << 30), Size(2 << 30)));
+    assert_eq!(config.secrets.key_file, PathBuf::from("tidegate-data/secret.key"));
     assert_eq!(config.queue.memory, 1_000_000);
     assert_eq!(config.limits.batch, 10_000);
     let fairness = &config.fairness;
-    assert_eq!(
-        (
-            fairness.high,
-            fairness.normal,
-            fairness.low,
-            fairness.high_reserve_percent
-        ),
-        (16, 4, 1, 10)
-    );
+    assert_eq!((fairness.high, fairness.normal, fairness.low, fairness.high_reserve_percent), (16, 4, 1, 10));
     assert!(config.routing.fallback);
     assert!(config.is_empty_of_providers() && config.is_empty_of_tenants());
 }
@@ -82,25 +63,14 @@ fn the_defaults_are_what_the_documentation_promises() {
 fn the_commented_examples_of_the_defaults_are_right_and_complete() {
     let text = uncommented(DEFAULT_TOML);
     let config = good(&text);
-    assert_eq!(
-        (
-            config.provider.len(),
-            config.tenant.len(),
-            config.route.len()
-        ),
-        (2, 2, 2)
-    );
+    assert_eq!((config.provider.len(), config.tenant.len(), config.route.len()), (2, 2, 2));
     assert_eq!(config.rates["kenya"].prices["2547"], Micros(750_000));
 
     let problems = Problems::default();
     let tree = tree::parse("default.toml", &text, &problems).unwrap();
     Section::read("", &tree, &problems, |all| resolve(all, &problems));
     let asked = problems.asked.borrow();
-    let absent: Vec<_> = asked
-        .iter()
-        .filter(|(_, there)| !**there)
-        .map(|(key, _)| key)
-        .collect();
+    let absent: Vec<_> = asked.iter().filter(|(_, there)| !**there).map(|(key, _)| key).collect();
     assert!(absent.is_empty(), "not in default.toml: {absent:?}");
     assert!(asked.len() > 90, "only {} keys were asked for", asked.len());
 }
@@ -125,19 +95,8 @@ fn the_commented_examples_show_the_defaults() {
 fn the_documented_example_is_read() {
     let config = good(include_str!("tests/example.toml"));
     let provider = &config.provider[0];
-    assert_eq!(
-        (provider.id.as_str(), provider.kind, provider.port),
-        ("up", ProviderKind::Smpp, 2776)
-    );
-    assert_eq!(
-        (
-            provider.binds,
-            provider.window,
-            provider.throughput,
-            provider.burst
-        ),
-        (4, 1000, 0, 0)
-    );
+    assert_eq!((provider.id.as_str(), provider.kind, provider.port), ("up", ProviderKind::Smpp, 2776));
+    assert_eq!((provider.binds, provider.window, provider.throughput, provider.burst), (4, 1000, 0, 0));
     assert_eq!(provider.bind, BindKind::Transceiver);
     assert_eq!(provider.password.expose(), "bench");
     assert_eq!(provider.receipt_wait, Duration::from_secs(72 * 3600));
@@ -146,23 +105,10 @@ fn the_documented_example_is_read() {
     assert_eq!(tenant.balance, Micros(1_000_000_000_000_000));
     assert_eq!(tenant.price, Price::Part(Micros(1_000_000)));
     let account = tenant.smpp.as_ref().unwrap();
-    assert_eq!(
-        (
-            account.system_id.as_str(),
-            account.max_binds,
-            account.window
-        ),
-        ("bench", 8, 1000)
-    );
+    assert_eq!((account.system_id.as_str(), account.max_binds, account.window), ("bench", 8, 1000));
     let route = &config.route[0];
-    assert_eq!(
-        (route.id.as_str(), route.strategy),
-        ("route-1", Strategy::Failover)
-    );
-    assert_eq!(
-        (&route.matches.prefix, &route.providers),
-        (&vec!["254".to_owned()], &vec!["up".to_owned()])
-    );
+    assert_eq!((route.id.as_str(), route.strategy), ("route-1", Strategy::Failover));
+    assert_eq!((&route.matches.prefix, &route.providers), (&vec!["254".to_owned()], &vec!["up".to_owned()]));
 }
 
 #[test]
@@ -171,56 +117,28 @@ fn values_are_resolved() {
     assert_eq!(provider("throughput = 100").burst, 10);
     assert_eq!(provider("throughput = 5").burst, 1);
     assert_eq!(provider("throughput = 5\nburst = 7").burst, 7);
-    assert_eq!(
-        provider("message_id = 'hex_dec'").message_id,
-        MessageIdForm::HexDec
-    );
-    assert_eq!(
-        provider("reconnect = { min = '2m' }").reconnect.max,
-        Duration::from_secs(120)
-    );
+    assert_eq!(provider("message_id = 'hex_dec'").message_id, MessageIdForm::HexDec);
+    assert_eq!(provider("reconnect = { min = '2m' }").reconnect.max, Duration::from_secs(120));
     let tenant = |line: &str| good(&format!("{ACME}{line}\n")).tenant.remove(0);
     assert_eq!(tenant("").name, "acme");
     assert_eq!(tenant("priority = 2").priority, Priority::High);
     assert_eq!(tenant("priority = 'high'").priority, Priority::High);
-    assert_eq!(
-        tenant("expires_at = 1970-01-01T00:00:01Z").expires_at,
-        Some(UnixMillis(1_000))
-    );
-    assert_eq!(
-        tenant("expires_at = '1970-01-01T00:00:01Z'").expires_at,
-        Some(UnixMillis(1_000))
-    );
-    assert_eq!(
-        tenant("ip_allow = ['::1']").ip_allow,
-        [IpBlock::parse("::1").unwrap()]
-    );
+    assert_eq!(tenant("expires_at = 1970-01-01T00:00:01Z").expires_at, Some(UnixMillis(1_000)));
+    assert_eq!(tenant("expires_at = '1970-01-01T00:00:01Z'").expires_at, Some(UnixMillis(1_000)));
+    assert_eq!(tenant("ip_allow = ['::1']").ip_allow, [IpBlock::parse("::1").unwrap()]);
     let secrets = good("[storage]\npath = '/data'\n").secrets;
     assert_eq!(secrets.key_file, PathBuf::from("/data/secret.key"));
     // A section keeps what the file does not say.
-    assert_eq!(
-        good("[storage]\npath = '/data'\n").storage.ring,
-        Size(1 << 30)
-    );
+    assert_eq!(good("[storage]\npath = '/data'\n").storage.ring, Size(1 << 30));
 }
 
 #[test]
 fn routes_come_in_the_order_in_which_they_are_tried() {
-    let route =
-        |id: &str, rest: &str| format!("[[route]]\nid = '{id}'\nproviders = ['up']\n{rest}\n");
-    let text = [
-        UP,
-        &route("c", ""),
-        &route("a", "priority = 1"),
-        &route("d", ""),
-        &route("b", "priority = 1"),
-    ]
-    .concat();
-    let ids: Vec<_> = good(&text)
-        .route
-        .into_iter()
-        .map(|route| route.id)
-        .collect();
+    let route = |id: &str, rest: &str| format!("[[route]]\nid = '{id}'\nproviders = ['up']\n{rest}\n");
+    let text =
+        [UP, &route("c", ""), &route("a", "priority = 1"), &route("d", ""), &route("b", "priority = 1")]
+            .concat();
+    let ids: Vec<_> = good(&text).route.into_iter().map(|route| route.id).collect();
     assert_eq!(ids, ["a", "b", "c", "d"]);
 }
 
@@ -241,10 +159,7 @@ fn variables_lie_over_the_file_and_are_typed_by_their_key() {
             ("TIDEGATE__PROVIDER__UP__PASSWORD", "123"),
             ("TIDEGATE__PROVIDER__UP__RECONNECT__MIN", "3s"),
             ("TIDEGATE__TENANT__ACME_1__PRIORITY", "2"),
-            (
-                "TIDEGATE__TENANT__ACME_1__API_KEYS",
-                "tg_live_one, tg_live_two",
-            ),
+            ("TIDEGATE__TENANT__ACME_1__API_KEYS", "tg_live_one, tg_live_two"),
             ("TIDEGATE__TENANT__ACME_1__SMPP__SYSTEM_ID", "acme"),
             ("TIDEGATE__TENANT__ACME_1__SMPP__PASSWORD", "secret"),
             ("TIDEGATE__RATES__KENYA__254", "0.5"),
@@ -255,25 +170,16 @@ fn variables_lie_over_the_file_and_are_typed_by_their_key() {
     )
     .unwrap();
     assert_eq!(config.http.listen.port(), 80);
-    assert_eq!(
-        (config.storage.reserve_percent, config.storage.durability),
-        (7, Durability::Os)
-    );
+    assert_eq!((config.storage.reserve_percent, config.storage.durability), (7, Durability::Os));
     assert!(!config.routing.fallback);
     assert_eq!(config.provider[0].password.expose(), "123");
     assert_eq!(config.provider[0].reconnect.min, Duration::from_secs(3));
     let tenant = &config.tenant[0];
-    assert_eq!(
-        (tenant.priority, tenant.api_keys[1].expose()),
-        (Priority::High, "tg_live_two")
-    );
+    assert_eq!((tenant.priority, tenant.api_keys[1].expose()), (Priority::High, "tg_live_two"));
     assert_eq!(tenant.smpp.as_ref().unwrap().password.expose(), "secret");
     assert_eq!(config.rates["Kenya"].prices["254"], Micros(500_000));
     assert_eq!(config.provider[1].id, "spare");
-    assert_eq!(
-        (config.route[0].id.as_str(), config.route[0].providers.len()),
-        ("all", 2)
-    );
+    assert_eq!((config.route[0].id.as_str(), config.route[0].providers.len()), ("all", 2));
 }
 
 #[test]

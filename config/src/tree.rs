@@ -62,17 +62,12 @@ pub(crate) struct Table {
 
 impl Table {
     fn empty(place: Place) -> Self {
-        Self {
-            place,
-            entries: BTreeMap::new(),
-        }
+        Self { place, entries: BTreeMap::new() }
     }
 
     /// Where a key stands, or the table where it does not.
     pub(crate) fn place_of(&self, key: &str) -> &Place {
-        self.entries
-            .get(key)
-            .map_or(&self.place, |node| &node.place)
+        self.entries.get(key).map_or(&self.place, |node| &node.place)
     }
 
     /// Where a value of a list stands.
@@ -92,17 +87,11 @@ pub(crate) fn parse(file: &str, text: &str, problems: &Problems) -> Option<Table
     for error in &errors {
         let place = lines.place(error.span().map_or(text.len(), |span| span.start));
         if place.line != last_line {
-            problems.add(
-                &place,
-                error.message(),
-                "correct it and check again: nothing else was read",
-            );
+            problems.add(&place, error.message(), "correct it and check again: nothing else was read");
         }
         last_line = place.line;
     }
-    errors
-        .is_empty()
-        .then(|| lines.table(lines.place(0), document.get_ref()))
+    errors.is_empty().then(|| lines.table(lines.place(0), document.get_ref()))
 }
 
 /// Lays the upper table over the lower one. Tables are merged key by key, everything else is replaced.
@@ -110,14 +99,8 @@ pub(crate) fn overlay(lower: &mut Table, upper: Table) {
     for (key, node) in upper.entries {
         match (lower.entries.get_mut(&key), node) {
             (
-                Some(Node {
-                    value: Value::Table(below),
-                    place,
-                }),
-                Node {
-                    value: Value::Table(above),
-                    place: upper_place,
-                },
+                Some(Node { value: Value::Table(below), place }),
+                Node { value: Value::Table(above), place: upper_place },
             ) => {
                 *place = upper_place;
                 overlay(below, above);
@@ -132,14 +115,8 @@ pub(crate) fn overlay(lower: &mut Table, upper: Table) {
 /// Lays one environment variable, `TIDEGATE__SECTION__KEY`, over the tree.
 pub(crate) fn set_variable(tree: &mut Table, name: &str, value: String, problems: &Problems) {
     let place = Place::variable(name);
-    let path: Vec<&str> = name
-        .trim_start_matches(VARIABLE_PREFIX)
-        .split("__")
-        .collect();
-    let node = Node {
-        place: place.clone(),
-        value: Value::Variable(value),
-    };
+    let path: Vec<&str> = name.trim_start_matches(VARIABLE_PREFIX).split("__").collect();
+    let node = Node { place: place.clone(), value: Value::Variable(value) };
     if set(tree, &path, node, &place).is_none() {
         problems.add(
             &place,
@@ -164,10 +141,7 @@ fn set(table: &mut Table, path: &[&str], node: Node, place: &Place) -> Option<()
         true => Value::List(Vec::new()),
         false => Value::Table(Table::empty(place.clone())),
     };
-    let below = table.entries.entry(key).or_insert_with(|| Node {
-        place: place.clone(),
-        value: fresh(),
-    });
+    let below = table.entries.entry(key).or_insert_with(|| Node { place: place.clone(), value: fresh() });
     match &mut below.value {
         Value::Table(below) => set(below, rest, node, place),
         Value::List(entries) if is_list => {
@@ -180,13 +154,8 @@ fn set(table: &mut Table, path: &[&str], node: Node, place: &Place) -> Option<()
 
 /// The key of the table that the segment means, or else the segment as a key.
 fn existing_key(table: &Table, segment: &str) -> String {
-    let found = table
-        .entries
-        .keys()
-        .find(|key| variable_form(key) == segment);
-    found
-        .cloned()
-        .unwrap_or_else(|| segment.to_ascii_lowercase())
+    let found = table.entries.keys().find(|key| variable_form(key) == segment);
+    found.cloned().unwrap_or_else(|| segment.to_ascii_lowercase())
 }
 
 /// The entry of a list with this id, made when there is none: a container may have no file at all.
@@ -201,17 +170,8 @@ fn entry_of<'a>(entries: &'a mut Vec<Node>, id: &str, place: &Place) -> Option<&
     let index = entries.iter().position(is_meant).unwrap_or_else(|| {
         let mut table = Table::empty(place.clone());
         let id = Value::Variable(id.to_ascii_lowercase());
-        table.entries.insert(
-            "id".to_owned(),
-            Node {
-                place: place.clone(),
-                value: id,
-            },
-        );
-        entries.push(Node {
-            place: place.clone(),
-            value: Value::Table(table),
-        });
+        table.entries.insert("id".to_owned(), Node { place: place.clone(), value: id });
+        entries.push(Node { place: place.clone(), value: Value::Table(table) });
         entries.len() - 1
     });
     match entries.get_mut(index).map(|node| &mut node.value) {
@@ -240,27 +200,15 @@ impl<'t> Lines<'t> {
     fn new(file: &str, text: &'t str) -> Self {
         let after_newline = text.match_indices('\n').map(|(offset, _)| offset + 1);
         let starts = std::iter::once(0).chain(after_newline).collect();
-        Self {
-            file: Rc::from(file),
-            text,
-            starts,
-        }
+        Self { file: Rc::from(file), text, starts }
     }
 
     fn place(&self, offset: usize) -> Place {
         let line = self.starts.partition_point(|start| *start <= offset);
-        let start = self
-            .starts
-            .get(line.saturating_sub(1))
-            .copied()
-            .unwrap_or(0);
+        let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let before = self.text.get(start..offset).unwrap_or("");
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        Place {
-            file: Rc::clone(&self.file),
-            line: number(line),
-            column: number(before.chars().count() + 1),
-        }
+        Place { file: Rc::clone(&self.file), line: number(line), column: number(before.chars().count() + 1) }
     }
 
     fn table(&self, place: Place, table: &DeTable<'_>) -> Table {
@@ -269,18 +217,15 @@ impl<'t> Lines<'t> {
             let place = self.place(key.span().start);
             (key.get_ref().to_string(), self.node(place, value.get_ref()))
         };
-        Table {
-            place,
-            entries: table.iter().map(entry).collect(),
-        }
+        Table { place, entries: table.iter().map(entry).collect() }
     }
 
     fn node(&self, place: Place, value: &DeValue<'_>) -> Node {
         let value = match value {
             DeValue::String(text) => Value::Text(text.to_string()),
-            DeValue::Integer(integer) => Value::Integer(
-                i128::from_str_radix(integer.as_str(), integer.radix()).unwrap_or(i128::MAX),
-            ),
+            DeValue::Integer(integer) => {
+                Value::Integer(i128::from_str_radix(integer.as_str(), integer.radix()).unwrap_or(i128::MAX))
+            }
             DeValue::Float(_) => Value::Float,
             DeValue::Boolean(boolean) => Value::Boolean(*boolean),
             DeValue::Datetime(datetime) => Value::Datetime(*datetime),

@@ -48,13 +48,8 @@ impl fmt::Display for Micros {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Size(pub u64);
 
-const SIZES: [(&str, u64); 5] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const SIZES: [(&str, u64); 5] =
+    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 impl Size {
     /// Reads a whole number and a binary unit, such as `"2GiB"`.
@@ -68,21 +63,13 @@ impl Size {
 impl fmt::Display for Size {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fits = |octets: &u64| self.0 >= *octets && self.0.is_multiple_of(*octets);
-        let (unit, octets) = SIZES
-            .iter()
-            .find(|(_, octets)| fits(octets))
-            .unwrap_or(&("B", 1));
+        let (unit, octets) = SIZES.iter().find(|(_, octets)| fits(octets)).unwrap_or(&("B", 1));
         write!(formatter, "{}{unit}", self.0 / octets)
     }
 }
 
-const DURATIONS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const DURATIONS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Reads a whole number and a unit, such as `"10s"`, `"72h"` or `"400d"`.
 pub fn parse_duration(text: &str) -> Option<Duration> {
@@ -129,8 +116,7 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     let march_year = if month > 2 { year } else { year - 1 };
     let march_month = (month + 9) % 12;
     let day_of_year = (153 * march_month + 2) / 5 + day - 1;
-    let leap_days =
-        march_year.div_euclid(4) - march_year.div_euclid(100) + march_year.div_euclid(400);
+    let leap_days = march_year.div_euclid(4) - march_year.div_euclid(100) + march_year.div_euclid(400);
     march_year * 365 + leap_days + day_of_year - 719_468
 }
 
@@ -154,10 +140,7 @@ impl IpBlock {
         let network: IpAddr = address.parse().ok()?;
         let width = if network.is_ipv4() { 32 } else { 128 };
         let prefix_bits = bits.unwrap_or(width);
-        let block = Self {
-            network,
-            prefix_bits,
-        };
+        let block = Self { network, prefix_bits };
         (prefix_bits <= width && block.host_bits_are_zero()).then_some(block)
     }
 

@@ -95,11 +95,8 @@ pub enum InDoubt {
 }
 
 impl Word for InDoubt {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("resend", Self::Resend),
-        ("hold", Self::Hold),
-        ("fail", Self::Fail),
-    ];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("resend", Self::Resend), ("hold", Self::Hold), ("fail", Self::Fail)];
 }
 
 /// What data_coding 0 means at a provider (SMPP 3.4 §5.2.19 leaves it to the SMSC).
@@ -139,11 +136,8 @@ pub enum AskReceipt {
 }
 
 impl Word for AskReceipt {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("asked", Self::Asked),
-        ("always", Self::Always),
-        ("never", Self::Never),
-    ];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("asked", Self::Asked), ("always", Self::Always), ("never", Self::Never)];
 }
 
 /// How one of a route's providers is chosen.
@@ -189,8 +183,7 @@ pub enum Priority {
 }
 
 impl Word for Priority {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("normal", Self::Normal), ("high", Self::High)];
+    const WORDS: &'static [(&'static str, Self)] = &[("normal", Self::Normal), ("high", Self::High)];
 }
 
 /// Whether a tenant may send.
@@ -205,11 +198,8 @@ pub enum TenantStatus {
 }
 
 impl Word for TenantStatus {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("active", Self::Active),
-        ("suspended", Self::Suspended),
-        ("paused", Self::Paused),
-    ];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("active", Self::Active), ("suspended", Self::Suspended), ("paused", Self::Paused)];
 }
 
 /// When a tenant pays.
@@ -236,6 +226,5 @@ pub enum Settle {
 }
 
 impl Word for Settle {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("sent", Self::Sent), ("delivered", Self::Delivered)];
+    const WORDS: &'static [(&'static str, Self)] = &[("sent", Self::Sent), ("delivered", Self::Delivered)];
 }

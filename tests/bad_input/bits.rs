@@ -99,7 +99,8 @@ fn files(store: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 fn place(files: &[(PathBuf, Vec<u8>)], dice: &mut Dice) -> (PathBuf, u64, u8) {
     // Nine of ten are in the largest file, which holds the groups.
     let largest = files.iter().max_by_key(|(_, octets)| octets.len()).unwrap();
-    let (path, octets) = if dice.happens(90) { largest } else { dice.choose(files) };
+    let (path, octets) =
+        if dice.happens(90) { largest } else { &files[dice.in_range(0..files.len() as u64) as usize] };
     let anywhere = dice.happens(15);
     loop {
         let at = dice.in_range(0..octets.len() as u64);

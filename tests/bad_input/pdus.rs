@@ -181,7 +181,7 @@ fn what_nobody_would_send_moves_nobody() {
         }
         for _ in 0..dice.in_range(1..12) {
             let place = dice.in_range(0..octets.len() as u64) as usize;
-            octets[place] = *dice.choose(&[0, 1, 2, 0x7F, 0x80, 0xFF, 0x40, b'A']);
+            octets[place] = dice.choose(&[0, 1, 2, 0x7F, 0x80, 0xFF, 0x40, b'A']);
         }
         octets.truncate(dice.in_range(1..octets.len() as u64 + 1) as usize);
         peer.send(&octets);
@@ -196,14 +196,9 @@ fn what_nobody_would_send_moves_nobody() {
         // Small values make fields plausible, so that the reading gets further than the first.
         let length = dice.in_range(0..120);
         let body: Vec<u8> =
-            (0..length).map(|_| *dice.choose(&[0, 0, 1, 3, 5, 0x40, b'2', b'5', b'4', 0xFF])).collect();
-        let asked = *dice.choose(&[
-            command::SUBMIT_SM,
-            command::DATA_SM,
-            command::QUERY_SM,
-            command::CANCEL_SM,
-            0x21,
-        ]);
+            (0..length).map(|_| dice.choose(&[0, 0, 1, 3, 5, 0x40, b'2', b'5', b'4', 0xFF])).collect();
+        let asked =
+            dice.choose(&[command::SUBMIT_SM, command::DATA_SM, command::QUERY_SM, command::CANCEL_SM, 0x21]);
         let answer = tenant.request(asked, &body);
         assert_eq!(answer.command, asked | command::RESPONSE);
     }

@@ -33,7 +33,7 @@ impl Dice {
         self.in_range(0..100) < percent
     }
 
-    pub fn choose<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.in_range(0..of.len() as u64) as usize]
+    pub fn choose<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.in_range(0..of.len() as u64) as usize]
     }
 }

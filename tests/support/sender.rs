@@ -214,5 +214,5 @@ pub fn text(destination: u64) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 .";
     let mut dice = Dice::new(destination);
     let length = dice.in_range(20..500);
-    (0..length).map(|_| char::from(*dice.choose(LETTERS))).collect()
+    (0..length).map(|_| char::from(dice.choose(LETTERS))).collect()
 }

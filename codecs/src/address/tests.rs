@@ -1,10 +1,5 @@
 //! Tests of `address`: tables and properties. No code of its own.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
 use proptest::prelude::*;
@@ -30,16 +25,10 @@ fn destinations_are_read_as_people_write_them() {
     ] {
         let number = destination(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(number.as_u64(), 254_712_345_678, "{text}");
-        assert_eq!(
-            (number.to_string(), digits(number)),
-            ("+254712345678".into(), "254712345678".into())
-        );
+        assert_eq!((number.to_string(), digits(number)), ("+254712345678".into(), "254712345678".into()));
     }
     for text in ["1234567", "999999999999999", "+390612345678"] {
-        assert_eq!(
-            digits(destination(text).unwrap()),
-            text.trim_start_matches('+')
-        );
+        assert_eq!(digits(destination(text).unwrap()), text.trim_start_matches('+'));
     }
 }
 
@@ -84,11 +73,7 @@ fn destinations_of_smpp_peers_are_read() {
         (5, b"ACME", Err(Invalid::Character)),
         (1, b"2547\xFF12345678", Err(Invalid::Character)),
     ] {
-        assert_eq!(
-            destination_octets(ton, octets).map(Msisdn::as_u64),
-            expected,
-            "{ton} {octets:x?}"
-        );
+        assert_eq!(destination_octets(ton, octets).map(Msisdn::as_u64), expected, "{ton} {octets:x?}");
     }
 }
 
@@ -114,11 +99,7 @@ fn a_sender_gets_its_type_by_what_it_is() {
         ("123456789", (0, 0), b"123456789"),
     ] {
         let sender = sender(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        assert_eq!(
-            (sender.ton_npi(), sender.octets()),
-            (types, octets),
-            "{text}"
-        );
+        assert_eq!((sender.ton_npi(), sender.octets()), (types, octets), "{text}");
     }
 }
 
@@ -140,11 +121,7 @@ fn what_is_no_sender_is_refused() {
         ("AC\nME", Invalid::Character),
         ("12#4", Invalid::Character),
     ] {
-        assert_eq!(
-            sender(text).map(|sender| sender.octets().to_vec()),
-            Err(error),
-            "{text:?}"
-        );
+        assert_eq!(sender(text).map(|sender| sender.octets().to_vec()), Err(error), "{text:?}");
     }
 }
 
@@ -160,10 +137,7 @@ fn a_peer_s_sender_is_kept_as_it_came() {
         assert_eq!((sender.ton_npi(), sender.octets()), ((ton, npi), octets));
     }
     assert_eq!(sender_octets(0, 0, b""), Ok(Sender::EMPTY));
-    assert_eq!(
-        sender_octets(5, 0, b"123456789012345678901"),
-        Err(Invalid::TooLong)
-    );
+    assert_eq!(sender_octets(5, 0, b"123456789012345678901"), Err(Invalid::TooLong));
     assert_eq!(sender_octets(5, 0, b"AC\0ME"), Err(Invalid::Character));
     assert_eq!(sender_octets(5, 0, b"Caf\xE9").unwrap().to_string(), "Café");
 }

@@ -1,10 +1,5 @@
 //! Tests of `message_id`: tables and properties. No code of its own.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
 use proptest::prelude::*;
@@ -32,11 +27,7 @@ fn ids_that_are_seen_to_differ_find_each_other() {
     for (form, response, receipt) in [
         (Form::Text, "abc-1", "abc-1"),
         (Form::Text, "00B8BE19", "00b8be19"),
-        (
-            Form::Text,
-            "0F9619FF-8B86-D011-B42D-00CF4FC964FF",
-            "0f9619ff-8b86-d011-b42d-00cf4fc964ff",
-        ),
+        (Form::Text, "0F9619FF-8B86-D011-B42D-00CF4FC964FF", "0f9619ff-8b86-d011-b42d-00cf4fc964ff"),
         (Form::Text, "SAR-0a1B", "sar-0A1b"),
         (Form::Text, "0406123", "406123"),
         (Form::Text, "00004061230000000000022", "4061230000000000022"),
@@ -50,11 +41,7 @@ fn ids_that_are_seen_to_differ_find_each_other() {
         (Form::HexDec, "6E84FC04", "1854209028"),
         (Form::HexDec, "38601fa", "0059113978"),
         (Form::HexDec, "6aad5", "436949"),
-        (
-            Form::HexDec,
-            "ffffffffffffffffffffffffffffffff",
-            "340282366920938463463374607431768211455",
-        ),
+        (Form::HexDec, "ffffffffffffffffffffffffffffffff", "340282366920938463463374607431768211455"),
         (Form::DecHex, "0972660181", "39F99DD5"),
         (Form::DecHex, "18446744073709551616", "10000000000000000"),
         // Not of the form: the text, without case.
@@ -62,11 +49,7 @@ fn ids_that_are_seen_to_differ_find_each_other() {
         (Form::DecHex, "xyz", "XYZ"),
         (Form::Hex, "g1", "G1"),
     ] {
-        assert!(
-            same(form, response, receipt),
-            "{} {response} {receipt}",
-            form.name()
-        );
+        assert!(same(form, response, receipt), "{} {response} {receipt}", form.name());
     }
 }
 
@@ -84,11 +67,7 @@ fn different_ids_stay_different() {
         (Form::HexDec, "100000000000000000000000000000001", "1"),
         (Form::HexDec, "+1f", "31"),
     ] {
-        assert!(
-            !same(form, response, receipt),
-            "{} {response} {receipt}",
-            form.name()
-        );
+        assert!(!same(form, response, receipt), "{} {response} {receipt}", form.name());
     }
 }
 

@@ -1,10 +1,5 @@
 //! Tests of `receipt`: tables and properties. No code of its own.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
 use proptest::prelude::*;
@@ -18,18 +13,10 @@ fn check(octets: &[u8], expected: Row<'_>) {
     let shown = octets.escape_ascii();
     let receipt = read(octets).unwrap_or_else(|| panic!("no receipt: {shown}"));
     let text = |octets: &[u8]| octets.iter().copied().map(char::from).collect::<String>();
-    assert_eq!(
-        receipt.id.map(text).unwrap_or_default(),
-        expected.0,
-        "id of {shown}"
-    );
+    assert_eq!(receipt.id.map(text).unwrap_or_default(), expected.0, "id of {shown}");
     assert_eq!(receipt.state, expected.1, "state of {shown}");
     assert_eq!(text(receipt.error), expected.2, "err of {shown}");
-    assert_eq!(
-        text(receipt.submit_date),
-        expected.3,
-        "submit date of {shown}"
-    );
+    assert_eq!(text(receipt.submit_date), expected.3, "submit date of {shown}");
     assert_eq!(text(receipt.done_date), expected.4, "done date of {shown}");
     assert_eq!(text(receipt.text), expected.5, "text of {shown}");
 }
@@ -175,16 +162,10 @@ fn every_state_has_its_number_word_and_end() {
         (8, State::Rejected, "REJECTD", true),
         (9, State::Skipped, "SKIPPED", true),
     ] {
-        assert_eq!(
-            (state.as_u8(), state.word(), state.is_final()),
-            (number, word, is_final)
-        );
+        assert_eq!((state.as_u8(), state.word(), state.is_final()), (number, word, is_final));
         assert_eq!(State::from_number(number), Some(state));
         assert_eq!(State::from_word(word.as_bytes()), Some(state));
-        assert_eq!(
-            State::from_word(word.to_lowercase().as_bytes()),
-            Some(state)
-        );
+        assert_eq!(State::from_word(word.to_lowercase().as_bytes()), Some(state));
     }
     assert_eq!(State::from_number(10), None);
 }
@@ -216,93 +197,23 @@ fn wall(text: &str) -> Wall {
 #[test]
 fn a_date_is_the_reading_nearest_to_its_arrival() {
     for (digits, received, offset, expected) in [
-        (
-            "2611201350",
-            "2026-11-20T13:51:00Z",
-            0,
-            Some("2026-11-20T13:50:00Z"),
-        ),
-        (
-            "2611201350",
-            "2026-11-20T10:51:00Z",
-            180,
-            Some("2026-11-20T10:50:00Z"),
-        ),
-        (
-            "2611201350",
-            "2026-11-20T18:51:00Z",
-            -300,
-            Some("2026-11-20T18:50:00Z"),
-        ),
+        ("2611201350", "2026-11-20T13:51:00Z", 0, Some("2026-11-20T13:50:00Z")),
+        ("2611201350", "2026-11-20T10:51:00Z", 180, Some("2026-11-20T10:50:00Z")),
+        ("2611201350", "2026-11-20T18:51:00Z", -300, Some("2026-11-20T18:50:00Z")),
         // The same digits, in 2017 and as an epoch of 2023.
-        (
-            "1702281424",
-            "2017-02-28T15:00:00Z",
-            0,
-            Some("2017-02-28T14:24:00Z"),
-        ),
-        (
-            "1702281424",
-            "2023-12-11T08:00:00Z",
-            0,
-            Some("2023-12-11T07:57:04Z"),
-        ),
+        ("1702281424", "2017-02-28T15:00:00Z", 0, Some("2017-02-28T14:24:00Z")),
+        ("1702281424", "2023-12-11T08:00:00Z", 0, Some("2023-12-11T07:57:04Z")),
         // An epoch has no offset.
-        (
-            "1702281424",
-            "2023-12-11T08:00:00Z",
-            180,
-            Some("2023-12-11T07:57:04Z"),
-        ),
-        (
-            "180903120816",
-            "2018-09-03T12:09:00Z",
-            0,
-            Some("2018-09-03T12:08:16Z"),
-        ),
-        (
-            "201906190720",
-            "2019-06-19T07:21:00Z",
-            0,
-            Some("2019-06-19T07:20:00Z"),
-        ),
-        (
-            "20190619072059",
-            "2019-06-19T07:21:00Z",
-            0,
-            Some("2019-06-19T07:20:59Z"),
-        ),
-        (
-            "20190619072059+",
-            "2019-06-19T07:21:00Z",
-            0,
-            Some("2019-06-19T07:20:59Z"),
-        ),
-        (
-            "180711070003912+",
-            "2018-07-11T04:01:00Z",
-            999,
-            Some("2018-07-11T04:00:03.900Z"),
-        ),
-        (
-            "950207233347004+",
-            "1995-02-07T22:34:00Z",
-            0,
-            Some("1995-02-07T22:33:47Z"),
-        ),
-        (
-            " 2611201350\0",
-            "2026-11-20T13:51:00Z",
-            0,
-            Some("2026-11-20T13:50:00Z"),
-        ),
+        ("1702281424", "2023-12-11T08:00:00Z", 180, Some("2023-12-11T07:57:04Z")),
+        ("180903120816", "2018-09-03T12:09:00Z", 0, Some("2018-09-03T12:08:16Z")),
+        ("201906190720", "2019-06-19T07:21:00Z", 0, Some("2019-06-19T07:20:00Z")),
+        ("20190619072059", "2019-06-19T07:21:00Z", 0, Some("2019-06-19T07:20:59Z")),
+        ("20190619072059+", "2019-06-19T07:21:00Z", 0, Some("2019-06-19T07:20:59Z")),
+        ("180711070003912+", "2018-07-11T04:01:00Z", 999, Some("2018-07-11T04:00:03.900Z")),
+        ("950207233347004+", "1995-02-07T22:34:00Z", 0, Some("1995-02-07T22:33:47Z")),
+        (" 2611201350\0", "2026-11-20T13:51:00Z", 0, Some("2026-11-20T13:50:00Z")),
         // 30 days, not more.
-        (
-            "2611201350",
-            "2026-12-20T13:50:00Z",
-            0,
-            Some("2026-11-20T13:50:00Z"),
-        ),
+        ("2611201350", "2026-12-20T13:50:00Z", 0, Some("2026-11-20T13:50:00Z")),
         ("2611201350", "2026-12-20T13:50:00.001Z", 0, None),
         ("0000000000", "2026-11-20T13:51:00Z", 0, None),
         ("", "2026-11-20T13:51:00Z", 0, None),
@@ -343,14 +254,7 @@ fn esm_class_tells_receipts_from_messages() {
 
 fn notice<'a>(id: &'a [u8], state: State, error: &'a [u8], text: &'a [u8]) -> Notice<'a> {
     let submitted = wall("2026-11-20T13:50:59.999Z");
-    Notice {
-        id,
-        submitted,
-        done: wall("2026-12-01T00:01:00Z"),
-        state,
-        error,
-        text,
-    }
+    Notice { id, submitted, done: wall("2026-12-01T00:01:00Z"), state, error, text }
 }
 
 #[test]

@@ -1,10 +1,5 @@
 //! A lenient reader over the body of one PDU. It cannot leave the frame, and it counts what it forgives.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::field::Field;
 use super::pdu::{Malformed, SmeAddress};
@@ -20,19 +15,13 @@ pub(super) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub fn new(body: &'a [u8]) -> Cursor<'a> {
-        Cursor {
-            rest: body,
-            anomalies: 0,
-        }
+        Cursor { rest: body, anomalies: 0 }
     }
 
     /// A run of one-octet fields. They have no stand-in: a frame that ends before them cannot be read.
     pub fn octets<const N: usize>(&mut self, first: &'static str) -> Result<[u8; N], Malformed> {
         let Some((octets, rest)) = self.rest.split_first_chunk::<N>() else {
-            return Err(Malformed {
-                field: first,
-                status: Status::INVCMDLEN,
-            });
+            return Err(Malformed { field: first, status: Status::INVCMDLEN });
         };
         self.rest = rest;
         Ok(*octets)
@@ -56,10 +45,7 @@ impl<'a> Cursor<'a> {
 
     fn unterminated(&mut self, field: &Field) -> Result<&'a [u8], Malformed> {
         if self.rest.len() >= C_STRING_OCTETS_MAX {
-            return Err(Malformed {
-                field: field.name,
-                status: field.status,
-            });
+            return Err(Malformed { field: field.name, status: field.status });
         }
         self.anomaly_if(true);
         Ok(std::mem::take(&mut self.rest))
@@ -74,10 +60,7 @@ impl<'a> Cursor<'a> {
     /// The short_message after its sm_length.
     pub fn short_message(&mut self, length: u8) -> Result<&'a [u8], Malformed> {
         let Some((value, rest)) = self.rest.split_at_checked(usize::from(length)) else {
-            return Err(Malformed {
-                field: "sm_length",
-                status: Status::INVMSGLEN,
-            });
+            return Err(Malformed { field: "sm_length", status: Status::INVMSGLEN });
         };
         self.rest = rest;
         Ok(value)

@@ -11,11 +11,7 @@ pub(super) struct Field {
 }
 
 const fn field(name: &'static str, octets_max: usize, status: Status) -> Field {
-    Field {
-        name,
-        octets_max,
-        status,
-    }
+    Field { name, octets_max, status }
 }
 
 pub(super) const SYSTEM_ID: Field = field("system_id", 16, Status::INVSYSID);

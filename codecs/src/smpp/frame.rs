@@ -1,10 +1,5 @@
 //! Cutting a stream of octets into frames by command_length. It does not look inside a frame.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 /// Octets of the header, which is also the smallest legal command_length (SMPP 3.4 §3.2).
 pub const HEADER_OCTETS: usize = 16;
@@ -34,10 +29,7 @@ pub fn next_frame(bytes: &[u8], octets_max: usize) -> Result<Option<usize>, Fram
         return Err(FrameError::TooShort { length });
     }
     if octets > octets_max {
-        return Err(FrameError::TooLong {
-            length,
-            max: octets_max,
-        });
+        return Err(FrameError::TooLong { length, max: octets_max });
     }
     Ok((octets <= bytes.len()).then_some(octets))
 }

@@ -1,10 +1,5 @@
 //! The operation matrix: who may send which request in which state (SMPP 3.4 §2.3, SMPP 5.0 §2.4).
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::command::{BindKind, Command};
 use super::session::Role;
@@ -39,11 +34,7 @@ pub(super) fn ruling(sender: Role, bound: Option<BindKind>, command: Command) ->
         _ if command.name().is_some() => return Ruling::Unsupported,
         _ => return Ruling::Unknown,
     };
-    if legal {
-        Ruling::Legal
-    } else {
-        Ruling::WrongState
-    }
+    if legal { Ruling::Legal } else { Ruling::WrongState }
 }
 
 /// alert_notification and outbind have no response.

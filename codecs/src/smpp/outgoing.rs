@@ -73,9 +73,7 @@ mod tests {
         let (mut written, mut reached) = (0, Vec::new());
         for take in [0, 1, 70_000, 100, 90_000, 5, 60_000].into_iter().cycle() {
             let more = (stream.len() - written).min(50_000);
-            outgoing
-                .buffer()
-                .extend_from_slice(&stream[written..written + more]);
+            outgoing.buffer().extend_from_slice(&stream[written..written + more]);
             written += more;
             assert_eq!(outgoing.end(), written as u64);
             let take = outgoing.len().min(take);

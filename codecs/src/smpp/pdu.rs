@@ -1,11 +1,6 @@
 //! Borrowed views over one frame, read leniently: octets, never strings. Field limits are the caller's business;
 //! what was forgiven is counted. What stands in a field is not interpreted here.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fmt;
 
@@ -36,8 +31,7 @@ pub struct Header {
 impl Header {
     /// None when the frame is shorter than a header, which `next_frame` never yields.
     pub fn read(frame: &[u8]) -> Option<Header> {
-        let &[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] =
-            frame.first_chunk::<HEADER_OCTETS>()?;
+        let &[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = frame.first_chunk::<HEADER_OCTETS>()?;
         Some(Header {
             length: u32::from_be_bytes([a, b, c, d]),
             command: Command(u32::from_be_bytes([e, f, g, h])),
@@ -90,13 +84,8 @@ impl<'a> Sm<'a> {
         let [esm_class, protocol_id, priority_flag] = cursor.octets("esm_class")?;
         let schedule_delivery_time = cursor.c_string(&field::SCHEDULE)?;
         let validity_period = cursor.c_string(&field::VALIDITY)?;
-        let [
-            registered_delivery,
-            replace,
-            data_coding,
-            default_id,
-            sm_length,
-        ] = cursor.octets("registered_delivery")?;
+        let [registered_delivery, replace, data_coding, default_id, sm_length] =
+            cursor.octets("registered_delivery")?;
         let short_message = cursor.short_message(sm_length)?;
         let (optional, anomalies) = cursor.finish();
         Ok(Sm {
@@ -127,9 +116,7 @@ impl<'a> Sm<'a> {
         if !self.short_message.is_empty() {
             return self.short_message;
         }
-        self.tlvs()
-            .value_of(tag::MESSAGE_PAYLOAD)
-            .unwrap_or_default()
+        self.tlvs().value_of(tag::MESSAGE_PAYLOAD).unwrap_or_default()
     }
 }
 
@@ -232,17 +219,10 @@ impl<'a> MessageIdResponse<'a> {
         }
         let mut cursor = Cursor::new(body);
         let Ok(message_id) = cursor.c_string(&field::MESSAGE_ID) else {
-            return MessageIdResponse {
-                anomalies: 1,
-                ..MessageIdResponse::default()
-            };
+            return MessageIdResponse { anomalies: 1, ..MessageIdResponse::default() };
         };
         let (optional, anomalies) = cursor.finish();
-        MessageIdResponse {
-            message_id,
-            anomalies,
-            optional,
-        }
+        MessageIdResponse { message_id, anomalies, optional }
     }
 
     pub fn tlvs(&self) -> Tlvs<'a> {
@@ -288,9 +268,7 @@ impl<'a> DataSm<'a> {
     }
 
     pub fn content(&self) -> &'a [u8] {
-        self.tlvs()
-            .value_of(tag::MESSAGE_PAYLOAD)
-            .unwrap_or_default()
+        self.tlvs().value_of(tag::MESSAGE_PAYLOAD).unwrap_or_default()
     }
 }
 
@@ -323,11 +301,7 @@ impl<'a> QuerySm<'a> {
         let message_id = cursor.c_string(&field::MESSAGE_ID)?;
         let source = cursor.address(&field::SOURCE)?;
         let (stray, anomalies) = cursor.finish();
-        Ok(QuerySm {
-            message_id,
-            source,
-            anomalies: anomalies.saturating_add(u8::from(!stray.is_empty())),
-        })
+        Ok(QuerySm { message_id, source, anomalies: anomalies.saturating_add(u8::from(!stray.is_empty())) })
     }
 }
 
@@ -407,8 +381,7 @@ impl<'a> ReplaceSm<'a> {
         let source = cursor.address(&field::SOURCE)?;
         let schedule_delivery_time = cursor.c_string(&field::SCHEDULE)?;
         let validity_period = cursor.c_string(&field::VALIDITY)?;
-        let [registered_delivery, sm_default_msg_id, sm_length] =
-            cursor.octets("registered_delivery")?;
+        let [registered_delivery, sm_default_msg_id, sm_length] = cursor.octets("registered_delivery")?;
         let short_message = cursor.short_message(sm_length)?;
         let (optional, anomalies) = cursor.finish();
         Ok(ReplaceSm {
@@ -434,9 +407,7 @@ impl<'a> ReplaceSm<'a> {
         if !self.short_message.is_empty() {
             return self.short_message;
         }
-        self.tlvs()
-            .value_of(tag::MESSAGE_PAYLOAD)
-            .unwrap_or_default()
+        self.tlvs().value_of(tag::MESSAGE_PAYLOAD).unwrap_or_default()
     }
 }
 

@@ -4,12 +4,7 @@
 //! The driver cuts frames (`frame::next_frame`) and gives each to `receive`, writes `output` and reports with `sent`
 //! what the kernel took, calls `timeout` when `next_timeout` has come, and after each batch looks at `closed`: once it
 //! says why, the driver writes what is left, closes the socket and calls `close`.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 mod event;
 mod receive;
@@ -125,13 +120,7 @@ impl Session {
     }
 
     /// A request of ours; `token` comes back once, with its response, by `timeout` or by `close`.
-    pub fn request(
-        &mut self,
-        now: Mono,
-        command: Command,
-        token: u64,
-        body: &[u8],
-    ) -> Result<(), Refusal> {
+    pub fn request(&mut self, now: Mono, command: Command, token: u64, body: &[u8]) -> Result<(), Refusal> {
         let State::Bound(kind) = self.state else {
             return Err(match self.state {
                 State::Unbinding(_) | State::Closed(_) => Refusal::Closing,
@@ -148,24 +137,14 @@ impl Session {
             deadline: now.after(self.limits.response),
             end: self.output.end().saturating_add(octets),
         };
-        let sequence = self
-            .window
-            .insert(now, request)
-            .ok_or(Refusal::WindowFull)?;
+        let sequence = self.window.insert(now, request).ok_or(Refusal::WindowFull)?;
         self.timers.requested(now);
         write::frame(self.output.buffer(), command, Status::OK, sequence, body);
         Ok(())
     }
 
     /// The driver's answer to a request of the peer. `request` is the request's command.
-    pub fn respond(
-        &mut self,
-        now: Mono,
-        request: Command,
-        sequence: u32,
-        status: Status,
-        body: &[u8],
-    ) {
+    pub fn respond(&mut self, now: Mono, request: Command, sequence: u32, status: Status, body: &[u8]) {
         if self.closed().is_some() {
             return;
         }
@@ -184,25 +163,16 @@ impl Session {
     }
 
     /// Smsc: lets the peer in. `system_id` is ours. Without effect when that bind no longer waits.
-    pub fn accept_bind(
-        &mut self,
-        now: Mono,
-        sequence: u32,
-        system_id: &[u8],
-    ) -> Result<(), WriteError> {
+    pub fn accept_bind(&mut self, now: Mono, sequence: u32, system_id: &[u8]) -> Result<(), WriteError> {
         let Some(bind) = self.waiting_bind(sequence) else {
             return Ok(());
         };
         // SMPP 3.4 §3.4: a peer of an earlier version must not be sent optional parameters.
         let version = (bind.interface_version >= INTERFACE_VERSION).then_some(INTERFACE_VERSION);
         let command = bind.kind.command().response();
-        write::pdu(
-            self.output.buffer(),
-            command,
-            Status::OK,
-            sequence,
-            |body| write::bind_response_body(body, system_id, version),
-        )?;
+        write::pdu(self.output.buffer(), command, Status::OK, sequence, |body| {
+            write::bind_response_body(body, system_id, version)
+        })?;
         self.peer_version = Some(bind.interface_version);
         self.pending_bind = None;
         self.bound(now, bind.kind);
@@ -229,18 +199,10 @@ impl Session {
             State::Unbinding(_) | State::Closed(_) => return Err(Refusal::Closing),
         }
         let sequence = self.window.number();
-        write::pdu(
-            self.output.buffer(),
-            kind.command(),
-            Status::OK,
-            sequence,
-            |body| write::bind_body(body, bind),
-        )?;
-        self.pending_bind = Some(PendingBind {
-            sequence,
-            kind,
-            interface_version: bind.interface_version,
-        });
+        write::pdu(self.output.buffer(), kind.command(), Status::OK, sequence, |body| {
+            write::bind_body(body, bind)
+        })?;
+        self.pending_bind = Some(PendingBind { sequence, kind, interface_version: bind.interface_version });
         self.state = State::Binding;
         self.timers.binding(now);
         Ok(())

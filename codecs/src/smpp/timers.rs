@@ -1,11 +1,6 @@
 //! The named timers of a session (SMPP 3.4 §2.9, §7.2) as one value. It sends nothing and knows no PDUs; the response
 //! timers of single requests belong to the window.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::Duration;
 
@@ -126,10 +121,7 @@ impl Timers {
 
     /// One timer that has run out, in the order in which they matter. It is off, or set anew, afterwards.
     pub fn take_due(&mut self, now: Mono) -> Option<Due> {
-        let (_, due) = self
-            .table()
-            .into_iter()
-            .find(|(at, _)| *at != OFF && *at <= now)?;
+        let (_, due) = self.table().into_iter().find(|(at, _)| *at != OFF && *at <= now)?;
         match due {
             Due::SessionInit => self.session_init = OFF,
             Due::PduRead => self.pdu_read = OFF,
@@ -204,10 +196,7 @@ mod tests {
                 Partial(s, pending) => timers.partial(at(s), pending),
                 Unbinding(s) => timers.unbinding(at(s), Duration::from_secs(3)),
                 Quiet(s) => {
-                    assert!(
-                        timers.next().is_none_or(|next| next > at(s)),
-                        "step {place}"
-                    );
+                    assert!(timers.next().is_none_or(|next| next > at(s)), "step {place}");
                     assert_eq!(timers.take_due(at(s)), None, "step {place}");
                 }
                 RunsOut(s, due) => {
@@ -230,32 +219,10 @@ mod tests {
     fn silence_is_asked_about_and_further_silence_is_death() {
         run(
             &LIMITS,
-            &[
-                Bound(0),
-                Quiet(29),
-                RunsOut(30, Due::EnquireLink),
-                Quiet(39),
-                RunsOut(40, Due::PeerDead),
-            ],
+            &[Bound(0), Quiet(29), RunsOut(30, Due::EnquireLink), Quiet(39), RunsOut(40, Due::PeerDead)],
         );
-        run(
-            &LIMITS,
-            &[
-                Bound(0),
-                Keepalive(20),
-                Quiet(49),
-                RunsOut(50, Due::EnquireLink),
-            ],
-        );
-        run(
-            &LIMITS,
-            &[
-                Bound(0),
-                Transaction(20),
-                Quiet(49),
-                RunsOut(50, Due::EnquireLink),
-            ],
-        );
+        run(&LIMITS, &[Bound(0), Keepalive(20), Quiet(49), RunsOut(50, Due::EnquireLink)]);
+        run(&LIMITS, &[Bound(0), Transaction(20), Quiet(49), RunsOut(50, Due::EnquireLink)]);
         // Any PDU is an answer.
         run(
             &LIMITS,
@@ -282,107 +249,30 @@ mod tests {
 
     #[test]
     fn keepalive_does_not_count_as_activity() {
-        let quiet = Limits {
-            enquire_link: None,
-            ..LIMITS
-        };
-        run(
-            &quiet,
-            &[
-                Bound(0),
-                Keepalive(50),
-                Keepalive(99),
-                RunsOut(100, Due::Inactivity),
-            ],
-        );
-        run(
-            &quiet,
-            &[
-                Bound(0),
-                Transaction(50),
-                Quiet(149),
-                RunsOut(150, Due::Inactivity),
-            ],
-        );
-        run(
-            &quiet,
-            &[
-                Bound(0),
-                Requested(50),
-                Quiet(149),
-                RunsOut(150, Due::Inactivity),
-            ],
-        );
-        let patient = Limits {
-            inactivity: None,
-            ..quiet
-        };
+        let quiet = Limits { enquire_link: None, ..LIMITS };
+        run(&quiet, &[Bound(0), Keepalive(50), Keepalive(99), RunsOut(100, Due::Inactivity)]);
+        run(&quiet, &[Bound(0), Transaction(50), Quiet(149), RunsOut(150, Due::Inactivity)]);
+        run(&quiet, &[Bound(0), Requested(50), Quiet(149), RunsOut(150, Due::Inactivity)]);
+        let patient = Limits { inactivity: None, ..quiet };
         run(&patient, &[Bound(0), Quiet(1_000_000)]);
     }
 
     #[test]
     fn a_begun_pdu_must_end_in_time() {
-        let quiet = Limits {
-            enquire_link: None,
-            ..LIMITS
-        };
+        let quiet = Limits { enquire_link: None, ..LIMITS };
+        run(&quiet, &[Bound(0), Partial(10, true), Partial(16, true), RunsOut(17, Due::PduRead)]);
+        run(&quiet, &[Bound(0), Partial(10, true), Partial(16, false), Quiet(99)]);
         run(
             &quiet,
-            &[
-                Bound(0),
-                Partial(10, true),
-                Partial(16, true),
-                RunsOut(17, Due::PduRead),
-            ],
+            &[Bound(0), Partial(10, true), Keepalive(16), Partial(16, true), RunsOut(23, Due::PduRead)],
         );
-        run(
-            &quiet,
-            &[Bound(0), Partial(10, true), Partial(16, false), Quiet(99)],
-        );
-        run(
-            &quiet,
-            &[
-                Bound(0),
-                Partial(10, true),
-                Keepalive(16),
-                Partial(16, true),
-                RunsOut(23, Due::PduRead),
-            ],
-        );
-        run(
-            &quiet,
-            &[
-                Partial(0, true),
-                RunsOut(5, Due::SessionInit),
-                RunsOut(7, Due::PduRead),
-            ],
-        );
+        run(&quiet, &[Partial(0, true), RunsOut(5, Due::SessionInit), RunsOut(7, Due::PduRead)]);
     }
 
     #[test]
     fn an_unbinding_ends_in_time_and_is_not_inactive() {
-        let quiet = Limits {
-            enquire_link: None,
-            ..LIMITS
-        };
-        run(
-            &quiet,
-            &[
-                Bound(0),
-                Unbinding(99),
-                Quiet(101),
-                RunsOut(102, Due::Unbind),
-            ],
-        );
-        run(
-            &quiet,
-            &[
-                Bound(0),
-                Unbinding(99),
-                Transaction(101),
-                RunsOut(102, Due::Unbind),
-                Quiet(500),
-            ],
-        );
+        let quiet = Limits { enquire_link: None, ..LIMITS };
+        run(&quiet, &[Bound(0), Unbinding(99), Quiet(101), RunsOut(102, Due::Unbind)]);
+        run(&quiet, &[Bound(0), Unbinding(99), Transaction(101), RunsOut(102, Due::Unbind), Quiet(500)]);
     }
 }

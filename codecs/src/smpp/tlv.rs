@@ -1,10 +1,5 @@
 //! Optional parameters (TLVs): their tags and a lenient iterator. What a value means is the reader's business.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fmt;
 
@@ -85,10 +80,7 @@ impl fmt::Debug for Tlvs<'_> {
 impl<'a> Tlvs<'a> {
     /// Reads the octets that follow the mandatory fields.
     pub const fn new(octets: &'a [u8]) -> Tlvs<'a> {
-        Tlvs {
-            rest: octets,
-            malformed: false,
-        }
+        Tlvs { rest: octets, malformed: false }
     }
 
     /// The iteration so far has ended at octets that are no TLV.
@@ -148,23 +140,11 @@ mod tests {
         for (octets, expected, malformed) in [
             (&b""[..], vec![], false),
             (b"\x04\x27\x00\x01\x02", vec![state], false),
-            (
-                b"\x13\x0c\x00\x00\x04\x27\x00\x01\x02",
-                vec![(0x130c, &b""[..]), state],
-                false,
-            ),
-            (
-                b"\x04\x27\x00\x01\x02\x04\x27\x00\x01\x02",
-                vec![state, state],
-                false,
-            ),
+            (b"\x13\x0c\x00\x00\x04\x27\x00\x01\x02", vec![(0x130c, &b""[..]), state], false),
+            (b"\x04\x27\x00\x01\x02\x04\x27\x00\x01\x02", vec![state, state], false),
             (b"\x04\x27\x00\x01\x02\x00", vec![state], true),
             (b"\x04\x27\x00\x01\x02\x00\x00\x00", vec![state], true),
-            (
-                b"\x04\x27\x00\x01\x02\x04\x24\x00\x05abcd",
-                vec![state],
-                true,
-            ),
+            (b"\x04\x27\x00\x01\x02\x04\x24\x00\x05abcd", vec![state], true),
             (b"\x04\x24\xff\xff", vec![], true),
             (b"\x00", vec![], true),
         ] {

@@ -2,12 +2,7 @@
 //!
 //! A request lies in the slot that its number names modulo the number of slots; numbers whose slot is taken are passed
 //! over. So nothing is hashed, and nothing is allocated after the start.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::command::Command;
 use crate::instant::Mono;
@@ -70,12 +65,7 @@ impl Window {
         let free = Slot {
             sequence: 0,
             used: Use::Free,
-            request: Request {
-                command: Command(0),
-                token: 0,
-                deadline: Mono(0),
-                end: 0,
-            },
+            request: Request { command: Command(0), token: 0, deadline: Mono(0), end: 0 },
         };
         // Twice the window, so that a free slot is near; a power of two, so that the remainder is a mask.
         let slots = limit.saturating_mul(2).next_power_of_two().max(8);
@@ -109,11 +99,7 @@ impl Window {
         }
         self.pending = self.pending.saturating_add(1);
         if let Some(slot) = self.slot_mut(sequence) {
-            *slot = Slot {
-                sequence,
-                used: Use::Pending,
-                request,
-            };
+            *slot = Slot { sequence, used: Use::Pending, request };
         }
         Some(sequence)
     }
@@ -142,11 +128,7 @@ impl Window {
         } else {
             self.finished(sequence);
         }
-        Some(Answered {
-            command: request.command,
-            token: request.token,
-            late: used == Use::Late,
-        })
+        Some(Answered { command: request.command, token: request.token, late: used == Use::Late })
     }
 
     /// Gives up the oldest request, if its time is over.
@@ -224,8 +206,7 @@ impl Window {
     }
 
     fn is_pending(&self, sequence: u32) -> bool {
-        self.slot(sequence)
-            .is_some_and(|slot| slot.used == Use::Pending && slot.sequence == sequence)
+        self.slot(sequence).is_some_and(|slot| slot.used == Use::Pending && slot.sequence == sequence)
     }
 
     fn slot(&self, sequence: u32) -> Option<&Slot> {
@@ -243,20 +224,12 @@ impl Window {
 }
 
 fn successor(sequence: u32) -> u32 {
-    if sequence >= SEQUENCE_MAX {
-        1
-    } else {
-        sequence.wrapping_add(1)
-    }
+    if sequence >= SEQUENCE_MAX { 1 } else { sequence.wrapping_add(1) }
 }
 
 /// How many numbers lie from `from` to `to`, going round.
 fn distance(from: u32, to: u32) -> u32 {
-    if to >= from {
-        to.wrapping_sub(from)
-    } else {
-        SEQUENCE_MAX.wrapping_sub(from).wrapping_add(to)
-    }
+    if to >= from { to.wrapping_sub(from) } else { SEQUENCE_MAX.wrapping_sub(from).wrapping_add(to) }
 }
 
 #[cfg(test)]

@@ -18,11 +18,7 @@ pub const TLV_OCTETS_MAX: usize = 0xFFFF;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
     #[error("{field} has {octets} octets, at most {max} fit")]
-    TooLong {
-        field: &'static str,
-        octets: usize,
-        max: usize,
-    },
+    TooLong { field: &'static str, octets: usize, max: usize },
     #[error("{field} has a NUL inside")]
     NulInside { field: &'static str },
     #[error("{field} has {octets} octets, a time has none or 16")]
@@ -251,10 +247,7 @@ pub fn query_sm_body(out: &mut Vec<u8>, query: &QuerySm<'_>) -> Result<(), Write
 }
 
 /// The body of a positive query_sm_resp.
-pub fn query_sm_response_body(
-    out: &mut Vec<u8>,
-    response: &QuerySmResponse<'_>,
-) -> Result<(), WriteError> {
+pub fn query_sm_response_body(out: &mut Vec<u8>, response: &QuerySmResponse<'_>) -> Result<(), WriteError> {
     check(&field::MESSAGE_ID, response.message_id)?;
     check_time(&field::FINAL_DATE, response.final_date)?;
     c_string(out, response.message_id);
@@ -298,10 +291,7 @@ fn check_time(field: &Field, value: &[u8]) -> Result<(), WriteError> {
     match value.len() {
         0 => Ok(()),
         16 => check(field, value),
-        octets => Err(WriteError::Time {
-            field: field.name,
-            octets,
-        }),
+        octets => Err(WriteError::Time { field: field.name, octets }),
     }
 }
 

@@ -1,10 +1,5 @@
 //! Tests of `split`: tables and properties. No code of its own.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
 use crate::text::{Choice, encode};
@@ -31,36 +26,19 @@ fn texts_are_cut_at_the_limits_and_never_inside_a_pair() {
         (Encoding::Gsm7, "a".repeat(307), vec![153, 153, 1]),
         (Encoding::Gsm7, "€".repeat(80), vec![160]),
         (Encoding::Gsm7, "€".repeat(81), vec![152, 10]),
-        (
-            Encoding::Gsm7,
-            format!("{}€{}", "a".repeat(152), "b".repeat(20)),
-            vec![152, 22],
-        ),
-        (
-            Encoding::Gsm7,
-            format!("{}€{}", "a".repeat(151), "b".repeat(20)),
-            vec![153, 20],
-        ),
+        (Encoding::Gsm7, format!("{}€{}", "a".repeat(152), "b".repeat(20)), vec![152, 22]),
+        (Encoding::Gsm7, format!("{}€{}", "a".repeat(151), "b".repeat(20)), vec![153, 20]),
         (Encoding::Ucs2, "ж".repeat(70), vec![140]),
         (Encoding::Ucs2, "ж".repeat(71), vec![134, 8]),
         (Encoding::Ucs2, emoji.repeat(35), vec![140]),
         (Encoding::Ucs2, emoji.repeat(36), vec![132, 12]),
-        (
-            Encoding::Ucs2,
-            format!("ж{}", emoji.repeat(36)),
-            vec![134, 12],
-        ),
+        (Encoding::Ucs2, format!("ж{}", emoji.repeat(36)), vec![134, 12]),
         (Encoding::Latin1, "é".repeat(140), vec![140]),
         (Encoding::Latin1, "é".repeat(141), vec![134, 7]),
         (Encoding::Binary, "1b".repeat(269), vec![134, 134, 1]),
     ] {
         let octets = octets(&text, encoding);
-        assert_eq!(
-            lengths(encoding, &octets),
-            expected,
-            "{} {text}",
-            encoding.name()
-        );
+        assert_eq!(lengths(encoding, &octets), expected, "{} {text}", encoding.name());
         assert_eq!(count(encoding, &octets), expected.len());
     }
 }
@@ -78,43 +56,21 @@ fn an_escape_that_is_the_code_of_an_escape_may_end_a_part() {
 fn a_header_written_is_read() {
     let header = udh8(0xAB, 3, 2);
     assert_eq!(header, [0x05, 0x00, 0x03, 0xAB, 0x03, 0x02]);
-    assert_eq!(
-        concatenation(&header),
-        Some(Concatenation {
-            reference: 0xAB,
-            total: 3,
-            number: 2
-        })
-    );
+    assert_eq!(concatenation(&header), Some(Concatenation { reference: 0xAB, total: 3, number: 2 }));
 }
 
 #[test]
 fn headers_of_strangers_are_walked() {
-    let found = |reference, total, number| {
-        Some(Concatenation {
-            reference,
-            total,
-            number,
-        })
-    };
+    let found = |reference, total, number| Some(Concatenation { reference, total, number });
     for (udh, expected) in [
         (&b"\x05\x00\x03\x07\x02\x01hello"[..], found(7, 2, 1)),
         (b"\x06\x08\x04\x01\x02\x03\x03", found(0x0102, 3, 3)),
         // Ports, a shift table and an unknown element in front or behind.
-        (
-            b"\x0B\x05\x04\x0B\x84\x23\xF0\x00\x03\x07\x02\x02",
-            found(7, 2, 2),
-        ),
-        (
-            b"\x0E\x24\x01\x01\x00\x03\x07\x02\x02\x70\x04\x01\x02\x03\x04",
-            found(7, 2, 2),
-        ),
+        (b"\x0B\x05\x04\x0B\x84\x23\xF0\x00\x03\x07\x02\x02", found(7, 2, 2)),
+        (b"\x0E\x24\x01\x01\x00\x03\x07\x02\x02\x70\x04\x01\x02\x03\x04", found(7, 2, 2)),
         (b"\x07\x70\x00\x00\x03\x07\x02\x02", found(7, 2, 2)),
         // Said twice: the last holds.
-        (
-            b"\x0A\x00\x03\x01\x02\x01\x00\x03\x02\x02\x02",
-            found(2, 2, 2),
-        ),
+        (b"\x0A\x00\x03\x01\x02\x01\x00\x03\x02\x02\x02", found(2, 2, 2)),
         (b"", None),
         (b"\x00", None),
         (b"\x06\x05\x04\x0B\x84\x23\xF0", None),
@@ -136,10 +92,7 @@ fn headers_of_strangers_are_walked() {
 
 #[test]
 fn header_and_text_come_apart() {
-    assert_eq!(
-        header_and_text(b"\x02\x70\x00hi"),
-        Some((&b"\x70\x00"[..], &b"hi"[..]))
-    );
+    assert_eq!(header_and_text(b"\x02\x70\x00hi"), Some((&b"\x70\x00"[..], &b"hi"[..])));
     assert_eq!(header_and_text(b"\x02\x70"), None);
     assert_eq!(header_and_text(b""), None);
 }

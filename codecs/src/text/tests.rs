@@ -1,10 +1,5 @@
 //! Tests of `text`: tables and properties. No code of its own.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
 use proptest::prelude::*;
@@ -69,28 +64,20 @@ fn every_code_of_both_gsm_tables_is_written_and_read() {
     let mut known = Vec::new();
     for (code, scalar) in (0u8..).zip(DEFAULT_TABLE).filter(|(code, _)| *code != 0x1B) {
         let character = char::from_u32(scalar).unwrap();
-        assert_eq!(
-            encoded(&character.to_string(), gsm),
-            Ok((Encoding::Gsm7, vec![code]))
-        );
+        assert_eq!(encoded(&character.to_string(), gsm), Ok((Encoding::Gsm7, vec![code])));
         assert_eq!(decode(Encoding::Gsm7, &[code]), character.to_string());
         assert_eq!(septets(character), Some(1));
         known.push(character);
     }
     for (code, scalar) in EXTENSION_TABLE {
         let character = char::from_u32(scalar).unwrap();
-        assert_eq!(
-            encoded(&character.to_string(), gsm),
-            Ok((Encoding::Gsm7, vec![0x1B, code]))
-        );
+        assert_eq!(encoded(&character.to_string(), gsm), Ok((Encoding::Gsm7, vec![0x1B, code])));
         assert_eq!(decode(Encoding::Gsm7, &[0x1B, code]), character.to_string());
         assert_eq!(septets(character), Some(2));
         known.push(character);
     }
     // And nothing else is in the alphabet, of all characters that exist.
-    let others = (0..=0x10_FFFF)
-        .filter_map(char::from_u32)
-        .filter(|character| septets(*character).is_some());
+    let others = (0..=0x10_FFFF).filter_map(char::from_u32).filter(|character| septets(*character).is_some());
     assert_eq!(others.count(), known.len());
 }
 
@@ -98,11 +85,7 @@ fn every_code_of_both_gsm_tables_is_written_and_read() {
 fn auto_is_gsm_while_every_character_is_in_it_and_ucs2_otherwise() {
     for (text, encoding, octets) in [
         ("", Encoding::Gsm7, &b""[..]),
-        (
-            "Hi @ [5€]",
-            Encoding::Gsm7,
-            b"Hi \x00 \x1B\x3C5\x1B\x65\x1B\x3E",
-        ),
+        ("Hi @ [5€]", Encoding::Gsm7, b"Hi \x00 \x1B\x3C5\x1B\x65\x1B\x3E"),
         ("Ça va", Encoding::Gsm7, b"\x09a va"),
         // A lower-case cedilla is not in the default alphabet.
         ("ça", Encoding::Ucs2, b"\x00\xE7\x00a"),
@@ -112,11 +95,7 @@ fn auto_is_gsm_while_every_character_is_in_it_and_ucs2_otherwise() {
         ("\u{1B}", Encoding::Ucs2, b"\x00\x1B"),
         ("\t", Encoding::Ucs2, b"\x00\t"),
     ] {
-        assert_eq!(
-            encoded(text, Choice::Auto),
-            Ok((encoding, octets.to_vec())),
-            "{text:?}"
-        );
+        assert_eq!(encoded(text, Choice::Auto), Ok((encoding, octets.to_vec())), "{text:?}");
     }
 }
 
@@ -129,11 +108,7 @@ fn a_character_outside_of_the_wanted_encoding_is_refused_with_its_place() {
         ("0g", Encoding::Binary, 'g', 1),
         ("abc", Encoding::Binary, 'c', 2),
     ] {
-        assert_eq!(
-            encoded(text, Choice::Only(encoding)),
-            Err(Unencodable { character, at }),
-            "{text:?}"
-        );
+        assert_eq!(encoded(text, Choice::Only(encoding)), Err(Unencodable { character, at }), "{text:?}");
     }
 }
 
@@ -172,10 +147,7 @@ fn each_data_coding_says_its_encoding() {
         (&[0x02, 0x04], Encoding::Binary),
         (&[0x05, 0x06, 0x07], Encoding::Binary),
         (&[0x08], Encoding::Ucs2),
-        (
-            &[0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x0F],
-            Encoding::Binary,
-        ),
+        (&[0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x0F], Encoding::Binary),
         // Flash, in each alphabet.
         (&[0x10, 0x11, 0x12, 0x13], Encoding::Gsm7),
         (&[0x14, 0x15, 0x54], Encoding::Binary),
@@ -198,12 +170,8 @@ fn each_data_coding_says_its_encoding() {
 
 /// Text of the GSM alphabet only.
 pub(crate) fn gsm_text() -> impl Strategy<Value = String> {
-    let all: Vec<char> = (0..0x3000)
-        .filter_map(char::from_u32)
-        .filter(|c| septets(*c).is_some())
-        .collect();
-    let character =
-        prop_oneof![4 => proptest::char::range(' ', '?'), 1 => proptest::sample::select(all)];
+    let all: Vec<char> = (0..0x3000).filter_map(char::from_u32).filter(|c| septets(*c).is_some()).collect();
+    let character = prop_oneof![4 => proptest::char::range(' ', '?'), 1 => proptest::sample::select(all)];
     let character = character.prop_filter("in the alphabet", |c| septets(*c).is_some());
     proptest::collection::vec(character, 0..700).prop_map(String::from_iter)
 }

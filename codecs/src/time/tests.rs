@@ -1,10 +1,5 @@
 //! Tests of `time`: tables and properties. No code of its own.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
 use proptest::prelude::*;
@@ -54,43 +49,19 @@ fn time_fields_are_read() {
         ("0000000100000R", Some("2026-11-20T14:50:00.250Z")),
         (" 261120135000000+ ", Some("2026-11-20T13:50:00Z")),
     ] {
-        assert_eq!(
-            read(field.as_bytes(), wall(NOW)),
-            Ok(expected.map(wall)),
-            "{field:?}"
-        );
+        assert_eq!(read(field.as_bytes(), wall(NOW)), Ok(expected.map(wall)), "{field:?}");
     }
 }
 
 #[test]
 fn a_month_later_stays_inside_the_month_it_reaches() {
     for (now, field, expected) in [
-        (
-            "2026-01-31T10:00:00Z",
-            "000100000000000R",
-            "2026-02-28T10:00:00Z",
-        ),
-        (
-            "2024-01-31T10:00:00Z",
-            "000100000000000R",
-            "2024-02-29T10:00:00Z",
-        ),
-        (
-            "2024-02-29T10:00:00Z",
-            "010000000000000R",
-            "2025-02-28T10:00:00Z",
-        ),
-        (
-            "2026-12-31T10:00:00Z",
-            "000101000000000R",
-            "2027-02-01T10:00:00Z",
-        ),
+        ("2026-01-31T10:00:00Z", "000100000000000R", "2026-02-28T10:00:00Z"),
+        ("2024-01-31T10:00:00Z", "000100000000000R", "2024-02-29T10:00:00Z"),
+        ("2024-02-29T10:00:00Z", "010000000000000R", "2025-02-28T10:00:00Z"),
+        ("2026-12-31T10:00:00Z", "000101000000000R", "2027-02-01T10:00:00Z"),
     ] {
-        assert_eq!(
-            read(field.as_bytes(), wall(now)),
-            Ok(Some(wall(expected))),
-            "{now} {field}"
-        );
+        assert_eq!(read(field.as_bytes(), wall(now)), Ok(Some(wall(expected))), "{now} {field}");
     }
 }
 
@@ -117,11 +88,7 @@ fn what_is_no_time_is_refused() {
         "00000001000000xR",
         "é61120135000000+",
     ] {
-        assert_eq!(
-            read(field.as_bytes(), wall(NOW)),
-            Err(InvalidTime),
-            "{field:?}"
-        );
+        assert_eq!(read(field.as_bytes(), wall(NOW)), Err(InvalidTime), "{field:?}");
     }
 }
 
@@ -154,10 +121,7 @@ fn rfc3339_is_read_and_written() {
         assert_eq!(rfc3339_string(wall(text)), written);
     }
     assert_eq!(parse_rfc3339("1970-01-01T00:00:01.002Z"), Some(Wall(1_002)));
-    assert_eq!(
-        parse_rfc3339("2026-11-20T13:50:00Z"),
-        Some(Wall(1_795_182_600_000))
-    );
+    assert_eq!(parse_rfc3339("2026-11-20T13:50:00Z"), Some(Wall(1_795_182_600_000)));
 }
 
 #[test]
@@ -186,15 +150,7 @@ fn what_is_not_rfc3339_is_refused() {
 
 #[test]
 fn every_day_of_ten_thousand_years_is_in_its_place() {
-    let mut expected = Civil {
-        year: 0,
-        month: 1,
-        day: 1,
-        hour: 0,
-        minute: 0,
-        second: 0,
-        millisecond: 0,
-    };
+    let mut expected = Civil { year: 0, month: 1, day: 1, hour: 0, minute: 0, second: 0, millisecond: 0 };
     let mut day = FIRST;
     while day <= LAST {
         let civil = Civil::of(Wall(day));
@@ -217,10 +173,7 @@ fn every_day_of_ten_thousand_years_is_in_its_place() {
 fn moments_outside_of_the_calendar_become_the_nearest_inside() {
     assert_eq!(rfc3339_string(Wall(i64::MIN)), "0000-01-01T00:00:00.000Z");
     assert_eq!(rfc3339_string(Wall(i64::MAX)), "9999-12-31T23:59:59.999Z");
-    assert_eq!(
-        read(b"990000000000000R", Wall(i64::MAX)),
-        Ok(Some(Wall(LAST)))
-    );
+    assert_eq!(read(b"990000000000000R", Wall(i64::MAX)), Ok(Some(Wall(LAST))));
 }
 
 proptest! {

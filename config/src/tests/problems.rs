@@ -23,23 +23,13 @@ fn every_mistake_is_told_with_its_place_and_its_mend() {
         // Unknown names.
         (
             "\n[[provider]]\nid = 'up'\nhost = 'a'\nsystem_id = 'b'\nthoughput = 3\n",
-            &[
-                "tidegate.toml:6: unknown key \"thoughput\" in [[provider]]; did you mean \"throughput\"?",
-            ],
+            &["tidegate.toml:6: unknown key \"thoughput\" in [[provider]]; did you mean \"throughput\"?"],
         ),
-        (
-            "[htp]\nlisten = 1\n",
-            &["tidegate.toml:1: unknown section [htp]; did you mean \"http\"?"],
-        ),
-        (
-            "[[providers]]\n",
-            &["tidegate.toml:1: unknown section [[providers]]; did you mean \"provider\"?"],
-        ),
+        ("[htp]\nlisten = 1\n", &["tidegate.toml:1: unknown section [htp]; did you mean \"http\"?"]),
+        ("[[providers]]\n", &["tidegate.toml:1: unknown section [[providers]]; did you mean \"provider\"?"]),
         (
             "[http]\nport = 1\n",
-            &[
-                "tidegate.toml:2: unknown key \"port\" in [http]; write one of \"listen\", or remove it",
-            ],
+            &["tidegate.toml:2: unknown key \"port\" in [http]; write one of \"listen\", or remove it"],
         ),
         // Of a later version.
         (
@@ -57,9 +47,7 @@ fn every_mistake_is_told_with_its_place_and_its_mend() {
         // Shapes.
         (
             "http = 3\n",
-            &[
-                "tidegate.toml:1: \"http\" is a whole number, not a table; write [http], and its keys below",
-            ],
+            &["tidegate.toml:1: \"http\" is a whole number, not a table; write [http], and its keys below"],
         ),
         (
             "[provider]\nid = 'x'\n",
@@ -69,9 +57,7 @@ fn every_mistake_is_told_with_its_place_and_its_mend() {
         ),
         (
             "rates = 3\n",
-            &[
-                "tidegate.toml:1: \"rates\" is a whole number, not a table; write [rates.NAME] above each",
-            ],
+            &["tidegate.toml:1: \"rates\" is a whole number, not a table; write [rates.NAME] above each"],
         ),
         // Values.
         (
@@ -83,9 +69,7 @@ fn every_mistake_is_told_with_its_place_and_its_mend() {
         ),
         (
             "[routing]\nfallback = 'yes'\n",
-            &[
-                "tidegate.toml:2: \"fallback\" in [routing] is a string; write true or false, without quotes",
-            ],
+            &["tidegate.toml:2: \"fallback\" in [routing] is a string; write true or false, without quotes"],
         ),
         (
             "[storage]\npath = ''\ndurability = 'fsnc'\nretention = 400\nring = '1GB'\nreserve_percent = 60\n",
@@ -125,9 +109,7 @@ fn every_mistake_is_told_with_its_place_and_its_mend() {
         ),
         (
             "[http]\nlisten = '127.0.0.1:9464'\n",
-            &[
-                "tidegate.toml:2: [ops] listens on the same address as [http]; give each a port of its own",
-            ],
+            &["tidegate.toml:2: [ops] listens on the same address as [http]; give each a port of its own"],
         ),
     ];
     for (text, expected) in cases {
@@ -158,10 +140,7 @@ fn every_mistake_of_a_provider_is_told() {
             "host = ''",
             "\"host\" in [[provider]] is not a host; write a host name or an address alone, such as \"smpp.example.com\"; the port is a key of its own",
         ),
-        (
-            "port = 0",
-            "\"port\" in [[provider]] is 0, which is out of range; write a value from 1 to 65535",
-        ),
+        ("port = 0", "\"port\" in [[provider]] is 0, which is out of range; write a value from 1 to 65535"),
         (
             "port = '2775'",
             "\"port\" in [[provider]] is a string, not a whole number; write a whole number from 0 to 65535, without quotes",
@@ -186,10 +165,7 @@ fn every_mistake_of_a_provider_is_told() {
             "bind = 'both'",
             "\"bind\" in [[provider]] is \"both\", which is not one of its words; write one of \"transmitter\", \"receiver\", \"transceiver\", \"pair\"",
         ),
-        (
-            "binds = 0",
-            "\"binds\" in [[provider]] is 0, which is out of range; write a value from 1 to 256",
-        ),
+        ("binds = 0", "\"binds\" in [[provider]] is 0, which is out of range; write a value from 1 to 256"),
         (
             "window = 0",
             "\"window\" in [[provider]] is 0, which is out of range; write a value from 1 to 65535",
@@ -218,10 +194,7 @@ fn every_mistake_of_a_provider_is_told() {
             "reconnect = { min = '5s', max = '1s' }",
             "\"max\" in reconnect of [[provider]] is less than \"min\"; raise it, or lower min",
         ),
-        (
-            "reconnect = '5s'",
-            "\"reconnect\" is a string, not a table; write reconnect = { … }",
-        ),
+        ("reconnect = '5s'", "\"reconnect\" is a string, not a table; write reconnect = { … }"),
         (
             "retry = { atempts = 3 }",
             "unknown key \"atempts\" in retry of [[provider]]; did you mean \"attempts\"?",
@@ -230,26 +203,14 @@ fn every_mistake_of_a_provider_is_told() {
             "cost = 0.5",
             "\"cost\" in [[provider]] is a number with a fraction, not a string; write a decimal in quotes with at most 6 digits behind the point, such as \"1.00\"",
         ),
-        (
-            "tls = {}",
-            "key \"tls\" in [[provider]] is not supported by this version; remove it",
-        ),
+        ("tls = {}", "key \"tls\" in [[provider]] is not supported by this version; remove it"),
     ];
     for (line, expected) in cases {
         let key = line.split(' ').next().unwrap();
-        let others = UP
-            .lines()
-            .filter(|other| !other.starts_with(&format!("{key} ")));
-        let text: String = others
-            .chain([*line])
-            .map(|line| format!("{line}\n"))
-            .collect();
+        let others = UP.lines().filter(|other| !other.starts_with(&format!("{key} ")));
+        let text: String = others.chain([*line]).map(|line| format!("{line}\n")).collect();
         let last = text.lines().count();
-        assert_eq!(
-            shown(load_text(&text)),
-            [format!("tidegate.toml:{last}: {expected}")],
-            "{text}"
-        );
+        assert_eq!(shown(load_text(&text)), [format!("tidegate.toml:{last}: {expected}")], "{text}");
     }
     assert_eq!(
         shown(load_text("\n[[provider]]\n")),
@@ -281,26 +242,14 @@ fn every_mistake_of_a_tenant_is_told() {
             "price = '0.0000001'",
             "\"price\" in [[tenant]] is \"0.0000001\", which is not an amount of money; write a decimal in quotes with at most 6 digits behind the point, such as \"1.00\"",
         ),
-        (
-            "rates = 'up'",
-            "\"rates\" in [[tenant]] stands beside \"price\"; remove one of them",
-        ),
+        ("rates = 'up'", "\"rates\" in [[tenant]] stands beside \"price\"; remove one of them"),
         (
             "api_keys = 'tg_live_x'",
             "\"api_keys\" in [[tenant]] is a string, not a list; write it in square brackets",
         ),
-        (
-            "api_keys = ['']",
-            &format!("\"api_keys\" in [[tenant]] holds an empty key; remove it, or {keys}"),
-        ),
-        (
-            "api_keys = ['secret word']",
-            &format!("\"api_keys\" in [[tenant]] holds an unfit key; {keys}"),
-        ),
-        (
-            "api_keys = ['short']",
-            &format!("\"api_keys\" in [[tenant]] holds an unfit key; {keys}"),
-        ),
+        ("api_keys = ['']", &format!("\"api_keys\" in [[tenant]] holds an empty key; remove it, or {keys}")),
+        ("api_keys = ['secret word']", &format!("\"api_keys\" in [[tenant]] holds an unfit key; {keys}")),
+        ("api_keys = ['short']", &format!("\"api_keys\" in [[tenant]] holds an unfit key; {keys}")),
         (
             "api_keys = ['tg_test_acme']",
             "\"api_keys\" in [[tenant]] holds a test key, which is not supported by this version; remove it",
@@ -313,18 +262,12 @@ fn every_mistake_of_a_tenant_is_told() {
             "smpp = { system_id = 'x', password = 'p', windw = 3 }",
             "unknown key \"windw\" in smpp of [[tenant]]; did you mean \"window\"?",
         ),
-        (
-            "smpp = { password = 'p' }",
-            "\"system_id\" is missing in smpp of [[tenant]]; write system_id = …",
-        ),
+        ("smpp = { password = 'p' }", "\"system_id\" is missing in smpp of [[tenant]]; write system_id = …"),
         (
             "ip_allow = ['10.0.0.1/8']",
             "\"ip_allow\" in [[tenant]] is \"10.0.0.1/8\", which is not a block of addresses; write an address or a block without host bits, such as \"192.0.2.7\" or \"10.0.0.0/8\"",
         ),
-        (
-            "priority = 3",
-            "\"priority\" in [[tenant]] is out of range; write 1 (normal) or 2 (high)",
-        ),
+        ("priority = 3", "\"priority\" in [[tenant]] is out of range; write 1 (normal) or 2 (high)"),
         (
             "expires_at = 2030-01-01",
             "\"expires_at\" in [[tenant]] is a time without date or offset; write date, time and offset, such as \"2027-01-01T00:00:00Z\"",
@@ -333,30 +276,15 @@ fn every_mistake_of_a_tenant_is_told() {
             "billing = 'postpaid'",
             "\"billing\" in [[tenant]] is \"postpaid\" without a \"credit_limit\"; write how far below zero it may go, such as credit_limit = \"1000.00\"",
         ),
-        (
-            "default_provider = 'up'",
-            "unknown provider \"up\"; there is no provider at all: add one",
-        ),
-        (
-            "tier = 'gold'",
-            "key \"tier\" in [[tenant]] is not supported by this version; remove it",
-        ),
+        ("default_provider = 'up'", "unknown provider \"up\"; there is no provider at all: add one"),
+        ("tier = 'gold'", "key \"tier\" in [[tenant]] is not supported by this version; remove it"),
     ];
     for (line, expected) in cases {
         let key = line.split(' ').next().unwrap();
-        let others = ACME
-            .lines()
-            .filter(|other| !other.starts_with(&format!("{key} ")));
-        let text: String = others
-            .chain([*line])
-            .map(|line| format!("{line}\n"))
-            .collect();
+        let others = ACME.lines().filter(|other| !other.starts_with(&format!("{key} ")));
+        let text: String = others.chain([*line]).map(|line| format!("{line}\n")).collect();
         let last = text.lines().count();
-        assert_eq!(
-            shown(load_text(&text)),
-            [format!("tidegate.toml:{last}: {expected}")],
-            "{text}"
-        );
+        assert_eq!(shown(load_text(&text)), [format!("tidegate.toml:{last}: {expected}")], "{text}");
     }
     assert_eq!(
         shown(load_text("[[tenant]]\nid = 'a'\ncurrency = 'KES'\n")),
@@ -372,9 +300,7 @@ fn entries_must_agree_with_one_another() {
     let cases: &[(&str, &[&str])] = &[
         (
             &format!("{UP}{UP}"),
-            &[
-                "tidegate.toml:6: this id of a provider was used before, on line 2; give each its own",
-            ],
+            &["tidegate.toml:6: this id of a provider was used before, on line 2; give each its own"],
         ),
         (
             &format!("{ACME}{ACME}"),
@@ -408,9 +334,7 @@ fn entries_must_agree_with_one_another() {
             &["tidegate.toml:11: unknown tenant \"acne\"; did you mean \"acme\"?"],
         ),
         (
-            &format!(
-                "{UP}[[route]]\nproviders = []\n[[route]]\n[[route]]\nproviders = ['up', 'up']\n"
-            ),
+            &format!("{UP}[[route]]\nproviders = []\n[[route]]\n[[route]]\nproviders = ['up', 'up']\n"),
             &[
                 "tidegate.toml:6: \"providers\" in [[route]] is empty; write the id of at least one provider",
                 "tidegate.toml:7: \"providers\" is missing in [[route]]; write providers = …",
@@ -441,9 +365,7 @@ fn entries_must_agree_with_one_another() {
             ],
         ),
         (
-            &format!(
-                "{UP}[[route]]\nid = 'route-2'\nproviders = ['up']\n[[route]]\nproviders = ['up']\n"
-            ),
+            &format!("{UP}[[route]]\nid = 'route-2'\nproviders = ['up']\n[[route]]\nproviders = ['up']\n"),
             &["tidegate.toml:8: this id of a route was used before, on line 6; give each its own"],
         ),
         (
@@ -479,14 +401,10 @@ fn a_mistake_does_not_make_others() {
 #[test]
 fn columns_count_characters() {
     let problems = load_text("[storage]\n\"päth\" = 1\nrings = 1 # é\n").unwrap_err();
-    let places: Vec<_> = problems
-        .iter()
-        .map(|problem| (problem.line, problem.column))
-        .collect();
+    let places: Vec<_> = problems.iter().map(|problem| (problem.line, problem.column)).collect();
     assert_eq!(places, [(2, 1), (3, 1)]);
-    let problems = load_text(
-        "[[tenant]]\nid = 'a'\ncurrency = 'KES'\nprice = '1'\nip_allow = ['::1', 'é', 'x']\n",
-    );
+    let problems =
+        load_text("[[tenant]]\nid = 'a'\ncurrency = 'KES'\nprice = '1'\nip_allow = ['::1', 'é', 'x']\n");
     assert_eq!(problems.unwrap_err()[0].column, 20);
 }
 
@@ -503,10 +421,7 @@ fn no_error_shows_a_secret() {
     ];
     for text in texts {
         let problems = load_text(text).unwrap_err();
-        assert!(
-            !format!("{problems:?}").contains("hunter22"),
-            "{text}\n{problems:?}"
-        );
+        assert!(!format!("{problems:?}").contains("hunter22"), "{text}\n{problems:?}");
     }
     let variables = [
         ("TIDEGATE__PROVIDER", "hunter22"),
@@ -516,13 +431,9 @@ fn no_error_shows_a_secret() {
     ];
     for variable in variables {
         let problems = load_variables(ACME, &[variable]).unwrap_err();
-        assert!(
-            !format!("{problems:?}").contains("hunter22"),
-            "{variable:?}\n{problems:?}"
-        );
+        assert!(!format!("{problems:?}").contains("hunter22"), "{variable:?}\n{problems:?}");
     }
-    let config =
-        good("[[tenant]]\nid = 'a'\nprice = '1'\ncurrency = 'KES'\napi_keys = ['hunter22']\n");
+    let config = good("[[tenant]]\nid = 'a'\nprice = '1'\ncurrency = 'KES'\napi_keys = ['hunter22']\n");
     assert!(!format!("{config:?}").contains("hunter22"));
 }
 
@@ -575,10 +486,6 @@ fn mistakes_in_variables_name_the_variable() {
         ),
     ];
     for (variable, expected) in cases {
-        assert_eq!(
-            shown(load_variables(UP, &[variable])),
-            [expected],
-            "{variable:?}"
-        );
+        assert_eq!(shown(load_variables(UP, &[variable])), [expected], "{variable:?}");
     }
 }

@@ -35,24 +35,13 @@ fn money_is_read_exactly_or_not_at_all() {
 
 #[test]
 fn money_reads_back_what_it_shows() {
-    let cases = [
-        (0, "0.00"),
-        (1, "0.000001"),
-        (-500_000, "-0.50"),
-        (1_234_500, "1.2345"),
-    ];
+    let cases = [(0, "0.00"), (1, "0.000001"), (-500_000, "-0.50"), (1_234_500, "1.2345")];
     for (micros, expected) in cases {
         assert_eq!(Micros(micros).to_string(), expected);
     }
     // Steps by a prime, so that every digit takes every value.
-    for micros in (-40_000_000_000..40_000_000_000)
-        .step_by(104_729_111)
-        .chain([i64::MAX, -i64::MAX])
-    {
-        assert_eq!(
-            Micros::parse(&Micros(micros).to_string()),
-            Some(Micros(micros))
-        );
+    for micros in (-40_000_000_000..40_000_000_000).step_by(104_729_111).chain([i64::MAX, -i64::MAX]) {
+        assert_eq!(Micros::parse(&Micros(micros).to_string()), Some(Micros(micros)));
     }
 }
 
@@ -76,12 +65,7 @@ fn sizes_have_binary_units() {
     for (text, expected) in cases {
         assert_eq!(Size::parse(text), expected.map(Size), "{text}");
     }
-    for (octets, expected) in [
-        (0, "0B"),
-        (1_000, "1000B"),
-        (65_536, "64KiB"),
-        (3 << 30, "3GiB"),
-    ] {
+    for (octets, expected) in [(0, "0B"), (1_000, "1000B"), (65_536, "64KiB"), (3 << 30, "3GiB")] {
         assert_eq!(Size(octets).to_string(), expected);
     }
 }
@@ -106,11 +90,7 @@ fn durations_have_one_unit() {
         ("99999999999999999999s", None),
     ];
     for (text, expected) in cases {
-        assert_eq!(
-            parse_duration(text),
-            expected.map(Duration::from_millis),
-            "{text}"
-        );
+        assert_eq!(parse_duration(text), expected.map(Duration::from_millis), "{text}");
     }
     for text in ["0s", "500ms", "90s", "5m", "3d"] {
         assert_eq!(show_duration(parse_duration(text).unwrap()), text);
@@ -153,22 +133,11 @@ fn blocks_hold_their_addresses_and_no_others() {
     ];
     for (block, address, expected) in cases {
         let block = IpBlock::parse(block).unwrap();
-        assert_eq!(
-            block.contains(address.parse().unwrap()),
-            expected,
-            "{block:?} {address}"
-        );
+        assert_eq!(block.contains(address.parse().unwrap()), expected, "{block:?} {address}");
     }
-    for text in [
-        "10.0.0.1/8",
-        "10.0.0.0/33",
-        "10.0.0.0/",
-        "10.0.0.0/+8",
-        "::/129",
-        "2001:db8::1/64",
-        "host",
-        "",
-    ] {
+    for text in
+        ["10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "::/129", "2001:db8::1/64", "host", ""]
+    {
         assert_eq!(IpBlock::parse(text), None, "{text}");
     }
 }

@@ -196,11 +196,7 @@ impl fmt::Debug for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Event::None => f.write_str("None"),
-            Event::Bind {
-                sequence,
-                kind,
-                bind,
-            } => write!(f, "Bind {sequence} {kind:?} {bind:?}"),
+            Event::Bind { sequence, kind, bind } => write!(f, "Bind {sequence} {kind:?} {bind:?}"),
             Event::Bound { response } => write!(f, "Bound {response:?}"),
             Event::BindRefused { status } => write!(f, "BindRefused {status:?}"),
             Event::Submit { sequence, sm } => write!(f, "Submit {sequence} {sm:?}"),
@@ -209,39 +205,17 @@ impl fmt::Debug for Event<'_> {
             Event::Query { sequence, query } => write!(f, "Query {sequence} {query:?}"),
             Event::Cancel { sequence, cancel } => write!(f, "Cancel {sequence} {cancel:?}"),
             Event::Replace { sequence, replace } => write!(f, "Replace {sequence} {replace:?}"),
-            Event::Other {
-                command,
-                sequence,
-                body,
-            } => {
+            Event::Other { command, sequence, body } => {
                 write!(f, "Other {sequence} {command:?}, {} octets", body.len())
             }
-            Event::Response {
-                token,
-                command,
-                status,
-                late,
-                body,
-            } => {
-                write!(
-                    f,
-                    "Response {token} {command:?} {status:?}, late {late}, {} octets",
-                    body.len()
-                )
+            Event::Response { token, command, status, late, body } => {
+                write!(f, "Response {token} {command:?} {status:?}, late {late}, {} octets", body.len())
             }
             Event::Unmatched { command, sequence } => write!(f, "Unmatched {sequence} {command:?}"),
-            Event::Malformed {
-                command,
-                sequence,
-                malformed,
-            } => {
+            Event::Malformed { command, sequence, malformed } => {
                 write!(f, "Malformed {sequence} {command:?} {malformed:?}")
             }
-            Event::Refused {
-                command,
-                sequence,
-                status,
-            } => {
+            Event::Refused { command, sequence, status } => {
                 write!(f, "Refused {sequence} {command:?} {status:?}")
             }
             Event::Closed(reason) => write!(f, "Closed {reason:?}"),

@@ -1,32 +1,18 @@
 //! What a session makes of each PDU of the peer.
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::{Ending, Event, PendingBind, Role, Session, State};
 use crate::instant::Mono;
 use crate::smpp::command::{BindKind, Command};
 use crate::smpp::operations::{Ruling, is_answered, ruling};
-use crate::smpp::pdu::{
-    Bind, BindResponse, CancelSm, DataSm, Header, Malformed, QuerySm, ReplaceSm, Sm,
-};
+use crate::smpp::pdu::{Bind, BindResponse, CancelSm, DataSm, Header, Malformed, QuerySm, ReplaceSm, Sm};
 use crate::smpp::session::CloseReason;
 use crate::smpp::status::Status;
 use crate::smpp::write;
 
 impl Session {
-    pub(super) fn peer_request<'f>(
-        &mut self,
-        now: Mono,
-        header: Header,
-        body: &'f [u8],
-    ) -> Event<'f> {
-        let Header {
-            command, sequence, ..
-        } = header;
+    pub(super) fn peer_request<'f>(&mut self, now: Mono, header: Header, body: &'f [u8]) -> Event<'f> {
+        let Header { command, sequence, .. } = header;
         match command {
             // Load balancers and eager clients send it before the bind; SMPP 5.0 §2.4 allows it in every state.
             Command::ENQUIRE_LINK => {
@@ -63,17 +49,9 @@ impl Session {
             Command::DELIVER_SM => Sm::read(body).map(|sm| Event::Deliver { sequence, sm }),
             Command::DATA_SM => DataSm::read(body).map(|data| Event::Data { sequence, data }),
             Command::QUERY_SM => QuerySm::read(body).map(|query| Event::Query { sequence, query }),
-            Command::CANCEL_SM => {
-                CancelSm::read(body).map(|cancel| Event::Cancel { sequence, cancel })
-            }
-            Command::REPLACE_SM => {
-                ReplaceSm::read(body).map(|replace| Event::Replace { sequence, replace })
-            }
-            command => Ok(Event::Other {
-                command,
-                sequence,
-                body,
-            }),
+            Command::CANCEL_SM => CancelSm::read(body).map(|cancel| Event::Cancel { sequence, cancel }),
+            Command::REPLACE_SM => ReplaceSm::read(body).map(|replace| Event::Replace { sequence, replace }),
+            command => Ok(Event::Other { command, sequence, body }),
         };
         match read {
             Ok(event) => {
@@ -86,49 +64,27 @@ impl Session {
     }
 
     fn malformed<'f>(&mut self, header: Header, malformed: Malformed) -> Event<'f> {
-        let Header {
-            command, sequence, ..
-        } = header;
+        let Header { command, sequence, .. } = header;
         let out = self.output.buffer();
         write::respond(out, command, malformed.status, sequence);
-        Event::Malformed {
-            command,
-            sequence,
-            malformed,
-        }
+        Event::Malformed { command, sequence, malformed }
     }
 
     /// A known command in the wrong place: its own response says so, or generic_nack where it has none.
     fn refuse<'f>(&mut self, header: Header, status: Status) -> Event<'f> {
-        let Header {
-            command, sequence, ..
-        } = header;
-        let response = if is_answered(command) {
-            command.response()
-        } else {
-            Command::GENERIC_NACK
-        };
+        let Header { command, sequence, .. } = header;
+        let response = if is_answered(command) { command.response() } else { Command::GENERIC_NACK };
         write::header_only(self.output.buffer(), response, status, sequence);
-        Event::Refused {
-            command,
-            sequence,
-            status,
-        }
+        Event::Refused { command, sequence, status }
     }
 
     /// SMPP 3.4 §4.3.1: a command_id that nobody knows is answered by generic_nack; the session goes on.
     fn nack<'f>(&mut self, header: Header) -> Event<'f> {
-        let Header {
-            command, sequence, ..
-        } = header;
+        let Header { command, sequence, .. } = header;
         let status = Status::INVCMDID;
         let out = self.output.buffer();
         write::header_only(out, Command::GENERIC_NACK, status, sequence);
-        Event::Refused {
-            command,
-            sequence,
-            status,
-        }
+        Event::Refused { command, sequence, status }
     }
 
     fn peer_bind<'f>(&mut self, header: Header, body: &'f [u8]) -> Event<'f> {
@@ -147,24 +103,15 @@ impl Session {
             Err(malformed) => return self.malformed(header, malformed),
         };
         let sequence = header.sequence;
-        self.pending_bind = Some(PendingBind {
-            sequence,
-            kind,
-            interface_version: bind.interface_version,
-        });
+        self.pending_bind = Some(PendingBind { sequence, kind, interface_version: bind.interface_version });
         self.state = State::Binding;
-        Event::Bind {
-            sequence,
-            kind,
-            bind,
-        }
+        Event::Bind { sequence, kind, bind }
     }
 
     /// Smsc: the bind that the driver speaks of, if it still waits.
     pub(super) fn waiting_bind(&self, sequence: u32) -> Option<PendingBind> {
         let waits = self.role == Role::Smsc && self.state == State::Binding;
-        self.pending_bind
-            .filter(|bind| waits && bind.sequence == sequence)
+        self.pending_bind.filter(|bind| waits && bind.sequence == sequence)
     }
 
     pub(super) fn bound(&mut self, now: Mono, kind: BindKind) {
@@ -173,12 +120,7 @@ impl Session {
     }
 
     pub(super) fn response<'f>(&mut self, now: Mono, header: Header, body: &'f [u8]) -> Event<'f> {
-        let Header {
-            command,
-            status,
-            sequence,
-            ..
-        } = header;
+        let Header { command, status, sequence, .. } = header;
         if let Some(answered) = self.window.answer(now, sequence, command) {
             if !answered.late {
                 self.settle(now);
@@ -196,12 +138,7 @@ impl Session {
 
     /// A response to a bind, unbind or enquire_link of ours, or to nothing.
     fn control_response<'f>(&mut self, now: Mono, header: Header, body: &'f [u8]) -> Event<'f> {
-        let Header {
-            command,
-            status,
-            sequence,
-            ..
-        } = header;
+        let Header { command, status, sequence, .. } = header;
         let nack = command == Command::GENERIC_NACK;
         if let Some(bind) = self.own_bind(sequence)
             && (nack || command == bind.kind.command().response())
@@ -224,8 +161,7 @@ impl Session {
     }
 
     fn own_bind(&self, sequence: u32) -> Option<PendingBind> {
-        self.pending_bind
-            .filter(|bind| self.role == Role::Esme && bind.sequence == sequence)
+        self.pending_bind.filter(|bind| self.role == Role::Esme && bind.sequence == sequence)
     }
 
     fn bind_answered<'f>(
@@ -249,9 +185,5 @@ impl Session {
 
 /// A generic_nack is a refusal, even one that says ESME_ROK.
 fn refusal_if_nack(command: Command, status: Status) -> Status {
-    if command == Command::GENERIC_NACK && status == Status::OK {
-        Status::UNKNOWNERR
-    } else {
-        status
-    }
+    if command == Command::GENERIC_NACK && status == Status::OK { Status::UNKNOWNERR } else { status }
 }

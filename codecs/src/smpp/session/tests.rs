@@ -1,9 +1,5 @@
 //! The session in conversation with a scripted peer. Time is a number; nothing sleeps.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::indexing_slicing,
-    clippy::unwrap_used
-)]
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,10 +17,7 @@ fn at(seconds: u64) -> Mono {
 }
 
 fn limits() -> Limits {
-    Limits {
-        window: WINDOW,
-        ..Limits::DEFAULT
-    }
+    Limits { window: WINDOW, ..Limits::DEFAULT }
 }
 
 fn pdu(command: Command, status: Status, sequence: u32, body: &[u8]) -> Vec<u8> {
@@ -57,15 +50,9 @@ fn server(kind: BindKind) -> Session {
     let mut session = Session::new(Role::Smsc, limits(), at(0));
     let bind = pdu(kind.command(), Status::OK, 1, BIND_BODY);
     let event = session.receive(at(0), &bind);
-    assert!(
-        matches!(event, Event::Bind { sequence: 1, .. }),
-        "{event:?}"
-    );
+    assert!(matches!(event, Event::Bind { sequence: 1, .. }), "{event:?}");
     session.accept_bind(at(0), 1, b"smsc").unwrap();
-    assert_eq!(
-        written(&mut session),
-        [(kind.command().response(), Status::OK, 1)]
-    );
+    assert_eq!(written(&mut session), [(kind.command().response(), Status::OK, 1)]);
     session
 }
 
@@ -126,11 +113,7 @@ fn requests_are_legal_by_the_operation_matrix() {
                     ours.respond(at(0), command, 9, Status::OK, b"");
                     assert_eq!(ours.unanswered(), 0);
                 } else {
-                    assert_eq!(
-                        answer,
-                        [(command.response(), Status::INVBNDSTS, 9)],
-                        "{event}"
-                    );
+                    assert_eq!(answer, [(command.response(), Status::INVBNDSTS, 9)], "{event}");
                 }
             }
         }
@@ -143,30 +126,18 @@ fn what_is_not_served_is_refused_and_the_session_goes_on() {
     let response = |command: Command, status| (command.response(), status, 9);
     let bind = Command::BIND_RECEIVER;
     for (command, by_server, by_client) in [
-        (
-            Command::BROADCAST_SM,
-            Some(Status::INVCMDID),
-            Some(Status::INVCMDID),
-        ),
+        (Command::BROADCAST_SM, Some(Status::INVCMDID), Some(Status::INVCMDID)),
         (Command::DELIVER_SM, Some(Status::INVCMDID), None),
         (Command::SUBMIT_SM, None, Some(Status::INVCMDID)),
         (bind, Some(Status::ALYBND), Some(Status::INVCMDID)),
     ] {
-        for (mut session, status) in [
-            (server(BindKind::Transceiver), by_server),
-            (client(BindKind::Transceiver), by_client),
-        ] {
+        for (mut session, status) in
+            [(server(BindKind::Transceiver), by_server), (client(BindKind::Transceiver), by_client)]
+        {
             let frame = pdu(command, Status::OK, 9, body_of(command));
             let event = session.receive(at(0), &frame);
-            let expected: Vec<_> = status
-                .map(|status| response(command, status))
-                .into_iter()
-                .collect();
-            assert_eq!(
-                matches!(event, Event::Refused { .. }),
-                status.is_some(),
-                "{event:?}"
-            );
+            let expected: Vec<_> = status.map(|status| response(command, status)).into_iter().collect();
+            assert_eq!(matches!(event, Event::Refused { .. }), status.is_some(), "{event:?}");
             assert_eq!(written(&mut session), expected);
             assert_eq!(session.closed(), None);
         }
@@ -190,24 +161,12 @@ fn before_the_bind_only_keepalive_is_served() {
     let _ = server.receive(at(0), &pdu(Command::SUBMIT_SM, Status::OK, 2, MESSAGE));
     assert_eq!(
         written(&mut server),
-        [
-            (Command::ENQUIRE_LINK_RESP, Status::OK, 1),
-            (Command::SUBMIT_SM_RESP, Status::INVBNDSTS, 2),
-        ]
+        [(Command::ENQUIRE_LINK_RESP, Status::OK, 1), (Command::SUBMIT_SM_RESP, Status::INVBNDSTS, 2),]
     );
-    assert_eq!(
-        server.request(at(0), Command::DELIVER_SM, 1, b""),
-        Err(Refusal::NotBound)
-    );
+    assert_eq!(server.request(at(0), Command::DELIVER_SM, 1, b""), Err(Refusal::NotBound));
     assert_eq!(server.next_timeout(), Some(at(30)));
-    assert_eq!(
-        server.timeout(at(30)),
-        TimeoutEvent::Closed(CloseReason::SessionInit)
-    );
-    assert_eq!(
-        (server.next_timeout(), server.timeout(at(99))),
-        (None, TimeoutEvent::None)
-    );
+    assert_eq!(server.timeout(at(30)), TimeoutEvent::Closed(CloseReason::SessionInit));
+    assert_eq!((server.next_timeout(), server.timeout(at(99))), (None, TimeoutEvent::None));
 }
 
 #[test]
@@ -216,26 +175,14 @@ fn a_refused_bind_may_be_tried_again() {
     let bind = pdu(Command::BIND_TRANSMITTER, Status::OK, 1, BIND_BODY);
     let _ = server.receive(at(0), &bind);
     // Impatience is answered; a decision about a bind that does not wait has no effect.
-    let _ = server.receive(
-        at(0),
-        &pdu(Command::BIND_TRANSMITTER, Status::OK, 2, BIND_BODY),
-    );
+    let _ = server.receive(at(0), &pdu(Command::BIND_TRANSMITTER, Status::OK, 2, BIND_BODY));
     server.refuse_bind(2, Status::BINDFAIL);
     server.refuse_bind(1, Status::BINDFAIL);
     server.accept_bind(at(0), 1, b"smsc").unwrap();
     let response = Command::BIND_TRANSMITTER_RESP;
-    assert_eq!(
-        written(&mut server),
-        [
-            (response, Status::ALYBND, 2),
-            (response, Status::BINDFAIL, 1)
-        ]
-    );
+    assert_eq!(written(&mut server), [(response, Status::ALYBND, 2), (response, Status::BINDFAIL, 1)]);
     assert_eq!(server.state(), State::Open);
-    let _ = server.receive(
-        at(0),
-        &pdu(Command::BIND_RECEIVER, Status::OK, 3, BIND_BODY),
-    );
+    let _ = server.receive(at(0), &pdu(Command::BIND_RECEIVER, Status::OK, 3, BIND_BODY));
     server.accept_bind(at(0), 3, b"smsc").unwrap();
     assert_eq!(server.state(), State::Bound(BindKind::Receiver));
 }
@@ -243,43 +190,20 @@ fn a_refused_bind_may_be_tried_again() {
 #[test]
 fn the_client_learns_how_its_bind_went() {
     for (response, status) in [
-        (
-            pdu(Command::BIND_TRANSCEIVER_RESP, Status::ALYBND, 1, b""),
-            Status::ALYBND,
-        ),
-        (
-            pdu(Command::GENERIC_NACK, Status::INVBNDSTS, 1, b""),
-            Status::INVBNDSTS,
-        ),
-        (
-            pdu(Command::GENERIC_NACK, Status::OK, 1, b""),
-            Status::UNKNOWNERR,
-        ),
+        (pdu(Command::BIND_TRANSCEIVER_RESP, Status::ALYBND, 1, b""), Status::ALYBND),
+        (pdu(Command::GENERIC_NACK, Status::INVBNDSTS, 1, b""), Status::INVBNDSTS),
+        (pdu(Command::GENERIC_NACK, Status::OK, 1, b""), Status::UNKNOWNERR),
     ] {
         let mut client = Session::new(Role::Esme, limits(), at(0));
-        client
-            .bind(at(0), BindKind::Transceiver, &Bind::default())
-            .unwrap();
+        client.bind(at(0), BindKind::Transceiver, &Bind::default()).unwrap();
         let again = client.bind(at(0), BindKind::Transceiver, &Bind::default());
         assert_eq!(again, Err(Refusal::AlreadyBound));
-        assert_eq!(
-            client.receive(at(0), &response),
-            Event::BindRefused { status }
-        );
-        client
-            .bind(at(20), BindKind::Transceiver, &Bind::default())
-            .unwrap();
-        assert_eq!(
-            client.next_timeout(),
-            Some(at(50)),
-            "each bind has the whole time"
-        );
+        assert_eq!(client.receive(at(0), &response), Event::BindRefused { status });
+        client.bind(at(20), BindKind::Transceiver, &Bind::default()).unwrap();
+        assert_eq!(client.next_timeout(), Some(at(50)), "each bind has the whole time");
     }
     let mut client = Session::new(Role::Esme, limits(), at(0));
-    let long = Bind {
-        system_id: b"sixteen letters!",
-        ..Bind::default()
-    };
+    let long = Bind { system_id: b"sixteen letters!", ..Bind::default() };
     let refused = client.bind(at(0), BindKind::Transceiver, &long);
     assert!(matches!(refused, Err(Refusal::Field(_))));
     assert_eq!((client.state(), client.outgoing_octets()), (State::Open, 0));
@@ -301,9 +225,7 @@ fn peers_before_3_4_are_sent_no_tlv() {
 fn a_refused_request_changes_nothing() {
     let mut client = client(BindKind::Transmitter);
     for token in 0..WINDOW as u64 {
-        client
-            .request(at(0), Command::SUBMIT_SM, token, b"")
-            .unwrap();
+        client.request(at(0), Command::SUBMIT_SM, token, b"").unwrap();
     }
     let octets = client.outgoing_octets();
     let full = client.request(at(0), Command::SUBMIT_SM, 9, b"");
@@ -324,20 +246,11 @@ fn silence_brings_an_enquire_link_and_then_the_end() {
     assert_eq!(client.timeout(at(29)), TimeoutEvent::None);
     assert_eq!(written(&mut client), []);
     assert_eq!(client.timeout(at(30)), TimeoutEvent::None);
-    assert_eq!(
-        written(&mut client),
-        [(Command::ENQUIRE_LINK, Status::OK, 2)]
-    );
-    assert_eq!(
-        client.receive(at(31), &ok(Command::ENQUIRE_LINK_RESP, 2)),
-        Event::None
-    );
+    assert_eq!(written(&mut client), [(Command::ENQUIRE_LINK, Status::OK, 2)]);
+    assert_eq!(client.receive(at(31), &ok(Command::ENQUIRE_LINK_RESP, 2)), Event::None);
     assert_eq!(client.next_timeout(), Some(at(61)));
     assert_eq!(client.timeout(at(61)), TimeoutEvent::None);
-    assert_eq!(
-        client.timeout(at(76)),
-        TimeoutEvent::Closed(CloseReason::PeerDead)
-    );
+    assert_eq!(client.timeout(at(76)), TimeoutEvent::Closed(CloseReason::PeerDead));
     assert_eq!(client.closed(), Some(CloseReason::PeerDead));
 }
 
@@ -346,10 +259,7 @@ fn a_begun_pdu_that_does_not_end_closes() {
     let mut server = server(BindKind::Transmitter);
     server.partial(at(1), true);
     server.partial(at(9), true);
-    assert_eq!(
-        server.timeout(at(11)),
-        TimeoutEvent::Closed(CloseReason::PduRead)
-    );
+    assert_eq!(server.timeout(at(11)), TimeoutEvent::Closed(CloseReason::PduRead));
 }
 
 #[test]
@@ -357,10 +267,7 @@ fn an_unanswered_request_expires_once_and_is_known_when_late() {
     let mut client = client(BindKind::Transmitter);
     client.request(at(1), Command::SUBMIT_SM, 70, b"").unwrap();
     client.request(at(2), Command::SUBMIT_SM, 71, b"").unwrap();
-    let expired = |token| TimeoutEvent::Expired {
-        token,
-        command: Command::SUBMIT_SM,
-    };
+    let expired = |token| TimeoutEvent::Expired { token, command: Command::SUBMIT_SM };
     let _ = client.receive(at(50), &ok(Command::ENQUIRE_LINK, 1));
     assert_eq!(client.next_timeout(), Some(at(61)));
     assert_eq!(client.timeout(at(61)), expired(70));
@@ -368,26 +275,10 @@ fn an_unanswered_request_expires_once_and_is_known_when_late() {
     assert_eq!(client.timeout(at(62)), expired(71));
     let response = ok(Command::SUBMIT_SM_RESP, 2);
     let event = client.receive(at(100), &response);
-    assert!(
-        matches!(
-            event,
-            Event::Response {
-                token: 70,
-                late: true,
-                ..
-            }
-        ),
-        "{event:?}"
-    );
-    assert!(matches!(
-        client.receive(at(100), &response),
-        Event::Unmatched { .. }
-    ));
+    assert!(matches!(event, Event::Response { token: 70, late: true, .. }), "{event:?}");
+    assert!(matches!(client.receive(at(100), &response), Event::Unmatched { .. }));
     let too_late = ok(Command::SUBMIT_SM_RESP, 3);
-    assert!(matches!(
-        client.receive(at(500), &too_late),
-        Event::Unmatched { .. }
-    ));
+    assert!(matches!(client.receive(at(500), &too_late), Event::Unmatched { .. }));
     assert_eq!(client.close(), Lost::default());
 }
 
@@ -408,11 +299,7 @@ fn only_the_right_response_ends_a_request() {
     let Event::Response { token, status, .. } = client.receive(at(0), &nack) else {
         panic!("a nack is a response");
     };
-    assert_eq!(
-        (token, status),
-        (7, Status::UNKNOWNERR),
-        "and never a success"
-    );
+    assert_eq!((token, status), (7, Status::UNKNOWNERR), "and never a success");
 }
 
 #[test]
@@ -423,25 +310,15 @@ fn our_unbind_waits_for_what_is_open() {
     let _ = written(&mut server);
     server.unbind(at(1));
     let _ = server.receive(at(2), &ok(Command::DELIVER_SM_RESP, 1));
-    assert_eq!(
-        written(&mut server),
-        [],
-        "the peer still waits for its answer"
-    );
+    assert_eq!(written(&mut server), [], "the peer still waits for its answer");
     server.respond(at(3), Command::SUBMIT_SM, 5, Status::OK, b"7\0");
     assert_eq!(
         written(&mut server),
-        [
-            (Command::SUBMIT_SM_RESP, Status::OK, 5),
-            (Command::UNBIND, Status::OK, 2)
-        ]
+        [(Command::SUBMIT_SM_RESP, Status::OK, 5), (Command::UNBIND, Status::OK, 2)]
     );
     // Until it is answered, the peer is served.
     let submit = pdu(Command::SUBMIT_SM, Status::OK, 6, MESSAGE);
-    assert!(matches!(
-        server.receive(at(4), &submit),
-        Event::Submit { .. }
-    ));
+    assert!(matches!(server.receive(at(4), &submit), Event::Submit { .. }));
     let closed = Event::Closed(CloseReason::Unbound);
     assert_eq!(server.receive(at(4), &ok(Command::UNBIND_RESP, 2)), closed);
 }
@@ -454,22 +331,13 @@ fn our_unbind_ends_though_the_peer_says_nothing() {
     client.unbind(at(20));
     assert_eq!(written(&mut client), []);
     let _ = client.timeout(at(30));
-    assert_eq!(
-        written(&mut client),
-        [(Command::ENQUIRE_LINK, Status::OK, 3)]
-    );
+    assert_eq!(written(&mut client), [(Command::ENQUIRE_LINK, Status::OK, 3)]);
     let _ = client.receive(at(40), &ok(Command::ENQUIRE_LINK, 1));
-    let expired = TimeoutEvent::Expired {
-        token: 1,
-        command: Command::SUBMIT_SM,
-    };
+    let expired = TimeoutEvent::Expired { token: 1, command: Command::SUBMIT_SM };
     assert_eq!(client.timeout(at(60)), expired);
     let unbind = (Command::UNBIND, Status::OK, 4);
     assert_eq!(written(&mut client).last(), Some(&unbind));
-    assert_eq!(
-        client.timeout(at(65)),
-        TimeoutEvent::Closed(CloseReason::Unbound)
-    );
+    assert_eq!(client.timeout(at(65)), TimeoutEvent::Closed(CloseReason::Unbound));
     assert_eq!(client.close(), Lost::default());
 }
 
@@ -480,10 +348,7 @@ fn the_unbind_of_the_peer_is_answered_after_what_is_open() {
     assert_eq!(server.receive(at(0), &ok(Command::UNBIND, 6)), Event::None);
     // Nothing new begins.
     let _ = server.receive(at(0), &pdu(Command::SUBMIT_SM, Status::OK, 7, MESSAGE));
-    assert_eq!(
-        server.request(at(0), Command::DELIVER_SM, 1, b""),
-        Err(Refusal::Closing)
-    );
+    assert_eq!(server.request(at(0), Command::DELIVER_SM, 1, b""), Err(Refusal::Closing));
     server.respond(at(0), Command::SUBMIT_SM, 5, Status::OK, b"7\0");
     assert_eq!(
         written(&mut server),
@@ -507,10 +372,7 @@ fn the_unbind_of_the_peer_is_answered_in_time() {
     busy.request(at(0), Command::SUBMIT_SM, 1, b"").unwrap();
     let _ = written(&mut busy);
     assert_eq!(busy.receive(at(0), &ok(Command::UNBIND, 6)), Event::None);
-    assert_eq!(
-        busy.timeout(at(5)),
-        TimeoutEvent::Closed(CloseReason::PeerUnbound)
-    );
+    assert_eq!(busy.timeout(at(5)), TimeoutEvent::Closed(CloseReason::PeerUnbound));
     assert_eq!(written(&mut busy), [(Command::UNBIND_RESP, Status::OK, 6)]);
     assert_eq!(busy.close().in_flight, [1]);
 }
@@ -522,26 +384,14 @@ fn unbinds_that_cross_end_both_sides() {
     let closed = Event::Closed(CloseReason::PeerUnbound);
     assert_eq!(client.receive(at(0), &ok(Command::UNBIND, 6)), closed);
     let unbind = (Command::UNBIND, Status::OK, 2);
-    assert_eq!(
-        written(&mut client),
-        [unbind, (Command::UNBIND_RESP, Status::OK, 6)]
-    );
+    assert_eq!(written(&mut client), [unbind, (Command::UNBIND_RESP, Status::OK, 6)]);
 }
 
 #[test]
 fn nothing_but_keepalive_is_inactive_where_that_matters() {
-    let mut session = Session::new(
-        Role::Smsc,
-        Limits {
-            inactivity: Some(Duration::from_secs(100)),
-            ..limits()
-        },
-        at(0),
-    );
-    let _ = session.receive(
-        at(0),
-        &pdu(Command::BIND_RECEIVER, Status::OK, 1, BIND_BODY),
-    );
+    let mut session =
+        Session::new(Role::Smsc, Limits { inactivity: Some(Duration::from_secs(100)), ..limits() }, at(0));
+    let _ = session.receive(at(0), &pdu(Command::BIND_RECEIVER, Status::OK, 1, BIND_BODY));
     session.accept_bind(at(0), 1, b"").unwrap();
     for seconds in (0..100).step_by(20) {
         let _ = session.receive(at(seconds), &ok(Command::ENQUIRE_LINK, 2));
@@ -549,20 +399,14 @@ fn nothing_but_keepalive_is_inactive_where_that_matters() {
     let _ = written(&mut session);
     assert_eq!(session.timeout(at(100)), TimeoutEvent::None);
     assert_eq!(written(&mut session), [(Command::UNBIND, Status::OK, 1)]);
-    assert_eq!(
-        session.timeout(at(105)),
-        TimeoutEvent::Closed(CloseReason::Inactive)
-    );
+    assert_eq!(session.timeout(at(105)), TimeoutEvent::Closed(CloseReason::Inactive));
 }
 
 #[test]
 fn ready_made_answers_are_counted() {
     let mut server = server(BindKind::Transmitter);
     for sequence in 1..=3 {
-        let _ = server.receive(
-            at(0),
-            &pdu(Command::SUBMIT_SM, Status::OK, sequence, MESSAGE),
-        );
+        let _ = server.receive(at(0), &pdu(Command::SUBMIT_SM, Status::OK, sequence, MESSAGE));
     }
     let mut frames = Vec::new();
     write::submit_sm_response(&mut frames, 1, 100_000_000_000_000_000);
@@ -641,9 +485,7 @@ impl Conversation {
 
     fn request(&mut self, octets: usize) {
         let body = vec![7; octets];
-        let done = self
-            .session
-            .request(at(self.now), Command::SUBMIT_SM, self.tokens, &body);
+        let done = self.session.request(at(self.now), Command::SUBMIT_SM, self.tokens, &body);
         assert_eq!(done.is_err(), self.open.len() == WINDOW, "{done:?}");
         if done.is_ok() {
             let end = self.written + 16 + octets as u64;
@@ -666,16 +508,9 @@ impl Conversation {
     }
 
     fn answer(&mut self, sequence: u32) {
-        match self
-            .session
-            .receive(at(self.now), &ok(Command::SUBMIT_SM_RESP, sequence))
-        {
+        match self.session.receive(at(self.now), &ok(Command::SUBMIT_SM_RESP, sequence)) {
             Event::Response { token, late, .. } => {
-                assert_eq!(
-                    self.open.remove(&token).is_none(),
-                    late,
-                    "each comes back once"
-                );
+                assert_eq!(self.open.remove(&token).is_none(), late, "each comes back once");
             }
             Event::Unmatched { .. } => {}
             other => panic!("{other:?}"),
@@ -685,9 +520,7 @@ impl Conversation {
     fn wait(&mut self, seconds: u64) {
         self.now += seconds;
         // The peer lives, so that only requests run out.
-        let _ = self
-            .session
-            .receive(at(self.now), &ok(Command::ENQUIRE_LINK_RESP, 0));
+        let _ = self.session.receive(at(self.now), &ok(Command::ENQUIRE_LINK_RESP, 0));
         loop {
             match self.session.timeout(at(self.now)) {
                 TimeoutEvent::None => break,
@@ -701,19 +534,11 @@ impl Conversation {
 
     fn end(mut self) {
         assert_eq!(self.session.in_flight(), self.open.len());
-        let (sent, unsent): (Vec<_>, Vec<_>) =
-            self.open.iter().partition(|(_, end)| **end <= self.reached);
+        let (sent, unsent): (Vec<_>, Vec<_>) = self.open.iter().partition(|(_, end)| **end <= self.reached);
         let tokens = |open: Vec<(&u64, &u64)>| open.into_iter().map(|(token, _)| *token).collect();
-        let expected = Lost {
-            unsent: tokens(unsent),
-            in_flight: tokens(sent),
-        };
+        let expected = Lost { unsent: tokens(unsent), in_flight: tokens(sent) };
         assert_eq!(self.session.close(), expected);
-        assert_eq!(
-            self.session.close(),
-            Lost::default(),
-            "nothing comes back twice"
-        );
+        assert_eq!(self.session.close(), Lost::default(), "nothing comes back twice");
     }
 }
 

@@ -1,10 +1,5 @@
 //! The end of a session in good order, begun by either side (SMPP 3.4 §4.2).
-#![deny(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::{CloseReason, Ending, Event, Session, State};
 use crate::instant::Mono;

@@ -7,8 +7,8 @@ use super::{bound_client, bound_server, feed, frame};
 use crate::instant::Mono;
 use crate::smpp::frame::{FRAME_OCTETS_MAX, next_frame};
 use crate::smpp::pdu::{
-    self, Bind, BindResponse, CancelSm, DataSm, Header, MessageIdResponse, QuerySm,
-    QuerySmResponse, ReplaceSm, Sm,
+    self, Bind, BindResponse, CancelSm, DataSm, Header, MessageIdResponse, QuerySm, QuerySmResponse,
+    ReplaceSm, Sm,
 };
 use crate::smpp::session::{Event, Limits, Role, Session};
 use crate::smpp::{Command, Status};
@@ -17,13 +17,11 @@ use crate::smpp::{Command, Status};
 fn command() -> impl Strategy<Value = Command> {
     let known = prop_oneof![0..0x18_u32, 0x100..0x118_u32, Just(0x21_u32)];
     let command = prop_oneof![9 => known, 1 => any::<u32>()];
-    (command, any::<bool>()).prop_map(|(id, response)| {
-        if response {
-            Command(id).response()
-        } else {
-            Command(id)
-        }
-    })
+    (command, any::<bool>()).prop_map(
+        |(id, response)| {
+            if response { Command(id).response() } else { Command(id) }
+        },
+    )
 }
 
 /// Octets that look like bodies: short strings, NULs, small numbers, lengths.
@@ -36,8 +34,9 @@ fn body_octets() -> impl Strategy<Value = Vec<u8>> {
 fn spoilt_message() -> impl Strategy<Value = Vec<u8>> {
     (any::<prop::sample::Index>(), any::<u8>(), any::<prop::sample::Index>()).prop_map(
         |(place, octet, end)| {
-            let mut body = b"\0\x01\x01254700\0\x01\x01254712345678\0\x40\0\0\0\0\x01\0\0\0\x06\x05\0\x03\x01\x02\x01"
-                .to_vec();
+            let mut body =
+                b"\0\x01\x01254700\0\x01\x01254712345678\0\x40\0\0\0\0\x01\0\0\0\x06\x05\0\x03\x01\x02\x01"
+                    .to_vec();
             body.extend(b"\x04\x27\0\x01\x02\0\x1e\0\x04abc\0");
             let place = place.index(body.len());
             body[place] = octet;
@@ -51,9 +50,7 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
     let body = prop_oneof![body_octets(), spoilt_message()];
     vec((command(), 0..20_u32, body), 1..12).prop_map(|frames| {
         let frames = frames.into_iter();
-        frames
-            .flat_map(|(command, sequence, body)| frame(command, sequence, &body))
-            .collect()
+        frames.flat_map(|(command, sequence, body)| frame(command, sequence, &body)).collect()
     })
 }
 
@@ -77,17 +74,11 @@ fn sessions() -> Vec<Session> {
     let mut server = bound_server();
     let mut client = bound_client();
     for token in 0..5 {
-        server
-            .request(Mono(0), Command::DELIVER_SM, token, b"")
-            .unwrap();
-        client
-            .request(Mono(0), Command::SUBMIT_SM, token, b"")
-            .unwrap();
+        server.request(Mono(0), Command::DELIVER_SM, token, b"").unwrap();
+        client.request(Mono(0), Command::SUBMIT_SM, token, b"").unwrap();
     }
     let mut leaving = bound_server();
-    leaving
-        .request(Mono(0), Command::DELIVER_SM, 0, b"")
-        .unwrap();
+    leaving.request(Mono(0), Command::DELIVER_SM, 0, b"").unwrap();
     leaving.unbind(Mono(0));
     let mut binding = Session::new(Role::Esme, Limits::DEFAULT, Mono(0));
     let kind = crate::smpp::BindKind::Transmitter;
@@ -101,9 +92,7 @@ fn answers(session: &Session) -> Vec<Vec<u8>> {
     let mut rest = session.output();
     let mut found = Vec::new();
     while !rest.is_empty() {
-        let length = next_frame(rest, FRAME_OCTETS_MAX)
-            .unwrap()
-            .expect("only whole frames");
+        let length = next_frame(rest, FRAME_OCTETS_MAX).unwrap().expect("only whole frames");
         found.push(rest[..length].to_vec());
         rest = &rest[length..];
     }
@@ -171,50 +160,24 @@ fn what_cannot_be_read_is_answered_with_its_status() {
     let cases = [
         (b"\0\x01\x01".to_vec(), "esm_class", Status::INVCMDLEN),
         (b"".to_vec(), "source_addr", Status::INVCMDLEN),
-        (
-            b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05abcd".to_vec(),
-            "sm_length",
-            Status::INVMSGLEN,
-        ),
-        (
-            b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
-            "registered_delivery",
-            Status::INVCMDLEN,
-        ),
+        (b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05abcd".to_vec(), "sm_length", Status::INVMSGLEN),
+        (b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(), "registered_delivery", Status::INVCMDLEN),
         (text(b"", b"\0"), "service_type", Status::INVSERTYP),
         (text(b"\0\0\0", b"\0"), "source_addr", Status::INVSRCADR),
-        (
-            text(b"\0\0\0\0\0\0", b"\0"),
-            "destination_addr",
-            Status::INVDSTADR,
-        ),
-        (
-            text(b"\0\0\0\0\0\0\0\0\0\0\0", b"\0"),
-            "validity_period",
-            Status::INVEXPIRY,
-        ),
+        (text(b"\0\0\0\0\0\0", b"\0"), "destination_addr", Status::INVDSTADR),
+        (text(b"\0\0\0\0\0\0\0\0\0\0\0", b"\0"), "validity_period", Status::INVEXPIRY),
     ];
     for (body, field, status) in cases {
         let mut server = bound_server();
         let frame = frame(Command::SUBMIT_SM, 4, &body);
-        let Event::Malformed {
-            sequence: 4,
-            malformed,
-            ..
-        } = server.receive(Mono(0), &frame)
-        else {
+        let Event::Malformed { sequence: 4, malformed, .. } = server.receive(Mono(0), &frame) else {
             panic!("{field}");
         };
         // The address of a truncated body is missed at the next field that must be there.
         assert_eq!(malformed.status, status, "{field}");
         let answer = Header::read(server.output()).unwrap();
         assert_eq!(
-            (
-                answer.command,
-                answer.status,
-                answer.sequence,
-                answer.length
-            ),
+            (answer.command, answer.status, answer.sequence, answer.length),
             (Command::SUBMIT_SM_RESP, status, 4, 16)
         );
         assert_eq!(server.unanswered(), 0);
@@ -235,10 +198,7 @@ fn what_is_odd_is_read_and_counted() {
     }
     let bind = b"id\0password of 20 chars\0\0\x34\0\0";
     let read = Bind::read(bind).unwrap();
-    assert_eq!(
-        (read.password, read.anomalies),
-        (&b"password of 20 chars"[..], 1)
-    );
+    assert_eq!((read.password, read.anomalies), (&b"password of 20 chars"[..], 1));
     let stray = Bind::read(b"id\0\0\0\x34\0\0\0stray").unwrap();
     assert_eq!(stray.anomalies, 1);
     let query = QuerySm::read(b"7\0\x01\x01254").unwrap();

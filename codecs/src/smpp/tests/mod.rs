@@ -14,10 +14,7 @@ use crate::instant::Mono;
 fn octets(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.bytes().filter(|octet| *octet != b' ').collect();
     let pair = |pair: &[u8]| std::str::from_utf8(pair).map(|text| u8::from_str_radix(text, 16));
-    digits
-        .chunks(2)
-        .map(|two| pair(two).unwrap().unwrap())
-        .collect()
+    digits.chunks(2).map(|two| pair(two).unwrap().unwrap()).collect()
 }
 
 fn frame(command: Command, sequence: u32, body: &[u8]) -> Vec<u8> {
@@ -41,15 +38,10 @@ fn bound_server() -> Session {
 fn bound_client() -> Session {
     let now = Mono(0);
     let mut session = Session::new(Role::Esme, Limits::DEFAULT, now);
-    session
-        .bind(now, BindKind::Transceiver, &Default::default())
-        .unwrap();
+    session.bind(now, BindKind::Transceiver, &Default::default()).unwrap();
     session.sent(session.outgoing_octets());
     let response = frame(Command::BIND_TRANSCEIVER_RESP, 1, b"smsc\0");
-    assert!(matches!(
-        session.receive(now, &response),
-        Event::Bound { .. }
-    ));
+    assert!(matches!(session.receive(now, &response), Event::Bound { .. }));
     session
 }
 

@@ -57,15 +57,8 @@ prop_compose! {
 impl Message {
     fn fields(&self) -> SmFields<'_> {
         let (header, text) = self.content.split_at(self.content.len() / 3);
-        let [
-            esm_class,
-            protocol_id,
-            priority_flag,
-            registered_delivery,
-            replace,
-            coding,
-            default,
-        ] = self.singles;
+        let [esm_class, protocol_id, priority_flag, registered_delivery, replace, coding, default] =
+            self.singles;
         SmFields {
             service_type: &self.service_type,
             source: sme(&self.source),
@@ -81,31 +74,16 @@ impl Message {
             sm_default_msg_id: default,
             header,
             text,
-            carrier: if self.payload {
-                Carrier::MessagePayload
-            } else {
-                Carrier::ShortMessage
-            },
+            carrier: if self.payload { Carrier::MessagePayload } else { Carrier::ShortMessage },
         }
     }
 
     fn theirs(&self) -> SubmitSm {
-        let [
-            esm_class,
-            protocol_id,
-            priority_flag,
-            registered_delivery,
-            replace,
-            coding,
-            default,
-        ] = self.singles;
+        let [esm_class, protocol_id, priority_flag, registered_delivery, replace, coding, default] =
+            self.singles;
         let payload = MessagePayload::new(AnyOctetString::from_slice(&self.content));
         let payload = MessageSubmissionRequestTlvValue::MessagePayload(payload);
-        let (short, tlvs) = if self.payload {
-            (&[][..], vec![payload])
-        } else {
-            (&self.content[..], vec![])
-        };
+        let (short, tlvs) = if self.payload { (&[][..], vec![payload]) } else { (&self.content[..], vec![]) };
         SubmitSm::new(
             ServiceType::new(c_string(&self.service_type)),
             self.source.0.into(),
@@ -129,22 +107,11 @@ impl Message {
     }
 
     fn theirs_delivered(&self) -> DeliverSm {
-        let [
-            esm_class,
-            protocol_id,
-            priority_flag,
-            registered_delivery,
-            replace,
-            coding,
-            default,
-        ] = self.singles;
+        let [esm_class, protocol_id, priority_flag, registered_delivery, replace, coding, default] =
+            self.singles;
         let payload = MessagePayload::new(AnyOctetString::from_slice(&self.content));
         let payload = MessageDeliveryRequestTlvValue::MessagePayload(payload);
-        let (short, tlvs) = if self.payload {
-            (&[][..], vec![payload])
-        } else {
-            (&self.content[..], vec![])
-        };
+        let (short, tlvs) = if self.payload { (&[][..], vec![payload]) } else { (&self.content[..], vec![]) };
         DeliverSm::new(
             ServiceType::new(c_string(&self.service_type)),
             self.source.0.into(),
@@ -192,11 +159,7 @@ impl Message {
 }
 
 fn sme((ton, npi, octets): &(u8, u8, Vec<u8>)) -> SmeAddress<'_> {
-    SmeAddress {
-        ton: *ton,
-        npi: *npi,
-        octets,
-    }
+    SmeAddress { ton: *ton, npi: *npi, octets }
 }
 
 fn c_string<const MAX: usize>(octets: &[u8]) -> COctetString<1, MAX> {
@@ -322,9 +285,6 @@ fn pdus_without_a_body_are_the_same_to_both() {
     ] {
         let mut ours = Vec::new();
         write::header_only(&mut ours, command, Status::INVCMDID, 7);
-        assert_eq!(
-            ours,
-            their_writing(&Theirs::new(CommandStatus::EsmeRinvcmdid, 7, theirs))
-        );
+        assert_eq!(ours, their_writing(&Theirs::new(CommandStatus::EsmeRinvcmdid, 7, theirs)));
     }
 }

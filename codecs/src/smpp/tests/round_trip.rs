@@ -1,8 +1,7 @@
 //! Every body that we both read and write lists samples; one function takes them all there and back.
 
 use crate::smpp::pdu::{
-    Bind, BindResponse, CancelSm, Malformed, MessageIdResponse, QuerySm, QuerySmResponse, Sm,
-    SmeAddress,
+    Bind, BindResponse, CancelSm, Malformed, MessageIdResponse, QuerySm, QuerySmResponse, Sm, SmeAddress,
 };
 use crate::smpp::write::{self, Carrier, SmFields, WriteError};
 
@@ -18,16 +17,8 @@ fn check<T: Copy + std::fmt::Debug + PartialEq>(
     }
 }
 
-const SOURCE: SmeAddress<'_> = SmeAddress {
-    ton: 5,
-    npi: 0,
-    octets: b"Caf\xe9",
-};
-const DESTINATION: SmeAddress<'_> = SmeAddress {
-    ton: 1,
-    npi: 1,
-    octets: b"254712345678",
-};
+const SOURCE: SmeAddress<'_> = SmeAddress { ton: 5, npi: 0, octets: b"Caf\xe9" };
+const DESTINATION: SmeAddress<'_> = SmeAddress { ton: 1, npi: 1, octets: b"254712345678" };
 
 #[test]
 fn what_is_written_is_read_again() {
@@ -41,20 +32,12 @@ fn what_is_written_is_read_again() {
         address_range: b"^254",
         anomalies: 0,
     };
-    check(&[Bind::default(), bind], write::bind_body, |body, bind| {
-        Ok(Bind::read(body)? == *bind)
-    });
+    check(&[Bind::default(), bind], write::bind_body, |body, bind| Ok(Bind::read(body)? == *bind));
     let long = [b'x'; 64];
-    let query = QuerySm {
-        message_id: &long,
-        source: SOURCE,
-        anomalies: 0,
-    };
-    check(
-        &[QuerySm::default(), query],
-        write::query_sm_body,
-        |body, query| Ok(QuerySm::read(body)? == *query),
-    );
+    let query = QuerySm { message_id: &long, source: SOURCE, anomalies: 0 };
+    check(&[QuerySm::default(), query], write::query_sm_body, |body, query| {
+        Ok(QuerySm::read(body)? == *query)
+    });
     let state = QuerySmResponse {
         message_id: b"7",
         final_date: b"991231235959900+",
@@ -62,11 +45,9 @@ fn what_is_written_is_read_again() {
         error_code: 1,
         anomalies: 0,
     };
-    check(
-        &[QuerySmResponse::default(), state],
-        write::query_sm_response_body,
-        |body, state| Ok(QuerySmResponse::read(body)? == *state),
-    );
+    check(&[QuerySmResponse::default(), state], write::query_sm_response_body, |body, state| {
+        Ok(QuerySmResponse::read(body)? == *state)
+    });
     let cancel = CancelSm {
         service_type: b"CMT",
         message_id: b"7",
@@ -74,11 +55,9 @@ fn what_is_written_is_read_again() {
         destination: DESTINATION,
         anomalies: 0,
     };
-    check(
-        &[CancelSm::default(), cancel],
-        write::cancel_sm_body,
-        |body, cancel| Ok(CancelSm::read(body)? == *cancel),
-    );
+    check(&[CancelSm::default(), cancel], write::cancel_sm_body, |body, cancel| {
+        Ok(CancelSm::read(body)? == *cancel)
+    });
     check(
         &[&b""[..], b"1", &long],
         |out, id| write::message_id_body(out, id),
@@ -87,10 +66,7 @@ fn what_is_written_is_read_again() {
             Ok(read.message_id == *id && read.anomalies == 0)
         },
     );
-    let answer = BindResponse {
-        system_id: b"smsc",
-        sc_interface_version: Some(0x34),
-    };
+    let answer = BindResponse { system_id: b"smsc", sc_interface_version: Some(0x34) };
     check(
         &[BindResponse::default(), answer],
         |out, answer| write::bind_response_body(out, answer.system_id, answer.sc_interface_version),
@@ -121,19 +97,9 @@ fn a_message_is_read_again_whatever_carries_its_text() {
     let samples = [
         SmFields::default(),
         sm,
-        SmFields {
-            carrier: Carrier::MessagePayload,
-            ..sm
-        },
-        SmFields {
-            text: &payload,
-            carrier: Carrier::MessagePayload,
-            ..sm
-        },
-        SmFields {
-            text: &payload[..248],
-            ..sm
-        },
+        SmFields { carrier: Carrier::MessagePayload, ..sm },
+        SmFields { text: &payload, carrier: Carrier::MessagePayload, ..sm },
+        SmFields { text: &payload[..248], ..sm },
     ];
     for sample in samples {
         let mut body = Vec::new();
@@ -170,90 +136,32 @@ fn a_message_is_read_again_whatever_carries_its_text() {
 fn what_does_not_fit_is_refused_and_leaves_nothing_behind() {
     let too_long = |field, octets, max| Err(WriteError::TooLong { field, octets, max });
     let digits = [b'1'; 70_000];
-    let address = |octets| SmeAddress {
-        ton: 1,
-        npi: 1,
-        octets,
-    };
+    let address = |octets| SmeAddress { ton: 1, npi: 1, octets };
     let none = SmFields::default();
     for (sm, expected) in [
+        (SmFields { service_type: &digits[..6], ..none }, too_long("service_type", 6, 5)),
+        (SmFields { source: address(&digits[..21]), ..none }, too_long("source_addr", 21, 20)),
+        (SmFields { destination: address(&digits[..21]), ..none }, too_long("destination_addr", 21, 20)),
         (
-            SmFields {
-                service_type: &digits[..6],
-                ..none
-            },
-            too_long("service_type", 6, 5),
+            SmFields { destination: address(b"1\x002"), ..none },
+            Err(WriteError::NulInside { field: "destination_addr" }),
         ),
         (
-            SmFields {
-                source: address(&digits[..21]),
-                ..none
-            },
-            too_long("source_addr", 21, 20),
+            SmFields { validity_period: b"0001", ..none },
+            Err(WriteError::Time { field: "validity_period", octets: 4 }),
         ),
+        (SmFields { header: &[0; 6], text: &digits[..249], ..none }, too_long("short_message", 255, 254)),
         (
-            SmFields {
-                destination: address(&digits[..21]),
-                ..none
-            },
-            too_long("destination_addr", 21, 20),
-        ),
-        (
-            SmFields {
-                destination: address(b"1\x002"),
-                ..none
-            },
-            Err(WriteError::NulInside {
-                field: "destination_addr",
-            }),
-        ),
-        (
-            SmFields {
-                validity_period: b"0001",
-                ..none
-            },
-            Err(WriteError::Time {
-                field: "validity_period",
-                octets: 4,
-            }),
-        ),
-        (
-            SmFields {
-                header: &[0; 6],
-                text: &digits[..249],
-                ..none
-            },
-            too_long("short_message", 255, 254),
-        ),
-        (
-            SmFields {
-                text: &digits[..65_536],
-                carrier: Carrier::MessagePayload,
-                ..none
-            },
+            SmFields { text: &digits[..65_536], carrier: Carrier::MessagePayload, ..none },
             too_long("message_payload", 65_536, 65_535),
         ),
-        (
-            SmFields {
-                source: address(&digits[..20]),
-                ..none
-            },
-            Ok(()),
-        ),
-        (
-            SmFields {
-                text: &digits[..65_535],
-                carrier: Carrier::MessagePayload,
-                ..none
-            },
-            Ok(()),
-        ),
+        (SmFields { source: address(&digits[..20]), ..none }, Ok(())),
+        (SmFields { text: &digits[..65_535], carrier: Carrier::MessagePayload, ..none }, Ok(())),
     ] {
         let mut out = b"before".to_vec();
         let command = crate::smpp::Command::SUBMIT_SM;
-        let done = write::pdu(&mut out, command, crate::smpp::Status::OK, 1, |body| {
-            write::sm_body(body, &sm)
-        });
+        let done =
+            write::pdu(&mut out, command, crate::smpp::Status::OK, 1, |body| write::sm_body(body, &sm));
         assert_eq!(done, expected);
         assert_eq!(out == b"before", expected.is_err());
     }
@@ -262,23 +170,12 @@ fn what_does_not_fit_is_refused_and_leaves_nothing_behind() {
 #[test]
 fn the_fast_response_is_the_plain_one() {
     use crate::smpp::{Command, Status};
-    for id in [
-        0,
-        7,
-        999_999_999,
-        1_000_000_000,
-        123_456_789_012_345_678,
-        999_999_999_999_999_999,
-    ] {
+    for id in [0, 7, 999_999_999, 1_000_000_000, 123_456_789_012_345_678, 999_999_999_999_999_999] {
         let (mut fast, mut plain) = (Vec::new(), Vec::new());
         write::submit_sm_response(&mut fast, 0xdead_beef, id);
-        write::pdu(
-            &mut plain,
-            Command::SUBMIT_SM_RESP,
-            Status::OK,
-            0xdead_beef,
-            |body| write::message_id_body(body, format!("{id:018}").as_bytes()),
-        )
+        write::pdu(&mut plain, Command::SUBMIT_SM_RESP, Status::OK, 0xdead_beef, |body| {
+            write::message_id_body(body, format!("{id:018}").as_bytes())
+        })
         .unwrap();
         assert_eq!(fast, plain);
     }

@@ -1,9 +1,5 @@
 //! The window against a model: a plain map of what must be pending, and the fate of every token.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::indexing_slicing,
-    clippy::unwrap_used
-)]
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -59,20 +55,13 @@ impl Model {
     fn new(limit: usize, first: u32) -> Model {
         let mut window = Window::new(limit, Duration::from_micros(LATE_FOR));
         window.next = first;
-        Model {
-            window,
-            limit,
-            now: 1000,
-            fates: Vec::new(),
-        }
+        Model { window, limit, now: 1000, fates: Vec::new() }
     }
 
     fn pending(&self) -> BTreeMap<usize, u32> {
         let tokens = self.fates.iter().enumerate();
         let pending = tokens.filter(|(_, (_, fate))| *fate == Fate::Pending);
-        pending
-            .map(|(token, (sequence, _))| (token, *sequence))
-            .collect()
+        pending.map(|(token, (sequence, _))| (token, *sequence)).collect()
     }
 
     fn step(&mut self, action: &Action) {
@@ -111,11 +100,7 @@ impl Model {
         let (sequence, fate) = self.fates[token];
         let answered = self.window.answer(Mono(self.now), sequence, by);
         let fits = by != Command::DATA_SM_RESP;
-        let expected = |late| Answered {
-            command: Command::SUBMIT_SM,
-            token: token as u64,
-            late,
-        };
+        let expected = |late| Answered { command: Command::SUBMIT_SM, token: token as u64, late };
         let next = match fate {
             Fate::Pending if fits => {
                 assert_eq!(answered, Some(expected(false)));
@@ -151,30 +136,16 @@ impl Model {
         assert_eq!(self.window.pending(), pending.len());
         assert_eq!(self.window.room(), self.limit - pending.len());
         let oldest = pending.first_key_value().map(|(_, sequence)| *sequence);
-        assert_eq!(
-            self.window.next_deadline().map(|_| self.window.oldest),
-            oldest
-        );
-        let late = self
-            .window
-            .slots
-            .iter()
-            .filter(|slot| slot.used == Use::Late);
+        assert_eq!(self.window.next_deadline().map(|_| self.window.oldest), oldest);
+        let late = self.window.slots.iter().filter(|slot| slot.used == Use::Late);
         assert_eq!(self.window.late, late.count());
     }
 
     /// All that is pending comes back, once and in order.
     fn end(mut self) {
-        let expected: Vec<u64> = self
-            .pending()
-            .into_keys()
-            .map(|token| token as u64)
-            .collect();
+        let expected: Vec<u64> = self.pending().into_keys().map(|token| token as u64).collect();
         let drained = std::iter::from_fn(|| self.window.drain_oldest());
-        assert_eq!(
-            drained.map(|request| request.token).collect::<Vec<_>>(),
-            expected
-        );
+        assert_eq!(drained.map(|request| request.token).collect::<Vec<_>>(), expected);
         assert_eq!(self.window.pending(), 0);
     }
 }
