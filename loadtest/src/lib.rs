@@ -13,5 +13,6 @@ pub mod report;
 pub mod smpp;
 pub mod smsc;
 pub mod summary;
+mod texts;
 mod window;
 pub mod wire;

@@ -124,6 +124,8 @@ fn a_pdu_may_come_octet_by_octet() {
 #[test]
 fn who_says_nothing_or_half_of_it_is_not_waited_for() {
     let mut street = Street::new("[limits]\nsession_init = \"1s\"\n\n");
+    let crowd: Vec<Peer> = (0..200).map(|_| street.stranger()).collect();
+    street.check("a crowd at the door");
     let mut silent = street.stranger();
     let mut half = street.stranger();
     let mut bind = Vec::new();
@@ -131,6 +133,7 @@ fn who_says_nothing_or_half_of_it_is_not_waited_for() {
     half.send(&bind[..20]);
     silent.last_words();
     half.last_words();
+    crowd.into_iter().for_each(|mut stranger| drop(stranger.last_words()));
     // A tenant that begins a PDU and does not end it.
     let mut tenant = street.tenant();
     tenant.send(&submission(9, TO, b"never")[..30]);

@@ -1,13 +1,18 @@
 //! Requests, made once and patched: a message's digits are all that differs between two of them.
 
 use super::Options;
-use crate::{numbers::Numbers, wire::patch};
+use crate::{numbers::Numbers, texts::Texts, wire::patch};
+
+/// Digits of a message's serial number, in its destination and at the beginning of its text.
+const SERIAL_DIGITS: usize = 8;
 
 /// What each request of a run is made of.
 #[derive(Debug)]
 pub struct Requests {
     head: String,
     message: Vec<u8>,
+    /// What follows the serial in the text.
+    texts: Texts,
     serial_at: usize,
     text_at: Option<usize>,
     batch: u32,
@@ -26,8 +31,7 @@ impl Requests {
     #[must_use]
     pub fn new(options: &Options, address: &str, numbers: Numbers) -> Self {
         let head = format!("Host: {address}\r\nAuthorization: Bearer {}\r\n", options.key);
-        let words = "00000000 The quick brown fox jumps over the lazy dog and goes on to count messages. ";
-        let text: String = words.chars().cycle().take(usize::from(options.text_length)).collect();
+        let text = "0".repeat(usize::from(options.text_length));
         let to = numbers.sample();
         let from = serde_json::Value::from(options.from.as_str());
         let before = r#"{"to":"+"#;
@@ -38,6 +42,7 @@ impl Requests {
             serial_at: before.len() + numbers.serial_at(),
             text_at: (text.len() >= 8).then_some(before.len() + to.len() + between.len()),
             message,
+            texts: Texts::new(text.len().saturating_sub(SERIAL_DIGITS)),
             batch: options.batch,
             whole: Template { octets: Vec::new(), places: Vec::new() },
             numbers,
@@ -62,6 +67,7 @@ impl Requests {
             patch(out, place + self.serial_at, &digits);
             if let Some(text_at) = self.text_at {
                 patch(out, place + text_at, &digits);
+                patch(out, place + text_at + SERIAL_DIGITS, self.texts.of(*serial));
             }
         }
     }
@@ -118,9 +124,13 @@ mod tests {
 
     #[test]
     fn a_single_message_and_a_batch_carry_their_serials() {
-        let message = |serial: &str| json!({"to": format!("+2547{serial}"), "from": "A\"C", "text": format!("{serial} The")});
-        assert_eq!(body(1, &[17]), message("00000017"));
-        assert_eq!(body(2, &[17, 999]), json!({"messages": [message("00000017"), message("00000999")]}));
-        assert_eq!(body(3, &[5]), json!({"messages": [message("00000005")]}));
+        let texts = Texts::new(4);
+        let message = |serial: u32| {
+            let text = String::from_utf8_lossy(texts.of(serial));
+            json!({"to": format!("+2547{serial:08}"), "from": "A\"C", "text": format!("{serial:08}{text}")})
+        };
+        assert_eq!(body(1, &[17]), message(17));
+        assert_eq!(body(2, &[17, 999]), json!({"messages": [message(17), message(999)]}));
+        assert_eq!(body(3, &[5]), json!({"messages": [message(5)]}));
     }
 }

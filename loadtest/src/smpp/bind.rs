@@ -197,7 +197,7 @@ impl Bind {
                 return book.has_again();
             };
             if let Some(sequence) = self.window.push(serial, now) {
-                run.template.write(&mut link.out, sequence, &run.numbers.digits(serial));
+                run.template.write(&mut link.out, sequence, serial, &run.numbers.digits(serial));
             }
         }
         false

@@ -20,6 +20,7 @@ use crate::{
     pace::Pace,
     progress::Progress,
     summary::{Shape, Summary},
+    texts::Texts,
     wire,
 };
 use bind::{Bind, Role};
@@ -151,32 +152,38 @@ struct Run {
     done: CancellationToken,
 }
 
+/// Digits of a message's serial number, in its destination and at the beginning of its text.
+const SERIAL_DIGITS: usize = 8;
+
 /// A submit_sm to be patched, and the places to patch.
 #[derive(Debug)]
 struct Template {
     pdu: Vec<u8>,
     serial_at: usize,
     text_at: Option<usize>,
+    /// What follows the serial in the text.
+    texts: Texts,
 }
 
 impl Template {
     fn new(options: &Options, numbers: &Numbers) -> Self {
         // The serial is in the text as well, so that no two texts are alike.
-        let words = b"00000000 The quick brown fox jumps over the lazy dog and goes on to count messages. ";
-        let text: Vec<u8> = words.iter().copied().cycle().take(usize::from(options.text_length)).collect();
+        let text = vec![b'0'; usize::from(options.text_length)];
         let (pdu, destination_at, text_at) =
             wire::submit_template(&options.from, &numbers.sample(), &text, !options.no_receipts);
         let text_at = (text.len() >= 8).then_some(text_at);
-        Self { pdu, serial_at: destination_at + numbers.serial_at(), text_at }
+        let texts = Texts::new(text.len().saturating_sub(SERIAL_DIGITS));
+        Self { pdu, serial_at: destination_at + numbers.serial_at(), text_at, texts }
     }
 
-    fn write(&self, out: &mut Vec<u8>, sequence: u32, digits: &[u8; 8]) {
+    fn write(&self, out: &mut Vec<u8>, sequence: u32, serial: u32, digits: &[u8; SERIAL_DIGITS]) {
         let start = out.len();
         out.extend_from_slice(&self.pdu);
         wire::patch(out, start + 12, &sequence.to_be_bytes());
         wire::patch(out, start + self.serial_at, digits);
         if let Some(text_at) = self.text_at {
             wire::patch(out, start + text_at, digits);
+            wire::patch(out, start + text_at + SERIAL_DIGITS, self.texts.of(serial));
         }
     }
 }
