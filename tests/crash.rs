@@ -250,13 +250,14 @@ fn settings(seed: u64, provider: &Provider, ports: [u16; 3]) -> String {
 /// to connections: a client that knocks at a closed port there would meet itself one day.
 fn free_ports() -> [u16; 3] {
     let mut dice = Dice::new(Dice::any_seed() ^ u64::from(std::process::id()));
-    let mut free = || loop {
+    // Each is held until all are found, so that none is found twice.
+    let mut held = || loop {
         let port = dice.in_range(12_000..32_000) as u16;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return (listener, port);
         }
     };
-    [free(), free(), free()]
+    [held(), held(), held()].map(|(_listener, port)| port)
 }
 
 struct Run {

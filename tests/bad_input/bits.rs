@@ -1,7 +1,8 @@
-//! One flipped bit in the journal of a gateway that is not running, at many places: the next start finds everything that was
+//! One flipped bit in the store of a gateway that is not running, at many places: the next start finds everything that was
 //! acknowledged, or is refused and names the place.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use crate::support::dice::Dice;
 use crate::support::gateway::{Gateway, serve};
 use crate::support::home::Home;
+use crate::support::provider::Provider;
 use crate::support::settings::{self, KEY};
 use crate::support::wait::{until, within};
 
@@ -27,8 +29,9 @@ struct Stopped {
     acknowledged: Vec<(String, String)>,
 }
 
-fn stopped(is_killed: bool) -> Stopped {
-    let home = Home::new(&settings::plain(settings::nowhere()));
+/// `provider_at`: where nobody listens, or where everything is delivered.
+fn stopped(provider_at: SocketAddr, is_delivered: bool, is_killed: bool) -> Stopped {
+    let home = Home::new(&settings::plain(provider_at));
     let gateway = Gateway::start(&home);
     let mut http = gateway.http(KEY);
     let mut acknowledged = Vec::new();
@@ -44,6 +47,9 @@ fn stopped(is_killed: bool) -> Stopped {
                 .push((one["id"].as_str().unwrap().to_owned(), one["to"].as_str().unwrap().to_owned()));
         }
     }
+    if is_delivered {
+        acknowledged.iter().for_each(|(id, _)| drop(http.message(id, "delivered")));
+    }
     if is_killed {
         assert_eq!(within(A_SECOND_AND_MORE, || None::<()>), None);
         gateway.kill();
@@ -54,45 +60,56 @@ fn stopped(is_killed: bool) -> Stopped {
 }
 
 #[test]
-fn a_flipped_bit_is_harmless_or_refused_with_its_place() {
-    let seed = Dice::any_seed();
-    println!("seed {seed}");
+fn a_flipped_bit_in_the_journal_is_harmless_or_refused_with_its_place() {
     for is_killed in [false, true] {
-        let stopped = stopped(is_killed);
-        let files = files(&stopped.home.store());
-        let mut dice = Dice::new(seed);
-        let places: Vec<(PathBuf, u64, u8)> = (0..PLACES).map(|_| place(&files, &mut dice)).collect();
-        let faults: Vec<String> = std::thread::scope(|scope| {
-            let chunks = places.chunks(places.len().div_ceil(AT_ONCE));
-            let threads: Vec<_> = chunks
-                .map(|places| {
-                    scope.spawn(|| {
-                        places.iter().filter_map(|place| try_at(&stopped, place)).collect::<Vec<_>>()
-                    })
-                })
-                .collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-        });
-        let shown = &faults[..faults.len().min(10)];
-        let (count, shown) = (faults.len(), shown.join("\n"));
-        assert_eq!(count, 0, "seed {seed}, killed: {is_killed}, {count} of {PLACES} places:\n{shown}");
+        let stopped = stopped(settings::nowhere(), false, is_killed);
+        flip_bits(&stopped, "journal", PLACES);
     }
 }
 
-/// The files of the journal, relative to the store, with what is in them.
-fn files(store: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files = vec![PathBuf::from("flushed")];
-    let journal = fs::read_dir(store.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+#[test]
+fn a_flipped_bit_in_the_catalog_is_harmless_or_refused_with_its_place() {
+    let stopped = stopped(settings::nowhere(), false, false);
+    flip_bits(&stopped, "catalog", PLACES / 2);
+}
+
+#[test]
+fn a_flipped_bit_in_the_archive_is_harmless_or_refused_with_its_place() {
+    let provider = Provider::start();
+    let stopped = stopped(provider.address(), true, false);
+    flip_bits(&stopped, "archive", PLACES / 2);
+}
+
+#[track_caller]
+fn flip_bits(stopped: &Stopped, directory: &str, count: u64) {
+    let seed = Dice::any_seed();
+    println!("seed {seed}");
+    let files = files(&stopped.home.store(), directory);
+    let mut dice = Dice::new(seed);
+    let places: Vec<(PathBuf, u64, u8)> = (0..count).map(|_| place(&files, &mut dice)).collect();
+    let try_all = |places: &[(PathBuf, u64, u8)]| -> Vec<String> {
+        places.iter().filter_map(|place| try_at(stopped, place)).collect()
+    };
+    let faults: Vec<String> = std::thread::scope(|scope| {
+        let chunks = places.chunks(places.len().div_ceil(AT_ONCE));
+        let threads: Vec<_> = chunks.map(|places| scope.spawn(|| try_all(places))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let shown = faults[..faults.len().min(10)].join("\n");
+    assert!(faults.is_empty(), "seed {seed}: {} of {count} places:\n{shown}", faults.len());
+}
+
+/// The files of a database and, with the journal's, its side file; relative to the store, with what is in them.
+fn files(store: &Path, directory: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(store.join(directory)).unwrap().map(|entry| entry.unwrap().path());
     let is_filled = |path: &PathBuf| path.is_file() && path.metadata().unwrap().len() > 0;
-    files.extend(journal.filter(is_filled).map(|path| path.strip_prefix(store).unwrap().to_owned()));
+    let mut files: Vec<PathBuf> = entries.filter(is_filled).collect();
+    if directory == "journal" {
+        files.push(store.join("flushed"));
+    }
     files.sort();
-    files
-        .into_iter()
-        .map(|path| {
-            let octets = fs::read(store.join(&path)).unwrap();
-            (path, octets)
-        })
-        .collect()
+    let read = |path: PathBuf| (path.strip_prefix(store).unwrap().to_owned(), fs::read(&path).unwrap());
+    files.into_iter().map(read).collect()
 }
 
 /// A file, an octet of it, and the bit to flip. Most places lie where something is written.
@@ -127,7 +144,7 @@ fn try_at(stopped: &Stopped, (path, at, bit): &(PathBuf, u64, u8)) -> Option<Str
     });
     let Some(ended) = ended else { return lost(stopped, &gateway).map(|lost| format!("{place}: {lost}")) };
     let said = ended.said.lines().last().unwrap_or_default();
-    let is_named = said.contains("tidegate-data/journal") && said.contains("damaged");
+    let is_named = said.contains("tidegate-data/") && said.contains("damaged");
     (ended.code != Some(1) || !is_named)
         .then(|| format!("{place}: ended with {:?}: {}", ended.code, ended.said))
 }

@@ -9,24 +9,43 @@ const SETTINGS: &str = "tidegate.toml";
 const LOG: &str = "tidegate.log";
 /// As large as the store's ballast is made.
 const BALLAST_BYTES: u64 = 256 << 20;
+/// What a file system in memory must have free to be used.
+const ASIDE_BYTES: u64 = 1 << 30;
 
 pub struct Home {
     directory: TempDir,
 }
 
 impl Home {
-    /// With a settings file. The ballast is there already, without blocks, so that many homes fit a disk.
+    /// With a settings file.
     pub fn new(settings: &str) -> Home {
-        let home = Home::bare();
-        home.set(settings);
-        fs::create_dir(home.store()).unwrap();
-        File::create(home.store().join("ballast")).unwrap().set_len(BALLAST_BYTES).unwrap();
+        Home::new_in(&std::env::temp_dir(), Some(settings))
+    }
+
+    /// With settings, the ballast is there already, without blocks, so that many homes fit a disk.
+    fn new_in(place: &Path, settings: Option<&str>) -> Home {
+        let home =
+            Home { directory: tempfile::Builder::new().prefix("tidegate-test-").tempdir_in(place).unwrap() };
+        if let Some(settings) = settings {
+            home.set(settings);
+            fs::create_dir(home.store()).unwrap();
+            File::create(home.store().join("ballast")).unwrap().set_len(BALLAST_BYTES).unwrap();
+        }
         home
+    }
+
+    /// As `new`, in a file system that nobody else fills meanwhile, where there is one: in memory.
+    pub fn aside(settings: &str) -> Home {
+        let memory = Path::new("/dev/shm");
+        let has_room =
+            rustix::fs::statvfs(memory).is_ok_and(|found| found.f_bavail * found.f_frsize > ASIDE_BYTES);
+        let place = if has_room { memory.to_owned() } else { std::env::temp_dir() };
+        Home::new_in(&place, Some(settings))
     }
 
     /// With nothing in it.
     pub fn bare() -> Home {
-        Home { directory: tempfile::Builder::new().prefix("tidegate-test-").tempdir().unwrap() }
+        Home::new_in(&std::env::temp_dir(), None)
     }
 
     pub fn set(&self, settings: &str) {
