@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use connectors::partition::Partition;
 use connectors::reply::Replies;
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use engine::command::Command;
 use engine::effect::Effects;
 use engine::{Engine, Group};
@@ -25,6 +25,8 @@ use crate::packing;
 const GROUP_OCTETS: usize = 4 << 20;
 /// How often what the engine has counted is made visible.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
+/// How long after the last group the journal's side file is brought up to date.
+const MARK_AFTER: Duration = Duration::from_secs(1);
 /// Groups decided and not yet with the committer. With the one that it flushes, two are not yet on disk.
 const GROUPS_WAITING: usize = 1;
 
@@ -70,7 +72,7 @@ impl CommitLoop {
             next_group,
             seen: Instant::now(),
         };
-        let committer = Committer { journal, packed: Vec::new(), outlets, ring_over };
+        let committer = Committer { journal, packed: Vec::new(), unmarked: false, outlets, ring_over };
         Ok(CommitLoop {
             writer: thread::Builder::new().name("writer".into()).spawn(move || writer.run())?,
             committer: thread::Builder::new()
@@ -152,13 +154,23 @@ struct Committer {
     journal: Journal,
     /// The group as it is written; kept for its room.
     packed: Vec<u8>,
+    /// Groups were written since the journal's side file was last known to be up to date.
+    unmarked: bool,
     outlets: Arc<Outlets>,
     ring_over: Arc<AtomicU64>,
 }
 
 impl Committer {
     fn run(mut self, decided: &Receiver<Decided>) -> Result<(), JournalError> {
-        while let Ok(Decided { group, number, at }) = decided.recv() {
+        loop {
+            let Decided { group, number, at } = match decided.recv_timeout(MARK_AFTER) {
+                Ok(decided) => decided,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.mark();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             if !group.records.is_empty()
                 && let Err(error) = self.write(&group, number, at)
             {
@@ -170,6 +182,15 @@ impl Committer {
         self.journal.close()
     }
 
+    /// Nothing has come for a while: what is on disk is noted beside it now, else only the next group would see to that.
+    fn mark(&mut self) {
+        if std::mem::take(&mut self.unmarked)
+            && let Err(error) = self.journal.mark()
+        {
+            stop(&error);
+        }
+    }
+
     fn write(&mut self, group: &Group, number: u64, at: Instant) -> Result<(), JournalError> {
         let clock = self.outlets.partition.clock;
         self.outlets.health.set_oldest_unflushed(Some(clock.mono()));
@@ -178,6 +199,7 @@ impl Committer {
         assert_eq!(given, number, "the writer and the journal disagree about the number of a group");
         let flushing = Instant::now();
         self.journal.flush()?;
+        self.unmarked = true;
         self.journal.release_before(group.release_before);
         let over = self.journal.pressure().map_or(0, |pressure| pressure.bytes_over_target);
         self.ring_over.store(over, Relaxed);

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use connectors::intake::Lane;
 use engine::bytes::Reader;
@@ -22,6 +23,8 @@ use crate::packing;
 const BLOCK_VERSION: u8 = 1;
 /// Blocks written before one flush.
 const BATCH_BLOCKS: usize = 256;
+/// How long after the last block the archive's side file is brought up to date.
+const MARK_AFTER: Duration = Duration::from_secs(1);
 
 /// The archive as the rest of the process sees it. What is handed to it can be looked up at once.
 pub struct History {
@@ -115,6 +118,9 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         while let Some((writes, loads)) = self.wait() {
+            if writes.is_empty() && loads.is_empty() {
+                self.mark();
+            }
             if !writes.is_empty() {
                 self.write(&writes);
             }
@@ -122,15 +128,18 @@ impl Worker {
                 self.load(block);
             }
         }
+        self.mark();
     }
 
+    /// What there is to do; nothing after a second without. `None` at the end.
     fn wait(&self) -> Option<(Vec<Arc<ArchiveWrite>>, Vec<u64>)> {
         let mut work = self.history.lock();
-        while work.order.is_empty() && work.loads.is_empty() {
-            if work.closed {
-                return None;
-            }
-            work = self.history.wanted.wait(work).unwrap_or_else(PoisonError::into_inner);
+        if work.order.is_empty() && work.loads.is_empty() && !work.closed {
+            let waited = self.history.wanted.wait_timeout(work, MARK_AFTER);
+            work = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if work.order.is_empty() && work.loads.is_empty() && work.closed {
+            return None;
         }
         let count = work.order.len().min(BATCH_BLOCKS);
         let blocks: Vec<u64> = work.order.drain(..count).collect();
@@ -143,9 +152,7 @@ impl Worker {
     fn write(&mut self, writes: &[Arc<ArchiveWrite>]) {
         let written = writes.iter().try_for_each(|write| self.write_block(write));
         if let Err(error) = written.and_then(|()| self.archive.flush()) {
-            tracing::error!(%error, "the archive cannot be written; the journal has all of it; stopping");
-            eprintln!("tidegate: the archive cannot be written: {error}");
-            std::process::exit(1);
+            stop(&error);
         }
         let blocks: Vec<u64> = writes.iter().map(|write| write.block).collect();
         let mut work = self.history.lock();
@@ -154,6 +161,13 @@ impl Worker {
         }
         drop(work);
         self.tell(Command::Archived { blocks });
+    }
+
+    /// Notes beside the archive what it holds, so that a cut tail is seen at the next start.
+    fn mark(&mut self) {
+        if let Err(error) = self.archive.mark() {
+            stop(&error);
+        }
     }
 
     fn write_block(&mut self, write: &ArchiveWrite) -> Result<(), StoreError> {
@@ -190,6 +204,13 @@ impl Worker {
     fn tell(&self, command: Command) {
         let _ = self.runtime.block_on(self.lane.offer(command));
     }
+}
+
+/// The disk did not take what it should: nothing more may be called durable.
+fn stop(error: &StoreError) -> ! {
+    tracing::error!(%error, "the archive cannot be written; the journal has all of it; stopping");
+    eprintln!("tidegate: the archive cannot be written: {error}");
+    std::process::exit(1)
 }
 
 fn encode<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {

@@ -98,6 +98,17 @@ impl Listeners {
             ops: listen("operations", config.ops.listen).await?,
         })
     }
+
+    /// Where they really listen: a port of 0 in the settings means any.
+    fn announcement(&self, config: &Config, sandbox: bool) -> Announcement {
+        let local = |listener: &TcpListener, configured| listener.local_addr().unwrap_or(configured);
+        Announcement {
+            http: local(&self.http, config.http.listen),
+            smpp: local(&self.smpp, config.smpp.listen),
+            ops: local(&self.ops, config.ops.listen),
+            sandbox,
+        }
+    }
 }
 
 /// What the doors and the housekeeping share.
@@ -110,6 +121,21 @@ struct House {
     metrics: Arc<Metrics>,
     doors: Arc<DoorCounts>,
     admission: Arc<Admission>,
+}
+
+impl House {
+    fn new(config: &Config, clock: Clock) -> House {
+        let durable = store::durability(config) == storage::log::Durability::Fsync;
+        House {
+            partition: Partition::new(clock),
+            replies: Replies::new(),
+            health: Health::new(),
+            measures: Arc::new(Measures::new(durable)),
+            metrics: Arc::new(Metrics::new()),
+            doors: Arc::default(),
+            admission: Admission::new(),
+        }
+    }
 }
 
 async fn serve(
@@ -127,15 +153,7 @@ async fn serve(
     store.engine.recovered(definitions::definitions(&config), clock.now(), store.next_group)?;
     let (tenant_names, provider_names) = store.engine.names();
     let directory = Directory::new(first_run.entries(&config, &tenant_names, &provider_names));
-    let house = House {
-        partition: Partition::new(clock),
-        replies: Replies::new(),
-        health: Health::new(),
-        measures: Arc::new(Measures::new(store::durability(&config) == storage::log::Durability::Fsync)),
-        metrics: Arc::new(Metrics::new()),
-        doors: Arc::default(),
-        admission: Admission::new(),
-    };
+    let house = House::new(&config, clock);
     let ids = Arc::new(Permutation::new(&store.id_key));
     let lane = house.partition.intake.lane(Source::Process);
     let (history, archive_thread) =
@@ -150,12 +168,7 @@ async fn serve(
     let commit = CommitLoop::start(store.engine, store.journal, store.next_group, outlets)
         .map_err(ServeError::Start)?;
     let (phase, phases) = Phases::channel();
-    let announcement = Announcement {
-        http: local(&listeners.http, config.http.listen),
-        smpp: local(&listeners.smpp, config.smpp.listen),
-        ops: local(&listeners.ops, config.ops.listen),
-        sandbox: simulator.is_some(),
-    };
+    let announcement = listeners.announcement(&config, simulator.is_some());
     let smpp = Server::new(
         server_options(&config),
         house.partition.clone(),
@@ -187,10 +200,6 @@ async fn serve(
     }
     tracing::info!("ended; everything is on disk");
     Ok(())
-}
-
-fn local(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
-    listener.local_addr().unwrap_or(configured)
 }
 
 fn server_options(config: &Config) -> ServerOptions {

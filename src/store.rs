@@ -40,7 +40,7 @@ pub enum StoreStartError {
     DiskFull { path: String, free: u64 },
     #[error("group {group} of the journal checks and cannot be unpacked; restore a backup")]
     Group { group: u64 },
-    #[error("the catalog's {ID_KEY} is damaged: restore the catalog from a backup")]
+    #[error("the catalog's {ID_KEY} is missing or damaged: restore the catalog from a backup")]
     IdKey,
 }
 
@@ -76,8 +76,9 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     layout.prepare()?;
     secure_space(config, &layout, use_ballast)?;
     let vault = Vault::of_file(&config.secrets.key_file)?;
+    let is_new = !layout.journal().join("db").exists();
     let mut catalog = Catalog::open(&layout.catalog())?;
-    let id_key = id_key(&mut catalog)?;
+    let id_key = id_key(&mut catalog, is_new)?;
     let archive = Archive::open(&layout.archive())?;
     let options = Options {
         durability: durability(config),
@@ -109,14 +110,18 @@ fn secure_space(config: &Config, layout: &Layout, use_ballast: bool) -> Result<(
             free: found.free_bytes,
         }),
         Level::RefuseIntake => Ok(()),
+        Level::Fine if reserve(config).bytes == 0 => Ok(()),
         Level::Fine => space::ensure_ballast(&ballast, space::BALLAST_BYTES).map_err(io),
     }
 }
 
 /// The key between numbers and ids: made once for a store, and never changed.
-fn id_key(catalog: &mut Catalog) -> Result<[u8; 32], StoreStartError> {
+fn id_key(catalog: &mut Catalog, is_new: bool) -> Result<[u8; 32], StoreStartError> {
     if let Some(stored) = catalog.get(ID_KEY)? {
         return stored.try_into().map_err(|_| StoreStartError::IdKey);
+    }
+    if !is_new {
+        return Err(StoreStartError::IdKey);
     }
     let key = crate::secrets::random::<32>();
     catalog.put(ID_KEY, &key)?;
@@ -164,6 +169,7 @@ fn print_salvage(report: &SalvageReport, to: &Path) {
     if report.lost.is_empty() && report.unchained.is_empty() {
         println!("nothing is lost");
     }
+    println!("to use it, put its `journal` and `flushed` in the place of those of the damaged store");
 }
 
 /// Prints an error with its causes.

@@ -171,6 +171,7 @@ impl Engine {
             tenant,
             price: plan.price,
             settle_on,
+            receipts: self.providers.receipts(plan.candidates[0]),
             candidates: &plan.candidates[..plan.count],
         };
         let mut message = Vec::with_capacity(48 + bytes.len() + STORY_ROOM);

@@ -105,12 +105,19 @@ pub enum InDoubt {
 
 /// Whether a provider is asked for receipts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 pub enum AskReceipt {
     /// When the tenant wants one or its plan needs one.
     #[default]
-    Asked,
-    Always,
-    Never,
+    Asked = 0,
+    Always = 1,
+    Never = 2,
+}
+
+impl AskReceipt {
+    pub fn from_u8(value: u8) -> Option<AskReceipt> {
+        [AskReceipt::Asked, AskReceipt::Always, AskReceipt::Never].get(usize::from(value)).copied()
+    }
 }
 
 /// The alphabet of data_coding 0 at a provider.

@@ -186,6 +186,12 @@ impl Providers {
         definition.is_some_and(|definition| definition.enabled)
     }
 
+    /// Whether it is asked for receipts.
+    pub fn receipts(&self, index: u16) -> AskReceipt {
+        let definition = self.get(index).and_then(|provider| provider.definition.as_ref());
+        definition.map_or(AskReceipt::Asked, |definition| definition.receipts)
+    }
+
     /// What a part costs there.
     pub fn cost(&self, index: u16) -> Option<Micros> {
         Some(self.get(index)?.definition.as_ref()?.cost)
@@ -409,7 +415,7 @@ fn write_parts(message: &Message, definition: Option<&ProviderDefinition>, out: 
         esm_class: body.esm_class,
         protocol_id: body.protocol_id,
         priority_flag: u8::from(message.priority == Priority::High),
-        registered_delivery: u8::from(asks_receipt(message, definition)),
+        registered_delivery: u8::from(message.wants_receipts()),
         data_coding: body.data_coding,
         ..SmFields::default()
     };
@@ -431,14 +437,6 @@ fn write_parts(message: &Message, definition: Option<&ProviderDefinition>, out: 
         let text = in_charset(definition, &body, body.octets.get(range).unwrap_or_default());
         let esm_class = body.esm_class | UDHI;
         write_part(message, part, &SmFields { header: &header, text: &text, esm_class, ..fields }, tlvs, out);
-    }
-}
-
-fn asks_receipt(message: &Message, definition: Option<&ProviderDefinition>) -> bool {
-    match definition.map_or(AskReceipt::Asked, |definition| definition.receipts) {
-        AskReceipt::Asked => message.wants_receipts(),
-        AskReceipt::Always => true,
-        AskReceipt::Never => false,
     }
 }
 

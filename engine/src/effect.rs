@@ -78,6 +78,8 @@ pub enum Reply {
     },
     /// The message's bytes (`message::View` reads them), or `None` when it is not living: ask the archive.
     Message(Option<Vec<u8>>),
+    /// The number was never given: there is no such message anywhere.
+    NeverGiven,
     Balance(Option<Balance>),
     Wallets(Vec<(u32, Wallet)>),
     Cancelled(Cancelled),

@@ -9,7 +9,7 @@ use crate::command::{Command, ConnectionId, DiskLevel, Now, Query, ReplyId};
 use crate::counters::Counters;
 use crate::dispatch::Providers;
 use crate::effect::{Balance, Cancelled, Effects, Outgoing, Reply};
-use crate::id::Permutation;
+use crate::id::{Number, Permutation};
 use crate::idempotency::Idempotency;
 use crate::ledger::{Change as LedgerChange, Wallet};
 use crate::message::{Charge, Message, State};
@@ -292,6 +292,7 @@ impl Engine {
 
     fn query(&mut self, reply: ReplyId, query: &Query) {
         let answer = match *query {
+            Query::Message { number } if !self.was_given(number) => Reply::NeverGiven,
             Query::Message { number } => {
                 Reply::Message(self.pages.get(number).map(|message| message.bytes().to_vec()))
             }
@@ -299,6 +300,12 @@ impl Engine {
             Query::Wallets => Reply::Wallets(self.tenants.wallets()),
         };
         self.effects.replies.push((reply, answer));
+    }
+
+    /// Whether a message has this number. Its tenant's slot is not looked at: the asker compares the tenant.
+    fn was_given(&self, number: u64) -> bool {
+        let number = Number(number);
+        (number.epoch(), number.sequence()) < (self.epoch, self.next)
     }
 
     fn balance(&self, tenant: u32) -> Option<Balance> {

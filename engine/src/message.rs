@@ -1,14 +1,14 @@
 //! A message: its bytes (head, body, story of steps) and what they fold to. The only place where states change.
 //! It moves no money and queues nothing: it says what a step means for the ledger, `engine.rs` does it.
 //!
-//! Head, little-endian: version u8 · candidate count u8 · settle_on u8 · reserved u8 · number u64 · accepted_at i64 (ms) ·
+//! Head, little-endian: version u8 · candidate count u8 · settle_on u8 · receipts u8 · number u64 · accepted_at i64 (ms) ·
 //! tenant u32 · price i64 (millionths, whole message) · candidates u16 each. Then the body (`submission.rs`), then the steps (`step.rs`).
 
 use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
 
 use crate::bytes::Reader;
-use crate::catalog::SettleOn;
+use crate::catalog::{AskReceipt, SettleOn};
 use crate::money::Micros;
 use crate::step::{self, ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
 use crate::submission::{Body, Priority, Via};
@@ -127,13 +127,20 @@ pub struct Head<'a> {
     pub tenant: u32,
     pub price: Micros,
     pub settle_on: SettleOn,
+    /// Whether its provider is asked for receipts, whatever the tenant wants.
+    pub receipts: AskReceipt,
     /// Providers of its route in the order they are tried, u16 little-endian each.
     pub candidates: &'a [u16],
 }
 
 impl Head<'_> {
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[HEAD_VERSION, self.candidates.len() as u8, self.settle_on as u8, 0]);
+        out.extend_from_slice(&[
+            HEAD_VERSION,
+            self.candidates.len() as u8,
+            self.settle_on as u8,
+            self.receipts as u8,
+        ]);
         out.extend_from_slice(&self.number.to_le_bytes());
         out.extend_from_slice(&self.accepted_at.0.to_le_bytes());
         out.extend_from_slice(&self.tenant.to_le_bytes());
@@ -176,6 +183,7 @@ pub struct Message {
     pub state: State,
     pub attempt: u8,
     pub settle_on: SettleOn,
+    pub receipts: AskReceipt,
     pub priority: Priority,
     pub registered_delivery: u8,
     pub via: Via,
@@ -212,7 +220,7 @@ impl Message {
 
     fn start(bytes: Vec<u8>) -> Option<(Message, usize)> {
         let mut reader = Reader::new(&bytes);
-        let [version, candidates, settle_on, _] = reader.array::<4>()?;
+        let [version, candidates, settle_on, receipts] = reader.array::<4>()?;
         if version != HEAD_VERSION {
             return None;
         }
@@ -242,6 +250,7 @@ impl Message {
             bind: 0,
             state,
             attempt: 0,
+            receipts: AskReceipt::from_u8(receipts)?,
             settle_on: if settle_on == 0 { SettleOn::Sent } else { SettleOn::Delivered },
             priority: body.priority,
             registered_delivery: body.registered_delivery,
@@ -352,7 +361,13 @@ impl Message {
 
     /// Whether the provider is asked for receipts: the tenant wants them, or its plan charges by them.
     pub fn wants_receipts(&self) -> bool {
-        self.registered_delivery & 0b11 != 0 || self.settle_on == SettleOn::Delivered
+        match self.receipts {
+            AskReceipt::Asked => {
+                self.registered_delivery & 0b11 != 0 || self.settle_on == SettleOn::Delivered
+            }
+            AskReceipt::Always => true,
+            AskReceipt::Never => false,
+        }
     }
 
     /// Final, and nothing is left to be told: it may leave memory.

@@ -11,6 +11,9 @@ const PART: i64 = 1_000_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 /// The slowest rate: one part a second.
 const FLOOR: u64 = 1_000;
+/// Where an unlimited provider's rate begins at the least when it throttles for the first time: what was measured says little
+/// just after a start. It can be lowered further from there.
+const FIRST_FLOOR: u64 = 100_000;
 /// Raising 1/s by 5 % a second for so long passes every rate there is.
 const STEPS_TO_ANY_RATE: u32 = 600;
 
@@ -162,7 +165,8 @@ impl AdaptiveRate {
         if self.lowered.is_some_and(|lowered| now.since(lowered) < round_trip) {
             return;
         }
-        let present = if self.bucket.rate > 0 { self.bucket.rate } else { self.measure.rate(now) };
+        let present =
+            if self.bucket.rate > 0 { self.bucket.rate } else { self.measure.rate(now).max(FIRST_FLOOR) };
         self.lowered = Some(now);
         self.stepped = now.max(self.paused_until);
         self.apply(now, (present * 7 / 10).max(FLOOR));

@@ -67,6 +67,7 @@ impl ApiState {
         let query = Query::Message { number };
         let living = match self.ask(tenant, |reply| Command::Query { reply, query }).await? {
             Reply::Message(living) => living,
+            Reply::NeverGiven => return Err(no_such_message()),
             other => unreachable!("{other:?} answers no question for a message"),
         };
         let kept = match living {
@@ -77,7 +78,11 @@ impl ApiState {
                 .await
                 .map_err(|_| unavailable("the archive cannot be read at the moment"))?,
         };
-        let bytes = kept.ok_or_else(no_such_message)?;
+        // Its number was given and it is nowhere: that is loss, and is not called "no such message".
+        let bytes = kept.ok_or_else(|| {
+            error!(number, "a message that was accepted is neither living nor in the archive");
+            unavailable("the archive does not have this message; its log says more")
+        })?;
         let message = Message::read(bytes).ok_or_else(|| {
             error!(number, "a kept message cannot be read");
             unavailable("the message cannot be read")

@@ -10,6 +10,7 @@ use crate::database::{Database, Settings};
 use crate::error::{OpenError, StoreError};
 use crate::log::Durability;
 use crate::pieces;
+use crate::witness::Witness;
 
 const SETTINGS: Settings = Settings {
     durability: Durability::Fsync,
@@ -31,6 +32,7 @@ pub struct StoredBlock {
 /// The writing end.
 pub struct Archive {
     reader: ArchiveReader,
+    witness: Witness,
 }
 
 /// The reading end, one for every thread that looks things up.
@@ -42,8 +44,9 @@ pub struct ArchiveReader {
 impl Archive {
     /// Opens the archive's database in `directory`, or creates it.
     pub fn open(directory: &Path) -> Result<Archive, OpenError> {
-        let database = Arc::new(Mutex::new(Database::open(directory, SETTINGS)?));
-        Ok(Archive { reader: ArchiveReader { database } })
+        let database = Database::open(directory, SETTINGS)?;
+        let witness = Witness::open(&database)?;
+        Ok(Archive { reader: ArchiveReader { database: Arc::new(Mutex::new(database)) }, witness })
     }
 
     pub fn reader(&self) -> ArchiveReader {
@@ -71,7 +74,12 @@ impl Archive {
 
     /// Returns when everything written so far is on the disk.
     pub fn flush(&mut self) -> Result<(), StoreError> {
-        self.reader.lock().flush(Durability::Fsync)
+        self.witness.flush(&self.reader.lock(), false)
+    }
+
+    /// Notes in the side file, now and not within the second, what has been flushed: for when nothing follows.
+    pub fn mark(&mut self) -> Result<(), StoreError> {
+        self.witness.mark()
     }
 
     pub fn read_block(&self, block: u64) -> Result<Option<StoredBlock>, StoreError> {

@@ -6,6 +6,7 @@ use crate::database::{Database, Settings};
 use crate::error::{OpenError, StoreError};
 use crate::log::Durability;
 use crate::pieces;
+use crate::witness::Witness;
 
 const SETTINGS: Settings = Settings {
     durability: Durability::Fsync,
@@ -19,18 +20,21 @@ const END: u8 = 0;
 
 pub struct Catalog {
     database: Database,
+    witness: Witness,
 }
 
 impl Catalog {
     /// Opens the catalog's database in `directory`, or creates it.
     pub fn open(directory: &Path) -> Result<Catalog, OpenError> {
-        Ok(Catalog { database: Database::open(directory, SETTINGS)? })
+        let database = Database::open(directory, SETTINGS)?;
+        let witness = Witness::open(&database)?;
+        Ok(Catalog { database, witness })
     }
 
     /// Replaces the value of `key`; returns when that is on the disk. A key holds no NUL.
     pub fn put(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         pieces::put(&self.database, &name(key), value)?;
-        self.database.flush(Durability::Fsync)
+        self.witness.flush(&self.database, true)
     }
 
     pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -40,7 +44,7 @@ impl Catalog {
     /// Forgets `key`, durably.
     pub fn remove(&mut self, key: &str) -> Result<(), StoreError> {
         pieces::remove(&self.database, &name(key))?;
-        self.database.flush(Durability::Fsync)
+        self.witness.flush(&self.database, true)
     }
 
     /// Every key that begins with `prefix` and its value, in order.

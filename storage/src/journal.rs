@@ -14,7 +14,6 @@ use crate::layout::Layout;
 use crate::log::{Durability, Log, LogError, SledLog};
 
 mod format;
-mod mark;
 mod recovery;
 mod ring;
 mod salvage;
@@ -22,7 +21,7 @@ mod salvage;
 pub use recovery::{Group, Recovery};
 pub use salvage::{SalvageError, SalvageReport, salvage};
 
-use mark::Mark;
+use crate::mark::Mark;
 use recovery::Ends;
 use ring::Ring;
 
@@ -193,6 +192,11 @@ impl Journal {
             self.write_mark()?;
         }
         Ok(())
+    }
+
+    /// Notes in the side file what has been flushed, now and not with the next group: for when nothing follows.
+    pub fn mark(&mut self) -> Result<(), JournalError> {
+        if self.durability == Durability::Fsync { self.write_mark() } else { Ok(()) }
     }
 
     /// Everything living in groups before `group` has been carried over: they may be dropped.

@@ -10,8 +10,10 @@ pub mod error;
 pub mod journal;
 pub mod layout;
 pub mod log;
+mod mark;
 mod pieces;
 pub mod secret;
 pub mod space;
+mod witness;
 
 pub use error::{OpenError, StoreError};

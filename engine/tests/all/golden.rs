@@ -5,7 +5,7 @@ use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
 use codecs::text::Encoding;
 use engine::Engine;
-use engine::catalog::SettleOn;
+use engine::catalog::{AskReceipt, SettleOn};
 use engine::idempotency::{Entry, State as KeyState};
 use engine::ledger::{Change, Reserve, Wallet};
 use engine::message::{Head, Message, State};
@@ -26,6 +26,7 @@ fn message() -> Vec<u8> {
         tenant: 3,
         price: Micros(2_500_000),
         settle_on: SettleOn::Delivered,
+        receipts: AskReceipt::Asked,
         candidates: &[1, 0x0102],
     };
     head.write(&mut bytes);

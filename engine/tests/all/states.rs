@@ -3,7 +3,7 @@
 
 use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
-use engine::catalog::SettleOn;
+use engine::catalog::{AskReceipt, SettleOn};
 use engine::message::{Charge, Head, Message, State};
 use engine::money::Micros;
 use engine::step::*;
@@ -75,7 +75,16 @@ fn fresh(parts: u8, settle_on: SettleOn, sms: &Sms) -> Message {
     let mut bytes = Vec::new();
     let price = Micros(i64::from(parts) * 1_000_000);
     let candidates = &[0, 1];
-    Head { number: 65, accepted_at: START, tenant: 0, price, settle_on, candidates }.write(&mut bytes);
+    Head {
+        number: 65,
+        accepted_at: START,
+        tenant: 0,
+        price,
+        settle_on,
+        receipts: AskReceipt::Asked,
+        candidates,
+    }
+    .write(&mut bytes);
     sms.write(&mut bytes);
     assert_eq!(sms.parts, parts);
     Message::accepted(bytes).expect("a message")

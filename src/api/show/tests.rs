@@ -5,7 +5,7 @@
 use std::sync::Mutex;
 
 use codecs::receipt::State as ReceiptState;
-use engine::catalog::SettleOn;
+use engine::catalog::{AskReceipt, SettleOn};
 use engine::message::Head;
 use engine::step::ALL_PARTS;
 use engine::submission::{Via, push_extra};
@@ -47,6 +47,7 @@ fn started(body: &Body<'_>) -> Message {
         tenant: 0,
         price: Micros(2_000_000),
         settle_on: SettleOn::Sent,
+        receipts: AskReceipt::Asked,
         candidates: &[0],
     };
     let mut bytes = Vec::new();

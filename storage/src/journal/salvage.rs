@@ -11,12 +11,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::format::{self, Assembler, MAGIC, Whole};
-use super::mark::Mark;
 use super::{JournalError, Options, create_from};
 use crate::database::BEFORE_OPEN;
 use crate::error::OpenError;
 use crate::layout::Layout;
 use crate::log::CHUNK_MAX;
+use crate::mark::Mark;
 
 const WINDOW: usize = 1 << 20;
 

@@ -14,7 +14,7 @@ const MAGIC: [u8; 4] = *b"TgFl";
 const SLOT_BYTES: usize = 16;
 const SLOT_OFFSETS: [u64; 2] = [0, 512];
 
-pub(super) struct Mark {
+pub(crate) struct Mark {
     file: File,
     number: u64,
     next_slot: usize,
@@ -22,7 +22,7 @@ pub(super) struct Mark {
 
 impl Mark {
     /// A new side file that promises nothing yet.
-    pub(super) fn create(path: &Path) -> io::Result<Mark> {
+    pub(crate) fn create(path: &Path) -> io::Result<Mark> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         let mut mark = Mark { file, number: 0, next_slot: 0 };
         mark.write(0)?;
@@ -32,7 +32,7 @@ impl Mark {
     }
 
     /// The side file that is there; `None` if neither slot checks.
-    pub(super) fn open(path: &Path) -> io::Result<Option<Mark>> {
+    pub(crate) fn open(path: &Path) -> io::Result<Option<Mark>> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let numbers = SLOT_OFFSETS.map(|offset| read_slot(&file, offset));
         let Some(number) = numbers.iter().flatten().copied().max() else {
@@ -42,12 +42,12 @@ impl Mark {
         Ok(Some(Mark { file, number, next_slot }))
     }
 
-    pub(super) fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
     /// Keeps `number`, durably.
-    pub(super) fn write(&mut self, number: u64) -> io::Result<()> {
+    pub(crate) fn write(&mut self, number: u64) -> io::Result<()> {
         let body = number.to_be_bytes();
         let mut slot = [0; SLOT_BYTES];
         slot[..4].copy_from_slice(&MAGIC);
