@@ -213,6 +213,11 @@ mod tests {
             archive.write_block(1, &block(step + 2, 30_000)).unwrap();
             archive.write_block(2, &block(step, 200_000)).unwrap();
             let killed = scratch.path().join(format!("killed {step}"));
+            fs::copy(
+                scratch.path().join("archive-flushed"),
+                scratch.path().join(format!("killed {step}-flushed")),
+            )
+            .unwrap();
             fs::create_dir_all(killed.join("blobs")).unwrap();
             for name in ["db", "conf"] {
                 fs::copy(directory.join(name), killed.join(name)).unwrap();
@@ -221,6 +226,31 @@ mod tests {
             let versions = (0..=step + 2).filter(|seed| found.bytes == block(*seed, 30_000)).count();
             assert_eq!(versions, 1, "step {step}: a mixture");
         }
+    }
+
+    #[test]
+    fn a_tail_that_was_flushed_and_is_cut_off_is_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join("archive");
+        let mut archive = Archive::open(&directory).unwrap();
+        let before = scratch.path().join("before");
+        for step in 0..2u8 {
+            archive.write_block(u64::from(step), &block(step, 30_000)).unwrap();
+            archive.flush().unwrap();
+            archive.mark().unwrap();
+            if step == 0 {
+                fs::create_dir_all(before.join("blobs")).unwrap();
+                for name in ["db", "conf"] {
+                    fs::copy(directory.join(name), before.join(name)).unwrap();
+                }
+            }
+        }
+        drop(archive);
+        assert!(Archive::open(&directory).is_ok(), "nothing is missing");
+        // The database as it was, and the side file as it is.
+        fs::copy(scratch.path().join("archive-flushed"), scratch.path().join("before-flushed")).unwrap();
+        let refused = Archive::open(&before).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused.contains("of 2 flushes only 1 are found"), "{refused}");
     }
 
     #[test]

@@ -111,9 +111,12 @@ async fn a_message_that_has_left_memory_is_read_from_the_archive() {
     let id = sent(&house, &json!({"to": "+254712345678", "text": "a"})).await;
     let living = house.get(&format!("/v1/messages/{id}")).await;
     // Another gateway's archive holds what this one's memory does not.
-    let later = House::open(ACME);
+    let later = House::open(&ACME.replace("\"acme\"", "\"other\""));
     let number = later.state.ids.number(id.parse().unwrap()).unwrap();
-    assert_eq!(later.get(&format!("/v1/messages/{id}")).await.status, 404);
+    assert_eq!(later.get(&format!("/v1/messages/{id}")).await.status, 404, "never given");
+    // Once it has given as many numbers, what is nowhere is lost, and that is said.
+    sent(&later, &json!({"to": "+254712345678", "text": "b"})).await;
+    assert_eq!(later.get(&format!("/v1/messages/{id}")).await.refusal(), (503, "unavailable", None));
     let (reply, waiting) = house.state.replies.open();
     let query = engine::command::Query::Message { number };
     let lane = house.state.intake.lane(connectors::intake::Source::Process);
