@@ -61,6 +61,8 @@ pub(crate) struct Provider {
     pub binds: Vec<Bind>,
     /// When its first bind of now came up; `None` while none is.
     pub up_since: Option<Mono>,
+    /// When its last bind went, or the process began; looked at while none is up.
+    pub down_since: Mono,
     /// Smoothed, in microseconds; 0 until the first response.
     pub round_trip: u64,
     /// What was taken from the queue and goes back to its head: in order, with all that comes back in the same turn.
@@ -82,6 +84,7 @@ impl Provider {
             rate: AdaptiveRate::new(0, 0, now),
             binds: Vec::new(),
             up_since: None,
+            down_since: now,
             round_trip: 0,
             returned: Vec::new(),
             doubtful: Vec::new(),

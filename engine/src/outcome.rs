@@ -1,5 +1,7 @@
 //! What comes back from providers: responses, silence and lost binds; and what becomes of a message then.
 
+use std::time::Duration;
+
 use codecs::message_id::{self, Side};
 use codecs::smpp::status::{Class, Status};
 
@@ -8,6 +10,9 @@ use crate::command::{PartToken, Responses};
 use crate::engine::{DueKind, Engine};
 use crate::message::{Message, PartState, State};
 use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
+
+/// How long a provider must be down before what is queued for it goes to the next of its route: more than a reconnect takes.
+const FAILOVER_AFTER: Duration = Duration::from_secs(10);
 
 impl Engine {
     pub(crate) fn responses(&mut self, responses: &Responses) {
@@ -125,6 +130,14 @@ impl Engine {
         (message.accepted_parts() == 0 && !message.was_in_doubt()).then_some(next)
     }
 
+    /// Where a queued message goes instead, when its provider has been down for long enough to be more than a reconnect.
+    pub(crate) fn failover(&self, message: &Message) -> Option<u16> {
+        let entry = self.providers.get(message.provider)?;
+        let down = entry.up_since.is_none() && self.now.mono >= entry.down_since.after(FAILOVER_AFTER);
+        let paused = message.retry_at().is_some_and(|at| at > self.now.wall);
+        if down && !paused { self.next_provider(message) } else { None }
+    }
+
     pub(crate) fn unanswered(&mut self, provider: u16, bind: u16, tokens: &[PartToken]) {
         for token in tokens {
             self.doubt(provider, bind, *token, DoubtCause::NoAnswer);
@@ -143,6 +156,7 @@ impl Engine {
             self.doubt(provider, bind, *token, DoubtCause::BindLost);
         }
         let place = usize::from(bind);
+        let now = self.now.mono;
         let Some(entry) = self.providers.get_mut(provider) else { return };
         let Some(bind_entry) = entry.binds.get_mut(place) else { return };
         bind_entry.unsent.extend_from_slice(unsent);
@@ -150,6 +164,7 @@ impl Engine {
         bind_entry.returning = connection.is_some() && bind_entry.in_flight > bind_entry.unsent.len() as u32;
         if entry.binds.iter().all(|bind| bind.connection.is_none()) {
             entry.up_since = None;
+            entry.down_since = now;
         }
         if let Some(connection) = connection {
             Engine::outgoing(&mut self.effects, connection).closed = true;

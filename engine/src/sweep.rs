@@ -180,6 +180,12 @@ impl Engine {
                 self.counters.dropped += 1;
             }
             self.step(number, &step);
+            if matches!(step, Step::Rerouted { .. })
+                && let Some(message) = self.pages.get(number)
+            {
+                // What is left of it in the other queue is passed over there.
+                self.providers.queue_back(message);
+            }
         }
         let age = self.now.wall.0.saturating_sub(since);
         let may_go = !self.sweep.is_archiving(block) && self.sweep.archiving.len() < ARCHIVING_MAX;
@@ -202,7 +208,8 @@ impl Engine {
         let waited = |since: codecs::instant::Wall| now.millis_since(since).max(0) as u64;
         let ended = |since, wait: Duration| waited(since) >= wait.as_millis() as u64;
         match message.state {
-            State::Queued | State::Held => self.is_over(message).then_some(Step::Expired),
+            State::Queued | State::Held if self.is_over(message) => Some(Step::Expired),
+            State::Queued => self.failover(message).map(|provider| Step::Rerouted { provider }),
             // A provider that never comes back leaves no other end.
             State::InDoubt if self.is_over(message) => {
                 ended(message.sent_at, self.receipt_wait(message)).then_some(Step::Expired)

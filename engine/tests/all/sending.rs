@@ -228,6 +228,29 @@ fn when_the_budget_at_one_provider_ends_the_next_one_of_the_route_is_tried() {
 }
 
 #[test]
+fn what_is_queued_for_a_provider_that_stays_down_goes_to_the_next_of_its_route() {
+    let mut house = House::new(definitions());
+    house.bind("up", 0, 10);
+    let spare = house.bind("spare", 0, 10);
+    house.bind_down("up", 0, &[], &[]);
+    // While it was up, or when nobody was, it was the first of the route: these were accepted for it.
+    house.bind_down("spare", 0, &[], &[]);
+    let waiting = house.accepted_all("acme", &Sms::default(), 3);
+    let spare_again = house.bind("spare", 1, 10);
+    house.seconds(5);
+    assert!(
+        house.taken(spare).is_empty() && house.taken(spare_again).is_empty(),
+        "a reconnect takes as long"
+    );
+    house.seconds(20);
+    assert_eq!(numbers(&house.taken(spare_again)), waiting);
+    // Its return does not bring them twice.
+    let up = house.bind("up", 0, 10);
+    house.seconds(1);
+    assert!(house.taken(up).is_empty());
+}
+
+#[test]
 fn a_message_that_one_provider_may_have_goes_to_no_other() {
     let mut house = House::new(definitions());
     let (up, spare) = (house.bind("up", 0, 10), house.bind("spare", 0, 10));
