@@ -9,7 +9,7 @@ use engine::{Engine, ReplayError};
 use serde_json::json;
 use storage::archive::Archive;
 use storage::catalog::Catalog;
-use storage::journal::{self, Journal, Options, SalvageReport};
+use storage::journal::{self, Journal, Options, Recovery, SalvageReport};
 use storage::layout::Layout;
 use storage::log::Durability;
 use storage::space::{self, Level, Reserve};
@@ -85,15 +85,21 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
         ring_bytes_min: config.storage.ring.0,
         ..Options::default()
     };
-    let (journal, mut recovery) = journal::create_or_open(root, options)?;
+    let (journal, recovery) = journal::create_or_open(root, options)?;
     let mut engine = Engine::new(&id_key, clock.now());
+    let next_group = fold(recovery, &mut engine)?;
+    Ok(Store { layout, vault, catalog, archive, journal, engine, id_key, next_group })
+}
+
+/// Folds all groups; the number that the next one gets.
+fn fold(mut recovery: Recovery, engine: &mut Engine) -> Result<u64, StoreStartError> {
     let mut next_group = 1;
     while let Some(group) = recovery.next_group()? {
         let damaged = |_| StoreStartError::Group { group: group.number };
         engine.replay(group.number, &packing::unpack(&group.records).map_err(damaged)?)?;
         next_group = group.number + 1;
     }
-    Ok(Store { layout, vault, catalog, archive, journal, engine, id_key, next_group })
+    Ok(next_group)
 }
 
 fn secure_space(config: &Config, layout: &Layout, use_ballast: bool) -> Result<(), StoreStartError> {
@@ -134,12 +140,44 @@ pub fn salvage(config: Option<&Path>, to: &Path, as_json: bool) -> ExitCode {
         Ok(config) => config,
         Err(error) => return failed(&error),
     };
-    match journal::salvage(&config.storage.path, to) {
+    let salvaged = journal::salvage(&config.storage.path, to).map_err(SalvageStop::from);
+    let salvaged = salvaged.and_then(|report| {
+        mend(to)?;
+        Ok(report)
+    });
+    match salvaged {
         Ok(report) if as_json => println!("{}", salvage_json(&report)),
         Ok(report) => print_salvage(&report, to),
         Err(error) => return failed(&error),
     }
     ExitCode::SUCCESS
+}
+
+/// Why a salvage did not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum SalvageStop {
+    #[error(transparent)]
+    Salvage(#[from] journal::SalvageError),
+    #[error("the salvaged journal cannot be folded")]
+    Fold(#[from] StoreStartError),
+    #[error(transparent)]
+    Journal(#[from] journal::JournalError),
+}
+
+/// Adds the group that makes a salvaged journal whole in itself: a new epoch, and wallets that fit what is left.
+fn mend(to: &Path) -> Result<(), SalvageStop> {
+    let clock = Clock::start();
+    let (mut journal, recovery) =
+        journal::create_or_open(to, Options::default()).map_err(StoreStartError::from)?;
+    // Ids are not needed to fold, so any key will do.
+    let mut engine = Engine::new(&[0; 32], clock.now());
+    let next_group = fold(recovery, &mut engine)?;
+    engine.mend_after_loss(clock.now(), next_group);
+    let mut packed = Vec::new();
+    packing::pack(&engine.take_group().records, &mut packed);
+    journal.append(&packed)?;
+    journal.flush()?;
+    Ok(journal.close()?)
 }
 
 fn salvage_json(report: &SalvageReport) -> serde_json::Value {

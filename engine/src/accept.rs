@@ -19,6 +19,8 @@ use crate::submission::{Body, Extra, Priority};
 
 /// Octets kept free behind a new message for its story: intent, response, receipt, told.
 const STORY_ROOM: usize = 72;
+/// How far ahead the end of a validity is entered as a due of its own.
+const SOON: std::time::Duration = std::time::Duration::from_secs(60);
 /// Where the priority stands in a body (`submission.rs`).
 const PRIORITY_AT: usize = 5;
 
@@ -192,9 +194,7 @@ impl Engine {
 
     /// Puts a message that waits where it waits: a queue, or the schedule. Whether it is scheduled.
     pub(crate) fn queue_new(&mut self, message: &Message, send_at: Option<Wall>) -> bool {
-        if let Some(until) = message.valid_until {
-            self.wall_dues.insert(millis(until), DueKind::Expire as u8, message.number);
-        }
+        self.watch_validity(message);
         match send_at {
             Some(at) => {
                 self.wall_dues.insert(millis(at), DueKind::Send as u8, message.number);
@@ -204,6 +204,14 @@ impl Engine {
                 self.providers.queue_back(message);
                 false
             }
+        }
+    }
+
+    /// A validity that ends soon is kept to the millisecond. A later one is seen when all pages are looked at, every ten
+    /// seconds: an entry a message, until its end, would grow with the traffic and not with what waits.
+    pub(crate) fn watch_validity(&mut self, message: &Message) {
+        if let Some(until) = message.valid_until.filter(|until| *until <= self.now.wall.after(SOON)) {
+            self.wall_dues.insert(millis(until), DueKind::Expire as u8, message.number);
         }
     }
 

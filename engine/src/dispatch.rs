@@ -424,10 +424,8 @@ fn write_parts(message: &Message, definition: Option<&ProviderDefinition>, out: 
     };
     let tlvs = body.extra(Extra::Tlvs).unwrap_or_default();
     if message.parts() == 1 {
-        let long = body.octets.len() > SHORT_MESSAGE_OCTETS_MAX;
-        let carrier = if long { Carrier::MessagePayload } else { Carrier::ShortMessage };
         let text = in_charset(definition, &body, body.octets);
-        write_part(message, 0, &SmFields { text: &text, carrier, ..fields }, tlvs, out);
+        write_part(message, 0, &SmFields { text: &text, carrier: carrier(&[], &text), ..fields }, tlvs, out);
         return;
     }
     let reference = (message.number & 0xff) as u8;
@@ -439,7 +437,17 @@ fn write_parts(message: &Message, definition: Option<&ProviderDefinition>, out: 
         let header = split::udh8(reference, message.parts(), part + 1);
         let text = in_charset(definition, &body, body.octets.get(range).unwrap_or_default());
         let esm_class = body.esm_class | UDHI;
-        write_part(message, part, &SmFields { header: &header, text: &text, esm_class, ..fields }, tlvs, out);
+        let carrier = carrier(&header, &text);
+        let part_fields = SmFields { header: &header, text: &text, esm_class, carrier, ..fields };
+        write_part(message, part, &part_fields, tlvs, out);
+    }
+}
+
+/// short_message where it fits; a provider's alphabet may need more octets than ours.
+fn carrier(header: &[u8], text: &[u8]) -> Carrier {
+    match header.len() + text.len() > SHORT_MESSAGE_OCTETS_MAX {
+        true => Carrier::MessagePayload,
+        false => Carrier::ShortMessage,
     }
 }
 

@@ -324,7 +324,10 @@ impl Engine {
         let answer = match state {
             None => Cancelled::NotLiving,
             Some(State::Scheduled | State::Queued | State::Held)
-                if self.pages.get(number).is_some_and(|message| message.accepted_parts() == 0) =>
+                if self
+                    .pages
+                    .get(number)
+                    .is_some_and(|message| message.accepted_parts() == 0 && !message.was_in_doubt()) =>
             {
                 self.step(number, &Step::Cancelled);
                 Cancelled::Done

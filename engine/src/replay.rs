@@ -9,8 +9,9 @@ use crate::command::Now;
 use crate::engine::{DueKind, Engine};
 use crate::id::Number;
 use crate::idempotency::Entry;
-use crate::ledger::Wallet;
+use crate::ledger::{Change, Reserve, Wallet};
 use crate::message::{Charge, Message, State};
+use crate::money::Micros;
 use crate::pages::{BLOCK_MESSAGES, place_of};
 use crate::record::{NameKind, Record, RecordError, Records};
 use crate::ring::Item;
@@ -191,6 +192,27 @@ impl Engine {
         Ok(())
     }
 
+    /// After groups of the journal were lost: a new epoch, so that no number that was given is given again, and every wallet
+    /// holds in reserve what its living messages have. What was reserved for lost messages is available again; what is
+    /// missing is adjusted.
+    pub fn mend_after_loss(&mut self, now: Now, next_group: u64) {
+        self.begin(now, next_group);
+        (self.epoch, self.next) = (self.epoch.saturating_add(1), 0);
+        self.record_epoch();
+        let mut reserved = vec![0i64; self.tenants.wallets().len()];
+        for message in self.pages.iter().filter(|message| message.charge == Charge::Reserved) {
+            if let Some(sum) = reserved.get_mut(message.tenant as usize) {
+                *sum = sum.saturating_add(message.price.0);
+            }
+        }
+        for (tenant, sum) in (0u32..).zip(reserved) {
+            if let Some(entry) = self.tenants.get_mut(tenant) {
+                fit_reserve(&mut entry.wallet, sum);
+            }
+            self.record_wallet(tenant);
+        }
+    }
+
     /// Every wallet adds up, and holds in reserve what its living messages have.
     fn check_wallets(&self) -> Result<(), ReplayError> {
         let wallets = self.tenants.wallets();
@@ -247,4 +269,18 @@ impl Engine {
             _ => {}
         }
     }
+}
+
+/// Makes a wallet's reserve what it should be, without breaking its sum.
+fn fit_reserve(wallet: &mut Wallet, reserved: i64) {
+    let over = wallet.reserved().0.saturating_sub(reserved);
+    let fitted = match over {
+        0 => true,
+        1.. => wallet.release(Micros(over)) == Change::Done,
+        _ => {
+            let missing = Micros(over.saturating_neg());
+            wallet.adjust(missing) == Reserve::Done && wallet.reserve(missing) == Reserve::Done
+        }
+    };
+    assert!(fitted, "a wallet's reserve cannot be made {reserved}");
 }

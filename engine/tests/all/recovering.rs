@@ -87,3 +87,35 @@ fn when_the_sequences_of_an_epoch_are_used_up_the_next_one_begins() {
     }
     assert_eq!(places, [(0, next), (0, next + 1), (1, 0), (1, 1)]);
 }
+
+#[test]
+fn a_journal_with_lost_groups_is_mended_into_a_new_epoch_with_wallets_that_add_up() {
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 100);
+    let given = house.accepted_all("acme", &Sms::default(), 4);
+    let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+    house.respond("up", 0, &[(parts[0], 0, "one"), (parts[1], REFUSED, "")]);
+    house.accepted_all("other", &Sms::default(), 3);
+    house.respond("up", 0, &[(parts[2], 0, "two")]);
+    let last = house.journal.last().expect("something was written").0;
+    // Whichever group is lost, but for the first: without it nobody has a name.
+    for lost in 1..house.journal.len() {
+        let fold = || {
+            let mut engine = engine::Engine::new(&KEY, house.now);
+            for (place, (group, records)) in house.journal.iter().enumerate() {
+                let found: &[u8] = if place == lost { &[] } else { records };
+                engine.replay(*group, found).expect("what is left replays");
+            }
+            engine
+        };
+        let mut salvaged = fold();
+        salvaged.mend_after_loss(house.now, last + 1);
+        let mending = salvaged.take_group().records;
+        let mut engine = fold();
+        engine.replay(last + 1, &mending).expect("the mending group replays");
+        engine.recovered(house.definitions.clone(), house.now, last + 2).expect("it adds up");
+        engine.check();
+        let epoch = engine.summary().next.0;
+        assert!(given.iter().all(|number| Number(*number).epoch() < epoch), "group {lost}");
+    }
+}
