@@ -6,6 +6,7 @@ mod definitions;
 mod directory;
 mod first_run;
 mod history;
+mod listen;
 mod logging;
 mod measure;
 mod metrics;

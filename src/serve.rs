@@ -17,6 +17,7 @@ use connectors::smpp::server::{Server, ServerOptions};
 use connectors::smpp::{Phase, Phases, Status};
 use engine::command::{Command, DiskLevel};
 use engine::id::Permutation;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use storage::space::{self, Level};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,10 +33,13 @@ use crate::measure::Measures;
 use crate::metrics::{DoorCounts, Metrics};
 use crate::ops::{self, Health, OpsState};
 use crate::store::{self, Store};
-use crate::{definitions, providers, sandbox, settings};
+use crate::{definitions, listen, providers, sandbox, settings};
 
 /// How often metrics are published and the disk is looked at.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Connections of the HTTP door at once; each costs a descriptor and some buffers.
+const HTTP_CONNECTIONS_MAX: usize = 4_096;
+const OPS_CONNECTIONS_MAX: usize = 64;
 /// How long unbinding everything may take after the drain.
 const CLOSING: Duration = Duration::from_secs(6);
 
@@ -60,11 +64,21 @@ pub enum ServeError {
     Journal(#[from] storage::journal::JournalError),
 }
 
+/// Takes as many file descriptors as the system lets this process have: each connection costs one.
+fn raise_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Runs the gateway until it is told to end.
 pub fn run(config: Option<&Path>, use_ballast: bool) -> ExitCode {
     let started = crate::logging::start().map_err(ServeError::from);
     let served = started.and_then(|()| {
         let config = settings::read(config)?;
+        raise_descriptors();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(ServeError::Start)?;
         let clock = Clock::start();
@@ -248,26 +262,13 @@ fn open_doors(
     phases: &Phases,
 ) -> JoinSet<()> {
     let mut doors = JoinSet::new();
-    let closing = |phases: &Phases| {
-        let mut phases = phases.clone();
-        async move {
-            phases.after(Phase::Draining).await;
-        }
-    };
-    let api = api::router(state).into_make_service_with_connect_info::<SocketAddr>();
-    let http = axum::serve(listeners.http, api).with_graceful_shutdown(closing(phases));
-    doors.spawn(async move {
-        let _ = http.await;
-    });
+    doors.spawn(listen::serve(listeners.http, api::router(state), HTTP_CONNECTIONS_MAX, phases.clone()));
     let ops = OpsState {
         metrics: Arc::clone(&house.metrics),
         health: Arc::clone(&house.health),
         clock: house.partition.clock,
     };
-    let ops = axum::serve(listeners.ops, ops::router(ops)).with_graceful_shutdown(closing(phases));
-    doors.spawn(async move {
-        let _ = ops.await;
-    });
+    doors.spawn(listen::serve(listeners.ops, ops::router(ops), OPS_CONNECTIONS_MAX, phases.clone()));
     let phases = phases.clone();
     doors.spawn(async move { smpp.serve(listeners.smpp, None, phases).await });
     doors
