@@ -13,6 +13,7 @@ use connectors::clock::Clock;
 use connectors::intake::Source;
 use connectors::partition::Partition;
 use connectors::reply::Replies;
+use connectors::smpp::counters::RefusalCounters;
 use connectors::smpp::server::{Server, ServerOptions};
 use connectors::smpp::{Phase, Phases, Status};
 use engine::command::{Command, DiskLevel};
@@ -190,14 +191,11 @@ async fn serve(
         Arc::clone(&house.admission),
     );
     let state = api_state(&config, &house, directory, Arc::clone(&history) as _, ids);
+    let refusals = smpp.refusals();
     let doors = open_doors(listeners, smpp, state, &house, &phases);
     let binds = providers::start(&config, &provider_names, &house.partition, &phases);
-    let housekeeping = tokio::spawn(keep_house(
-        house.clone(),
-        config.clone(),
-        store.layout.root().to_owned(),
-        phase.clone(),
-    ));
+    let root = store.layout.root().to_owned();
+    let housekeeping = tokio::spawn(keep_house(house.clone(), refusals, config.clone(), root, phase.clone()));
     house.health.set_started();
     if store::durability(&config) == storage::log::Durability::Os {
         tracing::warn!(
@@ -275,7 +273,13 @@ fn open_doors(
 }
 
 /// Publishes the metrics and watches the disk, once a second.
-async fn keep_house(house: House, config: Config, root: std::path::PathBuf, phase: watch::Sender<Phase>) {
+async fn keep_house(
+    house: House,
+    refusals: Arc<RefusalCounters>,
+    config: Config,
+    root: std::path::PathBuf,
+    phase: watch::Sender<Phase>,
+) {
     let lane = house.partition.intake.lane(Source::Process);
     let reserve = store::reserve(&config);
     let mut level_before = Level::Fine;
@@ -283,7 +287,11 @@ async fn keep_house(house: House, config: Config, root: std::path::PathBuf, phas
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        house.metrics.publish(&house.measures.snapshot(), &house.doors);
+        let mut snapshot = house.measures.snapshot();
+        for (refusal, count) in refusals.snapshot() {
+            snapshot.refused[refusal as usize] += count;
+        }
+        house.metrics.publish(&snapshot, &house.doors);
         let Ok(space) = space::space(&root) else { continue };
         let level = reserve.level(space);
         if level == level_before {

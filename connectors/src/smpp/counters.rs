@@ -105,7 +105,7 @@ counters! {
     }
 }
 
-/// Submissions refused by SMPP, by reason: those of the door and those of the engine.
+/// Submissions that the SMPP door refused by itself, by reason. What the engine refuses is counted there.
 #[derive(Debug, Default)]
 pub struct RefusalCounters([Counter; Refusal::ALL.len()]);
 

@@ -153,7 +153,7 @@ impl Server {
         Arc::clone(&self.shared.counters)
     }
 
-    /// Submissions that were refused over SMPP.
+    /// Submissions that were refused over SMPP before the engine saw them.
     pub fn refusals(&self) -> Arc<RefusalCounters> {
         Arc::clone(&self.shared.refusals)
     }

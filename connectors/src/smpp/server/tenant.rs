@@ -209,7 +209,6 @@ impl Tenant {
             }
             Outcome::Accepted { id, .. } => write::submit_sm_response(frames, sequence, id),
             Outcome::Refused(reason) => {
-                self.shared.refusals.add(reason);
                 let status = refusal::status(reason, self.shared.options.no_credit_status);
                 let explains = reason == Refusal::InsufficientCredit && version >= VERSION_5;
                 let body = if explains { NO_CREDIT_BODY } else { &[] };
