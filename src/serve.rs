@@ -59,6 +59,8 @@ pub enum ServeError {
     Logging(#[from] crate::logging::LoggingError),
     #[error("cannot listen on {address} for {door}")]
     Listen { door: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error("stopped because the disk is nearly full; free some, or start with `tidegate serve --use-ballast`")]
+    DiskFull,
     #[error("cannot start")]
     Start(#[source] std::io::Error),
     #[error(transparent)]
@@ -203,7 +205,7 @@ async fn serve(
         );
     }
     println!("{}", first_run.announce(&announcement));
-    until_told_to_end(&phase).await?;
+    let disk_is_full = until_told_to_end(&phase).await?;
     end(&config, &house, phase, doors, binds).await;
     housekeeping.abort();
     finish(house, commit, history, archive_thread).await?;
@@ -211,7 +213,7 @@ async fn serve(
         simulator.shutdown().await;
     }
     tracing::info!("ended; everything is on disk");
-    Ok(())
+    if disk_is_full { Err(ServeError::DiskFull) } else { Ok(()) }
 }
 
 fn server_options(config: &Config) -> ServerOptions {
@@ -318,16 +320,16 @@ async fn keep_house(
     }
 }
 
-/// Waits for SIGTERM, SIGINT, or the disk to be full.
-async fn until_told_to_end(phase: &watch::Sender<Phase>) -> Result<(), ServeError> {
+/// Waits for SIGTERM, SIGINT, or the disk to be full; whether it was the disk.
+async fn until_told_to_end(phase: &watch::Sender<Phase>) -> Result<bool, ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Start)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Start)?;
     let mut phases = phase.subscribe();
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = phases.wait_for(|phase| *phase != Phase::Running) => {}
-    }
+    let disk_is_full = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        _ = phases.wait_for(|phase| *phase != Phase::Running) => true,
+    };
     // A second signal ends the process at once: what is acknowledged is on disk anyway.
     tokio::spawn(async move {
         tokio::select! {
@@ -337,7 +339,7 @@ async fn until_told_to_end(phase: &watch::Sender<Phase>) -> Result<(), ServeErro
         tracing::warn!("told twice; ending at once");
         std::process::exit(1);
     });
-    Ok(())
+    Ok(disk_is_full)
 }
 
 /// Drains: nothing new is let in or sent; waits for what is in flight; unbinds everything.

@@ -407,6 +407,11 @@ fn write_parts(message: &Message, definition: Option<&ProviderDefinition>, out: 
         .and_then(|d| d.destination_ton_npi)
         .unwrap_or((body.destination_ton, body.destination_npi));
     let mut digits = [0u8; 20];
+    // The tenant's own validity goes along, so that a password that is late is not delivered tomorrow. Ours is ours.
+    let mut validity = Vec::new();
+    if let Some(until) = message.valid_until {
+        codecs::time::write_absolute(&mut validity, until);
+    }
     let fields = SmFields {
         service_type: body.service_type,
         source: SmeAddress { ton: source.0, npi: source.1, octets: body.source },
@@ -418,6 +423,7 @@ fn write_parts(message: &Message, definition: Option<&ProviderDefinition>, out: 
         esm_class: body.esm_class,
         protocol_id: body.protocol_id,
         priority_flag: u8::from(message.priority == Priority::High),
+        validity_period: &validity,
         registered_delivery: u8::from(message.wants_receipts()),
         data_coding: body.data_coding,
         ..SmFields::default()

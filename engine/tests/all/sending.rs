@@ -6,7 +6,7 @@ use std::time::Duration;
 use codecs::instant::Wall;
 use engine::catalog::*;
 use engine::command::*;
-use engine::effect::Reply;
+use engine::effect::{Cancelled, Reply};
 use engine::message::{PartState, State};
 use engine::money::Micros;
 use engine::submission::Priority;
@@ -225,6 +225,54 @@ fn when_the_budget_at_one_provider_ends_the_next_one_of_the_route_is_tried() {
     assert_eq!(house.message(number).attempt, 1);
     house.respond("spare", 0, &[(request.part(), 0, "there")]);
     assert_eq!((house.state(number), house.in_flight("spare")), (State::Sent, 0));
+}
+
+#[test]
+fn a_text_that_grows_in_the_alphabet_of_the_provider_still_fits_its_pdu() {
+    for (charset, octets) in [(Charset::Ucs2, 2), (Charset::Utf8, 1)] {
+        let mut definitions = definitions();
+        definitions.providers[0].charset = charset;
+        let mut house = House::new(definitions);
+        let bind = house.bind("up", 0, 10);
+        for (length, parts) in [(120, 1), (160, 1), (300, 2)] {
+            house.accepted("acme", &Sms { text: vec![b'a'; length], parts, ..Sms::default() });
+            let requests = house.taken(bind);
+            assert_eq!(requests.len(), usize::from(parts));
+            let headers = if parts > 1 { 6 * usize::from(parts) } else { 0 };
+            let content: usize = requests.iter().map(|request| request.sm().content().len()).sum();
+            assert_eq!(content, length * octets + headers, "{charset:?} {length}");
+        }
+    }
+}
+
+#[test]
+fn the_validity_of_the_tenant_goes_along() {
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 10);
+    house.accepted("acme", &Sms::default());
+    let until = house.now.wall.after(Duration::from_secs(600));
+    house.accepted("acme", &Sms { valid_until: Some(until), ..Sms::default() });
+    let requests = house.taken(bind);
+    let periods: Vec<&[u8]> = requests.iter().map(|request| request.sm().validity_period).collect();
+    let mut expected = Vec::new();
+    codecs::time::write_absolute(&mut expected, until);
+    assert_eq!(periods, [&b""[..], &expected[..]]);
+}
+
+#[test]
+fn a_message_that_a_provider_may_have_is_not_cancelled() {
+    let mut definitions = definitions();
+    definitions.providers[0].in_doubt = InDoubt::Hold;
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::default());
+    let part = house.taken(bind).remove(0).part();
+    house.turn([Command::Unanswered { provider: 0, bind: 0, tokens: vec![part] }]);
+    house.seconds(11);
+    assert_eq!(house.state(number), State::Held);
+    let cancelled = house.ask(Command::Cancel { reply: ReplyId(9), tenant: 0, number });
+    assert!(matches!(cancelled, Reply::Cancelled(Cancelled::TooLate)));
+    assert_eq!(house.money("acme"), (999, 1, 0));
 }
 
 #[test]
