@@ -86,7 +86,7 @@ metrics! {
     RECEIPT_SECONDS = "tidegate_receipt_seconds", Histogram, "provider", Seconds,
         "From the provider's response to the final receipt.";
     GROUP_MESSAGES = "tidegate_journal_group_messages", Histogram, "", Count,
-        "Commands that shared one journal group.";
+        "Submissions that shared one journal group.";
     FLUSH_SECONDS = "tidegate_journal_flush_seconds", Histogram, "", Seconds,
         "Writing and flushing one journal group.";
     JOURNAL_BYTES = "tidegate_journal_bytes", Gauge, "", Bytes,
