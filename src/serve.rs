@@ -59,7 +59,9 @@ pub enum ServeError {
     Logging(#[from] crate::logging::LoggingError),
     #[error("cannot listen on {address} for {door}")]
     Listen { door: &'static str, address: SocketAddr, source: std::io::Error },
-    #[error("stopped because the disk is nearly full; free some, or start with `tidegate serve --use-ballast`")]
+    #[error(
+        "stopped because the disk is nearly full; free some, or start with `tidegate serve --use-ballast`"
+    )]
     DiskFull,
     #[error("cannot start")]
     Start(#[source] std::io::Error),
