@@ -12,6 +12,7 @@ mod measure;
 mod metrics;
 mod ops;
 mod packing;
+mod parked;
 mod providers;
 mod sandbox;
 mod secrets;

@@ -430,12 +430,13 @@ fn an_answer_of_the_archive_that_is_older_than_a_write_is_not_believed() {
     house.archives = false;
     house.receipt("up", text_id("id-1"), DELIVERED, None);
     assert_eq!(house.loads.len(), 1);
-    let block = house.loads[0];
+    let load = house.loads[0];
+    let block = load.block;
     let old: Vec<Vec<u8>> = house.archive[&block].values().cloned().collect();
     house.seconds(75);
     assert_eq!(house.writes.len(), 1);
     let session = house.bind_tenant("acme", 10);
-    house.turn([Command::Loaded { block, messages: old }]);
+    house.turn([Command::Loaded { load, messages: old }]);
     assert!(house.told(session).is_empty());
     house.loads.clear();
     house.archives = true;
