@@ -303,7 +303,9 @@ impl Engine {
         message.telling = None;
         self.sweep.forget(message.number);
         self.ring.add(self.group_number, Item::Message(message.number));
+        let number = message.number;
         self.pages.insert(message, self.now.wall.0);
+        self.index(number);
     }
 
     fn take_news(&mut self, news: News) {

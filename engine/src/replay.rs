@@ -136,7 +136,7 @@ impl Engine {
     }
 
     /// The ids under which receipts for this message will come, by what the definitions say of them now.
-    fn index(&mut self, number: u64) {
+    pub(crate) fn index(&mut self, number: u64) {
         let Some(message) = self.pages.get(number) else { return };
         let provider = message.provider;
         let accepted = |(_, step): (Wall, Step<'_>)| match step {

@@ -494,3 +494,15 @@ fn what_a_tenant_never_fetches_is_dropped_and_counted() {
     let session = house.bind_tenant("acme", 10);
     assert!(house.told(session).is_empty());
 }
+
+#[test]
+fn late_news_finds_a_message_that_a_start_has_brought_back_to_be_told() {
+    let (mut house, numbers) = sent(definitions(), 1);
+    house.receipt("up", text_id("id-0"), UNDELIVERABLE, None);
+    house.seconds(75);
+    house.crash();
+    let session = house.bind_tenant("acme", 10);
+    assert_eq!(house.told(session), numbers);
+    house.receipt("up", text_id("id-0"), DELIVERED, None);
+    assert_eq!(house.state(numbers[0]), State::Delivered);
+}
