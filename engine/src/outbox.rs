@@ -305,7 +305,7 @@ impl Engine {
         self.ring.add(self.group_number, Item::Message(message.number));
         let number = message.number;
         self.pages.insert(message, self.now.wall.0);
-        self.index(number);
+        self.index_again(number);
     }
 
     fn take_news(&mut self, news: News) {

@@ -136,7 +136,20 @@ impl Engine {
     }
 
     /// The ids under which receipts for this message will come, by what the definitions say of them now.
-    pub(crate) fn index(&mut self, number: u64) {
+    fn index(&mut self, number: u64) {
+        self.with_ids(number, |engine, provider, key, part| engine.index.insert(provider, key, number, part));
+    }
+
+    /// The same for a message that has come back, with the receipts that have come for it meanwhile.
+    pub(crate) fn index_again(&mut self, number: u64) {
+        self.index(number);
+        if !self.early.is_empty() {
+            self.with_ids(number, |engine, provider, key, _| engine.match_early(provider, key));
+        }
+    }
+
+    /// Works with each id that providers have given a message, in its canonical form.
+    fn with_ids(&mut self, number: u64, mut work: impl FnMut(&mut Engine, u16, &[u8], u8)) {
         let Some(message) = self.pages.get(number) else { return };
         let provider = message.provider;
         let accepted = |(_, step): (Wall, Step<'_>)| match step {
@@ -147,7 +160,7 @@ impl Engine {
         for (part, id) in ids {
             self.with_key(provider, Side::Response, &id, |engine, key| {
                 if !key.is_empty() {
-                    engine.index.insert(provider, key, number, part);
+                    work(engine, provider, key, part);
                 }
             });
         }
