@@ -14,7 +14,7 @@ use engine::bytes::Reader;
 use engine::command::Command;
 use engine::effect::ArchiveWrite;
 use engine::pages::block_of;
-use storage::archive::{Archive, ArchiveReader};
+use storage::archive::{Blocks, ReadBlocks};
 use storage::error::StoreError;
 
 use crate::api::{HistoryUnavailable, Looking};
@@ -28,13 +28,13 @@ const MARK_AFTER: Duration = Duration::from_secs(1);
 
 /// The archive as the rest of the process sees it. What is handed to it can be looked up at once.
 pub struct History {
-    work: Mutex<Work>,
+    waiting: Mutex<Waiting>,
     wanted: Condvar,
-    reader: ArchiveReader,
+    reader: Arc<dyn ReadBlocks>,
 }
 
 #[derive(Default)]
-struct Work {
+struct Waiting {
     /// Blocks in the order in which they came; the engine bounds how many are on their way.
     order: VecDeque<u64>,
     /// What is not yet durable, by block.
@@ -43,17 +43,37 @@ struct Work {
     closed: bool,
 }
 
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.order.is_empty() && self.loads.is_empty()
+    }
+
+    fn take(&mut self) -> Work {
+        let count = self.order.len().min(BATCH_BLOCKS);
+        let blocks: Vec<u64> = self.order.drain(..count).collect();
+        let writes = blocks.iter().filter_map(|block| self.pending.get(block).cloned()).collect();
+        Work { writes, loads: self.loads.drain(..).collect() }
+    }
+}
+
 impl History {
+    /// The archive's two ends, the working one without a thread.
+    pub fn over(archive: Box<dyn Blocks>) -> (Arc<History>, Archivist) {
+        let history =
+            Arc::new(History { waiting: Mutex::default(), wanted: Condvar::new(), reader: archive.reader() });
+        let archivist = Archivist { archive, packed: Vec::new(), history: Arc::clone(&history) };
+        (history, archivist)
+    }
+
     /// Starts the archive's thread. `lane` leads to the engine that is told what has arrived; `runtime` lets a thread wait for room there.
     pub fn start(
-        archive: Archive,
+        archive: Box<dyn Blocks>,
         lane: Lane,
         runtime: tokio::runtime::Handle,
     ) -> std::io::Result<(Arc<History>, JoinHandle<()>)> {
-        let history =
-            Arc::new(History { work: Mutex::default(), wanted: Condvar::new(), reader: archive.reader() });
-        let worker = Worker { archive, packed: Vec::new(), lane, runtime, history: Arc::clone(&history) };
-        let thread = thread::Builder::new().name("archive".into()).spawn(move || worker.run())?;
+        let (history, archivist) = History::over(archive);
+        let thread = thread::Builder::new().name("archive".into());
+        let thread = thread.spawn(move || run(archivist, &lane, &runtime))?;
         Ok((history, thread))
     }
 
@@ -77,7 +97,8 @@ impl History {
         self.wanted.notify_one();
     }
 
-    fn find(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    /// A message that has left memory.
+    pub fn find(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let block = block_of(number);
         let pending = self.lock().pending.get(&block).cloned();
         let in_pending = pending.and_then(|write| {
@@ -90,8 +111,8 @@ impl History {
         Ok(stored.and_then(|stored| unpack(&stored.bytes).remove(&number)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,75 +127,79 @@ impl crate::api::History for History {
     }
 }
 
-struct Worker {
-    archive: Archive,
+/// What the archive has to do.
+pub struct Work {
+    writes: Vec<Arc<ArchiveWrite>>,
+    loads: Vec<u64>,
+}
+
+/// Writes blocks and reads them back, a turn at a time.
+pub struct Archivist {
+    archive: Box<dyn Blocks>,
     /// The block as it is written; kept for its room.
     packed: Vec<u8>,
-    lane: Lane,
-    runtime: tokio::runtime::Handle,
     history: Arc<History>,
 }
 
-impl Worker {
-    fn run(mut self) {
-        while let Some((writes, loads)) = self.wait() {
-            if writes.is_empty() && loads.is_empty() {
-                self.mark();
-            }
-            if !writes.is_empty() {
-                self.write(&writes);
-            }
-            for block in loads {
-                self.load(block);
-            }
+/// The archive's thread. A disk that refuses stops the process: the journal still has every message.
+fn run(mut archivist: Archivist, lane: &Lane, runtime: &tokio::runtime::Handle) {
+    while let Some(work) = archivist.wait() {
+        let told = archivist.turn(&work).unwrap_or_else(|error| stop(&error));
+        for command in told {
+            // A process that is stopping needs no telling: its journal says it again.
+            let _ = runtime.block_on(lane.offer(command));
         }
-        self.mark();
     }
+    archivist.archive.mark().unwrap_or_else(|error| stop(&error));
+}
 
+impl Archivist {
     /// What there is to do; nothing after a second without. `None` at the end.
-    fn wait(&self) -> Option<(Vec<Arc<ArchiveWrite>>, Vec<u64>)> {
-        let mut work = self.history.lock();
-        if work.order.is_empty() && work.loads.is_empty() && !work.closed {
-            let waited = self.history.wanted.wait_timeout(work, MARK_AFTER);
-            work = waited.unwrap_or_else(PoisonError::into_inner).0;
+    fn wait(&self) -> Option<Work> {
+        let mut waiting = self.history.lock();
+        if waiting.is_empty() && !waiting.closed {
+            let waited = self.history.wanted.wait_timeout(waiting, MARK_AFTER);
+            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        if work.order.is_empty() && work.loads.is_empty() && work.closed {
-            return None;
-        }
-        let count = work.order.len().min(BATCH_BLOCKS);
-        let blocks: Vec<u64> = work.order.drain(..count).collect();
-        let writes = blocks.iter().filter_map(|block| work.pending.get(block).cloned()).collect();
-        Some((writes, work.loads.drain(..).collect()))
+        if waiting.is_empty() && waiting.closed { None } else { Some(waiting.take()) }
     }
 
-    /// Writes a batch of blocks, makes it durable, and tells the engine. A disk that refuses stops the process: the
-    /// journal still has every message.
-    fn write(&mut self, writes: &[Arc<ArchiveWrite>]) {
-        let written = writes.iter().try_for_each(|write| self.write_block(write));
-        if let Err(error) = written.and_then(|()| self.archive.flush()) {
-            stop(&error);
+    /// What there is to do now.
+    pub fn work(&self) -> Work {
+        self.history.lock().take()
+    }
+
+    /// Does it: writes a batch of blocks and makes it durable, reads what is wanted back. With nothing to do it notes beside
+    /// the archive what it holds, so that a cut tail is seen at the next start. What the engine is to be told comes back.
+    pub fn turn(&mut self, work: &Work) -> Result<Vec<Command>, StoreError> {
+        let Work { writes, loads } = work;
+        let mut told = Vec::new();
+        if writes.is_empty() && loads.is_empty() {
+            self.archive.mark()?;
         }
+        if !writes.is_empty() {
+            told.push(self.write(writes)?);
+        }
+        told.extend(loads.iter().map(|block| self.load(*block)));
+        Ok(told)
+    }
+
+    fn write(&mut self, writes: &[Arc<ArchiveWrite>]) -> Result<Command, StoreError> {
+        writes.iter().try_for_each(|write| self.write_block(write))?;
+        self.archive.flush()?;
         let blocks: Vec<u64> = writes.iter().map(|write| write.block).collect();
-        let mut work = self.history.lock();
+        let mut waiting = self.history.lock();
         for block in &blocks {
-            work.pending.remove(block);
+            waiting.pending.remove(block);
         }
-        drop(work);
-        self.tell(Command::Archived { blocks });
-    }
-
-    /// Notes beside the archive what it holds, so that a cut tail is seen at the next start.
-    fn mark(&mut self) {
-        if let Err(error) = self.archive.mark() {
-            stop(&error);
-        }
+        Ok(Command::Archived { blocks })
     }
 
     fn write_block(&mut self, write: &ArchiveWrite) -> Result<(), StoreError> {
         if write.whole {
             return self.put(write.block, &encode(write.messages.iter().map(Vec::as_slice)));
         }
-        let stored = self.archive.read_block(write.block)?;
+        let stored = self.history.reader.read_block(write.block)?;
         let mut messages = stored.map(|stored| unpack(&stored.bytes)).unwrap_or_default();
         for message in &write.messages {
             if let Some(number) = engine::message::number_of(message) {
@@ -189,20 +214,15 @@ impl Worker {
         self.archive.write_block(block, &self.packed)
     }
 
-    fn load(&self, block: u64) {
-        let messages = match self.archive.read_block(block) {
+    fn load(&self, block: u64) -> Command {
+        let messages = match self.history.reader.read_block(block) {
             Ok(stored) => stored.map(|stored| unpack(&stored.bytes)).unwrap_or_default(),
             Err(error) => {
                 tracing::error!(%error, block, "a block of the archive cannot be read");
                 BTreeMap::new()
             }
         };
-        self.tell(Command::Loaded { block, messages: messages.into_values().collect() });
-    }
-
-    /// A process that is stopping needs no telling: its journal says it again.
-    fn tell(&self, command: Command) {
-        let _ = self.runtime.block_on(self.lane.offer(command));
+        Command::Loaded { block, messages: messages.into_values().collect() }
     }
 }
 

@@ -176,7 +176,7 @@ async fn serve(
     let ids = Arc::new(Permutation::new(&store.id_key));
     let lane = house.partition.intake.lane(Source::Process);
     let (history, archive_thread) =
-        History::start(store.archive, lane, runtime.handle().clone()).map_err(ServeError::Start)?;
+        History::start(Box::new(store.archive), lane, runtime.handle().clone()).map_err(ServeError::Start)?;
     let outlets = Outlets {
         partition: house.partition.clone(),
         replies: Arc::clone(&house.replies),
