@@ -41,7 +41,7 @@ pub struct Outlets {
 
 /// A decided group on its way to the disk.
 pub struct Decided {
-    group: Group,
+    pub group: Group,
     number: u64,
     at: Instant,
 }
@@ -113,7 +113,7 @@ fn commit(mut committer: Committer, decided: &Receiver<Decided>) -> Result<(), J
         match decided.recv_timeout(MARK_AFTER) {
             Ok(group) => committer.commit(group).unwrap_or_else(|error| stop(&error)),
             Err(RecvTimeoutError::Timeout) => committer.mark().unwrap_or_else(|error| stop(&error)),
-            Err(RecvTimeoutError::Disconnected) => return committer.journal.close(),
+            Err(RecvTimeoutError::Disconnected) => return committer.close(),
         }
     }
 }
@@ -190,12 +190,18 @@ impl Committer {
         Ok(())
     }
 
+    /// Everything is written and nothing follows.
+    pub fn close(self) -> Result<(), JournalError> {
+        self.journal.close()
+    }
+
     /// Nothing has come for a while: what is on disk is noted beside it now, else only the next group would see to that.
     pub fn mark(&mut self) -> Result<(), JournalError> {
         if std::mem::take(&mut self.unmarked) { self.journal.mark() } else { Ok(()) }
     }
 
-    fn write(&mut self, decided: &Decided) -> Result<(), JournalError> {
+    /// Makes the group durable.
+    pub fn write(&mut self, decided: &Decided) -> Result<(), JournalError> {
         let Decided { group, number, at } = decided;
         if group.records.is_empty() {
             return Ok(());
@@ -218,7 +224,7 @@ impl Committer {
     }
 
     /// The group is on disk: its effects leave. What goes to the archive is seen by readers before any answer can send them there.
-    fn release(&self, effects: Effects) {
+    pub fn release(&self, effects: Effects) {
         self.outlets.health.set_oldest_unflushed(None);
         let Effects { connections, replies, archive, loads, received } = effects;
         self.outlets.history.take(archive, loads);

@@ -246,7 +246,7 @@ fn encode<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
 }
 
 /// The messages of a block as the archive gave it. One that cannot be unpacked is damage that its checksum did not see.
-fn unpack(block: &[u8]) -> BTreeMap<u64, Vec<u8>> {
+pub fn unpack(block: &[u8]) -> BTreeMap<u64, Vec<u8>> {
     match packing::unpack(block) {
         Ok(bytes) => decode(&bytes),
         Err(error) => {

@@ -92,7 +92,7 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
 }
 
 /// Folds all groups; the number that the next one gets.
-fn fold(mut recovery: Recovery, engine: &mut Engine) -> Result<u64, StoreStartError> {
+pub fn fold(mut recovery: Recovery, engine: &mut Engine) -> Result<u64, StoreStartError> {
     let mut next_group = 1;
     while let Some(group) = recovery.next_group()? {
         let damaged = |_| StoreStartError::Group { group: group.number };
