@@ -17,6 +17,7 @@ use connectors::smpp::server::{Server, ServerOptions};
 use connectors::smpp::{Phase, Phases};
 use engine::Engine;
 use engine::command::{Command, DiskLevel};
+use engine::message::State;
 use storage::journal::{self, Options};
 use storage::log::Durability;
 use tidegate::commit::{self, Committer, Decided, Outlets, Writer};
@@ -43,11 +44,9 @@ const FRONT: usize = 64;
 /// What the writer lets the run see of the engine.
 #[derive(Default)]
 pub struct Window {
-    /// Messages that wait for an operator, or to be told, or for anything else.
-    pub held: Vec<u64>,
-    pub open: Vec<(u64, engine::message::State)>,
+    /// The messages that it had not done with when it was last asked.
+    pub living: Vec<(u64, State)>,
     pub asked: bool,
-    pub turns: u64,
 }
 
 /// A process: what it is made of, and the ways to end it.
@@ -287,14 +286,10 @@ async fn write(house: House, mut writer: Writer, decided: mpsc::Sender<Decided>)
 
 impl House {
     fn show(&self, engine: &Engine) {
-        use engine::message::State;
         let mut window = self.window.lock().expect("the window is whole");
-        window.turns += 1;
         if std::mem::take(&mut window.asked) {
-            window.held =
-                engine.living().filter(|message| message.state == State::Held).map(|m| m.number).collect();
-            let open = engine.living().filter(|message| !message.is_done());
-            window.open = open.map(|message| (message.number, message.state)).collect();
+            let living = engine.living().filter(|message| !message.is_done());
+            window.living = living.map(|message| (message.number, message.state)).collect();
         }
     }
 }

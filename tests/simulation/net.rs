@@ -14,8 +14,8 @@ use crate::dice::Dice;
 
 /// One direction of a line.
 struct Flow {
-    /// Octets on their way, and when they arrive.
-    chunks: VecDeque<(Instant, Vec<u8>)>,
+    /// Octets on their way: when they arrive, and when they were written.
+    chunks: VecDeque<(Instant, Instant, Vec<u8>)>,
     octets: usize,
     room: usize,
     /// Nothing follows what is on its way.
@@ -52,7 +52,7 @@ impl Flow {
         let arrives = self.not_before.max(Instant::now() + delay);
         self.not_before = arrives;
         self.octets += octets.len();
-        self.chunks.push_back((arrives, octets.to_vec()));
+        self.chunks.push_back((arrives, Instant::now(), octets.to_vec()));
         self.reader.take().into_iter().for_each(Waker::wake);
     }
 
@@ -64,11 +64,11 @@ impl Flow {
     fn cut(&mut self) {
         let kept = self.dice.in_range(0..self.octets as u64 + 1) as usize;
         let mut left = kept;
-        for (_, chunk) in &mut self.chunks {
+        for (.., chunk) in &mut self.chunks {
             chunk.truncate(left);
             left -= chunk.len();
         }
-        self.chunks.retain(|(_, chunk)| !chunk.is_empty());
+        self.chunks.retain(|(.., chunk)| !chunk.is_empty());
         self.octets = kept;
         self.ended = true;
         self.refuses = true;
@@ -87,6 +87,8 @@ pub struct Stream {
     inbound: Shared,
     outbound: Shared,
     alarm: Pin<Box<Sleep>>,
+    /// When what was read last had been written.
+    pub written: Instant,
 }
 
 /// All lines that there are.
@@ -107,6 +109,7 @@ impl Net {
             inbound: Arc::clone(inbound),
             outbound: Arc::clone(outbound),
             alarm: Box::pin(sleep_until(Instant::now())),
+            written: Instant::now(),
         };
         (end(&there, &back), end(&back, &there))
     }
@@ -157,11 +160,13 @@ impl AsyncRead for Stream {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
+            let this = &mut *self;
             let arrives = {
-                let mut flow = lock(&self.inbound);
+                let mut flow = lock(&this.inbound);
                 let flow = &mut *flow;
                 match flow.chunks.front_mut() {
-                    Some((arrives, chunk)) if *arrives <= Instant::now() => {
+                    Some((arrives, written, chunk)) if *arrives <= Instant::now() => {
+                        this.written = *written;
                         let taken = chunk.len().min(into.remaining());
                         into.put_slice(&chunk[..taken]);
                         chunk.drain(..taken);
@@ -172,7 +177,7 @@ impl AsyncRead for Stream {
                         flow.writer.take().into_iter().for_each(Waker::wake);
                         return Poll::Ready(Ok(()));
                     }
-                    Some((arrives, _)) => *arrives,
+                    Some((arrives, ..)) => *arrives,
                     None if flow.ended => return Poll::Ready(Ok(())),
                     None => {
                         flow.reader = Some(context.waker().clone());

@@ -1,6 +1,7 @@
 //! Frames as the simulated peers write and read them, with code of their own: a witness may not share the gateway's mistakes.
 
 use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 
 use crate::net::Stream;
 
@@ -24,6 +25,8 @@ pub struct Frame {
     pub status: u32,
     pub sequence: u32,
     pub body: Vec<u8>,
+    /// When its end was written, at the latest.
+    pub written: Instant,
 }
 
 /// The fields of a submit_sm or a deliver_sm that somebody looks at.
@@ -171,6 +174,6 @@ impl Peer {
         }
         let body = self.read[16..length as usize].to_vec();
         self.read.drain(..length as usize);
-        Some(Frame { command, status, sequence, body })
+        Some(Frame { command, status, sequence, body, written: self.stream.written })
     }
 }

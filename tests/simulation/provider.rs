@@ -6,6 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use codecs::instant::Wall;
 use codecs::message_id::Form;
 use connectors::smpp::client::{Dial, ProviderBindOptions};
 use tokio::time::{Instant, sleep_until};
@@ -14,7 +15,7 @@ use crate::dice::Dice;
 use crate::net::Stream;
 use crate::pdu::{Frame, MESSAGE_STATE, Peer, RECEIPTED_MESSAGE_ID, Sm, command};
 use crate::plan::{ProviderPlan, RESPONSE_TIMEOUT};
-use crate::world::{World, pass};
+use crate::world::{World, pass, wall};
 
 const THROTTLED: u32 = 0x58;
 const SYSTEM_ERROR: u32 = 0x08;
@@ -22,6 +23,9 @@ const BIND_FAILED: u32 = 0x0D;
 const WRONG_DESTINATION: u32 = 0x0B;
 /// deliver_sm without an answer at once, by session.
 const DELIVERIES_MAX: usize = 10;
+/// A submit_sm that was written so long ago may have been given up by the gateway: it had its place in the window before it
+/// was written, and a line may stall.
+const WINDOW_SEEN: Duration = Duration::from_secs(15);
 /// SMPP message_state, and its word in a receipt.
 const STATES: [(u8, &str); 5] =
     [(2, "DELIVRD"), (3, "EXPIRED"), (5, "UNDELIV"), (7, "UNKNOWN"), (8, "REJECTD")];
@@ -36,8 +40,8 @@ pub struct Received {
     pub taken: bool,
     /// The id that it was given, as it stands in the response.
     pub id: String,
-    /// The states of the receipts for it that were acknowledged.
-    pub acknowledged: Vec<u8>,
+    /// The receipts for it that were acknowledged: when, on the wall clock, and what they said.
+    pub acknowledged: Vec<(Wall, u8)>,
 }
 
 /// A receipt that is to be delivered.
@@ -146,7 +150,7 @@ struct Session {
     peer: Peer,
     /// Answers that are due, with their status and id.
     answers: BTreeMap<(Instant, u32), (Frame, u32, String)>,
-    /// When each submit_sm came that has no answer yet.
+    /// When each submit_sm was written that has no answer yet.
     unanswered: BTreeMap<u32, Instant>,
     deliveries: BTreeMap<u32, (Instant, Job)>,
 }
@@ -229,8 +233,8 @@ impl Session {
             return self.world.fail(format!("{}: a submit_sm that is cut", self.name));
         };
         let now = Instant::now();
-        self.unanswered.retain(|_, came| *came + RESPONSE_TIMEOUT > now);
-        self.unanswered.insert(frame.sequence, now);
+        self.unanswered.retain(|_, written| *written + WINDOW_SEEN > now);
+        self.unanswered.insert(frame.sequence, frame.written);
         if self.unanswered.len() > self.hub.plan.window as usize {
             let (count, window) = (self.unanswered.len(), self.hub.plan.window);
             self.world.fail(format!("{}: {count} unanswered in a window of {window}", self.name));
@@ -322,7 +326,7 @@ impl Session {
         let mut state = self.hub.lock();
         state.open -= 1;
         if frame.status == 0 {
-            state.record[job.of].acknowledged.push(job.state.0);
+            state.record[job.of].acknowledged.push((wall(), job.state.0));
         } else {
             state.later(Duration::from_secs(1), job);
         }

@@ -8,6 +8,7 @@ use std::sync::Once;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use engine::message::State;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -205,13 +206,9 @@ impl Run {
         let mut quiet = 0;
         loop {
             self.until(Instant::now() + Duration::from_secs(10)).await?;
-            let held = self.look();
-            let open = verdict::still_open(&self.world, &held);
+            let living = self.look();
+            let open = verdict::still_open(&self.world, &living);
             self.world.note(format_args!("open: {open:?}"));
-            if let Some(gateway) = &self.gateway {
-                let window = gateway.window.lock().expect("the window is whole");
-                self.world.note(format_args!("inside: {:?}, {} turns", window.open, window.turns));
-            }
             match open {
                 None => quiet += 1,
                 Some(_) if Instant::now() < deadline => quiet = 0,
@@ -224,12 +221,12 @@ impl Run {
         }
     }
 
-    /// The numbers that wait for an operator, as of a turn ago; asks for the next look.
-    fn look(&self) -> Vec<u64> {
+    /// What the engine had not done with at the last look; asks for the next one.
+    fn look(&self) -> Vec<(u64, State)> {
         let Some(gateway) = &self.gateway else { return Vec::new() };
         let mut window = gateway.window.lock().expect("the window is whole");
         window.asked = true;
-        window.held.clone()
+        window.living.clone()
     }
 
     /// The last kill; what the disk holds then is judged.

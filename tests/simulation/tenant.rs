@@ -241,7 +241,7 @@ impl Session {
                 }
             }
             seen => {
-                let what = format!("{} is told of {id} for {phone}: {seen:?}", self.name);
+                let what = format!("{} is told of {id} for {phone}: {:?}", self.name, seen.map(|seen| seen.id));
                 self.world.fail(what);
             }
         }
