@@ -14,13 +14,13 @@ use engine::bytes::Reader;
 use engine::command::Command;
 use engine::effect::{ArchiveWrite, Load, ParkWrite, Shelf};
 use engine::pages::block_of;
-use storage::archive::{Archive, ArchiveReader};
+use storage::archive::{Blocks, ReadBlocks};
 use storage::error::StoreError;
-use storage::parked::ParkedReader;
+use storage::parked::{ParkedBlocks, ReadParked};
 
 use crate::api::{HistoryUnavailable, Looking};
 use crate::packing;
-use crate::parked::ParkedShelf;
+use crate::parked::{ParkedShelf, ShelfError};
 
 const BLOCK_VERSION: u8 = 1;
 /// Blocks written before one flush.
@@ -30,14 +30,14 @@ const MARK_AFTER: Duration = Duration::from_secs(1);
 
 /// The archive as the rest of the process sees it. What is handed to it can be looked up at once.
 pub struct History {
-    work: Mutex<Work>,
+    waiting: Mutex<Waiting>,
     wanted: Condvar,
-    reader: ArchiveReader,
-    parked: ParkedReader,
+    reader: Arc<dyn ReadBlocks>,
+    parked: Arc<dyn ReadParked>,
 }
 
 #[derive(Default)]
-struct Work {
+struct Waiting {
     /// Blocks in the order in which they came; the engine bounds how many are on their way.
     order: VecDeque<u64>,
     /// What is not yet durable, by block.
@@ -49,23 +49,46 @@ struct Work {
     closed: bool,
 }
 
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.order.is_empty() && self.parks.is_empty() && self.loads.is_empty()
+    }
+
+    fn take(&mut self) -> Work {
+        let count = self.order.len().min(BATCH_BLOCKS);
+        let blocks: Vec<u64> = self.order.drain(..count).collect();
+        let writes = blocks.iter().filter_map(|block| self.pending.get(block).cloned()).collect();
+        let count = self.parks.len().min(BATCH_BLOCKS);
+        let blocks: Vec<u64> = self.parks.drain(..count).collect();
+        let parks = blocks.iter().filter_map(|block| self.parking.get(block).cloned()).collect();
+        Work { writes, parks, loads: self.loads.drain(..).collect() }
+    }
+}
+
 impl History {
-    /// Starts the archive's thread. `lane` leads to the engine that is told what has arrived; `runtime` lets a thread wait for room there.
-    pub fn start(
-        archive: Archive,
-        parked: ParkedShelf,
-        lane: Lane,
-        runtime: tokio::runtime::Handle,
-    ) -> std::io::Result<(Arc<History>, JoinHandle<()>)> {
+    /// The two ends of archive and parked store, the working one without a thread.
+    pub fn over(archive: Box<dyn Blocks>, parked: Box<dyn ParkedBlocks>) -> (Arc<History>, Archivist) {
         let history = Arc::new(History {
-            work: Mutex::default(),
+            waiting: Mutex::default(),
             wanted: Condvar::new(),
             reader: archive.reader(),
             parked: parked.reader(),
         });
-        let worker =
-            Worker { archive, parked, packed: Vec::new(), lane, runtime, history: Arc::clone(&history) };
-        let thread = thread::Builder::new().name("archive".into()).spawn(move || worker.run())?;
+        let parked = ParkedShelf::new(parked);
+        let archivist = Archivist { archive, parked, packed: Vec::new(), history: Arc::clone(&history) };
+        (history, archivist)
+    }
+
+    /// Starts the archive's thread. `lane` leads to the engine that is told what has arrived; `runtime` lets a thread wait for room there.
+    pub fn start(
+        archive: Box<dyn Blocks>,
+        parked: Box<dyn ParkedBlocks>,
+        lane: Lane,
+        runtime: tokio::runtime::Handle,
+    ) -> std::io::Result<(Arc<History>, JoinHandle<()>)> {
+        let (history, archivist) = History::over(archive, parked);
+        let thread = thread::Builder::new().name("archive".into());
+        let thread = thread.spawn(move || run(archivist, &lane, &runtime))?;
         Ok((history, thread))
     }
 
@@ -94,7 +117,7 @@ impl History {
     }
 
     /// A message that is not in memory. What is finished is in the archive, and there before it has gone from the parked store.
-    fn find(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    pub fn find(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let block = block_of(number);
         let (pending, parking) = {
             let work = self.lock();
@@ -114,14 +137,8 @@ impl History {
         Ok(self.parked.messages(block)?.and_then(|stored| unpack(&stored).remove(&number)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Work {
-    fn has_any(&self) -> bool {
-        !(self.order.is_empty() && self.parks.is_empty() && self.loads.is_empty())
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -136,120 +153,113 @@ impl crate::api::History for History {
     }
 }
 
-struct Worker {
-    archive: Archive,
-    parked: ParkedShelf,
-    /// The block as it is written; kept for its room.
-    packed: Vec<u8>,
-    lane: Lane,
-    runtime: tokio::runtime::Handle,
-    history: Arc<History>,
-}
-
-/// What the thread does in one round.
-struct Round {
+/// What archive and parked store have to do.
+pub struct Work {
     writes: Vec<Arc<ArchiveWrite>>,
     parks: Vec<Arc<ParkWrite>>,
     loads: Vec<Load>,
 }
 
-impl Worker {
-    fn run(mut self) {
-        while let Some(Round { writes, parks, loads }) = self.wait() {
-            if writes.is_empty() && parks.is_empty() && loads.is_empty() {
-                self.mark();
-            }
-            if !writes.is_empty() {
-                self.write(&writes);
-            }
-            if !parks.is_empty() {
-                self.park(&parks);
-            }
-            for load in loads {
-                self.load(load);
-            }
-        }
-        self.mark();
-    }
+/// Writes blocks and reads them back, a turn at a time.
+pub struct Archivist {
+    archive: Box<dyn Blocks>,
+    parked: ParkedShelf,
+    /// The block as it is written; kept for its room.
+    packed: Vec<u8>,
+    history: Arc<History>,
+}
 
+/// The archive's thread. A disk that refuses stops the process: the journal still has every message.
+fn run(mut archivist: Archivist, lane: &Lane, runtime: &tokio::runtime::Handle) {
+    while let Some(work) = archivist.wait() {
+        let told = archivist.turn(&work).unwrap_or_else(|error| stop(&error));
+        for command in told {
+            // A process that is stopping needs no telling: its journal says it again.
+            let _ = runtime.block_on(lane.offer(command));
+        }
+    }
+    archivist.mark().unwrap_or_else(|error| stop(&error));
+}
+
+impl Archivist {
     /// What there is to do; nothing after a second without. `None` at the end.
-    fn wait(&self) -> Option<Round> {
-        let mut work = self.history.lock();
-        if !work.has_any() && !work.closed {
-            let waited = self.history.wanted.wait_timeout(work, MARK_AFTER);
-            work = waited.unwrap_or_else(PoisonError::into_inner).0;
+    fn wait(&self) -> Option<Work> {
+        let mut waiting = self.history.lock();
+        if waiting.is_empty() && !waiting.closed {
+            let waited = self.history.wanted.wait_timeout(waiting, MARK_AFTER);
+            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        if !work.has_any() && work.closed {
-            return None;
-        }
-        let count = work.order.len().min(BATCH_BLOCKS);
-        let blocks: Vec<u64> = work.order.drain(..count).collect();
-        let writes = blocks.iter().filter_map(|block| work.pending.get(block).cloned()).collect();
-        let count = work.parks.len().min(BATCH_BLOCKS);
-        let blocks: Vec<u64> = work.parks.drain(..count).collect();
-        let parks = blocks.iter().filter_map(|block| work.parking.get(block).cloned()).collect();
-        Some(Round { writes, parks, loads: work.loads.drain(..).collect() })
+        if waiting.is_empty() && waiting.closed { None } else { Some(waiting.take()) }
     }
 
-    /// Writes a batch of blocks, makes it durable, and tells the engine. A disk that refuses stops the process: the
-    /// journal still has every message.
-    fn write(&mut self, writes: &[Arc<ArchiveWrite>]) {
-        let written = writes.iter().try_for_each(|write| self.write_block(write));
-        if let Err(error) = written.and_then(|()| self.archive.flush()) {
-            stop(&error);
+    /// What there is to do now.
+    pub fn work(&self) -> Work {
+        self.history.lock().take()
+    }
+
+    /// Does it: writes a batch of blocks and makes it durable, reads what is wanted back. With nothing to do it notes beside
+    /// the databases what they hold, so that a cut tail is seen at the next start. What the engine is to be told comes back.
+    pub fn turn(&mut self, work: &Work) -> Result<Vec<Command>, ShelfError> {
+        let Work { writes, parks, loads } = work;
+        let mut told = Vec::new();
+        if writes.is_empty() && parks.is_empty() && loads.is_empty() {
+            self.mark()?;
         }
-        self.unpark(writes);
+        if !writes.is_empty() {
+            told.push(self.write(writes)?);
+        }
+        if !parks.is_empty() {
+            told.push(self.park(parks)?);
+        }
+        for load in loads {
+            told.push(self.load(*load)?);
+        }
+        Ok(told)
+    }
+
+    fn mark(&mut self) -> Result<(), ShelfError> {
+        self.archive.mark()?;
+        self.parked.mark()
+    }
+
+    fn write(&mut self, writes: &[Arc<ArchiveWrite>]) -> Result<Command, ShelfError> {
+        writes.iter().try_for_each(|write| self.write_block(write))?;
+        self.archive.flush()?;
+        self.unpark(writes)?;
         let blocks: Vec<u64> = writes.iter().map(|write| write.block).collect();
-        let mut work = self.history.lock();
+        let mut waiting = self.history.lock();
         for block in &blocks {
-            work.pending.remove(block);
+            waiting.pending.remove(block);
         }
-        drop(work);
-        self.tell(Command::Archived { blocks });
+        Ok(Command::Archived { blocks })
     }
 
     /// What has reached the archive leaves the parked store.
-    fn unpark(&mut self, writes: &[Arc<ArchiveWrite>]) {
+    fn unpark(&mut self, writes: &[Arc<ArchiveWrite>]) -> Result<(), ShelfError> {
         let mut parked = writes.iter().filter(|write| write.unpark != 0).peekable();
         if parked.peek().is_none() {
-            return;
+            return Ok(());
         }
-        let gone = parked.try_for_each(|write| self.parked.unpark(write.block, write.unpark));
-        if let Err(error) = gone.and_then(|()| self.parked.flush()) {
-            stop(&error);
-        }
+        parked.try_for_each(|write| self.parked.unpark(write.block, write.unpark))?;
+        self.parked.flush()
     }
 
-    /// The same as `write`, for the parked store.
-    fn park(&mut self, parks: &[Arc<ParkWrite>]) {
-        let written = parks.iter().try_for_each(|write| self.parked.park(write));
-        if let Err(error) = written.and_then(|()| self.parked.flush()) {
-            stop(&error);
-        }
+    fn park(&mut self, parks: &[Arc<ParkWrite>]) -> Result<Command, ShelfError> {
+        parks.iter().try_for_each(|write| self.parked.park(write))?;
+        self.parked.flush()?;
         let blocks: Vec<u64> = parks.iter().map(|write| write.block).collect();
-        let mut work = self.history.lock();
+        let mut waiting = self.history.lock();
         for block in &blocks {
-            work.parking.remove(block);
+            waiting.parking.remove(block);
         }
-        drop(work);
-        self.tell(Command::Parked { blocks });
-    }
-
-    /// Notes beside the databases what they hold, so that a cut tail is seen at the next start.
-    fn mark(&mut self) {
-        if let Err(error) = self.archive.mark() {
-            stop(&error);
-        }
-        if let Err(error) = self.parked.mark() {
-            stop(&error);
-        }
+        Ok(Command::Parked { blocks })
     }
 
     fn write_block(&mut self, write: &ArchiveWrite) -> Result<(), StoreError> {
         if write.whole {
             return self.put(write.block, &encode(write.messages.iter().map(Vec::as_slice)));
         }
-        let stored = self.archive.read_block(write.block)?;
+        let stored = self.history.reader.read_block(write.block)?;
         let mut messages = stored.map(|stored| unpack(&stored.bytes)).unwrap_or_default();
         for message in &write.messages {
             if let Some(number) = engine::message::number_of(message) {
@@ -264,17 +274,17 @@ impl Worker {
         self.archive.write_block(block, &self.packed)
     }
 
-    fn load(&self, load: Load) {
+    fn load(&self, load: Load) -> Result<Command, ShelfError> {
         let messages = match load.shelf {
             Shelf::Archive => self.archived(load.block),
             // Without what is parked nothing can go on: it is neither in memory nor in the journal.
-            Shelf::Parked => self.parked.messages(load.block).unwrap_or_else(|error| stop(&error)),
+            Shelf::Parked => self.parked.messages(load.block)?,
         };
-        self.tell(Command::Loaded { load, messages });
+        Ok(Command::Loaded { load, messages })
     }
 
     fn archived(&self, block: u64) -> Vec<Vec<u8>> {
-        match self.archive.read_block(block) {
+        match self.history.reader.read_block(block) {
             Ok(stored) => {
                 let messages = stored.map(|stored| unpack(&stored.bytes)).unwrap_or_default();
                 messages.into_values().collect()
@@ -285,15 +295,10 @@ impl Worker {
             }
         }
     }
-
-    /// A process that is stopping needs no telling: its journal says it again.
-    fn tell(&self, command: Command) {
-        let _ = self.runtime.block_on(self.lane.offer(command));
-    }
 }
 
 /// The disk did not take or give what it should: nothing more may be called durable.
-fn stop(error: &dyn std::error::Error) -> ! {
+fn stop(error: &ShelfError) -> ! {
     tracing::error!(%error, "the archive or the parked store fails; nothing that was acknowledged is lost; stopping");
     eprintln!("tidegate: the archive or the parked store fails: {error}");
     std::process::exit(1)
@@ -312,7 +317,7 @@ pub(crate) fn encode<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
 }
 
 /// The messages of a block as the archive gave it. One that cannot be unpacked is damage that its checksum did not see.
-pub(crate) fn unpack(block: &[u8]) -> BTreeMap<u64, Vec<u8>> {
+pub fn unpack(block: &[u8]) -> BTreeMap<u64, Vec<u8>> {
     match packing::unpack(block) {
         Ok(bytes) if bytes.is_empty() => BTreeMap::new(),
         Ok(bytes) => decode(&bytes),

@@ -1,29 +1,10 @@
 //! The gateway process: the command line, and nothing of what it starts.
 
-mod api;
-mod commit;
-mod definitions;
-mod directory;
-mod first_run;
-mod history;
-mod listen;
-mod logging;
-mod measure;
-mod metrics;
-mod ops;
-mod packing;
-mod parked;
-mod providers;
-mod sandbox;
-mod secrets;
-mod serve;
-mod settings;
-mod store;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tidegate::{serve, settings, store};
 
 /// A messaging gateway: SMPP and HTTP in, SMPP out, durable, with credit.
 #[derive(Parser)]

@@ -12,7 +12,7 @@ use storage::catalog::Catalog;
 use storage::journal::{self, Journal, Options, Recovery, SalvageReport};
 use storage::layout::Layout;
 use storage::log::Durability;
-use storage::parked::Parked;
+use storage::parked::{Parked, ParkedBlocks};
 use storage::space::{self, Level, Reserve};
 use storage::{OpenError, StoreError};
 
@@ -98,7 +98,7 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
 }
 
 /// Folds all groups; the number that the next one gets.
-fn fold(mut recovery: Recovery, engine: &mut Engine) -> Result<u64, StoreStartError> {
+pub fn fold(mut recovery: Recovery, engine: &mut Engine) -> Result<u64, StoreStartError> {
     let mut next_group = 1;
     while let Some(group) = recovery.next_group()? {
         let damaged = |_| StoreStartError::Group { group: group.number };
@@ -109,9 +109,9 @@ fn fold(mut recovery: Recovery, engine: &mut Engine) -> Result<u64, StoreStartEr
 }
 
 /// What waits in the parked store, where the journal does not know it better.
-fn fold_parked(parked: &Parked, engine: &mut Engine) -> Result<(), StoreStartError> {
+pub fn fold_parked(parked: &dyn ParkedBlocks, engine: &mut Engine) -> Result<(), StoreStartError> {
     let mut malformed = None;
-    parked.each_rows(|block, rows| {
+    parked.each_rows(&mut |block, rows| {
         if engine.replay_row(block, rows).is_none() {
             malformed.get_or_insert(block);
         }

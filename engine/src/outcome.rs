@@ -9,6 +9,8 @@ use crate::catalog::InDoubt;
 use crate::command::{PartToken, Responses};
 use crate::engine::{DueKind, Engine};
 use crate::message::{Message, PartState, State};
+use crate::outbox::News;
+use crate::pages::block_of;
 use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
 
 /// How long a provider must be down before what is queued for it goes to the next of its route: more than a reconnect takes.
@@ -24,8 +26,14 @@ impl Engine {
         }
     }
 
-    fn response(&mut self, provider: u16, bind: u16, token: PartToken, status: u32, id: &[u8]) {
+    pub(crate) fn response(&mut self, provider: u16, bind: u16, token: PartToken, status: u32, id: &[u8]) {
         let (number, part) = (token.number(), token.part());
+        if self.is_parked_away(number) {
+            // It was in doubt, and waits on disk for a decision or its turn.
+            let id = id.into();
+            self.load(block_of(number), News::Response { provider, bind, token, status, id });
+            return;
+        }
         let Some(message) = self.pages.get(number) else {
             self.counters.late_responses += 1;
             return;

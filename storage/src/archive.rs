@@ -29,6 +29,26 @@ pub struct StoredBlock {
     pub amendments: Vec<Vec<u8>>,
 }
 
+/// Where blocks are written: the archive, or what takes its place in a simulation.
+pub trait Blocks: Send {
+    /// As `Archive::write_block`.
+    fn write_block(&mut self, block: u64, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// As `Archive::flush`.
+    fn flush(&mut self) -> Result<(), StoreError>;
+
+    /// As `Archive::mark`.
+    fn mark(&mut self) -> Result<(), StoreError>;
+
+    fn reader(&self) -> Arc<dyn ReadBlocks>;
+}
+
+/// Where blocks are read, by many at once.
+pub trait ReadBlocks: Send + Sync {
+    /// As `ArchiveReader::read_block`.
+    fn read_block(&self, block: u64) -> Result<Option<StoredBlock>, StoreError>;
+}
+
 /// The writing end.
 pub struct Archive {
     reader: ArchiveReader,
@@ -39,6 +59,30 @@ pub struct Archive {
 #[derive(Clone)]
 pub struct ArchiveReader {
     database: Arc<Mutex<Database>>,
+}
+
+impl Blocks for Archive {
+    fn write_block(&mut self, block: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        Archive::write_block(self, block, bytes)
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        Archive::flush(self)
+    }
+
+    fn mark(&mut self) -> Result<(), StoreError> {
+        Archive::mark(self)
+    }
+
+    fn reader(&self) -> Arc<dyn ReadBlocks> {
+        Arc::new(self.reader.clone())
+    }
+}
+
+impl ReadBlocks for ArchiveReader {
+    fn read_block(&self, block: u64) -> Result<Option<StoredBlock>, StoreError> {
+        ArchiveReader::read_block(self, block)
+    }
 }
 
 impl Archive {

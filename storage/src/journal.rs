@@ -18,6 +18,7 @@ mod recovery;
 mod ring;
 mod salvage;
 
+pub use crate::mark::SideFile;
 pub use recovery::{Group, Recovery};
 pub use salvage::{SalvageError, SalvageReport, salvage};
 
@@ -40,11 +41,18 @@ pub struct Options {
     pub ring_bytes_min: u64,
     /// Memory for sled's pages. What is dropped is read once more, so the ring need not fit.
     pub cache_bytes: u64,
+    /// How often the side file follows while groups are flushed.
+    pub mark_every: Duration,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { durability: Durability::Fsync, ring_bytes_min: 1 << 30, cache_bytes: 64 << 20 }
+        Options {
+            durability: Durability::Fsync,
+            ring_bytes_min: 1 << 30,
+            cache_bytes: 64 << 20,
+            mark_every: MARK_EVERY,
+        }
     }
 }
 
@@ -88,6 +96,7 @@ pub struct Journal {
     ring_bytes_min: u64,
     living_bytes: u64,
     mark: Mark,
+    mark_every: Duration,
     marked_at: Instant,
     flushed: u64,
     layout: Layout,
@@ -125,6 +134,23 @@ fn create_from(root: &Path, options: Options, first: u64) -> Result<(Journal, Re
     open_over(Box::new(log), mark, layout, options, first)
 }
 
+/// Opens a journal whose log is not sled's, or begins one. `root` is for errors only.
+pub fn open_on(
+    log: Box<dyn Log>,
+    side: Box<dyn SideFile>,
+    root: &Path,
+    options: Options,
+) -> Result<(Journal, Recovery), OpenError> {
+    let layout = Layout::new(root);
+    let is_new = log.last_before(u64::MAX)?.is_none();
+    let mark = match is_new {
+        true => Mark::begin(side).map_err(|error| OpenError::io(&layout.flushed(), error))?,
+        false => Mark::read(side)
+            .ok_or_else(|| OpenError::damaged(&layout.journal(), "its side file `flushed` does not check"))?,
+    };
+    open_over(log, mark, layout, options, 1)
+}
+
 fn open_over(
     log: Box<dyn Log>,
     mark: Mark,
@@ -142,6 +168,7 @@ fn open_over(
         living_bytes: 0,
         flushed: mark.number(),
         mark,
+        mark_every: options.mark_every,
         marked_at: Instant::now(),
         layout,
     };
@@ -188,7 +215,7 @@ impl Journal {
         let durability = self.durability;
         self.flush_with(durability)?;
         // The side file must never name a group that a power failure can still take away.
-        if durability == Durability::Fsync && self.marked_at.elapsed() >= MARK_EVERY {
+        if durability == Durability::Fsync && self.marked_at.elapsed() >= self.mark_every {
             self.write_mark()?;
         }
         Ok(())

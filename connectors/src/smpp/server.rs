@@ -187,6 +187,16 @@ impl Server {
         while connections.join_next().await.is_some() {}
     }
 
+    /// Serves one connection that was accepted elsewhere, to its end, if there is room for one more.
+    pub async fn converse<S>(&self, stream: S, from: SocketAddr, phases: Phases)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if let Some(pass) = self.shared.gate.enter() {
+            converse(Arc::clone(&self.shared), stream, from, pass, phases).await;
+        }
+    }
+
     /// Starts a connection's task, if there is room for one more.
     fn admit(
         &self,

@@ -12,8 +12,12 @@ mod memory;
 mod model;
 mod turning;
 
-const SMALL: Options =
-    Options { durability: Durability::Fsync, ring_bytes_min: 64 << 10, cache_bytes: 1 << 20 };
+const SMALL: Options = Options {
+    durability: Durability::Fsync,
+    ring_bytes_min: 64 << 10,
+    cache_bytes: 1 << 20,
+    mark_every: MARK_EVERY,
+};
 
 /// The records that every test gives to a group: their length and bytes follow from its number.
 fn records(group: u64) -> Vec<u8> {

@@ -10,7 +10,7 @@ use codecs::smpp::pdu::{self, Header, MessageIdResponse};
 use codecs::smpp::session::{Event, INTERFACE_VERSION, Role, Session, TimeoutEvent};
 use codecs::smpp::{Command as Pdu, Status, write};
 use engine::command::{Command, ConnectionId, Now, PartToken, Receipts, Response, Responses};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::ProviderBindOptions;
 use super::backoff::Ending;
@@ -24,11 +24,11 @@ use crate::smpp::phase::{Phase, Phases};
 /// PDUs of one session that are logged because they were not understood; all are counted.
 const LOGGED_MAX: u32 = 10;
 
-pub struct Bind<'o> {
+pub struct Bind<'o, S> {
     options: &'o ProviderBindOptions,
     partition: &'o Partition,
     counters: &'o Arc<BindCounters>,
-    line: Line<TcpStream>,
+    line: Line<S>,
     phase: Phase,
     /// Once it is bound.
     up: Option<Up>,
@@ -53,13 +53,13 @@ struct Up {
     since: Mono,
 }
 
-impl<'o> Bind<'o> {
+impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     pub fn new(
         options: &'o ProviderBindOptions,
         partition: &'o Partition,
         counters: &'o Arc<BindCounters>,
-        stream: TcpStream,
-    ) -> Bind<'o> {
+        stream: S,
+    ) -> Bind<'o, S> {
         let clock = partition.clock;
         let session = Session::new(Role::Esme, options.limits(), clock.mono());
         Bind {

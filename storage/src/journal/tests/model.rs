@@ -90,7 +90,8 @@ struct Run {
     model: Model,
 }
 
-const OPTIONS: Options = Options { durability: Durability::Fsync, ring_bytes_min: 30_000, cache_bytes: 0 };
+const OPTIONS: Options =
+    Options { durability: Durability::Fsync, ring_bytes_min: 30_000, cache_bytes: 0, mark_every: MARK_EVERY };
 
 impl Run {
     fn begin() -> Run {
