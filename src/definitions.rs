@@ -88,6 +88,7 @@ fn provider(provider: &config::Provider) -> ProviderDefinition {
         priority: provider.priority,
         throughput: provider.throughput,
         burst: provider.burst,
+        bind_throughput: provider.bind_throughput,
         message_id: match provider.message_id {
             MessageIdForm::Text => Form::Text,
             MessageIdForm::Hex => Form::Hex,

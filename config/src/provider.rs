@@ -35,6 +35,8 @@ pub struct Provider {
     /// How many parts may leave at once after a pause. Default a tenth of a second of `throughput`, at least 1;
     /// 0 where there is no `throughput`, and refused there.
     pub burst: u32,
+    /// Messages (parts) a second over each bind; 0: no limit but `throughput`. Default 0.
+    pub bind_throughput: u32,
     /// How its message ids read in response and receipt. Default `text`.
     pub message_id: MessageIdForm,
     /// What happens to what it left unanswered. Default `resend`.
@@ -109,6 +111,7 @@ impl Provider {
             window: section.between("window", 1..=65_535).unwrap_or(10),
             throughput: throughput.unwrap_or(0),
             burst: read_burst(section, throughput),
+            bind_throughput: section.between("bind_throughput", 0..=1_000_000).unwrap_or(0),
             message_id: section.get("message_id").unwrap_or(MessageIdForm::Text),
             in_doubt: section.get("in_doubt").unwrap_or(InDoubt::Resend),
             in_doubt_wait: section.between("in_doubt_wait", Duration::ZERO..=DAY).unwrap_or(SECOND * 10),

@@ -141,6 +141,8 @@ pub struct ProviderDefinition {
     pub throughput: u32,
     /// Parts beyond `throughput` that may go at once after a pause.
     pub burst: u32,
+    /// Parts a second over each bind; 0: no limit but the provider's.
+    pub bind_throughput: u32,
     pub message_id: Form,
     pub in_doubt: InDoubt,
     pub in_doubt_wait: Duration,

@@ -23,11 +23,16 @@ use crate::record::NameKind;
 use crate::step::{HoldCause, Step};
 use crate::submission::{Body, Extra, Priority};
 use crate::throttle::AdaptiveRate;
+use crate::token_bucket::TokenBucket;
 
 /// Parts that one bind is given before the next has its turn, so that all binds share what there is.
 const RUN_PARTS: u32 = 64;
 /// Parts that may be in flight before a round trip is known, where a rate limits the provider.
 const IN_FLIGHT_MIN: u32 = 10;
+/// Where a round trip is shorter, some place of a full window is free again soon enough for a password.
+const ROUND_TRIP_SHORT: Duration = Duration::from_millis(500);
+/// How long places are kept for `high` where one was seen, though a round trip is short.
+const HIGH_LATELY: Duration = Duration::from_secs(60);
 /// UDHI of esm_class (SMPP 3.4 §5.2.12).
 const UDHI: u8 = 0x40;
 
@@ -41,15 +46,43 @@ pub(crate) struct Bind {
     pub unsent: Vec<PartToken>,
     /// The connection is gone, and the rest of what was given to it has yet to come back.
     pub returning: bool,
+    /// Its own rate, where the provider's entry limits each bind.
+    pub rate: TokenBucket,
 }
 
 impl Bind {
-    fn room(&self) -> u32 {
+    /// Free places of its window.
+    fn places(&self) -> u32 {
         match self.connection {
             Some(_) => self.window.saturating_sub(self.in_flight),
             None => 0,
         }
     }
+
+    /// Parts that it may be given now.
+    fn room(&mut self, now: Mono) -> u32 {
+        self.places().min(self.rate.available(now))
+    }
+
+    /// Parts a second, 0: no limit. What has gathered at an unchanged rate stays, so that a new connection is no new burst.
+    fn limit(&mut self, now: Mono, throughput: u32) {
+        let rate = u64::from(throughput) * 1_000;
+        if rate != self.rate.rate() {
+            self.rate = TokenBucket::new(rate, throughput / 10, now);
+        }
+    }
+}
+
+/// What a provider's binds may be given now.
+struct Credit {
+    parts: u32,
+    /// Of these, what may go to others than `high`.
+    for_all: u32,
+    /// Places and tokens that stay for `high`.
+    places_kept: u32,
+    tokens_kept: u32,
+    /// The most parts in flight.
+    in_flight_max: u32,
 }
 
 pub(crate) struct Provider {
@@ -73,6 +106,8 @@ pub(crate) struct Provider {
     pub name_group: u64,
     /// When tokens will be there for what waits.
     wake: Option<Mono>,
+    /// When a message of high priority last waited here.
+    high_seen: Option<Mono>,
 }
 
 impl Provider {
@@ -90,6 +125,7 @@ impl Provider {
             doubtful: Vec::new(),
             name_group: 0,
             wake: None,
+            high_seen: None,
         }
     }
 
@@ -105,54 +141,95 @@ impl Provider {
         Duration::from_micros(self.round_trip.max(10_000))
     }
 
-    fn throughput(&self) -> u32 {
-        self.definition.as_ref().map_or(0, |definition| definition.throughput)
+    /// Parts that may be handed out now.
+    fn credit(&mut self, now: Mono, high_percent: u32) -> Credit {
+        if self.queue.len_of(Priority::High) > 0 {
+            self.high_seen = Some(now);
+        }
+        let share = |whole: u32| (u64::from(whole) * u64::from(high_percent) / 100) as u32;
+        let room: u32 = self.binds.iter_mut().map(|bind| bind.room(now)).sum();
+        let tokens = self.rate.available(now);
+        let in_flight = self.in_flight_up();
+        let in_flight_max = self.in_flight_max();
+        let parts = room.min(tokens).min(in_flight_max.saturating_sub(in_flight));
+        let places_kept = if self.keeps_places(now) { share(in_flight_max) } else { 0 };
+        let places = (in_flight_max - places_kept).saturating_sub(in_flight);
+        let tokens_kept = if self.rate.rate() > 0 { share(self.rate.capacity()) } else { 0 };
+        let for_all = parts.min(places).min(tokens.saturating_sub(tokens_kept));
+        Credit { parts, for_all, places_kept, tokens_kept, in_flight_max }
     }
 
-    /// Parts that may be handed out now, and how many of them are for `high` only.
-    fn credit(&mut self, now: Mono, high_percent: u32) -> (u32, u32) {
-        let room: u32 = self.binds.iter().map(Bind::room).sum();
-        let window: u32 =
-            self.binds.iter().filter(|bind| bind.connection.is_some()).map(|bind| bind.window).sum();
-        let in_flight = self.in_flight();
-        let mut credit = room.min(self.rate.available(now));
-        if self.throughput() > 0 {
-            credit = credit.min(self.in_flight_max().saturating_sub(in_flight));
-        }
-        let for_all = window - (u64::from(window) * u64::from(high_percent) / 100) as u32;
-        let usable = for_all.saturating_sub(in_flight);
-        (credit, credit.saturating_sub(usable))
+    /// Places that nobody uses cost throughput where the window is what limits it. There they are kept only where a password
+    /// would wait for long otherwise, or when there are passwords. Kept tokens cost nothing: they only lie there.
+    fn keeps_places(&self, now: Mono) -> bool {
+        let rate_limits = self.carried() < self.window();
+        let high_lately = self.high_seen.is_some_and(|seen| now.since(seen) < HIGH_LATELY);
+        self.round_trip == 0 || self.round_trip() >= ROUND_TRIP_SHORT || rate_limits || high_lately
+    }
+
+    fn binds_up(&self) -> impl Iterator<Item = &Bind> {
+        self.binds.iter().filter(|bind| bind.connection.is_some())
+    }
+
+    fn window(&self) -> u32 {
+        self.binds_up().map(|bind| bind.window).sum()
+    }
+
+    /// What a lost bind has yet to give back takes no place of those that are up.
+    fn in_flight_up(&self) -> u32 {
+        self.binds_up().map(|bind| bind.in_flight).sum()
     }
 
     /// No more than twice what the rate carries in a round trip, so that a password never waits behind a window of campaign.
     fn in_flight_max(&self) -> u32 {
-        let rate = u64::from(self.rate.rate().max(1));
-        let carried = 2 * rate * self.round_trip().as_micros() as u64 / 1_000_000;
-        u32::try_from(carried).unwrap_or(u32::MAX).max(IN_FLIGHT_MIN)
+        self.window().min(self.carried())
+    }
+
+    fn carried(&self) -> u32 {
+        match u64::from(self.rate.rate()) {
+            0 => u32::MAX,
+            rate => {
+                let carried = 2 * rate * self.round_trip().as_micros() as u64 / 1_000_000;
+                u32::try_from(carried).unwrap_or(u32::MAX).max(IN_FLIGHT_MIN)
+            }
+        }
     }
 
     /// The bind with most room that is up.
-    fn best_bind(&self) -> Option<usize> {
-        let up = self.binds.iter().enumerate().filter(|(_, bind)| bind.connection.is_some());
-        up.max_by_key(|(_, bind)| bind.room()).map(|(index, _)| index)
+    fn best_bind(&mut self, now: Mono) -> Option<usize> {
+        let up = self.binds.iter_mut().enumerate().filter(|(_, bind)| bind.connection.is_some());
+        up.map(|(index, bind)| (index, bind.room(now))).max_by_key(|(_, room)| *room).map(|(index, _)| index)
     }
 
-    /// Takes from the queue what one bind may be given now.
+    /// Takes from the queue what one bind may be given now. When that is nothing, notes when it will be.
     fn take_run(&mut self, now: Mono, high_percent: u32, taken: &mut Vec<Taken>) -> Option<usize> {
-        let (credit, for_high) = self.credit(now, high_percent);
-        let bind = self.best_bind()?;
-        let room = self.binds[bind].room().min(credit);
-        let for_all = credit - for_high;
+        let credit = self.credit(now, high_percent);
+        let bind = self.best_bind(now)?;
+        let room = self.binds[bind].room(now).min(credit.parts);
         for run in [room.min(RUN_PARTS), room] {
-            self.queue.take(run, run.saturating_sub(for_all), taken);
+            self.queue.take(run, run.saturating_sub(credit.for_all), taken);
             if !taken.is_empty() {
                 return Some(bind);
             }
         }
-        // A message that is larger than a window, or than what the rate gathers, goes alone.
-        if room > 0 && self.in_flight() == 0 {
-            taken.extend(self.queue.take_next());
+        let (priority, parts) = self.queue.peek()?;
+        let (places_kept, tokens_kept) = match priority {
+            Priority::High => (0, 0),
+            _ => (credit.places_kept, credit.tokens_kept),
+        };
+        let in_flight = self.in_flight_up();
+        let places = credit.in_flight_max.saturating_sub(places_kept + in_flight);
+        // A message that is larger than a window, or than what a rate gathers, goes alone, when all there can be is there.
+        if parts > places.min(self.binds[bind].places()) && in_flight > 0 {
+            return None;
         }
+        let wanted = parts.saturating_add(tokens_kept);
+        let at = self.rate.wait_for(now, wanted).max(self.binds[bind].rate.wait_for(now, parts));
+        if at > now {
+            self.wake = Some(at);
+            return None;
+        }
+        taken.extend(self.queue.take_next());
         (!taken.is_empty()).then_some(bind)
     }
 }
@@ -285,6 +362,7 @@ impl Engine {
             }
             if let Some(provider) = self.providers.get_mut(index) {
                 provider.rate.set_ceiling(now, definition.throughput, definition.burst);
+                provider.binds.iter_mut().for_each(|bind| bind.limit(now, definition.bind_throughput));
                 provider.definition = Some(definition.clone());
             }
         }
@@ -302,6 +380,7 @@ impl Engine {
         let bind = &mut entry.binds[place];
         bind.connection = Some(connection);
         bind.window = window.max(1);
+        bind.limit(now, entry.definition.as_ref().map_or(0, |definition| definition.bind_throughput));
         if entry.up_since.is_none() {
             entry.up_since = Some(now);
             for number in std::mem::take(&mut entry.doubtful) {
@@ -328,13 +407,19 @@ impl Engine {
         else {
             return;
         };
-        let mut returned = std::mem::take(&mut provider.returned);
+        let pages = &self.pages;
+        let mut returned: Vec<(u32, Priority, u64, u8)> = std::mem::take(&mut provider.returned)
+            .into_iter()
+            .filter_map(|number| pages.get(number).filter(|message| message.provider == index))
+            .map(|message| (message.tenant, message.priority, message.number, waiting_parts(message)))
+            .collect();
         returned.sort_unstable();
-        for number in returned.into_iter().rev() {
-            let Some(message) = self.pages.get(number).filter(|message| message.provider == index) else {
-                continue;
-            };
-            provider.queue.push_front(message.tenant, message.priority, number, waiting_parts(message));
+        for lane in returned.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
+            provider.queue.put_back(
+                lane[0].0,
+                lane[0].1,
+                lane.iter().map(|(_, _, number, parts)| (*number, *parts)),
+            );
         }
     }
 
@@ -348,10 +433,7 @@ impl Engine {
                 return;
             }
             taken.clear();
-            let Some(bind) = provider.take_run(now, self.settings.high_percent, &mut taken) else {
-                provider.wake = wake(provider, now);
-                return;
-            };
+            let Some(bind) = provider.take_run(now, self.settings.high_percent, &mut taken) else { return };
             for one in &taken {
                 self.intend(index, bind, one.number);
             }
@@ -378,6 +460,9 @@ impl Engine {
         let Some(provider) = self.providers.get_mut(index) else { return };
         let Some(connection) = provider.binds.get(bind).and_then(|bind| bind.connection) else { return };
         provider.rate.take_all(now.mono, parts);
+        if let Some(bind) = provider.binds.get_mut(bind) {
+            bind.rate.take_all(now.mono, parts);
+        }
         let out = Engine::outgoing(&mut self.effects, connection);
         write_parts(message, provider.definition.as_ref(), out);
         if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
@@ -391,12 +476,6 @@ impl Engine {
         let until = message.valid_until.unwrap_or(message.starts_at.after(self.settings.validity));
         until <= self.now.wall
     }
-}
-
-/// When the rate, and not a window, is what holds the queue up.
-fn wake(provider: &Provider, now: Mono) -> Option<Mono> {
-    let room: u32 = provider.binds.iter().map(Bind::room).sum();
-    (room > 0).then(|| provider.rate.next_at(now)).filter(|at| *at > now)
 }
 
 /// The bodies of all waiting parts of a message, each with its token.

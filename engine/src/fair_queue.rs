@@ -103,13 +103,20 @@ impl FairQueue {
     }
 
     pub fn push_back(&mut self, tenant: u32, priority: Priority, number: u64, parts: u8) {
-        self.lane_to_fill(tenant, priority).waiting.push_back(Entry::new(number, parts));
+        self.lane_to_fill(tenant, priority, 1).waiting.push_back(Entry::new(number, parts));
     }
 
-    /// Puts back what was taken and not sent, before everything of its tenant and priority. Several go back in the
-    /// reverse of the order in which they were taken.
-    pub fn push_front(&mut self, tenant: u32, priority: Priority, number: u64, parts: u8) {
-        self.lane_to_fill(tenant, priority).waiting.push_front(Entry::new(number, parts));
+    /// Puts back what was taken and not sent: in the order of numbers, among what was put back before.
+    pub fn put_back(&mut self, tenant: u32, priority: Priority, returned: impl Iterator<Item = (u64, u8)>) {
+        let mut head: Vec<Entry> = returned.map(|(number, parts)| Entry::new(number, parts)).collect();
+        let Some(last) = head.iter().map(|entry| entry.number()).max() else { return };
+        let count = head.len();
+        let waiting = &mut self.lane_to_fill(tenant, priority, count).waiting;
+        while let Some(entry) = waiting.pop_front_if(|entry| entry.number() < last) {
+            head.push(entry);
+        }
+        head.sort_unstable_by_key(|entry| entry.number());
+        head.into_iter().rev().for_each(|entry| waiting.push_front(entry));
     }
 
     /// Appends to `out` what may be sent for `credit` parts. The last `reserve_for_high` of the credit are not touched
@@ -133,6 +140,13 @@ impl FairQueue {
             left -= parts;
             out.push(self.take_head(slot, priority));
         }
+    }
+
+    /// Priority and parts of the message that is next in the fair order.
+    pub fn peek(&mut self) -> Option<(Priority, u32)> {
+        let priority = self.next_class()?;
+        let (_, entry) = self.next_of(priority);
+        Some((priority, u32::from(entry.parts())))
     }
 
     /// Takes the next message in the fair order, however many parts it has.
@@ -174,15 +188,15 @@ impl FairQueue {
         self.classes[priority as usize].messages
     }
 
-    /// The lane of a tenant, counted one longer and given a turn if it was empty.
-    fn lane_to_fill(&mut self, tenant: u32, priority: Priority) -> &mut Lane {
+    /// The lane of a tenant, counted so much longer and given a turn if it was empty.
+    fn lane_to_fill(&mut self, tenant: u32, priority: Priority, count: usize) -> &mut Lane {
         let slot = self.slot(tenant);
         let lane = &mut self.slots[slot as usize].lanes[priority as usize];
         let class = &mut self.classes[priority as usize];
         if lane.waiting.is_empty() {
             class.turns.push_back(slot);
         }
-        class.messages += 1;
+        class.messages += count;
         lane
     }
 
@@ -296,6 +310,12 @@ mod tests {
         out
     }
 
+    fn put_back(queue: &mut FairQueue, unsent: &[Taken]) {
+        for one in unsent {
+            queue.put_back(one.tenant, one.priority, [(one.number, one.parts)].into_iter());
+        }
+    }
+
     fn numbers(taken: &[Taken]) -> Vec<u64> {
         taken.iter().map(|taken| taken.number).collect()
     }
@@ -312,9 +332,8 @@ mod tests {
         (0..5).for_each(|number| queue.push_back(1, Priority::Normal, number, 1));
         let first = taken(&mut queue, 3, 0);
         assert_eq!(numbers(&first), [0, 1, 2]);
-        for unsent in first[1..].iter().rev() {
-            queue.push_front(unsent.tenant, unsent.priority, unsent.number, unsent.parts);
-        }
+        put_back(&mut queue, &first[2..]);
+        put_back(&mut queue, &first[1..2]);
         assert_eq!(numbers(&taken(&mut queue, 10, 0)), [1, 2, 3, 4]);
         assert!(queue.is_empty());
     }
@@ -489,9 +508,14 @@ mod tests {
                         prop_assert!(!last.is_empty() || queue.is_empty());
                     }
                     Step::Return(keep) => {
-                        for taken in last.split_off(keep.min(last.len())).iter().rev() {
-                            queue.push_front(taken.tenant, taken.priority, taken.number, taken.parts);
-                            model.lane(taken.tenant, taken.priority).push_front((taken.number, taken.parts));
+                        let mut unsent = last.split_off(keep.min(last.len()));
+                        // In any order: over several binds they come back as they come.
+                        unsent.sort_by_key(|taken| taken.number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                        put_back(&mut queue, &unsent);
+                        for taken in unsent {
+                            let lane = model.lane(taken.tenant, taken.priority);
+                            let place = lane.partition_point(|entry| entry.0 < taken.number);
+                            lane.insert(place, (taken.number, taken.parts));
                         }
                     }
                     Step::Retain(divisor) => {

@@ -32,6 +32,7 @@ pub mod submission;
 mod sweep;
 mod tenants;
 pub mod throttle;
+pub mod token_bucket;
 
 pub use engine::{Engine, Group};
 #[doc(hidden)]

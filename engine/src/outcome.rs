@@ -32,6 +32,8 @@ impl Engine {
         };
         let was_sending = message.part(part) == Some(PartState::Sending)
             && (message.provider, message.bind) == (provider, bind);
+        // Of the parts of a message only the first answer says how long one takes.
+        let is_first = message.sending_parts() == u32::from(message.parts());
         let waited = self.now.wall.millis_since(message.sent_at);
         let attempt = message.attempt;
         let next = if status == 0 { None } else { self.next_provider(message) };
@@ -40,11 +42,17 @@ impl Engine {
             // A late refusal: what became of the part meanwhile holds.
             return;
         }
-        if was_sending {
+        if was_sending && is_first {
             self.measure(provider, waited);
         }
         let retry_at = codecs::instant::Wall(self.now.wall.0.saturating_add(retry_millis));
         self.step(number, &Step::Response { part, verdict, status, retry_at, id });
+        if was_sending
+            && verdict != Verdict::Throttled
+            && let Some(entry) = self.providers.get_mut(provider)
+        {
+            entry.rate.answered(self.now.mono);
+        }
         match verdict {
             Verdict::Accepted => self.accepted_by_provider(provider, number, part, id),
             Verdict::Throttled => self.throttled(provider),

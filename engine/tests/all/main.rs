@@ -7,6 +7,7 @@ mod house;
 mod accepting;
 mod folding;
 mod golden;
+mod pacing;
 mod recovering;
 mod sending;
 mod states;
