@@ -99,6 +99,10 @@ metrics! {
         "Credit set aside for messages without an outcome, of all tenants.";
     UNTOLD = "tidegate_untold_pending", Gauge, "", Count,
         "Receipts that wait for their tenants.";
+    CLOCK_JUMPS = "tidegate_clock_jumps_total", Counter, "", Count,
+        "Jumps of the system's time of day by more than a minute.";
+    CLOCK_DOUBTED = "tidegate_clock_doubted", Gauge, "", Count,
+        "1 while the system's time of day has jumped and has not been believed yet, else 0.";
     BUILD_INFO = "tidegate_build_info", Gauge, "version", Count,
         "1, with the version of the running program.";
 }
@@ -126,6 +130,8 @@ pub struct Snapshot {
     pub durable: bool,
     pub blob_files: u64,
     pub credit_reserved: Vec<(String, Micros)>,
+    pub clock_jumps: u64,
+    pub clock_doubted: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -261,6 +267,8 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
     metrics::counter!(REPEATED).absolute(snapshot.repeated);
     metrics::counter!(LATE).absolute(snapshot.late_responses);
     metrics::gauge!(UNTOLD).set(snapshot.untold as f64);
+    metrics::counter!(CLOCK_JUMPS).absolute(snapshot.clock_jumps);
+    metrics::gauge!(CLOCK_DOUBTED).set(f64::from(u8::from(snapshot.clock_doubted)));
     metrics::gauge!(QUEUE_OLDEST).set(snapshot.queue_oldest.as_secs_f64());
     for (currency, reserved) in &snapshot.credit_reserved {
         metrics::gauge!(CREDIT_RESERVED, "currency" => currency.clone()).set(reserved.0 as f64 / 1e6);

@@ -23,6 +23,7 @@ use crate::schedule::Schedule;
 use crate::step::Step;
 use crate::sweep::Sweep;
 use crate::tenants::Tenants;
+use crate::wall_clock::WallClock;
 
 /// Early receipts kept at once; beyond, the oldest counts as unmatched.
 const EARLY_RECEIPTS_MAX: usize = 100_000;
@@ -53,6 +54,7 @@ pub struct Group {
 
 pub struct Engine {
     pub(crate) now: Now,
+    pub(crate) wall_clock: WallClock,
     pub(crate) settings: Settings,
     pub(crate) ids: Permutation,
     pub(crate) epoch: u16,
@@ -93,6 +95,7 @@ impl Engine {
         let settings = Settings::default();
         Engine {
             now,
+            wall_clock: WallClock::new(now),
             ids: Permutation::new(id_key),
             epoch: 0,
             next: 1,
@@ -122,9 +125,8 @@ impl Engine {
 
     /// Starts a turn: the time that holds for it, and the number that its group will have if it changes anything.
     pub fn begin(&mut self, now: Now, group_number: u64) {
-        // The wall clock may step back; what the engine records never does.
-        let wall = now.wall.max(self.now.wall);
-        self.now = Now { wall, mono: now.mono.max(self.now.mono) };
+        let mono = now.mono.max(self.now.mono);
+        self.now = Now { wall: self.wall_clock.follow(Now { mono, ..now }), mono };
         self.group_number = group_number;
     }
 

@@ -33,6 +33,7 @@ mod sweep;
 mod tenants;
 pub mod throttle;
 pub mod token_bucket;
+mod wall_clock;
 
 pub use engine::{Engine, Group};
 #[doc(hidden)]

@@ -501,6 +501,40 @@ fn a_validity_that_ended_while_it_was_on_its_way_is_not_forgotten() {
 }
 
 #[test]
+fn a_clock_that_jumps_expires_nothing_and_holds_nothing_up() {
+    const HOUR: i64 = 3_600_000;
+    for ahead in [HOUR, -HOUR] {
+        let mut definitions = definitions();
+        definitions.settings.validity = Duration::from_secs(1_800);
+        let mut house = House::new(definitions);
+        let bind = house.bind("up", 0, 10);
+        let later = |seconds: u64| Some(START.after(Duration::from_secs(seconds)));
+        let scheduled = house.accepted("acme", &Sms { send_at: later(120), ..Sms::default() });
+        let waiting = house.accepted("acme", &Sms { provider: Some("spare"), ..Sms::default() });
+        let refused = house.accepted("acme", &Sms::default());
+        let request = house.taken(bind).remove(0);
+        house.clock_ahead = ahead;
+        house.respond("up", 0, &[(request.part(), BUSY, "")]);
+        house.seconds(6);
+        assert_eq!(numbers(&house.taken(bind)), [refused], "a retry comes in its time");
+        house.seconds(112);
+        assert_eq!((house.state(scheduled), house.state(waiting)), (State::Scheduled, State::Queued));
+        house.seconds(4);
+        assert_eq!(numbers(&house.taken(bind)), [scheduled]);
+        assert_eq!(house.engine.snapshot().clock, (1, true));
+        house.seconds(170);
+        assert_eq!(house.state(waiting), State::Queued, "{ahead}");
+        house.seconds(30);
+        // From now on it is what the system says.
+        let expected = if ahead > 0 { State::Expired } else { State::Queued };
+        assert_eq!((house.state(waiting), house.engine.snapshot().clock.1), (expected, false), "{ahead}");
+        // A clock that has gone back makes waits longer by half of that at most.
+        house.seconds(3_100);
+        assert_eq!(house.state(waiting), State::Expired, "{ahead}");
+    }
+}
+
+#[test]
 fn a_drain_grants_nothing_and_answers_when_all_is_quiet() {
     let mut house = House::new(definitions());
     let bind = house.bind("up", 0, 1);
