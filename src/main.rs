@@ -7,6 +7,7 @@ mod directory;
 mod first_run;
 mod history;
 mod listen;
+mod lockouts;
 mod logging;
 mod measure;
 mod metrics;
