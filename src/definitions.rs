@@ -103,6 +103,7 @@ fn provider(provider: &config::Provider) -> ProviderDefinition {
         },
         in_doubt_wait: provider.in_doubt_wait,
         receipt_wait: provider.receipt_wait,
+        query_after: provider.query_after,
         receipts: match provider.registered_delivery {
             config::AskReceipt::Asked => catalog::AskReceipt::Asked,
             config::AskReceipt::Always => catalog::AskReceipt::Always,

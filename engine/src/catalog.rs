@@ -147,6 +147,8 @@ pub struct ProviderDefinition {
     pub in_doubt: InDoubt,
     pub in_doubt_wait: Duration,
     pub receipt_wait: Duration,
+    /// How long after a message was sent it is asked (query_sm) what became of it; `None`: never.
+    pub query_after: Option<Duration>,
     pub receipts: AskReceipt,
     /// What data_coding 0 means there.
     pub charset: Charset,

@@ -2,6 +2,7 @@
 //! What comes back is `outcome.rs`'s.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use codecs::instant::Mono;
@@ -46,6 +47,8 @@ pub(crate) struct Bind {
     pub unsent: Vec<PartToken>,
     /// The connection is gone, and the rest of what was given to it has yet to come back.
     pub returning: bool,
+    /// Questions that it has not answered; they take their place in the window.
+    pub asked: u32,
     /// Its own rate, where the provider's entry limits each bind.
     pub rate: TokenBucket,
 }
@@ -54,9 +57,14 @@ impl Bind {
     /// Free places of its window.
     fn places(&self) -> u32 {
         match self.connection {
-            Some(_) => self.window.saturating_sub(self.in_flight),
+            Some(_) => self.window.saturating_sub(self.open()),
             None => 0,
         }
+    }
+
+    /// Requests that it has not answered.
+    fn open(&self) -> u32 {
+        self.in_flight + self.asked
     }
 
     /// Parts that it may be given now.
@@ -108,6 +116,9 @@ pub(crate) struct Provider {
     wake: Option<Mono>,
     /// When a message of high priority last waited here.
     high_seen: Option<Mono>,
+    /// What it is to be asked, and the parts that were sent since it was last asked.
+    pub asks: VecDeque<PartToken>,
+    pub parts_since_ask: u32,
 }
 
 impl Provider {
@@ -126,6 +137,8 @@ impl Provider {
             name_group: 0,
             wake: None,
             high_seen: None,
+            asks: VecDeque::new(),
+            parts_since_ask: 0,
         }
     }
 
@@ -177,7 +190,7 @@ impl Provider {
 
     /// What a lost bind has yet to give back takes no place of those that are up.
     fn in_flight_up(&self) -> u32 {
-        self.binds_up().map(|bind| bind.in_flight).sum()
+        self.binds_up().map(Bind::open).sum()
     }
 
     /// No more than twice what the rate carries in a round trip, so that a password never waits behind a window of campaign.
@@ -199,6 +212,35 @@ impl Provider {
     fn best_bind(&mut self, now: Mono) -> Option<usize> {
         let up = self.binds.iter_mut().enumerate().filter(|(_, bind)| bind.connection.is_some());
         up.map(|(index, bind)| (index, bind.room(now))).max_by_key(|(_, room)| *room).map(|(index, _)| index)
+    }
+
+    pub fn source_ton_npi(&self) -> Option<(u8, u8)> {
+        self.definition.as_ref().and_then(|definition| definition.source_ton_npi)
+    }
+
+    /// The bind that may be given one request now that is not urgent. When there is none for the rate, notes when there will be.
+    pub fn bind_for_one(&mut self, now: Mono, high_percent: u32) -> Option<usize> {
+        let credit = self.credit(now, high_percent);
+        let bind = self.best_bind(now)?;
+        if credit.for_all > 0 && self.binds[bind].room(now) > 0 {
+            return Some(bind);
+        }
+        if self.binds[bind].places() > 0 {
+            let wanted = credit.tokens_kept.saturating_add(1);
+            let at = self.rate.wait_for(now, wanted).max(self.binds[bind].rate.wait_for(now, 1));
+            self.wake = Some(at).filter(|at| *at > now);
+        }
+        None
+    }
+
+    /// A question goes to a bind: window and rate count for it.
+    pub fn asked(&mut self, now: Mono, bind: usize) {
+        self.rate.take_all(now, 1);
+        self.parts_since_ask = 0;
+        if let Some(bind) = self.binds.get_mut(bind) {
+            bind.rate.take_all(now, 1);
+            bind.asked += 1;
+        }
     }
 
     /// Takes from the queue what one bind may be given now. When that is nothing, notes when it will be.
@@ -380,6 +422,7 @@ impl Engine {
         let bind = &mut entry.binds[place];
         bind.connection = Some(connection);
         bind.window = window.max(1);
+        bind.asked = 0;
         bind.limit(now, entry.definition.as_ref().map_or(0, |definition| definition.bind_throughput));
         if entry.up_since.is_none() {
             entry.up_since = Some(now);
@@ -429,9 +472,14 @@ impl Engine {
         loop {
             let Some(provider) = self.providers.get_mut(index) else { return };
             provider.wake = None;
-            if provider.queue.is_empty() || provider.definition.as_ref().is_none_or(|d| !d.enabled) {
+            if provider.definition.as_ref().is_none_or(|definition| !definition.enabled) {
                 return;
             }
+            self.send_asks(index);
+            let Some(provider) = self.providers.get_mut(index).filter(|provider| !provider.queue.is_empty())
+            else {
+                return;
+            };
             taken.clear();
             let Some(bind) = provider.take_run(now, self.settings.high_percent, &mut taken) else { return };
             for one in &taken {
@@ -460,6 +508,7 @@ impl Engine {
         let Some(provider) = self.providers.get_mut(index) else { return };
         let Some(connection) = provider.binds.get(bind).and_then(|bind| bind.connection) else { return };
         provider.rate.take_all(now.mono, parts);
+        provider.parts_since_ask = provider.parts_since_ask.saturating_add(parts);
         if let Some(bind) = provider.binds.get_mut(bind) {
             bind.rate.take_all(now.mono, parts);
         }

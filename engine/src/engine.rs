@@ -40,6 +40,8 @@ pub(crate) enum DueKind {
     Doubt = 3,
     /// A receipt that the tenant refused for now.
     Tell = 4,
+    /// A receipt that is late: its provider is asked.
+    Ask = 5,
 }
 
 /// A group that has been decided: what must reach the disk, and what may happen then.
@@ -145,6 +147,7 @@ impl Engine {
                 self.unanswered(provider, bind, &tokens);
             }
             Command::Receipts(receipts) => self.receipts(&receipts),
+            Command::AskAnswers { provider, bind, items } => self.ask_answers(provider, bind, &items),
             Command::TenantBound { tenant, connection, receives, window } => {
                 self.tenant_bound(tenant, connection, receives, window);
             }
@@ -267,6 +270,7 @@ impl Engine {
                 None => self.providers.put_back(message),
             },
             (_, State::InDoubt) => self.wait_for_news(message.provider, number),
+            (_, State::Sent) => self.ask_later(number),
             _ => {}
         }
     }

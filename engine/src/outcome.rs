@@ -107,7 +107,7 @@ impl Engine {
         definition.map_or(message_id::Form::Text, |definition| definition.message_id)
     }
 
-    fn throttled(&mut self, provider: u16) {
+    pub(crate) fn throttled(&mut self, provider: u16) {
         let now = self.now.mono;
         if let Some(entry) = self.providers.get_mut(provider) {
             let round_trip = entry.round_trip();
@@ -169,6 +169,7 @@ impl Engine {
         let Some(bind_entry) = entry.binds.get_mut(place) else { return };
         bind_entry.unsent.extend_from_slice(unsent);
         let connection = bind_entry.connection.take();
+        bind_entry.asked = 0;
         bind_entry.returning = connection.is_some() && bind_entry.in_flight > bind_entry.unsent.len() as u32;
         if entry.binds.iter().all(|bind| bind.connection.is_none()) {
             entry.up_since = None;

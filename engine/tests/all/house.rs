@@ -63,6 +63,8 @@ pub struct House {
     pub loads: Vec<u64>,
     pub archive_writes: Vec<(u64, bool, usize)>,
     pub requests: Vec<Request>,
+    /// What providers were asked: the bind, the part, and the body of the query_sm.
+    pub asks: Vec<(ConnectionId, PartToken, Vec<u8>)>,
     pub answers: Vec<SubmitAnswer>,
     /// Receipts of providers that were acknowledged.
     pub acknowledged: Vec<(ConnectionId, u32)>,
@@ -95,6 +97,7 @@ impl House {
             loads: Vec::new(),
             archive_writes: Vec::new(),
             requests: Vec::new(),
+            asks: Vec::new(),
             answers: Vec::new(),
             acknowledged: Vec::new(),
             closed: Vec::new(),
@@ -172,6 +175,8 @@ impl House {
                 self.requests.push(Request { connection, token: request.token, body });
             }
             assert_eq!(start, outgoing.bodies.len());
+            let asks = outgoing.asks.into_iter();
+            self.asks.extend(asks.map(|ask| (connection, PartToken(ask.token), ask.body)));
             self.answers.extend(outgoing.answers);
             self.acknowledged
                 .extend(outgoing.acknowledged.iter().map(|(sequence, _)| (connection, *sequence)));
@@ -576,6 +581,7 @@ pub fn provider(id: &str) -> ProviderDefinition {
         in_doubt: InDoubt::Resend,
         in_doubt_wait: Duration::from_secs(10),
         receipt_wait: Duration::from_secs(72 * 3_600),
+        query_after: None,
         receipts: AskReceipt::Asked,
         charset: Charset::Gsm7,
         cost: Micros::ZERO,
