@@ -153,6 +153,7 @@ fn provider(
         outcomes: counts.outcomes,
         receipts: counts.receipts,
         throttled: counts.throttled,
+        asked: counts.asked,
         queue_depth: seen.queued,
         rate: f64::from(seen.rate),
         binds: binds

@@ -57,6 +57,8 @@ metrics! {
         "Delivery receipts of a provider, by the state they report.";
     THROTTLED = "tidegate_messages_throttled_total", Counter, "provider", Count,
         "Submissions that a provider refused for its rate; they are tried again.";
+    ASKED = "tidegate_messages_asked_total", Counter, "provider", Count,
+        "Questions to a provider by query_sm about messages whose receipt did not come.";
     RESENT = "tidegate_messages_resent_in_doubt_total", Counter, "", Count,
         "Messages sent again although their provider may have had them.";
     TOLD = "tidegate_messages_told_total", Counter, "", Count,
@@ -143,6 +145,7 @@ pub struct ProviderSnapshot {
     /// By message_state.
     pub receipts: [u64; ReceiptState::ALL.len()],
     pub throttled: u64,
+    pub asked: u64,
     /// By `Priority as usize`.
     pub queue_depth: [u64; 3],
     /// Parts a second; 0: no limit.
@@ -300,6 +303,7 @@ fn publish_provider(provider: &ProviderSnapshot) {
     };
     metrics::counter!(SUBMITTED, "provider" => provider.id.clone()).absolute(provider.submitted);
     metrics::counter!(THROTTLED, "provider" => provider.id.clone()).absolute(provider.throttled);
+    metrics::counter!(ASKED, "provider" => provider.id.clone()).absolute(provider.asked);
     metrics::gauge!(PROVIDER_RATE, "provider" => provider.id.clone()).set(provider.rate);
     for (state, count) in State::ALL.iter().zip(provider.outcomes).filter(|(_, count)| *count > 0) {
         metrics::counter!(OUTCOME, label("state", state.word())).absolute(count);
