@@ -481,7 +481,74 @@ mod tests {
         }
     }
 
+    /// The ideal that the queue comes near: every tenant that waits is served at the same time with the same share.
+    #[derive(Default)]
+    struct Fluid {
+        waiting: [f64; 6],
+        served: [f64; 6],
+    }
+
+    impl Fluid {
+        fn serve(&mut self, mut parts: f64) {
+            while parts > 1e-9 {
+                let waiting: Vec<usize> = (0..6).filter(|tenant| self.waiting[*tenant] > 1e-9).collect();
+                let least = waiting.iter().map(|tenant| self.waiting[*tenant]).fold(f64::MAX, f64::min);
+                let share = least.min(parts / waiting.len() as f64);
+                for tenant in &waiting {
+                    self.waiting[*tenant] -= share;
+                    self.served[*tenant] += share;
+                }
+                parts -= share * waiting.len() as f64;
+            }
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Traffic {
+        Arrive(usize, Vec<u8>),
+        Send(u32),
+    }
+
+    fn traffic(largest: u8) -> impl Strategy<Value = Vec<Traffic>> {
+        let arrive = (0usize..6, prop::collection::vec(1u8..=largest, 1..60));
+        let step = prop_oneof![
+            2 => arrive.prop_map(|(tenant, parts)| Traffic::Arrive(tenant, parts)),
+            3 => (1u32..120).prop_map(Traffic::Send),
+        ];
+        prop::collection::vec(step, 1..200)
+    }
+
     proptest! {
+        /// However they come and go, nobody is ever further from the ideal than two turns and two of the largest messages.
+        #[test]
+        fn nobody_lags_behind_the_ideal_share(steps in (1u8..20).prop_flat_map(traffic)) {
+            let (mut queue, mut fluid) = (queue(), Fluid::default());
+            let (mut served, mut number, mut most) = ([0.0; 6], 0, 1u8);
+            for step in steps {
+                match step {
+                    Traffic::Arrive(tenant, messages) => {
+                        for parts in messages {
+                            queue.push_back(tenant as u32, Priority::Normal, number, parts);
+                            fluid.waiting[tenant] += f64::from(parts);
+                            number += 1;
+                            most = most.max(parts);
+                        }
+                    }
+                    Traffic::Send(credit) => {
+                        for taken in taken(&mut queue, credit, 0) {
+                            served[taken.tenant as usize] += f64::from(taken.parts);
+                            fluid.serve(f64::from(taken.parts));
+                            for (tenant, served) in served.iter().enumerate() {
+                                let lag = fluid.served[tenant] - served;
+                                let bound = 2.0 * (f64::from(QUANTUM_PARTS) + f64::from(most));
+                                prop_assert!(lag.abs() <= bound, "tenant {tenant} lags {lag} parts, largest {most}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+
         #[test]
         fn nothing_is_lost_doubled_reordered_or_taken_without_credit(steps in steps()) {
             let (mut queue, mut model) = (queue(), Model::default());
