@@ -510,12 +510,15 @@ mod tests {
     }
 
     fn traffic(largest: u8) -> impl Strategy<Value = Vec<Traffic>> {
-        let arrive = (0usize..6, prop::collection::vec(1u8..=largest, 1..60));
+        let many = prop_oneof![3 => 1usize..3, 1 => 1usize..60];
+        let messages = many.prop_flat_map(move |count| prop::collection::vec(1u8..=largest, count));
+        let arrive = (0usize..6, messages);
         let step = prop_oneof![
             2 => arrive.prop_map(|(tenant, parts)| Traffic::Arrive(tenant, parts)),
-            3 => (1u32..120).prop_map(Traffic::Send),
+            2 => (1u32..20).prop_map(Traffic::Send),
+            1 => (1u32..120).prop_map(Traffic::Send),
         ];
-        prop::collection::vec(step, 1..200)
+        prop::collection::vec(step, 1..400)
     }
 
     proptest! {

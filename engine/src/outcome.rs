@@ -169,7 +169,6 @@ impl Engine {
         let Some(bind_entry) = entry.binds.get_mut(place) else { return };
         bind_entry.unsent.extend_from_slice(unsent);
         let connection = bind_entry.connection.take();
-        bind_entry.asked = 0;
         bind_entry.returning = connection.is_some() && bind_entry.in_flight > bind_entry.unsent.len() as u32;
         if entry.binds.iter().all(|bind| bind.connection.is_none()) {
             entry.up_since = None;
