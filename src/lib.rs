@@ -7,6 +7,7 @@ mod directory;
 mod first_run;
 pub mod history;
 mod listen;
+mod lockouts;
 mod logging;
 pub mod measure;
 mod metrics;

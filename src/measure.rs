@@ -97,7 +97,14 @@ impl Measures {
 
     /// The engine as it is now.
     pub fn see(&self, engine: engine::Snapshot) {
-        self.lock().engine = engine;
+        let before = std::mem::replace(&mut self.lock().engine, engine.clone()).clock;
+        if engine.clock.0 > before.0 {
+            tracing::error!(
+                "the system's clock has jumped by more than a minute; it is believed if that lasts 5 minutes"
+            );
+        } else if before.1 && !engine.clock.1 {
+            tracing::warn!("the system's clock is believed again");
+        }
     }
 
     /// All of it, as `/metrics` shows it.
@@ -125,6 +132,8 @@ impl Measures {
             journal_bytes: inner.sizes.bytes_live,
             durable: self.durable,
             blob_files: inner.sizes.blob_files,
+            clock_jumps: engine.clock.0,
+            clock_doubted: engine.clock.1,
             credit_reserved: engine.reserved.clone(),
         }
     }
@@ -145,6 +154,7 @@ fn provider(
         outcomes: counts.outcomes,
         receipts: counts.receipts,
         throttled: counts.throttled,
+        asked: counts.asked,
         queue_depth: seen.queued,
         rate: f64::from(seen.rate),
         binds: binds

@@ -30,6 +30,7 @@ use crate::commit::{CommitLoop, Outlets};
 use crate::directory::Directory;
 use crate::first_run::{self, Announcement};
 use crate::history::History;
+use crate::lockouts::Lockouts;
 use crate::measure::Measures;
 use crate::metrics::{DoorCounts, Metrics};
 use crate::ops::{self, Health, OpsState};
@@ -197,10 +198,13 @@ async fn serve(
     );
     let state = api_state(&config, &house, directory, Arc::clone(&history) as _, ids);
     let refusals = smpp.refusals();
+    let lockouts = Lockouts::restore(store.layout.lockouts(), smpp.lockout(), clock);
     let doors = open_doors(listeners, smpp, state, &house, &phases);
     let binds = providers::start(&config, &provider_names, &house.partition, &phases);
     let root = store.layout.root().to_owned();
-    let housekeeping = tokio::spawn(keep_house(house.clone(), refusals, config.clone(), root, phase.clone()));
+    let housekeeping =
+        keep_house(house.clone(), refusals, lockouts.clone(), config.clone(), root, phase.clone());
+    let housekeeping = tokio::spawn(housekeeping);
     house.health.set_started();
     if store::durability(&config) == storage::log::Durability::Os {
         tracing::warn!(
@@ -211,6 +215,7 @@ async fn serve(
     let disk_is_full = until_told_to_end(&phase).await?;
     end(&config, &house, phase, doors, binds).await;
     housekeeping.abort();
+    lockouts.keep();
     finish(house, commit, history, archive_thread).await?;
     if let Some(simulator) = simulator {
         simulator.shutdown().await;
@@ -281,6 +286,7 @@ fn open_doors(
 async fn keep_house(
     house: House,
     refusals: Arc<RefusalCounters>,
+    lockouts: Lockouts,
     config: Config,
     root: std::path::PathBuf,
     phase: watch::Sender<Phase>,
@@ -292,6 +298,7 @@ async fn keep_house(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        lockouts.keep();
         let mut snapshot = house.measures.snapshot();
         for (refusal, count) in refusals.snapshot() {
             snapshot.refused[refusal as usize] += count;

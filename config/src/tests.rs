@@ -117,6 +117,7 @@ fn values_are_resolved() {
     assert_eq!(provider("throughput = 100").burst, 10);
     assert_eq!(provider("throughput = 5").burst, 1);
     assert_eq!(provider("throughput = 5\nburst = 7").burst, 7);
+    assert_eq!((provider("").bind_throughput, provider("bind_throughput = 9").bind_throughput), (0, 9));
     assert_eq!(provider("message_id = 'hex_dec'").message_id, MessageIdForm::HexDec);
     assert_eq!(provider("reconnect = { min = '2m' }").reconnect.max, Duration::from_secs(120));
     let tenant = |line: &str| good(&format!("{ACME}{line}\n")).tenant.remove(0);

@@ -225,6 +225,7 @@ fn weight(command: &Command) -> usize {
         Command::Submit(submissions) => submissions.items.len(),
         Command::Responses(responses) => responses.items.len(),
         Command::Receipts(receipts) => receipts.items.len(),
+        Command::AskAnswers { items, .. } => items.len(),
         Command::Acknowledged { items, .. } => items.len(),
         _ => 1,
     };

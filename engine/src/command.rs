@@ -101,6 +101,19 @@ pub struct Responses {
     pub ids: Vec<u8>,
 }
 
+/// What a provider said when it was asked about a part by query_sm.
+#[derive(Clone, Copy, Debug)]
+pub struct AskAnswer {
+    pub token: PartToken,
+    pub status: u32,
+    /// `None` when it refused, or did not answer in time.
+    pub state: Option<ReceiptState>,
+    /// Its error_code.
+    pub error: u8,
+    /// The final date it names, where it could be read.
+    pub done: Option<Wall>,
+}
+
 /// A delivery receipt as read from a provider's `deliver_sm` or `data_sm`.
 #[derive(Clone, Debug)]
 pub struct Receipt {
@@ -161,6 +174,12 @@ pub enum Command {
         tokens: Vec<PartToken>,
     },
     Receipts(Receipts),
+    /// Each question that a bind was given is answered once, unless the bind goes down before.
+    AskAnswers {
+        provider: u16,
+        bind: u16,
+        items: Vec<AskAnswer>,
+    },
     /// A tenant's session is bound; `receives` when it takes `deliver_sm`.
     TenantBound {
         tenant: u32,

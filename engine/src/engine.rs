@@ -24,6 +24,7 @@ use crate::schedule::Schedule;
 use crate::step::Step;
 use crate::sweep::Sweep;
 use crate::tenants::Tenants;
+use crate::wall_clock::WallClock;
 
 /// Early receipts kept at once; beyond, the oldest counts as unmatched.
 const EARLY_RECEIPTS_MAX: usize = 100_000;
@@ -40,6 +41,8 @@ pub(crate) enum DueKind {
     Doubt = 3,
     /// A receipt that the tenant refused for now.
     Tell = 4,
+    /// A receipt that is late: its provider is asked.
+    Ask = 5,
 }
 
 /// A group that has been decided: what must reach the disk, and what may happen then.
@@ -54,6 +57,7 @@ pub struct Group {
 
 pub struct Engine {
     pub(crate) now: Now,
+    pub(crate) wall_clock: WallClock,
     pub(crate) settings: Settings,
     pub(crate) ids: Permutation,
     pub(crate) epoch: u16,
@@ -95,6 +99,7 @@ impl Engine {
         let settings = Settings::default();
         Engine {
             now,
+            wall_clock: WallClock::new(now),
             ids: Permutation::new(id_key),
             epoch: 0,
             next: 1,
@@ -125,9 +130,8 @@ impl Engine {
 
     /// Starts a turn: the time that holds for it, and the number that its group will have if it changes anything.
     pub fn begin(&mut self, now: Now, group_number: u64) {
-        // The wall clock may step back; what the engine records never does.
-        let wall = now.wall.max(self.now.wall);
-        self.now = Now { wall, mono: now.mono.max(self.now.mono) };
+        let mono = now.mono.max(self.now.mono);
+        self.now = Now { wall: self.wall_clock.follow(Now { mono, ..now }), mono };
         self.group_number = group_number;
     }
 
@@ -146,6 +150,7 @@ impl Engine {
                 self.unanswered(provider, bind, &tokens);
             }
             Command::Receipts(receipts) => self.receipts(&receipts),
+            Command::AskAnswers { provider, bind, items } => self.ask_answers(provider, bind, &items),
             Command::TenantBound { tenant, connection, receives, window } => {
                 self.tenant_bound(tenant, connection, receives, window);
             }
@@ -277,6 +282,7 @@ impl Engine {
                 None => self.providers.put_back(message),
             },
             (_, State::InDoubt) => self.wait_for_news(message.provider, number),
+            (_, State::Sent) => self.ask_later(number),
             _ => {}
         }
     }

@@ -1,6 +1,7 @@
 //! The pure core: commands in, events out, effects released by others. No I/O, no clock, no randomness.
 
 mod accept;
+mod asking;
 pub mod bytes;
 pub mod catalog;
 pub mod command;
@@ -33,6 +34,8 @@ pub mod submission;
 mod sweep;
 mod tenants;
 pub mod throttle;
+pub mod token_bucket;
+mod wall_clock;
 
 pub use engine::{Engine, Group};
 #[doc(hidden)]

@@ -40,6 +40,8 @@ impl Engine {
         };
         let was_sending = message.part(part) == Some(PartState::Sending)
             && (message.provider, message.bind) == (provider, bind);
+        // Of the parts of a message only the first answer says how long one takes.
+        let is_first = message.sending_parts() == u32::from(message.parts());
         let waited = self.now.wall.millis_since(message.sent_at);
         let attempt = message.attempt;
         let next = if status == 0 { None } else { self.next_provider(message) };
@@ -48,11 +50,17 @@ impl Engine {
             // A late refusal: what became of the part meanwhile holds.
             return;
         }
-        if was_sending {
+        if was_sending && is_first {
             self.measure(provider, waited);
         }
         let retry_at = codecs::instant::Wall(self.now.wall.0.saturating_add(retry_millis));
         self.step(number, &Step::Response { part, verdict, status, retry_at, id });
+        if was_sending
+            && verdict != Verdict::Throttled
+            && let Some(entry) = self.providers.get_mut(provider)
+        {
+            entry.rate.answered(self.now.mono);
+        }
         match verdict {
             Verdict::Accepted => self.accepted_by_provider(provider, number, part, id),
             Verdict::Throttled => self.throttled(provider),
@@ -107,7 +115,7 @@ impl Engine {
         definition.map_or(message_id::Form::Text, |definition| definition.message_id)
     }
 
-    fn throttled(&mut self, provider: u16) {
+    pub(crate) fn throttled(&mut self, provider: u16) {
         let now = self.now.mono;
         if let Some(entry) = self.providers.get_mut(provider) {
             let round_trip = entry.round_trip();

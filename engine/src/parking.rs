@@ -245,7 +245,11 @@ impl Engine {
     pub(crate) fn waits_long(&self, message: &Message) -> bool {
         let now = self.now.wall;
         match message.state {
-            State::Sent => message.wants_receipts() && message.telling.is_none(),
+            State::Sent => {
+                let is_asked_soon =
+                    self.is_ask_due(message) || self.ask_at(message).is_some_and(|at| at <= now.after(NEAR));
+                message.wants_receipts() && message.telling.is_none() && !is_asked_soon
+            }
             State::Scheduled => message.starts_at > now.after(NEAR),
             State::Held => true,
             State::Queued => {
@@ -307,7 +311,10 @@ impl Engine {
     fn wake_of(&self, message: &Message) -> Wall {
         let validity = self.valid_until(message);
         match message.state {
-            State::Sent => message.sent_at.after(self.receipt_wait(message)),
+            State::Sent => {
+                let end = message.sent_at.after(self.receipt_wait(message));
+                self.ask_at(message).map_or(end, |ask| ask.min(end))
+            }
             State::Scheduled => Wall(message.starts_at.0 - BEFORE.as_millis() as i64).min(validity),
             _ => validity,
         }
@@ -368,6 +375,15 @@ impl Engine {
     pub(crate) fn looked_at(&mut self, block: u64) {
         self.parking.looking -= 1;
         self.sweep_page(block);
+        let Some(page) = self.pages.page(block) else { return };
+        let due: Vec<u64> = page
+            .messages()
+            .filter(|message| self.is_ask_due(message))
+            .map(|message| message.number)
+            .collect();
+        for number in due {
+            self.ask(number);
+        }
     }
 
     /// A provider is up again: what is queued for others of its messages' routes may go to it, if those are down.

@@ -282,6 +282,7 @@ impl Engine {
             }
             State::Sending => self.doubt_after_restart(number),
             State::InDoubt => self.wait_for_news(message.provider, number),
+            State::Sent if message.wants_receipts() => self.ask_later(number),
             _ if message.is_to_be_told() => self.tenants.owe(message.tenant, number),
             _ => {}
         }

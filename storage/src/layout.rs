@@ -54,6 +54,10 @@ impl Layout {
         self.root.join("ballast")
     }
 
+    pub fn lockouts(&self) -> PathBuf {
+        self.root.join("lockouts")
+    }
+
     fn format(&self) -> PathBuf {
         self.root.join("FORMAT")
     }

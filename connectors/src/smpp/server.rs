@@ -112,7 +112,7 @@ struct Shared {
     partition: Partition,
     authenticator: Arc<dyn Authenticator>,
     admission: Arc<Admission>,
-    lockout: Lockout,
+    lockout: Arc<Lockout>,
     seats: Arc<Seats>,
     gate: Arc<Gate>,
     counters: Arc<ServerCounters>,
@@ -136,7 +136,7 @@ impl Server {
         let counters = Arc::<ServerCounters>::default();
         let gate = Gate::new(options.connections_max, options.unbound_max, Arc::clone(&counters));
         let shared = Shared {
-            lockout: Lockout::new(options.lockout.clone()),
+            lockout: Arc::new(Lockout::new(options.lockout.clone())),
             seats: Seats::new(),
             gate,
             counters,
@@ -151,6 +151,11 @@ impl Server {
 
     pub fn counters(&self) -> Arc<ServerCounters> {
         Arc::clone(&self.shared.counters)
+    }
+
+    /// Who is locked out.
+    pub fn lockout(&self) -> Arc<Lockout> {
+        Arc::clone(&self.shared.lockout)
     }
 
     /// Submissions that were refused over SMPP before the engine saw them.

@@ -5,8 +5,10 @@ mod house;
 
 /// What tenants and providers are promised, one behaviour at a time.
 mod accepting;
+mod asking;
 mod folding;
 mod golden;
+mod pacing;
 mod parking;
 mod recovering;
 mod sending;

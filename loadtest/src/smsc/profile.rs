@@ -48,6 +48,8 @@ pub struct Profile {
     pub reorder_within: f64,
     pub receipts_duplicated: f64,
     pub receipts_missing: f64,
+    /// Whether query_sm is answered, with the first of `outcomes` for every message; else it is refused.
+    pub queries: bool,
     /// What becomes of the messages, by weight.
     pub outcomes: Vec<Outcome>,
     /// Receipts unanswered on one bind.
@@ -91,6 +93,7 @@ impl Default for Profile {
             reorder_within: 50.0,
             receipts_duplicated: 0.0,
             receipts_missing: 0.0,
+            queries: false,
             outcomes: vec![Outcome::default()],
             window: 1_000,
             receipt_timeout: 30_000.0,

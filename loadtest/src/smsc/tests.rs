@@ -342,3 +342,16 @@ fn the_bind_response_says_which_version_is_spoken() {
         assert_eq!(wire::Tlvs(fields).collect::<Vec<_>>(), [(tag::SC_INTERFACE_VERSION, &[0x34][..])]);
     });
 }
+
+#[test]
+fn a_question_is_answered_where_the_profile_says_so() {
+    run(async {
+        let handle = simulator(Profile { queries: true, ..Profile::default() }).await;
+        let mut client = Client::bound(&handle, command::BIND_TRANSCEIVER).await;
+        let heard = client.ask(command::QUERY_SM, b"41\0\0\0\0").await;
+        assert_eq!((heard.command, heard.status), (command::RESPONSE | command::QUERY_SM, status::OK));
+        assert_eq!(heard.body, b"41\0\0\x02\0");
+        let heard = client.ask(command::QUERY_SM, b"41").await;
+        assert_eq!(heard.status, status::INVALID_COMMAND_LENGTH);
+    });
+}
