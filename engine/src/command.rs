@@ -5,6 +5,7 @@ use codecs::instant::{Mono, Wall};
 use codecs::receipt::State as ReceiptState;
 
 use crate::catalog::Definitions;
+use crate::surgery::Order;
 
 /// The time of a turn of the commit loop, given with the commands; the engine reads no clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -207,6 +208,11 @@ pub enum Command {
     },
     /// What the disk allows from now on.
     Disk(DiskLevel),
+    /// An operator's, answered at once or when all of it is done.
+    Operate {
+        reply: ReplyId,
+        order: Box<Order>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,6 +21,7 @@ use crate::ring::Ring;
 use crate::routing::RoutingError;
 use crate::schedule::Schedule;
 use crate::step::Step;
+use crate::surgery::Surgery;
 use crate::sweep::Sweep;
 use crate::tenants::Tenants;
 
@@ -76,6 +77,7 @@ pub struct Engine {
     pub(crate) ring: Ring,
     pub(crate) loading: Loading,
     pub(crate) sweep: Sweep,
+    pub(crate) surgery: Surgery,
     pub(crate) counters: Counters,
     pub(crate) disk: DiskLevel,
     pub(crate) draining: Option<Vec<ReplyId>>,
@@ -110,6 +112,7 @@ impl Engine {
             ring: Ring::default(),
             loading: Loading::default(),
             sweep: Sweep::default(),
+            surgery: Surgery::default(),
             counters: Counters::default(),
             disk: DiskLevel::Fine,
             draining: None,
@@ -165,6 +168,7 @@ impl Engine {
             Command::Loaded { block, messages } => self.loaded(block, messages),
             Command::Drain { reply } => self.draining.get_or_insert_default().push(reply),
             Command::Disk(level) => self.disk = level,
+            Command::Operate { reply, order } => self.operate(reply, *order),
         }
     }
 
@@ -174,6 +178,7 @@ impl Engine {
         self.dues();
         self.expire_early_receipts();
         self.sweep_pages();
+        self.surgery();
         self.dispatch();
         self.tell();
         self.archive_done();
@@ -209,7 +214,8 @@ impl Engine {
         let mono = self.mono_dues.next_due().into_iter().chain(self.providers.next_due(self.now.mono));
         let mono = mono.min().map(|due| due.saturating_sub(self.now.mono.0));
         let is_idle = self.pages.is_empty() && self.early.is_empty();
-        [wall, mono, self.sweep.next_micros(is_idle)].into_iter().flatten().min()
+        let surgery = self.surgery.next_micros(self.now.wall);
+        [wall, mono, self.sweep.next_micros(is_idle), surgery].into_iter().flatten().min()
     }
 
     pub fn counters(&self) -> &Counters {
@@ -324,10 +330,7 @@ impl Engine {
         let answer = match state {
             None => Cancelled::NotLiving,
             Some(State::Scheduled | State::Queued | State::Held)
-                if self
-                    .pages
-                    .get(number)
-                    .is_some_and(|message| message.accepted_parts() == 0 && !message.was_in_doubt()) =>
+                if self.pages.get(number).is_some_and(Message::is_with_nobody) =>
             {
                 self.step(number, &Step::Cancelled);
                 Cancelled::Done

@@ -29,6 +29,7 @@ pub mod schedule;
 mod snapshot;
 pub mod step;
 pub mod submission;
+pub mod surgery;
 mod sweep;
 mod tenants;
 pub mod throttle;

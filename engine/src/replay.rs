@@ -63,6 +63,9 @@ impl Engine {
                 Record::EarlyReceipt { provider, receipt, .. } => {
                     self.replay_early(provider, receipt).ok_or(content("an early receipt"))?;
                 }
+                Record::Rule { number, rule } => {
+                    self.replay_rule(number, rule).ok_or(content("an operator's rule"))?;
+                }
                 other => self.replay_other(group, &other),
             }
         }
@@ -167,6 +170,7 @@ impl Engine {
             self.record_epoch();
         }
         self.configure(definitions)?;
+        self.recover_rules();
         for block in self.pages.blocks() {
             let numbers: Vec<u64> = self
                 .pages
@@ -215,19 +219,27 @@ impl Engine {
 
     /// Every wallet adds up, and holds in reserve what its living messages have.
     fn check_wallets(&self) -> Result<(), ReplayError> {
-        let wallets = self.tenants.wallets();
-        let mut reserved = vec![0i128; wallets.len()];
+        let is_wrong = |(_, wallet, reserved): &(u32, Wallet, i128)| {
+            !wallet.holds() || i128::from(wallet.reserved().0) != *reserved
+        };
+        match self.reserves().into_iter().find(is_wrong) {
+            Some((tenant, ..)) => Err(ReplayError::Ledger { tenant }),
+            None => Ok(()),
+        }
+    }
+
+    /// Every wallet, and what the living messages of its tenant have in reserve.
+    pub(crate) fn reserves(&self) -> Vec<(u32, Wallet, i128)> {
+        let mut rows: Vec<(u32, Wallet, i128)> =
+            self.tenants.wallets().into_iter().map(|(tenant, wallet)| (tenant, wallet, 0)).collect();
         for message in self.pages.iter().filter(|message| message.charge == Charge::Reserved) {
-            let tenant = message.tenant;
-            let sum = reserved.get_mut(tenant as usize).ok_or(ReplayError::Ledger { tenant })?;
-            *sum += i128::from(message.price.0);
-        }
-        for ((tenant, wallet), reserved) in wallets.into_iter().zip(reserved) {
-            if !wallet.holds() || i128::from(wallet.reserved().0) != reserved {
-                return Err(ReplayError::Ledger { tenant });
+            let place = message.tenant as usize;
+            for missing in rows.len()..=place {
+                rows.push((missing as u32, Wallet::default(), 0));
             }
+            rows[place].2 += i128::from(message.price.0);
         }
-        Ok(())
+        rows
     }
 
     /// A tenant that is active again sends what was held because it was not.
@@ -265,6 +277,9 @@ impl Engine {
             }
             State::Sending => self.doubt_after_restart(number),
             State::InDoubt => self.wait_for_news(message.provider, number),
+            State::Held if self.is_let_go(message) => {
+                self.step(number, &Step::LetGo);
+            }
             _ if message.is_to_be_told() => self.tenants.owe(message.tenant, number),
             _ => {}
         }

@@ -10,4 +10,5 @@ mod golden;
 mod recovering;
 mod sending;
 mod states;
+mod surgery;
 mod telling;
