@@ -202,10 +202,8 @@ impl Engine {
                     *found.held.entry(rule).or_default() += 1;
                 }
             }
-            Task::Doubts { limit, found } => {
-                if message.is_doubtful() && found.rows.len() <= *limit {
-                    found.rows.push(self.doubt_row(message));
-                }
+            Task::Doubts { limit, found } if message.is_doubtful() && found.rows.len() <= *limit => {
+                found.rows.push(self.doubt_row(message));
             }
             _ => {}
         }
