@@ -13,6 +13,7 @@ mod metrics;
 mod operate;
 mod ops;
 mod packing;
+mod parked;
 mod providers;
 mod sandbox;
 mod secrets;

@@ -1,8 +1,9 @@
 //! Queue surgery: what operators do to messages that wait. Rules that hold, cancel or move what comes to its turn, for as long as
 //! they last; walks over all messages that list, cancel, move and let go; doubts that an operator resolves.
 //!
-//! A rule is journaled when it is made and when it ends, so that a start knows it. A walk is not: each of its steps is, so that a
-//! crash leaves every message either as it was or dealt with, and the operator, who has had no answer, asks again.
+//! A rule is journaled when it is made, when it ends, and when all that it held has been let go, so that a start knows where it
+//! was. Other walks are not: each of their steps is, so that a crash leaves every message either as it was or dealt with, and the
+//! operator, who has had no answer, asks again.
 
 mod order;
 mod rule;
@@ -18,7 +19,7 @@ use crate::engine::Engine;
 use crate::message::{Message, State};
 use crate::record::{self, Record};
 use crate::ring::Item;
-use crate::step::{HoldCause, Resolution, Step};
+use crate::step::{HoldCause, Step};
 
 pub use order::*;
 use rule::{Action, Matcher, Prefix, Rule};
@@ -63,7 +64,7 @@ impl Surgery {
 
     /// The rule that holds it, if one does.
     fn holding(&self, message: &Message) -> Option<u32> {
-        let holds = |made: &&Made| made.rule.action == Action::Hold && made.rule.matcher.matches(message);
+        let holds = |made: &&Made| made.rule.holds() && made.rule.matcher.matches(message);
         self.rules.iter().rev().find(|(_, made)| holds(made)).map(|(number, _)| *number)
     }
 
@@ -73,7 +74,8 @@ impl Surgery {
 
     /// When something is to be done, in microseconds from now.
     pub fn next_micros(&self, now: Wall) -> Option<u64> {
-        let ends = self.rules.values().filter_map(|made| made.rule.until);
+        let going_on = self.rules.values().filter(|made| !made.rule.ending);
+        let ends = going_on.filter_map(|made| made.rule.until);
         let end =
             ends.min().map(|end| u64::try_from(end.millis_since(now)).unwrap_or(0).saturating_mul(1_000));
         let walk = (!self.walks.is_empty()).then_some(AGAIN_MICROS);
@@ -102,7 +104,8 @@ impl Engine {
         }
         let Order { operation, filter, reason, by } = order;
         let matcher = self.matcher(&filter)?;
-        let make = |action, until| Rule { action, matcher, until, made_at: Wall(0), reason, by };
+        let made_at = self.now.wall;
+        let make = |action, until| Rule { action, matcher, until, made_at, reason, by, ending: false };
         match operation {
             Operation::List { rows } => self.walk(Walk::list(reply, matcher, rows)),
             Operation::Doubts { after, limit } => self.walk(Walk::doubts(reply, matcher, after, limit)),
@@ -121,7 +124,7 @@ impl Engine {
                 self.walk(Walk::moving(reply, matcher, to, rule));
             }
             Operation::Resolve { number, resolution } => {
-                return self.resolve(number, resolution).map(|state| Some(Report::Resolved { state }));
+                self.walk(Walk::resolving(reply, number, resolution));
             }
             Operation::Verify => return Ok(Some(Report::Ledger(self.ledger_rows()))),
             Operation::Providers => return Ok(Some(Report::Providers(self.provider_rows()))),
@@ -187,7 +190,6 @@ impl Engine {
         }
         let number = self.surgery.next.max(1);
         self.surgery.next = number + 1;
-        let rule = Rule { made_at: self.now.wall, ..rule };
         self.note_disabled(&rule, true);
         self.surgery.rules.insert(number, Made { rule, group: 0 });
         self.record_rule(number);
@@ -202,6 +204,7 @@ impl Engine {
         matcher: &Matcher,
     ) -> Result<Option<Report>, Refused> {
         let is_meant = |number: u32, made: &Made| match rule {
+            _ if made.rule.ending => false,
             Some(wanted) => wanted == number,
             None => made.rule.action != Action::Disable && made.rule.matcher.names_all_of(matcher),
         };
@@ -220,11 +223,13 @@ impl Engine {
     fn end_rules(&mut self, numbers: &[u32], reply: Option<ReplyId>) -> bool {
         let mut held = Vec::new();
         for number in numbers {
-            let Some(Made { rule, .. }) = self.surgery.rules.remove(number) else { continue };
-            self.record_number(*number);
-            self.note_disabled(&rule, false);
-            if rule.action == Action::Hold {
-                held.push(rule.matcher);
+            let Some(made) = self.surgery.rules.get_mut(number) else { continue };
+            if made.rule.holds() {
+                made.rule.ending = true;
+                held.push((*number, made.rule.matcher));
+                self.record_rule(*number);
+            } else {
+                self.forget_rule(*number);
             }
         }
         if held.is_empty() {
@@ -232,6 +237,14 @@ impl Engine {
         }
         self.walk(Walk::letting_go(reply, held, numbers.to_vec()));
         true
+    }
+
+    /// Nothing is left of a rule but its number.
+    fn forget_rule(&mut self, number: u32) {
+        if let Some(Made { rule, .. }) = self.surgery.rules.remove(&number) {
+            self.record_number(number);
+            self.note_disabled(&rule, false);
+        }
     }
 
     fn enable(&mut self, provider: u16) -> Result<Report, Refused> {
@@ -255,17 +268,6 @@ impl Engine {
         if let Some(entry) = self.providers.get_mut(provider) {
             entry.disabled = disabled;
         }
-    }
-
-    fn resolve(&mut self, number: u64, resolution: Resolution) -> Result<State, Refused> {
-        let message = self.pages.get(number).ok_or(Refused::NoSuchMessage)?;
-        if !message.is_doubtful() {
-            return Err(Refused::NotInDoubt);
-        }
-        if resolution == Resolution::Resend {
-            self.counters.resent_in_doubt += 1;
-        }
-        self.step(number, &Step::Resolved { resolution }).ok_or(Refused::NoSuchMessage)
     }
 
     /// What the rules do with a message whose turn has come: true when it is not to be sent now.
@@ -302,7 +304,7 @@ impl Engine {
             Action::Disable => false,
         };
         let mut rules = self.surgery.rules.values().rev().map(|made| &made.rule);
-        let found = rules.find(|rule| rule.matcher.matches(message) && applies(rule.action));
+        let found = rules.find(|rule| !rule.ending && rule.matcher.matches(message) && applies(rule.action));
         let still_held = || self.surgery.holds(message).then_some(Action::Hold);
         found.map(|rule| rule.action).or_else(still_held)
     }
@@ -314,7 +316,7 @@ impl Engine {
         let is_paused = message.retry_at().is_some_and(|at| at > self.now.wall);
         match message.state {
             State::Queued if !is_paused => self.providers.queue_back(message),
-            State::Held if self.is_let_go(message) => {
+            State::Held if self.is_free_of_rules(message) => {
                 self.step(number, &Step::LetGo);
             }
             _ => {}
@@ -322,7 +324,7 @@ impl Engine {
     }
 
     /// Held by an operator's rule that is no more.
-    pub(crate) fn is_let_go(&self, message: &Message) -> bool {
+    fn is_free_of_rules(&self, message: &Message) -> bool {
         message.state == State::Held
             && message.hold_cause() == Some(HoldCause::Operator)
             && !self.surgery.holds(message)
@@ -332,27 +334,28 @@ impl Engine {
     pub(crate) fn surgery(&mut self) {
         self.surgery.intercepted = 0;
         let now = self.now.wall;
-        let is_over = |made: &Made| made.rule.until.is_some_and(|until| until <= now);
-        let over: Vec<u32> =
-            self.surgery.rules.iter().filter(|(_, m)| is_over(m)).map(|(number, _)| *number).collect();
+        let is_over = |made: &Made| !made.rule.ending && made.rule.until.is_some_and(|until| until <= now);
+        let over = self.surgery.rules.iter().filter(|(_, made)| is_over(made)).map(|(number, _)| *number);
+        let over: Vec<u32> = over.collect();
         if !over.is_empty() && self.surgery.walks.len() < WALKS_MAX {
             self.end_rules(&over, None);
         }
         self.walk_on();
     }
 
-    /// At a start, before anything is queued: rules whose time has come meanwhile end, and nothing need be walked over, because
-    /// what they held is let go in its order with all that is queued.
+    /// At a start: providers that rules disable, and walks that had not come to their end. Rules whose time has come meanwhile end
+    /// in the first turn.
     pub(crate) fn recover_rules(&mut self) {
-        let now = self.now.wall;
-        let is_over = |made: &Made| made.rule.until.is_some_and(|until| until <= now);
-        let over: Vec<u32> =
-            self.surgery.rules.iter().filter(|(_, m)| is_over(m)).map(|(number, _)| *number).collect();
-        self.end_rules(&over, None);
-        self.surgery.walks.clear();
-        let rules: Vec<Rule> = self.surgery.rules.values().map(|made| made.rule.clone()).collect();
-        for rule in &rules {
+        let rules: Vec<(u32, Rule)> =
+            self.surgery.rules.iter().map(|(number, made)| (*number, made.rule.clone())).collect();
+        for (_, rule) in &rules {
             self.note_disabled(rule, true);
+        }
+        let ending = rules.iter().filter(|(_, rule)| rule.ending);
+        let held: Vec<(u32, Matcher)> = ending.map(|(number, rule)| (*number, rule.matcher)).collect();
+        if !held.is_empty() {
+            let numbers = held.iter().map(|(number, _)| *number).collect();
+            self.walk(Walk::letting_go(None, held, numbers));
         }
     }
 

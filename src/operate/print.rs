@@ -29,6 +29,7 @@ pub fn queues(answer: &Value) -> String {
             text(&held["operator"]),
             text(&held["tenant"]),
             text(&held["in_doubt"]),
+            text(&held["parked"]),
             text(&row["scheduled"]),
             text(&row["sending"]),
             text(&row["in_doubt"]),
@@ -43,6 +44,7 @@ pub fn queues(answer: &Value) -> String {
         "HELD:RULE",
         "HELD:TENANT",
         "HELD:DOUBT",
+        "HELD:PARKED",
         "SCHEDULED",
         "SENDING",
         "IN DOUBT",
@@ -52,12 +54,22 @@ pub fn queues(answer: &Value) -> String {
     if answer["left_out"].as_u64().is_some_and(|left_out| left_out > 0) {
         let _ = writeln!(out, "{} rows more: --rows shows them", answer["left_out"]);
     }
+    if answer["uncounted"].as_u64().is_some_and(|uncounted| uncounted > 0) {
+        let _ = writeln!(
+            out,
+            "{} messages that are parked were not looked into: choose by tenant and provider only to have them counted",
+            answer["uncounted"]
+        );
+    }
     out.push_str(&rules(&answer["rules"]));
     out
 }
 
 fn held(depth: &Value) -> u64 {
-    ["operator", "tenant", "in_doubt"].iter().filter_map(|cause| depth["held"][cause].as_u64()).sum()
+    ["operator", "tenant", "in_doubt", "parked"]
+        .iter()
+        .filter_map(|cause| depth["held"][cause].as_u64())
+        .sum()
 }
 
 fn rules(rules: &Value) -> String {
@@ -65,7 +77,14 @@ fn rules(rules: &Value) -> String {
         let filter = rule["filter"].as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
         let what: Vec<String> = filter.map(|(name, value)| format!("{name}={}", text(value))).collect();
         let action = [text(&rule["action"]), text(&rule["argument"])].join(" ");
-        let until = if rule["until"].is_null() { "ever".to_owned() } else { text(&rule["until"]) };
+        let is_ending = rule["ending"].as_bool().unwrap_or(false);
+        let until = if is_ending {
+            "ending".to_owned()
+        } else if rule["until"].is_null() {
+            "ever".to_owned()
+        } else {
+            text(&rule["until"])
+        };
         vec![
             text(&rule["rule"]),
             action.trim().to_owned(),

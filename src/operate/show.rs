@@ -45,7 +45,7 @@ fn queues(list: &Queues) -> Value {
     let under_way = under_way.map(|(what, messages)| json!({"operation": what, "messages": messages}));
     json!({
         "total": Value::Object(depth(&list.total)), "data": rows.collect::<Vec<_>>(), "left_out": list.left_out,
-        "rules": list.rules.iter().map(rule).collect::<Vec<_>>(), "under_way": under_way.collect::<Vec<_>>(),
+        "uncounted": list.uncounted, "rules": list.rules.iter().map(rule).collect::<Vec<_>>(), "under_way": under_way.collect::<Vec<_>>(),
     })
 }
 
@@ -55,6 +55,7 @@ fn depth(depth: &Depth) -> Map<String, Value> {
         "in_doubt": depth.in_doubt, "oldest_at": depth.oldest.map(time),
         "held": {
             "operator": depth.held_operator, "tenant": depth.held_tenant, "in_doubt": depth.held_in_doubt,
+            "parked": depth.held_parked,
         },
     });
     match shown {
@@ -67,7 +68,7 @@ fn rule(row: &RuleRow) -> Value {
     json!({
         "rule": row.number, "action": row.action, "argument": row.argument, "filter": filter(&row.filter),
         "reason": row.reason, "by": row.by, "made_at": time(row.made_at), "until": row.until.map(time),
-        "holds": row.holds,
+        "holds": row.holds, "ending": row.ending,
     })
 }
 

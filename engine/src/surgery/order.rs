@@ -136,6 +136,8 @@ pub struct Depth {
     pub held_in_doubt: u64,
     pub held_tenant: u64,
     pub held_operator: u64,
+    /// Held and parked: why is in their stories.
+    pub held_parked: u64,
     pub sending: u64,
     pub in_doubt: u64,
     /// When the oldest of them that is queued or held was accepted.
@@ -145,7 +147,7 @@ pub struct Depth {
 impl Depth {
     /// Queued or held.
     pub fn waiting(&self) -> u64 {
-        self.queued + self.held_in_doubt + self.held_tenant + self.held_operator
+        self.queued + self.held_in_doubt + self.held_tenant + self.held_operator + self.held_parked
     }
 }
 
@@ -167,6 +169,8 @@ pub struct Queues {
     pub rules: Vec<RuleRow>,
     /// Operations under way: what they do, and how many messages they have changed so far.
     pub under_way: Vec<(&'static str, u64)>,
+    /// Messages that are parked and wait, and that were not looked into: the filter asks for more than provider and tenant.
+    pub uncounted: u64,
 }
 
 /// A rule that holds.
@@ -182,8 +186,10 @@ pub struct RuleRow {
     pub by: String,
     pub made_at: Wall,
     pub until: Option<Wall>,
-    /// Messages that are held now and that it holds, of those asked for.
+    /// Messages in memory that it holds, of those asked for.
     pub holds: u64,
+    /// It has ended, and what it held is being let go.
+    pub ending: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

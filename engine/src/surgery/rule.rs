@@ -2,7 +2,7 @@
 //! form of the journal. It changes no message.
 //!
 //! A rule, little-endian: version u8 · action u8 · argument u16 · given u8 (bit 0 tenant, 1 provider, 2 prefix, 3 before, 4 since,
-//! 5 until) · tenant u32 · provider u16 · digits of the prefix u8 · prefix u64 · before i64 · since i64 · until i64 · made_at i64 · reason and
+//! 5 until, 6 it is ending) · tenant u32 · provider u16 · digits of the prefix u8 · prefix u64 · before i64 · since i64 · until i64 · made_at i64 · reason and
 //! by as strings.
 
 use codecs::instant::Wall;
@@ -94,9 +94,15 @@ pub(crate) struct Rule {
     pub reason: String,
     /// The name of the key that made it.
     pub by: String,
+    /// It holds nothing more, and not all that it held has been let go.
+    pub ending: bool,
 }
 
 impl Rule {
+    pub fn holds(&self) -> bool {
+        self.action == Action::Hold && !self.ending
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let (action, argument) = match self.action {
             Action::Hold => (0, 0),
@@ -112,6 +118,7 @@ impl Rule {
             before.is_some(),
             since.is_some(),
             self.until.is_some(),
+            self.ending,
         ];
         let given = given.iter().rev().fold(0u8, |bits, given| bits << 1 | u8::from(*given));
         let prefix = prefix.unwrap_or(Prefix { value: 0, digits: 0 });
@@ -164,7 +171,7 @@ impl Rule {
         };
         let (reason, by) = (reader.text()?.to_owned(), reader.text()?.to_owned());
         let until = has(5).then_some(until);
-        reader.is_empty().then_some(Rule { action, matcher, until, made_at, reason, by })
+        reader.is_empty().then_some(Rule { action, matcher, until, made_at, reason, by, ending: has(6) })
     }
 }
 
@@ -214,7 +221,8 @@ mod tests {
         {
             for until in [None, Some(Wall(9))] {
                 let (reason, by) = ("a reason, with ü".to_owned(), "first".to_owned());
-                let rule = Rule { action, matcher, until, made_at: Wall(1), reason, by };
+                let ending = until.is_some();
+                let rule = Rule { action, matcher, until, made_at: Wall(1), reason, by, ending };
                 let bytes = rule.encode();
                 assert_eq!(Rule::decode(&bytes), Some(rule));
                 for end in 0..bytes.len() {

@@ -1,19 +1,20 @@
-//! Walks over all messages in the order of their numbers, a bounded piece a turn: what lists, cancels, moves and lets go.
-//! It sees the messages that are in memory.
+//! Walks over all messages in the order of their numbers, a bounded piece a turn: what lists, cancels, moves, resolves and lets go.
+//! What is parked is read back for what changes it, and only counted for a list.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::rule::{Action, Matcher};
 use super::{
-    Changed, Depth, DoubtRow, Doubts, Filter, LedgerRow, ProviderRow, QueueRow, Queues, Report, RuleRow,
+    Changed, Depth, DoubtRow, Doubts, Filter, LedgerRow, ProviderRow, QueueRow, Queues, Refused, Report,
+    RuleRow,
 };
 use crate::command::ReplyId;
 use crate::effect::Reply;
 use crate::engine::Engine;
-use crate::message::{Message, State};
+use crate::message::{Message, STORED, State};
 use crate::money::Micros;
 use crate::pages::{BLOCK_MESSAGES, block_of, order_of};
-use crate::step::{BounceCode, HoldCause, Step};
+use crate::step::{BounceCode, HoldCause, Resolution, Step};
 use crate::submission::Priority;
 
 /// Messages cancelled or moved in one turn, and let go.
@@ -21,7 +22,9 @@ const CHANGED_MAX: u64 = 1_000;
 const LET_GO_MAX: u64 = 4_096;
 /// Pages looked at in one turn.
 const PAGES_MAX: usize = 256;
-/// Octets of an epoch's sequence in the order of numbers.
+/// Pages read back at once.
+const AHEAD: usize = 16;
+/// Bits of an epoch's sequence in the order of numbers.
 const SEQUENCE_BITS: u32 = 36;
 
 pub(super) struct Walk {
@@ -34,6 +37,8 @@ pub(super) struct Walk {
     end: u64,
     /// Messages before this place have been looked at.
     cursor: u64,
+    /// Pages that it has asked for.
+    read_back: BTreeSet<u64>,
 }
 
 enum Task {
@@ -41,7 +46,8 @@ enum Task {
     Doubts { limit: usize, found: Doubts },
     Bounce { code: BounceCode, done: Changed },
     Move { to: u16, done: Changed },
-    LetGo { held: Vec<Matcher>, done: Changed },
+    LetGo { held: Vec<(u32, Matcher)>, done: Changed },
+    Resolve { number: u64, resolution: Resolution, report: Report },
 }
 
 #[derive(Default)]
@@ -54,7 +60,8 @@ struct Found {
 
 impl Walk {
     fn new(reply: Option<ReplyId>, matcher: Matcher, task: Task) -> Walk {
-        Walk { reply, task, matcher, blocks: None, end: u64::MAX, cursor: 0 }
+        let (blocks, read_back) = (None, BTreeSet::new());
+        Walk { reply, task, matcher, blocks, end: u64::MAX, cursor: 0, read_back }
     }
 
     pub fn list(reply: ReplyId, matcher: Matcher, rows: usize) -> Walk {
@@ -78,9 +85,16 @@ impl Walk {
     }
 
     /// For rules that have ended, with what they held.
-    pub fn letting_go(reply: Option<ReplyId>, held: Vec<Matcher>, rules: Vec<u32>) -> Walk {
+    pub fn letting_go(reply: Option<ReplyId>, held: Vec<(u32, Matcher)>, rules: Vec<u32>) -> Walk {
         let done = Changed { rules, ..Changed::default() };
         Walk::new(reply, Matcher::default(), Task::LetGo { held, done })
+    }
+
+    pub fn resolving(reply: ReplyId, number: u64, resolution: Resolution) -> Walk {
+        let report = Report::Refused(Refused::NoSuchMessage);
+        let task = Task::Resolve { number, resolution, report };
+        let cursor = order_of(number);
+        Walk { cursor, ..Walk::new(Some(reply), Matcher::default(), task) }
     }
 
     pub fn lets_go(&self) -> bool {
@@ -91,7 +105,8 @@ impl Walk {
     pub fn still_holds(&self, message: &Message) -> bool {
         match &self.task {
             Task::LetGo { held, .. } => {
-                order_of(message.number) >= self.cursor && held.iter().any(|matcher| matcher.matches(message))
+                order_of(message.number) >= self.cursor
+                    && held.iter().any(|(_, matcher)| matcher.matches(message))
             }
             _ => false,
         }
@@ -102,6 +117,15 @@ impl Walk {
         (self.cursor..self.end).contains(&order) && self.matcher.matches(message)
     }
 
+    /// Which parked messages it is about: all that wait, or only the held ones; `None`: none.
+    fn parked(&self) -> Option<bool> {
+        match self.task {
+            Task::List { .. } => None,
+            Task::Bounce { .. } | Task::Move { .. } => Some(false),
+            Task::Doubts { .. } | Task::LetGo { .. } | Task::Resolve { .. } => Some(true),
+        }
+    }
+
     fn progress(&self) -> (&'static str, u64) {
         match &self.task {
             Task::List { .. } => ("list", 0),
@@ -109,6 +133,7 @@ impl Walk {
             Task::Bounce { done, .. } => ("bounce", done.messages),
             Task::Move { done, .. } => ("move", done.messages),
             Task::LetGo { done, .. } => ("let go", done.messages),
+            Task::Resolve { .. } => ("resolve", 0),
         }
     }
 
@@ -126,33 +151,55 @@ impl Engine {
     pub(super) fn walk_on(&mut self) {
         let Some(mut walk) = self.surgery.walks.pop_front() else { return };
         if walk.blocks.is_none() {
-            walk.end = self.next_order();
-            walk.blocks = Some(self.blocks_from(walk.cursor));
+            self.begin_pass(&mut walk);
         }
-        let until = walk.changed() + if walk.lets_go() { LET_GO_MAX } else { CHANGED_MAX };
-        let is_over = self.walk_pages(&mut walk, PAGES_MAX, until);
-        if !is_over {
-            self.surgery.walks.push_front(walk);
-            return;
-        }
+        let (mut pages, mut until) = (PAGES_MAX, walk.changed() + CHANGED_MAX);
         if walk.lets_go() {
-            // What has come meanwhile was held as well. It is no more than came during the walk, and goes at once.
-            walk.end = u64::MAX;
-            walk.blocks = Some(self.blocks_from(walk.cursor));
-            self.walk_pages(&mut walk, usize::MAX, u64::MAX);
+            until = walk.changed() + LET_GO_MAX;
         }
-        if !walk.lets_go() && walk.changed() > 0 {
-            self.forget_in_queues();
+        loop {
+            if !self.walk_pages(&mut walk, pages, until) {
+                self.surgery.walks.push_front(walk);
+                return;
+            }
+            if !walk.lets_go() || walk.end == self.next_order() {
+                break;
+            }
+            // What has come meanwhile was held as well. It is no more than came during the pass, and goes at once.
+            self.begin_pass(&mut walk);
+            (pages, until) = (usize::MAX, u64::MAX);
         }
-        self.answer_walk(walk);
+        self.end_walk(walk);
+    }
+
+    fn begin_pass(&mut self, walk: &mut Walk) {
+        walk.end = self.next_order();
+        let first = block_of(walk.cursor);
+        let mut blocks = self.pages.blocks();
+        if let Task::Resolve { number, .. } = walk.task {
+            blocks = vec![block_of(number)];
+        } else if let Some(held) = walk.parked() {
+            blocks.extend(self.parking.blocks_that_wait(held));
+            blocks.sort_unstable();
+            blocks.dedup();
+        }
+        blocks.retain(|block| *block >= first);
+        walk.blocks = Some(blocks.into());
     }
 
     /// Whether it has come to its end.
     fn walk_pages(&mut self, walk: &mut Walk, pages: usize, until: u64) -> bool {
         let before = walk.changed();
         for _ in 0..pages {
-            let Some(block) = walk.blocks.as_mut().and_then(VecDeque::pop_front) else { break };
+            let Some(block) = walk.blocks.as_ref().and_then(|blocks| blocks.front().copied()) else { break };
+            if self.awaits(walk, block) {
+                break;
+            }
+            walk.blocks.as_mut().map(VecDeque::pop_front);
             self.walk_page(walk, block);
+            if walk.read_back.remove(&block) {
+                self.drop_copies(block);
+            }
             if walk.changed() >= until || walk.is_full() {
                 break;
             }
@@ -162,6 +209,35 @@ impl Engine {
             self.providers.sort_queues();
         }
         walk.is_full() || walk.blocks.as_ref().is_none_or(VecDeque::is_empty)
+    }
+
+    /// Whether the block has to be read back first. The blocks behind it are asked for as well.
+    fn awaits(&mut self, walk: &mut Walk, block: u64) -> bool {
+        let Some(held) = walk.parked() else { return false };
+        if !self.misses_waiting(block, held) {
+            return false;
+        }
+        // What is let go stays in memory until it is sent: there is to be no more of it than memory should hold.
+        let in_memory = self.waiting - self.parking.waiting();
+        if walk.lets_go() && in_memory > self.settings.queue_memory {
+            return true;
+        }
+        for block in walk.blocks.iter().flatten().copied().take(AHEAD) {
+            if self.misses_waiting(block, held) {
+                self.read_back(block);
+                walk.read_back.insert(block);
+            }
+        }
+        true
+    }
+
+    fn end_walk(&mut self, walk: Walk) {
+        if let Task::LetGo { held, .. } = &walk.task {
+            held.iter().for_each(|(number, _)| self.forget_rule(*number));
+        } else if walk.changed() > 0 {
+            self.forget_in_queues();
+        }
+        self.answer_walk(walk);
     }
 
     fn walk_page(&mut self, walk: &mut Walk, block: u64) {
@@ -189,7 +265,8 @@ impl Engine {
     fn look(&self, task: &mut Task, message: &Message) {
         match task {
             Task::List { found, .. } => {
-                if message.is_final() || message.state == State::Sent {
+                // A copy of what is parked is counted there.
+                if message.is_final() || message.state == State::Sent || message.image_group == STORED {
                     return;
                 }
                 let key = (message.provider, message.priority, message.tenant);
@@ -214,6 +291,9 @@ impl Engine {
         let waits = crate::engine::is_waiting(message.state);
         let is_with_nobody = message.is_with_nobody();
         match task {
+            Task::Resolve { number: wanted, resolution, report } if number == *wanted => {
+                *report = self.resolve(number, *resolution);
+            }
             Task::Bounce { code, done } if waits && is_with_nobody => {
                 let (tenant, price) = (message.tenant, message.price);
                 self.step(number, &Step::Bounced { code: *code });
@@ -229,11 +309,25 @@ impl Engine {
                 let is_meant = waits || matches!(message.state, State::Sending | State::InDoubt);
                 done.passed_over += u64::from(is_meant);
             }
-            Task::LetGo { done, .. } if self.is_let_go(message) => {
+            Task::LetGo { done, .. } if self.is_free_of_rules(message) => {
                 self.step(number, &Step::LetGo);
                 done.messages += 1;
             }
             _ => {}
+        }
+    }
+
+    fn resolve(&mut self, number: u64, resolution: Resolution) -> Report {
+        let is_doubtful = self.pages.get(number).is_some_and(Message::is_doubtful);
+        if !is_doubtful {
+            return Report::Refused(Refused::NotInDoubt);
+        }
+        if resolution == Resolution::Resend {
+            self.counters.resent_in_doubt += 1;
+        }
+        match self.step(number, &Step::Resolved { resolution }) {
+            Some(state) => Report::Resolved { state },
+            None => Report::Refused(Refused::NoSuchMessage),
         }
     }
 
@@ -257,7 +351,10 @@ impl Engine {
 
     fn answer_walk(&mut self, walk: Walk) {
         let report = match walk.task {
-            Task::List { rows, found } => Report::Queues(Box::new(self.queues(*found, rows))),
+            Task::List { rows, mut found } => {
+                let uncounted = self.count_parked(&walk.matcher, &mut found);
+                Report::Queues(Box::new(Queues { uncounted, ..self.queues(*found, rows) }))
+            }
             Task::Doubts { limit, mut found } => {
                 found.more = found.rows.len() > limit;
                 found.rows.truncate(limit);
@@ -266,10 +363,37 @@ impl Engine {
             Task::Bounce { done, .. } | Task::Move { done, .. } | Task::LetGo { done, .. } => {
                 Report::Changed(done)
             }
+            Task::Resolve { report, .. } => report,
         };
         if let Some(reply) = walk.reply {
             self.effects.replies.push((reply, Reply::Operated(report)));
         }
+    }
+
+    /// Adds what is parked and waits. What a filter wants to know more of than its provider and tenant is not looked into; how
+    /// many those are is answered.
+    fn count_parked(&self, matcher: &Matcher, found: &mut Found) -> u64 {
+        let is_plain = matcher.prefix.is_none() && matcher.before.is_none() && matcher.since.is_none();
+        let mut uncounted = 0;
+        for (key, parked) in self.parking.depths() {
+            let (provider, _, tenant) = *key;
+            let is_meant = matcher.tenant.is_none_or(|wanted| wanted == tenant)
+                && matcher.provider.is_none_or(|wanted| wanted == provider);
+            let count = parked.queued + parked.scheduled + parked.held;
+            if !is_meant || count == 0 {
+                continue;
+            }
+            if !is_plain {
+                uncounted += count;
+                continue;
+            }
+            for depth in [&mut found.total, found.rows.entry(*key).or_default()] {
+                depth.queued += parked.queued;
+                depth.scheduled += parked.scheduled;
+                depth.held_parked += parked.held;
+            }
+        }
+        uncounted
     }
 
     fn queues(&self, found: Found, rows: usize) -> Queues {
@@ -289,6 +413,7 @@ impl Engine {
             left_out,
             rules: self.rule_rows(&found.held),
             under_way: self.surgery.walks.iter().map(Walk::progress).collect(),
+            uncounted: 0,
         }
     }
 
@@ -311,6 +436,7 @@ impl Engine {
                 made_at: rule.made_at,
                 until: rule.until,
                 holds: held.get(number).copied().unwrap_or(0),
+                ending: rule.ending,
             }
         };
         self.surgery.rules.iter().map(row).collect()
@@ -373,11 +499,6 @@ impl Engine {
     /// The place in the order of numbers that the next message gets.
     fn next_order(&self) -> u64 {
         u64::from(self.epoch) << SEQUENCE_BITS | self.next
-    }
-
-    fn blocks_from(&self, order: u64) -> VecDeque<u64> {
-        let first = block_of(order);
-        self.pages.blocks().into_iter().filter(|block| *block >= first).collect()
     }
 }
 
