@@ -22,7 +22,7 @@ use crate::ring::Item;
 use crate::step::{HoldCause, Step};
 
 pub use order::*;
-use rule::{Action, Matcher, Prefix, Rule};
+use rule::{Action, Matcher, Prefix, Rule, Subject};
 use walk::Walk;
 
 /// Rules at once: each is asked for every message whose turn has come.
@@ -58,13 +58,13 @@ impl Surgery {
     }
 
     /// Whether a rule holds it, or one that has ended and whose walk has not come to it.
-    fn holds(&self, message: &Message) -> bool {
-        self.holding(message).is_some() || self.walks.iter().any(|walk| walk.still_holds(message))
+    fn holds(&self, subject: &Subject<'_>) -> bool {
+        self.holding(subject).is_some() || self.walks.iter().any(|walk| walk.still_holds(subject))
     }
 
     /// The rule that holds it, if one does.
-    fn holding(&self, message: &Message) -> Option<u32> {
-        let holds = |made: &&Made| made.rule.holds() && made.rule.matcher.matches(message);
+    fn holding(&self, subject: &Subject<'_>) -> Option<u32> {
+        let holds = |made: &&Made| made.rule.holds() && made.rule.matcher.matches(subject);
         self.rules.iter().rev().find(|(_, made)| holds(made)).map(|(number, _)| *number)
     }
 
@@ -265,8 +265,12 @@ impl Engine {
         let is_disabled =
             |made: &Made| made.rule.action == Action::Disable && made.rule.matcher.provider == Some(provider);
         let disabled = begins || self.surgery.rules.values().any(is_disabled);
-        if let Some(entry) = self.providers.get_mut(provider) {
-            entry.disabled = disabled;
+        let Some(entry) = self.providers.get_mut(provider) else { return };
+        entry.disabled = disabled;
+        if begins {
+            // What is parked and queued for it may go to the next of its route.
+            let others = (0..self.providers.count()).filter(|other| self.providers.is_up(*other));
+            others.collect::<Vec<u16>>().into_iter().for_each(|other| self.look_at_queued_for_others(other));
         }
     }
 
@@ -304,8 +308,9 @@ impl Engine {
             Action::Disable => false,
         };
         let mut rules = self.surgery.rules.values().rev().map(|made| &made.rule);
-        let found = rules.find(|rule| !rule.ending && rule.matcher.matches(message) && applies(rule.action));
-        let still_held = || self.surgery.holds(message).then_some(Action::Hold);
+        let subject = Subject::new(message);
+        let found = rules.find(|rule| !rule.ending && rule.matcher.matches(&subject) && applies(rule.action));
+        let still_held = || self.surgery.holds(&subject).then_some(Action::Hold);
         found.map(|rule| rule.action).or_else(still_held)
     }
 
@@ -327,7 +332,7 @@ impl Engine {
     fn is_free_of_rules(&self, message: &Message) -> bool {
         message.state == State::Held
             && message.hold_cause() == Some(HoldCause::Operator)
-            && !self.surgery.holds(message)
+            && !self.surgery.holds(&Subject::new(message))
     }
 
     /// One turn's share of everything that operators have begun, and the end of rules whose time has come.

@@ -1,5 +1,7 @@
 //! The routes of `/v1/ops`. Each wants an administrator's key; each that changes something leaves a line in the log.
 
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
 use std::sync::Arc;
 
 use axum::Router;

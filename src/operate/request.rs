@@ -1,5 +1,7 @@
 //! An operator's order as JSON or as a query, read into what the engine is asked for. What is not known is refused by name.
 
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
 use std::time::Duration;
 
 use codecs::instant::Wall;

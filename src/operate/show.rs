@@ -1,5 +1,7 @@
 //! The engine's reports to operators as JSON. Ids are those that the outside sees; no message's text is among it.
 
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
 use codecs::instant::Wall;
 use codecs::time::rfc3339_string;
 use engine::id::Permutation;

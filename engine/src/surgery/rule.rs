@@ -5,6 +5,8 @@
 //! 5 until, 6 it is ending) · tenant u32 · provider u16 · digits of the prefix u8 · prefix u64 · before i64 · since i64 · until i64 · made_at i64 · reason and
 //! by as strings.
 
+use std::cell::OnceCell;
+
 use codecs::instant::Wall;
 
 use crate::bytes::{Reader, push_text};
@@ -41,6 +43,22 @@ impl Prefix {
     }
 }
 
+/// A message as many rules look at it: its body is read once, when the first of them asks.
+pub(crate) struct Subject<'m> {
+    pub message: &'m Message,
+    destination: OnceCell<u64>,
+}
+
+impl<'m> Subject<'m> {
+    pub fn new(message: &'m Message) -> Subject<'m> {
+        Subject { message, destination: OnceCell::new() }
+    }
+
+    fn destination(&self) -> u64 {
+        *self.destination.get_or_init(|| self.message.body().destination)
+    }
+}
+
 /// Which messages; everything that is given must hold. A message's answer never changes but with its provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Matcher {
@@ -53,12 +71,13 @@ pub(crate) struct Matcher {
 }
 
 impl Matcher {
-    pub fn matches(&self, message: &Message) -> bool {
+    pub fn matches(&self, subject: &Subject<'_>) -> bool {
+        let message = subject.message;
         self.tenant.is_none_or(|tenant| tenant == message.tenant)
             && self.provider.is_none_or(|provider| provider == message.provider)
             && self.before.is_none_or(|before| message.accepted_at < before)
             && self.since.is_none_or(|since| message.accepted_at >= since)
-            && self.prefix.is_none_or(|prefix| prefix.matches(message.body().destination))
+            && self.prefix.is_none_or(|prefix| prefix.matches(subject.destination()))
     }
 
     /// Whether it names all that the other names, and the same.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::rule::{Action, Matcher};
+use super::rule::{Action, Matcher, Subject};
 use super::{
     Changed, Depth, DoubtRow, Doubts, Filter, LedgerRow, ProviderRow, QueueRow, Queues, Refused, Report,
     RuleRow,
@@ -102,11 +102,11 @@ impl Walk {
     }
 
     /// What it has not come to yet stays held, so that nothing overtakes what was held before it.
-    pub fn still_holds(&self, message: &Message) -> bool {
+    pub fn still_holds(&self, subject: &Subject<'_>) -> bool {
         match &self.task {
             Task::LetGo { held, .. } => {
-                order_of(message.number) >= self.cursor
-                    && held.iter().any(|(_, matcher)| matcher.matches(message))
+                order_of(subject.message.number) >= self.cursor
+                    && held.iter().any(|(_, matcher)| matcher.matches(subject))
             }
             _ => false,
         }
@@ -114,7 +114,7 @@ impl Walk {
 
     fn wants(&self, message: &Message) -> bool {
         let order = order_of(message.number);
-        (self.cursor..self.end).contains(&order) && self.matcher.matches(message)
+        (self.cursor..self.end).contains(&order) && self.matcher.matches(&Subject::new(message))
     }
 
     /// Which parked messages it is about: all that wait, or only the held ones; `None`: none.
@@ -147,7 +147,7 @@ impl Walk {
 }
 
 impl Engine {
-    /// The oldest walk goes on for a piece, and answers when it has come to its end.
+    /// The walk whose turn it is goes on for a piece, and answers when it has come to its end.
     pub(super) fn walk_on(&mut self) {
         let Some(mut walk) = self.surgery.walks.pop_front() else { return };
         if walk.blocks.is_none() {
@@ -159,7 +159,7 @@ impl Engine {
         }
         loop {
             if !self.walk_pages(&mut walk, pages, until) {
-                self.surgery.walks.push_front(walk);
+                self.surgery.walks.push_back(walk);
                 return;
             }
             if !walk.lets_go() || walk.end == self.next_order() {
@@ -274,7 +274,7 @@ impl Engine {
                 count(&mut found.total, message, cause);
                 count(found.rows.entry(key).or_default(), message, cause);
                 if cause == Some(HoldCause::Operator)
-                    && let Some(rule) = self.surgery.holding(message)
+                    && let Some(rule) = self.surgery.holding(&Subject::new(message))
                 {
                     *found.held.entry(rule).or_default() += 1;
                 }
