@@ -11,6 +11,7 @@ mod lockouts;
 mod logging;
 pub mod measure;
 mod metrics;
+pub mod operate;
 pub mod ops;
 pub mod packing;
 mod parked;

@@ -33,6 +33,7 @@ use crate::history::History;
 use crate::lockouts::Lockouts;
 use crate::measure::Measures;
 use crate::metrics::{DoorCounts, Metrics};
+use crate::operate::{self, Operations};
 use crate::ops::{self, Health, OpsState};
 use crate::store::{self, Store};
 use crate::{definitions, listen, providers, sandbox, settings};
@@ -169,6 +170,7 @@ async fn serve(
         true => Some(sandbox::start(&mut config).await.map_err(ServeError::Start)?),
         false => None,
     };
+    let administrator = first_run::administrator(&mut store.catalog, store.layout.administrator_key())?;
     let first_run = first_run::tenants(&mut config, &mut store.catalog, &store.vault)?;
     store.engine.recovered(definitions::definitions(&config), clock.now(), store.next_group)?;
     let (tenant_names, provider_names) = store.engine.names();
@@ -196,10 +198,17 @@ async fn serve(
         Arc::clone(&directory) as _,
         Arc::clone(&house.admission),
     );
+    let operations = Operations {
+        administrator: administrator.key_hash,
+        intake: Arc::clone(&house.partition.intake),
+        replies: Arc::clone(&house.replies),
+        ids: Arc::clone(&ids),
+        clock,
+    };
     let state = api_state(&config, &house, directory, Arc::clone(&history) as _, ids);
     let refusals = smpp.refusals();
     let lockouts = Lockouts::restore(store.layout.lockouts(), smpp.lockout(), clock);
-    let doors = open_doors(listeners, smpp, state, &house, &phases);
+    let doors = open_doors(listeners, smpp, state, operations, &house, &phases);
     let binds = providers::start(&config, &provider_names, &house.partition, &phases);
     let root = store.layout.root().to_owned();
     let housekeeping =
@@ -211,7 +220,7 @@ async fn serve(
             "storage.durability is \"os\": answers do not wait for the disk, and a power failure loses them"
         );
     }
-    println!("{}", first_run.announce(&announcement));
+    println!("{}", first_run.announce(&announcement, &administrator));
     let disk_is_full = until_told_to_end(&phase).await?;
     end(&config, &house, phase, doors, binds).await;
     housekeeping.abort();
@@ -266,6 +275,7 @@ fn open_doors(
     listeners: Listeners,
     smpp: Server,
     state: ApiState,
+    operations: Operations,
     house: &House,
     phases: &Phases,
 ) -> JoinSet<()> {
@@ -276,7 +286,8 @@ fn open_doors(
         health: Arc::clone(&house.health),
         clock: house.partition.clock,
     };
-    doors.spawn(listen::serve(listeners.ops, ops::router(ops), OPS_CONNECTIONS_MAX, phases.clone()));
+    let ops = ops::router(ops).merge(operate::router(Arc::new(operations)));
+    doors.spawn(listen::serve(listeners.ops, ops, OPS_CONNECTIONS_MAX, phases.clone()));
     let phases = phases.clone();
     doors.spawn(async move { smpp.serve(listeners.smpp, None, phases).await });
     doors

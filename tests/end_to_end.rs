@@ -4,6 +4,7 @@
 mod credit;
 mod doors;
 mod first_minute;
+mod operators;
 mod process;
 mod providers;
 mod receipts;

@@ -6,6 +6,7 @@ use codecs::receipt::State as ReceiptState;
 
 use crate::catalog::Definitions;
 use crate::effect::Load;
+use crate::surgery::Order;
 
 /// The time of a turn of the commit loop, given with the commands; the engine reads no clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -231,6 +232,11 @@ pub enum Command {
     },
     /// What the disk allows from now on.
     Disk(DiskLevel),
+    /// An operator's, answered at once or when all of it is done.
+    Operate {
+        reply: ReplyId,
+        order: Box<Order>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,6 +23,7 @@ use crate::money::Micros;
 use crate::record::NameKind;
 use crate::step::{HoldCause, Step};
 use crate::submission::{Body, Extra, Priority};
+use crate::surgery::AGAIN_MICROS;
 use crate::throttle::AdaptiveRate;
 use crate::token_bucket::TokenBucket;
 
@@ -115,6 +116,8 @@ pub(crate) struct Provider {
     pub doubtful: Vec<u64>,
     /// The group of its newest name record.
     pub name_group: u64,
+    /// An operator's rule gives it nothing.
+    pub disabled: bool,
     /// When tokens will be there for what waits.
     wake: Option<Mono>,
     /// When a message of high priority last waited here.
@@ -138,6 +141,7 @@ impl Provider {
             returned: Vec::new(),
             doubtful: Vec::new(),
             name_group: 0,
+            disabled: false,
             wake: None,
             high_seen: None,
             asks: VecDeque::new(),
@@ -315,8 +319,9 @@ impl Providers {
     }
 
     pub fn is_enabled(&self, index: u16) -> bool {
-        let definition = self.get(index).and_then(|provider| provider.definition.as_ref());
-        definition.is_some_and(|definition| definition.enabled)
+        self.get(index).is_some_and(|provider| {
+            !provider.disabled && provider.definition.as_ref().is_some_and(|definition| definition.enabled)
+        })
     }
 
     /// Whether it is asked for receipts.
@@ -331,7 +336,12 @@ impl Providers {
     }
 
     pub fn is_up(&self, index: u16) -> bool {
-        self.get(index).is_some_and(|provider| provider.up_since.is_some())
+        self.get(index).is_some_and(|provider| provider.up_since.is_some() && !provider.disabled)
+    }
+
+    /// Puts each tenant's messages back in the order in which they were accepted.
+    pub fn sort_queues(&mut self) {
+        self.list.iter_mut().for_each(|provider| provider.queue.sort());
     }
 
     pub fn in_flight(&self) -> u64 {
@@ -482,9 +492,14 @@ impl Engine {
         let now = self.now.mono;
         let mut taken = Vec::new();
         loop {
+            let is_enabled = self.providers.is_enabled(index);
             let Some(provider) = self.providers.get_mut(index) else { return };
             provider.wake = None;
-            if provider.definition.as_ref().is_none_or(|definition| !definition.enabled) {
+            if !is_enabled {
+                return;
+            }
+            if self.surgery.is_used_up() {
+                provider.wake = Some(Mono(now.0 + AGAIN_MICROS));
                 return;
             }
             self.send_asks(index);
@@ -535,6 +550,9 @@ impl Engine {
     /// The intent of one message, and its parts on their way to the bind: a message is kept whole, its parts in order.
     fn intend(&mut self, index: u16, bind: usize, number: u64) {
         let now = self.now;
+        if self.surgery.is_active() && self.intercepted(index, number) {
+            return;
+        }
         let Some(message) = self.pages.get(number) else { return };
         if message.state != State::Queued || message.provider != index {
             return;

@@ -6,6 +6,7 @@ use crate::command::{ConnectionId, Refusal, ReplyId};
 use crate::ledger::Wallet;
 use crate::money::Micros;
 use crate::routing::RoutingError;
+use crate::surgery::Report;
 
 /// The outcome of one submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +100,7 @@ pub enum Reply {
     Cancelled(Cancelled),
     Configured(Result<(), RoutingError>),
     Drained,
+    Operated(Report),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,6 +22,7 @@ use crate::ring::{Item, Ring};
 use crate::routing::RoutingError;
 use crate::schedule::Schedule;
 use crate::step::Step;
+use crate::surgery::Surgery;
 use crate::sweep::Sweep;
 use crate::tenants::Tenants;
 use crate::wall_clock::WallClock;
@@ -82,6 +83,7 @@ pub struct Engine {
     pub(crate) loading: Loading,
     pub(crate) sweep: Sweep,
     pub(crate) parking: Parking,
+    pub(crate) surgery: Surgery,
     pub(crate) counters: Counters,
     pub(crate) disk: DiskLevel,
     pub(crate) draining: Option<Vec<ReplyId>>,
@@ -118,6 +120,7 @@ impl Engine {
             loading: Loading::default(),
             sweep: Sweep::default(),
             parking: Parking::default(),
+            surgery: Surgery::default(),
             counters: Counters::default(),
             disk: DiskLevel::Fine,
             draining: None,
@@ -174,6 +177,7 @@ impl Engine {
             Command::Loaded { load, messages } => self.loaded(load, messages),
             Command::Drain { reply } => self.draining.get_or_insert_default().push(reply),
             Command::Disk(level) => self.disk = level,
+            Command::Operate { reply, order } => self.operate(reply, *order),
         }
     }
 
@@ -185,6 +189,7 @@ impl Engine {
         self.sweep_pages();
         self.park_overflow();
         self.look_at_parked();
+        self.surgery();
         self.dispatch();
         self.tell();
         self.archive_done();
@@ -219,7 +224,8 @@ impl Engine {
         let mono = self.mono_dues.next_due().into_iter().chain(self.providers.next_due(self.now.mono));
         let mono = mono.min().map(|due| due.saturating_sub(self.now.mono.0));
         let is_idle = self.pages.is_empty() && self.early.is_empty();
-        [wall, mono, self.sweep.next_micros(is_idle)].into_iter().flatten().min()
+        let surgery = self.surgery.next_micros(self.now.wall);
+        [wall, mono, self.sweep.next_micros(is_idle), surgery].into_iter().flatten().min()
     }
 
     pub fn counters(&self) -> &Counters {
@@ -346,10 +352,7 @@ impl Engine {
         let answer = match state {
             None => Cancelled::NotLiving,
             Some(State::Scheduled | State::Queued | State::Held)
-                if self
-                    .pages
-                    .get(number)
-                    .is_some_and(|message| message.accepted_parts() == 0 && !message.was_in_doubt()) =>
+                if self.pages.get(number).is_some_and(Message::is_with_nobody) =>
             {
                 self.step(number, &Step::Cancelled);
                 Cancelled::Done

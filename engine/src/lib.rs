@@ -31,6 +31,7 @@ pub mod schedule;
 mod snapshot;
 pub mod step;
 pub mod submission;
+pub mod surgery;
 mod sweep;
 mod tenants;
 pub mod throttle;

@@ -149,7 +149,8 @@ impl Engine {
     /// Where a queued message goes instead, when its provider has been down for long enough to be more than a reconnect.
     pub(crate) fn failover(&self, message: &Message) -> Option<u16> {
         let entry = self.providers.get(message.provider)?;
-        let down = entry.up_since.is_none() && self.now.mono >= entry.down_since.after(FAILOVER_AFTER);
+        let down = entry.disabled
+            || entry.up_since.is_none() && self.now.mono >= entry.down_since.after(FAILOVER_AFTER);
         let paused = message.retry_at().is_some_and(|at| at > self.now.wall);
         if down && !paused { self.next_provider(message) } else { None }
     }

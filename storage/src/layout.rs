@@ -1,6 +1,6 @@
 //! Where everything lies below the storage path, and which version of it this is. It opens no database.
 //!
-//! `journal/` · `archive/` · `catalog/` · `flushed` (the journal's side file) · `ballast` · `FORMAT`
+//! `journal/` · `archive/` · `catalog/` · `flushed` (the journal's side file) · `ballast` · `FORMAT` · `administrator.key`
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -56,6 +56,11 @@ impl Layout {
 
     pub fn lockouts(&self) -> PathBuf {
         self.root.join("lockouts")
+    }
+
+    /// The key of the first administrator, for commands that speak to the running gateway.
+    pub fn administrator_key(&self) -> PathBuf {
+        self.root.join("administrator.key")
     }
 
     fn format(&self) -> PathBuf {

@@ -276,6 +276,8 @@ fn provider_definition(provider: &ProviderPlan) -> ProviderDefinition {
         message_id: provider.form,
         in_doubt: provider.in_doubt,
         in_doubt_wait: Duration::from_secs(10),
+        query_after: None,
+        bind_throughput: None,
         receipt_wait: Duration::from_secs(1_800),
         receipts: AskReceipt::Asked,
         charset: Charset::Gsm7,

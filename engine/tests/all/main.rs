@@ -13,4 +13,5 @@ mod parking;
 mod recovering;
 mod sending;
 mod states;
+mod surgery;
 mod telling;
