@@ -14,6 +14,7 @@ use crate::layout::Layout;
 use crate::log::{Durability, Log, LogError, SledLog};
 
 mod format;
+mod reading;
 mod recovery;
 mod ring;
 mod salvage;
