@@ -5,6 +5,7 @@ mod commit;
 mod definitions;
 mod directory;
 mod first_run;
+mod fold;
 mod history;
 mod listen;
 mod logging;

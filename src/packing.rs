@@ -36,18 +36,37 @@ pub fn pack(bytes: &[u8], packed: &mut Vec<u8>) {
 
 /// What `pack` was given. Empty bytes are empty: a salvaged store has them in place of what was lost.
 pub fn unpack(packed: &[u8]) -> Result<Vec<u8>, Damaged> {
-    match packed.split_first() {
-        None => Ok(Vec::new()),
-        Some((&PLAIN, bytes)) => Ok(bytes.to_vec()),
+    let mut room = Vec::new();
+    unpack_at(packed, &mut room, 0)?;
+    Ok(room)
+}
+
+/// As `unpack`, into `room` from `at` on, which grows where it must; where the unpacked bytes end.
+pub fn unpack_at(packed: &[u8], room: &mut Vec<u8>, at: usize) -> Result<usize, Damaged> {
+    let (length, data, is_plain) = match packed.split_first() {
+        None => (0, packed, true),
+        Some((&PLAIN, data)) => (data.len(), data, true),
         Some((&LZ4, rest)) => {
             let (length, data) = rest.split_first_chunk::<4>().ok_or(Damaged)?;
-            let length = u32::from_le_bytes(*length) as usize;
-            if length > UNPACKED_MAX {
-                return Err(Damaged);
-            }
-            lz4_flex::block::decompress(data, length).map_err(|_| Damaged)
+            (u32::from_le_bytes(*length) as usize, data, false)
         }
-        Some(_) => Err(Damaged),
+        Some(_) => return Err(Damaged),
+    };
+    if length > UNPACKED_MAX {
+        return Err(Damaged);
+    }
+    let end = at + length;
+    if room.len() < end {
+        room.resize(end, 0);
+    }
+    let unpacked = room.get_mut(at..end).ok_or(Damaged)?;
+    if is_plain {
+        unpacked.copy_from_slice(data);
+        return Ok(end);
+    }
+    match lz4_flex::block::decompress_into(data, unpacked) {
+        Ok(filled) if filled == length => Ok(end),
+        _ => Err(Damaged),
     }
 }
 
@@ -72,6 +91,9 @@ mod tests {
             pack(bytes, &mut packed);
             assert_eq!(packed[0], kind);
             assert_eq!(unpack(&packed).as_deref(), Ok(bytes));
+            let mut room = vec![7; 100];
+            assert_eq!(unpack_at(&packed, &mut room, 3), Ok(3 + bytes.len()));
+            assert_eq!(room.get(3..3 + bytes.len()), Some(bytes));
         }
         assert!(packed.len() * 4 < text.len());
     }

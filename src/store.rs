@@ -9,14 +9,14 @@ use engine::{Engine, ReplayError};
 use serde_json::json;
 use storage::archive::Archive;
 use storage::catalog::Catalog;
-use storage::journal::{self, Journal, Options, Recovery, SalvageReport};
+use storage::journal::{self, Journal, Options, SalvageReport};
 use storage::layout::Layout;
 use storage::log::Durability;
 use storage::space::{self, Level, Reserve};
 use storage::{OpenError, StoreError};
 
-use crate::packing;
 use crate::secrets::Vault;
+use crate::{fold, packing};
 
 /// Where the key of message ids is kept in the catalog.
 const ID_KEY: &str = "ids/key";
@@ -87,19 +87,8 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     };
     let (journal, recovery) = journal::create_or_open(root, options)?;
     let mut engine = Engine::new(&id_key, clock.now());
-    let next_group = fold(recovery, &mut engine)?;
+    let next_group = fold::fold(recovery, &mut engine)?;
     Ok(Store { layout, vault, catalog, archive, journal, engine, id_key, next_group })
-}
-
-/// Folds all groups; the number that the next one gets.
-fn fold(mut recovery: Recovery, engine: &mut Engine) -> Result<u64, StoreStartError> {
-    let mut next_group = 1;
-    while let Some(group) = recovery.next_group()? {
-        let damaged = |_| StoreStartError::Group { group: group.number };
-        engine.replay(group.number, &packing::unpack(&group.records).map_err(damaged)?)?;
-        next_group = group.number + 1;
-    }
-    Ok(next_group)
 }
 
 fn secure_space(config: &Config, layout: &Layout, use_ballast: bool) -> Result<(), StoreStartError> {
@@ -171,7 +160,7 @@ fn mend(to: &Path) -> Result<(), SalvageStop> {
         journal::create_or_open(to, Options::default()).map_err(StoreStartError::from)?;
     // Ids are not needed to fold, so any key will do.
     let mut engine = Engine::new(&[0; 32], clock.now());
-    let next_group = fold(recovery, &mut engine)?;
+    let next_group = fold::fold(recovery, &mut engine)?;
     engine.mend_after_loss(clock.now(), next_group);
     let mut packed = Vec::new();
     packing::pack(&engine.take_group().records, &mut packed);

@@ -69,13 +69,11 @@ fn open(directory: &Path, options: Options, cache: &str) {
     let (began, cpu) = (Instant::now(), cpu_seconds());
     let (mut journal, mut recovery) = journal::create_or_open(directory, options).expect("open");
     let opened = began.elapsed().as_secs_f64();
-    println!("read {} MB cpu {}", proc_number("/proc/self/io", "read_bytes: ")/1_000_000, cpu_seconds()-cpu);
     let mut groups = 0;
     while recovery.next_group().expect("recover").is_some() {
         groups += 1;
     }
     let read = began.elapsed().as_secs_f64();
-    println!("read {} MB", proc_number("/proc/self/io", "read_bytes: ")/1_000_000);
     let sizes = journal.sizes();
     println!(
         "{cache}: opened in {opened:.2} s, {groups} groups of {} MB ({} MB on disk) read in {:.2} s, CPU {:.2} s, \

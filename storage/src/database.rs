@@ -30,6 +30,7 @@ use rustix::io::Errno;
 use crate::error::{OpenError, StoreError};
 use crate::log::{CHUNK_MAX, Durability};
 
+mod ahead;
 mod guard;
 mod tail;
 
@@ -46,6 +47,8 @@ pub(crate) struct Settings {
     pub segment_bytes: usize,
     /// Whether what sled may overwrite while it opens is copied aside first; see `tail`.
     pub keep_tail: bool,
+    /// Whether the whole file is asked for while sled goes through it at the opening, and read soon after.
+    pub read_ahead: bool,
 }
 
 pub(crate) struct Database {
@@ -72,6 +75,9 @@ impl Database {
         let lock = lock(path)?;
         remove_torn_snapshots(path).map_err(io)?;
         let file = open_data_file(path).map_err(io)?;
+        if settings.read_ahead {
+            ahead::read(&file).map_err(io)?;
+        }
         if settings.keep_tail {
             tail::keep(path, &file, settings.segment_bytes).map_err(io)?;
         }

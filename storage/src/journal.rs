@@ -121,6 +121,7 @@ fn create_from(root: &Path, options: Options, first: u64) -> Result<(Journal, Re
         cache_bytes: options.cache_bytes,
         segment_bytes: SEGMENT_BYTES,
         keep_tail: true,
+        read_ahead: true,
     };
     let log = SledLog::open(&layout.journal(), settings)?;
     open_over(Box::new(log), mark, layout, options, first)
