@@ -69,7 +69,8 @@ fn unpack(
 ) -> Result<(), StoreStartError> {
     let mut batch = Batch::default();
     while let Some(group) = recovery.next_group()? {
-        let end = packing::unpack_at(&group.records, &mut batch.room, batch.octets())
+        let begin = batch.octets();
+        let end = packing::unpack_at(&group.records, &mut batch.room, begin)
             .map_err(|_| StoreStartError::Group { group: group.number })?;
         batch.groups.push((group.number, end));
         if batch.octets() >= BATCH_OCTETS {

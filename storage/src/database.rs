@@ -30,7 +30,7 @@ use rustix::io::Errno;
 use crate::error::{OpenError, StoreError};
 use crate::log::{CHUNK_MAX, Durability};
 
-mod ahead;
+pub(crate) mod ahead;
 mod guard;
 mod tail;
 
@@ -76,7 +76,7 @@ impl Database {
         remove_torn_snapshots(path).map_err(io)?;
         let file = open_data_file(path).map_err(io)?;
         if settings.read_ahead {
-            ahead::read(&file).map_err(io)?;
+            file.try_clone().and_then(|file| ahead::read(vec![file])).map_err(io)?;
         }
         if settings.keep_tail {
             tail::keep(path, &file, settings.segment_bytes).map_err(io)?;
@@ -223,7 +223,7 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 /// A lock of our own on the directory, taken before anything in it is touched. sled locks its file too, but only after
 /// it has read its other files, and its error is a text. A process that ends, or a child that it has just forked, may
 /// hold the lock for a moment longer.
-fn lock(path: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(path: &Path) -> Result<File, OpenError> {
     let directory = File::open(path).map_err(|error| OpenError::io(path, error))?;
     for attempt in 0.. {
         match flock(&directory, FlockOperation::NonBlockingLockExclusive) {

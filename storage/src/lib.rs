@@ -13,6 +13,7 @@ pub mod log;
 mod mark;
 mod pieces;
 pub mod secret;
+mod segments;
 pub mod space;
 mod witness;
 

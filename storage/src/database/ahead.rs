@@ -1,4 +1,4 @@
-//! Asks the kernel for a whole file in the file's order, while others read it in theirs: a disk is fastest that way.
+//! Asks the kernel for whole files in their own order, while others read them in theirs: a disk is fastest that way.
 
 use std::fs::File;
 use std::io;
@@ -11,12 +11,14 @@ use rustix::fs::{Advice, fadvise};
 const STEP: NonZeroU64 = NonZeroU64::new(8 << 20).unwrap();
 
 /// Begins, and returns at once. It is only advice: what goes wrong with it is seen by who reads.
-pub(super) fn read(file: &File) -> io::Result<()> {
-    let (length, file) = (file.metadata()?.len(), file.try_clone()?);
+pub(crate) fn read(files: Vec<File>) -> io::Result<()> {
     thread::Builder::new().name("read-ahead".into()).spawn(move || {
-        for offset in (0..length).step_by(STEP.get() as usize) {
-            if fadvise(&file, offset, Some(STEP), Advice::WillNeed).is_err() {
-                return;
+        for file in files {
+            let length = file.metadata().map_or(0, |metadata| metadata.len());
+            for offset in (0..length).step_by(STEP.get() as usize) {
+                if fadvise(&file, offset, Some(STEP), Advice::WillNeed).is_err() {
+                    return;
+                }
             }
         }
     })?;
