@@ -8,7 +8,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use engine::Engine;
 use storage::journal::Recovery;
 
-use crate::packing;
+use crate::packing::{self, UnpackError};
 use crate::store::StoreStartError;
 
 /// Groups travel together until they are this large: a journal of a quiet time is made of very small ones.
@@ -71,7 +71,7 @@ fn unpack(
     while let Some(group) = recovery.next_group()? {
         let begin = batch.octets();
         let end = packing::unpack_at(&group.records, &mut batch.room, begin)
-            .map_err(|_| StoreStartError::Group { group: group.number })?;
+            .map_err(|error| cannot_unpack(group.number, error))?;
         batch.groups.push((group.number, end));
         if batch.octets() >= BATCH_OCTETS {
             let next = used.try_recv().unwrap_or_default();
@@ -82,4 +82,11 @@ fn unpack(
     }
     let _ = batches.send(batch);
     Ok(())
+}
+
+fn cannot_unpack(group: u64, error: UnpackError) -> StoreStartError {
+    match error {
+        UnpackError::Damaged => StoreStartError::Group { group, error },
+        UnpackError::Newer { .. } => StoreStartError::NewerGroup { group, error },
+    }
 }

@@ -11,7 +11,7 @@ use storage::archive::Archive;
 use storage::catalog::Catalog;
 use storage::journal::{self, Journal, Options, SalvageReport};
 use storage::layout::Layout;
-use storage::log::Durability;
+use storage::log::{Durability, LogKind};
 use storage::space::{self, Level, Reserve};
 use storage::{OpenError, StoreError};
 
@@ -38,8 +38,10 @@ pub enum StoreStartError {
         "only {free} octets are free for {path}, less than half of the reserve; free some, or start once with `tidegate serve --use-ballast`"
     )]
     DiskFull { path: String, free: u64 },
-    #[error("group {group} of the journal checks and cannot be unpacked; restore a backup")]
-    Group { group: u64 },
+    #[error("group {group} of the journal checks and cannot be unpacked ({error}); restore a backup")]
+    Group { group: u64, error: packing::UnpackError },
+    #[error("group {group} of the journal is {error}; start that version")]
+    NewerGroup { group: u64, error: packing::UnpackError },
     #[error("the catalog's {ID_KEY} is missing or damaged: restore the catalog from a backup")]
     IdKey,
 }
@@ -69,6 +71,15 @@ pub fn durability(config: &Config) -> Durability {
     }
 }
 
+fn journal_options(config: &Config) -> Options {
+    let log = match config.storage.log {
+        config::JournalLog::Sled => LogKind::Sled,
+        config::JournalLog::Segments => LogKind::Segments,
+    };
+    let ring_bytes_min = config.storage.ring.0;
+    Options { log, durability: durability(config), ring_bytes_min, ..Options::default() }
+}
+
 /// Opens everything below the storage path and folds the journal.
 pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, StoreStartError> {
     let root = &config.storage.path;
@@ -76,16 +87,11 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     layout.prepare()?;
     secure_space(config, &layout, use_ballast)?;
     let vault = Vault::of_file(&config.secrets.key_file)?;
-    let is_new = !layout.journal().join("db").exists();
+    let is_new = journal::kind_of(root)?.is_none();
     let mut catalog = Catalog::open(&layout.catalog())?;
     let id_key = id_key(&mut catalog, is_new)?;
     let archive = Archive::open(&layout.archive())?;
-    let options = Options {
-        durability: durability(config),
-        ring_bytes_min: config.storage.ring.0,
-        ..Options::default()
-    };
-    let (journal, recovery) = journal::create_or_open(root, options)?;
+    let (journal, recovery) = journal::create_or_open(root, journal_options(config))?;
     let mut engine = Engine::new(&id_key, clock.now());
     let next_group = fold::fold(recovery, &mut engine)?;
     Ok(Store { layout, vault, catalog, archive, journal, engine, id_key, next_group })
@@ -129,9 +135,10 @@ pub fn salvage(config: Option<&Path>, to: &Path, as_json: bool) -> ExitCode {
         Ok(config) => config,
         Err(error) => return failed(&error),
     };
-    let salvaged = journal::salvage(&config.storage.path, to).map_err(SalvageStop::from);
+    let options = journal_options(&config);
+    let salvaged = journal::salvage(&config.storage.path, to, options).map_err(SalvageStop::from);
     let salvaged = salvaged.and_then(|report| {
-        mend(to)?;
+        mend(to, options)?;
         Ok(report)
     });
     match salvaged {
@@ -154,10 +161,9 @@ enum SalvageStop {
 }
 
 /// Adds the group that makes a salvaged journal whole in itself: a new epoch, and wallets that fit what is left.
-fn mend(to: &Path) -> Result<(), SalvageStop> {
+fn mend(to: &Path, options: Options) -> Result<(), SalvageStop> {
     let clock = Clock::start();
-    let (mut journal, recovery) =
-        journal::create_or_open(to, Options::default()).map_err(StoreStartError::from)?;
+    let (mut journal, recovery) = journal::create_or_open(to, options).map_err(StoreStartError::from)?;
     // Ids are not needed to fold, so any key will do.
     let mut engine = Engine::new(&[0; 32], clock.now());
     let next_group = fold::fold(recovery, &mut engine)?;
