@@ -1,6 +1,6 @@
 //! Times a start after a kill: a full ring, a cold page cache, every group read once. It judges nothing.
 //!
-//! `cargo bench -p storage --bench recovery -- [DIRECTORY] [RING_MIB] [GROUP_KIB]`: the directory is on the disk to
+//! `cargo bench -p storage --bench recovery -- [DIRECTORY] [RING_MIB] [GROUP_KIB] [LOG]`: the directory is on the disk to
 //! measure. If it is not there, a process of its own fills the ring in it and dies without closing it.
 
 use std::fs::{self, File};
@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use rustix::fs::{Advice, fadvise};
 use storage::journal::{self, Options};
+use storage::log::LogKind;
 
 const FILL: &str = "TIDEGATE_BENCH_FILL";
 
@@ -20,7 +21,12 @@ fn main() {
         arguments.next().map_or(otherwise, |text| text.parse().expect("a number of MiB or KiB"))
     };
     let (ring_mib, group_kib) = (number(1024), number(64));
-    let options = Options { ring_bytes_min: ring_mib << 20, ..Options::default() };
+    let log = if arguments.next().is_some_and(|name| name == "segments") {
+        LogKind::Segments
+    } else {
+        LogKind::Sled
+    };
+    let options = Options { log, ring_bytes_min: ring_mib << 20, ..Options::default() };
     if std::env::var_os(FILL).is_some() {
         fill(&directory, options, (group_kib << 10) as usize);
     }
@@ -31,7 +37,7 @@ fn main() {
             .status();
         assert!(filled.expect("a process that fills").success());
     }
-    println!("ring of {ring_mib} MiB in groups of {group_kib} KiB");
+    println!("{log}, ring of {ring_mib} MiB in groups of {group_kib} KiB");
     for cache in ["cold", "warm"] {
         if cache == "cold" {
             forget_pages(&directory);

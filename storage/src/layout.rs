@@ -60,7 +60,11 @@ impl Layout {
         let path = self.format();
         let io = |error| OpenError::io(&path, error);
         match fs::read_to_string(&path) {
-            Ok(text) => self.check(&text),
+            Ok(text) => {
+                self.check(&text)?;
+                // The start that created what is here may have been killed before it did this.
+                sync_directory(&self.root).map_err(io)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.create().map_err(io),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Err(OpenError::damaged(&path, "it is no text"))

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::format::{self, Assembler, MAGIC, Whole};
 use super::{JournalError, Options, create_from};
-use crate::database::{BEFORE_OPEN, lock};
+use crate::database::{BEFORE_OPEN, UNDO_OPEN, lock};
 use crate::error::OpenError;
 use crate::layout::Layout;
 use crate::log::CHUNK_MAX;
@@ -84,7 +84,7 @@ pub fn salvage(root: &Path, to: &Path, options: Options) -> Result<SalvageReport
 
 fn open_sources(journal: &Path) -> Result<Vec<Source>, SalvageError> {
     let mut sources = Vec::new();
-    let of_sled = ["db", BEFORE_OPEN].map(|name| journal.join(name));
+    let of_sled = ["db", UNDO_OPEN, BEFORE_OPEN].map(|name| journal.join(name));
     let segments =
         segments::files(journal).map_err(|source| SalvageError::Read { path: journal.to_owned(), source })?;
     for path in of_sled.into_iter().chain(segments) {

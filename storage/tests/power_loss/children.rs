@@ -17,6 +17,9 @@ const KEPT: u64 = 30;
 /// Keys and blocks that are written in turn.
 const KEYS: u64 = 7;
 
+/// What a child says first.
+pub const OPENED: &str = "opened";
+
 pub fn run(task: &str, store: &Path) {
     match task.split_once(' ').unwrap() {
         ("write", "catalog") => write_values(Catalog::open(store).unwrap()),
@@ -35,7 +38,7 @@ pub fn judge(task: &str, said: &[String], found: &str) -> Result<(), String> {
     let Some(numbers) = found.strip_prefix("whole ") else { return wrong("it cannot be used") };
     let numbers: Vec<u64> = numbers.split(' ').map(|number| number.parse().unwrap()).collect();
     let flushed: Vec<u64> =
-        said.iter().map(|line| line.strip_prefix("flushed ").unwrap().parse().unwrap()).collect();
+        said.iter().filter_map(|line| line.strip_prefix("flushed ")?.parse().ok()).collect();
     let last = flushed.last().copied().unwrap_or(0);
     if task.starts_with("journal") {
         let (oldest, newest) = (numbers[0], numbers[1]);
@@ -61,6 +64,7 @@ fn options(task: &str) -> Options {
 /// Appends, flushes and says so; releases all but the newest groups. It ends without closing anything.
 fn write_groups(root: &Path, options: Options) -> ! {
     let (mut journal, groups) = open_journal(root, options).unwrap();
+    say(OPENED);
     let mut number = groups.1;
     for turn in 0..TURNS {
         for _ in 0..turn % 3 + 1 {
@@ -148,6 +152,7 @@ impl Values for Archive {
 /// Puts versions 1, 2, …, each under its number modulo `KEYS`, and says so. It ends without closing anything.
 fn write_values(mut values: impl Values) -> ! {
     let newest = (0..KEYS).map(|key| version(&values, key)).max().unwrap_or(0);
+    say(OPENED);
     for number in newest + 1..=newest + TURNS {
         values.put(number % KEYS, &value(number));
         say(&format!("flushed {number}"));

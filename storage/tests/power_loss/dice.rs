@@ -1,5 +1,6 @@
 //! Numbers that look random and come again with their seed.
 
+#[derive(Clone)]
 pub struct Dice(u64);
 
 impl Dice {

@@ -70,15 +70,25 @@ fn lose_power_again_and_again(task: &str) {
     println!("{task}: seed {seed}, {images} power failures");
     let scratch = tempfile::tempdir().unwrap();
     let calls = record(task, scratch.path());
+    let openings = openings(&calls);
     let root = scratch.path().join("root");
     let mut dice = Dice::new(seed);
     for image in 0..images {
-        let place = place(&calls, &mut dice);
+        let place = place(&calls, &openings, &mut dice);
         let to = scratch.path().join(format!("image {image}"));
+        let again = dice.clone();
         disk::after_power_loss(&calls, place, &mut dice, &root, &to);
         let said = said_before(&calls, place);
         let found = run_child(&format!("check {task}"), &to.join("store"));
         if let Err(wrong) = children::judge(task, &said, &found) {
+            // As it was before it was opened.
+            disk::after_power_loss(
+                &calls,
+                place,
+                &mut again.clone(),
+                &root,
+                &scratch.path().join("unopened"),
+            );
             panic!(
                 "seed {seed}, failure {image} at line {place}: {wrong}; kept in {}",
                 scratch.keep().display()
@@ -98,15 +108,17 @@ fn record(task: &str, scratch: &Path) -> Vec<Call> {
     command.env(TASK, format!("write {task}")).env(STORE, root.join("store")).stdout(Stdio::null());
     assert!(command.status().unwrap().success());
     let calls = trace::read(&std::fs::read_to_string(&output).unwrap(), &root);
-    std::fs::remove_file(output).unwrap();
     assert!(calls.iter().any(|call| matches!(call.what, What::Say { .. })), "the children said nothing");
     calls
 }
 
-/// Half of the places are just before or just after a sync returns or something is said.
-fn place(calls: &[Call], dice: &mut Dice) -> usize {
+/// Half of the places are while the store is created or opened, and most of them just before or just after a sync returns or
+/// something is said.
+fn place(calls: &[Call], openings: &[usize], dice: &mut Dice) -> usize {
     let call = loop {
-        let call = &calls[dice.below(calls.len() as u64) as usize];
+        let any = dice.below(calls.len() as u64) as usize;
+        let opening = openings[dice.below(openings.len() as u64) as usize];
+        let call = &calls[if dice.below(2) == 0 { any } else { opening }];
         let is_boundary =
             matches!(call.what, What::SyncFile { .. } | What::SyncDirectory { .. } | What::Say { .. });
         if is_boundary || dice.below(2) == 0 {
@@ -114,6 +126,20 @@ fn place(calls: &[Call], dice: &mut Dice) -> usize {
         }
     };
     call.done + dice.below(2) as usize
+}
+
+/// The calls between what one process said last and what the next said first.
+fn openings(calls: &[Call]) -> Vec<usize> {
+    let mut openings = Vec::new();
+    let mut since = 0;
+    for (index, call) in calls.iter().enumerate() {
+        let What::Say { line } = &call.what else { continue };
+        if line == children::OPENED {
+            openings.extend(since..index);
+        }
+        since = index;
+    }
+    openings
 }
 
 fn said_before(calls: &[Call], place: usize) -> Vec<String> {
