@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::vec;
 
 use super::format::{Assembler, Whole};
+use super::recovery::refuse_newer;
 use crate::error::OpenError;
 use crate::log::Log;
 
@@ -78,9 +79,15 @@ impl Reader {
         let mut number = first;
         let mut assembler = Assembler::default();
         let mut wrong = None;
+        let path = self.path.clone();
+        let damaged = |place: String| OpenError::damaged(&path, place);
         let mut visit = |group: u64, chunk: u32, bytes: &[u8]| {
             if group != number {
-                wrong = Some(format!("group {number}: it is missing, or its commit chunk"));
+                wrong = Some(damaged(format!("group {number}: it is missing, or its commit chunk")));
+                return ControlFlow::Break(());
+            }
+            if let Err(newer) = refuse_newer(&path, bytes) {
+                wrong = Some(newer);
                 return ControlFlow::Break(());
             }
             match assembler.take(group, chunk, bytes) {
@@ -91,7 +98,7 @@ impl Reader {
                     if number > last { ControlFlow::Break(()) } else { taken }
                 }
                 Err(place) => {
-                    wrong = Some(place);
+                    wrong = Some(damaged(place));
                     ControlFlow::Break(())
                 }
             }
@@ -99,11 +106,11 @@ impl Reader {
         if first <= last {
             log.read_from(first, &mut visit)?;
             if wrong.is_none() && number <= last {
-                wrong = Some(format!("group {number}: its commit chunk is missing"));
+                wrong = Some(damaged(format!("group {number}: its commit chunk is missing")));
             }
         }
         let _ = self.send();
-        wrong.map_or(Ok(()), |place| Err(OpenError::damaged(&self.path, place)))
+        wrong.map_or(Ok(()), Err)
     }
 
     fn hand_over(&mut self, whole: Whole) -> ControlFlow<()> {

@@ -1,7 +1,7 @@
 //! Reads the journal back after a start, group by group, and demands that nothing is missing. It repairs nothing: only a
 //! last group that was never acknowledged is cut.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use super::format::{self, Commit};
@@ -43,6 +43,9 @@ impl Recovery {
         handover: Handover,
     ) -> Result<Recovery, OpenError> {
         let damaged = |place: String| OpenError::damaged(&path, place);
+        if let Some(last) = log.last_before(u64::MAX)? {
+            refuse_newer(&path, &last.bytes)?;
+        }
         let Ends { first, flushed } = ends;
         let (start, newest) = match newest_commit(log.as_ref(), &ends, &damaged)? {
             Some((newest, commit)) => (commit.ring_start, newest),
@@ -93,6 +96,19 @@ impl Recovery {
         let ring = self.ring.clone();
         *self.handover.lock().unwrap_or_else(PoisonError::into_inner) = Some((log, ring));
         Ok(())
+    }
+}
+
+/// A chunk of a newer version is no damage.
+pub(super) fn refuse_newer(path: &Path, chunk: &[u8]) -> Result<(), OpenError> {
+    match format::newer_version(chunk) {
+        Some(found) => Err(OpenError::Newer {
+            path: path.to_owned(),
+            what: "chunk",
+            found: found.into(),
+            known: format::VERSION.into(),
+        }),
+        None => Ok(()),
     }
 }
 

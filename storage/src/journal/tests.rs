@@ -11,6 +11,7 @@ mod damage;
 mod memory;
 mod model;
 mod turning;
+mod versions;
 
 const SMALL: Options = Options {
     log: LogKind::Sled,
@@ -130,17 +131,6 @@ fn a_second_opening_is_refused_while_the_first_lasts() {
         }
         drop(first);
         open_store(root.path(), options).unwrap();
-    }
-}
-
-#[test]
-fn a_store_of_a_newer_version_is_refused() {
-    for options in BOTH {
-        let root = tempfile::tempdir().unwrap();
-        drop(open_store(root.path(), options).unwrap());
-        fs::write(root.path().join("FORMAT"), "tidegate store 2\n").unwrap();
-        let error = open_store(root.path(), options).err().unwrap();
-        assert!(matches!(error, OpenError::Newer { found: 2, known: 1, .. }), "{error}");
     }
 }
 
