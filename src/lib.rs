@@ -5,6 +5,7 @@ pub mod commit;
 mod definitions;
 mod directory;
 mod first_run;
+pub mod fold;
 pub mod history;
 mod listen;
 mod lockouts;

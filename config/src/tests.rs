@@ -47,7 +47,7 @@ fn the_defaults_are_what_the_documentation_promises() {
     assert_eq!(config.ops.listen, "127.0.0.1:9464".parse().unwrap());
     assert_eq!(config.serve.drain_timeout, Duration::from_secs(15));
     assert_eq!(config.storage.path, PathBuf::from("tidegate-data"));
-    assert_eq!(config.storage.durability, Durability::Fsync);
+    assert_eq!((config.storage.log, config.storage.durability), (JournalLog::Sled, Durability::Fsync));
     assert_eq!(config.storage.retention, Duration::from_secs(400 * 86_400));
     assert_eq!((config.storage.ring, config.storage.reserve), (Size(1 << 30), Size(2 << 30)));
     assert_eq!(config.secrets.key_file, PathBuf::from("tidegate-data/secret.key"));

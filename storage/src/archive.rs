@@ -17,6 +17,7 @@ const SETTINGS: Settings = Settings {
     cache_bytes: 32 << 20,
     segment_bytes: 2 << 20,
     keep_tail: false,
+    read_ahead: false,
 };
 
 /// Entry 0 of a block is the block itself; amendment n is entry n + 1.

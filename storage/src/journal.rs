@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use crate::database::{BEFORE_OPEN, Settings};
 use crate::error::{OpenError, StoreError};
 use crate::layout::Layout;
-use crate::log::{Durability, Log, LogError, SledLog};
+use crate::log::{Durability, Log, LogError, LogKind, SledLog};
+use crate::segments::{self, SegmentLog};
 
 mod format;
+mod reading;
 mod recovery;
 mod ring;
 mod salvage;
@@ -34,8 +36,13 @@ const MARK_EVERY: Duration = Duration::from_secs(1);
 /// Larger than sled's default: an `fdatasync` follows every full segment, and no leaf comes near a quarter of one.
 const SEGMENT_BYTES: usize = 2 << 20;
 
+/// A smaller ring has smaller segments, or it could not turn.
+const SEGMENTS_IN_RING: u64 = 16;
+
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
+    /// A journal that was begun in the other one is refused.
+    pub log: LogKind,
     pub durability: Durability,
     /// The ring is never made smaller than this; it grows to four times the living bytes.
     pub ring_bytes_min: u64,
@@ -48,6 +55,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
+            log: LogKind::default(),
             durability: Durability::Fsync,
             ring_bytes_min: 1 << 30,
             cache_bytes: 64 << 20,
@@ -114,6 +122,16 @@ enum State {
 
 type Handover = Arc<Mutex<Option<(Box<dyn Log>, Ring)>>>;
 
+/// Which log the journal of the store at `root` is in; `None` if there is none yet.
+pub fn kind_of(root: &Path) -> Result<Option<LogKind>, OpenError> {
+    let journal = Layout::new(root).journal();
+    if journal.join("db").exists() {
+        return Ok(Some(LogKind::Sled));
+    }
+    let files = segments::files(&journal).map_err(|error| OpenError::io(&journal, error))?;
+    Ok((!files.is_empty()).then_some(LogKind::Segments))
+}
+
 /// Opens the journal of the store at `root`, or creates both. Nothing may be appended before the recovery is drained.
 pub fn create_or_open(root: &Path, options: Options) -> Result<(Journal, Recovery), OpenError> {
     create_from(root, options, 1)
@@ -123,15 +141,28 @@ pub fn create_or_open(root: &Path, options: Options) -> Result<(Journal, Recover
 fn create_from(root: &Path, options: Options, first: u64) -> Result<(Journal, Recovery), OpenError> {
     let layout = Layout::new(root);
     layout.prepare()?;
-    let mark = open_mark(&layout)?;
+    let found = kind_of(root)?;
+    if let Some(found) = found.filter(|found| *found != options.log) {
+        return Err(OpenError::OtherLog { path: layout.journal(), found, asked: options.log });
+    }
+    let mark = open_mark(&layout, found.is_some())?;
+    let log = open_log(&layout.journal(), options)?;
+    open_over(log, mark, layout, options, first)
+}
+
+fn open_log(journal: &Path, options: Options) -> Result<Box<dyn Log>, OpenError> {
+    if options.log == LogKind::Segments {
+        let segment_bytes = segments::SEGMENT_BYTES.min(options.ring_bytes_min / SEGMENTS_IN_RING);
+        return Ok(Box::new(SegmentLog::open(journal, segment_bytes)?));
+    }
     let settings = Settings {
         durability: options.durability,
         cache_bytes: options.cache_bytes,
         segment_bytes: SEGMENT_BYTES,
         keep_tail: true,
+        read_ahead: true,
     };
-    let log = SledLog::open(&layout.journal(), settings)?;
-    open_over(Box::new(log), mark, layout, options, first)
+    Ok(Box::new(SledLog::open(journal, settings)?))
 }
 
 /// Opens a journal whose log is not sled's, or begins one. `root` is for errors only.
@@ -176,10 +207,9 @@ fn open_over(
 }
 
 /// The side file is made before the journal and removed by nobody, so that a missing one is damage.
-fn open_mark(layout: &Layout) -> Result<Mark, OpenError> {
+fn open_mark(layout: &Layout, journal_exists: bool) -> Result<Mark, OpenError> {
     let path = layout.flushed();
     let journal = layout.journal();
-    let journal_exists = journal.join("db").exists();
     let io = |error| OpenError::io(&path, error);
     match (journal_exists, path.exists()) {
         (false, false) => Mark::create(&path).map_err(io),

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::database::sync_directory;
 use crate::error::OpenError;
 
-/// The store version this code writes, and the newest it reads.
+/// The store version this code writes, and the newest it reads. It stands for all that bears no version of its own: which
+/// files there are, and the form of the side files.
 pub const FORMAT: u32 = 1;
 
 pub(crate) const JOURNAL: &str = "journal";
@@ -72,7 +73,11 @@ impl Layout {
         let path = self.format();
         let io = |error| OpenError::io(&path, error);
         match fs::read_to_string(&path) {
-            Ok(text) => self.check(&text),
+            Ok(text) => {
+                self.check(&text)?;
+                // The start that created what is here may have been killed before it did this.
+                sync_directory(&self.root).map_err(io)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.create().map_err(io),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Err(OpenError::damaged(&path, "it is no text"))
@@ -85,7 +90,7 @@ impl Layout {
         let found = text.strip_prefix(FIRST_WORDS).and_then(|rest| rest.trim_end().parse().ok());
         match found {
             Some(found) if found > FORMAT => {
-                Err(OpenError::Newer { path: self.root.clone(), found, known: FORMAT })
+                Err(OpenError::Newer { path: self.root.clone(), what: "store", found, known: FORMAT })
             }
             Some(_) => Ok(()),
             None => Err(OpenError::damaged(&self.format(), "it does not name a store version")),
@@ -117,7 +122,7 @@ mod tests {
         assert_eq!(fs::read_to_string(layout.format()).unwrap(), "tidegate store 1\n");
 
         for (text, refusal) in [
-            ("tidegate store 2\n", "newer tidegate (store format 2, this one knows 1)"),
+            ("tidegate store 2\n", "newer tidegate (store version 2, this one knows 1)"),
             ("tidegate store x\n", "does not name a store version"),
             ("", "does not name a store version"),
         ] {

@@ -3,7 +3,7 @@
 //! sled takes a damaged tail for a torn one and cuts it without a word; this number, kept outside of sled, is what tells
 //! the two apart. Two slots are written in turn, so that one torn by a crash leaves the other.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -43,10 +43,13 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// A new side file that promises nothing yet.
+    /// A new side file that promises nothing yet. It gets its name when it is whole, or a start that was interrupted here
+    /// would be the last one.
     pub(crate) fn create(path: &Path) -> io::Result<Mark> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let unfinished = path.with_extension("part");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&unfinished)?;
         let mark = Mark::begin(Box::new(file))?;
+        fs::rename(unfinished, path)?;
         sync_directory(path.parent().unwrap_or(Path::new("/")))?;
         Ok(mark)
     }

@@ -17,6 +17,7 @@ const SETTINGS: Settings = Settings {
     cache_bytes: 32 << 20,
     segment_bytes: 2 << 20,
     keep_tail: false,
+    read_ahead: true,
 };
 
 /// What is kept of a block. The rows of all blocks stand together, so that a start reads them and nothing else.

@@ -24,7 +24,7 @@ use tidegate::commit::{self, Committer, Decided, Outlets, Writer};
 use tidegate::history::{Archivist, History};
 use tidegate::measure::Measures;
 use tidegate::ops::Health;
-use tidegate::store;
+use tidegate::{fold, store};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -93,7 +93,7 @@ pub fn open(world: &World, clock: Clock) -> Result<Opened, String> {
     let opened = journal::open_on(log, side, std::path::Path::new("simulated"), options);
     let (journal, recovery) = opened.map_err(|error| format!("the store does not open: {error}"))?;
     let mut engine = Engine::new(&ID_KEY, clock.now());
-    let folded = store::fold(recovery, &mut engine);
+    let folded = fold::fold(recovery, &mut engine);
     let next_group = folded.map_err(|error| format!("the journal cannot be folded: {error}"))?;
     store::fold_parked(parked.as_ref(), &mut engine)
         .map_err(|error| format!("what is parked cannot be folded: {error}"))?;

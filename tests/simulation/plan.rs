@@ -277,7 +277,7 @@ fn provider_definition(provider: &ProviderPlan) -> ProviderDefinition {
         in_doubt: provider.in_doubt,
         in_doubt_wait: Duration::from_secs(10),
         query_after: None,
-        bind_throughput: None,
+        bind_throughput: 0,
         receipt_wait: Duration::from_secs(1_800),
         receipts: AskReceipt::Asked,
         charset: Charset::Gsm7,
