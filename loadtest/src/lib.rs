@@ -3,10 +3,12 @@
 
 pub mod book;
 mod dice;
+pub mod disk;
 pub mod http;
 mod link;
 pub mod measure;
 pub mod numbers;
+pub mod order;
 mod pace;
 mod progress;
 pub mod report;
@@ -14,5 +16,6 @@ pub mod smpp;
 pub mod smsc;
 pub mod summary;
 mod texts;
+pub mod watch;
 mod window;
 pub mod wire;

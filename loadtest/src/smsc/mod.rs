@@ -2,6 +2,7 @@
 //! It is the gateway's sandbox, the load tests' far end and the tests' witness. It knows nothing of the gateway.
 
 mod faults;
+mod pacing;
 mod profile;
 mod receipts;
 pub mod record;
@@ -27,6 +28,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use pacing::Pacing;
 pub use profile::{Delay, IdForm, Outcome, Profile, ProfileError, ReceiptForm};
 pub use record::{Accepted, Body, Record};
 
@@ -143,6 +145,17 @@ impl Handle {
     #[must_use]
     pub fn counts(&self) -> Counts {
         *self.shared.lock(&self.shared.counts)
+    }
+
+    /// How evenly each system_id has submitted, where the profile says what was agreed.
+    #[must_use]
+    pub fn pacing(&self) -> BTreeMap<String, Pacing> {
+        let accounts = self.shared.lock(&self.shared.accounts);
+        let name = |system_id: &Vec<u8>| String::from_utf8_lossy(system_id).into_owned();
+        accounts
+            .iter()
+            .filter_map(|(system_id, account)| Some((name(system_id), account.pacing()?)))
+            .collect()
     }
 
     /// Behaves differently from each connection's next batch on; windows keep their size until the next bind.

@@ -342,3 +342,22 @@ fn the_bind_response_says_which_version_is_spoken() {
         assert_eq!(wire::Tlvs(fields).collect::<Vec<_>>(), [(tag::SC_INTERFACE_VERSION, &[0x34][..])]);
     });
 }
+
+#[test]
+fn submits_beyond_what_was_agreed_are_counted_and_not_refused() {
+    run(async {
+        let handle = simulator(Profile { pacing: 10, ..Profile::default() }).await;
+        let mut client = Client::bound(&handle, command::BIND_TRANSMITTER).await;
+        for sequence in 1..=25 {
+            client.submit(sequence, "254700000001");
+        }
+        for _ in 0..25 {
+            assert_eq!(client.hear().await.status, status::OK);
+        }
+        client.ask(command::ENQUIRE_LINK, b"").await;
+        let pacing = handle.pacing()["bench"];
+        assert_eq!((pacing.throughput, pacing.submits, pacing.most), (10, 25, 25));
+        assert!(pacing.share_within() < 1.0);
+        assert!(simulator(Profile::default()).await.pacing().is_empty());
+    });
+}
