@@ -2,6 +2,7 @@
 //! What they measure and count is here; what the gateway does is nowhere in this crate.
 
 pub mod book;
+pub mod compare;
 mod dice;
 pub mod disk;
 pub mod http;
@@ -14,6 +15,7 @@ mod progress;
 pub mod report;
 pub mod smpp;
 pub mod smsc;
+pub mod stage;
 pub mod summary;
 mod texts;
 pub mod watch;

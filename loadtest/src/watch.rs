@@ -41,6 +41,14 @@ pub struct Options {
     pub metrics: Option<String>,
 }
 
+impl Options {
+    /// Nothing is to be watched.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pids.is_empty() && self.directory.is_none() && self.metrics.is_none()
+    }
+}
+
 /// Figures of the kernel about processes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Usage {
@@ -84,16 +92,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch; `None` where nothing is to be watched.
+    /// Begins to watch.
     #[must_use]
-    pub fn begin(options: &Options) -> Option<Self> {
-        if options.pids.is_empty() && options.directory.is_none() && options.metrics.is_none() {
-            return None;
-        }
+    pub fn begin(options: &Options) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
         let (pids, flag, began) = (options.pids.clone(), Arc::clone(&ended), Instant::now());
         let memory = (!pids.is_empty()).then(|| thread::spawn(move || look(&pids, began, &flag)));
-        Some(Self {
+        Self {
             usage: usage(&options.pids),
             disk_bytes: options.directory.as_deref().map_or(0, disk_bytes),
             metrics: options.metrics.as_deref().map(metrics).unwrap_or_default(),
@@ -101,7 +106,7 @@ impl Watch {
             began,
             ended,
             memory,
-        })
+        }
     }
 
     /// What has happened since the beginning, in which so many messages were handled.
@@ -295,7 +300,7 @@ mod tests {
             directory: Some(directory.path().into()),
             metrics: Some(address),
         };
-        let watch = Watch::begin(&options).unwrap();
+        let watch = Watch::begin(&options);
         let before = cpu_seconds("self");
         while cpu_seconds("self") < before + 0.05 {
             std::hint::black_box((0..100_000).sum::<u64>());
@@ -312,7 +317,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_counts_nothing() {
-        assert!(Watch::begin(&Options::default()).is_none());
+        assert!(Options::default().is_empty());
         assert_eq!(usage(&[u32::MAX]), Usage::default());
         assert_eq!(disk_bytes(Path::new("/nowhere/at/all")), 0);
     }

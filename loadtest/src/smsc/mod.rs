@@ -175,9 +175,14 @@ impl Handle {
         self.shared.drop_connections.notify_one();
     }
 
+    /// Lets `Simulator::run` close everything and end; does not wait for it.
+    pub fn stop(&self) {
+        self.shared.stop.cancel();
+    }
+
     /// Closes everything and waits until the address is free.
     pub async fn shutdown(&self) {
-        self.shared.stop.cancel();
+        self.stop();
         self.shared.closed.cancelled().await;
     }
 }
