@@ -16,6 +16,7 @@ pub mod report;
 pub mod smpp;
 pub mod smsc;
 pub mod stage;
+pub mod suite;
 pub mod summary;
 mod texts;
 pub mod watch;

@@ -14,6 +14,7 @@ use loadtest::{
     report, smpp,
     smsc::{Counts, Handle, Pacing, Profile, Simulator},
     stage::settings::Settings,
+    suite::{self, Figure, table},
     summary::Summary,
     watch::{self, Watch},
 };
@@ -56,6 +57,8 @@ enum Tool {
         #[arg(long)]
         json: Option<PathBuf>,
     },
+    /// Measure every row of the table in docs/benchmarks.md, and write it.
+    Suite(suite::Options),
     /// Write settings of a gateway with any number of tenants, providers, routes and prices, and the list of its tenants.
     Settings {
         #[command(flatten)]
@@ -114,6 +117,7 @@ fn main() -> ExitCode {
             output.write(|| Ok(http::run(options).map(|run| run.summary)?))
         }
         Tool::Compare { options, json } => compare(&options, json.as_deref()),
+        Tool::Suite(options) => run_suite(&options),
         Tool::Settings { settings, directory } => {
             settings.write(&directory).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
         }
@@ -162,6 +166,28 @@ fn compare(options: &compare::Options, json: Option<&Path>) -> Result<ExitCode, 
         write_json(path, &comparison)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_suite(options: &suite::Options) -> Result<ExitCode, Failure> {
+    if options.list {
+        suite::rows().iter().for_each(|row| println!("{:<12} {}: {}", row.name, row.work, row.reach));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let measured = suite::run(options, |row| {
+        println!("{}: {} ({})", row.name, row.work, row.reach);
+        row.figures.iter().map(Figure::text).chain(row.failed.clone()).for_each(|line| println!("  {line}"));
+    })?;
+    if let Some(path) = &options.json {
+        write_json(path, &measured)?;
+    }
+    if let Some(path) = &options.write {
+        let document = fs::read_to_string(path)?;
+        let document = table::placed(&document, &measured)
+            .ok_or_else(|| format!("{}: no markers {} and {}", path.display(), table::BEGIN, table::END))?;
+        fs::write(path, document)?;
+    }
+    let failed = measured.iter().any(|row| row.failed.is_some());
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn measure_disk(directory: &Path, count: u32) -> Result<ExitCode, Failure> {

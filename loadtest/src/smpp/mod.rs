@@ -344,7 +344,7 @@ impl Run {
 ///
 /// # Errors
 /// The text is no number above 0 and up to a thousand million.
-pub(crate) fn positive(text: &str) -> Result<f64, String> {
+pub fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number > 0.0 && number <= 1e9 => Ok(number),
         _ => Err("must be a number above 0 and up to 1e9".into()),

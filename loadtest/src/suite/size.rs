@@ -1,0 +1,191 @@
+//! Rows of what it takes: memory over time and of what waits, room on the disk, late receipts, the way back after a kill.
+
+use std::time::{Duration, Instant};
+
+use super::{Bench, Figure, Figures, Row, SuiteError, fast, faults, latency};
+use crate::{
+    disk, smpp,
+    smsc::{Delay, Profile},
+    stage::{program::until, settings::free_ports},
+    watch::{Watch, usage},
+};
+
+/// Messages a second of the row that watches the memory.
+const STEADY: f64 = 100_000.0;
+/// The part of the receipts that are late.
+const LATE: f64 = 0.2;
+
+pub const ROWS: &[Row] = &[
+    Row {
+        name: "disk",
+        work: "the disk itself: 4 KiB appended and fdatasynced, 2,000 times",
+        reach: "for the reader's own comparison",
+        measure: the_disk,
+    },
+    Row {
+        name: "memory",
+        work: "resident memory at 100,000/s",
+        reach: "≤ 5 % growth over the last half of 10 minutes (`--seconds 600`)",
+        measure: memory_over_time,
+    },
+    Row {
+        name: "queued",
+        work: "messages of 160 characters waiting for a provider that is down",
+        reach: "≤ 600 B of memory each",
+        measure: memory_of_what_waits,
+    },
+    Row {
+        name: "archive",
+        work: "room on the disk of finished messages, all texts, numbers and ids different",
+        reach: "archive ≤ 250 B a message",
+        measure: room_on_the_disk,
+    },
+    Row {
+        name: "late",
+        work: "20 % of receipts late (`--late` seconds)",
+        reach: "≤ 32 B a waiting message, ≤ 8 µs a late receipt",
+        measure: late_receipts,
+    },
+    Row {
+        name: "recovery",
+        work: "SIGKILL under load with a history and messages that wait, cold page cache",
+        reach: "≤ 3 s to ready with 1 M living and 20 M in the archive",
+        measure: recovery,
+    },
+];
+
+fn the_disk(bench: &Bench) -> Result<Figures, SuiteError> {
+    let found = disk::fdatasync(&bench.options.directory, 2_000);
+    let found = found.map_err(|source| SuiteError::Io { what: "the disk".into(), source })?;
+    Ok(latency("fdatasync", &found).to_vec())
+}
+
+fn memory_over_time(bench: &Bench) -> Result<Figures, SuiteError> {
+    let house = bench.house(fast(), |_| {})?;
+    // The numbers of a run end at 100,000,000; a load that is paced needs room for its rate alone.
+    let count = (STEADY * bench.options.seconds) as u32;
+    let (finished, watched) =
+        house.submit(smpp::Options { count, rate: Some(STEADY), ..house.gateway.over_smpp() })?;
+    let half = bench.options.seconds / 2.0;
+    let at_half = watched.resident.iter().find(|(second, _)| *second >= half).map_or(0, |(_, bytes)| *bytes);
+    let growth = watched.resident_bytes_end as f64 / at_half.max(1) as f64 - 1.0;
+    let mut figures = vec![
+        Figure::new("**growth over the last half**", growth * 100.0, "%"),
+        Figure::new("at the half", at_half as f64 / 1e6, "MB"),
+        Figure::new("at the end", watched.resident_bytes_end as f64 / 1e6, "MB"),
+        Figure::new("reached", finished.summary.messages_per_second, "/s"),
+        Figure::new("CPU", watched.cpu_microseconds_per_message, "µs a message"),
+    ];
+    figures.extend(faults(&house, &finished.summary));
+    Ok(figures)
+}
+
+/// An address where nobody listens stands for a provider that is down.
+fn memory_of_what_waits(bench: &Bench) -> Result<Figures, SuiteError> {
+    let [nowhere] = free_ports().map_err(|source| SuiteError::Io { what: "no free port".into(), source })?;
+    let gateway = bench.gateway(nowhere, |_| {})?;
+    let before = usage(&[gateway.pid()]).resident_bytes;
+    let count = bench.options.queued;
+    let work = smpp::Options { count, bind: smpp::BindKind::Transmitter, ..gateway.over_smpp() };
+    let summary = smpp::run(work)?.summary;
+    let after = usage(&[gateway.pid()]).resident_bytes;
+    let each = after.saturating_sub(before) as f64 / summary.accepted.max(1) as f64;
+    Ok(vec![
+        Figure::new("**resident**", each, "B a waiting message"),
+        Figure::new("waiting", summary.accepted as f64, "messages"),
+        Figure::new("accepted", summary.accepted_per_second, "/s"),
+    ])
+}
+
+fn room_on_the_disk(bench: &Bench) -> Result<Figures, SuiteError> {
+    let house = bench.house(fast(), |_| {})?;
+    let count = bench.options.history;
+    let (finished, watched) = house.submit(smpp::Options { count, ..house.gateway.over_smpp() })?;
+    let messages = finished.summary.accepted.max(1) as f64;
+    let data = house.gateway.data();
+    let below = |name: &str| crate::watch::disk_bytes(&data.join(name)) as f64;
+    let archive = below("archive") + below("archives");
+    let mut figures = vec![
+        Figure::new("**archive**", archive / messages, "B a message"),
+        Figure::new("all of the store", watched.disk_bytes_end as f64 / 1e6, "MB"),
+        Figure::new("handed to the disk", watched.written_bytes as f64 / messages, "B a message"),
+    ];
+    figures.push(Figure::new("per byte journaled", watched.written_per_journaled.unwrap_or(f64::NAN), ""));
+    figures.push(Figure::new("messages", messages, ""));
+    figures.extend(faults(&house, &finished.summary));
+    Ok(figures)
+}
+
+/// All are submitted quickly; four fifths are told at once, and what has grown then is what the others take. What the gateway
+/// computes from then on is what the late ones cost.
+fn late_receipts(bench: &Bench) -> Result<Figures, SuiteError> {
+    let late_delay = Delay::Fixed(bench.options.late * 1_000.0);
+    let profile = Profile { receipts_late: LATE, late_delay, ..fast() };
+    let house = bench.house(profile, |_| {})?;
+    let count = bench.options.history;
+    let timeout = bench.options.late + 30.0;
+    let work = smpp::Options { count, timeout, ..house.gateway.over_smpp() };
+    // What the first messages leave in memory stays there for the others, so it is no cost of waiting.
+    let warm = smpp::Options { count: 200_000.min(count), first: 50_000_000, no_receipts: true, ..work.clone() };
+    smpp::run(warm)?;
+    let before = usage(&[house.gateway.pid()]).resident_bytes;
+    let began = Instant::now();
+    let running = std::thread::spawn(move || smpp::run(work));
+    let counts = || house.provider.handle.counts();
+    let wait = Duration::from_secs_f64(bench.options.late * 0.9);
+    let on_time = || counts().receipts_acknowledged as f64 >= f64::from(count) * (1.0 - LATE) * 0.99;
+    until(wait, || on_time().then_some(()));
+    // The memory settles while nothing comes; the late ones begin when the first message's time has come.
+    until(wait.saturating_sub(began.elapsed()), || None::<()>);
+    let settled = usage(&[house.gateway.pid()]);
+    let told = counts().receipts_acknowledged;
+    let finished = running.join().map_err(|_| SuiteError::Broken("the generator broke off".into()))??;
+    let _all = house.is_quiet(u64::from(count));
+    let late = counts().receipts_acknowledged.saturating_sub(told);
+    let cpu = usage(&[house.gateway.pid()]).cpu_seconds - settled.cpu_seconds;
+    let each = settled.resident_bytes.saturating_sub(before) as f64 / late.max(1) as f64;
+    let mut figures = vec![
+        Figure::new("**resident more than before**", each, "B a waiting message"),
+        Figure::new("**CPU**", cpu * 1e6 / late.max(1) as f64, "µs a late receipt"),
+        Figure::new("late", late as f64, "receipts"),
+    ];
+    figures.extend(faults(&house, &finished.summary));
+    Ok(figures)
+}
+
+/// History first, then messages that wait for a provider that is gone, then a load in the middle of which the process is killed.
+fn recovery(bench: &Bench) -> Result<Figures, SuiteError> {
+    let mut house = bench.house(fast(), |_| {})?;
+    let history = bench.options.history;
+    house.submit(smpp::Options { count: history, ..house.gateway.over_smpp() })?;
+    house.provider.handle.stop();
+    let watch = Watch::begin(&house.gateway.watched());
+    let queued = bench.options.queued;
+    let waiting = smpp::Options {
+        count: queued,
+        first: u64::from(history),
+        bind: smpp::BindKind::Transmitter,
+        ..house.gateway.over_smpp()
+    };
+    let accepted = smpp::run(waiting)?.summary.accepted;
+    let journal = watch.end(accepted).disk_bytes_end;
+    let load = smpp::Options {
+        count: 10_000_000,
+        first: u64::from(history) + u64::from(queued),
+        bind: smpp::BindKind::Transmitter,
+        timeout: 1.0,
+        no_retry: true,
+        ..house.gateway.over_smpp()
+    };
+    let beside = std::thread::spawn(move || smpp::run(load));
+    // In the middle of the load: a kill at rest would find everything in order.
+    until(Duration::from_secs(1), || None::<()>);
+    let took = house.gateway.kill_and_start()?;
+    let _broken_off = beside.join();
+    Ok(vec![
+        Figure::new("**ready after**", took.as_secs_f64(), "s"),
+        Figure::new("waiting", accepted as f64, "messages"),
+        Figure::new("history", f64::from(history), "messages"),
+        Figure::new("store", journal as f64 / 1e6, "MB"),
+    ])
+}
