@@ -14,7 +14,8 @@ use criterion::{Criterion, Throughput};
 
 const TEXT: &str = "Your parcel 4711 has left the depot in Nairobi and will be with you on Friday between nine and noon. \
                     To change the day or the place answer with CHANGE and the number.";
-const RECEIPT: &[u8] = b"id:438104772 sub:001 dlvrd:001 submit date:2511201730 done date:2511201731 stat:DELIVRD err:000 text:";
+const RECEIPT: &[u8] =
+    b"id:438104772 sub:001 dlvrd:001 submit date:2511201730 done date:2511201731 stat:DELIVRD err:000 text:";
 
 pub fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("codec");
@@ -59,7 +60,6 @@ fn submit(out: &mut Vec<u8>) {
     let destination = SmeAddress { ton: 1, npi: 1, octets: b"254712345678" };
     let text = TEXT.as_bytes();
     let fields = SmFields { source, destination, registered_delivery: 1, text, ..SmFields::default() };
-    let written =
-        write::pdu(out, Command::SUBMIT_SM, Status::OK, 7, |body| write::sm_body(body, &fields));
+    let written = write::pdu(out, Command::SUBMIT_SM, Status::OK, 7, |body| write::sm_body(body, &fields));
     written.expect("a submit_sm");
 }

@@ -8,7 +8,8 @@ use storage::journal::{self, Options};
 const MESSAGE_OCTETS: usize = 290;
 
 pub fn bench(criterion: &mut Criterion) {
-    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory on the disk of the build");
+    let directory =
+        tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory on the disk of the build");
     let options = Options { ring_bytes_min: 64 << 20, ..Options::default() };
     let (mut journal, mut recovery) =
         journal::create_or_open(directory.path(), options).expect("an empty journal");

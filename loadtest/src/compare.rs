@@ -122,7 +122,8 @@ fn gateway(options: &Options, provider: &Provider) -> Result<Gateway, StageError
 fn tidegate_over_http(options: &Options) -> Result<Measured, CompareError> {
     let provider = provider()?;
     let gateway = gateway(options, &provider)?;
-    let work = http::Options { count: options.count, connections: options.connections, ..gateway.over_http() };
+    let work =
+        http::Options { count: options.count, connections: options.connections, ..gateway.over_http() };
     if calls_back(&gateway)? {
         let way = "HTTP in, receipts to a callback";
         let (summary, watched) = watched(&[gateway.pid()], || http::run(work))?;
@@ -147,7 +148,8 @@ fn tidegate_over_http(options: &Options) -> Result<Measured, CompareError> {
 
 /// Whether the gateway takes a callback_url and calls it.
 fn calls_back(gateway: &Gateway) -> Result<bool, http::RunError> {
-    let probe = http::Options { count: 1, connections: 1, callback: true, first: SERIALS - 1, ..gateway.over_http() };
+    let probe =
+        http::Options { count: 1, connections: 1, callback: true, first: SERIALS - 1, ..gateway.over_http() };
     Ok(http::run(http::Options { timeout: 5.0, ..probe })?.summary.receipts.values().sum::<u64>() == 1)
 }
 
@@ -253,7 +255,10 @@ impl fmt::Display for Comparison {
             }
         }
         for (name, ours, theirs, ratio) in self.ratios() {
-            writeln!(f, "{name:<26} Tidegate {ours:>10.2}   Kannel {theirs:>10.2}   {ratio:.1} times better")?;
+            writeln!(
+                f,
+                "{name:<26} Tidegate {ours:>10.2}   Kannel {theirs:>10.2}   {ratio:.1} times better"
+            )?;
         }
         self.absent.iter().try_for_each(|reason| writeln!(f, "{reason}"))
     }

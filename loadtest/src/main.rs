@@ -110,12 +110,8 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> ExitCode {
     let result = match CommandLine::parse().tool {
         Tool::Smsc(smsc) => simulate(&smsc),
-        Tool::Smpp { options, output } => {
-            output.write(|| Ok(smpp::run(options).map(|run| run.summary)?))
-        }
-        Tool::Http { options, output } => {
-            output.write(|| Ok(http::run(options).map(|run| run.summary)?))
-        }
+        Tool::Smpp { options, output } => output.write(|| Ok(smpp::run(options).map(|run| run.summary)?)),
+        Tool::Http { options, output } => output.write(|| Ok(http::run(options).map(|run| run.summary)?)),
         Tool::Compare { options, json } => compare(&options, json.as_deref()),
         Tool::Suite(options) => run_suite(&options),
         Tool::Settings { settings, directory } => {
@@ -192,7 +188,10 @@ fn run_suite(options: &suite::Options) -> Result<ExitCode, Failure> {
 
 fn measure_disk(directory: &Path, count: u32) -> Result<ExitCode, Failure> {
     let found = disk::fdatasync(directory, count)?;
-    println!("4 KiB appended and fdatasynced {count} times: p50 {:.2} ms, p99 {:.2} ms", found.p50, found.p99);
+    println!(
+        "4 KiB appended and fdatasynced {count} times: p50 {:.2} ms, p99 {:.2} ms",
+        found.p50, found.p99
+    );
     Ok(ExitCode::SUCCESS)
 }
 

@@ -34,8 +34,7 @@ pub fn turns<'a>(order: impl IntoIterator<Item = &'a [u8]>) -> Vec<Turns> {
         let count = places.len();
         let place = *places.entry(sender).or_insert(count);
         if place == senders.len() {
-            senders
-                .push((sender, Since { messages: 0, others: Vec::new(), most_of_one: 0, most_of_all: 0 }));
+            senders.push((sender, Since { messages: 0, others: Vec::new(), most_of_one: 0, most_of_all: 0 }));
         }
         for (other, (_, since)) in senders.iter_mut().enumerate() {
             if other == place {

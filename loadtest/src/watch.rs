@@ -162,9 +162,7 @@ impl Watched {
             let (size, each) = (megabytes(self.disk_bytes_end), self.disk_bytes_per_message);
             rows.push(("on disk", format!("{size}, {each:.0} B a message more than before")));
         }
-        rows.extend(
-            self.written_per_journaled.map(|ratio| ("write amplification", format!("{ratio:.2}"))),
-        );
+        rows.extend(self.written_per_journaled.map(|ratio| ("write amplification", format!("{ratio:.2}"))));
         rows
     }
 

@@ -112,9 +112,8 @@ fn whole(input: &[u8]) -> io::Result<Option<(Request<'_>, usize)>> {
 
 /// The message's number and its state: Kannel's `t` is 1 for delivered and 2 for not; Tidegate's body names the event.
 fn notice<'a>(request: &Request<'a>) -> Option<(&'a str, u8)> {
-    let value = |key| {
-        request.query.split('&').filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == key)
-    };
+    let value =
+        |key| request.query.split('&').filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == key);
     let (_, number) = value("n")?;
     let state = match value("t") {
         Some((_, "1")) => DELIVERED,

@@ -220,9 +220,8 @@ mod tests {
 
     #[test]
     fn a_single_message_and_a_batch_carry_their_serials() {
-        let message = |serial: u32| {
-            json!({"to": format!("+2547{serial:08}"), "from": "A\"C", "text": text(serial)})
-        };
+        let message =
+            |serial: u32| json!({"to": format!("+2547{serial:08}"), "from": "A\"C", "text": text(serial)});
         assert_eq!(body(1, None, &[17]), message(17));
         assert_eq!(body(2, None, &[17, 999]), json!({"messages": [message(17), message(999)]}));
         assert_eq!(body(3, None, &[5]), json!({"messages": [message(5)]}));

@@ -181,7 +181,9 @@ async fn kannel(listener: TcpListener, times: fn(u32) -> usize) {
             let (mut input, mut callback) = (Vec::new(), None);
             while let Some((head, _)) = read_request(&mut stream, &mut input).await {
                 stream
-                    .write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 25\r\n\r\n0: Accepted for delivery.")
+                    .write_all(
+                        b"HTTP/1.1 202 Accepted\r\nContent-Length: 25\r\n\r\n0: Accepted for delivery.",
+                    )
                     .await
                     .unwrap();
                 let query = head.split_once('?').unwrap().1.split(' ').next().unwrap();
@@ -193,7 +195,8 @@ async fn kannel(listener: TcpListener, times: fn(u32) -> usize) {
                 if callback.is_none() {
                     callback = Some(TcpStream::connect(address).await.unwrap());
                 }
-                let request = format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(times(serial));
+                let request =
+                    format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(times(serial));
                 let callback = callback.as_mut().unwrap();
                 callback.write_all(request.as_bytes()).await.unwrap();
             }
@@ -229,4 +232,24 @@ fn callbacks_that_are_missing_or_come_twice_are_found() {
     );
     assert_eq!((summary.accepted, summary.lost, summary.duplicates), (100, 1, 1));
     assert!(summary.timed_out);
+}
+
+#[test]
+fn questions_are_asked_at_their_rate_and_each_is_measured() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let shared = Arc::clone(&seen);
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, accept, Arc::clone(&shared)));
+        }
+    });
+    let ids: Vec<String> = (0..100).map(|id| id.to_string()).collect();
+    let questions = Questions { address, key: "tg_live_x".into(), rate: 1_000.0 };
+    let began = std::time::Instant::now();
+    assert_eq!(read_latency(&questions, &ids).unwrap().samples, 100);
+    assert!(began.elapsed() >= Duration::from_millis(99));
+    assert_eq!(seen.lock().unwrap().asked.len(), 100);
 }

@@ -121,8 +121,7 @@ mod tests {
     fn a_planted_burst_is_seen_in_every_window_that_holds_it() {
         // Five too many at one moment: they stand in the thousand windows around it.
         let burst = |millisecond| if millisecond == 30_000 { 6 } else { 1 };
-        let found =
-            paced(100, (0..60_000).step_by(10).map(|millisecond| (millisecond, burst(millisecond))));
+        let found = paced(100, (0..60_000).step_by(10).map(|millisecond| (millisecond, burst(millisecond))));
         assert_eq!((found.most, found.windows_above_2_percent), (105, 1_000));
         assert_eq!(found.windows_above_10_percent, 0);
         assert!(found.share_within() < 0.984, "{found:?}");

@@ -162,8 +162,8 @@ impl Gateway {
         let ops = self.settings.ops.to_string();
         let is_ready = || matches!(watch::get(&ops, "/readyz"), Ok((200, _)));
         let process = &mut self.process;
-        let ready =
-            until(READY_WITHIN, || (is_ready() || process.has_ended()).then_some(())).is_some_and(|()| is_ready());
+        let ready = until(READY_WITHIN, || (is_ready() || process.has_ended()).then_some(()))
+            .is_some_and(|()| is_ready());
         if ready {
             return Ok(());
         }

@@ -117,7 +117,10 @@ impl Settings {
 
     fn provider(&self, text: &mut String, place: u32) -> std::fmt::Result {
         let (host, port) = (self.smsc.ip(), self.smsc.port());
-        writeln!(text, "[[provider]]\nid = \"up{place}\"\nkind = \"smpp\"\nhost = \"{host}\"\nport = {port}")?;
+        writeln!(
+            text,
+            "[[provider]]\nid = \"up{place}\"\nkind = \"smpp\"\nhost = \"{host}\"\nport = {port}"
+        )?;
         writeln!(text, "system_id = \"up{place}\"\npassword = \"bench\"\nbinds = {}", self.binds)?;
         writeln!(text, "window = {}\nthroughput = {}\n", self.window, self.throughput)
     }

@@ -1,6 +1,6 @@
 //! Rows of limits: how evenly a provider's rate is kept, and what happens when more is offered than it takes.
 
-use super::{Bench, Figure, Figures, Row, SuiteError, fast, faults, latency};
+use super::{Bench, Figure, Figures, Row, SuiteError, fast, latency};
 use crate::{measure::Point, smpp, smsc::Profile};
 
 /// Parts a second of the provider whose pacing is counted.
@@ -28,8 +28,7 @@ fn pacing(bench: &Bench) -> Result<Figures, SuiteError> {
     let profile = Profile { pacing: PACED, ..fast() };
     let house = bench.house(profile, |settings| settings.throughput = PACED)?;
     let count = (bench.options.seconds * f64::from(PACED)) as u32;
-    let work = smpp::Options { count, window: 10_000, ..house.gateway.over_smpp() };
-    let finished = house.submit(work)?.0;
+    let load = house.submit(smpp::Options { count, ..house.gateway.over_smpp() })?;
     let pacing = house.provider.handle.pacing().into_values().next();
     let pacing = pacing.ok_or_else(|| SuiteError::Broken("the provider has counted nothing".into()))?;
     let mut figures = vec![
@@ -37,9 +36,9 @@ fn pacing(bench: &Bench) -> Result<Figures, SuiteError> {
         Figure::new("windows more than 10 % above", pacing.windows_above_10_percent as f64, ""),
         Figure::new("most", pacing.most as f64, "in a second"),
         Figure::new("windows", pacing.windows as f64, ""),
-        Figure::new("sent", finished.summary.messages_per_second, "/s"),
+        Figure::new("sent", load.summary().messages_per_second, "/s"),
     ];
-    figures.extend(faults(&house, &finished.summary));
+    figures.extend(load.faults());
     Ok(figures)
 }
 
@@ -50,8 +49,8 @@ fn overload(bench: &Bench) -> Result<Figures, SuiteError> {
         settings.more = "[queue]\nmemory = 200_000\nper_tenant = 200_000\n".into();
     })?;
     let load = smpp::Options { rate: Some(OFFERED), no_retry: true, ..bench.load(&house) };
-    let (finished, watched) = house.submit(load)?;
-    let summary = finished.summary;
+    let load = house.submit(load)?;
+    let summary = load.summary();
     let (accepted, sent) = last_half(&summary.series, bench.options.seconds);
     let refused: u64 = summary.refused.values().sum();
     let full = summary.refused.get("0x00000014").copied().unwrap_or(0);
@@ -65,8 +64,8 @@ fn overload(bench: &Bench) -> Result<Figures, SuiteError> {
         Figure::new("other refusals", refused.saturating_sub(full + slowed) as f64, ""),
     ];
     figures.extend(latency("accept", &summary.accept_milliseconds));
-    figures.push(Figure::new("resident", watched.resident_bytes_most as f64 / 1e6, "MB"));
-    figures.extend(faults(&house, &summary));
+    figures.push(Figure::new("resident", load.watched.resident_bytes_most as f64 / 1e6, "MB"));
+    figures.extend(load.faults());
     Ok(figures)
 }
 
@@ -84,7 +83,8 @@ mod tests {
     #[test]
     fn only_the_last_half_of_the_sending_counts() {
         let point = |second, accepted| Point { second, accepted, finished: 50.0 };
-        let series = [point(1.0, 900.0), point(4.0, 900.0), point(6.0, 40.0), point(9.0, 60.0), point(12.0, 0.0)];
+        let series =
+            [point(1.0, 900.0), point(4.0, 900.0), point(6.0, 40.0), point(9.0, 60.0), point(12.0, 0.0)];
         assert_eq!(last_half(&series, 10.0), (50.0, 50.0));
         assert_eq!(last_half(&[], 10.0), (0.0, 0.0));
     }

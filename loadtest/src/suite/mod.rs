@@ -14,7 +14,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::Args;
@@ -28,12 +28,15 @@ use crate::{
     smsc::Profile,
     stage::{Gateway, Provider, StageError, program::until, settings::Settings},
     summary::Summary,
-    watch::{Watch, Watched},
+    watch::{Watch, Watched, usage},
 };
 pub use figures::{Figure, Figures, median};
 
 /// How long a gateway may take to hand over what is left after a run.
 const QUIET_WITHIN: Duration = Duration::from_secs(120);
+/// A gateway is idle when it takes less than this part of one core for so long.
+const IDLE: f64 = 0.03;
+const LOOK: Duration = Duration::from_millis(1_200);
 
 /// What is measured, and for how long.
 #[derive(Debug, Clone, Args)]
@@ -67,7 +70,7 @@ pub struct Options {
     #[arg(long, default_value_t = 100_000)]
     pub compared: u32,
     /// Seconds by which late receipts are late.
-    #[arg(long, default_value_t = 60.0, value_parser = smpp::positive)]
+    #[arg(long, default_value_t = 150.0, value_parser = smpp::positive)]
     pub late: f64,
     /// Show the rows and do nothing.
     #[arg(long)]
@@ -188,8 +191,7 @@ impl Bench {
 
     fn gateway(&self, smsc: SocketAddr, shape: impl FnOnce(&mut Settings)) -> Result<Gateway, SuiteError> {
         let ports = Settings::on_free_ports(smsc);
-        let mut settings =
-            ports.map_err(|source| SuiteError::Io { what: "no free ports".into(), source })?;
+        let mut settings = ports.map_err(|source| SuiteError::Io { what: "no free ports".into(), source })?;
         shape(&mut settings);
         self.runs.set(self.runs.get() + 1);
         let directory = self.options.directory.join(format!("run-{}", self.runs.get()));
@@ -203,7 +205,8 @@ impl Bench {
         }
         let house = self.house(fast(), |_| {})?;
         let seconds = Some(self.options.seconds.min(10.0));
-        let rate = smpp::run(smpp::Options { seconds, ..house.gateway.over_smpp() })?.summary.messages_per_second;
+        let rate =
+            smpp::run(smpp::Options { seconds, ..house.gateway.over_smpp() })?.summary.messages_per_second;
         self.reached.set(Some(rate));
         Ok(rate)
     }
@@ -216,12 +219,27 @@ impl Bench {
 
 impl House {
     /// Runs the SMPP generator and watches the gateway meanwhile, until it has nothing left to do.
-    fn submit(&self, options: smpp::Options) -> Result<(smpp::Finished, Watched), SuiteError> {
+    fn submit(&self, options: smpp::Options) -> Result<Load, SuiteError> {
         let watch = Watch::begin(&self.gateway.watched());
+        let before = self.provider.handle.counts();
         let finished = smpp::run(options)?;
-        let _quiet = self.is_quiet(finished.summary.accepted);
-        let watched = watch.end(finished.summary.accepted);
-        Ok((finished, watched))
+        let accepted = finished.summary.accepted;
+        let _all_told = self.is_quiet(before.receipts_acknowledged + accepted);
+        let settling = Instant::now();
+        let _settled = until(QUIET_WITHIN, || self.is_idle().then_some(()));
+        let settled_seconds = settling.elapsed().as_secs_f64();
+        let given = self.provider.handle.counts().accepted - before.accepted;
+        let doubled = finished.summary.duplicates + given.saturating_sub(accepted);
+        Ok(Load { finished, watched: watch.end(accepted), settled_seconds, doubled })
+    }
+
+    /// Whether the gateway computes nothing worth speaking of: archive and journal have caught up, and `/metrics`, which are made
+    /// once a second, are true.
+    fn is_idle(&self) -> bool {
+        let used = || usage(&[self.gateway.pid()]).cpu_seconds;
+        let before = used();
+        until(LOOK, || None::<()>);
+        used() - before <= IDLE * LOOK.as_secs_f64()
     }
 
     /// Waits until the provider has so many receipts acknowledged; answers whether it has.
@@ -229,10 +247,26 @@ impl House {
         let acknowledged = || self.provider.handle.counts().receipts_acknowledged;
         until(QUIET_WITHIN, || (acknowledged() >= messages).then_some(())).is_some()
     }
+}
 
-    /// Submits that the provider accepted beyond those the gateway did.
-    fn doubled(&self, summary: &Summary) -> u64 {
-        self.provider.handle.counts().accepted.saturating_sub(summary.accepted)
+/// A load over SMPP that has ended.
+struct Load {
+    finished: smpp::Finished,
+    watched: Watched,
+    /// From the last receipt until the gateway was idle.
+    settled_seconds: f64,
+    /// What the generator was told twice, and what the provider was given beyond what was accepted.
+    doubled: u64,
+}
+
+impl Load {
+    fn summary(&self) -> &Summary {
+        &self.finished.summary
+    }
+
+    /// What went wrong, which should be nothing.
+    fn faults(&self) -> [Figure; 2] {
+        [Figure::new("lost", self.summary().lost as f64, ""), Figure::new("doubled", self.doubled as f64, "")]
     }
 }
 
@@ -246,14 +280,6 @@ fn latency(name: &'static str, latency: &Percentiles) -> [Figure; 2] {
     [
         Figure::new(format!("{name} p50"), latency.p50, "ms"),
         Figure::new(format!("{name} p99"), latency.p99, "ms"),
-    ]
-}
-
-/// What went wrong in a run, which should be nothing.
-fn faults(house: &House, summary: &Summary) -> [Figure; 2] {
-    [
-        Figure::new("lost", summary.lost as f64, ""),
-        Figure::new("doubled", (summary.duplicates + house.doubled(summary)) as f64, ""),
     ]
 }
 

@@ -1,8 +1,8 @@
 //! Rows of size in number: many tenants, providers and routes, a provider that is far away, and questions beside a load.
 
-use super::{Bench, Figure, Figures, Row, SuiteError, fast, faults, latency};
+use super::{Bench, Figure, Figures, Row, SuiteError, fast, latency};
 use crate::{
-    http::read_latency,
+    http::{Questions, read_latency},
     smpp,
     smsc::{Delay, Profile},
     stage::settings::Settings,
@@ -35,38 +35,38 @@ pub const ROWS: &[Row] = &[
     },
 ];
 
-/// As many requests may be on their way in both: 4,000 on either side.
+/// A tenant has a window of 100 here, and so many tenants more open together than the four binds of the other run.
 fn with_many(bench: &Bench) -> Result<Figures, SuiteError> {
     let seconds = Some(bench.options.seconds);
     let one = bench.house(fast(), |_| {})?;
-    let alone = one.submit(smpp::Options { seconds, scatter: true, ..one.gateway.over_smpp() })?.0.summary;
+    let alone = one.submit(smpp::Options { seconds, scatter: true, ..one.gateway.over_smpp() })?;
+    let alone = alone.summary().messages_per_second;
     drop(one);
     let many = bench.house(fast(), |settings| {
-        let wide = settings.clone();
-        *settings =
-            Settings { tenants: TENANTS, providers: PROVIDERS, routes: ROUTES, binds: 1, window: 80, ..wide };
+        let one = settings.clone();
+        *settings = Settings { tenants: TENANTS, providers: PROVIDERS, routes: ROUTES, binds: 1, ..one };
     })?;
-    let work = smpp::Options { seconds, scatter: true, binds: 1, window: 4, ..many.gateway.over_smpp_as_all() };
-    let (finished, watched) = many.submit(work)?;
-    let rate = finished.summary.messages_per_second;
+    let work =
+        smpp::Options { seconds, scatter: true, binds: 1, window: 100, ..many.gateway.over_smpp_as_all() };
+    let load = many.submit(work)?;
+    let rate = load.summary().messages_per_second;
     let mut figures = vec![
-        Figure::new("**of the rate with one of each**", rate / alone.messages_per_second * 100.0, "%"),
+        Figure::new("**of the rate with one of each**", rate / alone * 100.0, "%"),
         Figure::new("many", rate, "/s"),
-        Figure::new("one", alone.messages_per_second, "/s"),
-        Figure::new("CPU", watched.cpu_microseconds_per_message, "µs a message"),
+        Figure::new("one", alone, "/s"),
+        Figure::new("CPU", load.watched.cpu_microseconds_per_message, "µs a message"),
     ];
-    figures.extend(faults(&many, &finished.summary));
+    figures.extend(load.faults());
     Ok(figures)
 }
 
 fn far_away(bench: &Bench) -> Result<Figures, SuiteError> {
     let profile = Profile { latency: Delay::Fixed(200.0), ..fast() };
     let house = bench.house(profile, |settings| settings.binds = 1)?;
-    // What the generator may have open must not be what limits: the rest waits in the gateway's queue.
     let count = (bench.options.seconds * 5_000.0) as u32;
-    let (finished, _) = house.submit(smpp::Options { count, window: 10_000, ..house.gateway.over_smpp() })?;
-    let mut figures = vec![Figure::new("**end to end**", finished.summary.messages_per_second, "/s")];
-    figures.extend(faults(&house, &finished.summary));
+    let load = house.submit(smpp::Options { count, ..house.gateway.over_smpp() })?;
+    let mut figures = vec![Figure::new("**end to end**", load.summary().messages_per_second, "/s")];
+    figures.extend(load.faults());
     Ok(figures)
 }
 
@@ -75,7 +75,7 @@ fn reading(bench: &Bench) -> Result<Figures, SuiteError> {
     let rate = bench.reached()? / 2.0;
     let house = bench.house(fast(), |_| {})?;
     let count = bench.options.history;
-    let history = house.submit(smpp::Options { count, ..house.gateway.over_smpp() })?.0;
+    let history = house.submit(smpp::Options { count, ..house.gateway.over_smpp() })?.finished;
     let questions = (bench.options.seconds * QUESTIONS) as u32;
     let serials = (0..questions).map(|place| place.wrapping_mul(2_654_435_761) % count);
     let ids: Vec<String> =
@@ -83,9 +83,10 @@ fn reading(bench: &Bench) -> Result<Figures, SuiteError> {
     let load = smpp::Options { rate: Some(rate), first: u64::from(count), ..bench.load(&house) };
     let beside = std::thread::spawn(move || smpp::run(load));
     let address = house.gateway.settings.http.to_string();
-    let found = read_latency(&address, &Settings::key(0), ids, QUESTIONS);
+    let found = read_latency(&Questions { address, key: Settings::key(0), rate: QUESTIONS }, &ids);
     let loaded = beside.join().map_err(|_| SuiteError::Broken("the generator broke off".into()))??;
-    let found = found.map_err(|source| SuiteError::Io { what: "a question was not answered".into(), source })?;
+    let found =
+        found.map_err(|source| SuiteError::Io { what: "a question was not answered".into(), source })?;
     let mut figures = latency("**answer**", &found).to_vec();
     figures.push(Figure::new("questions", found.samples as f64, ""));
     figures.push(Figure::new("beside", loaded.summary.messages_per_second, "messages/s"));

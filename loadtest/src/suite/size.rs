@@ -1,19 +1,24 @@
 //! Rows of what it takes: memory over time and of what waits, room on the disk, late receipts, the way back after a kill.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use super::{Bench, Figure, Figures, Row, SuiteError, fast, faults, latency};
+use super::{Bench, Figure, Figures, Row, SuiteError, fast, latency};
 use crate::{
     disk, smpp,
     smsc::{Delay, Profile},
     stage::{program::until, settings::free_ports},
-    watch::{Watch, usage},
+    watch::{Watch, disk_bytes, usage},
 };
 
 /// Messages a second of the row that watches the memory.
 const STEADY: f64 = 100_000.0;
 /// The part of the receipts that are late.
 const LATE: f64 = 0.2;
+/// How long a gateway may take to have nothing to do.
+const IDLE_WITHIN: Duration = Duration::from_secs(60);
 
 pub const ROWS: &[Row] = &[
     Row {
@@ -64,19 +69,22 @@ fn memory_over_time(bench: &Bench) -> Result<Figures, SuiteError> {
     let house = bench.house(fast(), |_| {})?;
     // The numbers of a run end at 100,000,000; a load that is paced needs room for its rate alone.
     let count = (STEADY * bench.options.seconds) as u32;
-    let (finished, watched) =
-        house.submit(smpp::Options { count, rate: Some(STEADY), ..house.gateway.over_smpp() })?;
+    let load = house.submit(smpp::Options { count, rate: Some(STEADY), ..house.gateway.over_smpp() })?;
+    let watched = &load.watched;
     let half = bench.options.seconds / 2.0;
     let at_half = watched.resident.iter().find(|(second, _)| *second >= half).map_or(0, |(_, bytes)| *bytes);
-    let growth = watched.resident_bytes_end as f64 / at_half.max(1) as f64 - 1.0;
+    // What is freed or built up after the last message is no growth under load.
+    let end = bench.options.seconds;
+    let at_end = watched.resident.iter().rfind(|(second, _)| *second <= end).map_or(0, |(_, bytes)| *bytes);
+    let growth = at_end as f64 / at_half.max(1) as f64 - 1.0;
     let mut figures = vec![
         Figure::new("**growth over the last half**", growth * 100.0, "%"),
         Figure::new("at the half", at_half as f64 / 1e6, "MB"),
-        Figure::new("at the end", watched.resident_bytes_end as f64 / 1e6, "MB"),
-        Figure::new("reached", finished.summary.messages_per_second, "/s"),
+        Figure::new("at the end", at_end as f64 / 1e6, "MB"),
+        Figure::new("reached", load.summary().messages_per_second, "/s"),
         Figure::new("CPU", watched.cpu_microseconds_per_message, "µs a message"),
     ];
-    figures.extend(faults(&house, &finished.summary));
+    figures.extend(load.faults());
     Ok(figures)
 }
 
@@ -100,57 +108,53 @@ fn memory_of_what_waits(bench: &Bench) -> Result<Figures, SuiteError> {
 fn room_on_the_disk(bench: &Bench) -> Result<Figures, SuiteError> {
     let house = bench.house(fast(), |_| {})?;
     let count = bench.options.history;
-    let (finished, watched) = house.submit(smpp::Options { count, ..house.gateway.over_smpp() })?;
-    let messages = finished.summary.accepted.max(1) as f64;
-    let data = house.gateway.data();
-    let below = |name: &str| crate::watch::disk_bytes(&data.join(name)) as f64;
-    let archive = below("archive") + below("archives");
+    let load = house.submit(smpp::Options { count, ..house.gateway.over_smpp() })?;
+    let (watched, messages) = (&load.watched, load.summary().accepted.max(1) as f64);
+    let archive = disk_bytes(&house.gateway.data().join("archive")) as f64;
     let mut figures = vec![
         Figure::new("**archive**", archive / messages, "B a message"),
         Figure::new("all of the store", watched.disk_bytes_end as f64 / 1e6, "MB"),
         Figure::new("handed to the disk", watched.written_bytes as f64 / messages, "B a message"),
+        Figure::new("messages", messages, ""),
     ];
-    figures.push(Figure::new("per byte journaled", watched.written_per_journaled.unwrap_or(f64::NAN), ""));
-    figures.push(Figure::new("messages", messages, ""));
-    figures.extend(faults(&house, &finished.summary));
+    figures.extend(load.faults());
+    figures.extend(watched.written_per_journaled.map(|ratio| Figure::new("per byte journaled", ratio, "")));
     Ok(figures)
 }
 
-/// All are submitted quickly; four fifths are told at once, and what has grown then is what the others take. What the gateway
-/// computes from then on is what the late ones cost.
+/// All are submitted quickly; four fifths are told at once, and what has grown when the late ones begin is what those take. What
+/// the gateway computes from then on is what they cost.
 fn late_receipts(bench: &Bench) -> Result<Figures, SuiteError> {
     let late_delay = Delay::Fixed(bench.options.late * 1_000.0);
-    let profile = Profile { receipts_late: LATE, late_delay, ..fast() };
-    let house = bench.house(profile, |_| {})?;
+    let house = bench.house(Profile { receipts_late: LATE, late_delay, ..fast() }, |_| {})?;
     let count = bench.options.history;
     let timeout = bench.options.late + 30.0;
     let work = smpp::Options { count, timeout, ..house.gateway.over_smpp() };
     // What the first messages leave in memory stays there for the others, so it is no cost of waiting.
-    let warm = smpp::Options { count: 200_000.min(count), first: 50_000_000, no_receipts: true, ..work.clone() };
-    smpp::run(warm)?;
+    let first = u64::from(count);
+    smpp::run(smpp::Options { count: count.min(200_000), first, no_receipts: true, ..work.clone() })?;
+    until(IDLE_WITHIN, || house.is_idle().then_some(()));
     let before = usage(&[house.gateway.pid()]).resident_bytes;
     let began = Instant::now();
-    let running = std::thread::spawn(move || smpp::run(work));
-    let counts = || house.provider.handle.counts();
-    let wait = Duration::from_secs_f64(bench.options.late * 0.9);
-    let on_time = || counts().receipts_acknowledged as f64 >= f64::from(count) * (1.0 - LATE) * 0.99;
-    until(wait, || on_time().then_some(()));
-    // The memory settles while nothing comes; the late ones begin when the first message's time has come.
-    until(wait.saturating_sub(began.elapsed()), || None::<()>);
+    let running = thread::spawn(move || smpp::run(work));
+    // The memory settles while nothing comes.
+    let late_at = Duration::from_secs_f64(bench.options.late * 0.95);
+    until(late_at, || (began.elapsed() >= late_at).then_some(()));
     let settled = usage(&[house.gateway.pid()]);
-    let told = counts().receipts_acknowledged;
+    let told = house.provider.handle.counts().receipts_acknowledged;
     let finished = running.join().map_err(|_| SuiteError::Broken("the generator broke off".into()))??;
-    let _all = house.is_quiet(u64::from(count));
-    let late = counts().receipts_acknowledged.saturating_sub(told);
+    let summary = finished.summary;
+    until(IDLE_WITHIN, || house.is_idle().then_some(()));
+    let late = house.provider.handle.counts().receipts_acknowledged.saturating_sub(told);
     let cpu = usage(&[house.gateway.pid()]).cpu_seconds - settled.cpu_seconds;
     let each = settled.resident_bytes.saturating_sub(before) as f64 / late.max(1) as f64;
-    let mut figures = vec![
+    Ok(vec![
         Figure::new("**resident more than before**", each, "B a waiting message"),
         Figure::new("**CPU**", cpu * 1e6 / late.max(1) as f64, "µs a late receipt"),
         Figure::new("late", late as f64, "receipts"),
-    ];
-    figures.extend(faults(&house, &finished.summary));
-    Ok(figures)
+        Figure::new("lost", summary.lost as f64, ""),
+        Figure::new("told twice", summary.duplicates as f64, ""),
+    ])
 }
 
 /// History first, then messages that wait for a provider that is gone, then a load in the middle of which the process is killed.
@@ -177,7 +181,7 @@ fn recovery(bench: &Bench) -> Result<Figures, SuiteError> {
         no_retry: true,
         ..house.gateway.over_smpp()
     };
-    let beside = std::thread::spawn(move || smpp::run(load));
+    let beside = thread::spawn(move || smpp::run(load));
     // In the middle of the load: a kill at rest would find everything in order.
     until(Duration::from_secs(1), || None::<()>);
     let took = house.gateway.kill_and_start()?;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Bench, Figure, Figures, House, Row, SuiteError, fast, faults, latency};
+use super::{Bench, Figure, Figures, House, Row, SuiteError, fast, latency};
 use crate::{http, smpp, summary::Summary, watch::Watch};
 
 pub const ROWS: &[Row] = &[
@@ -46,8 +46,7 @@ pub const ROWS: &[Row] = &[
 
 fn through_four_binds(bench: &Bench) -> Result<Figures, SuiteError> {
     let house = bench.house(fast(), |_| {})?;
-    let figures = sustained(&house, bench.load(&house))?;
-    Ok(figures)
+    sustained(&house, bench.load(&house))
 }
 
 fn through_one_small_bind(bench: &Bench) -> Result<Figures, SuiteError> {
@@ -56,18 +55,20 @@ fn through_one_small_bind(bench: &Bench) -> Result<Figures, SuiteError> {
 }
 
 /// The figures of a load over SMPP.
-pub fn sustained(house: &House, options: smpp::Options) -> Result<Figures, SuiteError> {
-    let (finished, watched) = house.submit(options)?;
-    let summary = finished.summary;
+fn sustained(house: &House, options: smpp::Options) -> Result<Figures, SuiteError> {
+    let load = house.submit(options)?;
+    let (summary, watched) = (load.summary(), &load.watched);
+    let of_us = summary.generator_cpu_microseconds_per_message;
+    let left = watched.growth("tidegate_queue_depth") + watched.growth("tidegate_untold_pending");
     let mut figures = vec![Figure::new("**end to end**", summary.messages_per_second, "/s")];
     figures.extend(latency("accept", &summary.accept_milliseconds));
     figures.push(Figure::new("CPU", watched.cpu_microseconds_per_message, "µs a message"));
-    figures.push(Figure::new("generator's and provider's CPU", summary.generator_cpu_microseconds_per_message, "µs"));
+    figures.push(Figure::new("generator's and provider's CPU", of_us, "µs"));
     figures.push(Figure::new("resident", watched.resident_bytes_most as f64 / 1e6, "MB"));
     figures.push(Figure::new("open at the stop", summary.backlog_when_stopped as f64, "messages"));
-    let left = watched.growth("tidegate_queue_depth") + watched.growth("tidegate_untold_pending");
     figures.push(Figure::new("left over", left, "messages"));
-    figures.extend(faults(house, &summary));
+    figures.push(Figure::new("idle after", load.settled_seconds, "s"));
+    figures.extend(load.faults());
     Ok(figures)
 }
 
@@ -97,10 +98,10 @@ fn over_http(bench: &Bench, connections: u16, batch: u32) -> Result<Figures, Sui
 fn at_half_of_the_rate(bench: &Bench) -> Result<Figures, SuiteError> {
     let rate = bench.reached()? / 2.0;
     let house = bench.house(fast(), |_| {})?;
-    let (finished, _) = house.submit(smpp::Options { rate: Some(rate), ..bench.load(&house) })?;
+    let load = house.submit(smpp::Options { rate: Some(rate), ..bench.load(&house) })?;
     let mut figures = vec![Figure::new("at", rate, "/s")];
-    figures.extend(latency("**accept**", &finished.summary.accept_milliseconds));
-    figures.extend(latency("end to end", &finished.summary.end_to_end_milliseconds));
-    figures.extend(faults(&house, &finished.summary));
+    figures.extend(latency("**accept**", &load.summary().accept_milliseconds));
+    figures.extend(latency("end to end", &load.summary().end_to_end_milliseconds));
+    figures.extend(load.faults());
     Ok(figures)
 }
