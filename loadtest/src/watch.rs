@@ -166,6 +166,12 @@ impl Watched {
         rows
     }
 
+    /// What a metric was afterwards.
+    #[must_use]
+    pub fn after(&self, name: &str) -> f64 {
+        self.metrics.get(name).map_or(0.0, |(_, after)| *after)
+    }
+
     /// How much a gauge has grown.
     #[must_use]
     pub fn growth(&self, name: &str) -> f64 {

@@ -1,11 +1,8 @@
 //! Rows of what it takes: memory over time and of what waits, room on the disk, late receipts, the way back after a kill.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
-use super::{Bench, Figure, Figures, Row, SuiteError, fast, latency};
+use super::{Bench, Figure, Figures, House, Row, SuiteError, fast, latency};
 use crate::{
     disk, smpp,
     smsc::{Delay, Profile},
@@ -52,6 +49,12 @@ pub const ROWS: &[Row] = &[
         measure: late_receipts,
     },
     Row {
+        name: "late-restart",
+        work: "20 % of receipts late, SIGKILL and a start before they come",
+        reach: "each finds its message",
+        measure: late_after_a_restart,
+    },
+    Row {
         name: "recovery",
         work: "SIGKILL under load with a history and messages that wait, cold page cache",
         reach: "≤ 3 s to ready with 1 M living and 20 M in the archive",
@@ -91,16 +94,20 @@ fn memory_over_time(bench: &Bench) -> Result<Figures, SuiteError> {
 /// An address where nobody listens stands for a provider that is down.
 fn memory_of_what_waits(bench: &Bench) -> Result<Figures, SuiteError> {
     let [nowhere] = free_ports().map_err(|source| SuiteError::Io { what: "no free port".into(), source })?;
-    let gateway = bench.gateway(nowhere, |_| {})?;
-    let before = usage(&[gateway.pid()]).resident_bytes;
     let count = bench.options.queued;
-    let work = smpp::Options { count, bind: smpp::BindKind::Transmitter, ..gateway.over_smpp() };
+    let gateway = bench.gateway(nowhere, |settings| {
+        settings.more = format!("[queue]\nper_tenant = {}\n", count.max(1_000_000))
+    })?;
+    let before = usage(&[gateway.pid()]).resident_bytes;
+    let bind = smpp::BindKind::Transmitter;
+    let work = smpp::Options { count, bind, no_retry: true, ..gateway.over_smpp() };
     let summary = smpp::run(work)?.summary;
     let after = usage(&[gateway.pid()]).resident_bytes;
     let each = after.saturating_sub(before) as f64 / summary.accepted.max(1) as f64;
     Ok(vec![
         Figure::new("**resident**", each, "B a waiting message"),
         Figure::new("waiting", summary.accepted as f64, "messages"),
+        Figure::new("refused", summary.refused.values().sum::<u64>() as f64, ""),
         Figure::new("accepted", summary.accepted_per_second, "/s"),
     ])
 }
@@ -125,25 +132,17 @@ fn room_on_the_disk(bench: &Bench) -> Result<Figures, SuiteError> {
 /// All are submitted quickly; four fifths are told at once, and what has grown when the late ones begin is what those take. What
 /// the gateway computes from then on is what they cost.
 fn late_receipts(bench: &Bench) -> Result<Figures, SuiteError> {
-    let late_delay = Delay::Fixed(bench.options.late * 1_000.0);
-    let house = bench.house(Profile { receipts_late: LATE, late_delay, ..fast() }, |_| {})?;
-    let count = bench.options.history;
-    let timeout = bench.options.late + 30.0;
-    let work = smpp::Options { count, timeout, ..house.gateway.over_smpp() };
+    let (house, work) = house_with_late_receipts(bench)?;
     // What the first messages leave in memory stays there for the others, so it is no cost of waiting.
-    let first = u64::from(count);
-    smpp::run(smpp::Options { count: count.min(200_000), first, no_receipts: true, ..work.clone() })?;
+    let (count, first) = (work.count.min(200_000), u64::from(work.count));
+    smpp::run(smpp::Options { count, first, no_receipts: true, ..work.clone() })?;
     until(IDLE_WITHIN, || house.is_idle().then_some(()));
     let before = usage(&[house.gateway.pid()]).resident_bytes;
-    let began = Instant::now();
     let running = thread::spawn(move || smpp::run(work));
-    // The memory settles while nothing comes.
-    let late_at = Duration::from_secs_f64(bench.options.late * 0.95);
-    until(late_at, || (began.elapsed() >= late_at).then_some(()));
+    until_almost_late(bench);
     let settled = usage(&[house.gateway.pid()]);
     let told = house.provider.handle.counts().receipts_acknowledged;
-    let finished = running.join().map_err(|_| SuiteError::Broken("the generator broke off".into()))??;
-    let summary = finished.summary;
+    let summary = running.join().map_err(|_| broken_off())??.summary;
     until(IDLE_WITHIN, || house.is_idle().then_some(()));
     let late = house.provider.handle.counts().receipts_acknowledged.saturating_sub(told);
     let cpu = usage(&[house.gateway.pid()]).cpu_seconds - settled.cpu_seconds;
@@ -155,6 +154,39 @@ fn late_receipts(bench: &Bench) -> Result<Figures, SuiteError> {
         Figure::new("lost", summary.lost as f64, ""),
         Figure::new("told twice", summary.duplicates as f64, ""),
     ])
+}
+
+fn late_after_a_restart(bench: &Bench) -> Result<Figures, SuiteError> {
+    let (mut house, work) = house_with_late_receipts(bench)?;
+    let running = thread::spawn(move || smpp::run(work));
+    until_almost_late(bench);
+    let told = house.provider.handle.counts().receipts_acknowledged;
+    let took = house.gateway.kill_and_start()?;
+    let summary = running.join().map_err(|_| broken_off())??.summary;
+    let late = house.provider.handle.counts().receipts_acknowledged.saturating_sub(told);
+    Ok(vec![
+        Figure::new("**lost**", summary.lost as f64, ""),
+        Figure::new("told twice", summary.duplicates as f64, ""),
+        Figure::new("late", late as f64, "receipts"),
+        Figure::new("ready after", took.as_secs_f64(), "s"),
+    ])
+}
+
+fn house_with_late_receipts(bench: &Bench) -> Result<(House, smpp::Options), SuiteError> {
+    let late_delay = Delay::Fixed(bench.options.late * 1_000.0);
+    let house = bench.house(Profile { receipts_late: LATE, late_delay, ..fast() }, |_| {})?;
+    let (count, timeout) = (bench.options.history, bench.options.late + 30.0);
+    let work = smpp::Options { count, timeout, ..house.gateway.over_smpp() };
+    Ok((house, work))
+}
+
+/// Waits from the first submit until shortly before its receipt; meanwhile the rest of the gateway comes to rest.
+fn until_almost_late(bench: &Bench) {
+    until(Duration::from_secs_f64(bench.options.late * 0.95), || None::<()>);
+}
+
+fn broken_off() -> SuiteError {
+    SuiteError::Broken("the generator broke off".into())
 }
 
 /// History first, then messages that wait for a provider that is gone, then a load in the middle of which the process is killed.

@@ -68,6 +68,7 @@ fn sustained(house: &House, options: smpp::Options) -> Result<Figures, SuiteErro
     figures.push(Figure::new("open at the stop", summary.backlog_when_stopped as f64, "messages"));
     figures.push(Figure::new("left over", left, "messages"));
     figures.push(Figure::new("idle after", load.settled_seconds, "s"));
+    figures.push(Figure::new("ring", watched.after("tidegate_journal_bytes") / 1e6, "MB"));
     figures.extend(load.faults());
     Ok(figures)
 }
