@@ -40,6 +40,7 @@ fn with_many(bench: &Bench) -> Result<Figures, SuiteError> {
     let seconds = Some(bench.options.seconds);
     let one = bench.house(fast(), |_| {})?;
     let alone = one.submit(smpp::Options { seconds, scatter: true, ..one.gateway.over_smpp() })?;
+    let cpu_alone = alone.watched.cpu_microseconds_per_message;
     let alone = alone.summary().messages_per_second;
     drop(one);
     let many = bench.house(fast(), |settings| {
@@ -54,7 +55,8 @@ fn with_many(bench: &Bench) -> Result<Figures, SuiteError> {
         Figure::new("**of the rate with one of each**", rate / alone * 100.0, "%"),
         Figure::new("many", rate, "/s"),
         Figure::new("one", alone, "/s"),
-        Figure::new("CPU", load.watched.cpu_microseconds_per_message, "µs a message"),
+        Figure::new("CPU with many", load.watched.cpu_microseconds_per_message, "µs a message"),
+        Figure::new("with one", cpu_alone, "µs"),
     ];
     figures.extend(load.faults());
     Ok(figures)
