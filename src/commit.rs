@@ -218,7 +218,7 @@ impl Committer {
         let over = self.journal.pressure().map_or(0, |pressure| pressure.bytes_over_target);
         self.ring_over.store(over, Relaxed);
         let messages: u64 = group.effects.received.iter().map(|(_, count)| u64::from(*count)).sum();
-        self.outlets.measures.group(messages, flushing.elapsed(), at.elapsed());
+        self.outlets.measures.group(messages, self.packed.len(), flushing.elapsed(), at.elapsed());
         self.outlets.measures.journal(|| self.journal.sizes());
         Ok(())
     }

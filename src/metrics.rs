@@ -93,6 +93,8 @@ metrics! {
         "Writing and flushing one journal group.";
     JOURNAL_BYTES = "tidegate_journal_bytes", Gauge, "", Bytes,
         "Size of the journal on disk.";
+    JOURNAL_APPENDED = "tidegate_journal_appended_bytes_total", Counter, "", Bytes,
+        "Bytes of the groups given to the journal, packed; what the process writes beyond them the store adds.";
     JOURNAL_DURABLE = "tidegate_journal_durable", Gauge, "", Count,
         "1 when an answer waits for the disk, 0 when `durability = \"os\"` leaves it to the page cache.";
     BLOB_FILES = "tidegate_storage_blob_files", Gauge, "", Count,
@@ -131,6 +133,8 @@ pub struct Snapshot {
     pub group_messages: Distribution,
     pub flush_seconds: Distribution,
     pub journal_bytes: u64,
+    /// Bytes of all groups since the start of the process.
+    pub journal_appended: u64,
     /// Whether an answer waits for the disk.
     pub durable: bool,
     pub blob_files: u64,
@@ -297,6 +301,7 @@ fn refused_by_code(snapshot: &Snapshot, doors: &DoorCounts) -> Vec<(&'static str
 
 fn publish_store(snapshot: &Snapshot) {
     metrics::gauge!(JOURNAL_BYTES).set(snapshot.journal_bytes as f64);
+    metrics::counter!(JOURNAL_APPENDED).absolute(snapshot.journal_appended);
     metrics::gauge!(JOURNAL_DURABLE).set(f64::from(u8::from(snapshot.durable)));
     metrics::gauge!(BLOB_FILES).set(snapshot.blob_files as f64);
 }

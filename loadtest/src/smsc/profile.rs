@@ -23,6 +23,9 @@ pub struct Profile {
     pub latency: Delay,
     /// Messages a second over all binds of a system_id before ESME_RTHROTTLED; 0: no limit.
     pub throughput: u32,
+    /// Messages a second of a system_id that were agreed: how far every window of a second goes beyond is counted, and nothing
+    /// refused. 0: not counted.
+    pub pacing: u32,
     /// Submits answered with one of `refusal_statuses`.
     pub refusals: f64,
     pub refusal_statuses: Vec<u32>,
@@ -77,6 +80,7 @@ impl Default for Profile {
             password: None,
             latency: Delay::default(),
             throughput: 0,
+            pacing: 0,
             refusals: 0.0,
             refusal_statuses: vec![status::SYSTEM_ERROR, status::INVALID_DESTINATION, status::QUEUE_FULL],
             lost_answers: 0.0,

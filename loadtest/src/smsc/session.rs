@@ -188,6 +188,9 @@ impl Session {
         self.shared.record.append(&mut self.accepted)?;
         let answer = self.write_answers(out);
         let receipt = self.send_receipts(out);
+        if self.profile.pacing > 0 && self.counts.submits > 0 {
+            self.account.count(self.profile.pacing, self.now, self.counts.submits);
+        }
         self.shared.add(&mut self.counts);
         let swept = self.swept.saturating_add(self.sweep_interval());
         Ok(answer.min(receipt).min(swept).min(self.silence_ends()))
