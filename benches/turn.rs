@@ -177,6 +177,8 @@ fn definitions() -> Definitions {
         receipt_ttl: Duration::from_secs(72 * 3_600),
     };
     let provider = ProviderDefinition {
+        bind_throughput: 0,
+        query_after: None,
         id: "up".to_owned(),
         enabled: true,
         priority: 0,
