@@ -4,7 +4,8 @@
 //! It decides nothing itself (`engine`) and knows no format (`storage`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ use crate::packing;
 
 /// A group ends here even when more commands wait.
 const GROUP_OCTETS: usize = 4 << 20;
+/// A group of so many octets is handed over although the one before it is still being flushed.
+const GROUP_OCTETS_AHEAD: usize = 256 << 10;
 /// How often what the engine has counted is made visible.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 /// How long after the last group the journal's side file is brought up to date.
@@ -63,10 +66,12 @@ impl CommitLoop {
     ) -> std::io::Result<CommitLoop> {
         let (decided, to_commit) = bounded(GROUPS_WAITING);
         let (writer, committer) = halves(engine, journal, next_group, outlets);
+        let busy = Arc::new(AtomicBool::new(false));
+        let committing = Arc::clone(&busy);
         let thread = |name: &str| thread::Builder::new().name(name.into());
         Ok(CommitLoop {
-            writer: thread("writer").spawn(move || write(writer, &decided))?,
-            committer: thread("committer").spawn(move || commit(committer, &to_commit))?,
+            writer: thread("writer").spawn(move || write(writer, &decided, &committing))?,
+            committer: thread("committer").spawn(move || commit(committer, &to_commit, &busy))?,
         })
     }
 
@@ -89,17 +94,25 @@ pub fn halves(engine: Engine, journal: Journal, next_group: u64, outlets: Outlet
     (writer, committer)
 }
 
-/// The writer's thread.
-fn write(mut writer: Writer, decided: &Sender<Decided>) {
+/// The writer's thread. A group stays open while the committer has one to flush, so that what comes meanwhile shares the next
+/// flush; one that is worth a flush of its own is handed over before, so that the committer need not wait for it.
+fn write(mut writer: Writer, decided: &Sender<Decided>, busy: &AtomicBool) {
     let mut hand_over = |group| decided.send(group).is_ok();
     let mut commands = Vec::new();
     let mut seen = Instant::now();
     // Recovery may have left something to be written.
     let mut open = writer.take_group().is_none_or(&mut hand_over);
     while open {
-        let until = Some(Instant::now() + writer.wake_after());
+        let until = Instant::now() + writer.wake_after();
         let intake = Arc::clone(&writer.outlets.partition.intake);
-        open = intake.take(until, &mut commands) && writer.decide(&mut commands, &mut hand_over);
+        open = intake.take(Some(until), &mut commands);
+        if !commands.is_empty() || Instant::now() >= until {
+            open = writer.decide(&mut commands, &mut hand_over) && open;
+        }
+        let is_worth_it = !busy.load(Acquire) || writer.engine.group_octets() >= GROUP_OCTETS_AHEAD;
+        if !open || (is_worth_it && decided.is_empty()) {
+            open = writer.take_group().is_none_or(&mut hand_over) && open;
+        }
         if seen.elapsed() >= SNAPSHOT_EVERY {
             seen = Instant::now();
             writer.outlets.measures.see(writer.engine.snapshot());
@@ -108,10 +121,19 @@ fn write(mut writer: Writer, decided: &Sender<Decided>) {
 }
 
 /// The committer's thread.
-fn commit(mut committer: Committer, decided: &Receiver<Decided>) -> Result<(), JournalError> {
+fn commit(
+    mut committer: Committer,
+    decided: &Receiver<Decided>,
+    busy: &AtomicBool,
+) -> Result<(), JournalError> {
     loop {
         match decided.recv_timeout(MARK_AFTER) {
-            Ok(group) => committer.commit(group).unwrap_or_else(|error| stop(&error)),
+            Ok(group) => {
+                busy.store(true, Release);
+                committer.commit(group).unwrap_or_else(|error| stop(&error));
+                busy.store(false, Release);
+                committer.outlets.partition.intake.nudge();
+            }
             Err(RecvTimeoutError::Timeout) => committer.mark().unwrap_or_else(|error| stop(&error)),
             Err(RecvTimeoutError::Disconnected) => return committer.close(),
         }
@@ -127,8 +149,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Decides what was taken, as one group or as several when it is much. False when `hand_over` is: nobody takes them
-    /// any more.
+    /// Decides what was taken, and adds it to the open group; full groups are handed over. False when `hand_over` is:
+    /// nobody takes them any more.
     pub fn decide(
         &mut self,
         commands: &mut Vec<Command>,
@@ -146,7 +168,7 @@ impl Writer {
             }
         }
         self.engine.run(self.ring_over.load(Relaxed));
-        self.take_group().is_none_or(hand_over)
+        true
     }
 
     /// What has been decided since the last group.
@@ -231,9 +253,7 @@ impl Committer {
         for (connection, outgoing) in connections {
             self.outlets.partition.links.release(connection, outgoing);
         }
-        for (id, reply) in replies {
-            self.outlets.replies.release(id, reply);
-        }
+        self.outlets.replies.release_all(replies);
         self.outlets.measures.accepted(self.outlets.partition.clock.mono(), &received);
     }
 }

@@ -7,6 +7,10 @@ use clap::{Args, Parser, Subcommand};
 use tidegate::operate::line;
 use tidegate::{serve, settings, store};
 
+/// A message's octets are allocated by the writer and freed by the archive's thread: see `docs/dependencies.md`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A messaging gateway: SMPP and HTTP in, SMPP out, durable, with credit.
 #[derive(Parser)]
 #[command(name = "tidegate", version, propagate_version = true)]

@@ -188,6 +188,8 @@ async fn serve(
         health: Arc::clone(&house.health),
         measures: Arc::clone(&house.measures),
     };
+    let replies = Arc::clone(&house.replies);
+    let handing_out = tokio::spawn(async move { replies.hand_out().await });
     let commit = CommitLoop::start(store.engine, store.journal, store.next_group, outlets)
         .map_err(ServeError::Start)?;
     let (phase, phases) = Phases::channel();
@@ -226,6 +228,7 @@ async fn serve(
     housekeeping.abort();
     lockouts.keep();
     finish(house, commit, history, archive_thread).await?;
+    handing_out.abort();
     if let Some(simulator) = simulator {
         simulator.shutdown().await;
     }

@@ -14,7 +14,7 @@ pub const LANE_COMMANDS_MAX: usize = 64;
 /// Messages taken from one source before the next one's turn.
 const TURN_MESSAGES: usize = 1_000;
 /// Messages taken for one group.
-const GROUP_MESSAGES: usize = 20_000;
+const GROUP_MESSAGES: usize = 5_000;
 
 /// Who shares a turn: all connections of a tenant, all binds of a provider, or this process itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +37,8 @@ pub struct Intake {
 
 #[derive(Default)]
 struct Waiting {
+    /// The one who takes is to look up, though nothing may have come.
+    nudged: bool,
     queues: HashMap<Source, VecDeque<(Arc<LaneRoom>, Command)>>,
     turns: VecDeque<Source>,
 }
@@ -82,10 +84,13 @@ impl Intake {
     }
 
     /// Fills `taken` with what waits, at most a group's worth, round robin over sources. Waits until `until` when there is
-    /// nothing; `false` when the intake is closed and empty.
+    /// nothing, or for a nudge; `false` when the intake is closed and empty.
     pub fn take(&self, until: Option<Instant>, taken: &mut Vec<Command>) -> bool {
         let mut waiting = self.lock();
         while waiting.turns.is_empty() {
+            if std::mem::take(&mut waiting.nudged) {
+                return true;
+            }
             if self.closed.load(Relaxed) {
                 return false;
             }
@@ -100,6 +105,7 @@ impl Intake {
             let woken = self.ready.wait_timeout(waiting, left);
             waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
+        waiting.nudged = false;
         waiting.take_turns(taken);
         true
     }
@@ -107,6 +113,12 @@ impl Intake {
     /// Waits until something has come since the last `take`, or the intake was closed; it may return without. Cancel safe.
     pub async fn arrival(&self) {
         self.arrived.notified().await;
+    }
+
+    /// Lets a `take` that waits return, and the next one that would wait.
+    pub fn nudge(&self) {
+        self.lock().nudged = true;
+        self.ready.notify_one();
     }
 
     /// Ends the intake: what waits is still taken, nothing more is let in.

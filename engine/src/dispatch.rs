@@ -690,12 +690,20 @@ fn write_part(message: &Message, part: u8, fields: &SmFields<'_>, tlvs: &[u8], o
 pub(crate) fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut left = number;
     let mut start = digits.len();
-    loop {
+    // Two digits a division: a phone number takes six and not twelve.
+    while left >= 100 {
+        start -= 2;
+        let pair = (left % 100) as u8;
+        left /= 100;
+        digits[start] = b'0' + pair / 10;
+        digits[start + 1] = b'0' + pair % 10;
+    }
+    if left >= 10 {
         start -= 1;
         digits[start] = b'0' + (left % 10) as u8;
         left /= 10;
-        if left == 0 {
-            return &digits[start..];
-        }
     }
+    start -= 1;
+    digits[start] = b'0' + left as u8;
+    &digits[start..]
 }

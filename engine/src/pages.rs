@@ -1,6 +1,8 @@
 //! The messages in memory, by number: pages of 64 neighbours, so that a look-up is one small hash a page and neighbours share it.
 //! A page is a block of the archive. It knows no states but "done".
 
+use std::cell::Cell;
+
 use hashbrown::HashMap;
 
 use crate::hash::BlockHash;
@@ -101,7 +103,11 @@ impl Counts<'_> {
 /// All messages in memory.
 #[derive(Default)]
 pub struct Pages {
-    pages: HashMap<u64, Box<Page>, BlockHash>,
+    places: HashMap<u64, u32, BlockHash>,
+    pages: Vec<Option<Box<Page>>>,
+    free: Vec<u32>,
+    /// The block that was looked up last, and its place: what is done to messages mostly goes from neighbour to neighbour.
+    last: Cell<Option<(u64, u32)>>,
     living: u64,
 }
 
@@ -115,14 +121,14 @@ impl Pages {
     }
 
     pub fn get(&self, number: u64) -> Option<&Message> {
-        let slot = self.pages.get(&block_of(number))?.slots[place_of(number)].as_ref();
+        let slot = self.page(block_of(number))?.slots[place_of(number)].as_ref();
         slot.filter(|message| message.number == number)
     }
 
     /// A message with what its page counts.
     pub fn with_page(&mut self, number: u64) -> Option<(Counts<'_>, &mut Message)> {
-        let page = self.pages.get_mut(&block_of(number))?;
-        let Page { slots, living, done, full, .. } = &mut **page;
+        let page = self.page_mut(block_of(number))?;
+        let Page { slots, living, done, full, .. } = page;
         let message = slots[place_of(number)].as_mut().filter(|message| message.number == number)?;
         Some((Counts { done, living: *living, full: *full }, message))
     }
@@ -130,42 +136,69 @@ impl Pages {
     /// Puts a message in; one of the same number is replaced.
     pub fn insert(&mut self, message: Message, since: i64) {
         let block = block_of(message.number);
-        let page = self.pages.entry(block).or_insert_with(|| Box::new(Page::new(since)));
+        let page = self.page_or_new(block, since);
         let place = place_of(message.number);
         let done = message.is_done();
         if place as u64 == BLOCK_MESSAGES - 1 {
             page.full = true;
         }
-        match page.slots[place].replace(message) {
-            None => {
-                page.living += 1;
-                self.living += 1;
-            }
+        let replaced = page.slots[place].replace(message);
+        match &replaced {
+            None => page.living += 1,
             Some(old) => page.done -= u8::from(old.is_done()),
         }
         page.done += u8::from(done);
+        self.living += u64::from(replaced.is_none());
     }
 
     pub fn page(&self, block: u64) -> Option<&Page> {
-        self.pages.get(&block).map(|page| &**page)
+        self.pages[self.place(block)? as usize].as_deref()
+    }
+
+    fn page_mut(&mut self, block: u64) -> Option<&mut Page> {
+        let place = self.place(block)?;
+        self.pages[place as usize].as_deref_mut()
+    }
+
+    fn place(&self, block: u64) -> Option<u32> {
+        if let Some((last, place)) = self.last.get()
+            && last == block
+        {
+            return Some(place);
+        }
+        let place = *self.places.get(&block)?;
+        self.last.set(Some((block, place)));
+        Some(place)
+    }
+
+    fn page_or_new(&mut self, block: u64, since: i64) -> &mut Page {
+        let place = self.place(block).unwrap_or_else(|| {
+            let place = self.free.pop().unwrap_or_else(|| {
+                self.pages.push(None);
+                (self.pages.len() - 1) as u32
+            });
+            self.places.insert(block, place);
+            place
+        });
+        self.pages[place as usize].get_or_insert_with(|| Box::new(Page::new(since)))
     }
 
     /// A message by its place in the order of numbers, whatever its tenant's slot.
     pub fn at(&self, order: u64) -> Option<&Message> {
-        let page = self.pages.get(&(order / BLOCK_MESSAGES))?;
+        let page = self.page(order / BLOCK_MESSAGES)?;
         page.slots[(order % BLOCK_MESSAGES) as usize].as_ref()
     }
 
     /// The time in which a page must be done to leave whole begins anew.
     pub fn touch(&mut self, block: u64, now: i64) {
-        if let Some(page) = self.pages.get_mut(&block) {
+        if let Some(page) = self.page_mut(block) {
             page.since = now;
         }
     }
 
     /// Notes that the newest image of a message is in this group.
     pub fn set_image(&mut self, order: u64, group: u64) {
-        let page = self.pages.get_mut(&(order / BLOCK_MESSAGES));
+        let page = self.page_mut(order / BLOCK_MESSAGES);
         let slot = page.and_then(|page| page.slots[(order % BLOCK_MESSAGES) as usize].as_mut());
         if let Some(message) = slot {
             message.image_group = group;
@@ -185,14 +218,14 @@ impl Pages {
     }
 
     pub fn blocks(&self) -> Vec<u64> {
-        let mut blocks: Vec<u64> = self.pages.keys().copied().collect();
+        let mut blocks: Vec<u64> = self.places.keys().copied().collect();
         blocks.sort_unstable();
         blocks
     }
 
     /// Takes the messages out that `leaves` picks, in order; the page goes with its last one.
     pub fn take(&mut self, block: u64, leaves: impl Fn(&Message) -> bool) -> Vec<Message> {
-        let Some(page) = self.pages.get_mut(&block) else { return Vec::new() };
+        let Some(page) = self.page_mut(block) else { return Vec::new() };
         let mut taken = Vec::with_capacity(usize::from(page.living));
         for slot in &mut page.slots {
             if slot.as_ref().is_some_and(&leaves)
@@ -203,10 +236,13 @@ impl Pages {
                 taken.push(message);
             }
         }
-        self.living -= taken.len() as u64;
         page.split = true;
-        if page.living == 0 {
-            self.pages.remove(&block);
+        let is_empty = page.living == 0;
+        self.living -= taken.len() as u64;
+        if is_empty && let Some(place) = self.places.remove(&block) {
+            self.pages[place as usize] = None;
+            self.free.push(place);
+            self.last.set(None);
         }
         taken
     }

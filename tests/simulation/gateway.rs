@@ -125,6 +125,7 @@ impl Gateway {
         };
         let partition = house.partition.clone();
         let replies = Replies::new();
+        let handing_out = Arc::clone(&replies);
         let outlets = Outlets {
             partition: partition.clone(),
             replies: Arc::clone(&replies),
@@ -139,6 +140,14 @@ impl Gateway {
         tasks.spawn(write(house.clone(), writer, decided));
         tasks.spawn(commit(house.clone(), committer, to_commit, Dice::new(dice.word())));
         let lane = partition.intake.lane(Source::Process);
+        let stopped = lane.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = handing_out.hand_out() => {}
+                () = stopped.stopped() => {}
+            }
+        });
         tasks.spawn(archive(house.clone(), archivist, lane.clone(), Dice::new(dice.word())));
         spawn_binds(&mut tasks, world, &providers, &partition, &phases, dice);
         let server = Server::new(
@@ -284,6 +293,7 @@ async fn write(house: House, mut writer: Writer, decided: mpsc::Sender<Decided>)
             groups.push(group);
             true
         });
+        groups.extend(writer.take_group());
         turns += 1;
         if turns.is_multiple_of(house.checks) {
             writer.engine().check();
