@@ -214,6 +214,32 @@ mod tests {
         assert_eq!(bucket.wait_for(START, 1), at(40));
     }
 
+    #[test]
+    fn a_late_look_loses_nothing() {
+        // milliseconds of a usual turn, every so many turns one is longer, and how long that is
+        for (usual, every, stall) in [(1, 1, 1), (20, 1, 20), (80, 1, 80), (2, 100, 90), (5, 40, 50)] {
+            let mut bucket = bucket(1_000, 100);
+            bucket.take_up_to(START, 100);
+            let (mut millis, mut sent) = (0, Vec::new());
+            for turn in 1.. {
+                bucket.wait_for(at(millis), 1);
+                millis += if turn % every == 0 { stall } else { usual };
+                if millis > 60_000 {
+                    break;
+                }
+                sent.push((at(millis).0, u64::from(bucket.take_up_to(at(millis), u32::MAX))));
+            }
+            let what = format!("turns of {usual} ms, every {every} of {stall}");
+            assert_eq!(
+                sent.iter().map(|(_, parts)| parts).sum::<u64>(),
+                sent[sent.len() - 1].0 / 1_000 - 5_000
+            );
+            // What has come together in the longest turn is what a second may have too much.
+            let busiest = seconds(&sent).into_iter().max().unwrap_or(0);
+            assert!(busiest <= 1_000 + stall, "{what}: {busiest}");
+        }
+    }
+
     /// Parts in the half-open second that begins at each send; a window that holds most begins at one.
     fn seconds(sent: &[(u64, u64)]) -> Vec<u64> {
         let (mut end, mut sum) = (0, 0);
@@ -337,14 +363,14 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
 
         #[test]
         fn of_a_thousand_seconds_one_exceeds_the_rate_by_more_than_two_percent(
             rate in prop::sample::select(vec![50u32, 100, 1_000, 10_000]), load in 80u64..120, batch in 1u64..100,
             seed in any::<u64>(),
         ) {
-            let length = 1_000;
+            let length = 300;
             let sent = send_for(length, rate, load, batch, seed);
             let most = u64::from(rate) * 102 / 100;
             prop_assert!(seconds(&sent).into_iter().max().unwrap_or(0) <= u64::from(rate + rate / 10));

@@ -265,10 +265,10 @@ fn converges(
     round_trip: u64,
 ) -> Result<(), TestCaseError> {
     let mut world = World::new(ceiling, limit, window, round_trip);
-    world.run(60);
-    let counts = world.run(60);
-    let whole = hidden * 60;
-    let (least, most) = (whole - whole / 20 - 60, whole + whole / 20 + 60);
+    world.run(40);
+    let counts = world.run(30);
+    let whole = hidden * 30;
+    let (least, most) = ((whole - whole / 20).saturating_sub(30), whole + whole / 20 + 30);
     prop_assert!(counts.taken >= least, "{counts:?} of {whole}, at {}", world.rate.rate());
     prop_assert!(counts.sent <= most, "{counts:?} of {whole}, at {}", world.rate.rate());
     Ok(())
@@ -276,7 +276,7 @@ fn converges(
 
 #[test]
 fn the_limits_of_providers_are_found() {
-    for hidden in [3, 10, 100, 1_000, 5_000] {
+    for hidden in [3, 10, 100, 2_000] {
         for ceiling in [0, hidden + hidden / 10 + 1, hidden * 10] {
             for round_trip in [5, 200] {
                 for limit in [Limit::Seconds(hidden), Limit::Bucket(hidden, hidden.div_ceil(10))] {
@@ -325,7 +325,7 @@ fn after_an_outage_the_rate_is_soon_what_it_was() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn any_hidden_limit_is_found(
