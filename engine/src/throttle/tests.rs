@@ -265,10 +265,10 @@ fn converges(
     round_trip: u64,
 ) -> Result<(), TestCaseError> {
     let mut world = World::new(ceiling, limit, window, round_trip);
-    world.run(40);
-    let counts = world.run(30);
-    let whole = hidden * 30;
-    let (least, most) = ((whole - whole / 20).saturating_sub(30), whole + whole / 20 + 30);
+    world.run(60);
+    let counts = world.run(60);
+    let whole = hidden * 60;
+    let (least, most) = ((whole - whole / 20).saturating_sub(60), whole + whole / 20 + 60);
     prop_assert!(counts.taken >= least, "{counts:?} of {whole}, at {}", world.rate.rate());
     prop_assert!(counts.sent <= most, "{counts:?} of {whole}, at {}", world.rate.rate());
     Ok(())
