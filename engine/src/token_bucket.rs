@@ -3,8 +3,8 @@
 //!
 //! A bucket that simply holds a burst lets it out whenever there was a short pause, so that traffic just below the rate
 //! overshoots every few seconds. Here the level holds a hundredth of a second's worth; the rest of the burst lies in a
-//! reserve that an idle bucket fills with a thousandth of its rate, so that windows of one second beyond the rate stay as
-//! rare as that. While somebody waits for tokens nothing that flows in is lost: that we look late is our delay.
+//! reserve that an idle bucket fills with half a thousandth of its rate, so that windows of one second beyond the rate stay
+//! that rare. While somebody waits for tokens nothing that flows in is lost: that we look late is our delay.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const PART: i64 = 1_000_000_000;
 /// The part of a second's worth that is there at once.
 const EVEN_SHARE: u64 = 100;
 /// The part of the rate with which an idle bucket fills its reserve.
-const RESERVE_SHARE: i64 = 1_000;
+const RESERVE_SHARE: i64 = 2_000;
 
 /// The default is no limit.
 #[derive(Clone, Debug, Default)]
