@@ -3,8 +3,9 @@
 //!
 //! A bucket that simply holds a burst lets it out whenever there was a short pause, so that traffic just below the rate
 //! overshoots every few seconds. Here the level holds a hundredth of a second's worth; the rest of the burst lies in a
-//! reserve that an idle bucket fills with a thousandth of its rate, so that windows of one second beyond the rate stay as
-//! rare as that. While somebody waits for tokens nothing that flows in is lost: that we look late is our delay.
+//! reserve that an idle bucket fills with a ten-thousandth of its rate. A burst of a tenth is there once in a quarter of
+//! an hour, and one second in a thousand is more than two hundredths too full. While somebody waits for tokens nothing that
+//! flows in is lost: that we look late is our delay.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ const PART: i64 = 1_000_000_000;
 /// The part of a second's worth that is there at once.
 const EVEN_SHARE: u64 = 100;
 /// The part of the rate with which an idle bucket fills its reserve.
-const RESERVE_SHARE: i64 = 1_000;
+const RESERVE_SHARE: i64 = 10_000;
 
 /// The default is no limit.
 #[derive(Clone, Debug, Default)]
@@ -169,9 +170,9 @@ mod tests {
         for (seconds, awaited, expected) in [
             (0, false, 0),
             (1, false, 2),
-            (10, false, 3),
-            (100, false, 12),
-            (1_000, false, 20),
+            (100, false, 3),
+            (1_000, false, 12),
+            (10_000, false, 20),
             (1, true, 20),
         ] {
             let mut bucket = bucket(100, 20);
@@ -214,6 +215,32 @@ mod tests {
         assert_eq!(bucket.wait_for(START, 1), at(40));
     }
 
+    #[test]
+    fn a_late_look_loses_nothing() {
+        // milliseconds of a usual turn, every so many turns one is longer, and how long that is
+        for (usual, every, stall) in [(1, 1, 1), (20, 1, 20), (80, 1, 80), (2, 100, 90), (5, 40, 50)] {
+            let mut bucket = bucket(1_000, 100);
+            bucket.take_up_to(START, 100);
+            let (mut millis, mut sent) = (0, Vec::new());
+            for turn in 1.. {
+                bucket.wait_for(at(millis), 1);
+                millis += if turn % every == 0 { stall } else { usual };
+                if millis > 60_000 {
+                    break;
+                }
+                sent.push((at(millis).0, u64::from(bucket.take_up_to(at(millis), u32::MAX))));
+            }
+            let what = format!("turns of {usual} ms, every {every} of {stall}");
+            assert_eq!(
+                sent.iter().map(|(_, parts)| parts).sum::<u64>(),
+                sent[sent.len() - 1].0 / 1_000 - 5_000
+            );
+            // What has come together in the longest turn is what a second may have too much.
+            let busiest = seconds(&sent).into_iter().max().unwrap_or(0);
+            assert!(busiest <= 1_000 + stall, "{what}: {busiest}");
+        }
+    }
+
     /// Parts in the half-open second that begins at each send; a window that holds most begins at one.
     fn seconds(sent: &[(u64, u64)]) -> Vec<u64> {
         let (mut end, mut sum) = (0, 0);
@@ -254,6 +281,8 @@ mod tests {
     /// What arrives at random, at `load` percent of the rate in batches of up to `batch`, is sent as tokens allow.
     fn send_for(seconds: u64, rate: u32, load: u64, batch: u64, seed: u64) -> Vec<(u64, u64)> {
         let mut bucket = bucket(rate, rate / 10);
+        // Without the burst of the start, which is one of a quarter of an hour.
+        bucket.take_all(START, rate / 10);
         let (mut seed, mut waiting, mut sent) = (seed | 1, 0u64, Vec::new());
         let mut random = move |below: u64| {
             seed ^= seed << 13;
@@ -318,7 +347,7 @@ mod tests {
                 bucket.wait_for(now, burst);
                 let allowed = u64::from(burst) + (now.0 - START.0) * u64::from(rate) / 1_000_000;
                 prop_assert!(taken <= allowed, "{taken} of {allowed}");
-                let lost = 50_000 * u64::from(rate) / 1_000_000 > u64::from(burst);
+                let lost = 50_000 * u64::from(rate) / 1_000_000 + 1 >= u64::from(burst);
                 prop_assert!(!always_waited || lost || taken >= allowed, "{taken} of {allowed}");
             }
         }
@@ -337,20 +366,19 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
 
         #[test]
         fn of_a_thousand_seconds_one_exceeds_the_rate_by_more_than_two_percent(
             rate in prop::sample::select(vec![50u32, 100, 1_000, 10_000]), load in 80u64..120, batch in 1u64..100,
             seed in any::<u64>(),
         ) {
-            let length = 1_000;
+            let length = 300;
             let sent = send_for(length, rate, load, batch, seed);
             let most = u64::from(rate) * 102 / 100;
             prop_assert!(seconds(&sent).into_iter().max().unwrap_or(0) <= u64::from(rate + rate / 10));
             let over = over(&sent, most);
-            // The first burst is full, as after a start.
-            prop_assert!(over <= length * 1_000 + 100_000, "{over} µs of {length} s");
+            prop_assert!(over <= length * 1_000, "{over} µs of {length} s");
         }
     }
 }

@@ -268,7 +268,7 @@ fn converges(
     world.run(60);
     let counts = world.run(60);
     let whole = hidden * 60;
-    let (least, most) = (whole - whole / 20 - 60, whole + whole / 20 + 60);
+    let (least, most) = ((whole - whole / 20).saturating_sub(60), whole + whole / 20 + 60);
     prop_assert!(counts.taken >= least, "{counts:?} of {whole}, at {}", world.rate.rate());
     prop_assert!(counts.sent <= most, "{counts:?} of {whole}, at {}", world.rate.rate());
     Ok(())
@@ -276,7 +276,7 @@ fn converges(
 
 #[test]
 fn the_limits_of_providers_are_found() {
-    for hidden in [3, 10, 100, 1_000, 5_000] {
+    for hidden in [3, 10, 100, 2_000] {
         for ceiling in [0, hidden + hidden / 10 + 1, hidden * 10] {
             for round_trip in [5, 200] {
                 for limit in [Limit::Seconds(hidden), Limit::Bucket(hidden, hidden.div_ceil(10))] {
@@ -325,7 +325,7 @@ fn after_an_outage_the_rate_is_soon_what_it_was() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn any_hidden_limit_is_found(
