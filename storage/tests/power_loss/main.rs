@@ -66,7 +66,7 @@ fn a_journal_that_is_left_to_the_operating_system_loses_what_was_flushed() {
 fn assert_nothing_is_lost(task: &str) {
     let number =
         |name, otherwise| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
-    let (seed, images) = (number("TIDEGATE_SEED", 1), number("TIDEGATE_IMAGES", 60));
+    let (seed, images) = (number("TIDEGATE_SEED", 1), number("TIDEGATE_IMAGES", 40));
     println!("{task}: seed {seed}, {images} power failures");
     if let Some(Some(wrong)) = lose_power(task, seed, images) {
         panic!("seed {seed}, {wrong}");
