@@ -3,6 +3,7 @@
 
 mod credit;
 mod doors;
+mod earlier;
 mod first_minute;
 mod operators;
 mod process;

@@ -2,6 +2,7 @@
 //! with a clear word; and nothing that was acknowledged is lost.
 
 use std::fs::File;
+use std::sync::{Mutex, PoisonError};
 
 use loadtest::smsc::{Delay, Profile};
 use loadtest::wire::{command, status};
@@ -17,11 +18,15 @@ use crate::support::provider::Provider;
 use crate::support::settings::{self, KEY};
 use crate::support::wait::{until, until_true};
 
+/// Those who fill the file system that all homes aside are in.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 const TO: u64 = 254_720_000_000;
 const MEBIBYTE: u64 = 1 << 20;
 
 #[test]
 fn below_the_reserve_intake_is_refused_while_receipts_go_on() {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let provider = Provider::with(Profile { receipt_delay: Delay::Fixed(3_000.0), ..Profile::default() });
     let home = Home::aside(&settings::plain(provider.address()));
     let found = statvfs(home.path()).unwrap();
@@ -60,6 +65,53 @@ fn below_the_reserve_intake_is_refused_while_receipts_go_on() {
     until_true("intake again", || peer.submit(TO + 4, b"after").status == status::OK);
     until_true("readiness again", || gateway.ops("/readyz").status == 200);
     send(&mut http, TO + 5, &Value::Null);
+}
+
+#[test]
+fn below_half_of_the_reserve_the_gateway_ends_and_starts_again_with_the_ballast() {
+    const BALLAST: u64 = 256 * MEBIBYTE;
+    const STEP: u64 = BALLAST / 4;
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let home = Home::aside(&settings::plain(settings::nowhere()));
+    // With blocks this time.
+    let ballast = home.store().join("ballast");
+    fallocate(File::create(&ballast).unwrap(), FallocateFlags::empty(), 0, BALLAST).unwrap();
+    let gateway = Gateway::start(&home);
+    let id = send(&mut gateway.http(KEY), TO, &Value::Null);
+    gateway.end_well();
+
+    let found = statvfs(home.path()).unwrap();
+    let half = found.f_bavail * found.f_frsize - STEP;
+    let start = |arguments: &[&str]| {
+        let mut command = serve(&home);
+        command.args(arguments);
+        command.env("TIDEGATE__STORAGE__RESERVE", format!("{}MiB", 2 * half / MEBIBYTE));
+        Gateway::spawn(&home, command)
+    };
+    let mut gateway = start(&[]);
+    until_listening(&gateway);
+    let filler = home.path().join("filler");
+    fallocate(File::create(&filler).unwrap(), FallocateFlags::empty(), 0, 2 * STEP).unwrap();
+    let ended = until("the end", || gateway.ended());
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert!(ended.said.contains("tidegate serve --use-ballast"), "{}", ended.said);
+
+    let ended = start(&[]).wait();
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert!(ended.said.contains("tidegate serve --use-ballast"), "{}", ended.said);
+    assert!(ballast.exists());
+
+    let gateway = start(&["--use-ballast"]);
+    until_listening(&gateway);
+    assert!(!ballast.exists());
+    gateway.http(KEY).message(&id, "queued");
+    gateway.end_well();
+}
+
+/// Below the reserve it is never ready.
+fn until_listening(gateway: &Gateway) {
+    let doors = ["HTTP", "SMPP", "operations"];
+    until_true("its addresses", || doors.iter().all(|door| gateway.printed().contains(door)));
 }
 
 #[test]

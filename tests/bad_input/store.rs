@@ -114,3 +114,31 @@ fn salvage_brings_back_what_a_damaged_journal_still_holds() {
     let gateway = Gateway::start(&home);
     gateway.http(KEY).message(&id, "queued");
 }
+
+#[test]
+fn salvage_is_refused_while_the_gateway_runs() {
+    let (home, id) = filled();
+    let gateway = Gateway::start(&home);
+    let (ended, _) =
+        crate::support::gateway::run(&home, &["journal", "salvage", "saved", "--config", "tidegate.toml"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert!(ended.said.contains("in use by another process"), "{}", ended.said);
+    assert!(!home.path().join("saved").exists());
+    gateway.http(KEY).message(&id, "queued");
+    gateway.end_well();
+}
+
+#[test]
+fn a_journal_in_segments_outlives_a_kill_and_is_refused_by_the_other_setting() {
+    let settings = settings::plain(settings::nowhere());
+    let home = Home::new(&format!("[storage]\nlog = \"segments\"\n{settings}"));
+    let gateway = Gateway::start(&home);
+    let id = send(&mut gateway.http(KEY), 254_712_345_678, &Value::Null);
+    drop(gateway);
+    let gateway = Gateway::start(&home);
+    gateway.http(KEY).message(&id, "queued");
+    gateway.end_well();
+
+    home.set(&settings);
+    assert_refused(&home, &["journal was written with `log = \"segments\"`", "set it back", "salvage DIR"]);
+}

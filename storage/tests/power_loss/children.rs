@@ -58,7 +58,8 @@ pub fn judge(task: &str, said: &[String], found: &str) -> Result<(), String> {
 
 fn options(task: &str) -> Options {
     let log = if task == "journal segments" { LogKind::Segments } else { LogKind::Sled };
-    Options { log, durability: Durability::Fsync, ring_bytes_min: 64 << 10, cache_bytes: 1 << 20 }
+    let durability = if task == "journal os" { Durability::Os } else { Durability::Fsync };
+    Options { log, durability, ring_bytes_min: 64 << 10, cache_bytes: 1 << 20 }
 }
 
 /// Appends, flushes and says so; releases all but the newest groups. It ends without closing anything.

@@ -233,7 +233,7 @@ fn mark_durable(calls: &mut [Call]) {
         // Later syncs are later in the list, as far as it matters.
         let first = syncs.partition_point(|(_, issued, _)| *issued <= call.done);
         let covers = |(synced, issued, _): &&(Result<FileNumber, PathBuf>, usize, usize)| {
-            *issued > call.done && synced.as_ref().map_err(PathBuf::as_path).map(|file| *file) == target
+            *issued > call.done && synced.as_ref().map_err(PathBuf::as_path).copied() == target
         };
         call.durable = syncs[first..].iter().find(covers).map_or(usize::MAX, |(_, _, done)| *done);
     }

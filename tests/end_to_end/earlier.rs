@@ -1,0 +1,45 @@
+//! A store that an earlier release wrote, kept in `tests/fixtures` as it was: 20 messages delivered, three queued, stopped well.
+//! Its name is the commit that wrote it.
+
+use std::fs;
+use std::path::Path;
+
+use crate::end_to_end::{Stage, balance};
+use crate::support::home::Home;
+use crate::support::provider::Provider;
+use crate::support::settings;
+
+const QUEUED: [&str; 3] = ["541651148943839251", "285006397879233458", "737186170846456670"];
+
+#[test]
+fn the_store_of_the_release_before_is_read_and_goes_on() {
+    let provider = Provider::start();
+    // The names under which it was written.
+    let tenant = [("id", "\"bench\""), ("balance", "\"1000000000\"")];
+    let home =
+        Home::new(&[settings::provider("up", provider.address(), &[]), settings::tenant(&tenant)].concat());
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-5b888ff");
+    copy(&fixture, &home.store());
+
+    let mut stage = Stage::over(provider, home);
+    for id in QUEUED {
+        let message = stage.http.message(id, "delivered");
+        assert_eq!(message["text"], "written by the release before", "{message}");
+    }
+    assert_eq!(balance(&mut stage.http), ["999999977.00", "0.00", "23.00"]);
+    let mut stage = stage.restart();
+    assert_eq!(balance(&mut stage.http), ["999999977.00", "0.00", "23.00"]);
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(path, target).unwrap();
+        }
+    }
+}
