@@ -52,13 +52,34 @@ pub struct Window {
 /// A process: what it is made of, and the ways to end it.
 pub struct Gateway {
     tasks: JoinSet<()>,
-    phase: watch::Sender<Phase>,
+    bells: Bells,
     partition: Partition,
     replies: Arc<Replies>,
     process_lane: Lane,
     pub window: Arc<Mutex<Window>>,
     /// Told when the process has ended by itself.
     pub died: Arc<Notify>,
+}
+
+/// Tells each task of the phase by a channel of its own: tokio wakes those that share one in an order that it draws.
+#[derive(Clone, Default)]
+struct Bells(Arc<Mutex<(Phase, Vec<watch::Sender<Phase>>)>>);
+
+impl Bells {
+    fn phases(&self) -> Phases {
+        let mut bells = self.0.lock().expect("the bells are whole");
+        let (sender, phases) = Phases::channel();
+        sender.send_replace(bells.0);
+        bells.1.retain(|sender| !sender.is_closed());
+        bells.1.push(sender);
+        phases
+    }
+
+    fn ring(&self, phase: Phase) {
+        let mut bells = self.0.lock().expect("the bells are whole");
+        bells.0 = phase;
+        bells.1.iter().for_each(|sender| drop(sender.send_replace(phase)));
+    }
 }
 
 /// What the tasks of one process share.
@@ -126,14 +147,14 @@ impl Gateway {
             measures: Arc::new(Measures::new(true)),
         };
         let (writer, committer) = commit::halves(engine, journal, next_group, outlets);
-        let (phase, phases) = Phases::channel();
+        let bells = Bells::default();
         let (decided, to_commit) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
         tasks.spawn(write(house.clone(), writer, decided));
         tasks.spawn(commit(house.clone(), committer, to_commit, Dice::new(dice.word())));
         let lane = partition.intake.lane(Source::Process);
         tasks.spawn(archive(house.clone(), archivist, lane.clone(), Dice::new(dice.word())));
-        spawn_binds(&mut tasks, world, &providers, &partition, &phases, dice);
+        spawn_binds(&mut tasks, world, &providers, &partition, &bells, dice);
         let server = Server::new(
             ServerOptions::default(),
             partition.clone(),
@@ -142,9 +163,9 @@ impl Gateway {
         );
         let (front, connections) = mpsc::channel(FRONT);
         *world.front.lock().expect("the front is whole") = Some(front);
-        tasks.spawn(accept(server, connections, phases));
+        tasks.spawn(accept(server, connections, bells.clone()));
         let (window, died) = (house.window, house.died);
-        Ok(Gateway { tasks, phase, partition, replies, process_lane: lane, window, died })
+        Ok(Gateway { tasks, bells, partition, replies, process_lane: lane, window, died })
     }
 
     /// SIGKILL: nothing of the process runs any more.
@@ -157,13 +178,13 @@ impl Gateway {
     /// SIGTERM: as `serve` ends. It is killed if that takes too long.
     pub async fn end(mut self, world: &World, dice: &mut Dice) {
         *world.front.lock().expect("the front is whole") = None;
-        self.phase.send_replace(Phase::Draining);
+        self.bells.ring(Phase::Draining);
         let (reply, drained) = self.replies.open();
         let drained_in_time = match self.process_lane.offer(Command::Drain { reply }).await {
             Ok(()) => tokio::time::timeout(Duration::from_secs(15), drained).await.is_ok(),
             Err(_) => false,
         };
-        self.phase.send_replace(Phase::Closing);
+        self.bells.ring(Phase::Closing);
         pass(Duration::from_secs(6)).await;
         self.partition.intake.close();
         let all = async { while self.tasks.join_next().await.is_some() {} };
@@ -207,7 +228,7 @@ fn spawn_binds(
     world: &Arc<World>,
     names: &[String],
     partition: &Partition,
-    phases: &Phases,
+    bells: &Bells,
     dice: &mut Dice,
 ) {
     for hub in &world.hubs {
@@ -224,14 +245,14 @@ fn spawn_binds(
             };
             let door = Door { world: Arc::clone(world), hub: Arc::clone(hub) };
             let bind = ProviderBind::over(door, options, partition.clone());
-            tasks.spawn(bind.run(phases.clone()));
+            tasks.spawn(bind.run(bells.phases()));
         }
     }
 }
 
-async fn accept(server: Server, mut connections: mpsc::Receiver<(Stream, SocketAddr)>, phases: Phases) {
+async fn accept(server: Server, mut connections: mpsc::Receiver<(Stream, SocketAddr)>, bells: Bells) {
     let mut open = JoinSet::new();
-    let mut watched = phases.clone();
+    let mut watched = bells.phases();
     loop {
         tokio::select! {
             biased;
@@ -239,7 +260,7 @@ async fn accept(server: Server, mut connections: mpsc::Receiver<(Stream, SocketA
             Some(_) = open.join_next() => {}
             accepted = connections.recv() => match accepted {
                 Some((stream, from)) => {
-                    let (server, phases) = (server.clone(), phases.clone());
+                    let (server, phases) = (server.clone(), bells.phases());
                     open.spawn(async move { server.converse(stream, from, phases).await });
                 }
                 None => break,
