@@ -1,5 +1,5 @@
-//! Finished messages: the thread that writes blocks to the archive and reads them back, and the look-up by number.
-//! It does not know what a message says, only where one ends.
+//! Messages that are not in memory: the thread that writes blocks to the archive and the parked store and reads them back,
+//! and the look-up by number. It does not know what a message says, only where one ends.
 //!
 //! A block is packed (`packing`); unpacked it is: version u8, then per message its number u64, its length u32
 //! (little-endian) and its bytes.
@@ -12,13 +12,15 @@ use std::time::Duration;
 use connectors::intake::Lane;
 use engine::bytes::Reader;
 use engine::command::Command;
-use engine::effect::ArchiveWrite;
+use engine::effect::{ArchiveWrite, Load, ParkWrite, Shelf};
 use engine::pages::block_of;
 use storage::archive::{Blocks, ReadBlocks};
 use storage::error::StoreError;
+use storage::parked::ReadShelf;
 
 use crate::api::{HistoryUnavailable, Looking};
 use crate::packing;
+use crate::parked::{ParkedError, ParkedShelf};
 
 const BLOCK_VERSION: u8 = 1;
 /// Blocks written before one flush.
@@ -28,64 +30,64 @@ const MARK_AFTER: Duration = Duration::from_secs(1);
 
 /// The archive as the rest of the process sees it. What is handed to it can be looked up at once.
 pub struct History {
-    waiting: Mutex<Waiting>,
+    work: Mutex<Work>,
     wanted: Condvar,
     reader: Arc<dyn ReadBlocks>,
+    parked: Arc<dyn ReadShelf>,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct Work {
     /// Blocks in the order in which they came; the engine bounds how many are on their way.
     order: VecDeque<u64>,
     /// What is not yet durable, by block.
     pending: HashMap<u64, Arc<ArchiveWrite>>,
-    loads: VecDeque<u64>,
+    /// The same for the parked store.
+    parks: VecDeque<u64>,
+    parking: HashMap<u64, Arc<ParkWrite>>,
+    loads: VecDeque<Load>,
     closed: bool,
 }
 
-impl Waiting {
-    fn is_empty(&self) -> bool {
-        self.order.is_empty() && self.loads.is_empty()
-    }
-
-    fn take(&mut self) -> Work {
-        let count = self.order.len().min(BATCH_BLOCKS);
-        let blocks: Vec<u64> = self.order.drain(..count).collect();
-        let writes = blocks.iter().filter_map(|block| self.pending.get(block).cloned()).collect();
-        Work { writes, loads: self.loads.drain(..).collect() }
-    }
-}
-
 impl History {
-    /// The archive's two ends, the working one without a thread.
-    pub fn over(archive: Box<dyn Blocks>) -> (Arc<History>, Archivist) {
-        let history =
-            Arc::new(History { waiting: Mutex::default(), wanted: Condvar::new(), reader: archive.reader() });
-        let archivist = Archivist { archive, packed: Vec::new(), history: Arc::clone(&history) };
-        (history, archivist)
-    }
-
     /// Starts the archive's thread. `lane` leads to the engine that is told what has arrived; `runtime` lets a thread wait for room there.
     pub fn start(
         archive: Box<dyn Blocks>,
+        parked: ParkedShelf,
         lane: Lane,
         runtime: tokio::runtime::Handle,
     ) -> std::io::Result<(Arc<History>, JoinHandle<()>)> {
-        let (history, archivist) = History::over(archive);
+        let (history, archivist) = History::over(archive, parked);
         let thread = thread::Builder::new().name("archive".into());
         let thread = thread.spawn(move || run(archivist, &lane, &runtime))?;
         Ok((history, thread))
     }
 
-    /// Takes what a durable group has for the archive.
-    pub fn take(&self, writes: Vec<ArchiveWrite>, loads: Vec<u64>) {
-        if writes.is_empty() && loads.is_empty() {
+    /// Both ends, the working one without a thread.
+    pub fn over(archive: Box<dyn Blocks>, parked: ParkedShelf) -> (Arc<History>, Archivist) {
+        let history = Arc::new(History {
+            work: Mutex::default(),
+            wanted: Condvar::new(),
+            reader: archive.reader(),
+            parked: parked.reader(),
+        });
+        let archivist = Archivist { archive, parked, packed: Vec::new(), history: Arc::clone(&history) };
+        (history, archivist)
+    }
+
+    /// Takes what a durable group has for the archive and the parked store.
+    pub fn take(&self, writes: Vec<ArchiveWrite>, parks: Vec<ParkWrite>, loads: Vec<Load>) {
+        if writes.is_empty() && parks.is_empty() && loads.is_empty() {
             return;
         }
         let mut work = self.lock();
         for write in writes {
             work.order.push_back(write.block);
             work.pending.insert(write.block, Arc::new(write));
+        }
+        for write in parks {
+            work.parks.push_back(write.block);
+            work.parking.insert(write.block, Arc::new(write));
         }
         work.loads.extend(loads);
         self.wanted.notify_one();
@@ -97,22 +99,45 @@ impl History {
         self.wanted.notify_one();
     }
 
-    /// A message that has left memory.
+    /// A message that is not in memory. What is finished is in the archive, and there before it has gone from the parked store.
     pub fn find(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let block = block_of(number);
-        let pending = self.lock().pending.get(&block).cloned();
-        let in_pending = pending.and_then(|write| {
-            write.messages.iter().find(|message| engine::message::number_of(message) == Some(number)).cloned()
-        });
-        if in_pending.is_some() {
-            return Ok(in_pending);
+        let (pending, parking) = {
+            let work = self.lock();
+            (work.pending.get(&block).cloned(), work.parking.get(&block).cloned())
+        };
+        let pending = pending.as_deref().map(|write| &write.messages[..]).unwrap_or_default();
+        let parking = parking.as_deref().map(|write| &write.messages[..]).unwrap_or_default();
+        let of_number = |message: &&Vec<u8>| engine::message::number_of(message) == Some(number);
+        if let Some(found) = pending.iter().chain(parking).find(of_number) {
+            return Ok(Some(found.clone()));
         }
-        let stored = self.reader.read_block(block)?;
-        Ok(stored.and_then(|stored| unpack(&stored.bytes).remove(&number)))
+        if let Some(stored) = self.reader.read_block(block)?
+            && let Some(found) = unpack(&stored.bytes).remove(&number)
+        {
+            return Ok(Some(found));
+        }
+        Ok(self.parked.messages(block)?.and_then(|stored| unpack(&stored).remove(&number)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
+    fn has_any(&self) -> bool {
+        !(self.order.is_empty() && self.parks.is_empty() && self.loads.is_empty())
+    }
+
+    fn round(&mut self) -> Round {
+        let count = self.order.len().min(BATCH_BLOCKS);
+        let blocks: Vec<u64> = self.order.drain(..count).collect();
+        let writes = blocks.iter().filter_map(|block| self.pending.get(block).cloned()).collect();
+        let count = self.parks.len().min(BATCH_BLOCKS);
+        let blocks: Vec<u64> = self.parks.drain(..count).collect();
+        let parks = blocks.iter().filter_map(|block| self.parking.get(block).cloned()).collect();
+        Round { writes, parks, loads: self.loads.drain(..).collect() }
     }
 }
 
@@ -127,72 +152,108 @@ impl crate::api::History for History {
     }
 }
 
-/// What the archive has to do.
-pub struct Work {
+/// What the archive and the parked store have to do.
+pub struct Round {
     writes: Vec<Arc<ArchiveWrite>>,
-    loads: Vec<u64>,
+    parks: Vec<Arc<ParkWrite>>,
+    loads: Vec<Load>,
 }
 
-/// Writes blocks and reads them back, a turn at a time.
+/// Writes blocks and reads them back, a round at a time.
 pub struct Archivist {
     archive: Box<dyn Blocks>,
+    parked: ParkedShelf,
     /// The block as it is written; kept for its room.
     packed: Vec<u8>,
     history: Arc<History>,
 }
 
-/// The archive's thread. A disk that refuses stops the process: the journal still has every message.
+/// The archive's thread. A disk that refuses stops the process: the journal, or the parked store, still has every message.
 fn run(mut archivist: Archivist, lane: &Lane, runtime: &tokio::runtime::Handle) {
-    while let Some(work) = archivist.wait() {
-        let told = archivist.turn(&work).unwrap_or_else(|error| stop(&error));
-        for command in told {
+    while let Some(round) = archivist.wait() {
+        let mut tell = |command| {
             // A process that is stopping needs no telling: its journal says it again.
             let _ = runtime.block_on(lane.offer(command));
-        }
+        };
+        archivist.turn(round, &mut tell).unwrap_or_else(|error| stop(&error));
     }
-    archivist.archive.mark().unwrap_or_else(|error| stop(&error));
+    archivist.mark().unwrap_or_else(|error| stop(&error));
 }
 
 impl Archivist {
     /// What there is to do; nothing after a second without. `None` at the end.
-    fn wait(&self) -> Option<Work> {
-        let mut waiting = self.history.lock();
-        if waiting.is_empty() && !waiting.closed {
-            let waited = self.history.wanted.wait_timeout(waiting, MARK_AFTER);
-            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+    fn wait(&self) -> Option<Round> {
+        let mut work = self.history.lock();
+        if !work.has_any() && !work.closed {
+            let waited = self.history.wanted.wait_timeout(work, MARK_AFTER);
+            work = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        if waiting.is_empty() && waiting.closed { None } else { Some(waiting.take()) }
+        if !work.has_any() && work.closed { None } else { Some(work.round()) }
     }
 
     /// What there is to do now.
-    pub fn work(&self) -> Work {
-        self.history.lock().take()
+    pub fn round(&self) -> Round {
+        self.history.lock().round()
     }
 
-    /// Does it: writes a batch of blocks and makes it durable, reads what is wanted back. With nothing to do it notes beside
-    /// the archive what it holds, so that a cut tail is seen at the next start. What the engine is to be told comes back.
-    pub fn turn(&mut self, work: &Work) -> Result<Vec<Command>, StoreError> {
-        let Work { writes, loads } = work;
-        let mut told = Vec::new();
-        if writes.is_empty() && loads.is_empty() {
-            self.archive.mark()?;
+    /// Does it, and tells the engine what has become durable and what was read. With nothing to do it notes beside the
+    /// databases what they hold.
+    pub fn turn(&mut self, round: Round, tell: &mut dyn FnMut(Command)) -> Result<(), ParkedError> {
+        let Round { writes, parks, loads } = round;
+        if writes.is_empty() && parks.is_empty() && loads.is_empty() {
+            self.mark()?;
         }
         if !writes.is_empty() {
-            told.push(self.write(writes)?);
+            tell(self.write(&writes)?);
         }
-        told.extend(loads.iter().map(|block| self.load(*block)));
-        Ok(told)
+        if !parks.is_empty() {
+            tell(self.park(&parks)?);
+        }
+        loads.into_iter().try_for_each(|load| {
+            tell(self.load(load)?);
+            Ok(())
+        })
     }
 
-    fn write(&mut self, writes: &[Arc<ArchiveWrite>]) -> Result<Command, StoreError> {
+    /// Writes a batch of blocks and makes it durable.
+    fn write(&mut self, writes: &[Arc<ArchiveWrite>]) -> Result<Command, ParkedError> {
         writes.iter().try_for_each(|write| self.write_block(write))?;
         self.archive.flush()?;
+        self.unpark(writes)?;
         let blocks: Vec<u64> = writes.iter().map(|write| write.block).collect();
-        let mut waiting = self.history.lock();
+        let mut work = self.history.lock();
         for block in &blocks {
-            waiting.pending.remove(block);
+            work.pending.remove(block);
         }
         Ok(Command::Archived { blocks })
+    }
+
+    /// What has reached the archive leaves the parked store.
+    fn unpark(&mut self, writes: &[Arc<ArchiveWrite>]) -> Result<(), ParkedError> {
+        let mut parked = writes.iter().filter(|write| write.unpark != 0).peekable();
+        if parked.peek().is_none() {
+            return Ok(());
+        }
+        parked.try_for_each(|write| self.parked.unpark(write.block, write.unpark))?;
+        self.parked.flush()
+    }
+
+    /// The same as `write`, for the parked store.
+    fn park(&mut self, parks: &[Arc<ParkWrite>]) -> Result<Command, ParkedError> {
+        parks.iter().try_for_each(|write| self.parked.park(write))?;
+        self.parked.flush()?;
+        let blocks: Vec<u64> = parks.iter().map(|write| write.block).collect();
+        let mut work = self.history.lock();
+        for block in &blocks {
+            work.parking.remove(block);
+        }
+        Ok(Command::Parked { blocks })
+    }
+
+    /// Notes beside the databases what they hold, so that a cut tail is seen at the next start.
+    fn mark(&mut self) -> Result<(), ParkedError> {
+        self.archive.mark()?;
+        self.parked.mark()
     }
 
     fn write_block(&mut self, write: &ArchiveWrite) -> Result<(), StoreError> {
@@ -214,26 +275,37 @@ impl Archivist {
         self.archive.write_block(block, &self.packed)
     }
 
-    fn load(&self, block: u64) -> Command {
-        let messages = match self.history.reader.read_block(block) {
-            Ok(stored) => stored.map(|stored| unpack(&stored.bytes)).unwrap_or_default(),
+    fn load(&self, load: Load) -> Result<Command, ParkedError> {
+        let messages = match load.shelf {
+            Shelf::Archive => self.archived(load.block),
+            // Without what is parked nothing can go on: it is neither in memory nor in the journal.
+            Shelf::Parked => self.parked.messages(load.block)?,
+        };
+        Ok(Command::Loaded { load, messages })
+    }
+
+    fn archived(&self, block: u64) -> Vec<Vec<u8>> {
+        match self.history.reader.read_block(block) {
+            Ok(stored) => {
+                let messages = stored.map(|stored| unpack(&stored.bytes)).unwrap_or_default();
+                messages.into_values().collect()
+            }
             Err(error) => {
                 tracing::error!(%error, block, "a block of the archive cannot be read");
-                BTreeMap::new()
+                Vec::new()
             }
-        };
-        Command::Loaded { block, messages: messages.into_values().collect() }
+        }
     }
 }
 
-/// The disk did not take what it should: nothing more may be called durable.
-fn stop(error: &StoreError) -> ! {
-    tracing::error!(%error, "the archive cannot be written; the journal has all of it; stopping");
-    eprintln!("tidegate: the archive cannot be written: {error}");
+/// The disk did not take or give what it should: nothing more may be called durable.
+fn stop(error: &dyn std::error::Error) -> ! {
+    tracing::error!(%error, "the archive or the parked store fails; nothing that was acknowledged is lost; stopping");
+    eprintln!("tidegate: the archive or the parked store fails: {error}");
     std::process::exit(1)
 }
 
-fn encode<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+pub(crate) fn encode<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut block = Vec::with_capacity(32 << 10);
     block.push(BLOCK_VERSION);
     for message in messages {
@@ -248,6 +320,7 @@ fn encode<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
 /// The messages of a block as the archive gave it. One that cannot be unpacked is damage that its checksum did not see.
 pub fn unpack(block: &[u8]) -> BTreeMap<u64, Vec<u8>> {
     match packing::unpack(block) {
+        Ok(bytes) if bytes.is_empty() => BTreeMap::new(),
         Ok(bytes) => decode(&bytes),
         Err(error) => {
             tracing::error!(%error, "a block of the archive cannot be read");

@@ -12,6 +12,7 @@ pub mod measure;
 mod metrics;
 pub mod ops;
 pub mod packing;
+pub mod parked;
 mod providers;
 mod sandbox;
 mod secrets;

@@ -33,6 +33,7 @@ use crate::history::History;
 use crate::measure::Measures;
 use crate::metrics::{DoorCounts, Metrics};
 use crate::ops::{self, Health, OpsState};
+use crate::parked::ParkedShelf;
 use crate::store::{self, Store};
 use crate::{definitions, listen, providers, sandbox, settings};
 
@@ -175,8 +176,10 @@ async fn serve(
     let house = House::new(&config, clock);
     let ids = Arc::new(Permutation::new(&store.id_key));
     let lane = house.partition.intake.lane(Source::Process);
+    let parked = ParkedShelf::new(Box::new(store.parked));
     let (history, archive_thread) =
-        History::start(Box::new(store.archive), lane, runtime.handle().clone()).map_err(ServeError::Start)?;
+        History::start(Box::new(store.archive), parked, lane, runtime.handle().clone())
+            .map_err(ServeError::Start)?;
     let outlets = Outlets {
         partition: house.partition.clone(),
         replies: Arc::clone(&house.replies),
