@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use storage::StoreError;
 use storage::archive::{Blocks, ReadBlocks, StoredBlock};
 use storage::journal::SideFile;
+use storage::parked::{ParkedBlock, ReadShelf, Shelf};
 use storage::log::{CHUNK_MAX, Chunk, Durability, Log, LogError, Visit};
 
 use crate::dice::Dice;
@@ -22,6 +23,14 @@ enum Call {
 
 type Chunks = BTreeMap<(u64, u32), Vec<u8>>;
 type BlockMap = BTreeMap<u64, Vec<u8>>;
+/// Rows and messages of the parked blocks, each a value of its own.
+type Values = BTreeMap<(u64, Kind), Vec<u8>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Messages,
+    Rows,
+}
 
 /// How the disk refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +51,9 @@ struct Platter {
     blocks: BlockMap,
     blocks_durable: BlockMap,
     block_calls: Vec<(u64, Vec<u8>)>,
+    parked: Values,
+    parked_durable: Values,
+    parked_calls: Vec<((u64, Kind), Option<Vec<u8>>)>,
     /// After so many more calls it refuses.
     refuses: Option<(u32, Refuses)>,
     /// The newest flushed group is lost in the next kill: a planted bug.
@@ -59,12 +71,25 @@ struct Hold {
     process: u32,
 }
 
+/// All that a process opens.
+pub struct Files {
+    pub log: Box<dyn Log>,
+    pub side: Box<dyn SideFile>,
+    pub blocks: Box<dyn Blocks>,
+    pub parked: Box<dyn Shelf>,
+}
+
 impl Disk {
-    /// What the next process gets: log, side file and blocks.
-    pub fn open(&self) -> (Box<dyn Log>, Box<dyn SideFile>, Box<dyn Blocks>) {
+    /// What the next process gets.
+    pub fn open(&self) -> Files {
         let process = self.lock().process;
         let hold = Hold { disk: self.clone(), process };
-        (Box::new(hold.clone()), Box::new(hold.clone()), Box::new(hold))
+        Files {
+            log: Box::new(hold.clone()),
+            side: Box::new(hold.clone()),
+            blocks: Box::new(hold.clone()),
+            parked: Box::new(hold),
+        }
     }
 
     /// The process dies: nothing of it reaches the disk from now on, and of what was not flushed a prefix is left.
@@ -86,6 +111,10 @@ impl Disk {
         let kept = dice.in_range(0..writes.len() as u64 + 1) as usize;
         platter.blocks_durable.extend(writes.into_iter().take(kept));
         platter.blocks = platter.blocks_durable.clone();
+        let writes = std::mem::take(&mut platter.parked_calls);
+        let kept = dice.in_range(0..writes.len() as u64 + 1) as usize;
+        platter.keep_parked(writes.into_iter().take(kept));
+        platter.parked = platter.parked_durable.clone();
     }
 
     /// It refuses after so many more calls, until the process has died of it.
@@ -103,6 +132,13 @@ impl Disk {
         self.lock().loses_a_group = true;
     }
 
+    /// The messages of the parked blocks.
+    pub fn parked(&self) -> Vec<Vec<u8>> {
+        let platter = self.lock();
+        let messages = platter.parked.iter().filter(|((_, kind), _)| *kind == Kind::Messages);
+        messages.map(|(_, bytes)| bytes.clone()).collect()
+    }
+
     /// The archive's blocks.
     pub fn blocks(&self) -> Vec<Vec<u8>> {
         self.lock().blocks.values().cloned().collect()
@@ -114,6 +150,23 @@ impl Disk {
 }
 
 impl Platter {
+    fn keep_parked(&mut self, writes: impl Iterator<Item = ((u64, Kind), Option<Vec<u8>>)>) {
+        for (name, value) in writes {
+            match value {
+                Some(value) => self.parked_durable.insert(name, value),
+                None => self.parked_durable.remove(&name),
+            };
+        }
+    }
+
+    fn set_parked(&mut self, name: (u64, Kind), value: Option<Vec<u8>>) {
+        match value.clone() {
+            Some(value) => self.parked.insert(name, value),
+            None => self.parked.remove(&name),
+        };
+        self.parked_calls.push((name, value));
+    }
+
     fn call(&mut self, call: Call) {
         apply(&mut self.log, &call);
         self.log_calls.push(call);
@@ -270,5 +323,62 @@ impl ReadBlocks for Hold {
         let platter = self.disk.lock();
         let bytes = platter.blocks.get(&block).cloned();
         Ok(bytes.map(|bytes| StoredBlock { bytes, amendments: Vec::new() }))
+    }
+}
+
+impl Shelf for Hold {
+    fn write(&mut self, block: u64, parked: &ParkedBlock) -> Result<(), StoreError> {
+        self.spend()?.set_parked((block, Kind::Messages), Some(parked.messages.clone()));
+        self.spend()?.set_parked((block, Kind::Rows), Some(parked.rows.clone()));
+        Ok(())
+    }
+
+    fn remove(&mut self, block: u64) -> Result<(), StoreError> {
+        self.spend()?.set_parked((block, Kind::Rows), None);
+        self.spend()?.set_parked((block, Kind::Messages), None);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        let mut platter = self.spend()?;
+        let writes = std::mem::take(&mut platter.parked_calls);
+        platter.keep_parked(writes.into_iter());
+        Ok(())
+    }
+
+    fn mark(&mut self) -> Result<(), StoreError> {
+        self.spend().map(|_| ())
+    }
+
+    fn read(&self, block: u64) -> Result<Option<ParkedBlock>, StoreError> {
+        let platter = self.disk.lock();
+        let value = |kind| platter.parked.get(&(block, kind)).cloned();
+        Ok(match (value(Kind::Rows), value(Kind::Messages)) {
+            (None, None) => None,
+            (rows, messages) => Some(ParkedBlock {
+                rows: rows.unwrap_or_default(),
+                messages: messages.unwrap_or_default(),
+            }),
+        })
+    }
+
+    fn each_rows(&self, visit: &mut dyn FnMut(u64, &[u8])) -> Result<(), StoreError> {
+        let rows: Vec<(u64, Vec<u8>)> = {
+            let platter = self.disk.lock();
+            let rows = platter.parked.iter().filter(|((_, kind), _)| *kind == Kind::Rows);
+            rows.map(|((block, _), rows)| (*block, rows.clone())).collect()
+        };
+        rows.iter().for_each(|(block, rows)| visit(*block, rows));
+        Ok(())
+    }
+
+    fn reader(&self) -> Arc<dyn ReadShelf> {
+        Arc::new(self.clone())
+    }
+}
+
+impl ReadShelf for Hold {
+    fn messages(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.disk.lock().parked.get(&(block, Kind::Messages)).cloned())
     }
 }

@@ -24,12 +24,14 @@ use tidegate::commit::{self, Committer, Decided, Outlets, Writer};
 use tidegate::history::{Archivist, History};
 use tidegate::measure::Measures;
 use tidegate::ops::Health;
+use tidegate::parked::ParkedShelf;
 use tidegate::store;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::dice::Dice;
+use crate::disk::Files;
 use crate::net::Stream;
 use crate::plan::{Planted, TenantPlan};
 use crate::planted;
@@ -41,11 +43,19 @@ pub const ID_KEY: [u8; 32] = [7; 32];
 /// Connections that wait to be accepted.
 const FRONT: usize = 64;
 
+/// A message in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Living {
+    pub number: u64,
+    pub state: State,
+    pub is_done: bool,
+}
+
 /// What the writer lets the run see of the engine.
 #[derive(Default)]
 pub struct Window {
-    /// The messages that it had not done with when it was last asked.
-    pub living: Vec<(u64, State)>,
+    /// What it had in memory when it was last asked.
+    pub living: Vec<Living>,
     pub asked: bool,
 }
 
@@ -104,7 +114,7 @@ pub struct Opened {
 
 /// Opens the store and folds it. What stops it is a failure of the run.
 pub fn open(world: &World, clock: Clock) -> Result<Opened, String> {
-    let (log, side, blocks) = world.disk.open();
+    let Files { log, side, blocks, parked } = world.disk.open();
     let options = Options {
         durability: Durability::Fsync,
         ring_bytes_min: world.plan.ring,
@@ -116,7 +126,8 @@ pub fn open(world: &World, clock: Clock) -> Result<Opened, String> {
     let mut engine = Engine::new(&ID_KEY, clock.now());
     let folded = store::fold(recovery, &mut engine);
     let next_group = folded.map_err(|error| format!("the journal cannot be folded: {error}"))?;
-    let (history, archivist) = History::over(blocks);
+    store::fold_parked(parked.as_ref(), &mut engine).map_err(|error| error.to_string())?;
+    let (history, archivist) = History::over(blocks, ParkedShelf::new(parked));
     Ok(Opened { engine, history, archivist, journal, next_group })
 }
 
@@ -309,8 +320,12 @@ impl House {
     fn show(&self, engine: &Engine) {
         let mut window = self.window.lock().expect("the window is whole");
         if std::mem::take(&mut window.asked) {
-            let living = engine.living().filter(|message| !message.is_done());
-            window.living = living.map(|message| (message.number, message.state)).collect();
+            let living = engine.living().map(|message| Living {
+                number: message.number,
+                state: message.state,
+                is_done: message.is_done(),
+            });
+            window.living = living.collect();
         }
     }
 }
@@ -375,14 +390,14 @@ async fn archive(house: House, mut archivist: Archivist, lane: Lane, mut dice: D
             _ = wanted => {}
         }
         pass(Duration::from_millis(dice.in_range(0..house.world.plan.flush_max * 3 + 1))).await;
-        let work = archivist.work();
-        match archivist.turn(&work) {
-            Ok(told) => {
-                for command in told {
-                    let _ = lane.offer(command).await;
-                }
-            }
-            Err(error) => house.stop(&error.to_string()).await,
+        let mut told = Vec::new();
+        let done = archivist.turn(archivist.round(), &mut |command| told.push(command));
+        for command in told {
+            // A process that is stopping needs no telling.
+            let _ = lane.offer(command).await;
+        }
+        if let Err(error) = done {
+            house.stop(&error.to_string()).await;
         }
     }
 }

@@ -114,6 +114,8 @@ pub struct Plan {
     /// Octets on their way in one direction.
     pub room: usize,
     pub archive_after: Duration,
+    /// Messages that wait in memory; more are parked.
+    pub queue_memory: u64,
     /// One provider, tenants of one priority and no faults: whose turn it is can be checked.
     pub is_fair: bool,
     shares: [u32; 3],
@@ -134,6 +136,7 @@ impl Plan {
             delay_max: dice.choose(&[0, 2, 20, 100]),
             room: dice.choose(&[512, 4 << 10, 64 << 10]),
             archive_after: Duration::from_secs(dice.choose(&[1, 10, 60])),
+            queue_memory: dice.choose(&[3, 30, 1_000_000]),
             is_fair,
             shares: [16, 4, 1],
         };
@@ -188,6 +191,7 @@ impl Plan {
                 shares: self.shares,
                 archive_after: self.archive_after,
                 high_percent: 10,
+                queue_memory: self.queue_memory,
                 ..Settings::default()
             },
             tenants: tenants.collect(),
