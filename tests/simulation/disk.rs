@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use storage::StoreError;
 use storage::archive::{Blocks, ReadBlocks, StoredBlock};
 use storage::journal::SideFile;
-use storage::parked::{ParkedBlock, ReadShelf, Shelf};
 use storage::log::{CHUNK_MAX, Chunk, Durability, Log, LogError, Visit};
+use storage::parked::{ParkedBlock, ReadShelf, Shelf};
 
 use crate::dice::Dice;
 
@@ -355,10 +355,9 @@ impl Shelf for Hold {
         let value = |kind| platter.parked.get(&(block, kind)).cloned();
         Ok(match (value(Kind::Rows), value(Kind::Messages)) {
             (None, None) => None,
-            (rows, messages) => Some(ParkedBlock {
-                rows: rows.unwrap_or_default(),
-                messages: messages.unwrap_or_default(),
-            }),
+            (rows, messages) => {
+                Some(ParkedBlock { rows: rows.unwrap_or_default(), messages: messages.unwrap_or_default() })
+            }
         })
     }
 

@@ -17,6 +17,8 @@ use connectors::smpp::server::{Server, ServerOptions};
 use connectors::smpp::{Phase, Phases};
 use engine::Engine;
 use engine::command::{Command, DiskLevel};
+use engine::effect::{Cancelled, Reply};
+use engine::id::Permutation;
 use engine::message::State;
 use storage::journal::{self, Options};
 use storage::log::Durability;
@@ -40,6 +42,8 @@ use crate::world::{World, pass, wall};
 
 /// The key of message ids, the same for every run.
 pub const ID_KEY: [u8; 32] = [7; 32];
+/// Messages that an operator cancels in one go.
+const CANCELLED_AT_ONCE: usize = 10;
 /// Connections that wait to be accepted.
 const FRONT: usize = 64;
 
@@ -66,6 +70,7 @@ pub struct Gateway {
     partition: Partition,
     replies: Arc<Replies>,
     process_lane: Lane,
+    tenants: Vec<String>,
     pub window: Arc<Mutex<Window>>,
     /// Told when the process has ended by itself.
     pub died: Arc<Notify>,
@@ -133,7 +138,12 @@ pub fn open(world: &World, clock: Clock) -> Result<Opened, String> {
 
 impl Gateway {
     /// Starts a process over an opened store.
-    pub fn start(world: &Arc<World>, opened: Opened, clock: Clock, dice: &mut Dice) -> Result<Gateway, String> {
+    pub fn start(
+        world: &Arc<World>,
+        opened: Opened,
+        clock: Clock,
+        dice: &mut Dice,
+    ) -> Result<Gateway, String> {
         let Opened { mut engine, history, archivist, journal, next_group } = opened;
         let definitions = world.plan.definitions(world.planted);
         let recovered = engine.recovered(definitions, clock.now(), next_group);
@@ -169,14 +179,14 @@ impl Gateway {
         let server = Server::new(
             ServerOptions::default(),
             partition.clone(),
-            Arc::new(Directory { tenants, plans: world.plan.tenants.clone() }),
+            Arc::new(Directory { tenants: tenants.clone(), plans: world.plan.tenants.clone() }),
             Admission::new(),
         );
         let (front, connections) = mpsc::channel(FRONT);
         *world.front.lock().expect("the front is whole") = Some(front);
         tasks.spawn(accept(server, connections, bells.clone()));
         let (window, died) = (house.window, house.died);
-        Ok(Gateway { tasks, bells, partition, replies, process_lane: lane, window, died })
+        Ok(Gateway { tasks, bells, partition, replies, process_lane: lane, tenants, window, died })
     }
 
     /// SIGKILL: nothing of the process runs any more.
@@ -208,6 +218,35 @@ impl Gateway {
         self.tasks.shutdown().await;
     }
 
+    /// An operator asks to cancel the messages that were accepted last, and is told which of them are.
+    pub async fn cancel(&self, world: &Arc<World>) {
+        let ids = Permutation::new(&ID_KEY);
+        let accepted: Vec<(u64, u64, usize)> = {
+            let book = world.book();
+            let accepted = book.seen.iter().filter_map(|(phone, seen)| Some((*phone, seen.id?, seen.tenant)));
+            accepted.rev().take(CANCELLED_AT_ONCE).collect()
+        };
+        for (phone, id, tenant) in accepted {
+            let Some(number) = ids.number(id) else { continue };
+            let Some(tenant) = self.tenants.iter().position(|id| *id == world.plan.tenants[tenant].id) else {
+                continue;
+            };
+            let (reply, told) = self.replies.open();
+            let cancel = Command::Cancel { reply, tenant: tenant as u32, number };
+            if self.process_lane.offer(cancel).await.is_err() {
+                return;
+            }
+            let world = Arc::clone(world);
+            tokio::spawn(async move {
+                let told = told.await;
+                world.note(format_args!("cancelling {phone}: {told:?}"));
+                if let Ok(Reply::Cancelled(Cancelled::Done)) = told {
+                    world.book().cancelled.insert(phone);
+                }
+            });
+        }
+    }
+
     pub async fn disk_is_nearly_full(&self, is_so: bool) {
         let level = if is_so { DiskLevel::RefuseIntake } else { DiskLevel::Fine };
         // One that is stopping needs no telling.
@@ -222,7 +261,8 @@ struct Directory {
 
 impl Authenticator for Directory {
     fn authenticate(&self, system_id: &[u8], _: &[u8], _: IpAddr) -> Result<TenantAccess, Denied> {
-        let plan = self.plans.iter().find(|plan| plan.id.as_bytes() == system_id).ok_or(Denied::Credentials)?;
+        let plan =
+            self.plans.iter().find(|plan| plan.id.as_bytes() == system_id).ok_or(Denied::Credentials)?;
         let tenant = self.tenants.iter().position(|id| *id == plan.id).ok_or(Denied::Unavailable)?;
         Ok(TenantAccess {
             tenant: tenant as u32,

@@ -59,7 +59,8 @@ fn run_all(first: u64, count: u64, planted: Planted) -> (BTreeMap<u64, Report>, 
 fn promises_hold_whatever_befalls_the_gateway() {
     let first = number("TIDEGATE_SIM_SEED");
     if let (Some(seed), None) = (first, number("TIDEGATE_SIM_SEEDS")) {
-        let report = run(seed, Planted::Nothing, true).unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
+        let report =
+            run(seed, Planted::Nothing, true).unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
         println!("seed {seed}: {report:?}");
         return;
     }

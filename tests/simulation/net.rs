@@ -195,11 +195,7 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        octets: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         let mut flow = lock(&self.outbound);
         if flow.refuses || flow.ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));

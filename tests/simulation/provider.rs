@@ -54,7 +54,6 @@ struct Job {
 }
 
 pub struct Hub {
-    pub index: usize,
     pub plan: ProviderPlan,
     state: Mutex<HubState>,
 }
@@ -70,7 +69,7 @@ struct HubState {
 }
 
 impl Hub {
-    pub fn new(index: usize, plan: ProviderPlan, seed: u64) -> Arc<Hub> {
+    pub fn new(plan: ProviderPlan, seed: u64) -> Arc<Hub> {
         let state = HubState {
             is_down: false,
             dice: Dice::new(seed),
@@ -79,7 +78,7 @@ impl Hub {
             open: 0,
             count: 0,
         };
-        Arc::new(Hub { index, plan, state: Mutex::new(state) })
+        Arc::new(Hub { plan, state: Mutex::new(state) })
     }
 
     /// Refuses connections, or takes them again.
@@ -259,8 +258,7 @@ impl Session {
         let number = 0xA_0000 + of as u64 * 7;
         let id = if status == 0 { response_id(plan.form, number) } else { String::new() };
         let (part, taken) = (sm.part(), status == 0);
-        let entry =
-            Received { at: now, phone, part, taken, id: id.clone(), acknowledged: Vec::new() };
+        let entry = Received { at: now, phone, part, taken, id: id.clone(), acknowledged: Vec::new() };
         state.record.push(entry);
         if taken && sm.registered & 1 != 0 {
             plan_receipts(&mut state, &plan, is_calm, of, pause);
@@ -314,8 +312,7 @@ impl Session {
             let received = state.record[job.of].clone();
             let number = 0xA_0000 + job.of as u64 * 7;
             let id = receipt_id(self.hub.plan.form, number);
-            let sequence =
-                self.peer.request(command::DELIVER_SM, &receipt(&received, &id, &job).write());
+            let sequence = self.peer.request(command::DELIVER_SM, &receipt(&received, &id, &job).write());
             self.world.note(format_args!("{} tells {id} is {:?} in {sequence}", self.name, job.state));
             self.deliveries.insert(sequence, (now, job));
         }

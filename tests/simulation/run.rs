@@ -187,6 +187,11 @@ impl Run {
             Event::Jump(millis) => jump(millis),
             Event::ProviderDown(index) => self.world.hubs[index].set_down(true),
             Event::ProviderUp(index) => self.world.hubs[index].set_down(false),
+            Event::Cancel => {
+                if let Some(gateway) = &self.gateway {
+                    gateway.cancel(&self.world).await;
+                }
+            }
             Event::DiskNearlyFull(is_so) => {
                 if let Some(gateway) = &self.gateway {
                     gateway.disk_is_nearly_full(is_so).await;

@@ -241,7 +241,8 @@ impl Session {
                 }
             }
             seen => {
-                let what = format!("{} is told of {id} for {phone}: {:?}", self.name, seen.map(|seen| seen.id));
+                let what =
+                    format!("{} is told of {id} for {phone}: {:?}", self.name, seen.map(|seen| seen.id));
                 self.world.fail(what);
             }
         }

@@ -2,6 +2,7 @@
 //! disk. It changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use codecs::instant::Wall;
@@ -12,6 +13,7 @@ use engine::step::{Step, Verdict};
 
 use crate::gateway::{ID_KEY, Living, Opened};
 use crate::plan::{Event, PRICE};
+use crate::provider::Hub;
 use crate::run::Report;
 use crate::world::World;
 
@@ -96,6 +98,8 @@ pub fn judge(world: &World, opened: &Opened, report: &mut Report) -> Result<(), 
     money_is_conserved(opened, &all)?;
     report.doubled = doubles_show_a_doubt(world, &by_phone)?;
     receipts_found_their_messages(world, &by_phone)?;
+    cancelled_stays_cancelled(world, &by_phone)?;
+    nothing_is_in_doubt_for_nothing(world, &by_phone)?;
     turns_were_taken(world, &by_phone)
 }
 
@@ -123,7 +127,10 @@ fn tenants_know(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Result<(),
         };
         let state = message.state.receipt_state() as u8;
         if message.state != State::Held && !seen.told.contains(&state) {
-            return Err(format!("P7: {phone} is {:?}, and its tenant was told {:?}", message.state, seen.told));
+            return Err(format!(
+                "P7: {phone} is {:?}, and its tenant was told {:?}",
+                message.state, seen.told
+            ));
         }
     }
     Ok(())
@@ -147,7 +154,9 @@ fn money_is_conserved(opened: &Opened, all: &BTreeMap<u64, Message>) -> Result<(
         let of = |sums: &BTreeMap<u32, i64>| sums.get(&tenant).copied().unwrap_or(0);
         if !wallet.holds() || wallet.settled().0 != of(&settled) || wallet.reserved().0 != of(&reserved) {
             let (settled, reserved) = (of(&settled), of(&reserved));
-            return Err(format!("P3: tenant {tenant}: settled {settled}, reserved {reserved}, but {wallet:?}"));
+            return Err(format!(
+                "P3: tenant {tenant}: settled {settled}, reserved {reserved}, but {wallet:?}"
+            ));
         }
     }
     Ok(())
@@ -168,7 +177,10 @@ fn doubles_show_a_doubt(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Re
     for ((phone, part), _) in taken.into_iter().filter(|(_, count)| *count > 1) {
         doubled += 1;
         if !by_phone[&phone].was_in_doubt() {
-            return Err(format!("P2: {phone}/{part} was taken twice without a doubt: {}", story(by_phone[&phone])));
+            return Err(format!(
+                "P2: {phone}/{part} was taken twice without a doubt: {}",
+                story(by_phone[&phone])
+            ));
         }
     }
     Ok(doubled)
@@ -188,9 +200,7 @@ fn receipts_found_their_messages(world: &World, by_phone: &BTreeMap<u64, &Messag
             // process lives that put it there.
             let in_time = |(at, _): &&(Wall, u8)| ended(world, message).is_none_or(|ended| *at < ended);
             let Some((at, state)) = received.acknowledged.iter().find(in_time) else { continue };
-            let has_receipt = |(_, step): (_, Step<'_>)| {
-                matches!(step, Step::Receipt { part, .. } if part == received.part)
-            };
+            let has_receipt = |(_, step): (_, Step<'_>)| matches!(step, Step::Receipt { part, .. } if part == received.part);
             if message.steps().any(is_known) && !message.steps().any(has_receipt) {
                 let (id, part) = (&received.id, received.part);
                 let story = story(message);
@@ -203,6 +213,29 @@ fn receipts_found_their_messages(world: &World, by_phone: &BTreeMap<u64, &Messag
         }
     }
     Ok(())
+}
+
+/// P1 and P2 of another answer: who was told that a message is cancelled finds it so, and no provider has it.
+fn cancelled_stays_cancelled(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Result<(), String> {
+    for phone in &world.book().cancelled {
+        let message = by_phone[phone];
+        let is_taken = |hub: &Arc<Hub>| hub.record().iter().any(|one| one.phone == *phone && one.taken);
+        if message.state != State::Cancelled || world.hubs.iter().any(is_taken) {
+            return Err(format!("P1: {phone} was cancelled: {}", story(message)));
+        }
+    }
+    Ok(())
+}
+
+/// Where no line breaks, every provider answers and every process may end in its own time, nothing is ever in doubt.
+fn nothing_is_in_doubt_for_nothing(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Result<(), String> {
+    if !world.plan.is_gentle {
+        return Ok(());
+    }
+    match by_phone.values().find(|message| message.was_in_doubt()) {
+        Some(message) => Err(format!("P2: {} is in doubt for nothing: {}", phone(message), story(message))),
+        None => Ok(()),
+    }
 }
 
 /// When something else than a receipt has ended it. Where the clock has jumped, times of day say nothing.
