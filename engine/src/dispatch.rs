@@ -466,6 +466,13 @@ impl Engine {
         }
     }
 
+    /// What came back in this turn has its place in a queue before any of it can be parked, where only the queue knows it.
+    pub(crate) fn queue_all_returned(&mut self) {
+        for index in 0..self.providers.count() {
+            self.queue_returned(index);
+        }
+    }
+
     /// One tenant's messages are numbered in the order in which they were accepted.
     fn queue_returned(&mut self, index: u16) {
         let Some(provider) = self.providers.get_mut(index).filter(|provider| !provider.returned.is_empty())

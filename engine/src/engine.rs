@@ -186,6 +186,7 @@ impl Engine {
     pub fn run(&mut self, ring_over: u64) {
         self.dues();
         self.expire_early_receipts();
+        self.queue_all_returned();
         self.sweep_pages();
         self.park_overflow();
         self.look_at_parked();

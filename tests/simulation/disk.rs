@@ -1,4 +1,4 @@
-//! The simulated disk: the journal's log and side file, and the blocks of archive and parked store. After a kill it holds what was flushed and
+//! The simulated disk: the journal's log and side file, and the archive's blocks. After a kill it holds what was flushed and
 //! some prefix of what was written since; it can refuse, and it can be made to lie.
 
 use std::collections::BTreeMap;
@@ -23,7 +23,14 @@ enum Call {
 
 type Chunks = BTreeMap<(u64, u32), Vec<u8>>;
 type BlockMap = BTreeMap<u64, Vec<u8>>;
-type ParkedMap = BTreeMap<u64, ParkedBlock>;
+/// Rows and messages of the parked blocks, each a value of its own.
+type Values = BTreeMap<(u64, Kind), Vec<u8>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Messages,
+    Rows,
+}
 
 /// How the disk refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +51,9 @@ struct Platter {
     blocks: BlockMap,
     blocks_durable: BlockMap,
     block_calls: Vec<(u64, Vec<u8>)>,
-    parked: ParkedMap,
-    parked_durable: ParkedMap,
-    parked_calls: Vec<(u64, Option<ParkedBlock>)>,
+    parked: Values,
+    parked_durable: Values,
+    parked_calls: Vec<((u64, Kind), Option<Vec<u8>>)>,
     /// After so many more calls it refuses.
     refuses: Option<(u32, Refuses)>,
     /// The newest flushed group is lost in the next kill: a planted bug.
@@ -64,12 +71,25 @@ struct Hold {
     process: u32,
 }
 
+/// All that a process opens.
+pub struct Files {
+    pub log: Box<dyn Log>,
+    pub side: Box<dyn SideFile>,
+    pub blocks: Box<dyn Blocks>,
+    pub parked: Box<dyn ParkedBlocks>,
+}
+
 impl Disk {
-    /// What the next process gets: log, side file, the archive's blocks and the parked ones.
-    pub fn open(&self) -> (Box<dyn Log>, Box<dyn SideFile>, Box<dyn Blocks>, Box<dyn ParkedBlocks>) {
+    /// What the next process gets.
+    pub fn open(&self) -> Files {
         let process = self.lock().process;
         let hold = Hold { disk: self.clone(), process };
-        (Box::new(hold.clone()), Box::new(hold.clone()), Box::new(hold.clone()), Box::new(hold))
+        Files {
+            log: Box::new(hold.clone()),
+            side: Box::new(hold.clone()),
+            blocks: Box::new(hold.clone()),
+            parked: Box::new(hold),
+        }
     }
 
     /// The process dies: nothing of it reaches the disk from now on, and of what was not flushed a prefix is left.
@@ -91,11 +111,9 @@ impl Disk {
         let kept = dice.in_range(0..writes.len() as u64 + 1) as usize;
         platter.blocks_durable.extend(writes.into_iter().take(kept));
         platter.blocks = platter.blocks_durable.clone();
-        let calls = std::mem::take(&mut platter.parked_calls);
-        let kept = dice.in_range(0..calls.len() as u64 + 1) as usize;
-        for (block, parked) in calls.into_iter().take(kept) {
-            set(&mut platter.parked_durable, block, parked);
-        }
+        let writes = std::mem::take(&mut platter.parked_calls);
+        let kept = dice.in_range(0..writes.len() as u64 + 1) as usize;
+        platter.keep_parked(writes.into_iter().take(kept));
         platter.parked = platter.parked_durable.clone();
     }
 
@@ -114,11 +132,16 @@ impl Disk {
         self.lock().loses_a_group = true;
     }
 
-    /// What is kept of messages outside of memory and journal: the archive's blocks, and the parked ones.
-    pub fn blocks(&self) -> Vec<Vec<u8>> {
+    /// The messages of the parked blocks.
+    pub fn parked(&self) -> Vec<Vec<u8>> {
         let platter = self.lock();
-        let parked = platter.parked.values().map(|parked| parked.messages.clone());
-        platter.blocks.values().cloned().chain(parked).collect()
+        let messages = platter.parked.iter().filter(|((_, kind), _)| *kind == Kind::Messages);
+        messages.map(|(_, bytes)| bytes.clone()).collect()
+    }
+
+    /// The archive's blocks.
+    pub fn blocks(&self) -> Vec<Vec<u8>> {
+        self.lock().blocks.values().cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Platter> {
@@ -127,6 +150,23 @@ impl Disk {
 }
 
 impl Platter {
+    fn keep_parked(&mut self, writes: impl Iterator<Item = ((u64, Kind), Option<Vec<u8>>)>) {
+        for (name, value) in writes {
+            match value {
+                Some(value) => self.parked_durable.insert(name, value),
+                None => self.parked_durable.remove(&name),
+            };
+        }
+    }
+
+    fn set_parked(&mut self, name: (u64, Kind), value: Option<Vec<u8>>) {
+        match value.clone() {
+            Some(value) => self.parked.insert(name, value),
+            None => self.parked.remove(&name),
+        };
+        self.parked_calls.push((name, value));
+    }
+
     fn call(&mut self, call: Call) {
         apply(&mut self.log, &call);
         self.log_calls.push(call);
@@ -278,33 +318,31 @@ impl Blocks for Hold {
     }
 }
 
-fn set(map: &mut ParkedMap, block: u64, parked: Option<ParkedBlock>) {
-    match parked {
-        Some(parked) => map.insert(block, parked),
-        None => map.remove(&block),
-    };
+impl ReadBlocks for Hold {
+    fn read_block(&self, block: u64) -> Result<Option<StoredBlock>, StoreError> {
+        let platter = self.disk.lock();
+        let bytes = platter.blocks.get(&block).cloned();
+        Ok(bytes.map(|bytes| StoredBlock { bytes, amendments: Vec::new() }))
+    }
 }
 
 impl ParkedBlocks for Hold {
     fn write(&mut self, block: u64, parked: &ParkedBlock) -> Result<(), StoreError> {
-        let mut platter = self.spend()?;
-        platter.parked.insert(block, parked.clone());
-        platter.parked_calls.push((block, Some(parked.clone())));
+        self.spend()?.set_parked((block, Kind::Messages), Some(parked.messages.clone()));
+        self.spend()?.set_parked((block, Kind::Rows), Some(parked.rows.clone()));
         Ok(())
     }
 
     fn remove(&mut self, block: u64) -> Result<(), StoreError> {
-        let mut platter = self.spend()?;
-        platter.parked.remove(&block);
-        platter.parked_calls.push((block, None));
+        self.spend()?.set_parked((block, Kind::Rows), None);
+        self.spend()?.set_parked((block, Kind::Messages), None);
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
         let mut platter = self.spend()?;
-        for (block, parked) in std::mem::take(&mut platter.parked_calls) {
-            set(&mut platter.parked_durable, block, parked);
-        }
+        let writes = std::mem::take(&mut platter.parked_calls);
+        platter.keep_parked(writes.into_iter());
         Ok(())
     }
 
@@ -313,13 +351,23 @@ impl ParkedBlocks for Hold {
     }
 
     fn read(&self, block: u64) -> Result<Option<ParkedBlock>, StoreError> {
-        Ok(self.disk.lock().parked.get(&block).cloned())
+        let platter = self.disk.lock();
+        let value = |kind| platter.parked.get(&(block, kind)).cloned();
+        Ok(match (value(Kind::Rows), value(Kind::Messages)) {
+            (None, None) => None,
+            (rows, messages) => {
+                Some(ParkedBlock { rows: rows.unwrap_or_default(), messages: messages.unwrap_or_default() })
+            }
+        })
     }
 
     fn each_rows(&self, visit: &mut dyn FnMut(u64, &[u8])) -> Result<(), StoreError> {
-        for (block, parked) in &self.disk.lock().parked {
-            visit(*block, &parked.rows);
-        }
+        let rows: Vec<(u64, Vec<u8>)> = {
+            let platter = self.disk.lock();
+            let rows = platter.parked.iter().filter(|((_, kind), _)| *kind == Kind::Rows);
+            rows.map(|((block, _), rows)| (*block, rows.clone())).collect()
+        };
+        rows.iter().for_each(|(block, rows)| visit(*block, rows));
         Ok(())
     }
 
@@ -330,14 +378,6 @@ impl ParkedBlocks for Hold {
 
 impl ReadParked for Hold {
     fn messages(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.disk.lock().parked.get(&block).map(|parked| parked.messages.clone()))
-    }
-}
-
-impl ReadBlocks for Hold {
-    fn read_block(&self, block: u64) -> Result<Option<StoredBlock>, StoreError> {
-        let platter = self.disk.lock();
-        let bytes = platter.blocks.get(&block).cloned();
-        Ok(bytes.map(|bytes| StoredBlock { bytes, amendments: Vec::new() }))
+        Ok(self.disk.lock().parked.get(&(block, Kind::Messages)).cloned())
     }
 }

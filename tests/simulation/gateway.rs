@@ -17,6 +17,8 @@ use connectors::smpp::server::{Server, ServerOptions};
 use connectors::smpp::{Phase, Phases};
 use engine::Engine;
 use engine::command::{Command, DiskLevel};
+use engine::effect::{Cancelled, Reply};
+use engine::id::Permutation;
 use engine::message::State;
 use storage::journal::{self, Options};
 use storage::log::Durability;
@@ -30,6 +32,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::dice::Dice;
+use crate::disk::Files;
 use crate::net::Stream;
 use crate::plan::{Planted, TenantPlan};
 use crate::planted;
@@ -38,27 +41,59 @@ use crate::world::{World, pass, wall};
 
 /// The key of message ids, the same for every run.
 pub const ID_KEY: [u8; 32] = [7; 32];
+/// Messages that an operator cancels in one go.
+const CANCELLED_AT_ONCE: usize = 10;
 /// Connections that wait to be accepted.
 const FRONT: usize = 64;
+
+/// A message in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Living {
+    pub number: u64,
+    pub state: State,
+    pub is_done: bool,
+}
 
 /// What the writer lets the run see of the engine.
 #[derive(Default)]
 pub struct Window {
-    /// The messages that it had not done with when it was last asked.
-    pub living: Vec<(u64, State)>,
+    /// What it had in memory when it was last asked.
+    pub living: Vec<Living>,
     pub asked: bool,
 }
 
 /// A process: what it is made of, and the ways to end it.
 pub struct Gateway {
     tasks: JoinSet<()>,
-    phase: watch::Sender<Phase>,
+    bells: Bells,
     partition: Partition,
     replies: Arc<Replies>,
     process_lane: Lane,
+    tenants: Vec<String>,
     pub window: Arc<Mutex<Window>>,
     /// Told when the process has ended by itself.
     pub died: Arc<Notify>,
+}
+
+/// Tells each task of the phase by a channel of its own: tokio wakes those that share one in an order that it draws.
+#[derive(Clone, Default)]
+struct Bells(Arc<Mutex<(Phase, Vec<watch::Sender<Phase>>)>>);
+
+impl Bells {
+    fn phases(&self) -> Phases {
+        let mut bells = self.0.lock().expect("the bells are whole");
+        let (sender, phases) = Phases::channel();
+        sender.send_replace(bells.0);
+        bells.1.retain(|sender| !sender.is_closed());
+        bells.1.push(sender);
+        phases
+    }
+
+    fn ring(&self, phase: Phase) {
+        let mut bells = self.0.lock().expect("the bells are whole");
+        bells.0 = phase;
+        bells.1.iter().for_each(|sender| drop(sender.send_replace(phase)));
+    }
 }
 
 /// What the tasks of one process share.
@@ -83,7 +118,7 @@ pub struct Opened {
 
 /// Opens the store and folds it. What stops it is a failure of the run.
 pub fn open(world: &World, clock: Clock) -> Result<Opened, String> {
-    let (log, side, blocks, parked) = world.disk.open();
+    let Files { log, side, blocks, parked } = world.disk.open();
     let options = Options {
         durability: Durability::Fsync,
         ring_bytes_min: world.plan.ring,
@@ -134,7 +169,7 @@ impl Gateway {
             measures: Arc::new(Measures::new(true)),
         };
         let (writer, committer) = commit::halves(engine, journal, next_group, outlets);
-        let (phase, phases) = Phases::channel();
+        let bells = Bells::default();
         let (decided, to_commit) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
         tasks.spawn(write(house.clone(), writer, decided));
@@ -149,18 +184,18 @@ impl Gateway {
             }
         });
         tasks.spawn(archive(house.clone(), archivist, lane.clone(), Dice::new(dice.word())));
-        spawn_binds(&mut tasks, world, &providers, &partition, &phases, dice);
+        spawn_binds(&mut tasks, world, &providers, &partition, &bells, dice);
         let server = Server::new(
             ServerOptions::default(),
             partition.clone(),
-            Arc::new(Directory { tenants, plans: world.plan.tenants.clone() }),
+            Arc::new(Directory { tenants: tenants.clone(), plans: world.plan.tenants.clone() }),
             Admission::new(),
         );
         let (front, connections) = mpsc::channel(FRONT);
         *world.front.lock().expect("the front is whole") = Some(front);
-        tasks.spawn(accept(server, connections, phases));
+        tasks.spawn(accept(server, connections, bells.clone()));
         let (window, died) = (house.window, house.died);
-        Ok(Gateway { tasks, phase, partition, replies, process_lane: lane, window, died })
+        Ok(Gateway { tasks, bells, partition, replies, process_lane: lane, tenants, window, died })
     }
 
     /// SIGKILL: nothing of the process runs any more.
@@ -173,13 +208,13 @@ impl Gateway {
     /// SIGTERM: as `serve` ends. It is killed if that takes too long.
     pub async fn end(mut self, world: &World, dice: &mut Dice) {
         *world.front.lock().expect("the front is whole") = None;
-        self.phase.send_replace(Phase::Draining);
+        self.bells.ring(Phase::Draining);
         let (reply, drained) = self.replies.open();
         let drained_in_time = match self.process_lane.offer(Command::Drain { reply }).await {
             Ok(()) => tokio::time::timeout(Duration::from_secs(15), drained).await.is_ok(),
             Err(_) => false,
         };
-        self.phase.send_replace(Phase::Closing);
+        self.bells.ring(Phase::Closing);
         pass(Duration::from_secs(6)).await;
         self.partition.intake.close();
         let all = async { while self.tasks.join_next().await.is_some() {} };
@@ -190,6 +225,35 @@ impl Gateway {
         }
         world.disk.crash(dice);
         self.tasks.shutdown().await;
+    }
+
+    /// An operator asks to cancel the messages that were accepted last, and is told which of them are.
+    pub async fn cancel(&self, world: &Arc<World>) {
+        let ids = Permutation::new(&ID_KEY);
+        let accepted: Vec<(u64, u64, usize)> = {
+            let book = world.book();
+            let accepted = book.seen.iter().filter_map(|(phone, seen)| Some((*phone, seen.id?, seen.tenant)));
+            accepted.rev().take(CANCELLED_AT_ONCE).collect()
+        };
+        for (phone, id, tenant) in accepted {
+            let Some(number) = ids.number(id) else { continue };
+            let Some(tenant) = self.tenants.iter().position(|id| *id == world.plan.tenants[tenant].id) else {
+                continue;
+            };
+            let (reply, told) = self.replies.open();
+            let cancel = Command::Cancel { reply, tenant: tenant as u32, number };
+            if self.process_lane.offer(cancel).await.is_err() {
+                return;
+            }
+            let world = Arc::clone(world);
+            tokio::spawn(async move {
+                let told = told.await;
+                world.note(format_args!("cancelling {phone}: {told:?}"));
+                if let Ok(Reply::Cancelled(Cancelled::Done)) = told {
+                    world.book().cancelled.insert(phone);
+                }
+            });
+        }
     }
 
     pub async fn disk_is_nearly_full(&self, is_so: bool) {
@@ -224,7 +288,7 @@ fn spawn_binds(
     world: &Arc<World>,
     names: &[String],
     partition: &Partition,
-    phases: &Phases,
+    bells: &Bells,
     dice: &mut Dice,
 ) {
     for hub in &world.hubs {
@@ -241,14 +305,14 @@ fn spawn_binds(
             };
             let door = Door { world: Arc::clone(world), hub: Arc::clone(hub) };
             let bind = ProviderBind::over(door, options, partition.clone());
-            tasks.spawn(bind.run(phases.clone()));
+            tasks.spawn(bind.run(bells.phases()));
         }
     }
 }
 
-async fn accept(server: Server, mut connections: mpsc::Receiver<(Stream, SocketAddr)>, phases: Phases) {
+async fn accept(server: Server, mut connections: mpsc::Receiver<(Stream, SocketAddr)>, bells: Bells) {
     let mut open = JoinSet::new();
-    let mut watched = phases.clone();
+    let mut watched = bells.phases();
     loop {
         tokio::select! {
             biased;
@@ -256,7 +320,7 @@ async fn accept(server: Server, mut connections: mpsc::Receiver<(Stream, SocketA
             Some(_) = open.join_next() => {}
             accepted = connections.recv() => match accepted {
                 Some((stream, from)) => {
-                    let (server, phases) = (server.clone(), phases.clone());
+                    let (server, phases) = (server.clone(), bells.phases());
                     open.spawn(async move { server.converse(stream, from, phases).await });
                 }
                 None => break,
@@ -306,8 +370,12 @@ impl House {
     fn show(&self, engine: &Engine) {
         let mut window = self.window.lock().expect("the window is whole");
         if std::mem::take(&mut window.asked) {
-            let living = engine.living().filter(|message| !message.is_done());
-            window.living = living.map(|message| (message.number, message.state)).collect();
+            let living = engine.living().map(|message| Living {
+                number: message.number,
+                state: message.state,
+                is_done: message.is_done(),
+            });
+            window.living = living.collect();
         }
     }
 }
@@ -376,6 +444,7 @@ async fn archive(house: House, mut archivist: Archivist, lane: Lane, mut dice: D
         match archivist.turn(&work) {
             Ok(told) => {
                 for command in told {
+                    // A process that is stopping needs no telling.
                     let _ = lane.offer(command).await;
                 }
             }

@@ -76,8 +76,27 @@ fn promises_hold_whatever_befalls_the_gateway() {
 
 #[test]
 fn a_seed_is_the_same_run_every_time() {
-    for seed in 0..4 {
+    for seed in 0..8 {
         let hashes = [(); 2].map(|()| run(seed, Planted::Nothing, false).map(|report| report.hash));
         assert_eq!(hashes[0], hashes[1], "seed {seed}");
+    }
+}
+
+/// The simulation is able to fail: each planted bug is found, and for what it is.
+#[test]
+fn planted_bugs_are_found() {
+    let table: [(Planted, &[&str]); 6] = [
+        (Planted::LostGroup, &["P1: ", "P2: ", "the store does not open"]),
+        (Planted::EarlyRelease, &["P1: ", "P2: "]),
+        (Planted::DoubleSettle, &["P3: "]),
+        (Planted::DroppedReceipt, &["P4: "]),
+        (Planted::UnfairQueue, &["P5: "]),
+        (Planted::WindowOverrun, &["unanswered in a window of"]),
+    ];
+    for (planted, words) in table {
+        let (reports, failure) = run_all(0, 1_000, planted);
+        let (seed, failure) = failure.unwrap_or_else(|| panic!("{planted:?} is not found"));
+        println!("{planted:?} is found after {} seeds, in {seed}: {failure}", reports.len());
+        assert!(words.iter().any(|words| failure.contains(words)), "{planted:?}, seed {seed}: {failure}");
     }
 }

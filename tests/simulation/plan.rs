@@ -95,6 +95,8 @@ pub enum Event {
     ProviderDown(usize),
     ProviderUp(usize),
     DiskNearlyFull(bool),
+    /// An operator cancels some of the messages that were accepted last.
+    Cancel,
 }
 
 #[derive(Clone, Debug)]
@@ -114,19 +116,25 @@ pub struct Plan {
     /// Octets on their way in one direction.
     pub room: usize,
     pub archive_after: Duration,
+    /// Messages that wait in memory; more are parked.
+    pub queue_memory: u64,
     /// One provider, tenants of one priority and no faults: whose turn it is can be checked.
     pub is_fair: bool,
+    /// Restarts, and nothing else: nothing can be in doubt.
+    pub is_gentle: bool,
     shares: [u32; 3],
 }
 
 impl Plan {
     pub fn new(dice: &mut Dice) -> Plan {
         let is_fair = dice.happens(15);
+        let is_gentle = !is_fair && dice.happens(10);
+        let is_kind = is_fair || is_gentle;
         let tenants = dice.in_range(2..5) as usize;
         let providers = if is_fair { 1 } else { dice.in_range(1..4) as usize };
         let mut plan = Plan {
             tenants: (0..tenants).map(|index| tenant(dice, index, is_fair)).collect(),
-            providers: (0..providers).map(|index| provider(dice, index, is_fair)).collect(),
+            providers: (0..providers).map(|index| provider(dice, index, is_fair, is_kind)).collect(),
             events: Vec::new(),
             ring: dice.choose(&[16 << 10, 128 << 10, 1 << 30]),
             marks: dice.happens(50),
@@ -134,7 +142,9 @@ impl Plan {
             delay_max: dice.choose(&[0, 2, 20, 100]),
             room: dice.choose(&[512, 4 << 10, 64 << 10]),
             archive_after: Duration::from_secs(dice.choose(&[1, 10, 60])),
+            queue_memory: dice.choose(&[3, 30, 1_000_000]),
             is_fair,
+            is_gentle,
             shares: [16, 4, 1],
         };
         if !is_fair {
@@ -146,7 +156,7 @@ impl Plan {
     fn draw_events(&mut self, dice: &mut Dice) {
         let until = dice.in_range(10_000..90_000);
         let providers = self.providers.len();
-        let kinds: [(u64, fn(&mut Dice, usize) -> Event); 8] = [
+        let kinds: [(u64, fn(&mut Dice, usize) -> Event); 9] = [
             (4, |_, _| Event::Kill),
             (2, |_, _| Event::Restart),
             (6, |_, _| Event::Cut),
@@ -157,11 +167,15 @@ impl Plan {
             (2, |dice, _| Event::Jump(dice.choose(&[3_600_000, -3_600_000, 90_000, -5_000]))),
             (3, |dice, providers| Event::ProviderDown(dice.in_range(0..providers as u64) as usize)),
             (1, |_, _| Event::DiskNearlyFull(true)),
+            (8, |_, _| Event::Cancel),
         ];
         for (most, make) in kinds {
             for _ in 0..dice.in_range(0..most + 1) {
                 let at = Duration::from_millis(dice.in_range(200..until));
                 let event = make(dice, providers);
+                if self.is_gentle && !matches!(event, Event::Restart | Event::Cancel) {
+                    continue;
+                }
                 self.events.push((at, event));
                 let ends = at + Duration::from_millis(dice.in_range(500..30_000));
                 match event {
@@ -188,6 +202,7 @@ impl Plan {
                 shares: self.shares,
                 archive_after: self.archive_after,
                 high_percent: 10,
+                queue_memory: self.queue_memory,
                 ..Settings::default()
             },
             tenants: tenants.collect(),
@@ -221,8 +236,8 @@ fn tenant(dice: &mut Dice, index: usize, is_fair: bool) -> TenantPlan {
     }
 }
 
-fn provider(dice: &mut Dice, index: usize, is_fair: bool) -> ProviderPlan {
-    let mut some = |of: &[u64]| if is_fair { 0 } else { dice.choose(of) };
+fn provider(dice: &mut Dice, index: usize, is_fair: bool, is_kind: bool) -> ProviderPlan {
+    let mut some = |of: &[u64]| if is_kind { 0 } else { dice.choose(of) };
     let percents = [0, 0, 2, 10];
     let fates = [0; 10].map(|_: u64| some(&percents));
     let [lost_answers, late_answers, throttles, retries, refuses, refuses_binds, early, late, twice, never] =
@@ -245,7 +260,7 @@ fn provider(dice: &mut Dice, index: usize, is_fair: bool) -> ProviderPlan {
         receipts_late: late,
         receipts_twice: twice,
         receipts_never: never,
-        receipts_failed: if is_fair { 0 } else { 20 },
+        receipts_failed: if is_kind { 0 } else { 20 },
     }
 }
 

@@ -54,7 +54,6 @@ struct Job {
 }
 
 pub struct Hub {
-    pub index: usize,
     pub plan: ProviderPlan,
     state: Mutex<HubState>,
 }
@@ -70,7 +69,7 @@ struct HubState {
 }
 
 impl Hub {
-    pub fn new(index: usize, plan: ProviderPlan, seed: u64) -> Arc<Hub> {
+    pub fn new(plan: ProviderPlan, seed: u64) -> Arc<Hub> {
         let state = HubState {
             is_down: false,
             dice: Dice::new(seed),
@@ -79,7 +78,7 @@ impl Hub {
             open: 0,
             count: 0,
         };
-        Arc::new(Hub { index, plan, state: Mutex::new(state) })
+        Arc::new(Hub { plan, state: Mutex::new(state) })
     }
 
     /// Refuses connections, or takes them again.

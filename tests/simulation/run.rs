@@ -8,12 +8,11 @@ use std::sync::Once;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use engine::message::State;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::dice::Dice;
-use crate::gateway::{self, Gateway, clock};
+use crate::gateway::{self, Gateway, Living, clock};
 use crate::plan::{Event, Planted};
 use crate::verdict;
 use crate::world::{World, jump, pass};
@@ -188,6 +187,11 @@ impl Run {
             Event::Jump(millis) => jump(millis),
             Event::ProviderDown(index) => self.world.hubs[index].set_down(true),
             Event::ProviderUp(index) => self.world.hubs[index].set_down(false),
+            Event::Cancel => {
+                if let Some(gateway) = &self.gateway {
+                    gateway.cancel(&self.world).await;
+                }
+            }
             Event::DiskNearlyFull(is_so) => {
                 if let Some(gateway) = &self.gateway {
                     gateway.disk_is_nearly_full(is_so).await;
@@ -221,8 +225,8 @@ impl Run {
         }
     }
 
-    /// What the engine had not done with at the last look; asks for the next one.
-    fn look(&self) -> Vec<(u64, State)> {
+    /// What the engine had in memory at the last look; asks for the next one.
+    fn look(&self) -> Vec<Living> {
         let Some(gateway) = &self.gateway else { return Vec::new() };
         let mut window = gateway.window.lock().expect("the window is whole");
         window.asked = true;

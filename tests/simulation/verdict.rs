@@ -2,6 +2,7 @@
 //! disk. It changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use codecs::instant::Wall;
@@ -10,8 +11,9 @@ use engine::id::Permutation;
 use engine::message::{Charge, Message, State};
 use engine::step::{Step, Verdict};
 
-use crate::gateway::{ID_KEY, Opened};
+use crate::gateway::{ID_KEY, Living, Opened};
 use crate::plan::{Event, PRICE};
+use crate::provider::Hub;
 use crate::run::Report;
 use crate::world::World;
 
@@ -30,13 +32,20 @@ pub fn all_are_found(world: &World, opened: &Opened) -> Result<(), String> {
     Ok(())
 }
 
-/// What has not come to its end yet. `living` are the messages that the engine has not done with: what it holds waits for an
-/// operator.
-pub fn still_open(world: &World, living: &[(u64, State)]) -> Option<String> {
-    if let Some((number, state)) = living.iter().find(|(_, state)| *state != State::Held) {
+/// What has not come to its end yet. `living` is what the engine has in memory; what it holds waits for an operator.
+pub fn still_open(world: &World, living: &[Living]) -> Option<String> {
+    let is_open = |message: &&Living| !message.is_done && message.state != State::Held;
+    if let Some(Living { number, state, .. }) = living.iter().find(is_open) {
         return Some(format!("{number} is {state:?}"));
     }
-    let held: Vec<u64> = living.iter().map(|(number, _)| *number).collect();
+    let mut parked = stored(world.disk.parked());
+    stored(world.disk.blocks()).keys().for_each(|number| drop(parked.remove(number)));
+    living.iter().for_each(|message| drop(parked.remove(&message.number)));
+    if let Some(message) = parked.values().find(|message| message.state != State::Held) {
+        return Some(format!("{} is parked and {:?}", message.number, message.state));
+    }
+    let held = living.iter().filter(|message| message.state == State::Held).map(|message| message.number);
+    let held: BTreeSet<u64> = held.chain(parked.into_keys()).collect();
     let ids = Permutation::new(&ID_KEY);
     let book = world.book();
     if let Some(index) = book.todo.iter().position(|todo| !todo.is_empty()) {
@@ -60,23 +69,23 @@ fn is_final(state: u8) -> bool {
     ReceiptState::from_number(state).is_some_and(|state| state.is_final())
 }
 
-/// All messages that there are, living and archived.
-fn all_messages(world: &World, opened: &Opened) -> Result<BTreeMap<u64, Message>, String> {
-    let mut all = BTreeMap::new();
-    for block in world.disk.blocks() {
-        for (number, bytes) in tidegate::history::unpack(&block) {
-            let message = Message::read(bytes).ok_or_else(|| format!("{number} cannot be read"))?;
-            all.insert(number, message);
-        }
-    }
+/// All messages that there are: parked, in the archive, which knows better, and living, which knows best.
+fn all_messages(world: &World, opened: &Opened) -> BTreeMap<u64, Message> {
+    let mut all = stored(world.disk.parked());
+    all.extend(stored(world.disk.blocks()));
     all.extend(opened.engine.living().map(|message| (message.number, message.clone())));
-    Ok(all)
+    all
+}
+
+fn stored(blocks: Vec<Vec<u8>>) -> BTreeMap<u64, Message> {
+    let messages = blocks.iter().flat_map(|block| tidegate::history::unpack(block));
+    messages.filter_map(|(number, bytes)| Some((number, Message::read(bytes)?))).collect()
 }
 
 /// The end of a run.
 pub fn judge(world: &World, opened: &Opened, report: &mut Report) -> Result<(), String> {
     all_are_found(world, opened)?;
-    let all = all_messages(world, opened)?;
+    let all = all_messages(world, opened);
     let by_phone: BTreeMap<u64, &Message> =
         all.values().map(|message| (message.body().destination, message)).collect();
     if by_phone.len() != all.len() {
@@ -89,6 +98,8 @@ pub fn judge(world: &World, opened: &Opened, report: &mut Report) -> Result<(), 
     money_is_conserved(opened, &all)?;
     report.doubled = doubles_show_a_doubt(world, &by_phone)?;
     receipts_found_their_messages(world, &by_phone)?;
+    cancelled_stays_cancelled(world, &by_phone)?;
+    nothing_is_in_doubt_for_nothing(world, &by_phone)?;
     turns_were_taken(world, &by_phone)
 }
 
@@ -202,6 +213,29 @@ fn receipts_found_their_messages(world: &World, by_phone: &BTreeMap<u64, &Messag
         }
     }
     Ok(())
+}
+
+/// P1 and P2 of another answer: who was told that a message is cancelled finds it so, and no provider has it.
+fn cancelled_stays_cancelled(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Result<(), String> {
+    for phone in &world.book().cancelled {
+        let message = by_phone[phone];
+        let is_taken = |hub: &Arc<Hub>| hub.record().iter().any(|one| one.phone == *phone && one.taken);
+        if message.state != State::Cancelled || world.hubs.iter().any(is_taken) {
+            return Err(format!("P1: {phone} was cancelled: {}", story(message)));
+        }
+    }
+    Ok(())
+}
+
+/// Where no line breaks, every provider answers and every process may end in its own time, nothing is ever in doubt.
+fn nothing_is_in_doubt_for_nothing(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Result<(), String> {
+    if !world.plan.is_gentle {
+        return Ok(());
+    }
+    match by_phone.values().find(|message| message.was_in_doubt()) {
+        Some(message) => Err(format!("P2: {} is in doubt for nothing: {}", phone(message), story(message))),
+        None => Ok(()),
+    }
 }
 
 /// When something else than a receipt has ended it. Where the clock has jumped, times of day say nothing.

@@ -1,7 +1,7 @@
 //! What everybody in a run shares: its plan, its lines, its disk, its trace, and what the tenants have seen. It checks nothing.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::{Arguments, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -62,6 +62,8 @@ pub struct Book {
     pub todo: Vec<VecDeque<u64>>,
     /// Submissions without an answer yet.
     pub unanswered: u32,
+    /// The phones whose messages an operator was told are cancelled.
+    pub cancelled: BTreeSet<u64>,
 }
 
 struct Trace {
@@ -93,11 +95,7 @@ impl World {
         let plan = Plan::new(&mut dice);
         BEGAN.set(Some(Instant::now()));
         JUMPED.set(0);
-        let hubs = plan
-            .providers
-            .iter()
-            .enumerate()
-            .map(|(index, provider)| Hub::new(index, provider.clone(), dice.word()));
+        let hubs = plan.providers.iter().map(|provider| Hub::new(provider.clone(), dice.word()));
         let todo = plan.tenants.iter().enumerate().map(|(index, tenant)| {
             let first = 254_700_000_000 + index as u64 * 1_000_000;
             (first..first + u64::from(tenant.messages)).collect()
@@ -110,7 +108,7 @@ impl World {
             disk: Disk::default(),
             hubs: hubs.collect(),
             front: Mutex::default(),
-            is_calm: AtomicBool::new(plan.is_fair),
+            is_calm: AtomicBool::new(plan.is_fair || plan.is_gentle),
             book: Mutex::new(book),
             trace: Mutex::new(Trace { hash: 0xcbf2_9ce4_8422_2325, line: String::new(), shows }),
             failure: Mutex::default(),

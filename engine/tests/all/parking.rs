@@ -344,3 +344,41 @@ fn a_provider_is_asked_about_messages_that_wait_on_disk() {
     assert_eq!(house.asks.len(), 2);
     assert_eq!(house.state(number), State::Sent);
 }
+
+/// Found by the simulation, seed 563: what was refused for the rate in the same turn in which its block was parked was in no
+/// queue any more.
+#[test]
+fn what_comes_back_in_the_turn_in_which_its_block_is_parked_keeps_its_place() {
+    let mut definitions = definitions();
+    definitions.settings.queue_memory = 45;
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 5);
+    let mut waiting = house.accepted_all("acme", &Sms::default(), 40);
+    let throttled = house.taken(bind);
+    let refusal = |request: &Request| Response { token: request.part(), status: 0x58, end: 0 };
+    let items = throttled.iter().map(refusal).collect();
+    let responses = Responses { provider: house.provider("up"), bind: 0, items, ids: Vec::new() };
+    let (items, bodies) = house.written(&vec![Sms::default(); 40]);
+    let submissions = Submissions {
+        tenant: house.tenant("acme"),
+        door: Door::Smpp(ConnectionId(u32::MAX)),
+        received: house.now.mono,
+        idempotency: None,
+        items,
+        bodies,
+    };
+    house.turn([Command::Responses(responses), Command::Submit(submissions)]);
+    let answers = std::mem::take(&mut house.answers);
+    waiting.extend(answers.into_iter().map(|answer| house.number(answer.outcome)));
+    assert!(parked(&house) > 0);
+    let mut sent = Vec::new();
+    for _ in 0..waiting.len() {
+        let requests = house.taken(bind);
+        sent.extend(numbers(&requests));
+        let answers: Vec<_> = requests.iter().map(|request| (request.part(), 0, "")).collect();
+        house.respond("up", 0, &answers);
+        house.seconds(1);
+    }
+    sent.sort_unstable();
+    assert_eq!(sent, waiting);
+}
