@@ -35,6 +35,7 @@ use crate::measure::Measures;
 use crate::metrics::{DoorCounts, Metrics};
 use crate::operate::{self, Operations};
 use crate::ops::{self, Health, OpsState};
+use crate::secrets::KeyHash;
 use crate::store::{self, Store};
 use crate::{definitions, listen, providers, sandbox, settings};
 
@@ -200,13 +201,7 @@ async fn serve(
         Arc::clone(&directory) as _,
         Arc::clone(&house.admission),
     );
-    let operations = Operations {
-        administrator: administrator.key_hash,
-        intake: Arc::clone(&house.partition.intake),
-        replies: Arc::clone(&house.replies),
-        ids: Arc::clone(&ids),
-        clock,
-    };
+    let operations = operations(administrator.key_hash, &house, &ids);
     let state = api_state(&config, &house, directory, Arc::clone(&history) as _, ids);
     let refusals = smpp.refusals();
     let lockouts = Lockouts::restore(store.layout.lockouts(), smpp.lockout(), clock);
@@ -234,6 +229,16 @@ async fn serve(
     }
     tracing::info!("ended; everything is on disk");
     if disk_is_full { Err(ServeError::DiskFull) } else { Ok(()) }
+}
+
+fn operations(administrator: KeyHash, house: &House, ids: &Arc<Permutation>) -> Operations {
+    Operations {
+        administrator,
+        intake: Arc::clone(&house.partition.intake),
+        replies: Arc::clone(&house.replies),
+        ids: Arc::clone(ids),
+        clock: house.partition.clock,
+    }
 }
 
 fn server_options(config: &Config) -> ServerOptions {
