@@ -26,6 +26,8 @@ use crate::packing;
 const GROUP_OCTETS: usize = 4 << 20;
 /// A group of so many octets is handed over although the one before it is still being flushed.
 const GROUP_OCTETS_AHEAD: usize = 256 << 10;
+/// What a living message takes in the journal, packed, as an estimate: the ring is made four times as large as all of them.
+const LIVING_OCTETS: u64 = 256;
 /// How often what the engine has counted is made visible.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 /// How long after the last group the journal's side file is brought up to date.
@@ -237,6 +239,7 @@ impl Committer {
         self.journal.flush()?;
         self.unmarked = true;
         self.journal.release_before(group.release_before);
+        self.journal.set_living_bytes(group.living.saturating_mul(LIVING_OCTETS));
         let over = self.journal.pressure().map_or(0, |pressure| pressure.bytes_over_target);
         self.ring_over.store(over, Relaxed);
         let messages: u64 = group.effects.received.iter().map(|(_, count)| u64::from(*count)).sum();

@@ -55,7 +55,7 @@ pub struct Storage {
     pub durability: Durability,
     /// How long finished messages are kept. Default 400 d, least 1 h.
     pub retention: Duration,
-    /// The least size of the journal's ring; it grows to four times its living octets. Default 1 GiB, least 1 MiB.
+    /// The least size of the journal's ring; it grows to four times its living octets. Default 256 MiB, which a start reads in about a second; least 1 MiB.
     pub ring: Size,
     /// Free space below which intake is refused; the larger of this and `reserve_percent` holds. Default 2 GiB.
     pub reserve: Size,

@@ -14,7 +14,7 @@ use crate::effect::Ask;
 use crate::engine::{DueKind, Engine};
 use crate::message::{Message, PartState, State};
 use crate::parking::NEAR;
-use crate::receipts::ReceiptNews;
+use crate::receipts::{ErrorText, ReceiptNews};
 
 /// Parts that are sent between two questions while messages wait.
 const PARTS_PER_ASK: u32 = 16;
@@ -105,7 +105,7 @@ impl Engine {
             let outcome = answer.state.filter(|state| state.is_final() && *state != ReceiptState::Unknown);
             if let Some(state) = outcome {
                 self.count_receipt(provider, state);
-                let error = format!("{:03}", answer.error).into_bytes();
+                let error = ErrorText::new(format!("{:03}", answer.error).as_bytes());
                 let done = answer.done.unwrap_or(self.now.wall);
                 let news = ReceiptNews { provider, state, done, phone: None, error, answer: None };
                 self.receipt_for(answer.token.number(), answer.token.part(), news);

@@ -54,6 +54,8 @@ pub struct Group {
     pub effects: Effects,
     /// Nothing that lives is in groups before this one, once this group is on disk.
     pub release_before: u64,
+    /// Messages in memory, which the journal has to keep.
+    pub living: u64,
 }
 
 pub struct Engine {
@@ -93,6 +95,8 @@ pub struct Engine {
     pub(crate) epoch_group: u64,
     /// Room for the canonical octets of one provider's id.
     pub(crate) key: Vec<u8>,
+    /// Room for the text of one receipt.
+    pub(crate) text: Vec<u8>,
 }
 
 impl Engine {
@@ -127,6 +131,7 @@ impl Engine {
             waiting: 0,
             epoch_group: 0,
             key: Vec::new(),
+            text: Vec::new(),
             settings,
         }
     }
@@ -204,7 +209,8 @@ impl Engine {
         let release_before = self.ring.release_before(self.group_number);
         let capacity = self.group.capacity().min(1 << 20);
         let records = std::mem::replace(&mut self.group, Vec::with_capacity(capacity));
-        Group { records, effects: std::mem::take(&mut self.effects), release_before }
+        let living = self.pages.len();
+        Group { records, effects: std::mem::take(&mut self.effects), release_before, living }
     }
 
     /// Octets of the group being decided.

@@ -13,7 +13,7 @@ pub const LAST_ID: u64 = 999_999_999_999_999_999;
 /// Numbers from here on have no id.
 pub const NUMBERS: u64 = LAST_ID - FIRST_ID + 1;
 
-const ID_DIGITS: usize = 18;
+pub const ID_DIGITS: usize = 18;
 const HALF_BITS: u32 = 30;
 const HALF_MASK: u64 = (1 << HALF_BITS) - 1;
 const ROUNDS: u64 = 6;
@@ -123,13 +123,17 @@ impl Permutation {
 
 /// Appends an id as its eighteen digits.
 pub fn write_id(out: &mut Vec<u8>, id: u64) {
+    out.extend_from_slice(&id_digits(id));
+}
+
+pub fn id_digits(id: u64) -> [u8; ID_DIGITS] {
     let mut digits = [b'0'; ID_DIGITS];
     let mut rest = id;
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + (rest % 10) as u8;
         rest /= 10;
     }
-    out.extend_from_slice(&digits);
+    digits
 }
 
 /// Reads exactly eighteen digits that do not start with a zero.

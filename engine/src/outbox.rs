@@ -14,7 +14,7 @@ use crate::command::{Acknowledgement, ConnectionId, PartToken, ReplyId};
 use crate::dispatch::decimal;
 use crate::effect::{Load, Outgoing, Request, Shelf};
 use crate::engine::{DueKind, Engine};
-use crate::id::write_id;
+use crate::id::{ID_DIGITS, id_digits};
 use crate::message::Message;
 use crate::pages::{BLOCK_MESSAGES, block_of};
 use crate::receipts::ReceiptNews;
@@ -230,7 +230,8 @@ impl Engine {
     fn tell_one(&mut self, tenant: u32, connection: ConnectionId, number: u64) {
         let Some(message) = self.pages.get(number) else { return };
         let (id, state) = (self.ids.id(number), message.state);
-        write_receipt(message, id, Engine::outgoing(&mut self.effects, connection));
+        let out = Engine::outgoing(&mut self.effects, connection);
+        write_receipt(message, id, &mut self.text, out);
         self.pages.set_telling(number, Some(state));
         if let Some(entry) = self.tenants.get_mut(tenant)
             && let Some(receiver) =
@@ -345,22 +346,24 @@ impl Engine {
 }
 
 /// Appends the `deliver_sm` that tells a message's state (SMPP 3.4 appendix B and §5.3.2).
-fn write_receipt(message: &Message, id: u64, out: &mut Outgoing) {
+/// `text` is room for its text.
+fn write_receipt(message: &Message, id: u64, text: &mut Vec<u8>, out: &mut Outgoing) {
     let body = message.body();
     let (done, error) = last_word(message);
     let state = message.state.receipt_state();
-    let mut id_text = Vec::with_capacity(18);
-    write_id(&mut id_text, id);
+    // With the NUL that ends it in a TLV.
+    let mut id_text = [0; ID_DIGITS + 1];
+    id_text[..ID_DIGITS].copy_from_slice(&id_digits(id));
     let notice = Notice {
-        id: &id_text,
+        id: &id_text[..ID_DIGITS],
         submitted: message.accepted_at,
         done,
         state,
         error: error.as_bytes(),
         text: body.octets,
     };
-    let mut text = Vec::with_capacity(160);
-    receipt::write(&mut text, &notice);
+    text.clear();
+    receipt::write(text, &notice);
     let mut digits = [0; 20];
     let destination = decimal(body.destination, &mut digits);
     let fields = SmFields {
@@ -368,12 +371,11 @@ fn write_receipt(message: &Message, id: u64, out: &mut Outgoing) {
         source: SmeAddress { ton: body.destination_ton, npi: body.destination_npi, octets: destination },
         destination: SmeAddress { ton: body.source_ton, npi: body.source_npi, octets: body.source },
         esm_class: ESM_RECEIPT,
-        text: &text,
+        text,
         ..SmFields::default()
     };
     let written = write::sm_body(&mut out.bodies, &fields);
     debug_assert!(written.is_ok(), "a receipt fits a deliver_sm");
-    id_text.push(0);
     let tlvs = write::tlv(&mut out.bodies, tag::RECEIPTED_MESSAGE_ID, &id_text)
         .and_then(|()| write::tlv(&mut out.bodies, tag::MESSAGE_STATE, &[state as u8]));
     debug_assert!(tlvs.is_ok(), "an id and a state fit their TLVs");

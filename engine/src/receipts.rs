@@ -14,7 +14,7 @@ use crate::pages::block_of;
 use crate::receipt_index::EarlyReceipt;
 use crate::record::{self, Record};
 use crate::ring::Item;
-use crate::step::Step;
+use crate::step::{ERROR_OCTETS_MAX, Step};
 
 /// Digits at the end of two numbers that must agree for a receipt to belong to a message.
 const PHONE_DIGITS_COMPARED: usize = 7;
@@ -29,9 +29,29 @@ pub(crate) struct ReceiptNews {
     pub state: ReceiptState,
     pub done: Wall,
     pub phone: Option<u64>,
-    pub error: Vec<u8>,
+    pub error: ErrorText,
     /// Where to acknowledge it, once it is on disk.
     pub answer: Option<(ConnectionId, u32)>,
+}
+
+/// The provider's word for the error, as long as a step keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ErrorText {
+    octets: [u8; ERROR_OCTETS_MAX],
+    length: u8,
+}
+
+impl ErrorText {
+    pub fn new(text: &[u8]) -> ErrorText {
+        let length = text.len().min(ERROR_OCTETS_MAX);
+        let mut octets = [0; ERROR_OCTETS_MAX];
+        octets[..length].copy_from_slice(&text[..length]);
+        ErrorText { octets, length: length as u8 }
+    }
+
+    fn octets(&self) -> &[u8] {
+        &self.octets[..usize::from(self.length)]
+    }
 }
 
 impl Engine {
@@ -48,7 +68,7 @@ impl Engine {
                 state: item.state,
                 done: item.done.unwrap_or(self.now.wall),
                 phone: item.phone,
-                error: error.to_vec(),
+                error: ErrorText::new(error),
                 answer: receipts.connection.map(|connection| (connection, item.sequence)),
             };
             self.receipt(news, tlv_id, text_id);
@@ -138,7 +158,10 @@ impl Engine {
             return;
         }
         let waited = self.now.wall.millis_since(message.sent_at);
-        self.step(number, &Step::Receipt { part, state: news.state, done: news.done, error: &news.error });
+        self.step(
+            number,
+            &Step::Receipt { part, state: news.state, done: news.done, error: news.error.octets() },
+        );
         if news.state.is_final()
             && let Some(counters) = self.counters.providers.get_mut(usize::from(news.provider))
         {
@@ -245,7 +268,7 @@ fn encode_early(news: &ReceiptNews, key: &[u8], is_copy: bool) -> Vec<u8> {
     payload.push(news.state as u8 | if is_copy { COPY } else { 0 });
     payload.extend_from_slice(&news.done.0.to_le_bytes());
     payload.extend_from_slice(&news.phone.unwrap_or(0).to_le_bytes());
-    payload.extend_from_slice(&news.error);
+    payload.extend_from_slice(news.error.octets());
     payload
 }
 
@@ -276,6 +299,6 @@ fn decode_early_payload(provider: u16, payload: &[u8]) -> Option<(Vec<u8>, bool,
     let state = ReceiptState::from_number(word & !COPY)?;
     let done = Wall(reader.i64()?);
     let phone = Some(reader.u64()?).filter(|phone| *phone != 0);
-    let error = reader.rest().to_vec();
+    let error = ErrorText::new(reader.rest());
     Some((key, word & COPY != 0, ReceiptNews { provider, state, done, phone, error, answer: None }))
 }

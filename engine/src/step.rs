@@ -8,6 +8,9 @@ use codecs::receipt::State as ReceiptState;
 
 use crate::bytes::Reader;
 
+/// Octets of a provider's word for an error that are kept.
+pub const ERROR_OCTETS_MAX: usize = 32;
+
 /// Octets of a step before its payload.
 pub const STEP_HEADER: usize = 7;
 
@@ -240,7 +243,7 @@ impl Step<'_> {
             Step::Receipt { part, state, done, error } => {
                 out.extend_from_slice(&[part, state as u8]);
                 out.extend_from_slice(&done.0.to_le_bytes());
-                out.extend_from_slice(clip(error, 32));
+                out.extend_from_slice(clip(error, ERROR_OCTETS_MAX));
             }
             Step::Held { cause } => out.push(cause as u8),
             Step::Failed { cause, status } => {

@@ -1,8 +1,6 @@
 //! How often the engine allocates for a message on its way: a figure that must not creep up unseen. What it decides is not
 //! looked at here.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
 use codecs::instant::{Mono, Wall};
@@ -22,35 +20,6 @@ const COUNTED: usize = 10;
 /// Allocations a message, from its acceptance to the acknowledgement of its receipt: its own octets, which the archive
 /// takes over, and what batches share.
 const MOST: f64 = 3.0;
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const UP: ConnectionId = ConnectionId(1);
 const SESSION: ConnectionId = ConnectionId(2);
@@ -76,12 +45,14 @@ impl Road {
     /// One turn; the engine's allocations in it are counted, and nobody else's.
     fn turn(&mut self, command: Command) -> Group {
         self.now.mono = self.now.mono.after(Duration::from_millis(1));
-        let before = COUNT.with(Cell::get);
-        self.engine.begin(self.now, self.group);
-        self.engine.handle(command);
-        self.engine.run(0);
-        let group = self.engine.take_group();
-        self.allocations += COUNT.with(Cell::get) - before;
+        let mut group = Group::default();
+        let counted = allocation_counter::measure(|| {
+            self.engine.begin(self.now, self.group);
+            self.engine.handle(command);
+            self.engine.run(0);
+            group = self.engine.take_group();
+        });
+        self.allocations += counted.count_total;
         self.group += u64::from(!group.records.is_empty());
         group
     }

@@ -67,7 +67,7 @@ const ROWS: [Row; 6] = [
             ("siphasher", "the keyed hash behind ids and maps, the same in every process and version"),
             ("thiserror", "derives the texts of error enums; nothing of it is left at run time"),
         ],
-        in_tests: &["proptest"],
+        in_tests: &["allocation-counter", "proptest"],
     },
     Row {
         folder: "loadtest",
