@@ -19,7 +19,7 @@ const WARM: usize = 30;
 const COUNTED: usize = 10;
 /// Allocations a message, from its acceptance to the acknowledgement of its receipt: its own octets, which the archive
 /// takes over, and what batches share.
-const MOST: f64 = 3.0;
+const MOST: f64 = 1.25;
 
 const UP: ConnectionId = ConnectionId(1);
 const SESSION: ConnectionId = ConnectionId(2);

@@ -48,6 +48,9 @@ impl Request {
     }
 }
 
+/// The messages of a block, by number.
+type Block = BTreeMap<u64, Vec<u8>>;
+
 pub struct House {
     pub engine: Engine,
     pub now: Now,
@@ -63,7 +66,7 @@ pub struct House {
     pub archives: bool,
     pub writes: Vec<ArchiveWrite>,
     /// The parked store, by block: its rows and its messages.
-    pub parked: BTreeMap<u64, (Vec<u8>, BTreeMap<u64, Vec<u8>>)>,
+    pub parked: BTreeMap<u64, (Vec<u8>, Block)>,
     pub parks: Vec<ParkWrite>,
     pub loads: Vec<Load>,
     pub archive_writes: Vec<(u64, bool, usize)>,
@@ -462,7 +465,7 @@ impl House {
         let block = engine::pages::block_of(number);
         let parked = self.parked.get(&block).and_then(|(_, messages)| messages.get(&number));
         let on_its_way = self.parks.iter().flat_map(|write| &write.messages);
-        let on_its_way = on_its_way.filter(|bytes| number_of(bytes) == Some(number)).last();
+        let on_its_way = on_its_way.rfind(|bytes| number_of(bytes) == Some(number));
         let found = on_its_way.or(parked);
         found.map_or_else(|| self.archived(number), |bytes| Message::read(bytes.clone()))
     }
