@@ -26,6 +26,9 @@ type BlockMap = BTreeMap<u64, Vec<u8>>;
 /// Rows and messages of the parked blocks, each a value of its own.
 type Values = BTreeMap<(u64, Kind), Vec<u8>>;
 
+/// A value that was written, or removed.
+type ParkedCall = ((u64, Kind), Option<Vec<u8>>);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Messages,
@@ -53,7 +56,7 @@ struct Platter {
     block_calls: Vec<(u64, Vec<u8>)>,
     parked: Values,
     parked_durable: Values,
-    parked_calls: Vec<((u64, Kind), Option<Vec<u8>>)>,
+    parked_calls: Vec<ParkedCall>,
     /// After so many more calls it refuses.
     refuses: Option<(u32, Refuses)>,
     /// The newest flushed group is lost in the next kill: a planted bug.
@@ -150,7 +153,7 @@ impl Disk {
 }
 
 impl Platter {
-    fn keep_parked(&mut self, writes: impl Iterator<Item = ((u64, Kind), Option<Vec<u8>>)>) {
+    fn keep_parked(&mut self, writes: impl Iterator<Item = ParkedCall>) {
         for (name, value) in writes {
             match value {
                 Some(value) => self.parked_durable.insert(name, value),

@@ -92,7 +92,7 @@ impl Bells {
     fn ring(&self, phase: Phase) {
         let mut bells = self.0.lock().expect("the bells are whole");
         bells.0 = phase;
-        bells.1.iter().for_each(|sender| drop(sender.send_replace(phase)));
+        bells.1.iter().for_each(|sender| _ = sender.send_replace(phase));
     }
 }
 

@@ -4,6 +4,7 @@
 //! TIDEGATE_SIM_SEEDS is how many seeds are run, TIDEGATE_SIM_SEED the first of them; with the latter alone that one is run, and
 //! every step of it is shown.
 
+#[allow(dead_code, reason = "shared with tests that take any seed")]
 #[path = "../support/dice.rs"]
 mod dice;
 mod disk;

@@ -99,6 +99,9 @@ pub enum Event {
     Cancel,
 }
 
+/// Draws an event, for so many providers.
+type Make = fn(&mut Dice, usize) -> Event;
+
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub tenants: Vec<TenantPlan>,
@@ -156,7 +159,7 @@ impl Plan {
     fn draw_events(&mut self, dice: &mut Dice) {
         let until = dice.in_range(10_000..90_000);
         let providers = self.providers.len();
-        let kinds: [(u64, fn(&mut Dice, usize) -> Event); 9] = [
+        let kinds: [(u64, Make); 9] = [
             (4, |_, _| Event::Kill),
             (2, |_, _| Event::Restart),
             (6, |_, _| Event::Cut),
