@@ -464,7 +464,7 @@ impl House {
     pub fn stored(&self, number: u64) -> Option<Message> {
         let block = engine::pages::block_of(number);
         let parked = self.parked.get(&block).and_then(|(_, messages)| messages.get(&number));
-        let on_its_way = self.parks.iter().flat_map(|write| &write.messages);
+        let mut on_its_way = self.parks.iter().flat_map(|write| &write.messages);
         let on_its_way = on_its_way.rfind(|bytes| number_of(bytes) == Some(number));
         let found = on_its_way.or(parked);
         found.map_or_else(|| self.archived(number), |bytes| Message::read(bytes.clone()))
