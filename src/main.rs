@@ -1,11 +1,13 @@
 //! The gateway process: the command line, and nothing of what it starts.
 
 mod api;
+mod block;
 mod commit;
 mod definitions;
 mod directory;
 mod first_run;
 mod history;
+mod huffman;
 mod listen;
 mod logging;
 mod measure;

@@ -3,6 +3,7 @@
 mod accept;
 pub mod bytes;
 pub mod catalog;
+pub mod columns;
 pub mod command;
 pub mod counters;
 mod dispatch;
