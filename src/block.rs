@@ -14,7 +14,7 @@ use engine::columns::{self, Columns, Extent, Row};
 use engine::message::number_of;
 use engine::pages::place_of;
 
-use crate::packing;
+use crate::packing::{self, TightPacker};
 
 const COLUMNS: u8 = 2;
 const ROWS_VERSION: u8 = 1;
@@ -31,7 +31,7 @@ pub struct Unreadable;
 #[derive(Default)]
 pub struct BlockWriter {
     columns: Columns,
-    room: Vec<u8>,
+    packer: TightPacker,
     packed: Vec<u8>,
     stored: Vec<u8>,
 }
@@ -57,7 +57,7 @@ impl BlockWriter {
     }
 
     fn push_columns(&mut self) {
-        packing::pack_tightly(&self.columns.words, &mut self.room, &mut self.packed);
+        self.packer.pack(&self.columns.words, &mut self.packed);
         self.stored.extend_from_slice(&(self.columns.numbers.len() as u32).to_le_bytes());
         self.stored.extend_from_slice(&self.columns.numbers);
         self.stored.extend_from_slice(&self.packed);

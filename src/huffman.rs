@@ -140,18 +140,18 @@ fn write_codes(octets: &[u8], codes: &[u32; 256], bits: u64, out: &mut Vec<u8>) 
     let end = start + bits.div_ceil(8) as usize;
     // Room for a whole word at the last octet.
     out.resize(end + 8, 0);
-    let (mut word, mut filled, mut at) = (0u64, 0, start);
-    for chunk in octets.chunks(AT_ONCE) {
+    let (mut word, mut filled, mut at) = (0u64, 0u32, start);
+    let (whole, rest) = octets.as_chunks::<AT_ONCE>();
+    for chunk in whole.iter().map(|chunk| &chunk[..]).chain([rest]) {
         for octet in chunk {
             let code = codes[usize::from(*octet)];
             word |= u64::from(code & 0xffff) << filled;
             filled += code >> 16;
         }
         out[at..at + 8].copy_from_slice(&word.to_le_bytes());
-        let whole = filled & !7;
-        at += (whole / 8) as usize;
-        word >>= whole;
-        filled -= whole;
+        at += (filled / 8) as usize;
+        word >>= filled & !7;
+        filled %= 8;
     }
     out.truncate(end);
 }

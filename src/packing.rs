@@ -1,7 +1,7 @@
 //! Compression of what goes to the disk: a journal group, an archive block. It does not know what it packs.
 //!
 //! Packed bytes are: kind u8 (0 as they were, 1 LZ4 block), then for LZ4 the length before as u32 little-endian, then the data.
-//! Kind 2 is packed bytes of kind 0 or 1 in a Huffman code (`huffman`); only `pack_tightly` makes it.
+//! Kind 2 is packed bytes of kind 0 or 1 in a Huffman code (`huffman`); only `TightPacker` makes it.
 
 use crate::huffman;
 
@@ -11,6 +11,8 @@ const HUFFMAN: u8 = 2;
 const LZ4_HEADER: usize = 5;
 /// Below this nothing is gained: a group of one chunk stays one.
 const PACK_MIN: usize = 1_024;
+/// Of so many blocks LZ4 is tried with one, while it gains little.
+const LZ4_PASSES: u32 = 8;
 /// No group and no block is larger; a length beyond it is damage.
 const UNPACKED_MAX: usize = 256 << 20;
 
@@ -38,13 +40,36 @@ pub fn pack(bytes: &[u8], packed: &mut Vec<u8>) {
     packed.extend_from_slice(bytes);
 }
 
-/// As `pack`, and shorter for some more work: for what is written once and kept for months.
-pub fn pack_tightly(bytes: &[u8], room: &mut Vec<u8>, packed: &mut Vec<u8>) {
-    pack(bytes, room);
-    packed.clear();
-    packed.push(HUFFMAN);
-    if !huffman::encode(room, packed) {
-        std::mem::swap(room, packed);
+/// Packs more tightly, for some more work: for what is written once and kept for months. Where LZ4 has gained little, as with
+/// texts that do not repeat themselves, it is tried again only now and then: what comes next is mostly alike.
+#[derive(Default)]
+pub struct TightPacker {
+    room: Vec<u8>,
+    /// How often LZ4 is passed over before it is tried again.
+    passes: u32,
+}
+
+impl TightPacker {
+    /// Replaces `packed` by `bytes`, packed for `unpack`.
+    pub fn pack(&mut self, bytes: &[u8], packed: &mut Vec<u8>) {
+        let gains = self.passes == 0 && {
+            pack(bytes, &mut self.room);
+            self.room.len() < bytes.len() / 5 * 4
+        };
+        self.passes = match gains {
+            true => 0,
+            false => self.passes.checked_sub(1).unwrap_or(LZ4_PASSES),
+        };
+        if !gains {
+            self.room.clear();
+            self.room.push(PLAIN);
+            self.room.extend_from_slice(bytes);
+        }
+        packed.clear();
+        packed.push(HUFFMAN);
+        if !huffman::encode(&self.room, packed) {
+            std::mem::swap(&mut self.room, packed);
+        }
     }
 }
 
@@ -95,10 +120,25 @@ mod tests {
         assert!(packed.len() * 4 < text.len());
         let letters: Vec<u8> = noise.iter().map(|octet| b'a' + octet % 16).collect();
         for bytes in [b"".as_slice(), b"short", &noise, &text, &letters] {
-            pack_tightly(bytes, &mut Vec::new(), &mut packed);
+            TightPacker::default().pack(bytes, &mut packed);
             assert_eq!(unpack(&packed).as_deref(), Ok(bytes));
         }
         assert!(packed[0] == HUFFMAN && packed.len() < letters.len() * 5 / 8);
+    }
+
+    #[test]
+    fn repetition_that_begins_later_is_found_soon() {
+        let mut packer = TightPacker::default();
+        let mut packed = Vec::new();
+        let letters: Vec<u8> = (0..4_000u32).map(|at| b'a' + (at.wrapping_mul(2_654_435_761) >> 28) as u8).collect();
+        let text = b"Your code is 123456. ".repeat(200);
+        packer.pack(&letters, &mut packed);
+        let found = (0..=LZ4_PASSES).any(|_| {
+            packer.pack(&text, &mut packed);
+            assert_eq!(unpack(&packed).as_deref(), Ok(&text[..]));
+            packed.len() * 10 < text.len()
+        });
+        assert!(found, "{} octets of {}", packed.len(), text.len());
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod strings;
 
 use crate::bytes::Reader;
 use integers::push_varint;
-use layout::{KINDS, Layout, OWN};
+use layout::{KINDS, Layout, OWN, TENANT};
 pub use read::read;
 
 /// The bits of a number that say its place; above them is its tenant's slot.
@@ -38,6 +38,11 @@ pub enum Row {
 /// Where a message's story begins in its bytes.
 pub fn story_at(bytes: &[u8]) -> Option<usize> {
     Layout::of(bytes).map(|layout| layout.story)
+}
+
+/// Whose message it is.
+pub fn tenant(bytes: &[u8]) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(TENANT)?.try_into().ok()?))
 }
 
 /// The digits of the number that the message goes to, its country code first.
@@ -129,7 +134,7 @@ impl Dictionary {
 
 impl Columns {
     /// Replaces `numbers` and `words` by the columns of these messages. Order:
-    /// count · extent · which are kept as they are, and those · orders, slots, times · what heads and bodies have alike ·
+    /// count · extent · which are kept as they are, and those · orders, slots, tenants, times · what heads and bodies have alike ·
     /// the other fields of bodies · shapes of stories · per kind of step its times, integers and octets · extras · texts.
     pub fn write(&mut self, messages: &[&[u8]], extent: Extent) {
         self.clear();
@@ -146,6 +151,9 @@ impl Columns {
         let number = |message: &[u8]| layout::integer(&message[4..12]);
         self.integers(parsed.iter().map(|(message, _)| number(message) & ((1 << ORDER_BITS) - 1)));
         self.integers(parsed.iter().map(|(message, _)| number(message) >> ORDER_BITS));
+        if extent == Extent::Whole {
+            self.integers(parsed.iter().map(|(message, _)| layout::integer(&message[TENANT])));
+        }
         integers::write(&self.accepted, &[], &mut self.numbers);
         if extent == Extent::Whole {
             self.write_bodies(&parsed);
@@ -217,7 +225,7 @@ impl Columns {
         let mut alike = Dictionary::default();
         for (message, layout) in parsed {
             alike.octets.extend_from_slice(&message[..OWN.start]);
-            alike.octets.extend_from_slice(&message[OWN.end..layout.body + layout::BODY_ALIKE]);
+            alike.octets.extend_from_slice(&message[TENANT.end..layout.body + layout::BODY_ALIKE]);
             alike.octets.extend_from_slice(&message[layout.strings - 6..layout.strings - 4]);
             alike.octets.extend_from_slice(&message[layout.strings..layout.octets]);
             alike.end();

@@ -11,6 +11,8 @@ use crate::step::STEP_HEADER;
 const HEAD: usize = 32;
 /// Number and time of a head.
 pub const OWN: Range<usize> = 4..20;
+/// Whose it is.
+pub const TENANT: Range<usize> = 20..24;
 /// Octets of a body that are the same for many: via to destination NPI.
 pub const BODY_ALIKE: usize = 12;
 /// Octets of a body before its strings.
@@ -81,10 +83,15 @@ pub fn step<'a>(reader: &mut Reader<'a>) -> Option<RawStep<'a>> {
 
 /// The octets of an integer, at most eight of them.
 pub fn integer(octets: &[u8]) -> u64 {
-    octets.iter().rev().fold(0, |value, octet| value << 8 | u64::from(*octet))
+    match *octets {
+        [one] => u64::from(one),
+        [low, high] => u64::from(u16::from_le_bytes([low, high])),
+        [a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        _ => octets.iter().rev().fold(0, |value, octet| value << 8 | u64::from(*octet)),
+    }
 }
 
-/// Octets of head and body between time and destination, which are kept together, for a head with so many candidates.
+/// Octets of head and body between tenant and destination, which are kept together, for a head with so many candidates.
 pub fn alike_octets(candidates: u8) -> usize {
-    HEAD - OWN.end + usize::from(candidates) * 2 + BODY_ALIKE
+    HEAD - TENANT.end + usize::from(candidates) * 2 + BODY_ALIKE
 }

@@ -25,9 +25,10 @@ pub fn read(numbers: &[u8], words: &[u8]) -> Option<Vec<Row>> {
     let mut raws = reading.take_all(&raw_lengths)?.into_iter();
     let count = count - raw_count;
     let (orders, slots) = (reading.integers(count, &[])?, reading.integers(count, &[])?);
+    let tenants = reading.integers(if has_bodies { count } else { 0 }, &[])?;
     let accepted = reading.integers(count, &[])?;
     let mut bodies = match has_bodies {
-        true => Some(reading.bodies(count, &accepted)?),
+        true => Some(reading.bodies(count, &accepted, tenants)?),
         false => None,
     };
     let mut stories = reading.stories(count, &accepted)?;
@@ -80,13 +81,14 @@ impl<'a> Reading<'a> {
         indexes.into_iter().map(|index| entries.get(usize::try_from(index).ok()?).copied()).collect()
     }
 
-    fn bodies(&mut self, count: usize, accepted: &[u64]) -> Option<Bodies<'a>> {
+    fn bodies(&mut self, count: usize, accepted: &[u64], tenants: Vec<u64>) -> Option<Bodies<'a>> {
         let alike = self.dictionary(count)?.into_iter();
         let mut fields = [const { Vec::new() }; 3];
         for (field, reference) in fields.iter_mut().zip([&[], accepted, accepted]) {
             *field = self.integers(count, reference)?;
         }
         Some(Bodies {
+            tenants: tenants.into_iter(),
             alike,
             fields: fields.map(Vec::into_iter),
             octets_lengths: self.integers(count, &[])?,
@@ -158,6 +160,7 @@ fn totals(shapes: &[&[u8]], accepted: &[u64]) -> Option<Vec<Total>> {
 
 /// Heads and bodies, each read once.
 struct Bodies<'a> {
+    tenants: IntoIter<u64>,
     alike: IntoIter<&'a [u8]>,
     /// Destination, send_at, valid_until.
     fields: [IntoIter<u64>; 3],
@@ -177,6 +180,7 @@ impl Bodies<'_> {
         bytes.extend_from_slice(start);
         bytes.extend_from_slice(&number.to_le_bytes());
         bytes.extend_from_slice(&accepted.to_le_bytes());
+        bytes.extend_from_slice(&u32::try_from(self.tenants.next()?).ok()?.to_le_bytes());
         bytes.extend_from_slice(alike.take(layout::alike_octets(*start.get(1)?))?);
         for field in &mut self.fields {
             bytes.extend_from_slice(&field.next()?.to_le_bytes());
