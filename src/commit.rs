@@ -211,8 +211,8 @@ impl Committer {
 
     /// The group is on disk: its effects leave. What goes to the archive is seen by readers before any answer can send them there.
     fn release(&self, effects: Effects) {
-        let Effects { connections, replies, archive, loads, received } = effects;
-        self.outlets.history.take(archive, loads);
+        let Effects { connections, replies, archive, parks, loads, received } = effects;
+        self.outlets.history.take(archive, parks, loads);
         for (connection, outgoing) in connections {
             self.outlets.partition.links.release(connection, outgoing);
         }

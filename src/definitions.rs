@@ -36,7 +36,8 @@ pub fn definitions(config: &Config) -> Definitions {
 fn settings(config: &Config) -> Settings {
     Settings {
         validity: config.queue.validity,
-        queue_max: config.queue.memory,
+        queue_memory: config.queue.memory,
+        queue_max: config.queue.max,
         tenant_queue_max: config.queue.per_tenant,
         shares: [config.fairness.high, config.fairness.normal, config.fairness.low],
         high_percent: config.fairness.high_reserve_percent,

@@ -1,5 +1,5 @@
-//! Finished messages: the thread that writes blocks to the archive and reads them back, and the look-up by number.
-//! It does not know what a message says, only where one ends.
+//! Messages that are not in memory: the thread that writes blocks to the archive and the parked store and reads them back,
+//! and the look-up by number. It does not know what a message says, only where one ends.
 //!
 //! A block is packed (`packing`); unpacked it is: version u8, then per message its number u64, its length u32
 //! (little-endian) and its bytes.
@@ -12,13 +12,15 @@ use std::time::Duration;
 use connectors::intake::Lane;
 use engine::bytes::Reader;
 use engine::command::Command;
-use engine::effect::ArchiveWrite;
+use engine::effect::{ArchiveWrite, Load, ParkWrite, Shelf};
 use engine::pages::block_of;
 use storage::archive::{Archive, ArchiveReader};
 use storage::error::StoreError;
+use storage::parked::ParkedReader;
 
 use crate::api::{HistoryUnavailable, Looking};
 use crate::packing;
+use crate::parked::ParkedShelf;
 
 const BLOCK_VERSION: u8 = 1;
 /// Blocks written before one flush.
@@ -31,6 +33,7 @@ pub struct History {
     work: Mutex<Work>,
     wanted: Condvar,
     reader: ArchiveReader,
+    parked: ParkedReader,
 }
 
 #[derive(Default)]
@@ -39,7 +42,10 @@ struct Work {
     order: VecDeque<u64>,
     /// What is not yet durable, by block.
     pending: HashMap<u64, Arc<ArchiveWrite>>,
-    loads: VecDeque<u64>,
+    /// The same for the parked store.
+    parks: VecDeque<u64>,
+    parking: HashMap<u64, Arc<ParkWrite>>,
+    loads: VecDeque<Load>,
     closed: bool,
 }
 
@@ -47,25 +53,35 @@ impl History {
     /// Starts the archive's thread. `lane` leads to the engine that is told what has arrived; `runtime` lets a thread wait for room there.
     pub fn start(
         archive: Archive,
+        parked: ParkedShelf,
         lane: Lane,
         runtime: tokio::runtime::Handle,
     ) -> std::io::Result<(Arc<History>, JoinHandle<()>)> {
-        let history =
-            Arc::new(History { work: Mutex::default(), wanted: Condvar::new(), reader: archive.reader() });
-        let worker = Worker { archive, packed: Vec::new(), lane, runtime, history: Arc::clone(&history) };
+        let history = Arc::new(History {
+            work: Mutex::default(),
+            wanted: Condvar::new(),
+            reader: archive.reader(),
+            parked: parked.reader(),
+        });
+        let worker =
+            Worker { archive, parked, packed: Vec::new(), lane, runtime, history: Arc::clone(&history) };
         let thread = thread::Builder::new().name("archive".into()).spawn(move || worker.run())?;
         Ok((history, thread))
     }
 
-    /// Takes what a durable group has for the archive.
-    pub fn take(&self, writes: Vec<ArchiveWrite>, loads: Vec<u64>) {
-        if writes.is_empty() && loads.is_empty() {
+    /// Takes what a durable group has for the archive and the parked store.
+    pub fn take(&self, writes: Vec<ArchiveWrite>, parks: Vec<ParkWrite>, loads: Vec<Load>) {
+        if writes.is_empty() && parks.is_empty() && loads.is_empty() {
             return;
         }
         let mut work = self.lock();
         for write in writes {
             work.order.push_back(write.block);
             work.pending.insert(write.block, Arc::new(write));
+        }
+        for write in parks {
+            work.parks.push_back(write.block);
+            work.parking.insert(write.block, Arc::new(write));
         }
         work.loads.extend(loads);
         self.wanted.notify_one();
@@ -77,21 +93,35 @@ impl History {
         self.wanted.notify_one();
     }
 
+    /// A message that is not in memory. What is finished is in the archive, and there before it has gone from the parked store.
     fn find(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let block = block_of(number);
-        let pending = self.lock().pending.get(&block).cloned();
-        let in_pending = pending.and_then(|write| {
-            write.messages.iter().find(|message| engine::message::number_of(message) == Some(number)).cloned()
-        });
-        if in_pending.is_some() {
-            return Ok(in_pending);
+        let (pending, parking) = {
+            let work = self.lock();
+            (work.pending.get(&block).cloned(), work.parking.get(&block).cloned())
+        };
+        let pending = pending.as_deref().map(|write| &write.messages[..]).unwrap_or_default();
+        let parking = parking.as_deref().map(|write| &write.messages[..]).unwrap_or_default();
+        let of_number = |message: &&Vec<u8>| engine::message::number_of(message) == Some(number);
+        if let Some(found) = pending.iter().chain(parking).find(of_number) {
+            return Ok(Some(found.clone()));
         }
-        let stored = self.reader.read_block(block)?;
-        Ok(stored.and_then(|stored| unpack(&stored.bytes).remove(&number)))
+        if let Some(stored) = self.reader.read_block(block)?
+            && let Some(found) = unpack(&stored.bytes).remove(&number)
+        {
+            return Ok(Some(found));
+        }
+        Ok(self.parked.messages(block)?.and_then(|stored| unpack(&stored).remove(&number)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
+    fn has_any(&self) -> bool {
+        !(self.order.is_empty() && self.parks.is_empty() && self.loads.is_empty())
     }
 }
 
@@ -108,6 +138,7 @@ impl crate::api::History for History {
 
 struct Worker {
     archive: Archive,
+    parked: ParkedShelf,
     /// The block as it is written; kept for its room.
     packed: Vec<u8>,
     lane: Lane,
@@ -115,36 +146,49 @@ struct Worker {
     history: Arc<History>,
 }
 
+/// What the thread does in one round.
+struct Round {
+    writes: Vec<Arc<ArchiveWrite>>,
+    parks: Vec<Arc<ParkWrite>>,
+    loads: Vec<Load>,
+}
+
 impl Worker {
     fn run(mut self) {
-        while let Some((writes, loads)) = self.wait() {
-            if writes.is_empty() && loads.is_empty() {
+        while let Some(Round { writes, parks, loads }) = self.wait() {
+            if writes.is_empty() && parks.is_empty() && loads.is_empty() {
                 self.mark();
             }
             if !writes.is_empty() {
                 self.write(&writes);
             }
-            for block in loads {
-                self.load(block);
+            if !parks.is_empty() {
+                self.park(&parks);
+            }
+            for load in loads {
+                self.load(load);
             }
         }
         self.mark();
     }
 
     /// What there is to do; nothing after a second without. `None` at the end.
-    fn wait(&self) -> Option<(Vec<Arc<ArchiveWrite>>, Vec<u64>)> {
+    fn wait(&self) -> Option<Round> {
         let mut work = self.history.lock();
-        if work.order.is_empty() && work.loads.is_empty() && !work.closed {
+        if !work.has_any() && !work.closed {
             let waited = self.history.wanted.wait_timeout(work, MARK_AFTER);
             work = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        if work.order.is_empty() && work.loads.is_empty() && work.closed {
+        if !work.has_any() && work.closed {
             return None;
         }
         let count = work.order.len().min(BATCH_BLOCKS);
         let blocks: Vec<u64> = work.order.drain(..count).collect();
         let writes = blocks.iter().filter_map(|block| work.pending.get(block).cloned()).collect();
-        Some((writes, work.loads.drain(..).collect()))
+        let count = work.parks.len().min(BATCH_BLOCKS);
+        let blocks: Vec<u64> = work.parks.drain(..count).collect();
+        let parks = blocks.iter().filter_map(|block| work.parking.get(block).cloned()).collect();
+        Some(Round { writes, parks, loads: work.loads.drain(..).collect() })
     }
 
     /// Writes a batch of blocks, makes it durable, and tells the engine. A disk that refuses stops the process: the
@@ -154,6 +198,7 @@ impl Worker {
         if let Err(error) = written.and_then(|()| self.archive.flush()) {
             stop(&error);
         }
+        self.unpark(writes);
         let blocks: Vec<u64> = writes.iter().map(|write| write.block).collect();
         let mut work = self.history.lock();
         for block in &blocks {
@@ -163,9 +208,39 @@ impl Worker {
         self.tell(Command::Archived { blocks });
     }
 
-    /// Notes beside the archive what it holds, so that a cut tail is seen at the next start.
+    /// What has reached the archive leaves the parked store.
+    fn unpark(&mut self, writes: &[Arc<ArchiveWrite>]) {
+        let mut parked = writes.iter().filter(|write| write.unpark != 0).peekable();
+        if parked.peek().is_none() {
+            return;
+        }
+        let gone = parked.try_for_each(|write| self.parked.unpark(write.block, write.unpark));
+        if let Err(error) = gone.and_then(|()| self.parked.flush()) {
+            stop(&error);
+        }
+    }
+
+    /// The same as `write`, for the parked store.
+    fn park(&mut self, parks: &[Arc<ParkWrite>]) {
+        let written = parks.iter().try_for_each(|write| self.parked.park(write));
+        if let Err(error) = written.and_then(|()| self.parked.flush()) {
+            stop(&error);
+        }
+        let blocks: Vec<u64> = parks.iter().map(|write| write.block).collect();
+        let mut work = self.history.lock();
+        for block in &blocks {
+            work.parking.remove(block);
+        }
+        drop(work);
+        self.tell(Command::Parked { blocks });
+    }
+
+    /// Notes beside the databases what they hold, so that a cut tail is seen at the next start.
     fn mark(&mut self) {
         if let Err(error) = self.archive.mark() {
+            stop(&error);
+        }
+        if let Err(error) = self.parked.mark() {
             stop(&error);
         }
     }
@@ -189,15 +264,26 @@ impl Worker {
         self.archive.write_block(block, &self.packed)
     }
 
-    fn load(&self, block: u64) {
-        let messages = match self.archive.read_block(block) {
-            Ok(stored) => stored.map(|stored| unpack(&stored.bytes)).unwrap_or_default(),
+    fn load(&self, load: Load) {
+        let messages = match load.shelf {
+            Shelf::Archive => self.archived(load.block),
+            // Without what is parked nothing can go on: it is neither in memory nor in the journal.
+            Shelf::Parked => self.parked.messages(load.block).unwrap_or_else(|error| stop(&error)),
+        };
+        self.tell(Command::Loaded { load, messages });
+    }
+
+    fn archived(&self, block: u64) -> Vec<Vec<u8>> {
+        match self.archive.read_block(block) {
+            Ok(stored) => {
+                let messages = stored.map(|stored| unpack(&stored.bytes)).unwrap_or_default();
+                messages.into_values().collect()
+            }
             Err(error) => {
                 tracing::error!(%error, block, "a block of the archive cannot be read");
-                BTreeMap::new()
+                Vec::new()
             }
-        };
-        self.tell(Command::Loaded { block, messages: messages.into_values().collect() });
+        }
     }
 
     /// A process that is stopping needs no telling: its journal says it again.
@@ -206,14 +292,14 @@ impl Worker {
     }
 }
 
-/// The disk did not take what it should: nothing more may be called durable.
-fn stop(error: &StoreError) -> ! {
-    tracing::error!(%error, "the archive cannot be written; the journal has all of it; stopping");
-    eprintln!("tidegate: the archive cannot be written: {error}");
+/// The disk did not take or give what it should: nothing more may be called durable.
+fn stop(error: &dyn std::error::Error) -> ! {
+    tracing::error!(%error, "the archive or the parked store fails; nothing that was acknowledged is lost; stopping");
+    eprintln!("tidegate: the archive or the parked store fails: {error}");
     std::process::exit(1)
 }
 
-fn encode<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+pub(crate) fn encode<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut block = Vec::with_capacity(32 << 10);
     block.push(BLOCK_VERSION);
     for message in messages {
@@ -226,8 +312,9 @@ fn encode<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
 }
 
 /// The messages of a block as the archive gave it. One that cannot be unpacked is damage that its checksum did not see.
-fn unpack(block: &[u8]) -> BTreeMap<u64, Vec<u8>> {
+pub(crate) fn unpack(block: &[u8]) -> BTreeMap<u64, Vec<u8>> {
     match packing::unpack(block) {
+        Ok(bytes) if bytes.is_empty() => BTreeMap::new(),
         Ok(bytes) => decode(&bytes),
         Err(error) => {
             tracing::error!(%error, "a block of the archive cannot be read");

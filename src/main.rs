@@ -14,6 +14,7 @@ mod measure;
 mod metrics;
 mod ops;
 mod packing;
+mod parked;
 mod providers;
 mod sandbox;
 mod secrets;

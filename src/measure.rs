@@ -116,6 +116,7 @@ impl Measures {
             dropped: counters.dropped,
             resent_in_doubt: counters.resent_in_doubt,
             untold: engine.untold,
+            parked: engine.parked,
             providers: providers.map(|(seen, counts)| provider(seen, counts)).collect(),
             queue_oldest: engine.queue_oldest,
             accept_seconds: inner.accept.distribution(),

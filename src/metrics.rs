@@ -97,6 +97,8 @@ metrics! {
         "Files that the store must never make; anything but 0 is a defect.";
     CREDIT_RESERVED = "tidegate_credit_reserved", Gauge, "currency", Count,
         "Credit set aside for messages without an outcome, of all tenants.";
+    PARKED = "tidegate_messages_parked", Gauge, "", Count,
+        "Messages that wait on disk, for their time, their provider or their receipt.";
     UNTOLD = "tidegate_untold_pending", Gauge, "", Count,
         "Receipts that wait for their tenants.";
     BUILD_INFO = "tidegate_build_info", Gauge, "version", Count,
@@ -116,6 +118,7 @@ pub struct Snapshot {
     pub dropped: u64,
     pub resent_in_doubt: u64,
     pub untold: u64,
+    pub parked: u64,
     pub providers: Vec<ProviderSnapshot>,
     pub queue_oldest: Duration,
     pub accept_seconds: Distribution,
@@ -260,6 +263,7 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
     metrics::counter!(UNMATCHED).absolute(snapshot.unmatched);
     metrics::counter!(REPEATED).absolute(snapshot.repeated);
     metrics::counter!(LATE).absolute(snapshot.late_responses);
+    metrics::gauge!(PARKED).set(snapshot.parked as f64);
     metrics::gauge!(UNTOLD).set(snapshot.untold as f64);
     metrics::gauge!(QUEUE_OLDEST).set(snapshot.queue_oldest.as_secs_f64());
     for (currency, reserved) in &snapshot.credit_reserved {

@@ -33,6 +33,7 @@ use crate::history::History;
 use crate::measure::Measures;
 use crate::metrics::{DoorCounts, Metrics};
 use crate::ops::{self, Health, OpsState};
+use crate::parked::ParkedShelf;
 use crate::store::{self, Store};
 use crate::{definitions, listen, providers, sandbox, settings};
 
@@ -176,7 +177,8 @@ async fn serve(
     let ids = Arc::new(Permutation::new(&store.id_key));
     let lane = house.partition.intake.lane(Source::Process);
     let (history, archive_thread) =
-        History::start(store.archive, lane, runtime.handle().clone()).map_err(ServeError::Start)?;
+        History::start(store.archive, ParkedShelf::new(store.parked), lane, runtime.handle().clone())
+            .map_err(ServeError::Start)?;
     let outlets = Outlets {
         partition: house.partition.clone(),
         replies: Arc::clone(&house.replies),

@@ -12,6 +12,7 @@ use storage::catalog::Catalog;
 use storage::journal::{self, Journal, Options, Recovery, SalvageReport};
 use storage::layout::Layout;
 use storage::log::Durability;
+use storage::parked::Parked;
 use storage::space::{self, Level, Reserve};
 use storage::{OpenError, StoreError};
 
@@ -40,6 +41,8 @@ pub enum StoreStartError {
     DiskFull { path: String, free: u64 },
     #[error("group {group} of the journal checks and cannot be unpacked; restore a backup")]
     Group { group: u64 },
+    #[error("the rows of block {block} in the parked store cannot be read; restore a backup")]
+    Parked { block: u64 },
     #[error("the catalog's {ID_KEY} is missing or damaged: restore the catalog from a backup")]
     IdKey,
 }
@@ -50,6 +53,7 @@ pub struct Store {
     pub vault: Vault,
     pub catalog: Catalog,
     pub archive: Archive,
+    pub parked: Parked,
     pub journal: Journal,
     pub engine: Engine,
     pub id_key: [u8; 32],
@@ -80,6 +84,7 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     let mut catalog = Catalog::open(&layout.catalog())?;
     let id_key = id_key(&mut catalog, is_new)?;
     let archive = Archive::open(&layout.archive())?;
+    let parked = Parked::open(&layout.parked())?;
     let options = Options {
         durability: durability(config),
         ring_bytes_min: config.storage.ring.0,
@@ -88,7 +93,8 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     let (journal, recovery) = journal::create_or_open(root, options)?;
     let mut engine = Engine::new(&id_key, clock.now());
     let next_group = fold(recovery, &mut engine)?;
-    Ok(Store { layout, vault, catalog, archive, journal, engine, id_key, next_group })
+    fold_parked(&parked, &mut engine)?;
+    Ok(Store { layout, vault, catalog, archive, parked, journal, engine, id_key, next_group })
 }
 
 /// Folds all groups; the number that the next one gets.
@@ -100,6 +106,17 @@ fn fold(mut recovery: Recovery, engine: &mut Engine) -> Result<u64, StoreStartEr
         next_group = group.number + 1;
     }
     Ok(next_group)
+}
+
+/// What waits in the parked store, where the journal does not know it better.
+fn fold_parked(parked: &Parked, engine: &mut Engine) -> Result<(), StoreStartError> {
+    let mut malformed = None;
+    parked.each_rows(|block, rows| {
+        if engine.replay_row(block, rows).is_none() {
+            malformed.get_or_insert(block);
+        }
+    })?;
+    malformed.map_or(Ok(()), |block| Err(StoreStartError::Parked { block }))
 }
 
 fn secure_space(config: &Config, layout: &Layout, use_ballast: bool) -> Result<(), StoreStartError> {
@@ -142,7 +159,7 @@ pub fn salvage(config: Option<&Path>, to: &Path, as_json: bool) -> ExitCode {
     };
     let salvaged = journal::salvage(&config.storage.path, to).map_err(SalvageStop::from);
     let salvaged = salvaged.and_then(|report| {
-        mend(to)?;
+        mend(&config.storage.path, to)?;
         Ok(report)
     });
     match salvaged {
@@ -165,13 +182,18 @@ enum SalvageStop {
 }
 
 /// Adds the group that makes a salvaged journal whole in itself: a new epoch, and wallets that fit what is left.
-fn mend(to: &Path) -> Result<(), SalvageStop> {
+fn mend(from: &Path, to: &Path) -> Result<(), SalvageStop> {
     let clock = Clock::start();
     let (mut journal, recovery) =
         journal::create_or_open(to, Options::default()).map_err(StoreStartError::from)?;
     // Ids are not needed to fold, so any key will do.
     let mut engine = Engine::new(&[0; 32], clock.now());
     let next_group = fold(recovery, &mut engine)?;
+    // What is parked stays where it is, and its money in reserve.
+    let parked = Layout::new(from).parked();
+    if parked.exists() {
+        fold_parked(&Parked::open(&parked).map_err(StoreStartError::from)?, &mut engine)?;
+    }
     engine.mend_after_loss(clock.now(), next_group);
     let mut packed = Vec::new();
     packing::pack(&engine.take_group().records, &mut packed);

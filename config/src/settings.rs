@@ -72,9 +72,11 @@ pub struct Secrets {
 /// `[queue]`: how much may wait.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Queue {
-    /// Messages kept in memory, of all tenants. Default 1,000,000.
+    /// Messages that wait in memory, of all tenants; beyond, the newest wait on disk. Default 1,000,000.
     pub memory: u64,
-    /// Messages of one tenant that may wait; more are refused (`queue_full`, ESME_RMSGQFUL). Default 1,000,000.
+    /// Messages that wait, in memory and on disk; more are refused (`queue_full`, ESME_RMSGQFUL). Default 20,000,000.
+    pub max: u64,
+    /// Messages of one tenant that may wait; more are refused (`queue_full`, ESME_RMSGQFUL). Default 10,000,000.
     pub per_tenant: u64,
     /// How long a message without a validity of its own may wait before it expires. Default 72 h.
     pub validity: Duration,
@@ -225,9 +227,10 @@ impl Secrets {
 impl Queue {
     fn read(section: &mut Section<'_>) -> Option<Self> {
         let memory = section.between("memory", 1_000..=100_000_000);
+        let max = section.between("max", 1_000..=1_000_000_000);
         let per_tenant = section.between("per_tenant", 1..=1_000_000_000);
         let validity = section.between("validity", MINUTE..=DAY * 365);
-        Some(Self { memory: memory?, per_tenant: per_tenant?, validity: validity? })
+        Some(Self { memory: memory?, max: max?, per_tenant: per_tenant?, validity: validity? })
     }
 }
 

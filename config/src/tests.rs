@@ -51,7 +51,7 @@ fn the_defaults_are_what_the_documentation_promises() {
     assert_eq!(config.storage.retention, Duration::from_secs(400 * 86_400));
     assert_eq!((config.storage.ring, config.storage.reserve), (Size(1 << 30), Size(2 << 30)));
     assert_eq!(config.secrets.key_file, PathBuf::from("tidegate-data/secret.key"));
-    assert_eq!(config.queue.memory, 1_000_000);
+    assert_eq!((config.queue.memory, config.queue.max), (1_000_000, 20_000_000));
     assert_eq!(config.limits.batch, 10_000);
     let fairness = &config.fairness;
     assert_eq!((fairness.high, fairness.normal, fairness.low, fairness.high_reserve_percent), (16, 4, 1, 10));

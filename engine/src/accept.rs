@@ -12,6 +12,7 @@ use crate::idempotency::{self, Begin, Entry};
 use crate::ledger::{Reserve, Wallet};
 use crate::message::{Head, Message};
 use crate::money::Micros;
+use crate::pages::{BLOCK_MESSAGES, block_of, place_of};
 use crate::record::{self, Record};
 use crate::ring::Item;
 use crate::routing::{self, Channel};
@@ -82,7 +83,11 @@ impl Engine {
             return Err(refusal);
         }
         let of_tenant = self.tenants.get(tenant).map_or(0, |entry| entry.waiting);
-        if self.waiting >= self.settings.queue_max || of_tenant >= self.settings.tenant_queue_max {
+        let in_memory = self.waiting - self.parking.waiting();
+        if in_memory >= self.settings.queue_memory.saturating_mul(2)
+            || self.waiting >= self.settings.queue_max
+            || of_tenant >= self.settings.tenant_queue_max
+        {
             return Err(Refusal::QueueFull);
         }
         let (body, length) = Body::read(bytes).ok_or(Refusal::InvalidRequest)?;
@@ -189,6 +194,9 @@ impl Engine {
         self.count_waiting(tenant, false, true);
         let scheduled = self.queue_new(&message, body.send_at);
         self.pages.insert(message, self.now.wall.0);
+        if place_of(number) as u64 == BLOCK_MESSAGES - 1 {
+            self.block_filled(block_of(number));
+        }
         Outcome::Accepted { id: self.ids.id(number), price: plan.price, scheduled }
     }
 
@@ -197,7 +205,7 @@ impl Engine {
         self.watch_validity(message);
         match send_at {
             Some(at) => {
-                self.wall_dues.insert(millis(at), DueKind::Send as u8, message.number);
+                self.watch_start(message.number, at);
                 true
             }
             None => {

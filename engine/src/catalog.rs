@@ -24,6 +24,8 @@ pub struct Definitions {
 pub struct Settings {
     /// How long a message may wait to be sent when its tenant named no validity.
     pub validity: Duration,
+    /// Messages that wait in memory before the newest of them are parked on disk.
+    pub queue_memory: u64,
     /// Messages that may wait in all queues together.
     pub queue_max: u64,
     /// Messages of one tenant that may wait.
@@ -44,7 +46,8 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             validity: Duration::from_secs(72 * 3600),
-            queue_max: 1_000_000,
+            queue_memory: 1_000_000,
+            queue_max: 20_000_000,
             tenant_queue_max: 1_000_000,
             shares: [16, 4, 1],
             high_percent: 10,

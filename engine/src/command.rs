@@ -5,6 +5,7 @@ use codecs::instant::{Mono, Wall};
 use codecs::receipt::State as ReceiptState;
 
 use crate::catalog::Definitions;
+use crate::effect::Load;
 
 /// The time of a turn of the commit loop, given with the commands; the engine reads no clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -196,9 +197,13 @@ pub enum Command {
     Archived {
         blocks: Vec<u64>,
     },
-    /// Messages read back from the archive, because `Effects::loads` asked for them.
+    /// Blocks that the parked store holds durably now.
+    Parked {
+        blocks: Vec<u64>,
+    },
+    /// Messages read back, because `Effects::loads` asked for them.
     Loaded {
-        block: u64,
+        load: Load,
         messages: Vec<Vec<u8>>,
     },
     /// Refuse intake and grant no new intent; the reply comes when nothing is in flight.

@@ -28,6 +28,9 @@ use crate::throttle::AdaptiveRate;
 const RUN_PARTS: u32 = 64;
 /// Parts that may be in flight before a round trip is known, where a rate limits the provider.
 const IN_FLIGHT_MIN: u32 = 10;
+/// Messages of a tenant that are read back ahead of their turn.
+const AHEAD_MIN: usize = 256;
+const AHEAD_MAX: usize = 16_384;
 /// UDHI of esm_class (SMPP 3.4 §5.2.12).
 const UDHI: u8 = 0x40;
 
@@ -122,6 +125,14 @@ impl Provider {
         let for_all = window - (u64::from(window) * u64::from(high_percent) / 100) as u32;
         let usable = for_all.saturating_sub(in_flight);
         (credit, credit.saturating_sub(usable))
+    }
+
+    /// How many of a tenant's messages are wanted in memory ahead of their turn: what goes out in two seconds.
+    pub fn read_ahead(&self) -> usize {
+        match self.rate.rate() {
+            0 => AHEAD_MAX,
+            rate => (2 * rate as usize).clamp(AHEAD_MIN, AHEAD_MAX),
+        }
     }
 
     /// No more than twice what the rate carries in a round trip, so that a password never waits behind a window of campaign.
@@ -267,7 +278,7 @@ impl Providers {
     }
 }
 
-fn waiting_parts(message: &Message) -> u8 {
+pub(crate) fn waiting_parts(message: &Message) -> u8 {
     message.part_states().filter(|part| *part == PartState::Waiting).count() as u8
 }
 
@@ -307,6 +318,7 @@ impl Engine {
             for number in std::mem::take(&mut entry.doubtful) {
                 self.wait_for_news(provider, number);
             }
+            self.look_at_queued_for_others(provider);
         }
     }
 
@@ -352,9 +364,36 @@ impl Engine {
                 provider.wake = wake(provider, now);
                 return;
             };
-            for one in &taken {
+            for (place, one) in taken.iter().enumerate() {
+                if self.is_parked_away(one.number) {
+                    // Nothing overtakes it; its block is read back in a moment.
+                    self.read_ahead(index, one);
+                    return self.queue_again(index, &taken[place..]);
+                }
                 self.intend(index, bind, one.number);
             }
+            self.read_further(index, &taken);
+        }
+    }
+
+    /// Puts back what was taken and is not sent now.
+    fn queue_again(&mut self, index: u16, taken: &[Taken]) {
+        if let Some(provider) = self.providers.get_mut(index) {
+            for one in taken.iter().rev() {
+                provider.queue.push_front(one.tenant, one.priority, one.number, one.parts);
+            }
+        }
+    }
+
+    /// Reads the rest of a queue back in time, so that the provider need not wait for it.
+    fn read_further(&mut self, index: u16, taken: &[Taken]) {
+        let Some(last) = taken.last().filter(|_| self.parking.waiting() > 0) else { return };
+        let Some(provider) = self.providers.get(index) else { return };
+        let half = provider.read_ahead() / 2;
+        let next = provider.queue.ahead(last.tenant, last.priority).nth(half);
+        if next.is_some_and(|number| self.is_parked_away(number)) {
+            // What follows it comes with it.
+            self.read_ahead(index, last);
         }
     }
 
@@ -388,8 +427,7 @@ impl Engine {
 
     /// Whether the time in which it may be sent has ended.
     pub(crate) fn is_over(&self, message: &Message) -> bool {
-        let until = message.valid_until.unwrap_or(message.starts_at.after(self.settings.validity));
-        until <= self.now.wall
+        self.valid_until(message) <= self.now.wall
     }
 }
 

@@ -111,6 +111,32 @@ pub struct ArchiveWrite {
     pub whole: bool,
     /// The messages' bytes in order of their numbers.
     pub messages: Vec<Vec<u8>>,
+    /// Places of the block, bit 0 the first, whose messages the parked store is to forget with this.
+    pub unpark: u64,
+}
+
+/// Messages of one block for the parked store. It keeps what it has of the block's other messages.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ParkWrite {
+    pub block: u64,
+    /// What a start needs of each (`parking::row`).
+    pub rows: Vec<u8>,
+    /// The messages' bytes in order of their numbers.
+    pub messages: Vec<Vec<u8>>,
+}
+
+/// Where messages are that are not in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shelf {
+    Archive,
+    Parked,
+}
+
+/// A block to be read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Load {
+    pub block: u64,
+    pub shelf: Shelf,
 }
 
 /// All that is released when a group is on disk.
@@ -119,8 +145,8 @@ pub struct Effects {
     pub connections: Vec<(ConnectionId, Outgoing)>,
     pub replies: Vec<(ReplyId, Reply)>,
     pub archive: Vec<ArchiveWrite>,
-    /// Blocks to be read back from the archive.
-    pub loads: Vec<u64>,
+    pub parks: Vec<ParkWrite>,
+    pub loads: Vec<Load>,
     /// When submissions answered here were received, and how many each time: for the accept latency.
     pub received: Vec<(Mono, u32)>,
 }
@@ -130,6 +156,7 @@ impl Effects {
         self.connections.is_empty()
             && self.replies.is_empty()
             && self.archive.is_empty()
+            && self.parks.is_empty()
             && self.loads.is_empty()
     }
 }

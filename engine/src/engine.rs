@@ -12,12 +12,13 @@ use crate::effect::{Balance, Cancelled, Effects, Outgoing, Reply};
 use crate::id::{Number, Permutation};
 use crate::idempotency::Idempotency;
 use crate::ledger::{Change as LedgerChange, Wallet};
-use crate::message::{Charge, Message, State};
-use crate::outbox::Loading;
+use crate::message::{Charge, Message, STORED, State};
+use crate::outbox::{Loading, News};
 use crate::pages::{Pages, block_of};
+use crate::parking::Parking;
 use crate::receipt_index::{EarlyReceipts, ReceiptIndex};
-use crate::record;
-use crate::ring::Ring;
+use crate::record::{self, Record};
+use crate::ring::{Item, Ring};
 use crate::routing::RoutingError;
 use crate::schedule::Schedule;
 use crate::step::Step;
@@ -76,6 +77,7 @@ pub struct Engine {
     pub(crate) ring: Ring,
     pub(crate) loading: Loading,
     pub(crate) sweep: Sweep,
+    pub(crate) parking: Parking,
     pub(crate) counters: Counters,
     pub(crate) disk: DiskLevel,
     pub(crate) draining: Option<Vec<ReplyId>>,
@@ -110,6 +112,7 @@ impl Engine {
             ring: Ring::default(),
             loading: Loading::default(),
             sweep: Sweep::default(),
+            parking: Parking::default(),
             counters: Counters::default(),
             disk: DiskLevel::Fine,
             draining: None,
@@ -162,7 +165,8 @@ impl Engine {
             Command::Query { reply, query } => self.query(reply, &query),
             Command::Cancel { reply, tenant, number } => self.cancel(reply, tenant, number),
             Command::Archived { blocks } => self.archived(&blocks),
-            Command::Loaded { block, messages } => self.loaded(block, messages),
+            Command::Parked { blocks } => self.parked(&blocks),
+            Command::Loaded { load, messages } => self.loaded(load, messages),
             Command::Drain { reply } => self.draining.get_or_insert_default().push(reply),
             Command::Disk(level) => self.disk = level,
         }
@@ -174,6 +178,8 @@ impl Engine {
         self.dues();
         self.expire_early_receipts();
         self.sweep_pages();
+        self.park_overflow();
+        self.look_at_parked();
         self.dispatch();
         self.tell();
         self.archive_done();
@@ -202,9 +208,8 @@ impl Engine {
 
     /// How long until `run` has something to do without a command, in microseconds; `None`: nothing is due.
     pub fn next_due_micros(&self) -> Option<u64> {
-        let wall = self
-            .wall_dues
-            .next_due()
+        let wall = self.wall_dues.next_due().into_iter().chain(self.parking.next_wake()).min();
+        let wall = wall
             .map(|due| due.saturating_sub(u64::try_from(self.now.wall.0).unwrap_or(0)).saturating_mul(1_000));
         let mono = self.mono_dues.next_due().into_iter().chain(self.providers.next_due(self.now.mono));
         let mono = mono.min().map(|due| due.saturating_sub(self.now.mono.0));
@@ -220,6 +225,13 @@ impl Engine {
     /// `None` when the message is not in memory.
     pub(crate) fn step(&mut self, number: u64, step: &Step<'_>) -> Option<State> {
         let (counts, message) = self.pages.with_page(number)?;
+        if message.image_group == STORED {
+            // It was read back, and is changed now: its image goes to the journal again, before the step.
+            message.image_group = self.group_number;
+            record::write(&mut self.group, &Record::Amendment(message.bytes()));
+            self.ring.add(self.group_number, Item::Message(number));
+            self.parking.taken_back(message);
+        }
         let was_done = message.is_done();
         let before = (message.provider, message.bind, message.sending_parts());
         let start = message.bytes().len();
@@ -319,7 +331,11 @@ impl Engine {
     }
 
     /// Possible until the intent is in a group; a message in doubt may be on its way.
-    fn cancel(&mut self, reply: ReplyId, tenant: u32, number: u64) {
+    pub(crate) fn cancel(&mut self, reply: ReplyId, tenant: u32, number: u64) {
+        if self.is_parked_away(number) {
+            self.load(block_of(number), News::Cancel { reply, tenant, number });
+            return;
+        }
         let state = self.pages.get(number).filter(|message| message.tenant == tenant).map(|m| m.state);
         let answer = match state {
             None => Cancelled::NotLiving,

@@ -142,6 +142,13 @@ impl FairQueue {
         Some(self.take_head(slot, priority))
     }
 
+    /// The numbers that wait in one tenant's line, the oldest first.
+    pub fn ahead(&self, tenant: u32, priority: Priority) -> impl Iterator<Item = u64> + '_ {
+        let slot = self.slot_of_tenant.get(tenant as usize).filter(|slot| **slot != NO_SLOT);
+        let lane = slot.map(|slot| &self.slots[*slot as usize].lanes[priority as usize]);
+        lane.into_iter().flat_map(|lane| lane.waiting.iter().map(|entry| entry.number()))
+    }
+
     /// Removes every number that `keep` refuses. Walks the whole queue.
     pub fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
         for priority in [Priority::Low, Priority::Normal, Priority::High] {

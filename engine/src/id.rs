@@ -28,6 +28,8 @@ pub struct Number(pub u64);
 impl Number {
     /// Numbers use this many bits, so that a part can be kept beside one in a word.
     pub const BITS: u32 = SEQUENCE_BITS + EPOCH_BITS + u8::BITS;
+    /// The low bits, epoch and sequence, order the messages of all tenants.
+    pub const ORDER_BITS: u32 = SEQUENCE_BITS + EPOCH_BITS;
     pub const LAST_SEQUENCE: u64 = (1 << SEQUENCE_BITS) - 1;
     pub const LAST_EPOCH: u16 = (1 << EPOCH_BITS) - 1;
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::{DueKind, Engine};
 use crate::ledger::Wallet;
-use crate::message::{Charge, Message, PartState, State};
+use crate::message::{Charge, Message, PartState, STORED, State};
+use crate::parking::NEAR;
 use crate::schedule::Schedule;
 
 /// What a fold of the journal must give again.
@@ -16,6 +17,8 @@ pub struct Summary {
     pub next: (u16, u64),
     /// Bytes and state of every message in memory.
     pub living: BTreeMap<u64, (Vec<u8>, State)>,
+    /// What each tenant has parked: messages, those that wait to be sent, and reserved money.
+    pub parked: Vec<(u64, u64, i128)>,
     /// Messages that have left memory and of which their tenants are still to be told.
     pub debts: BTreeMap<u64, u32>,
     /// Early receipts by provider.
@@ -28,6 +31,11 @@ impl Engine {
     #[doc(hidden)]
     pub fn living(&self) -> impl Iterator<Item = &Message> {
         self.pages.iter()
+    }
+
+    /// The messages whose newest image is in the journal: not the copies of what is parked.
+    fn journaled(&self) -> impl Iterator<Item = &Message> {
+        self.pages.iter().filter(|message| message.image_group != STORED)
     }
 
     #[doc(hidden)]
@@ -44,12 +52,22 @@ impl Engine {
         Summary {
             wallets: self.tenants.wallets(),
             next: (self.epoch, self.next),
-            living: self.pages.iter().map(|m| (m.number, (m.bytes().to_vec(), m.state))).collect(),
+            living: self.journaled().map(|m| (m.number, (m.bytes().to_vec(), m.state))).collect(),
+            parked: self.parked_by_tenant(),
             debts: self.sweep.owed().collect(),
             early,
             keys: keys.collect(),
             names: self.names(),
         }
+    }
+
+    fn parked_by_tenant(&self) -> Vec<(u64, u64, i128)> {
+        let tenants = self.tenants.wallets();
+        let of = |tenant| self.parking.of_tenant(tenant);
+        tenants
+            .iter()
+            .map(|(tenant, _)| (of(*tenant).messages, of(*tenant).waiting, of(*tenant).reserved))
+            .collect()
     }
 
     /// Panics with what is wrong when two parts of the state contradict each other.
@@ -64,15 +82,20 @@ impl Engine {
     /// P3, and that every reservation belongs to a living message.
     fn check_money(&self) {
         let mut reserved: BTreeMap<u32, i64> = BTreeMap::new();
-        for message in self.pages.iter() {
+        for message in self.journaled() {
             let is_reserved = message.charge == Charge::Reserved;
             assert!(!(is_reserved && message.is_final()), "{} is final and reserved", message.number);
             *reserved.entry(message.tenant).or_default() += if is_reserved { message.price.0 } else { 0 };
         }
         for (tenant, wallet) in self.tenants.wallets() {
             assert!(wallet.holds(), "the wallet of {tenant} does not add up: {wallet:?}");
-            let of_messages = reserved.get(&tenant).copied().unwrap_or(0);
-            assert_eq!(wallet.reserved().0, of_messages, "reserved of tenant {tenant}");
+            let of_messages = i128::from(reserved.get(&tenant).copied().unwrap_or(0));
+            let of_parked = self.parking.of_tenant(tenant).reserved;
+            assert_eq!(
+                i128::from(wallet.reserved().0),
+                of_messages + of_parked,
+                "reserved of tenant {tenant}"
+            );
         }
     }
 
@@ -115,19 +138,25 @@ impl Engine {
         let mut waiting = 0;
         for message in self.pages.iter() {
             let number = message.number;
-            waiting += u64::from(crate::engine::is_waiting(message.state));
+            if message.image_group != STORED {
+                waiting += u64::from(crate::engine::is_waiting(message.state));
+            }
             let is_found = match message.state {
                 State::Queued => {
                     queued.get(usize::from(message.provider)).is_some_and(|queue| queue.contains(&number))
                         || has_due(&wall, DueKind::Send, number)
                 }
-                State::Scheduled => has_due(&wall, DueKind::Send, number),
+                State::Scheduled => {
+                    // What is not near is seen when all pages are looked at.
+                    has_due(&wall, DueKind::Send, number) || message.starts_at > self.now.wall.after(NEAR)
+                }
                 State::InDoubt => has_due(&mono, DueKind::Doubt, number) || doubtful.contains(&number),
                 State::Sending => message.part_states().any(|part| part == PartState::Sending),
                 _ => true,
             };
             assert!(is_found, "{number} is {:?}, and nothing will wake it", message.state);
         }
+        waiting += self.parking.waiting();
         assert_eq!(self.waiting, waiting, "messages that wait");
         let of_tenants: u64 =
             self.tenants.wallets().iter().filter_map(|(t, _)| self.tenants.get(*t)).map(|t| t.waiting).sum();

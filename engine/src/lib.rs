@@ -20,6 +20,7 @@ pub mod money;
 mod outbox;
 mod outcome;
 pub mod pages;
+pub mod parking;
 pub mod receipt_index;
 mod receipts;
 pub mod record;

@@ -14,6 +14,9 @@ use crate::step::{self, ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdi
 use crate::submission::{Body, Priority, Via};
 
 pub const HEAD_VERSION: u8 = 1;
+
+/// Stands for a group where the newest image of a message is not in the journal but in the parked store.
+pub const STORED: u64 = u64::MAX;
 const HEAD_FIXED: usize = 32;
 
 /// The states of design.md §5, with the numbers used in metrics; never reused.
@@ -164,7 +167,7 @@ pub struct Message {
     bytes: Vec<u8>,
     /// Where the story starts in `bytes`.
     story: u32,
-    /// The group that holds its newest whole image, for the ring.
+    /// The group that holds its newest whole image, for the ring; or `STORED`.
     pub image_group: u64,
     pub number: u64,
     pub accepted_at: Wall,
@@ -310,6 +313,13 @@ impl Message {
             }
         }
         found
+    }
+
+    /// How many ids providers have given it.
+    pub fn ids_known(&self) -> usize {
+        let is_id =
+            |step: &(Wall, Step<'_>)| matches!(step.1, Step::Response { verdict: Verdict::Accepted, .. });
+        self.steps().filter(is_id).count()
     }
 
     pub fn parts(&self) -> u8 {

@@ -1,7 +1,7 @@
 //! Telling tenants what became of their messages, over SMPP: whom, in which order, how much at once; and bringing back from
 //! the archive what news has come for. What is untold follows from the messages' states; nothing here is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use codecs::instant::Wall;
 use codecs::receipt::{self, Notice};
@@ -10,9 +10,9 @@ use codecs::smpp::status::Status;
 use codecs::smpp::tlv::tag;
 use codecs::smpp::write::{self, SmFields};
 
-use crate::command::{Acknowledgement, ConnectionId};
+use crate::command::{Acknowledgement, ConnectionId, ReplyId};
 use crate::dispatch::decimal;
-use crate::effect::{Outgoing, Request};
+use crate::effect::{Load, Outgoing, Request, Shelf};
 use crate::engine::{DueKind, Engine};
 use crate::id::write_id;
 use crate::message::Message;
@@ -32,23 +32,52 @@ const TELL_AGAIN_MICROS: u64 = 1_000_000;
 /// esm_class of a delivery receipt (SMPP 3.4 §5.2.12).
 const ESM_RECEIPT: u8 = 0x04;
 
-/// Why a message is wanted back from the archive.
+/// Why a message, or a block of them, is wanted back.
 #[derive(Debug)]
 pub(crate) enum News {
-    Tell { tenant: u32, number: u64 },
-    Receipt { number: u64, part: u8, news: ReceiptNews },
+    Tell {
+        tenant: u32,
+        number: u64,
+    },
+    Receipt {
+        number: u64,
+        part: u8,
+        news: ReceiptNews,
+    },
+    Cancel {
+        reply: ReplyId,
+        tenant: u32,
+        number: u64,
+    },
+    /// The time has come to look at what is parked in it.
+    Look {
+        block: u64,
+    },
+    /// Its turn to be sent comes soon.
+    Ahead,
 }
 
-/// Blocks on their way back from the archive, and what waits for each.
+impl News {
+    fn number(&self) -> Option<u64> {
+        match *self {
+            News::Tell { number, .. } | News::Receipt { number, .. } | News::Cancel { number, .. } => {
+                Some(number)
+            }
+            News::Look { .. } | News::Ahead => None,
+        }
+    }
+}
+
+/// Blocks on their way back, and what waits for each.
 #[derive(Default)]
 pub(crate) struct Loading {
-    blocks: BTreeMap<u64, Load>,
+    blocks: BTreeMap<Load, Wanted>,
     /// Tenants that wait until fewer blocks are asked for.
     waiting: Vec<u32>,
 }
 
 #[derive(Debug, Default)]
-struct Load {
+struct Wanted {
     news: Vec<News>,
     /// How often the block was asked for and has not come. Only the last one is sure to have all that it should.
     asked: u32,
@@ -161,7 +190,7 @@ impl Engine {
                     return Some((entry.receivers[place].connection, number));
                 }
                 None if self.sweep.owes(number) => {
-                    if !self.loading.blocks.contains_key(&block_of(number)) {
+                    if !self.is_loading(Load { block: block_of(number), shelf: Shelf::Archive }) {
                         self.fetch(tenant);
                     }
                     return None;
@@ -181,7 +210,8 @@ impl Engine {
         let away: Vec<u64> = head.filter(|number| self.sweep.owes(*number)).collect();
         for number in away {
             let block = block_of(number);
-            if self.loading.blocks.len() >= LOADS_MAX && !self.loading.blocks.contains_key(&block) {
+            let is_loading = self.is_loading(Load { block, shelf: Shelf::Archive });
+            if self.loading.blocks.len() >= LOADS_MAX && !is_loading {
                 self.loading.waiting.push(tenant);
                 return;
             }
@@ -202,59 +232,80 @@ impl Engine {
         }
     }
 
-    /// Asks for a block of the archive, for news that one of its messages has.
+    /// Asks for a block, for news that one of its messages has, or for a look at what is parked of it.
     pub(crate) fn load(&mut self, block: u64, news: News) {
-        // A block on its way into the archive is asked for when it has arrived there.
-        let is_archiving = self.sweep.is_archiving(block);
-        let load = self.loading.blocks.entry(block).or_default();
-        load.news.push(news);
-        if load.asked == 0 && !is_archiving {
-            load.asked = 1;
-            self.effects.loads.push(block);
+        let is_parked = news.number().is_none_or(|number| self.parking.is_away(number));
+        let load = Load { block, shelf: if is_parked { Shelf::Parked } else { Shelf::Archive } };
+        // A block on its way out is asked for when it has arrived there.
+        let is_leaving = self.is_on_its_way(load);
+        let wanted = self.loading.blocks.entry(load).or_default();
+        wanted.news.push(news);
+        if wanted.asked == 0 && !is_leaving {
+            wanted.asked = 1;
+            self.effects.loads.push(load);
         }
     }
 
-    /// A block has reached the archive; what waited for that is asked for now.
-    pub(crate) fn load_if_wanted(&mut self, block: u64) {
-        if let Some(load) = self.loading.blocks.get_mut(&block) {
-            load.asked += 1;
-            self.effects.loads.push(block);
+    fn is_on_its_way(&self, load: Load) -> bool {
+        match load.shelf {
+            Shelf::Archive => self.sweep.is_archiving(load.block),
+            Shelf::Parked => self.parking.is_writing(load.block),
+        }
+    }
+
+    pub(crate) fn is_loading(&self, load: Load) -> bool {
+        self.loading.blocks.contains_key(&load)
+    }
+
+    /// A block has reached its shelf; what waited for that is asked for now.
+    pub(crate) fn load_if_wanted(&mut self, load: Load) {
+        if let Some(wanted) = self.loading.blocks.get_mut(&load) {
+            wanted.asked += 1;
+            self.effects.loads.push(load);
         }
     }
 
     /// A block is back. The messages that have news live again, whole, and then take their news.
-    pub(crate) fn loaded(&mut self, block: u64, messages: Vec<Vec<u8>>) {
-        let is_archiving = self.sweep.is_archiving(block);
-        let Some(load) = self.loading.blocks.get_mut(&block) else { return };
-        load.asked = load.asked.saturating_sub(1);
-        if load.asked > 0 || is_archiving {
-            // What came is older than what is on its way into the archive.
+    pub(crate) fn loaded(&mut self, load: Load, messages: Vec<Vec<u8>>) {
+        let is_leaving = self.is_on_its_way(load);
+        let Some(wanted) = self.loading.blocks.get_mut(&load) else { return };
+        wanted.asked = wanted.asked.saturating_sub(1);
+        if wanted.asked > 0 || is_leaving {
+            // What came is older than what is on its way there.
             return;
         }
-        let Some(Load { news: wanted, .. }) = self.loading.blocks.remove(&block) else { return };
+        let Some(Wanted { news, .. }) = self.loading.blocks.remove(&load) else { return };
         for tenant in std::mem::take(&mut self.loading.waiting) {
             self.tenants.mark(tenant);
         }
-        let mut stored: BTreeMap<u64, Message> =
-            messages.into_iter().filter_map(Message::read).map(|message| (message.number, message)).collect();
-        for news in wanted {
-            let (News::Tell { number, .. } | News::Receipt { number, .. }) = news;
-            if self.pages.get(number).is_none()
-                && let Some(message) = stored.remove(&number)
-            {
-                self.live_again(message);
-            }
+        match load.shelf {
+            Shelf::Parked => self.copies(load.block, messages),
+            Shelf::Archive => self.live_again(messages, &news),
+        }
+        for news in news {
             self.take_news(news);
         }
     }
 
-    fn live_again(&mut self, mut message: Message) {
+    /// Those messages of an archived block that have news.
+    fn live_again(&mut self, messages: Vec<Vec<u8>>, news: &[News]) {
+        let wanted: BTreeSet<u64> = news.iter().filter_map(News::number).collect();
+        for message in messages.into_iter().filter_map(Message::read) {
+            if wanted.contains(&message.number) && self.pages.get(message.number).is_none() {
+                self.lives_again(message);
+            }
+        }
+    }
+
+    fn lives_again(&mut self, mut message: Message) {
         record::write(&mut self.group, &Record::Amendment(message.bytes()));
         message.image_group = self.group_number;
         message.telling = None;
         self.sweep.forget(message.number);
         self.ring.add(self.group_number, Item::Message(message.number));
+        let number = message.number;
         self.pages.insert(message, self.now.wall.0);
+        self.index(number);
     }
 
     fn take_news(&mut self, news: News) {
@@ -275,6 +326,9 @@ impl Engine {
                     self.acknowledge(news.answer);
                 }
             }
+            News::Cancel { reply, tenant, number } => self.cancel(reply, tenant, number),
+            News::Look { block } => self.looked_at(block),
+            News::Ahead => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use hashbrown::HashMap;
 
-use crate::hash::FixedState;
+use crate::hash::BlockHash;
 use crate::message::{Message, State};
 
 /// Messages of a block.
@@ -58,6 +58,17 @@ impl Page {
         self.living
     }
 
+    /// Whether all its numbers are given.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// The places that are in memory, bit 0 the first.
+    pub fn mask(&self) -> u64 {
+        let slots = self.slots.iter().enumerate();
+        slots.fold(0, |mask, (place, slot)| mask | u64::from(slot.is_some()) << place)
+    }
+
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
         self.slots.iter().flatten()
     }
@@ -90,7 +101,7 @@ impl Counts<'_> {
 /// All messages in memory.
 #[derive(Default)]
 pub struct Pages {
-    pages: HashMap<u64, Box<Page>, FixedState>,
+    pages: HashMap<u64, Box<Page>, BlockHash>,
     living: u64,
 }
 
@@ -143,6 +154,13 @@ impl Pages {
     pub fn at(&self, order: u64) -> Option<&Message> {
         let page = self.pages.get(&(order / BLOCK_MESSAGES))?;
         page.slots[(order % BLOCK_MESSAGES) as usize].as_ref()
+    }
+
+    /// The time in which a page must be done to leave whole begins anew.
+    pub fn touch(&mut self, block: u64, now: i64) {
+        if let Some(page) = self.pages.get_mut(&block) {
+            page.since = now;
+        }
     }
 
     /// Notes that the newest image of a message is in this group.

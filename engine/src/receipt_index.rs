@@ -49,9 +49,13 @@ impl Default for ReceiptIndex {
 
 impl ReceiptIndex {
     pub fn insert(&mut self, provider: u16, canonical: &[u8], number: u64, part: u8) {
+        self.insert_hash(key(provider, canonical), number, part);
+    }
+
+    /// The same for an id of which only the hash is at hand.
+    pub fn insert_hash(&mut self, hash: u64, number: u64, part: u8) {
         assert!(number >> Number::BITS == 0, "a message number is out of range");
         let number_and_part = number << u8::BITS | u64::from(part);
-        let hash = key(provider, canonical);
         let found = self.shard(hash).find_mut(hash, |entry| entry.hash == hash);
         match found {
             Some(entry) => entry.number_and_part = number_and_part,
@@ -186,7 +190,8 @@ impl EarlyReceipts {
     }
 }
 
-fn key(provider: u16, canonical: &[u8]) -> u64 {
+/// What stands for an id here and in the parked store's rows.
+pub fn key(provider: u16, canonical: &[u8]) -> u64 {
     hash::hash64(RECEIPT_DOMAIN | u64::from(provider), canonical)
 }
 

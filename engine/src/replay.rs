@@ -12,11 +12,11 @@ use crate::idempotency::Entry;
 use crate::ledger::{Change, Reserve, Wallet};
 use crate::message::{Charge, Message, State};
 use crate::money::Micros;
-use crate::pages::{BLOCK_MESSAGES, place_of};
+use crate::pages::{BLOCK_MESSAGES, order_of, place_of};
 use crate::record::{NameKind, Record, RecordError, Records};
 use crate::ring::Item;
 use crate::routing::RoutingError;
-use crate::step::{HoldCause, Step, Verdict};
+use crate::step::{Step, Verdict};
 
 /// Why the journal's groups could not be folded.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -136,7 +136,7 @@ impl Engine {
     }
 
     /// The ids under which receipts for this message will come, by what the definitions say of them now.
-    fn index(&mut self, number: u64) {
+    pub(crate) fn index(&mut self, number: u64) {
         let Some(message) = self.pages.get(number) else { return };
         let provider = message.provider;
         let accepted = |(_, step): (Wall, Step<'_>)| match step {
@@ -176,6 +176,7 @@ impl Engine {
                 .map(|m| m.number)
                 .collect();
             for number in numbers {
+                self.queue_parked(order_of(number));
                 self.index(number);
                 self.resume(number);
             }
@@ -183,6 +184,7 @@ impl Engine {
                 self.sweep.done(block);
             }
         }
+        self.queue_parked(u64::MAX);
         self.let_go_held();
         let parked: Vec<(u64, u32)> = self.sweep.owed().collect();
         for (number, tenant) in parked {
@@ -200,6 +202,9 @@ impl Engine {
         (self.epoch, self.next) = (self.epoch.saturating_add(1), 0);
         self.record_epoch();
         let mut reserved = vec![0i64; self.tenants.wallets().len()];
+        for (tenant, sum) in (0u32..).zip(&mut reserved) {
+            *sum = i64::try_from(self.parking.of_tenant(tenant).reserved).unwrap_or(i64::MAX);
+        }
         for message in self.pages.iter().filter(|message| message.charge == Charge::Reserved) {
             if let Some(sum) = reserved.get_mut(message.tenant as usize) {
                 *sum = sum.saturating_add(message.price.0);
@@ -217,6 +222,9 @@ impl Engine {
     fn check_wallets(&self) -> Result<(), ReplayError> {
         let wallets = self.tenants.wallets();
         let mut reserved = vec![0i128; wallets.len()];
+        for (tenant, sum) in (0u32..).zip(&mut reserved) {
+            *sum += self.parking.of_tenant(tenant).reserved;
+        }
         for message in self.pages.iter().filter(|message| message.charge == Charge::Reserved) {
             let tenant = message.tenant;
             let sum = reserved.get_mut(tenant as usize).ok_or(ReplayError::Ledger { tenant })?;
@@ -232,12 +240,8 @@ impl Engine {
 
     /// A tenant that is active again sends what was held because it was not.
     pub(crate) fn let_go_held(&mut self) {
-        let now = self.now.wall;
-        let is_free = |message: &&Message| {
-            message.state == State::Held
-                && message.hold_cause() == Some(HoldCause::Tenant)
-                && self.tenants.refusal(message.tenant, now).is_none()
-        };
+        self.look_at_held();
+        let is_free = |message: &&Message| message.state == State::Held && self.is_let_go(message);
         let free: Vec<u64> = self.pages.iter().filter(is_free).map(|message| message.number).collect();
         for number in free {
             self.step(number, &Step::LetGo);
@@ -260,8 +264,8 @@ impl Engine {
                 None => self.providers.queue_back(message),
             },
             State::Scheduled => {
-                let at = message.body().send_at.map_or(0, millis);
-                self.wall_dues.insert(at, DueKind::Send as u8, number);
+                let at = message.starts_at;
+                self.watch_start(number, at);
             }
             State::Sending => self.doubt_after_restart(number),
             State::InDoubt => self.wait_for_news(message.provider, number),

@@ -115,7 +115,7 @@ impl Engine {
 
     fn carry_fresh(&mut self, group: u64, first: u64, count: u32) -> bool {
         let place = first % BLOCK_MESSAGES;
-        let is_gone = self.pages.page(block_of(first)).is_none() && !self.sweep.is_archiving(block_of(first));
+        let is_gone = self.pages.page(block_of(first)).is_none() && !self.is_leaving(block_of(first));
         // One at a time, so that a group's budget holds, but all of a block that has left; the rest goes back to the front.
         let looked_at = if is_gone { count.min((BLOCK_MESSAGES - place) as u32) } else { 1 };
         if count > looked_at {
@@ -129,8 +129,8 @@ impl Engine {
     }
 
     fn carry_one(&mut self, group: u64, order: u64, item: Item) -> bool {
-        if self.sweep.is_archiving(block_of(order)) {
-            // Its place in the archive is not durable yet.
+        if self.is_leaving(block_of(order)) {
+            // Its new place is not durable yet.
             self.ring.items.push_front((group, item));
             return false;
         }

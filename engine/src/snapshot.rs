@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub living: u64,
     /// Messages that wait to be sent.
     pub waiting: u64,
+    /// Messages parked on disk.
+    pub parked: u64,
     /// How long the message that has waited longest to be sent has waited, as of the last look at all of them.
     pub queue_oldest: Duration,
     /// Ids in the receipt index, and receipts without a message yet.
@@ -52,6 +54,7 @@ impl Engine {
             reserved: self.tenants.reserved(),
             living: self.pages.len(),
             waiting: self.waiting,
+            parked: self.parking.messages(),
             queue_oldest: self.oldest_waiting(),
             receipt_ids: self.index.len() as u64,
             early_receipts: self.early.len() as u64,

@@ -6,10 +6,10 @@ use std::time::Duration;
 use codecs::instant::{Mono, Wall};
 use codecs::message_id::Side;
 
-use crate::effect::ArchiveWrite;
+use crate::effect::{ArchiveWrite, Load, Shelf};
 use crate::engine::{DueKind, Engine};
 use crate::message::{Message, State};
-use crate::pages::{BLOCK_MESSAGES, place_of};
+use crate::pages::{BLOCK_MESSAGES, order_of, place_of};
 use crate::record::{self, Record};
 use crate::schedule::Due;
 use crate::step::{Step, Verdict};
@@ -19,9 +19,11 @@ const DUES_MAX: usize = 20_000;
 /// Pages looked at in one turn of the commit loop.
 const SWEEP_PAGES: usize = 256;
 /// How often every page is looked at, in microseconds.
-const SWEEP_EVERY_MICROS: u64 = 10_000_000;
+const SWEEP_EVERY_MICROS: u64 = 5_000_000;
 /// How often `run` is wanted while messages live, in microseconds.
 const WAKE_EVERY_MICROS: u64 = 1_000_000;
+/// How long a page that is not done stays in memory that holds much.
+const STAY_WHEN_FULL: Duration = Duration::from_secs(5);
 /// Blocks on their way to the archive at once; the others wait as they are.
 const ARCHIVING_MAX: usize = 1_024;
 /// Ids kept for late news at once; beyond, the oldest is forgotten.
@@ -121,7 +123,8 @@ impl Engine {
             State::Scheduled => {
                 self.step(number, &Step::Due);
             }
-            State::Queued => self.providers.queue_back(message),
+            // Only a retry waits for its time outside of the queue.
+            State::Queued if message.retry_at().is_some() => self.providers.queue_back(message),
             _ => {}
         }
     }
@@ -167,7 +170,7 @@ impl Engine {
         self.counters.dropped += (before - self.sweep.untold.len()) as u64;
     }
 
-    fn sweep_page(&mut self, block: u64) {
+    pub(crate) fn sweep_page(&mut self, block: u64) {
         let Some(page) = self.pages.page(block) else { return };
         let since = page.since;
         let queued = page.messages().find(|message| message.state == State::Queued);
@@ -188,11 +191,34 @@ impl Engine {
             }
         }
         let age = self.now.wall.0.saturating_sub(since);
-        let may_go = !self.sweep.is_archiving(block) && self.sweep.archiving.len() < ARCHIVING_MAX;
-        if may_go && age >= self.settings.archive_after.as_millis() as i64 {
+        let may_go = !self.is_leaving(block) && self.sweep.archiving.len() < ARCHIVING_MAX;
+        if may_go && age >= self.stay().as_millis() as i64 {
             // Not telling: a receipt on its way will be acknowledged in a moment.
             self.archive(block, |message| message.is_final() && message.telling.is_none());
+            self.park_page(block);
         }
+    }
+
+    /// What of an old page waits for long leaves memory too.
+    fn park_page(&mut self, block: u64) {
+        // What goes to the archive must have arrived there first: a block has one way at a time.
+        let Some(page) = self.pages.page(block).filter(|_| self.may_park_more() && !self.is_leaving(block))
+        else {
+            return;
+        };
+        let waiting: Vec<u64> =
+            page.messages().filter(|m| self.waits_long(m)).map(|message| message.number).collect();
+        if !waiting.is_empty() {
+            self.park(block, |message| {
+                waiting.binary_search_by_key(&order_of(message.number), |n| order_of(*n)).is_ok()
+            });
+        }
+    }
+
+    /// How long a page may stay in memory that is not done: less when memory holds much.
+    fn stay(&self) -> Duration {
+        let is_much = self.pages.len() > self.settings.queue_memory / 4;
+        if is_much { self.settings.archive_after.min(STAY_WHEN_FULL) } else { self.settings.archive_after }
     }
 
     /// How long the oldest message has been queued, by the last whole round of looks.
@@ -209,6 +235,8 @@ impl Engine {
         let ended = |since, wait: Duration| waited(since) >= wait.as_millis() as u64;
         match message.state {
             State::Queued | State::Held if self.is_over(message) => Some(Step::Expired),
+            State::Held if self.is_let_go(message) => Some(Step::LetGo),
+            State::Scheduled if message.starts_at <= now => Some(Step::Due),
             State::Queued => self.failover(message).map(|provider| Step::Rerouted { provider }),
             // A provider that never comes back leaves no other end.
             State::InDoubt if self.is_over(message) => {
@@ -227,7 +255,7 @@ impl Engine {
         }
     }
 
-    fn receipt_wait(&self, message: &Message) -> Duration {
+    pub(crate) fn receipt_wait(&self, message: &Message) -> Duration {
         let definition =
             self.providers.get(message.provider).and_then(|provider| provider.definition.as_ref());
         definition.map_or(WAIT, |definition| definition.receipt_wait)
@@ -238,7 +266,7 @@ impl Engine {
         while self.sweep.archiving.len() < ARCHIVING_MAX {
             let Some(block) = self.sweep.done.pop_front() else { return };
             let ready = self.pages.page(block).is_some_and(|page| page.is_done());
-            if ready && !self.sweep.is_archiving(block) {
+            if ready && !self.is_leaving(block) {
                 self.archive(block, Message::is_done);
             }
         }
@@ -264,7 +292,8 @@ impl Engine {
             messages.push(message.into_bytes());
         }
         self.sweep.archiving.insert(block, (mask, untold));
-        self.effects.archive.push(ArchiveWrite { block, whole, messages });
+        let unpark = self.parking.rows(block, mask);
+        self.effects.archive.push(ArchiveWrite { block, whole, messages, unpark });
     }
 
     /// Forgets the provider's ids of a message that no news can change; those of another are kept a while for late news.
@@ -298,12 +327,13 @@ impl Engine {
         for block in blocks {
             let Some((mask, untold)) = self.sweep.archiving.remove(block) else { continue };
             record::write(&mut self.group, &Record::Parked { block: *block, mask });
+            self.parking.rows_gone(*block, mask);
             for (number, tenant) in untold {
                 if self.sweep.owes(number) {
                     self.record_untold(tenant, number);
                 }
             }
-            self.load_if_wanted(*block);
+            self.load_if_wanted(Load { block: *block, shelf: Shelf::Archive });
             if self.pages.page(*block).is_some_and(|page| page.is_done()) {
                 self.sweep.done(*block);
             }

@@ -38,6 +38,10 @@ impl Layout {
         self.root.join("archive")
     }
 
+    pub fn parked(&self) -> PathBuf {
+        self.root.join("parked")
+    }
+
     pub fn catalog(&self) -> PathBuf {
         self.root.join("catalog")
     }

@@ -1,4 +1,4 @@
-//! Journal, archive and catalog: opaque bytes on disk. It does not know what a record means.
+//! Journal, archive, parked store and catalog: opaque bytes on disk. It does not know what a record means.
 //!
 //! Only `database` names sled. Everything above it works on numbered chunks or keyed values of at most 4 KiB, so that
 //! another log can take sled's place behind [`log::Log`].
@@ -11,6 +11,7 @@ pub mod journal;
 pub mod layout;
 pub mod log;
 mod mark;
+pub mod parked;
 mod pieces;
 pub mod secret;
 pub mod space;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
+use engine::Summary;
 use engine::catalog::{InDoubt, SettleOn, TenantStatus};
 use engine::command::*;
 use engine::message::{Message, PartState, State};
 use engine::submission::{Priority, Via};
-use engine::{Engine, Summary};
 use proptest::prelude::*;
 
 use crate::house::*;
@@ -175,6 +175,7 @@ impl World {
         // What is forgotten without a record is not the fold's.
         definitions.settings.early_receipt = Duration::from_secs(1_000_000);
         definitions.settings.archive_after = Duration::from_secs(3);
+        definitions.settings.queue_memory = 120;
         definitions.tenants[1].settle_on = SettleOn::Delivered;
         (definitions.providers[1].throughput, definitions.providers[1].burst) = (50, 5);
         for tenant in &mut definitions.tenants {
@@ -551,15 +552,12 @@ impl World {
         for number in self.numbers.iter().rev().take(20) {
             let waits = self.house.writes.iter().any(|write| write.block == engine::pages::block_of(*number));
             let is_found =
-                self.house.engine.message(*number).is_some() || self.house.archived(*number).is_some();
+                self.house.engine.message(*number).is_some() || self.house.stored(*number).is_some();
             assert!(is_found || waits, "{number} is lost");
         }
         self.check_open();
         let expected = self.house.expected();
-        let mut whole = Engine::new(&KEY, self.house.now);
-        for (group, records) in &self.house.journal {
-            whole.replay(*group, records).expect("our own journal replays");
-        }
+        let whole = self.house.fold_from(0);
         compare("the whole journal", &whole.summary(), &expected);
         let mut fold = self.house.fold();
         compare("the journal from its released start", &fold.summary(), &expected);
@@ -597,6 +595,7 @@ fn compare(name: &str, fold: &Summary, live: &Summary) {
     for (number, message) in &live.living {
         assert!(fold.living[number] == *message, "{number} of {name}");
     }
+    assert_eq!(fold.parked, live.parked, "what is parked, of {name}");
     assert_eq!(fold.debts, live.debts, "debts of {name}");
     assert!(fold.early.keys().eq(live.early.keys()), "early receipts of {name}");
     assert_eq!(fold.keys, live.keys, "idempotency keys of {name}");

@@ -12,8 +12,10 @@ use codecs::text::Encoding;
 use engine::catalog::*;
 use engine::command::*;
 use engine::effect::*;
-use engine::message::{Message, State};
+use engine::message::{Charge, Message, State, number_of};
 use engine::money::Micros;
+use engine::pages::place_of;
+use engine::parking::row::merge_rows;
 use engine::submission::{Body, Extra, Priority, Via, push_extra};
 use engine::{Engine, Summary};
 
@@ -60,7 +62,10 @@ pub struct House {
     /// When false, blocks are neither written nor read until `serve_archive`.
     pub archives: bool,
     pub writes: Vec<ArchiveWrite>,
-    pub loads: Vec<u64>,
+    /// The parked store, by block: its rows and its messages.
+    pub parked: BTreeMap<u64, (Vec<u8>, BTreeMap<u64, Vec<u8>>)>,
+    pub parks: Vec<ParkWrite>,
+    pub loads: Vec<Load>,
     pub archive_writes: Vec<(u64, bool, usize)>,
     pub requests: Vec<Request>,
     pub answers: Vec<SubmitAnswer>,
@@ -88,6 +93,8 @@ impl House {
             archive: BTreeMap::new(),
             archives: true,
             writes: Vec::new(),
+            parked: BTreeMap::new(),
+            parks: Vec::new(),
             loads: Vec::new(),
             archive_writes: Vec::new(),
             requests: Vec::new(),
@@ -105,7 +112,7 @@ impl House {
     /// One turn of the commit loop, and the archive's part after it.
     pub fn turn(&mut self, commands: impl IntoIterator<Item = Command>) {
         self.one_turn(commands);
-        while self.archives && !(self.writes.is_empty() && self.loads.is_empty()) {
+        while self.archives && !(self.writes.is_empty() && self.parks.is_empty() && self.loads.is_empty()) {
             self.serve_archive();
         }
     }
@@ -120,16 +127,48 @@ impl House {
                 let number = Message::read(bytes.clone()).expect("an archived message reads").number;
                 stored.insert(number, bytes);
             }
+            self.forget_parked(write.block, write.unpark);
             blocks.push(write.block);
         }
         if !blocks.is_empty() {
             commands.push(Command::Archived { blocks });
         }
-        for block in std::mem::take(&mut self.loads) {
-            let stored = self.archive.get(&block).map(|stored| stored.values().cloned().collect());
-            commands.push(Command::Loaded { block, messages: stored.unwrap_or_default() });
+        let parked = self.park();
+        if !parked.is_empty() {
+            commands.push(Command::Parked { blocks: parked });
+        }
+        for load in std::mem::take(&mut self.loads) {
+            let stored = match load.shelf {
+                Shelf::Archive => self.archive.get(&load.block),
+                Shelf::Parked => self.parked.get(&load.block).map(|(_, messages)| messages),
+            };
+            let messages = stored.map(|stored| stored.values().cloned().collect()).unwrap_or_default();
+            commands.push(Command::Loaded { load, messages });
         }
         self.one_turn(commands);
+    }
+
+    /// The parked store takes what it is given.
+    fn park(&mut self) -> Vec<u64> {
+        let parks = std::mem::take(&mut self.parks);
+        for write in &parks {
+            let (rows, messages) = self.parked.entry(write.block).or_default();
+            *rows = merge_rows(rows, &write.rows, 0).expect("rows are well formed");
+            for bytes in &write.messages {
+                messages.insert(number_of(bytes).expect("a message has a number"), bytes.clone());
+            }
+        }
+        parks.iter().map(|write| write.block).collect()
+    }
+
+    fn forget_parked(&mut self, block: u64, gone: u64) {
+        let Some((rows, messages)) = self.parked.get_mut(&block) else { return };
+        *rows = merge_rows(rows, &[], gone).expect("rows are well formed");
+        messages.retain(|number, _| gone & (1 << place_of(*number)) == 0);
+        if rows.is_empty() {
+            assert!(messages.is_empty(), "messages of block {block} without rows");
+            self.parked.remove(&block);
+        }
     }
 
     fn one_turn(&mut self, commands: impl IntoIterator<Item = Command>) {
@@ -173,6 +212,7 @@ impl House {
         }
         self.replies.extend(effects.replies);
         self.loads.extend(effects.loads);
+        self.parks.extend(effects.parks);
         for write in effects.archive {
             self.archive_writes.push((write.block, write.whole, write.messages.len()));
             self.writes.push(write);
@@ -394,7 +434,7 @@ impl House {
     pub fn message(&self, number: u64) -> Message {
         match self.engine.message(number) {
             Some(message) => message.clone(),
-            None => self.archived(number).expect("a message is living or archived"),
+            None => self.stored(number).expect("a message is living, parked or archived"),
         }
     }
 
@@ -402,6 +442,16 @@ impl House {
         let block = engine::pages::block_of(number);
         let bytes = self.archive.get(&block)?.get(&number)?;
         Message::read(bytes.clone())
+    }
+
+    /// A message that has left memory: in the parked store, or else in the archive.
+    pub fn stored(&self, number: u64) -> Option<Message> {
+        let block = engine::pages::block_of(number);
+        let parked = self.parked.get(&block).and_then(|(_, messages)| messages.get(&number));
+        let on_its_way = self.parks.iter().flat_map(|write| &write.messages);
+        let on_its_way = on_its_way.filter(|bytes| number_of(bytes) == Some(number)).last();
+        let found = on_its_way.or(parked);
+        found.map_or_else(|| self.archived(number), |bytes| Message::read(bytes.clone()))
     }
 
     pub fn in_flight(&self, provider: &str) -> u32 {
@@ -412,9 +462,16 @@ impl House {
 
     /// The fold of the journal from its released start on.
     pub fn fold(&self) -> Engine {
+        self.fold_from(self.release_before)
+    }
+
+    pub fn fold_from(&self, start: u64) -> Engine {
         let mut engine = Engine::new(&KEY, self.now);
-        for (group, records) in self.journal.iter().filter(|(group, _)| *group >= self.release_before) {
+        for (group, records) in self.journal.iter().filter(|(group, _)| *group >= start) {
             engine.replay(*group, records).expect("our own journal replays");
+        }
+        for (block, (rows, _)) in &self.parked {
+            engine.replay_row(*block, rows).expect("our own rows replay");
         }
         engine
     }
@@ -429,6 +486,16 @@ impl House {
                 summary.living.insert(message.number, (bytes.clone(), message.state));
             }
         }
+        for bytes in self.parks.iter().flat_map(|write| &write.messages) {
+            let message = Message::read(bytes.clone()).expect("a parked message reads");
+            let (messages, waiting, reserved) = &mut summary.parked[message.tenant as usize];
+            let is_waiting = matches!(message.state, State::Queued | State::Scheduled | State::Held);
+            let is_reserved = message.charge == Charge::Reserved;
+            *messages -= 1;
+            *waiting -= u64::from(is_waiting);
+            *reserved -= if is_reserved { i128::from(message.price.0) } else { 0 };
+            summary.living.insert(message.number, (bytes.clone(), message.state));
+        }
         summary
     }
 
@@ -441,6 +508,7 @@ impl House {
         engine.check();
         self.engine = engine;
         self.writes.clear();
+        self.parks.clear();
         self.loads.clear();
         self.requests.clear();
         self.turn([]);

@@ -430,12 +430,13 @@ fn an_answer_of_the_archive_that_is_older_than_a_write_is_not_believed() {
     house.archives = false;
     house.receipt("up", text_id("id-1"), DELIVERED, None);
     assert_eq!(house.loads.len(), 1);
-    let block = house.loads[0];
+    let load = house.loads[0];
+    let block = load.block;
     let old: Vec<Vec<u8>> = house.archive[&block].values().cloned().collect();
     house.seconds(75);
     assert_eq!(house.writes.len(), 1);
     let session = house.bind_tenant("acme", 10);
-    house.turn([Command::Loaded { block, messages: old }]);
+    house.turn([Command::Loaded { load, messages: old }]);
     assert!(house.told(session).is_empty());
     house.loads.clear();
     house.archives = true;
@@ -492,4 +493,16 @@ fn what_a_tenant_never_fetches_is_dropped_and_counted() {
     assert_eq!(house.engine.counters().dropped, 3);
     let session = house.bind_tenant("acme", 10);
     assert!(house.told(session).is_empty());
+}
+
+#[test]
+fn late_news_finds_a_message_that_a_start_has_brought_back_to_be_told() {
+    let (mut house, numbers) = sent(definitions(), 1);
+    house.receipt("up", text_id("id-0"), UNDELIVERABLE, None);
+    house.seconds(75);
+    house.crash();
+    let session = house.bind_tenant("acme", 10);
+    assert_eq!(house.told(session), numbers);
+    house.receipt("up", text_id("id-0"), DELIVERED, None);
+    assert_eq!(house.state(numbers[0]), State::Delivered);
 }

@@ -1,0 +1,461 @@
+//! Messages that will wait long: out of memory and into the parked store, and back ahead of their turn.
+//!
+//! What waits keeps its place meanwhile: its entry in its provider's queue, its ids in the receipt index, its money in
+//! reserve. What comes back is a *copy*: the store's image stays the newest until a step changes the message, and then its
+//! image is journaled again (`Engine::step`); a copy that nothing happened to leaves memory for nothing.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use codecs::instant::Wall;
+use codecs::message_id::Side;
+use hashbrown::HashMap;
+
+use crate::accept::millis;
+use crate::effect::{Load, ParkWrite, Shelf};
+use crate::engine::{DueKind, Engine, is_waiting};
+use crate::fair_queue::Taken;
+use crate::hash::BlockHash;
+use crate::id::Number;
+use crate::message::{Charge, Message, STORED, State};
+use crate::outbox::News;
+use crate::pages::{BLOCK_MESSAGES, block_of, order_of, place_of};
+use crate::record::{self, Record};
+use crate::step::{HoldCause, Step, Verdict};
+
+pub mod row;
+
+use row::{IdHash, Row};
+
+/// How long before its time a scheduled message is back in memory.
+const BEFORE: Duration = Duration::from_secs(90);
+/// A scheduled message waits in memory when its time is nearer than this; more than `BEFORE`, so that none goes to and fro.
+pub(crate) const NEAR: Duration = Duration::from_secs(120);
+/// Blocks that are being read back at once for a look at them.
+const LOOKS_MAX: usize = 64;
+/// Blocks on their way into the store at once; others wait in memory.
+const WRITING_MAX: usize = 1_024;
+
+/// One block, as far as its messages are in the store.
+#[derive(Clone, Debug, Default)]
+struct Parked {
+    /// Places that have a row in the store, be it out of date.
+    rows: u64,
+    /// Places whose newest image is the store's.
+    away: u64,
+    /// When something is to be done about one of them, in milliseconds of the wall clock.
+    wake: i64,
+    /// Providers by their index modulo 64 that could send what is queued here for another one.
+    others: u64,
+    /// Some of them are held.
+    held: bool,
+}
+
+/// What a tenant has in the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Away {
+    pub messages: u64,
+    /// Of them, those that wait to be sent.
+    pub waiting: u64,
+    /// Money in reserve, in millionths.
+    pub reserved: i128,
+}
+
+#[derive(Default)]
+pub(crate) struct Parking {
+    blocks: HashMap<u64, Parked, BlockHash>,
+    /// When a block is to be looked at, in milliseconds of the wall clock. An entry that the block no longer names means nothing.
+    wakes: BinaryHeap<Reverse<(i64, u64)>>,
+    /// Blocks on their way into the store: which of their messages.
+    writing: BTreeMap<u64, u64>,
+    /// Blocks to be read back for a look.
+    looks: VecDeque<u64>,
+    looking: usize,
+    /// By tenant, and of all together.
+    away: Vec<Away>,
+    total: Away,
+    /// Blocks that were filled while the queues held more than memory should.
+    overflow: VecDeque<u64>,
+    /// From a start: what waits in queues, in the order of numbers, until the queues are filled.
+    queued: VecDeque<(u16, Taken)>,
+}
+
+impl Parking {
+    pub fn is_away(&self, number: u64) -> bool {
+        let parked = self.blocks.get(&block_of(number));
+        parked.is_some_and(|parked| parked.away & bit(number) != 0)
+    }
+
+    /// Whether some of the block's messages are in the store and only there.
+    pub fn holds(&self, block: u64) -> bool {
+        self.blocks.get(&block).is_some_and(|parked| parked.away != 0)
+    }
+
+    pub fn is_writing(&self, block: u64) -> bool {
+        self.writing.contains_key(&block)
+    }
+
+    /// Which of these places of a block have a row in the store.
+    pub fn rows(&self, block: u64, mask: u64) -> u64 {
+        self.blocks.get(&block).map_or(0, |parked| parked.rows & mask)
+    }
+
+    /// The store has no rows for these places any more.
+    pub fn rows_gone(&mut self, block: u64, mask: u64) {
+        if let Some(parked) = self.blocks.get_mut(&block) {
+            parked.rows &= !mask;
+            if parked.rows == 0 {
+                self.blocks.remove(&block);
+            }
+        }
+    }
+
+    /// Messages whose newest image is the store's.
+    pub fn messages(&self) -> u64 {
+        self.total.messages
+    }
+
+    pub fn waiting(&self) -> u64 {
+        self.total.waiting
+    }
+
+    pub fn of_tenant(&self, tenant: u32) -> Away {
+        self.away.get(tenant as usize).copied().unwrap_or_default()
+    }
+
+    /// When the next block is to be looked at, in milliseconds of the wall clock.
+    pub fn next_wake(&self) -> Option<u64> {
+        self.wakes.peek().map(|Reverse((wake, _))| u64::try_from(*wake).unwrap_or(0))
+    }
+
+    /// The numbers and providers of what a start found queued, those before this place in the order of numbers.
+    pub fn take_queued(&mut self, before: u64) -> Option<(u16, Taken)> {
+        let is_next = self.queued.front().is_some_and(|(_, taken)| order_of(taken.number) < before);
+        is_next.then(|| self.queued.pop_front()).flatten()
+    }
+
+    fn add(&mut self, number: u64, row: &Row) {
+        let block = block_of(number);
+        let parked = self.blocks.entry(block).or_default();
+        if parked.away == 0 {
+            (parked.wake, parked.others, parked.held) = (i64::MAX, 0, false);
+        }
+        parked.rows |= bit(number);
+        parked.away |= bit(number);
+        parked.held |= row.state == State::Held;
+        if row.state == State::Queued {
+            parked.others |= row.others;
+        }
+        self.wake_at(block, row.wake);
+        let tenant = row.tenant as usize;
+        if self.away.len() <= tenant {
+            self.away.resize(tenant + 1, Away::default());
+        }
+        for away in [&mut self.away[tenant], &mut self.total] {
+            away.messages += 1;
+            away.waiting += u64::from(is_waiting(row.state));
+            away.reserved += i128::from(row.reserved);
+        }
+    }
+
+    /// The block is to be looked at at this time, or before.
+    fn wake_at(&mut self, block: u64, wake: i64) {
+        if let Some(parked) = self.blocks.get_mut(&block)
+            && wake < parked.wake
+        {
+            parked.wake = wake;
+            self.wakes.push(Reverse((wake, block)));
+        }
+    }
+
+    /// The message's newest image is in the journal again.
+    pub fn taken_back(&mut self, message: &Message) {
+        if let Some(parked) = self.blocks.get_mut(&block_of(message.number)) {
+            parked.away &= !bit(message.number);
+        }
+        for away in self.away.get_mut(message.tenant as usize).into_iter().chain([&mut self.total]) {
+            away.messages -= 1;
+            away.waiting -= u64::from(is_waiting(message.state));
+            away.reserved -= i128::from(reserved(message));
+        }
+    }
+
+    /// Wants all blocks looked at that `which` picks.
+    fn look_at(&mut self, which: impl Fn(&Parked) -> bool) {
+        let mut blocks: Vec<u64> =
+            self.blocks.iter().filter(|(_, p)| p.away != 0 && which(p)).map(|(block, _)| *block).collect();
+        blocks.sort_unstable();
+        self.looks.extend(blocks);
+    }
+
+    fn take_due(&mut self, now: Wall) {
+        while let Some(Reverse((wake, block))) = self.wakes.peek().copied()
+            && wake <= now.0
+        {
+            self.wakes.pop();
+            if let Some(parked) = self.blocks.get_mut(&block)
+                && parked.away != 0
+                && parked.wake == wake
+            {
+                // What is read back for the look says when the next one is to be.
+                parked.wake = i64::MAX;
+                self.looks.push_back(block);
+            }
+        }
+    }
+}
+
+fn bit(number: u64) -> u64 {
+    1 << place_of(number)
+}
+
+fn reserved(message: &Message) -> i64 {
+    if message.charge == Charge::Reserved { message.price.0 } else { 0 }
+}
+
+impl Engine {
+    /// Notes that a block has been filled; it is parked at once when the queues hold more than memory should.
+    pub(crate) fn block_filled(&mut self, block: u64) {
+        if self.waiting - self.parking.waiting() > self.settings.queue_memory {
+            self.parking.overflow.push_back(block);
+        }
+    }
+
+    /// Parks what was accepted while the queues held more than memory should: the newest, which has most to wait for.
+    pub(crate) fn park_overflow(&mut self) {
+        while self.may_park_more() {
+            let Some(block) = self.parking.overflow.pop_front() else { return };
+            if !self.is_leaving(block) && self.pages.page(block).is_some_and(|page| page.is_full()) {
+                self.park(block, |message| message.state == State::Queued && message.attempt == 0);
+            }
+        }
+    }
+
+    pub(crate) fn may_park_more(&self) -> bool {
+        self.parking.writing.len() < WRITING_MAX
+    }
+
+    /// Whether some of a block's messages are on their way to the archive or the parked store.
+    pub(crate) fn is_leaving(&self, block: u64) -> bool {
+        self.sweep.is_archiving(block) || self.parking.is_writing(block)
+    }
+
+    /// Whether a message that has been in memory for a while will wait much longer.
+    pub(crate) fn waits_long(&self, message: &Message) -> bool {
+        let now = self.now.wall;
+        match message.state {
+            State::Sent => message.wants_receipts() && message.telling.is_none(),
+            State::Scheduled => message.starts_at > now.after(NEAR),
+            State::Held => true,
+            State::Queued => {
+                !self.providers.is_up(message.provider) && message.retry_at().is_none_or(|at| at <= now)
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the messages that `leaves` picks out of memory. They count as gone once the store holds them durably.
+    pub(crate) fn park(&mut self, block: u64, leaves: impl Fn(&Message) -> bool) {
+        let taken = self.pages.take(block, |message| Row::fits(message.ids_known()) && leaves(message));
+        let (mut mask, mut rows) = (0, Vec::new());
+        let mut messages = Vec::new();
+        for message in taken {
+            if message.image_group == STORED {
+                // Nothing has happened to it since it was read back.
+                self.parking.wake_at(block, self.wake_of(&message).0);
+                continue;
+            }
+            let row = self.row(&message);
+            row.write(&mut rows);
+            self.parking.add(message.number, &row);
+            mask |= bit(message.number);
+            messages.push(message.into_bytes());
+        }
+        if mask != 0 {
+            self.parking.writing.insert(block, mask);
+            self.effects.parks.push(ParkWrite { block, rows, messages });
+        }
+    }
+
+    fn row(&mut self, message: &Message) -> Row {
+        let mut ids = Vec::new();
+        for (_, step) in message.steps() {
+            if let Step::Response { part, verdict: Verdict::Accepted, id, .. } = step {
+                let hash = self.with_key(message.provider, Side::Response, id, |_, key| {
+                    (!key.is_empty()).then(|| crate::receipt_index::key(message.provider, key))
+                });
+                ids.extend(hash.map(|hash| IdHash { part, hash }));
+            }
+        }
+        let others = message.candidates().filter(|candidate| *candidate != message.provider);
+        Row {
+            place: place_of(message.number) as u8,
+            state: message.state,
+            priority: message.priority,
+            waiting_parts: crate::dispatch::waiting_parts(message),
+            provider: message.provider,
+            tenant: message.tenant,
+            reserved: reserved(message),
+            wake: self.wake_of(message).0,
+            others: others.fold(0, |bits, candidate| bits | 1 << (candidate % 64)),
+            ids,
+        }
+    }
+
+    /// When something is to be done about a message, if nothing comes for it before.
+    fn wake_of(&self, message: &Message) -> Wall {
+        let validity = self.valid_until(message);
+        match message.state {
+            State::Sent => message.sent_at.after(self.receipt_wait(message)),
+            State::Scheduled => Wall(message.starts_at.0 - BEFORE.as_millis() as i64).min(validity),
+            _ => validity,
+        }
+    }
+
+    /// The store holds these blocks durably: from now on a replay need not bring their messages back from the journal.
+    pub(crate) fn parked(&mut self, blocks: &[u64]) {
+        for block in blocks {
+            let Some(mask) = self.parking.writing.remove(block) else { continue };
+            record::write(&mut self.group, &Record::Parked { block: *block, mask });
+            self.load_if_wanted(Load { block: *block, shelf: Shelf::Parked });
+        }
+    }
+
+    /// Messages of the parked store are back: copies of those whose newest image is there.
+    pub(crate) fn copies(&mut self, block: u64, messages: Vec<Vec<u8>>) {
+        let mut missing = self.parking.blocks.get(&block).map_or(0, |parked| parked.away);
+        for mut message in messages.into_iter().filter_map(Message::read) {
+            let number = message.number;
+            if block_of(number) != block || missing & bit(number) == 0 {
+                continue;
+            }
+            missing &= !bit(number);
+            if self.pages.get(number).is_none() {
+                message.image_group = STORED;
+                self.watch(&message);
+                self.pages.insert(message, self.now.wall.0);
+            }
+        }
+        assert!(
+            missing == 0,
+            "messages {missing:#x} of block {block} are parked, and the store does not have them"
+        );
+        self.pages.touch(block, self.now.wall.0);
+    }
+
+    /// Enters the dues of a message that has come back.
+    fn watch(&mut self, message: &Message) {
+        self.watch_validity(message);
+        if message.state == State::Scheduled {
+            self.watch_start(message.number, message.starts_at);
+        }
+    }
+
+    /// Reads back what is to be looked at: because of the time, or because what it waits for may have come.
+    pub(crate) fn look_at_parked(&mut self) {
+        self.parking.take_due(self.now.wall);
+        while self.parking.looking < LOOKS_MAX {
+            let Some(block) = self.parking.looks.pop_front() else { return };
+            if self.parking.holds(block) {
+                self.parking.looking += 1;
+                self.load(block, News::Look { block });
+            }
+        }
+    }
+
+    /// A block that was to be looked at is in memory.
+    pub(crate) fn looked_at(&mut self, block: u64) {
+        self.parking.looking -= 1;
+        self.sweep_page(block);
+    }
+
+    /// A provider is up again: what is queued for others of its messages' routes may go to it, if those are down.
+    pub(crate) fn look_at_queued_for_others(&mut self, provider: u16) {
+        let bit = 1 << (provider % 64);
+        self.parking.look_at(|parked| parked.others & bit != 0);
+    }
+
+    pub(crate) fn look_at_held(&mut self) {
+        self.parking.look_at(|parked| parked.held);
+    }
+
+    /// What was held because of its tenant and need not be any more.
+    pub(crate) fn is_let_go(&self, message: &Message) -> bool {
+        message.hold_cause() == Some(HoldCause::Tenant)
+            && self.tenants.refusal(message.tenant, self.now.wall).is_none()
+    }
+
+    /// Asks for what of a provider's queue is parked: the message whose turn it was, and those that follow it.
+    pub(crate) fn read_ahead(&mut self, provider: u16, at: &Taken) {
+        let Some(entry) = self.providers.get(provider) else { return };
+        let ahead = entry.queue.ahead(at.tenant, at.priority).take(entry.read_ahead());
+        let mut blocks: Vec<u64> = std::iter::once(at.number).chain(ahead).map(block_of).collect();
+        blocks.dedup();
+        for block in blocks {
+            let is_loading = self.is_loading(Load { block, shelf: Shelf::Parked });
+            if !is_loading && self.misses(block) {
+                self.load(block, News::Ahead);
+            }
+        }
+    }
+
+    /// Whether a block has messages in the store that are not in memory as well.
+    fn misses(&self, block: u64) -> bool {
+        let away = self.parking.blocks.get(&block).map_or(0, |parked| parked.away);
+        let here = self.pages.page(block).map_or(0, |page| page.mask());
+        away & !here != 0
+    }
+
+    /// Whether a number that was taken from a queue has to be read back first.
+    pub(crate) fn is_parked_away(&self, number: u64) -> bool {
+        self.pages.get(number).is_none() && self.parking.is_away(number)
+    }
+
+    /// A row of the store, at a start. What the journal knows of the message is newer.
+    pub fn replay_row(&mut self, block: u64, rows: &[u8]) -> Option<()> {
+        for row in row::read_rows(rows)? {
+            let order = block.checked_mul(BLOCK_MESSAGES)? + u64::from(row.place);
+            let slot = self.tenants.get(row.tenant)?.slot;
+            let number = u64::from(slot) << Number::ORDER_BITS | order;
+            if self.pages.at(order).is_some() {
+                self.parking.blocks.entry(block).or_default().rows |= bit(number);
+                continue;
+            }
+            self.parking.add(number, &row);
+            for id in &row.ids {
+                self.index.insert_hash(id.hash, number, id.part);
+            }
+            if row.state == State::Queued {
+                let (tenant, priority, parts) = (row.tenant, row.priority, row.waiting_parts);
+                let taken = Taken { number, tenant, priority, parts };
+                self.parking.queued.push_back((row.provider, taken));
+            }
+            let seen = Number(number);
+            (self.epoch, self.next) = (self.epoch, self.next).max((seen.epoch(), seen.sequence() + 1));
+            self.count_waiting(row.tenant, false, is_waiting(row.state));
+        }
+        Some(())
+    }
+
+    /// Fills the queues with what is parked and comes before this place in the order of numbers.
+    pub(crate) fn queue_parked(&mut self, before: u64) {
+        while let Some((provider, taken)) = self.parking.take_queued(before) {
+            if let Some(entry) = self.providers.get_mut(provider) {
+                entry.queue.push_back(taken.tenant, taken.priority, taken.number, taken.parts);
+            }
+        }
+    }
+
+    /// The end of its validity: its tenant's, or ours.
+    pub(crate) fn valid_until(&self, message: &Message) -> Wall {
+        message.valid_until.unwrap_or(message.starts_at.after(self.settings.validity))
+    }
+
+    /// A time to be sent that is near is kept to the millisecond; a later one is seen when all pages are looked at, or parked.
+    pub(crate) fn watch_start(&mut self, number: u64, at: Wall) {
+        if at <= self.now.wall.after(NEAR) {
+            self.wall_dues.insert(millis(at), DueKind::Send as u8, number);
+        }
+    }
+}

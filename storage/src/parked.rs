@@ -1,0 +1,172 @@
+//! The parked store: messages that wait long, by block, with a few octets beside each block from which a start knows what
+//! waits. It does not know what is in either.
+//!
+//! One thread writes. Readers on other threads share a lock with it, because a read of sled may write (see `database`).
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::database::{Database, Settings};
+use crate::error::{OpenError, StoreError};
+use crate::log::Durability;
+use crate::pieces;
+use crate::witness::Witness;
+
+const SETTINGS: Settings = Settings {
+    durability: Durability::Fsync,
+    cache_bytes: 32 << 20,
+    segment_bytes: 2 << 20,
+    keep_tail: false,
+};
+
+/// What is kept of a block. The rows of all blocks stand together, so that a start reads them and nothing else.
+const ROWS: u8 = b'r';
+const MESSAGES: u8 = b'm';
+
+/// A block's rows and its messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ParkedBlock {
+    pub rows: Vec<u8>,
+    pub messages: Vec<u8>,
+}
+
+/// The writing end.
+pub struct Parked {
+    reader: ParkedReader,
+    witness: Witness,
+}
+
+/// The reading end, one for every thread that looks things up.
+#[derive(Clone)]
+pub struct ParkedReader {
+    database: Arc<Mutex<Database>>,
+}
+
+impl Parked {
+    /// Opens the store's database in `directory`, or creates it.
+    pub fn open(directory: &Path) -> Result<Parked, OpenError> {
+        let database = Database::open(directory, SETTINGS)?;
+        let witness = Witness::open(&database)?;
+        Ok(Parked { reader: ParkedReader { database: Arc::new(Mutex::new(database)) }, witness })
+    }
+
+    pub fn reader(&self) -> ParkedReader {
+        self.reader.clone()
+    }
+
+    /// Replaces what is kept of a block. After a crash each of the two values is the old one or the new one: rows may name
+    /// messages that are not there, or the other way round, until the journal's groups since then have been applied.
+    pub fn write(&mut self, block: u64, parked: &ParkedBlock) -> Result<(), StoreError> {
+        let database = self.reader.lock();
+        pieces::put(&database, &name(MESSAGES, block), &parked.messages)?;
+        pieces::put(&database, &name(ROWS, block), &parked.rows)
+    }
+
+    pub fn remove(&mut self, block: u64) -> Result<(), StoreError> {
+        let database = self.reader.lock();
+        pieces::remove(&database, &name(ROWS, block))?;
+        pieces::remove(&database, &name(MESSAGES, block))
+    }
+
+    /// Returns when everything written so far is on the disk.
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        self.witness.flush(&self.reader.lock(), false)
+    }
+
+    /// Notes in the side file, now and not within the second, what has been flushed: for when nothing follows.
+    pub fn mark(&mut self) -> Result<(), StoreError> {
+        self.witness.mark()
+    }
+
+    pub fn read(&self, block: u64) -> Result<Option<ParkedBlock>, StoreError> {
+        let database = self.reader.lock();
+        let rows = pieces::get(&database, &name(ROWS, block))?;
+        let messages = pieces::get(&database, &name(MESSAGES, block))?;
+        match (rows, messages) {
+            (None, None) => Ok(None),
+            (rows, messages) => Ok(Some(ParkedBlock {
+                rows: rows.unwrap_or_default(),
+                messages: messages.unwrap_or_default(),
+            })),
+        }
+    }
+
+    /// The rows of every block, in the order of the blocks.
+    pub fn each_rows(&self, mut visit: impl FnMut(u64, &[u8])) -> Result<(), StoreError> {
+        let database = self.reader.lock();
+        for entry in pieces::scan(&database, &[ROWS]) {
+            let (name, rows) = entry?;
+            let block =
+                name.split_first().and_then(|(_, block)| Some(u64::from_be_bytes(block.try_into().ok()?)));
+            let block =
+                block.ok_or_else(|| StoreError::damaged(database.path(), "a name that is no block's"))?;
+            visit(block, &rows);
+        }
+        Ok(())
+    }
+}
+
+impl ParkedReader {
+    /// The messages of a block; `None` when none is parked.
+    pub fn messages(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        pieces::get(&self.lock(), &name(MESSAGES, block))
+    }
+
+    pub fn disk_bytes(&self) -> u64 {
+        self.lock().disk_bytes()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Database> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name(kind: u8, block: u64) -> [u8; 9] {
+    let mut name = [kind; 9];
+    name[1..].copy_from_slice(&block.to_be_bytes());
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(octet: u8, length: usize) -> ParkedBlock {
+        ParkedBlock { rows: vec![octet; length / 10], messages: vec![octet; length] }
+    }
+
+    #[test]
+    fn blocks_read_back_as_last_written_and_removed_ones_are_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("parked");
+        let mut store = Parked::open(&path).unwrap();
+        for (number, octet, length) in
+            [(7u64, 1, 30_000), (u64::MAX >> 8, 2, 10), (7, 3, 9_000), (300, 4, 50)]
+        {
+            store.write(number, &block(octet, length)).unwrap();
+        }
+        store.remove(300).unwrap();
+        store.flush().unwrap();
+        store.mark().unwrap();
+        drop(store);
+        let store = Parked::open(&path).unwrap();
+        assert_eq!(store.read(7).unwrap(), Some(block(3, 9_000)));
+        assert_eq!(store.read(300).unwrap(), None);
+        assert_eq!(store.reader().messages(7).unwrap(), Some(vec![3; 9_000]));
+        let mut rows = Vec::new();
+        store.each_rows(|number, found| rows.push((number, found.to_vec()))).unwrap();
+        assert_eq!(rows, [(7, vec![3; 900]), (u64::MAX >> 8, vec![2; 1])]);
+    }
+
+    #[test]
+    fn a_store_that_lost_its_side_file_does_not_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("parked");
+        let mut store = Parked::open(&path).unwrap();
+        store.write(1, &block(1, 10)).unwrap();
+        store.flush().unwrap();
+        drop(store);
+        std::fs::remove_file(directory.path().join("parked-flushed")).unwrap();
+        assert!(Parked::open(&path).is_err());
+    }
+}
