@@ -85,13 +85,31 @@ fn split(blocks: &[Vec<&[u8]>]) {
         room.clear();
         huffman::encode(&columns.words, &mut room);
         let g = cpu();
-        a += e - s; b += f - e; c += g - f;
-        n += columns.numbers.len(); w += columns.words.len(); l += packed.len(); h += room.len();
+        a += e - s;
+        b += f - e;
+        c += g - f;
+        n += columns.numbers.len();
+        w += columns.words.len();
+        l += packed.len();
+        h += room.len();
         let s = cpu();
         let mut rows = Vec::with_capacity(32 << 10);
-        for m in block { rows.extend_from_slice(&[0; 12]); rows.extend_from_slice(m); }
+        for m in block {
+            rows.extend_from_slice(&[0; 12]);
+            rows.extend_from_slice(m);
+        }
         packing::pack(&rows, &mut packed);
         o += cpu() - s;
     }
-    println!("columns {:.0} tight {:.0} huffman alone {:.0}; before {:.0} ns; numbers {:.1} words {:.1} lz4 {:.1} huffman {:.1}", t(a), t(b), t(c), t(o), n as f64 / messages, w as f64/messages, l as f64/messages, h as f64/messages);
+    println!(
+        "columns {:.0} tight {:.0} huffman alone {:.0}; before {:.0} ns; numbers {:.1} words {:.1} lz4 {:.1} huffman {:.1}",
+        t(a),
+        t(b),
+        t(c),
+        t(o),
+        n as f64 / messages,
+        w as f64 / messages,
+        l as f64 / messages,
+        h as f64 / messages
+    );
 }

@@ -5,7 +5,9 @@
 //! these · the columns' words, packed (`packing`). Where the first octet is less than 2 it is a packed block of the release
 //! before: version u8 (1), then per message its number u64, its length u32 and its bytes.
 //!
-//! An amendment is a block without the first two fields, whose rows are whole stories: they replace those in the block.
+//! An amendment is what came for a block later: pieces one after the other, each its length u32 · which places it is about
+//! u64 · columns as above. Its rows are messages that the block did not have, or the whole stories of those that it has. A
+//! later piece is newer.
 
 use std::collections::BTreeMap;
 
@@ -48,12 +50,23 @@ impl BlockWriter {
         &self.stored
     }
 
-    /// The stored form of an amendment that replaces the stories of these messages.
-    pub fn amendment(&mut self, messages: &[&[u8]]) -> &[u8] {
-        self.columns.write(messages, Extent::Stories);
-        self.stored.clear();
-        self.push_columns();
-        &self.stored
+    /// Appends to an amendment what these messages are now; the block and its amendment have the places `had`.
+    pub fn amend(&mut self, amendment: &mut Vec<u8>, messages: &[&[u8]], had: u64) {
+        let is_there =
+            |message: &&[u8]| number_of(message).is_some_and(|number| had & 1 << place_of(number) != 0);
+        let (old, new): (Vec<&[u8]>, Vec<&[u8]>) = messages.iter().copied().partition(is_there);
+        for (messages, extent) in [(new, Extent::Whole), (old, Extent::Stories)] {
+            if messages.is_empty() {
+                continue;
+            }
+            let mask = messages.iter().filter_map(|message| number_of(message)).fold(0, with_place);
+            self.columns.write(&messages, extent);
+            self.stored.clear();
+            self.stored.extend_from_slice(&mask.to_le_bytes());
+            self.push_columns();
+            amendment.extend_from_slice(&(self.stored.len() as u32).to_le_bytes());
+            amendment.extend_from_slice(&self.stored);
+        }
     }
 
     fn push_columns(&mut self) {
@@ -64,16 +77,33 @@ impl BlockWriter {
     }
 }
 
-/// Which places a block has; `None` for one of the release before, of which that is not known without reading it.
-pub fn places(stored: &[u8]) -> Option<u64> {
+/// Which places a block has with its amendment, and of how many pieces that is. `None` for a block of the release before, of
+/// which it is not known without reading it.
+pub fn places(stored: &[u8], amendment: &[u8]) -> Option<(u64, usize)> {
     let mut reader = Reader::new(stored);
     reader.u8().filter(|form| *form == COLUMNS)?;
-    reader.u64()
+    let mut found = (reader.u64()?, 0);
+    for piece in pieces(amendment) {
+        found = (found.0 | piece.ok()?.0, found.1 + 1);
+    }
+    Some(found)
 }
 
-/// The places of these messages.
-pub fn places_of(messages: &[Vec<u8>]) -> u64 {
-    messages.iter().filter_map(|message| number_of(message)).fold(0, with_place)
+/// The pieces of an amendment: their places and their columns.
+fn pieces(amendment: &[u8]) -> impl Iterator<Item = Result<(u64, &[u8]), Unreadable>> {
+    let mut reader = Reader::new(amendment);
+    std::iter::from_fn(move || {
+        if reader.is_empty() {
+            return None;
+        }
+        let mut next = || {
+            let length = reader.u32()?;
+            let mut piece = Reader::new(reader.take(length as usize)?);
+            Some((piece.u64()?, piece.rest()))
+        };
+        Some(next().ok_or(Unreadable))
+    })
+    .scan(false, |ended, piece| (!std::mem::replace(ended, piece.is_err())).then_some(piece))
 }
 
 fn with_place(mask: u64, number: u64) -> u64 {
@@ -93,9 +123,17 @@ pub fn messages(stored: &[u8]) -> Result<Messages, Unreadable> {
     Ok(messages)
 }
 
-/// Gives the messages of a block the stories of its amendment.
-pub fn amend(messages: &mut Messages, amendment: &[u8]) -> Result<(), Unreadable> {
-    for row in read_columns(amendment)? {
+/// A block with what its amendment says.
+pub fn amended(stored: &[u8], amendment: &[u8]) -> Result<Messages, Unreadable> {
+    let mut found = messages(stored)?;
+    for piece in pieces(amendment) {
+        apply(&mut found, read_columns(piece?.1)?)?;
+    }
+    Ok(found)
+}
+
+fn apply(messages: &mut Messages, rows: Vec<Row>) -> Result<(), Unreadable> {
+    for row in rows {
         match row {
             Row::Message(message) => {
                 messages.insert(number_of(&message).ok_or(Unreadable)?, message);
@@ -135,3 +173,6 @@ fn rows(block: &[u8]) -> Result<Messages, Unreadable> {
     }
     Ok(messages)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,8 @@ pub fn encode(octets: &[u8], out: &mut Vec<u8>) -> bool {
     let Some(first) = counts.iter().position(|count| *count > 0) else { return false };
     let last = counts.iter().rposition(|count| *count > 0).unwrap_or(first);
     let lengths = lengths(&counts);
-    let bits: u64 = counts.iter().zip(&lengths).map(|(count, length)| u64::from(*count) * u64::from(*length)).sum();
+    let bits: u64 =
+        counts.iter().zip(&lengths).map(|(count, length)| u64::from(*count) * u64::from(*length)).sum();
     let head = 6 + (last - first + 2) / 2;
     let coded = head + bits.div_ceil(8) as usize;
     let Ok(length) = u32::try_from(octets.len()) else { return false };
@@ -87,8 +88,11 @@ fn lengths(counts: &[u32; 256]) -> [u8; 256] {
 
 /// Huffman's lengths by the two queues: leaves by count, and inner nodes, which come in order of their counts by themselves.
 fn huffman(counts: &[u32; 256]) -> [u8; 256] {
-    let mut leaves: Vec<(u32, u8)> =
-        (0u8..=255).zip(counts).filter(|(_, count)| **count > 0).map(|(octet, count)| (*count, octet)).collect();
+    let mut leaves: Vec<(u32, u8)> = (0u8..=255)
+        .zip(counts)
+        .filter(|(_, count)| **count > 0)
+        .map(|(octet, count)| (*count, octet))
+        .collect();
     leaves.sort_unstable();
     let mut lengths = [0; 256];
     if let [(_, only)] = leaves[..] {
@@ -262,7 +266,8 @@ mod tests {
         for cut in 0..coded.len() {
             assert_ne!(decode(&coded[..cut], 1 << 20), Some(octets.clone()), "cut at {cut}");
         }
-        for (place, octet) in (0..coded.len()).flat_map(|place| [0, 1, 127, 255].map(|octet| (place, octet))) {
+        for (place, octet) in (0..coded.len()).flat_map(|place| [0, 1, 127, 255].map(|octet| (place, octet)))
+        {
             let mut damaged = coded.clone();
             damaged[place] = octet;
             let _ = decode(&damaged, 1 << 20);

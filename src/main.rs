@@ -8,7 +8,9 @@ mod directory;
 mod first_run;
 mod history;
 mod huffman;
+mod index;
 mod listen;
+mod lists;
 mod logging;
 mod measure;
 mod metrics;
@@ -20,6 +22,7 @@ mod sandbox;
 mod secrets;
 mod serve;
 mod settings;
+mod shelves;
 mod store;
 
 use std::path::PathBuf;

@@ -130,7 +130,8 @@ mod tests {
     fn repetition_that_begins_later_is_found_soon() {
         let mut packer = TightPacker::default();
         let mut packed = Vec::new();
-        let letters: Vec<u8> = (0..4_000u32).map(|at| b'a' + (at.wrapping_mul(2_654_435_761) >> 28) as u8).collect();
+        let letters: Vec<u8> =
+            (0..4_000u32).map(|at| b'a' + (at.wrapping_mul(2_654_435_761) >> 28) as u8).collect();
         let text = b"Your code is 123456. ".repeat(200);
         packer.pack(&letters, &mut packed);
         let found = (0..=LZ4_PASSES).any(|_| {

@@ -1,16 +1,13 @@
 //! The parked store as the archive's thread drives it: blocks joined with what is there, and taken apart again. It decides
 //! nothing: what is parked when is the engine's.
 
-use std::collections::BTreeMap;
-
 use engine::effect::ParkWrite;
 use engine::pages::place_of;
 use engine::parking::row::{merge_rows, places};
 use storage::StoreError;
 use storage::parked::{Parked, ParkedBlock, ParkedReader};
 
-use crate::history::{encode, unpack};
-use crate::packing;
+use crate::block::{self, BlockWriter, Messages};
 
 /// Why the parked store cannot be used any more. The journal or the store itself still has every message.
 #[derive(Debug, thiserror::Error)]
@@ -19,16 +16,18 @@ pub enum ParkedError {
     Store(#[from] StoreError),
     #[error("the rows of block {block} in the parked store cannot be read")]
     Rows { block: u64 },
+    #[error("the messages of block {block} in the parked store cannot be read")]
+    Messages { block: u64 },
 }
 
 pub struct ParkedShelf {
     store: Parked,
-    packed: Vec<u8>,
+    writer: BlockWriter,
 }
 
 impl ParkedShelf {
     pub fn new(store: Parked) -> ParkedShelf {
-        ParkedShelf { store, packed: Vec::new() }
+        ParkedShelf { store, writer: BlockWriter::default() }
     }
 
     pub fn reader(&self) -> ParkedReader {
@@ -40,7 +39,7 @@ impl ParkedShelf {
         let stored = self.store.read(write.block)?.unwrap_or_default();
         let rows =
             merge_rows(&stored.rows, &write.rows, 0).ok_or(ParkedError::Rows { block: write.block })?;
-        let mut messages = unpack(&stored.messages);
+        let mut messages = read(write.block, &stored)?;
         for message in &write.messages {
             if let Some(number) = engine::message::number_of(message) {
                 messages.insert(number, message.clone());
@@ -56,29 +55,21 @@ impl ParkedShelf {
         if rows.is_empty() {
             return Ok(self.store.remove(block)?);
         }
-        self.write(block, rows, unpack(&stored.messages))
+        self.write(block, rows, read(block, &stored)?)
     }
 
-    fn write(
-        &mut self,
-        block: u64,
-        rows: Vec<u8>,
-        mut messages: BTreeMap<u64, Vec<u8>>,
-    ) -> Result<(), ParkedError> {
+    fn write(&mut self, block: u64, rows: Vec<u8>, mut messages: Messages) -> Result<(), ParkedError> {
         // A message without a row is what a crash between two writes has left.
         let kept = places(&rows).ok_or(ParkedError::Rows { block })?;
         messages.retain(|number, _| kept & (1 << place_of(*number)) != 0);
-        packing::pack(&encode(messages.values().map(Vec::as_slice)), &mut self.packed);
-        let messages = std::mem::take(&mut self.packed);
-        let parked = ParkedBlock { rows, messages };
-        self.store.write(block, &parked)?;
-        self.packed = parked.messages;
-        Ok(())
+        let messages: Vec<&[u8]> = messages.values().map(Vec::as_slice).collect();
+        let messages = self.writer.block(&messages).to_vec();
+        Ok(self.store.write(block, &ParkedBlock { rows, messages })?)
     }
 
     pub fn messages(&self, block: u64) -> Result<Vec<Vec<u8>>, ParkedError> {
         let stored = self.store.read(block)?.unwrap_or_default();
-        Ok(unpack(&stored.messages).into_values().collect())
+        Ok(read(block, &stored)?.into_values().collect())
     }
 
     pub fn flush(&mut self) -> Result<(), ParkedError> {
@@ -88,4 +79,8 @@ impl ParkedShelf {
     pub fn mark(&mut self) -> Result<(), ParkedError> {
         Ok(self.store.mark()?)
     }
+}
+
+fn read(block: u64, stored: &ParkedBlock) -> Result<Messages, ParkedError> {
+    block::messages(&stored.messages).map_err(|_| ParkedError::Messages { block })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use config::Config;
 use connectors::admission::Admission;
@@ -39,6 +39,8 @@ use crate::{definitions, listen, providers, sandbox, settings};
 
 /// How often metrics are published and the disk is looked at.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How often what is older than the retention is removed.
+const RETIRING: Duration = Duration::from_secs(60);
 /// Connections of the HTTP door at once; each costs a descriptor and some buffers.
 const HTTP_CONNECTIONS_MAX: usize = 4_096;
 const OPS_CONNECTIONS_MAX: usize = 64;
@@ -201,7 +203,9 @@ async fn serve(
     let doors = open_doors(listeners, smpp, state, &house, &phases);
     let binds = providers::start(&config, &provider_names, &house.partition, &phases);
     let root = store.layout.root().to_owned();
-    let housekeeping = tokio::spawn(keep_house(house.clone(), refusals, config.clone(), root, phase.clone()));
+    let keeper = Arc::clone(&history);
+    let housekeeping =
+        tokio::spawn(keep_house(house.clone(), refusals, config.clone(), keeper, root, phase.clone()));
     house.health.set_started();
     if store::durability(&config) == storage::log::Durability::Os {
         tracing::warn!(
@@ -283,9 +287,12 @@ async fn keep_house(
     house: House,
     refusals: Arc<RefusalCounters>,
     config: Config,
+    history: Arc<History>,
     root: std::path::PathBuf,
     phase: watch::Sender<Phase>,
 ) {
+    let retention = i64::try_from(config.storage.retention.as_millis()).unwrap_or(i64::MAX);
+    let mut retired_at: Option<Instant> = None;
     let lane = house.partition.intake.lane(Source::Process);
     let reserve = store::reserve(&config);
     let mut level_before = Level::Fine;
@@ -298,8 +305,17 @@ async fn keep_house(
             snapshot.refused[refusal as usize] += count;
         }
         house.metrics.publish(&snapshot, &house.doors);
-        let Ok(space) = space::space(&root) else { continue };
-        let level = reserve.level(space);
+        let Ok(mut space) = space::space(&root) else { continue };
+        let mut level = reserve.level(space);
+        // Now and then, and before anything is refused.
+        if level != Level::Fine || retired_at.is_none_or(|at| at.elapsed() >= RETIRING) {
+            retired_at = Some(Instant::now());
+            let before = house.partition.clock.now().wall.0.saturating_sub(retention);
+            if history.retire(before).await {
+                space = space::space(&root).unwrap_or(space);
+                level = reserve.level(space);
+            }
+        }
         if level == level_before {
             continue;
         }

@@ -7,7 +7,7 @@ use config::Config;
 use connectors::clock::Clock;
 use engine::{Engine, ReplayError};
 use serde_json::json;
-use storage::archive::Archive;
+use storage::archive::{self, Archive};
 use storage::catalog::Catalog;
 use storage::journal::{self, Journal, Options, Recovery, SalvageReport};
 use storage::layout::Layout;
@@ -73,6 +73,15 @@ pub fn durability(config: &Config) -> Durability {
     }
 }
 
+/// A database of the archive for each month, or for an eighth of the retention where that is shorter: it goes as a whole.
+fn archive_options(config: &Config) -> archive::Options {
+    let period = config.storage.retention / 8;
+    archive::Options {
+        period_millis: i64::try_from(period.as_millis()).unwrap_or(i64::MAX),
+        ..archive::Options::default()
+    }
+}
+
 /// Opens everything below the storage path and folds the journal.
 pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, StoreStartError> {
     let root = &config.storage.path;
@@ -83,7 +92,7 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     let is_new = !layout.journal().join("db").exists();
     let mut catalog = Catalog::open(&layout.catalog())?;
     let id_key = id_key(&mut catalog, is_new)?;
-    let archive = Archive::open(&layout.archive())?;
+    let archive = Archive::open(&layout.archive(), archive_options(config))?;
     let parked = Parked::open(&layout.parked())?;
     let options = Options {
         durability: durability(config),

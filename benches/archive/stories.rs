@@ -112,13 +112,16 @@ impl Stories {
         let done = Wall((accepted.0 + delivered) / 1_000 * 1_000);
         let steps = [
             (0, Step::Intent { attempt: 1, provider: 0, bind: (draw >> 16) as u16 % 4 }),
-            (answered, Step::Response {
-                part: 0,
-                verdict: Verdict::Accepted,
-                status: 0,
-                retry_at: Wall(0),
-                id: id.as_bytes(),
-            }),
+            (
+                answered,
+                Step::Response {
+                    part: 0,
+                    verdict: Verdict::Accepted,
+                    status: 0,
+                    retry_at: Wall(0),
+                    id: id.as_bytes(),
+                },
+            ),
             (delivered, Step::Receipt { part: 0, state: State::Delivered, done, error: b"000" }),
             (delivered + 1 + (draw >> 24) as i64 % 9, Step::Told),
         ];

@@ -5,7 +5,7 @@
 //! Two strings come out: `numbers`, which are as short as they get, and `words`, which a compressor shortens further.
 //! In both, columns follow each other in the order in which `write` makes them; see there.
 
-mod integers;
+pub mod integers;
 mod layout;
 mod read;
 mod strings;
@@ -43,6 +43,11 @@ pub fn story_at(bytes: &[u8]) -> Option<usize> {
 /// Whose message it is.
 pub fn tenant(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(TENANT)?.try_into().ok()?))
+}
+
+/// When it was accepted, in milliseconds since 1970.
+pub fn accepted_millis(bytes: &[u8]) -> Option<i64> {
+    Some(i64::from_le_bytes(bytes.get(12..20)?.try_into().ok()?))
 }
 
 /// The digits of the number that the message goes to, its country code first.
@@ -146,8 +151,11 @@ impl Columns {
         let raws = || messages.iter().zip(&layouts).filter(|(_, layout)| layout.is_none());
         self.integers(raws().map(|(message, _)| message.len() as u64));
         raws().for_each(|(message, _)| self.words.extend_from_slice(message));
-        let parsed: Vec<(&[u8], Layout)> =
-            messages.iter().zip(&layouts).filter_map(|(message, layout)| Some((*message, (*layout)?))).collect();
+        let parsed: Vec<(&[u8], Layout)> = messages
+            .iter()
+            .zip(&layouts)
+            .filter_map(|(message, layout)| Some((*message, (*layout)?)))
+            .collect();
         let number = |message: &[u8]| layout::integer(&message[4..12]);
         self.integers(parsed.iter().map(|(message, _)| number(message) & ((1 << ORDER_BITS) - 1)));
         self.integers(parsed.iter().map(|(message, _)| number(message) >> ORDER_BITS));
@@ -272,7 +280,6 @@ fn columns_of(kind: u8, payload: usize) -> impl Iterator<Item = (usize, usize)> 
     let fits = widths.iter().sum::<usize>() <= payload;
     widths.iter().copied().enumerate().filter(move |_| fits)
 }
-
 
 #[cfg(test)]
 mod tests;

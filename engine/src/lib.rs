@@ -15,6 +15,7 @@ pub mod id;
 pub mod idempotency;
 mod inspect;
 pub mod ledger;
+pub mod listing;
 pub mod message;
 pub mod money;
 mod outbox;

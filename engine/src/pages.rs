@@ -1,6 +1,9 @@
 //! The messages in memory, by number: pages of 64 neighbours, so that a look-up is one small hash a page and neighbours share it.
 //! A page is a block of the archive. It knows no states but "done".
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
 use hashbrown::HashMap;
 
 use crate::hash::BlockHash;
@@ -36,6 +39,8 @@ pub struct Page {
     done: u8,
     /// All its numbers are given.
     full: bool,
+    /// The tenants it has had, as `Pages::order` has them.
+    tenants: u64,
     /// Some of its messages have left memory already.
     pub split: bool,
     /// When its first message came, in milliseconds of the wall clock.
@@ -49,6 +54,7 @@ impl Page {
             living: 0,
             done: 0,
             full: false,
+            tenants: 0,
             split: false,
             since,
         }
@@ -102,6 +108,8 @@ impl Counts<'_> {
 #[derive(Default)]
 pub struct Pages {
     pages: HashMap<u64, Box<Page>, BlockHash>,
+    /// The same blocks in order, each with the tenants it has had, one bit each by their index modulo 64.
+    order: BTreeMap<u64, u64>,
     living: u64,
 }
 
@@ -133,6 +141,11 @@ impl Pages {
         let page = self.pages.entry(block).or_insert_with(|| Box::new(Page::new(since)));
         let place = place_of(message.number);
         let done = message.is_done();
+        let tenant = tenant_bit(message.tenant);
+        if page.tenants & tenant == 0 {
+            page.tenants |= tenant;
+            self.order.insert(block, page.tenants);
+        }
         if place as u64 == BLOCK_MESSAGES - 1 {
             page.full = true;
         }
@@ -184,6 +197,21 @@ impl Pages {
         self.blocks().into_iter().filter_map(|block| self.page(block)).flat_map(Page::messages)
     }
 
+    /// Calls `visit` with every block from `block` downwards until it breaks, and with its page where that may have messages of
+    /// the tenant.
+    pub fn each_down_from<B>(
+        &self,
+        block: u64,
+        tenant: u32,
+        mut visit: impl FnMut(u64, Option<&Page>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        for (block, tenants) in self.order.range(..=block).rev() {
+            let page = if tenants & tenant_bit(tenant) != 0 { self.page(*block) } else { None };
+            visit(*block, page)?;
+        }
+        ControlFlow::Continue(())
+    }
+
     pub fn blocks(&self) -> Vec<u64> {
         let mut blocks: Vec<u64> = self.pages.keys().copied().collect();
         blocks.sort_unstable();
@@ -207,7 +235,12 @@ impl Pages {
         page.split = true;
         if page.living == 0 {
             self.pages.remove(&block);
+            self.order.remove(&block);
         }
         taken
     }
+}
+
+fn tenant_bit(tenant: u32) -> u64 {
+    1 << (tenant % 64)
 }

@@ -112,11 +112,6 @@ impl Archive {
     pub fn mark(&mut self) -> Result<(), ArchiveError> {
         self.reader.databases.mark()
     }
-
-    /// Removes the databases of which all is older than this; says how many.
-    pub fn retire(&mut self, before_millis: i64) -> Result<usize, ArchiveError> {
-        self.reader.databases.retire(before_millis)
-    }
 }
 
 impl ArchiveReader {
@@ -161,6 +156,11 @@ impl ArchiveReader {
             Ok(found.map(|(name, bytes)| (name.get(1..).unwrap_or_default().to_vec(), bytes)))
         })?;
         Ok(found.flatten())
+    }
+
+    /// Removes the databases of which all is older than this; says how many. Who reads there at this moment still can.
+    pub fn retire(&self, before_millis: i64) -> Result<usize, ArchiveError> {
+        self.databases.retire(before_millis)
     }
 
     /// Bytes on the disk, of all databases.

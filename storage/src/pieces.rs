@@ -63,11 +63,7 @@ pub(crate) fn remove(database: &Database, name: &[u8]) -> Result<(), StoreError>
 }
 
 /// The value whose name is the greatest of those that begin with `prefix` and are below `to`, with its name.
-pub(crate) fn last_before(
-    database: &Database,
-    prefix: &[u8],
-    to: &[u8],
-) -> Result<Option<Pair>, StoreError> {
+pub(crate) fn last_before(database: &Database, prefix: &[u8], to: &[u8]) -> Result<Option<Pair>, StoreError> {
     let mut to = to.to_vec();
     loop {
         let Some((key, value)) = database.last_before(&to)? else { return Ok(None) };

@@ -140,9 +140,13 @@ fn retention_removes_whole_databases_and_what_is_below_them_is_gone_for_good() {
         archive.write_block(month * 10, &octets(month as u8, 9_000)).unwrap();
     }
     archive.flush().unwrap();
-    assert_eq!(archive.retire(NOVEMBER + MONTH).unwrap(), 0, "its youngest may be as young as the next");
-    assert_eq!(archive.retire(NOVEMBER + 2 * MONTH + 1).unwrap(), 2);
-    assert_eq!(archive.retire(i64::MAX).unwrap(), 1, "the newest is written to");
+    assert_eq!(
+        archive.reader().retire(NOVEMBER + MONTH).unwrap(),
+        0,
+        "its youngest may be as young as the next"
+    );
+    assert_eq!(archive.reader().retire(NOVEMBER + 2 * MONTH + 1).unwrap(), 2);
+    assert_eq!(archive.reader().retire(i64::MAX).unwrap(), 1, "the newest is written to");
     archive.write_block(5, b"a late amendment of what is retired").unwrap();
     archive.flush().unwrap();
     let in_directory = fs::read_dir(directory.path()).unwrap().count();
@@ -160,7 +164,8 @@ fn a_removal_that_a_crash_has_stopped_ends_at_the_next_start() {
     archive.make_room(10, NOVEMBER + MONTH).unwrap();
     drop(archive);
     let oldest = directory.path().join(&databases(directory.path())[0]);
-    fs::rename(&oldest, oldest.with_file_name(format!("{}.removing", databases(directory.path())[0]))).unwrap();
+    fs::rename(&oldest, oldest.with_file_name(format!("{}.removing", databases(directory.path())[0])))
+        .unwrap();
     let archive = Archive::open(directory.path(), Options::default()).unwrap();
     assert_eq!(databases(directory.path()).len(), 1);
     assert_eq!(archive.reader().database_of(9), None);
