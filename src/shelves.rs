@@ -97,7 +97,8 @@ impl Shelves {
                 joined.insert(number, message.clone());
             }
         }
-        let joined: Vec<Vec<u8>> = joined.into_values().collect();
+        let mut joined: Vec<Vec<u8>> = joined.into_values().collect();
+        joined.sort_by_key(|message| engine::message::number_of(message).map(engine::pages::order_of));
         self.put(write.block, &joined)?;
         Ok(had)
     }
