@@ -175,4 +175,5 @@ fn rows(block: &[u8]) -> Result<Messages, Unreadable> {
 }
 
 #[cfg(test)]
+#[path = "block/tests.rs"]
 mod tests;

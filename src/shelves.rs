@@ -148,4 +148,5 @@ fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
 }
 
 #[cfg(test)]
+#[path = "shelves/tests.rs"]
 pub mod tests;

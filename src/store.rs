@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use config::Config;
 use connectors::clock::Clock;
+use engine::record::{Record, Records};
 use engine::{Engine, ReplayError};
 use serde_json::json;
 use storage::archive::{self, Archive};
@@ -43,6 +44,8 @@ pub enum StoreStartError {
     Group { group: u64 },
     #[error("the rows of block {block} in the parked store cannot be read; restore a backup")]
     Parked { block: u64 },
+    #[error("{path} is missing, and the journal says that messages are in it; restore a backup of it")]
+    ArchiveGone { path: String },
     #[error("the catalog's {ID_KEY} is missing or damaged: restore the catalog from a backup")]
     IdKey,
 }
@@ -101,17 +104,34 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     };
     let (journal, recovery) = journal::create_or_open(root, options)?;
     let mut engine = Engine::new(&id_key, clock.now());
-    let next_group = fold(recovery, &mut engine)?;
+    let (is_empty, mut archived) = (archive.reader().is_empty(), false);
+    let next_group = fold(recovery, &mut engine, |records| {
+        archived = archived || (is_empty && names_archived(records));
+    })?;
+    if archived {
+        return Err(StoreStartError::ArchiveGone { path: layout.archive().display().to_string() });
+    }
     fold_parked(&parked, &mut engine)?;
     Ok(Store { layout, vault, catalog, archive, parked, journal, engine, id_key, next_group })
 }
 
-/// Folds all groups; the number that the next one gets.
-fn fold(mut recovery: Recovery, engine: &mut Engine) -> Result<u64, StoreStartError> {
+/// Whether messages have left the journal for the archive.
+fn names_archived(records: &[u8]) -> bool {
+    Records::new(records).any(|record| matches!(record, Ok(Record::Parked { .. })))
+}
+
+/// Folds all groups, and shows each to `look`; the number that the next one gets.
+fn fold(
+    mut recovery: Recovery,
+    engine: &mut Engine,
+    mut look: impl FnMut(&[u8]),
+) -> Result<u64, StoreStartError> {
     let mut next_group = 1;
     while let Some(group) = recovery.next_group()? {
         let damaged = |_| StoreStartError::Group { group: group.number };
-        engine.replay(group.number, &packing::unpack(&group.records).map_err(damaged)?)?;
+        let records = packing::unpack(&group.records).map_err(damaged)?;
+        look(&records);
+        engine.replay(group.number, &records)?;
         next_group = group.number + 1;
     }
     Ok(next_group)
@@ -197,7 +217,7 @@ fn mend(from: &Path, to: &Path) -> Result<(), SalvageStop> {
         journal::create_or_open(to, Options::default()).map_err(StoreStartError::from)?;
     // Ids are not needed to fold, so any key will do.
     let mut engine = Engine::new(&[0; 32], clock.now());
-    let next_group = fold(recovery, &mut engine)?;
+    let next_group = fold(recovery, &mut engine, |_| {})?;
     // What is parked stays where it is, and its money in reserve.
     let parked = Layout::new(from).parked();
     if parked.exists() {

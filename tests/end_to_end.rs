@@ -4,6 +4,7 @@
 mod credit;
 mod doors;
 mod first_minute;
+mod lists;
 mod process;
 mod providers;
 mod receipts;

@@ -156,10 +156,13 @@ impl House {
 
     fn check(&self, name: &str) {
         let expected: Vec<(&u64, &Vec<u8>)> = self.expected.iter().collect();
-        for of_block in expected.chunk_by(|(one, _), (other, _)| *one / BLOCK_MESSAGES == *other / BLOCK_MESSAGES) {
+        for of_block in
+            expected.chunk_by(|(one, _), (other, _)| *one / BLOCK_MESSAGES == *other / BLOCK_MESSAGES)
+        {
             let block = of_block[0].0 / BLOCK_MESSAGES;
             let found = read(&self.shelves.reader(), block).unwrap();
-            let found: BTreeMap<u64, Vec<u8>> = found.into_iter().map(|(n, bytes)| (order_of(n), bytes)).collect();
+            let found: BTreeMap<u64, Vec<u8>> =
+                found.into_iter().map(|(n, bytes)| (order_of(n), bytes)).collect();
             assert!(found.iter().eq(of_block.iter().copied()), "{name}: block {block}");
         }
         for wanted in 0..3 {

@@ -7,6 +7,7 @@ mod house;
 mod accepting;
 mod folding;
 mod golden;
+mod listing;
 mod parking;
 mod recovering;
 mod sending;

@@ -325,6 +325,9 @@ fn names(directory: &Path) -> Result<BTreeSet<String>, OpenError> {
     let listed = match fs::read_to_string(&list) {
         Ok(listed) => listed,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(OpenError::damaged(&list, "it is no text"));
+        }
         Err(error) => return Err(OpenError::io(&list, error)),
     };
     match listed.lines().find(|name| !found.contains(*name) && !removed.contains(*name)) {

@@ -124,9 +124,9 @@ fn a_second_opening_is_refused_while_the_first_lasts() {
 fn a_store_of_a_newer_version_is_refused() {
     let root = tempfile::tempdir().unwrap();
     drop(open_store(root.path(), SMALL).unwrap());
-    fs::write(root.path().join("FORMAT"), "tidegate store 2\n").unwrap();
+    fs::write(root.path().join("FORMAT"), "tidegate store 3\n").unwrap();
     let error = open_store(root.path(), SMALL).err().unwrap();
-    assert!(matches!(error, OpenError::Newer { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 3, known: 2, .. }), "{error}");
 }
 
 #[test]
