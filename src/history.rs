@@ -2,7 +2,6 @@
 //! the way for the doors to look them up and list them. What a block is, is `shelves`' and `parked`'s.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use engine::effect::{ArchiveWrite, Load, ParkWrite, Shelf};
 use engine::pages::block_of;
 use storage::archive::{Archive, ArchiveError, ArchiveReader};
 use storage::parked::ParkedReader;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::api::{HistoryUnavailable, Kept, Listing, Looking};
 use crate::block;
@@ -30,6 +29,8 @@ const GATHER: Duration = Duration::from_millis(50);
 const MARK_AFTER: Duration = Duration::from_secs(1);
 /// Look-ups and lists at once; each has a thread while it reads.
 const READERS_MAX: usize = 8;
+/// How long a list waits for the index after a start.
+const INDEX_WAIT: Duration = Duration::from_secs(10);
 
 /// What is not in memory, as the rest of the process sees it. What is handed to it can be looked up at once.
 pub struct History {
@@ -45,7 +46,7 @@ pub struct Shared {
     pub parked: ParkedReader,
     pub index: Arc<Mutex<Index>>,
     /// The index knows again what it had in memory when the process before ended.
-    is_ready: AtomicBool,
+    is_ready: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -77,7 +78,7 @@ impl History {
             archive: shelves.reader(),
             parked: parked.reader(),
             index: shelves.index(),
-            is_ready: AtomicBool::new(false),
+            is_ready: watch::Sender::new(false),
         });
         let worker = Worker { shelves, parked, lane, runtime, shared: Arc::clone(&shared) };
         let thread = thread::Builder::new().name("archive".into()).spawn(move || worker.run())?;
@@ -156,9 +157,9 @@ impl crate::api::History for History {
 
     fn list(&self, asked: Asked) -> Listing<'_> {
         Box::pin(async move {
-            if !self.shared.is_ready.load(Ordering::Acquire) {
-                return Err(HistoryUnavailable);
-            }
+            let mut is_ready = self.shared.is_ready.subscribe();
+            let ready = tokio::time::timeout(INDEX_WAIT, is_ready.wait_for(|is_ready| *is_ready)).await;
+            let _ = ready.map_err(|_| HistoryUnavailable)?;
             self.reading(move |shared| lists::page(shared, &asked)).await
         })
     }
@@ -272,7 +273,7 @@ impl Worker {
         let parked = &self.parked;
         let restored = self.shelves.restore_index(|block| parked.messages(block).unwrap_or_default());
         match restored.and_then(|()| self.shelves.flush()) {
-            Ok(()) => self.shared.is_ready.store(true, Ordering::Release),
+            Ok(()) => drop(self.shared.is_ready.send_replace(true)),
             Err(error) => stop(&error),
         }
     }

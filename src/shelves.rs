@@ -16,6 +16,9 @@ use crate::index::Index;
 /// Pieces of an amendment; beyond, it is joined with its block.
 const PIECES_MAX: usize = 16;
 
+/// The note that the archive of the release before has its index.
+const INDEXED: &[u8] = b"X";
+
 /// Why a block could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -123,16 +126,36 @@ impl Shelves {
     pub fn restore_index(&mut self, elsewhere: impl Fn(u64) -> Vec<Vec<u8>>) -> Result<(), ArchiveError> {
         for blocks in Index::left_open(&self.archive.reader())? {
             for block in blocks {
-                let mut messages: Vec<Vec<u8>> = match read(&self.archive.reader(), block) {
-                    Ok(found) => found.into_values().collect(),
-                    Err(ReadError::Archive(error)) => return Err(error),
-                    Err(ReadError::Unreadable { .. }) => Vec::new(),
-                };
-                messages.extend(elsewhere(block));
-                lock(&self.index).note(&mut self.archive, block, &messages, 0)?;
+                self.note_again(block, elsewhere(block))?;
             }
         }
-        Ok(())
+        self.index_the_one_before()
+    }
+
+    /// Indexes the archive of the release before, which had no index, once.
+    fn index_the_one_before(&mut self) -> Result<(), ArchiveError> {
+        let reader = self.archive.reader();
+        let Some(end) = reader.before_ends() else { return Ok(()) };
+        if reader.read_note(0, INDEXED)?.is_some() {
+            return Ok(());
+        }
+        tracing::info!("indexing the archive of the release before");
+        let mut from = 0;
+        while let Some(block) = reader.next_block(from)?.filter(|block| *block < end) {
+            self.note_again(block, Vec::new())?;
+            from = block + 1;
+        }
+        self.archive.put_note(0, INDEXED, &[])
+    }
+
+    fn note_again(&mut self, block: u64, elsewhere: Vec<Vec<u8>>) -> Result<(), ArchiveError> {
+        let mut messages: Vec<Vec<u8>> = match read(&self.archive.reader(), block) {
+            Ok(found) => found.into_values().collect(),
+            Err(ReadError::Archive(error)) => return Err(error),
+            Err(ReadError::Unreadable { .. }) => Vec::new(),
+        };
+        messages.extend(elsewhere);
+        lock(&self.index).note(&mut self.archive, block, &messages, 0)
     }
 }
 

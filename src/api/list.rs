@@ -3,7 +3,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -94,8 +94,12 @@ impl ApiState {
 
 /// What is asked for, and how many at most.
 fn asked(api: &Arc<ApiState>, tenant: &TenantAccess, uri: &Uri) -> Result<(Asked, usize), Problem> {
-    let Query(parameters) = Query::<BTreeMap<String, String>>::try_from_uri(uri)
-        .map_err(|_| Problem::invalid("the query cannot be read, or names something twice"))?;
+    let Query(parameters) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+        .map_err(|_| Problem::invalid("the query cannot be read"))?;
+    let names: BTreeSet<&String> = parameters.iter().map(|(name, _)| name).collect();
+    if names.len() < parameters.len() {
+        return Err(Problem::invalid("the query names something twice"));
+    }
     let mut at = NEWEST;
     let mut limit = LIMIT;
     let (mut destination, mut since, mut until) = (None, i64::MIN, i64::MAX);

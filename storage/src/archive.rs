@@ -130,6 +130,18 @@ impl ArchiveReader {
         self.databases.last_block()
     }
 
+    /// Up to which block the archive of the release before has its blocks, if there is one: nothing is noted of those.
+    pub fn before_ends(&self) -> Option<u64> {
+        self.databases.before_ends()
+    }
+
+    /// The next block that is written, this one or above it, in the database that has this one.
+    pub fn next_block(&self, from: u64) -> Result<Option<u64>, ArchiveError> {
+        let found = self.databases.read(from, |database| database.first_key_from(&block_name(from)))?;
+        let name = found.flatten().filter(|name| name.as_slice() < &[AMENDMENT][..]);
+        Ok(name.and_then(|name| Some(u64::from_be_bytes(*name.first_chunk()?))))
+    }
+
     /// The block with its amendment; `None` while it has not been written.
     pub fn read_block(&self, block: u64) -> Result<Option<StoredBlock>, ArchiveError> {
         let found = self.databases.read(block, |database| {

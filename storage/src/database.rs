@@ -162,6 +162,12 @@ impl Database {
         guard::guarded(&self.path, || self.last_before(to))?
     }
 
+    /// The least key that is not below `from`.
+    pub(crate) fn first_key_from(&self, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let found = self.sled.range(from..).keys().next().transpose();
+        Ok(found.map_err(|error| self.error(error))?.map(|key| key.to_vec()))
+    }
+
     /// The pair with the greatest key below `to`.
     pub(crate) fn last_before(&self, to: &[u8]) -> Result<Option<Pair>, StoreError> {
         let found = self.sled.get_lt(to).map_err(|error| self.error(error))?;

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::end_to_end::{Stage, send};
 use crate::support::http::Http;
@@ -32,7 +34,8 @@ fn every_message_is_listed_wherever_it_is_and_whatever_has_been_started_since() 
     let mut stage = Stage::new();
     let mut expected: Vec<String> =
         (0..COUNT).map(|place| send(&mut stage.http, TO + place % 10, &Value::Null)).collect();
-    let later = json!({"send_at": "2999-01-01T00:00:00Z"});
+    let in_a_month = OffsetDateTime::now_utc() + time::Duration::days(30);
+    let later = json!({"send_at": in_a_month.format(&Rfc3339).unwrap()});
     let scheduled = send(&mut stage.http, TO + 3, &later);
     for id in &expected {
         stage.http.message(id, "delivered");

@@ -110,6 +110,12 @@ impl Databases {
         self.lock().last_block
     }
 
+    pub(super) fn before_ends(&self) -> Option<u64> {
+        let set = self.lock();
+        set.entries.first().filter(|entry| entry.name == BEFORE)?;
+        Some(set.entries.get(1).map_or(u64::MAX, |next| next.first))
+    }
+
     pub(super) fn first_of(&self, block: u64) -> Option<u64> {
         let set = self.lock();
         set.index_of(block).map(|index| set.entries[index].first)

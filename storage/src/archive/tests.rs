@@ -205,7 +205,13 @@ fn the_archive_of_the_release_before_is_one_database_of_several() {
     drop((database, witness));
     for _ in 0..2 {
         let mut archive = Archive::open(&directory, Options::default()).unwrap();
-        assert_eq!(archive.reader().last_block().map(|last| last.min(4)), Some(4));
+        let reader = archive.reader();
+        assert_eq!(reader.last_block().map(|last| last.min(4)), Some(4));
+        assert!(reader.before_ends().is_some_and(|end| end == 5 || end == u64::MAX));
+        assert_eq!(
+            [0, 4, 5].map(|from| reader.next_block(from).unwrap().filter(|next| *next < 5)),
+            [Some(3), Some(4), None]
+        );
         archive.make_room(5, NOVEMBER).unwrap();
         archive.write_block(5, b"new").unwrap();
         archive.write_block(3, b"again").unwrap();
