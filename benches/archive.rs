@@ -4,7 +4,7 @@
 //! `cargo bench --bench archive -- 10000000` one of as many as that. Times of the processor are those of the process, so that
 //! what else the machine does counts little; how long something takes is the clock's.
 
-#![allow(dead_code, reason = "parts of the gateway are measured here without the rest of it")]
+#![allow(dead_code, unused_imports, reason = "parts of the gateway are measured here without the rest of it")]
 
 #[path = "../src/block.rs"]
 mod block;

@@ -10,6 +10,7 @@
 //! it is read again from its blocks after a crash. An open chapter is noted before what it is about can be on the disk.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use engine::bytes::Reader;
 use engine::columns::{self, integers};
@@ -116,17 +117,18 @@ impl Index {
             return Ok(());
         }
         self.touches += 1;
-        if !self.chapters.contains_key(&key) {
-            let noted_in = archive.reader().last_block().unwrap_or(0);
-            archive.put_note(noted_in, &open_name(key), &[])?;
-            self.chapters.insert(key, Chapter::new(noted_in));
-        }
-        if let Some(chapter) = self.chapters.get_mut(&key) {
-            chapter.touched = self.touches;
-            messages.iter().filter(is_new).for_each(|message| chapter.add(message));
-            if chapter.rows.len() as u64 >= CHAPTER_MESSAGES {
-                self.close(archive, key)?;
+        let chapter = match self.chapters.entry(key) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(closed) => {
+                let noted_in = archive.reader().last_block().unwrap_or(0);
+                archive.put_note(noted_in, &open_name(key), &[])?;
+                closed.insert(Chapter::new(noted_in))
             }
+        };
+        chapter.touched = self.touches;
+        messages.iter().filter(is_new).for_each(|message| chapter.add(message));
+        if chapter.rows.len() as u64 >= CHAPTER_MESSAGES {
+            self.close(archive, key)?;
         }
         if self.chapters.len() > OPEN_MAX
             && let Some(quiet) = self.chapters.iter().min_by_key(|(_, chapter)| chapter.touched)

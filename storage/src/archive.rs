@@ -49,6 +49,9 @@ pub struct StoredBlock {
     pub amendment: Option<Vec<u8>>,
 }
 
+/// A note's name and what it says.
+pub type Note = (Vec<u8>, Vec<u8>);
+
 /// The writing end.
 pub struct Archive {
     reader: ArchiveReader,
@@ -157,12 +160,7 @@ impl ArchiveReader {
     }
 
     /// The note with the greatest name below `to` that begins with `prefix`, in the database that has this block.
-    pub fn note_before(
-        &self,
-        block: u64,
-        prefix: &[u8],
-        to: &[u8],
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, ArchiveError> {
+    pub fn note_before(&self, block: u64, prefix: &[u8], to: &[u8]) -> Result<Option<Note>, ArchiveError> {
         let found = self.databases.read(block, |database| {
             let found = pieces::last_before(database, &note_name(prefix), &note_name(to))?;
             Ok(found.map(|(name, bytes)| (name.get(1..).unwrap_or_default().to_vec(), bytes)))

@@ -364,7 +364,7 @@ fn move_the_one_before(directory: &Path) -> io::Result<()> {
 /// Removes a database that has been renamed for it, its side file first.
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(side_file(path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => fs::remove_dir_all(removing(path)),
     }
 }
