@@ -91,7 +91,7 @@ fn disk(count: u64, tenants: u64) {
     let stories = Stories::new(Ids::Random, tenants);
     let directory = tempfile::tempdir_in(".").expect("a directory to write in");
     let options = Options { bytes_max: 8 << 30, ..Options::default() };
-    let mut shelves = Shelves::new(Archive::open(directory.path(), options).expect("it is new"));
+    let mut shelves = Shelves::new(Box::new(Archive::open(directory.path(), options).expect("it is new")));
     let blocks = count / BLOCK_MESSAGES;
     let messages = blocks as f64 * BLOCK_MESSAGES as f64;
     println!("\n{messages} messages of {tenants} tenants");
@@ -119,7 +119,8 @@ fn disk(count: u64, tenants: u64) {
     println!("disk: {:.1} B a message", disk_octets(directory.path()) as f64 / messages);
     drop(shelves);
     let began = Instant::now();
-    let mut shelves = Shelves::new(Archive::open(directory.path(), options).expect("it was closed"));
+    let mut shelves =
+        Shelves::new(Box::new(Archive::open(directory.path(), options).expect("it was closed")));
     let opened = began.elapsed();
     let began = Instant::now();
     shelves.restore_index(|_| Vec::new()).expect("it was closed");
@@ -171,14 +172,14 @@ fn reads(shelves: &Shelves, stories: &Stories, blocks: u64) {
     let (reader, index) = (shelves.reader(), shelves.index());
     timed("a message", LOOKS, |look| {
         let number = stories.number(place(look));
-        let found = shelves::read(&reader, block_of(number)).expect("it is there");
+        let found = shelves::read(&*reader, block_of(number)).expect("it is there");
         assert!(found.contains_key(&number));
     });
     timed("a page of 100", LOOKS / 10, |look| {
         let (tenant, mut at, mut found) = (stories.tenant(place(look)), place(look), 0);
-        while let Some(step) = index::of_tenant(&index, &reader, tenant, at).expect("it is there") {
+        while let Some(step) = index::of_tenant(&index, &*reader, tenant, at).expect("it is there") {
             for (block, mask) in step.blocks {
-                let messages = shelves::read(&reader, block).expect("it is there");
+                let messages = shelves::read(&*reader, block).expect("it is there");
                 found += messages
                     .values()
                     .filter(|bytes| columns::tenant(bytes) == Some(tenant))
@@ -195,9 +196,9 @@ fn reads(shelves: &Shelves, stories: &Stories, blocks: u64) {
     timed("a search by recipient", LOOKS / 40, |look| {
         let (tenant, phone) = (stories.tenant(place(look)), stories.destination(place(look)));
         let (mut at, mut found) = (u64::MAX >> 16, 0);
-        while let Some(step) = index::to_phone(&index, &reader, tenant, phone, at).expect("it is there") {
+        while let Some(step) = index::to_phone(&index, &*reader, tenant, phone, at).expect("it is there") {
             for (block, _) in step.blocks {
-                let messages = shelves::read(&reader, block).expect("it is there");
+                let messages = shelves::read(&*reader, block).expect("it is there");
                 found += messages.values().filter(|bytes| columns::destination(bytes) == Some(phone)).count();
             }
             let Some(next) = step.floor.checked_sub(1) else { break };

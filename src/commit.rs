@@ -40,8 +40,8 @@ pub struct Outlets {
 }
 
 /// A decided group on its way to the disk.
-struct Decided {
-    group: Group,
+pub struct Decided {
+    pub group: Group,
     number: u64,
     at: Instant,
 }
@@ -62,22 +62,11 @@ impl CommitLoop {
         outlets: Outlets,
     ) -> std::io::Result<CommitLoop> {
         let (decided, to_commit) = bounded(GROUPS_WAITING);
-        let outlets = Arc::new(outlets);
-        let ring_over = Arc::new(AtomicU64::new(0));
-        let writer = Writer {
-            engine,
-            outlets: Arc::clone(&outlets),
-            ring_over: Arc::clone(&ring_over),
-            decided,
-            next_group,
-            seen: Instant::now(),
-        };
-        let committer = Committer { journal, packed: Vec::new(), unmarked: false, outlets, ring_over };
+        let (writer, committer) = halves(engine, journal, next_group, outlets);
+        let thread = |name: &str| thread::Builder::new().name(name.into());
         Ok(CommitLoop {
-            writer: thread::Builder::new().name("writer".into()).spawn(move || writer.run())?,
-            committer: thread::Builder::new()
-                .name("committer".into())
-                .spawn(move || committer.run(&to_commit))?,
+            writer: thread("writer").spawn(move || write(writer, &decided))?,
+            committer: thread("committer").spawn(move || commit(committer, &to_commit))?,
         })
     }
 
@@ -90,67 +79,100 @@ impl CommitLoop {
     }
 }
 
-struct Writer {
+/// The two halves without their threads: who calls them in turn has a commit loop.
+pub fn halves(engine: Engine, journal: Journal, next_group: u64, outlets: Outlets) -> (Writer, Committer) {
+    let outlets = Arc::new(outlets);
+    let ring_over = Arc::new(AtomicU64::new(0));
+    let writer =
+        Writer { engine, outlets: Arc::clone(&outlets), ring_over: Arc::clone(&ring_over), next_group };
+    let committer = Committer { journal, packed: Vec::new(), unmarked: false, outlets, ring_over };
+    (writer, committer)
+}
+
+/// The writer's thread.
+fn write(mut writer: Writer, decided: &Sender<Decided>) {
+    let mut hand_over = |group| decided.send(group).is_ok();
+    let mut commands = Vec::new();
+    let mut seen = Instant::now();
+    // Recovery may have left something to be written.
+    let mut open = writer.take_group().is_none_or(&mut hand_over);
+    while open {
+        let until = Some(Instant::now() + writer.wake_after());
+        let intake = Arc::clone(&writer.outlets.partition.intake);
+        open = intake.take(until, &mut commands) && writer.decide(&mut commands, &mut hand_over);
+        if seen.elapsed() >= SNAPSHOT_EVERY {
+            seen = Instant::now();
+            writer.outlets.measures.see(writer.engine.snapshot());
+        }
+    }
+}
+
+/// The committer's thread.
+fn commit(mut committer: Committer, decided: &Receiver<Decided>) -> Result<(), JournalError> {
+    loop {
+        match decided.recv_timeout(MARK_AFTER) {
+            Ok(group) => committer.commit(group).unwrap_or_else(|error| stop(&error)),
+            Err(RecvTimeoutError::Timeout) => committer.mark().unwrap_or_else(|error| stop(&error)),
+            Err(RecvTimeoutError::Disconnected) => return committer.close(),
+        }
+    }
+}
+
+/// Owns the engine, and makes groups of commands.
+pub struct Writer {
     engine: Engine,
     outlets: Arc<Outlets>,
     ring_over: Arc<AtomicU64>,
-    decided: Sender<Decided>,
     next_group: u64,
-    /// When the engine's counts were last made visible.
-    seen: Instant,
 }
 
 impl Writer {
-    fn run(mut self) {
-        let mut commands = Vec::new();
-        // Recovery may have left something to be written.
-        let mut open = self.hand_over();
-        while open {
-            let until = self.wake_at();
-            open =
-                self.outlets.partition.intake.take(Some(until), &mut commands) && self.decide(&mut commands);
-            if self.seen.elapsed() >= SNAPSHOT_EVERY {
-                self.seen = Instant::now();
-                self.outlets.measures.see(self.engine.snapshot());
-            }
-        }
-    }
-
-    /// Decides what was taken, as one group or as several when it is much. False when the committer has ended.
-    fn decide(&mut self, commands: &mut Vec<Command>) -> bool {
+    /// Decides what was taken, as one group or as several when it is much. False when `hand_over` is: nobody takes them
+    /// any more.
+    pub fn decide(
+        &mut self,
+        commands: &mut Vec<Command>,
+        mut hand_over: impl FnMut(Decided) -> bool,
+    ) -> bool {
         self.engine.begin(self.outlets.partition.clock.now(), self.next_group);
         for command in commands.drain(..) {
             self.engine.handle(command);
             if self.engine.group_octets() >= GROUP_OCTETS {
                 self.engine.run(self.ring_over.load(Relaxed));
-                if !self.hand_over() {
+                if !self.take_group().is_none_or(&mut hand_over) {
                     return false;
                 }
                 self.engine.begin(self.outlets.partition.clock.now(), self.next_group);
             }
         }
         self.engine.run(self.ring_over.load(Relaxed));
-        self.hand_over()
+        self.take_group().is_none_or(hand_over)
     }
 
-    /// Gives the group to the committer; waits while two are not yet on disk.
-    fn hand_over(&mut self) -> bool {
+    /// What has been decided since the last group.
+    pub fn take_group(&mut self) -> Option<Decided> {
         if !self.engine.has_group() {
-            return true;
+            return None;
         }
         let group = self.engine.take_group();
         let number = self.next_group;
         self.next_group += u64::from(!group.records.is_empty());
-        self.decided.send(Decided { group, number, at: Instant::now() }).is_ok()
+        Some(Decided { group, number, at: Instant::now() })
     }
 
-    fn wake_at(&self) -> Instant {
+    /// How long nothing need be decided when no command comes.
+    pub fn wake_after(&self) -> Duration {
         let due = self.engine.next_due_micros().map(Duration::from_micros);
-        Instant::now() + due.unwrap_or(SNAPSHOT_EVERY).min(SNAPSHOT_EVERY)
+        due.unwrap_or(SNAPSHOT_EVERY).min(SNAPSHOT_EVERY)
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 }
 
-struct Committer {
+/// Owns the journal, and releases what is on disk. After an error nothing more may be released: the process must end.
+pub struct Committer {
     journal: Journal,
     /// The group as it is written; kept for its room.
     packed: Vec<u8>,
@@ -161,42 +183,34 @@ struct Committer {
 }
 
 impl Committer {
-    fn run(mut self, decided: &Receiver<Decided>) -> Result<(), JournalError> {
-        loop {
-            let Decided { group, number, at } = match decided.recv_timeout(MARK_AFTER) {
-                Ok(decided) => decided,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.mark();
-                    continue;
-                }
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            if !group.records.is_empty()
-                && let Err(error) = self.write(&group, number, at)
-            {
-                stop(&error);
-            }
-            self.outlets.health.set_oldest_unflushed(None);
-            self.release(group.effects);
-        }
+    /// Makes the group durable, and then releases its effects.
+    pub fn commit(&mut self, decided: Decided) -> Result<(), JournalError> {
+        self.write(&decided)?;
+        self.release(decided.group.effects);
+        Ok(())
+    }
+
+    /// Everything is written and nothing follows.
+    pub fn close(self) -> Result<(), JournalError> {
         self.journal.close()
     }
 
     /// Nothing has come for a while: what is on disk is noted beside it now, else only the next group would see to that.
-    fn mark(&mut self) {
-        if std::mem::take(&mut self.unmarked)
-            && let Err(error) = self.journal.mark()
-        {
-            stop(&error);
-        }
+    pub fn mark(&mut self) -> Result<(), JournalError> {
+        if std::mem::take(&mut self.unmarked) { self.journal.mark() } else { Ok(()) }
     }
 
-    fn write(&mut self, group: &Group, number: u64, at: Instant) -> Result<(), JournalError> {
+    /// Makes the group durable.
+    pub fn write(&mut self, decided: &Decided) -> Result<(), JournalError> {
+        let Decided { group, number, at } = decided;
+        if group.records.is_empty() {
+            return Ok(());
+        }
         let clock = self.outlets.partition.clock;
         self.outlets.health.set_oldest_unflushed(Some(clock.mono()));
         packing::pack(&group.records, &mut self.packed);
         let given = self.journal.append(&self.packed)?;
-        assert_eq!(given, number, "the writer and the journal disagree about the number of a group");
+        assert_eq!(given, *number, "the writer and the journal disagree about the number of a group");
         let flushing = Instant::now();
         self.journal.flush()?;
         self.unmarked = true;
@@ -204,13 +218,14 @@ impl Committer {
         let over = self.journal.pressure().map_or(0, |pressure| pressure.bytes_over_target);
         self.ring_over.store(over, Relaxed);
         let messages: u64 = group.effects.received.iter().map(|(_, count)| u64::from(*count)).sum();
-        self.outlets.measures.group(messages, flushing.elapsed(), at.elapsed());
+        self.outlets.measures.group(messages, self.packed.len(), flushing.elapsed(), at.elapsed());
         self.outlets.measures.journal(|| self.journal.sizes());
         Ok(())
     }
 
     /// The group is on disk: its effects leave. What goes to the archive is seen by readers before any answer can send them there.
-    fn release(&self, effects: Effects) {
+    pub fn release(&self, effects: Effects) {
+        self.outlets.health.set_oldest_unflushed(None);
         let Effects { connections, replies, archive, parks, loads, received } = effects;
         self.outlets.history.take(archive, parks, loads);
         for (connection, outgoing) in connections {

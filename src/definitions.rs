@@ -89,6 +89,7 @@ fn provider(provider: &config::Provider) -> ProviderDefinition {
         priority: provider.priority,
         throughput: provider.throughput,
         burst: provider.burst,
+        bind_throughput: provider.bind_throughput,
         message_id: match provider.message_id {
             MessageIdForm::Text => Form::Text,
             MessageIdForm::Hex => Form::Hex,
@@ -103,6 +104,7 @@ fn provider(provider: &config::Provider) -> ProviderDefinition {
         },
         in_doubt_wait: provider.in_doubt_wait,
         receipt_wait: provider.receipt_wait,
+        query_after: provider.query_after,
         receipts: match provider.registered_delivery {
             config::AskReceipt::Asked => catalog::AskReceipt::Asked,
             config::AskReceipt::Always => catalog::AskReceipt::Always,

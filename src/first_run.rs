@@ -1,16 +1,19 @@
-//! The first minute of a gateway that nobody has configured: an administrator and the tenant `demo`, made once and kept in
-//! the catalog, and what is printed at the start. Keys are kept as hashes, the SMPP password sealed; only the first start
-//! knows them in the clear.
+//! The first minute of a gateway: an administrator and, where nobody has configured a tenant, the tenant `demo`, made once and
+//! kept in the catalog, and what is printed at the start. Keys are kept as hashes, the SMPP password sealed; only the first start
+//! knows them in the clear. The administrator's key is also in a file of the store that only its owner can read, where the
+//! commands find it.
 //!
 //! The demo tenant stands while the settings name no tenant: with the operator's own it is not let in.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use config::{Config, Tenant};
 use serde::{Deserialize, Serialize};
 use storage::StoreError;
 use storage::catalog::Catalog;
+use storage::secret::SecretError;
 
 use crate::directory::{Account, Entries};
 use crate::secrets::{self, KeyHash, Unsealable, Vault, sha256};
@@ -26,16 +29,38 @@ const ANSWER_FILE: &str = "/tmp/tidegate-hello.json";
 pub enum FirstRunError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    KeyFile(#[from] SecretError),
     #[error("the demo tenant of the first start: {0}; is this the key file that was used then?")]
     Unsealable(#[from] Unsealable),
-    #[error("the catalog's {DEMO_RECORD} is damaged: restore the catalog from a backup")]
-    Damaged,
+    #[error("the catalog's {0} is damaged: restore the catalog from a backup")]
+    Damaged(&'static str),
 }
 
 /// What was made at the first start, as far as this start needs it.
 #[derive(Debug, Default)]
 pub struct FirstRun {
     demo: Option<Demo>,
+}
+
+/// Who may change what is running.
+#[derive(Debug)]
+pub struct Administrator {
+    pub key_hash: KeyHash,
+    /// On the very first start only.
+    made: Option<Made>,
+}
+
+/// A key as it is printed once, and the file that holds it.
+struct Made {
+    key: String,
+    file: PathBuf,
+}
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("***")
+    }
 }
 
 #[derive(Debug)]
@@ -47,7 +72,6 @@ struct Demo {
 
 /// What is printed once and kept nowhere.
 struct Shown {
-    administrator_key: String,
     api_key: String,
     smpp_password: String,
 }
@@ -79,6 +103,21 @@ struct AdministratorRecord {
     key_sha256: KeyHash,
 }
 
+/// The administrator of the first start, or a new one whose key is kept in `file`. The record is written last: while it is
+/// missing, the next start makes another.
+pub fn administrator(catalog: &mut Catalog, file: PathBuf) -> Result<Administrator, FirstRunError> {
+    if let Some(record) = catalog.get(ADMINISTRATOR_RECORD)? {
+        let record: AdministratorRecord =
+            serde_json::from_slice(&record).map_err(|_| FirstRunError::Damaged(ADMINISTRATOR_RECORD))?;
+        return Ok(Administrator { key_hash: record.key_sha256, made: None });
+    }
+    let key = secrets::new_admin_key();
+    let key_hash = sha256(key.as_bytes());
+    storage::secret::write(&file, format!("{key}\n").as_bytes())?;
+    put(catalog, ADMINISTRATOR_RECORD, &AdministratorRecord { key_sha256: key_hash })?;
+    Ok(Administrator { key_hash, made: Some(Made { key, file }) })
+}
+
 /// Where no tenant is configured, adds the demo tenant to the settings: the one of the first start, or a new one.
 pub fn tenants(config: &mut Config, catalog: &mut Catalog, vault: &Vault) -> Result<FirstRun, FirstRunError> {
     if !config.is_empty_of_tenants() {
@@ -93,25 +132,17 @@ pub fn tenants(config: &mut Config, catalog: &mut Catalog, vault: &Vault) -> Res
 }
 
 fn kept(record: &[u8], vault: &Vault) -> Result<(Demo, String), FirstRunError> {
-    let record: DemoRecord = serde_json::from_slice(record).map_err(|_| FirstRunError::Damaged)?;
+    let damaged = || FirstRunError::Damaged(DEMO_RECORD);
+    let record: DemoRecord = serde_json::from_slice(record).map_err(|_| damaged())?;
     let password = vault.open(DEMO_RECORD, &record.smpp_password_sealed)?;
-    let password = String::from_utf8(password).map_err(|_| FirstRunError::Damaged)?;
+    let password = String::from_utf8(password).map_err(|_| damaged())?;
     Ok((Demo { key_hash: record.api_key_sha256, shown: None }, password))
 }
 
 /// The tenant's record is written last: while it is missing, nothing of this start was printed, and the next makes all anew.
 fn made(catalog: &mut Catalog, vault: &Vault) -> Result<(Demo, String), FirstRunError> {
-    let shown = Shown {
-        administrator_key: secrets::new_admin_key(),
-        api_key: secrets::new_live_key(),
-        smpp_password: secrets::new_smpp_password(),
-    };
+    let shown = Shown { api_key: secrets::new_live_key(), smpp_password: secrets::new_smpp_password() };
     let key_hash = sha256(shown.api_key.as_bytes());
-    put(
-        catalog,
-        ADMINISTRATOR_RECORD,
-        &AdministratorRecord { key_sha256: sha256(shown.administrator_key.as_bytes()) },
-    )?;
     let smpp_password_sealed = vault.seal(DEMO_RECORD, shown.smpp_password.as_bytes());
     put(catalog, DEMO_RECORD, &DemoRecord { api_key_sha256: key_hash, smpp_password_sealed })?;
     let password = shown.smpp_password.clone();
@@ -150,7 +181,7 @@ impl FirstRun {
     }
 
     /// What is printed when the gateway is up. Secrets are in it on the first start only.
-    pub fn announce(&self, at: &Announcement) -> String {
+    pub fn announce(&self, at: &Announcement, administrator: &Administrator) -> String {
         let mut text = String::from("Tidegate is running.\n\n");
         // Writing to a string does not fail.
         let _ = writeln!(text, "  HTTP API     http://{}", reachable(at.http));
@@ -159,8 +190,15 @@ impl FirstRun {
         if at.sandbox {
             text.push_str("\nNo provider is configured: a simulated one delivers everything, and no message leaves this machine.\n");
         }
+        if let Some(made) = &administrator.made {
+            let file = made.file.display();
+            let _ = writeln!(
+                text,
+                "\nThe administrator's key, for commands such as `tidegate queue list`, is in {file}, which only you can read."
+            );
+        }
         match self.demo.as_ref().map(|demo| &demo.shown) {
-            Some(Some(shown)) => text.push_str(&first_words(shown, at)),
+            Some(Some(shown)) => text.push_str(&first_words(shown, at, administrator)),
             Some(None) => text.push_str(
                 "\nThe tenant \"demo\" is the one of the first start, which printed its keys. They are kept nowhere in the\n\
                  clear; who has lost them stops the gateway, removes its storage directory and starts anew.\n",
@@ -171,11 +209,11 @@ impl FirstRun {
     }
 }
 
-fn first_words(shown: &Shown, at: &Announcement) -> String {
+fn first_words(shown: &Shown, at: &Announcement, administrator: &Administrator) -> String {
     let url = format!("http://{}/v1/messages", reachable(at.http));
     let key = &shown.api_key;
     let password = &shown.smpp_password;
-    let administrator_key = &shown.administrator_key;
+    let administrator_key = administrator.made.as_ref().map_or("made at an earlier start", |made| &made.key);
     let find_id = r#"s/.*"id":"\([0-9]*\)".*/\1/p"#;
     format!(
         r#"
@@ -227,8 +265,9 @@ mod tests {
     fn start(directory: &std::path::Path, toml: &str) -> (Config, FirstRun, String) {
         let mut catalog = Catalog::open(directory).unwrap();
         let mut config = config::load(Some(("test.toml", toml)), []).unwrap();
+        let administrator = administrator(&mut catalog, directory.join("administrator.key")).unwrap();
         let first_run = tenants(&mut config, &mut catalog, &vault()).unwrap();
-        let text = first_run.announce(&AT);
+        let text = first_run.announce(&AT, &administrator);
         (config, first_run, text)
     }
 
@@ -255,6 +294,27 @@ mod tests {
         let account = doors.by_system_id("demo").unwrap();
         assert!(account.smpp.as_ref().unwrap().password.is_right(password.as_bytes()));
         assert_eq!(doors.provider(0).as_deref(), Some("up"));
+    }
+
+    #[test]
+    fn the_administrators_key_is_kept_for_its_owner_and_its_hash_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, _, text) = start(directory.path(), "");
+        let file = directory.path().join("administrator.key");
+        let key = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(key.trim(), after(&text, "administrator  "));
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        // Who takes the file away keeps the key elsewhere.
+        std::fs::remove_file(&file).unwrap();
+        let (_, _, text) = start(directory.path(), "");
+        let mut catalog = Catalog::open(directory.path()).unwrap();
+        let found = administrator(&mut catalog, file.clone()).unwrap();
+        assert!(!text.contains("tg_admin") && !file.exists());
+        assert_eq!(found.key_hash, sha256(key.trim().as_bytes()));
+        catalog.put(ADMINISTRATOR_RECORD, b"{}").unwrap();
+        let error = administrator(&mut catalog, file).unwrap_err();
+        assert!(matches!(error, FirstRunError::Damaged(ADMINISTRATOR_RECORD)), "{error}");
     }
 
     #[test]
@@ -292,7 +352,7 @@ mod tests {
         assert!(matches!(error, FirstRunError::Unsealable(_)), "{error}");
         catalog.put(DEMO_RECORD, b"{}").unwrap();
         let error = tenants(&mut Config::default(), &mut catalog, &vault()).unwrap_err();
-        assert!(matches!(error, FirstRunError::Damaged), "{error}");
+        assert!(matches!(error, FirstRunError::Damaged(DEMO_RECORD)), "{error}");
     }
 
     /// The two lines go through a real shell, with a `curl` that shows what it was asked and answers as the API does.

@@ -10,15 +10,16 @@ use connectors::intake::Lane;
 use engine::command::Command;
 use engine::effect::{ArchiveWrite, Load, ParkWrite, Shelf};
 use engine::pages::block_of;
-use storage::archive::{Archive, ArchiveError, ArchiveReader};
-use storage::parked::ParkedReader;
+use storage::archive::{ArchiveError, Blocks, ReadBlocks};
+use storage::parked::{ParkedBlocks, ReadParked};
 use tokio::sync::{Semaphore, watch};
 
 use crate::api::{HistoryUnavailable, Kept, Listing, Looking};
 use crate::block;
+pub use crate::block::amended as messages;
 use crate::index::Index;
 use crate::lists::{self, Asked};
-use crate::parked::ParkedShelf;
+use crate::parked::{ParkedShelf, ShelfError};
 use crate::shelves::{self, ReadError, Shelves};
 
 /// Blocks written before one flush.
@@ -40,17 +41,17 @@ pub struct History {
 
 /// What the thread and the readers share.
 pub struct Shared {
-    work: Mutex<Work>,
+    waiting: Mutex<Waiting>,
     wanted: Condvar,
-    pub archive: ArchiveReader,
-    pub parked: ParkedReader,
+    pub archive: Arc<dyn ReadBlocks>,
+    pub parked: Arc<dyn ReadParked>,
     pub index: Arc<Mutex<Index>>,
     /// The index knows again what it had in memory when the process before ended.
     is_ready: watch::Sender<bool>,
 }
 
 #[derive(Default)]
-struct Work {
+struct Waiting {
     /// Blocks in the order in which they came, and when the first of them did; the engine bounds how many are on their way.
     order: VecDeque<u64>,
     since: Option<Instant>,
@@ -64,25 +65,34 @@ struct Work {
 }
 
 impl History {
-    /// Starts the archive's thread. `lane` leads to the engine that is told what has arrived; `runtime` lets a thread wait for room there.
-    pub fn start(
-        archive: Archive,
-        parked: ParkedShelf,
-        lane: Lane,
-        runtime: tokio::runtime::Handle,
-    ) -> std::io::Result<(Arc<History>, JoinHandle<()>)> {
+    /// The two ends of archive and parked store, the working one without a thread.
+    pub fn over(archive: Box<dyn Blocks>, parked: Box<dyn ParkedBlocks>) -> (Arc<History>, Archivist) {
+        let parked_reader = parked.reader();
         let shelves = Shelves::new(archive);
         let shared = Arc::new(Shared {
-            work: Mutex::default(),
+            waiting: Mutex::default(),
             wanted: Condvar::new(),
             archive: shelves.reader(),
-            parked: parked.reader(),
+            parked: parked_reader,
             index: shelves.index(),
             is_ready: watch::Sender::new(false),
         });
-        let worker = Worker { shelves, parked, lane, runtime, shared: Arc::clone(&shared) };
-        let thread = thread::Builder::new().name("archive".into()).spawn(move || worker.run())?;
-        Ok((Arc::new(History { shared, readers: Arc::new(Semaphore::new(READERS_MAX)) }), thread))
+        let parked = ParkedShelf::new(parked);
+        let archivist = Archivist { shelves, parked, shared: Arc::clone(&shared) };
+        (Arc::new(History { shared, readers: Arc::new(Semaphore::new(READERS_MAX)) }), archivist)
+    }
+
+    /// Starts the archive's thread. `lane` leads to the engine that is told what has arrived; `runtime` lets a thread wait for room there.
+    pub fn start(
+        archive: Box<dyn Blocks>,
+        parked: Box<dyn ParkedBlocks>,
+        lane: Lane,
+        runtime: tokio::runtime::Handle,
+    ) -> std::io::Result<(Arc<History>, JoinHandle<()>)> {
+        let (history, archivist) = History::over(archive, parked);
+        let thread = thread::Builder::new().name("archive".into());
+        let thread = thread.spawn(move || run(archivist, &lane, &runtime))?;
+        Ok((history, thread))
     }
 
     /// Takes what a durable group has for the archive and the parked store.
@@ -116,7 +126,7 @@ impl History {
 
     /// Removes what is older than this, as far as whole databases are; whether any was.
     pub async fn retire(&self, before_millis: i64) -> bool {
-        let archive = self.shared.archive.clone();
+        let archive = Arc::clone(&self.shared.archive);
         let retired = tokio::task::spawn_blocking(move || archive.retire(before_millis)).await;
         match retired {
             Ok(Ok(0)) | Err(_) => false,
@@ -128,6 +138,14 @@ impl History {
                 tracing::error!(%error, "what is older than the retention cannot be removed");
                 false
             }
+        }
+    }
+
+    /// A message that is not in memory, if it is found; on the caller's thread.
+    pub fn find(&self, number: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        match self.shared.find(number)? {
+            Kept::Message(message) => Ok(Some(message)),
+            Kept::Retired | Kept::Nowhere => Ok(None),
         }
     }
 
@@ -199,7 +217,7 @@ impl Shared {
 
     /// What archive and parked store have of a block.
     pub fn stored(&self, block: u64) -> Result<block::Messages, ReadError> {
-        let archived = shelves::read(&self.archive, block)?;
+        let archived = shelves::read(&*self.archive, block)?;
         let Some(parked) = self.parked.messages(block).map_err(ArchiveError::from)? else {
             return Ok(archived);
         };
@@ -209,8 +227,8 @@ impl Shared {
         Ok(messages)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -218,9 +236,20 @@ fn is(message: &[u8], number: u64) -> bool {
     engine::message::number_of(message) == Some(number)
 }
 
-impl Work {
+impl Waiting {
     fn has_any(&self) -> bool {
         !(self.order.is_empty() && self.parks.is_empty() && self.loads.is_empty())
+    }
+
+    fn take(&mut self) -> Work {
+        let count = self.order.len().min(BATCH_BLOCKS);
+        let blocks: Vec<u64> = self.order.drain(..count).collect();
+        self.since = (!self.order.is_empty()).then(Instant::now);
+        let writes = blocks.iter().filter_map(|block| self.pending.get(block).cloned()).collect();
+        let count = self.parks.len().min(BATCH_BLOCKS);
+        let blocks: Vec<u64> = self.parks.drain(..count).collect();
+        let parks = blocks.iter().filter_map(|block| self.parking.get(block).cloned()).collect();
+        Work { writes, parks, loads: self.loads.drain(..).collect() }
     }
 
     /// How long the thread may still sleep; nothing when there is something to do now.
@@ -234,145 +263,136 @@ impl Work {
     }
 }
 
-struct Worker {
-    shelves: Shelves,
-    parked: ParkedShelf,
-    lane: Lane,
-    runtime: tokio::runtime::Handle,
-    shared: Arc<Shared>,
-}
-
-/// What the thread does in one round.
-struct Round {
+/// What archive and parked store have to do.
+pub struct Work {
     writes: Vec<Arc<ArchiveWrite>>,
     parks: Vec<Arc<ParkWrite>>,
     loads: Vec<Load>,
 }
 
-impl Worker {
-    fn run(mut self) {
-        self.restore_index();
-        while let Some(Round { writes, parks, loads }) = self.wait() {
-            if writes.is_empty() && parks.is_empty() && loads.is_empty() {
-                self.mark();
-            }
-            for load in loads {
-                self.load(load);
-            }
-            if !writes.is_empty() {
-                self.write(&writes);
-            }
-            if !parks.is_empty() {
-                self.park(&parks);
-            }
-        }
-        self.mark();
-    }
+/// Writes blocks and reads them back, a turn at a time.
+pub struct Archivist {
+    shelves: Shelves,
+    parked: ParkedShelf,
+    shared: Arc<Shared>,
+}
 
-    fn restore_index(&mut self) {
-        let parked = &self.parked;
-        let restored = self.shelves.restore_index(|block| parked.messages(block).unwrap_or_default());
-        match restored.and_then(|()| self.shelves.flush()) {
-            Ok(()) => drop(self.shared.is_ready.send_replace(true)),
-            Err(error) => stop(&error),
+/// The archive's thread. A disk that refuses stops the process: the journal still has every message.
+fn run(mut archivist: Archivist, lane: &Lane, runtime: &tokio::runtime::Handle) {
+    archivist.restore_index().unwrap_or_else(|error| stop(&error));
+    while let Some(work) = archivist.wait() {
+        let told = archivist.turn(&work).unwrap_or_else(|error| stop(&error));
+        for command in told {
+            // A process that is stopping needs no telling: its journal says it again.
+            let _ = runtime.block_on(lane.offer(command));
         }
+    }
+    archivist.mark().unwrap_or_else(|error| stop(&error));
+}
+
+impl Archivist {
+    /// Brings back what the index had in memory when the process before ended.
+    pub fn restore_index(&mut self) -> Result<(), ShelfError> {
+        let parked = &self.parked;
+        self.shelves.restore_index(|block| parked.messages(block).unwrap_or_default())?;
+        self.shelves.flush()?;
+        self.shared.is_ready.send_replace(true);
+        Ok(())
     }
 
     /// What there is to do; nothing after a second without. `None` at the end.
-    fn wait(&self) -> Option<Round> {
-        let mut work = self.shared.lock();
+    fn wait(&self) -> Option<Work> {
+        let mut waiting = self.shared.lock();
         // More blocks may come while some are gathered; a second without any is a round without work.
-        while let Some(sleep) = work.sleep() {
-            let was_idle = !work.has_any();
+        while let Some(sleep) = waiting.sleep() {
+            let was_idle = !waiting.has_any();
             let (back, ended) =
-                self.shared.wanted.wait_timeout(work, sleep).unwrap_or_else(PoisonError::into_inner);
-            work = back;
+                self.shared.wanted.wait_timeout(waiting, sleep).unwrap_or_else(PoisonError::into_inner);
+            waiting = back;
             if was_idle && ended.timed_out() {
                 break;
             }
         }
-        if !work.has_any() && work.closed {
-            return None;
-        }
-        let count = work.order.len().min(BATCH_BLOCKS);
-        let blocks: Vec<u64> = work.order.drain(..count).collect();
-        work.since = (!work.order.is_empty()).then(Instant::now);
-        let writes = blocks.iter().filter_map(|block| work.pending.get(block).cloned()).collect();
-        let count = work.parks.len().min(BATCH_BLOCKS);
-        let blocks: Vec<u64> = work.parks.drain(..count).collect();
-        let parks = blocks.iter().filter_map(|block| work.parking.get(block).cloned()).collect();
-        Some(Round { writes, parks, loads: work.loads.drain(..).collect() })
+        if !waiting.has_any() && waiting.closed { None } else { Some(waiting.take()) }
     }
 
-    /// Writes a batch of blocks, makes it durable, and tells the engine. A disk that refuses stops the process: the
-    /// journal still has every message.
-    fn write(&mut self, writes: &[Arc<ArchiveWrite>]) {
-        let written = writes.iter().try_for_each(|write| self.shelves.write(write));
-        if let Err(error) = written.and_then(|()| self.shelves.flush()) {
-            stop(&error);
+    /// What there is to do now.
+    pub fn work(&self) -> Work {
+        self.shared.lock().take()
+    }
+
+    /// Does it: writes a batch of blocks and makes it durable, reads what is wanted back. With nothing to do it notes beside
+    /// the databases what they hold, so that a cut tail is seen at the next start. What the engine is to be told comes back.
+    pub fn turn(&mut self, work: &Work) -> Result<Vec<Command>, ShelfError> {
+        let Work { writes, parks, loads } = work;
+        let mut told = Vec::new();
+        if writes.is_empty() && parks.is_empty() && loads.is_empty() {
+            self.mark()?;
         }
-        self.unpark(writes);
+        if !writes.is_empty() {
+            told.push(self.write(writes)?);
+        }
+        if !parks.is_empty() {
+            told.push(self.park(parks)?);
+        }
+        for load in loads {
+            told.push(self.load(*load)?);
+        }
+        Ok(told)
+    }
+
+    fn mark(&mut self) -> Result<(), ShelfError> {
+        self.shelves.mark()?;
+        self.parked.mark()
+    }
+
+    fn write(&mut self, writes: &[Arc<ArchiveWrite>]) -> Result<Command, ShelfError> {
+        writes.iter().try_for_each(|write| self.shelves.write(write))?;
+        self.shelves.flush()?;
+        self.unpark(writes)?;
         let blocks: Vec<u64> = writes.iter().map(|write| write.block).collect();
-        let mut work = self.shared.lock();
+        let mut waiting = self.shared.lock();
         for block in &blocks {
-            work.pending.remove(block);
+            waiting.pending.remove(block);
         }
-        drop(work);
-        self.tell(Command::Archived { blocks });
+        Ok(Command::Archived { blocks })
     }
 
     /// What has reached the archive leaves the parked store.
-    fn unpark(&mut self, writes: &[Arc<ArchiveWrite>]) {
+    fn unpark(&mut self, writes: &[Arc<ArchiveWrite>]) -> Result<(), ShelfError> {
         let mut parked = writes.iter().filter(|write| write.unpark != 0).peekable();
         if parked.peek().is_none() {
-            return;
+            return Ok(());
         }
-        let gone = parked.try_for_each(|write| self.parked.unpark(write.block, write.unpark));
-        if let Err(error) = gone.and_then(|()| self.parked.flush()) {
-            stop(&error);
-        }
+        parked.try_for_each(|write| self.parked.unpark(write.block, write.unpark))?;
+        self.parked.flush()
     }
 
-    /// The same as `write`, for the parked store. The index notes what is parked before it is on the disk.
-    fn park(&mut self, parks: &[Arc<ParkWrite>]) {
-        let noted = parks.iter().try_for_each(|write| self.shelves.note(write.block, &write.messages));
-        if let Err(error) = noted.and_then(|()| self.shelves.flush()) {
-            stop(&error);
-        }
-        let written = parks.iter().try_for_each(|write| self.parked.park(write));
-        if let Err(error) = written.and_then(|()| self.parked.flush()) {
-            stop(&error);
-        }
+    /// The index notes what is parked before it is on the disk.
+    fn park(&mut self, parks: &[Arc<ParkWrite>]) -> Result<Command, ShelfError> {
+        parks.iter().try_for_each(|write| self.shelves.note(write.block, &write.messages))?;
+        self.shelves.flush()?;
+        parks.iter().try_for_each(|write| self.parked.park(write))?;
+        self.parked.flush()?;
         let blocks: Vec<u64> = parks.iter().map(|write| write.block).collect();
-        let mut work = self.shared.lock();
+        let mut waiting = self.shared.lock();
         for block in &blocks {
-            work.parking.remove(block);
+            waiting.parking.remove(block);
         }
-        drop(work);
-        self.tell(Command::Parked { blocks });
+        Ok(Command::Parked { blocks })
     }
 
-    /// Notes beside the databases what they hold, so that a cut tail is seen at the next start.
-    fn mark(&mut self) {
-        if let Err(error) = self.shelves.mark() {
-            stop(&error);
-        }
-        if let Err(error) = self.parked.mark() {
-            stop(&error);
-        }
-    }
-
-    fn load(&self, load: Load) {
+    fn load(&self, load: Load) -> Result<Command, ShelfError> {
         let messages = match load.shelf {
             Shelf::Archive => self.archived(load.block),
             // Without what is parked nothing can go on: it is neither in memory nor in the journal.
-            Shelf::Parked => self.parked.messages(load.block).unwrap_or_else(|error| stop(&error)),
+            Shelf::Parked => self.parked.messages(load.block)?,
         };
-        self.tell(Command::Loaded { load, messages });
+        Ok(Command::Loaded { load, messages })
     }
 
     fn archived(&self, block: u64) -> Vec<Vec<u8>> {
-        match shelves::read(&self.shared.archive, block) {
+        match shelves::read(&*self.shared.archive, block) {
             Ok(messages) => messages.into_values().collect(),
             Err(error) => {
                 tracing::error!(%error, block, "a block of the archive cannot be read");
@@ -380,15 +400,10 @@ impl Worker {
             }
         }
     }
-
-    /// A process that is stopping needs no telling: its journal says it again.
-    fn tell(&self, command: Command) {
-        let _ = self.runtime.block_on(self.lane.offer(command));
-    }
 }
 
 /// The disk did not take or give what it should: nothing more may be called durable.
-fn stop(error: &dyn std::error::Error) -> ! {
+fn stop(error: &ShelfError) -> ! {
     tracing::error!(%error, "the archive or the parked store fails; nothing that was acknowledged is lost; stopping");
     eprintln!("tidegate: the archive or the parked store fails: {error}");
     std::process::exit(1)

@@ -17,7 +17,7 @@ use engine::columns::{self, integers};
 use engine::hash::hash64;
 use engine::message::number_of;
 use engine::pages::{BLOCK_MESSAGES, block_of, order_of, place_of};
-use storage::archive::{Archive, ArchiveError, ArchiveReader};
+use storage::archive::{ArchiveError, Blocks, ReadBlocks};
 
 /// Blocks of a chapter.
 pub const CHAPTER_BLOCKS: u64 = 1_024;
@@ -40,7 +40,7 @@ struct Key {
 }
 
 impl Key {
-    fn of(reader: &ArchiveReader, block: u64) -> Option<Key> {
+    fn of(reader: &dyn ReadBlocks, block: u64) -> Option<Key> {
         Some(Key { database: reader.database_of(block)?, chapter: block / CHAPTER_BLOCKS })
     }
 
@@ -105,12 +105,12 @@ impl Index {
     /// Notes messages of a block of which no row is known; `known` are places that have theirs.
     pub fn note(
         &mut self,
-        archive: &mut Archive,
+        archive: &mut dyn Blocks,
         block: u64,
         messages: &[Vec<u8>],
         known: u64,
     ) -> Result<(), ArchiveError> {
-        let Some(key) = Key::of(&archive.reader(), block) else { return Ok(()) };
+        let Some(key) = Key::of(&*archive.reader(), block) else { return Ok(()) };
         let is_new =
             |message: &&Vec<u8>| number_of(message).is_some_and(|number| known & 1 << place_of(number) == 0);
         if !messages.iter().any(|message| is_new(&message)) {
@@ -140,7 +140,7 @@ impl Index {
     }
 
     /// Closes every chapter: a new database begins, which would not know of them.
-    pub fn close_all(&mut self, archive: &mut Archive) -> Result<(), ArchiveError> {
+    pub fn close_all(&mut self, archive: &mut dyn Blocks) -> Result<(), ArchiveError> {
         while let Some(key) = self.chapters.keys().next().copied() {
             self.close(archive, key)?;
         }
@@ -148,7 +148,7 @@ impl Index {
     }
 
     /// Joins the rows of a chapter with what is on disk of it.
-    fn close(&mut self, archive: &mut Archive, key: Key) -> Result<(), ArchiveError> {
+    fn close(&mut self, archive: &mut dyn Blocks, key: Key) -> Result<(), ArchiveError> {
         let Some(mut chapter) = self.chapters.remove(&key) else { return Ok(()) };
         let (reader, block) = (archive.reader(), key.block());
         let span = reader.read_note(block, &span_name(key.chapter))?.and_then(|bytes| read_span(&bytes));
@@ -185,7 +185,7 @@ impl Index {
     }
 
     /// The chapters that were open when the process before ended, each as a range of blocks that are to be noted again.
-    pub fn left_open(reader: &ArchiveReader) -> Result<Vec<std::ops::Range<u64>>, ArchiveError> {
+    pub fn left_open(reader: &dyn ReadBlocks) -> Result<Vec<std::ops::Range<u64>>, ArchiveError> {
         let mut left = Vec::new();
         // The newest database, and the one before it: a new one may just have begun.
         let newest = reader.last_block().unwrap_or(0);
@@ -240,7 +240,7 @@ impl Chapter {
 /// What is known of a tenant's messages at or below a number's order, in the nearest chapter that has any. `None` at the end.
 pub fn of_tenant(
     index: &std::sync::Mutex<Index>,
-    reader: &ArchiveReader,
+    reader: &dyn ReadBlocks,
     tenant: u32,
     at: u64,
 ) -> Result<Option<Step>, ArchiveError> {
@@ -279,7 +279,7 @@ pub fn of_tenant(
 /// messages. `None` at the end.
 pub fn to_phone(
     index: &std::sync::Mutex<Index>,
-    reader: &ArchiveReader,
+    reader: &dyn ReadBlocks,
     tenant: u32,
     destination: u64,
     at: u64,
@@ -322,7 +322,7 @@ fn nothing_down_to(database: u64) -> Step {
     Step { blocks: Vec::new(), floor: database * BLOCK_MESSAGES, span: Span::NONE }
 }
 
-fn closed_span(reader: &ArchiveReader, key: Key, chapter: u64) -> Result<Span, ArchiveError> {
+fn closed_span(reader: &dyn ReadBlocks, key: Key, chapter: u64) -> Result<Span, ArchiveError> {
     let block = Key { chapter, ..key }.block();
     let found = reader.read_note(block, &span_name(chapter))?;
     Ok(found.and_then(|bytes| read_span(&bytes)).unwrap_or(Span::NONE))

@@ -124,7 +124,7 @@ fn stored(shared: &Shared, asked: &Asked) -> Result<Page, ReadError> {
 }
 
 fn step(shared: &Shared, asked: &Asked, at: u64) -> Result<Option<index::Step>, ReadError> {
-    let (index, archive) = (&shared.index, &shared.archive);
+    let (index, archive) = (&shared.index, &*shared.archive);
     let step = match asked.destination {
         Some(destination) => index::to_phone(index, archive, asked.tenant, destination, at),
         None => index::of_tenant(index, archive, asked.tenant, at),

@@ -1,34 +1,11 @@
 //! The gateway process: the command line, and nothing of what it starts.
 
-mod api;
-mod block;
-mod commit;
-mod definitions;
-mod directory;
-mod first_run;
-mod history;
-mod huffman;
-mod index;
-mod listen;
-mod lists;
-mod logging;
-mod measure;
-mod metrics;
-mod ops;
-mod packing;
-mod parked;
-mod providers;
-mod sandbox;
-mod secrets;
-mod serve;
-mod settings;
-mod shelves;
-mod store;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tidegate::operate::line;
+use tidegate::{serve, settings, store};
 
 /// A messaging gateway: SMPP and HTTP in, SMPP out, durable, with credit.
 #[derive(Parser)]
@@ -50,6 +27,34 @@ enum Command {
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// What waits to be sent in a running gateway: look at it, hold it, cancel it, give it to another provider.
+    Queue {
+        #[command(subcommand)]
+        command: line::Queue,
+        #[command(flatten)]
+        gateway: line::Gateway,
+    },
+    /// Messages in doubt in a running gateway.
+    Doubt {
+        #[command(subcommand)]
+        command: line::Doubt,
+        #[command(flatten)]
+        gateway: line::Gateway,
+    },
+    /// The providers of a running gateway.
+    Provider {
+        #[command(subcommand)]
+        command: line::Provider,
+        #[command(flatten)]
+        gateway: line::Gateway,
+    },
+    /// The wallets of a running gateway.
+    Ledger {
+        #[command(subcommand)]
+        command: line::Ledger,
+        #[command(flatten)]
+        gateway: line::Gateway,
     },
     /// Work on a journal that is not in use.
     Journal {
@@ -116,6 +121,10 @@ fn main() -> ExitCode {
         Some(Command::Journal { command: JournalCommand::Salvage { dir, config, json } }) => {
             store::salvage(config.as_deref(), &dir, json)
         }
+        Some(Command::Queue { command, gateway }) => line::queue(&command, &gateway),
+        Some(Command::Doubt { command, gateway }) => line::doubt(&command, &gateway),
+        Some(Command::Provider { command, gateway }) => line::provider(&command, &gateway),
+        Some(Command::Ledger { command, gateway }) => line::ledger(&command, &gateway),
     }
 }
 

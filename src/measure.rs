@@ -44,6 +44,8 @@ struct Inner {
     group: Tally,
     flush: Tally,
     commit: Tally,
+    /// Octets of all groups, as they were given to the journal.
+    appended: u64,
     sizes: Sizes,
     sized: Option<Instant>,
     engine: engine::Snapshot,
@@ -63,6 +65,7 @@ impl Measures {
             group: Tally::new(&MESSAGES_BOUNDS),
             flush: Tally::new(&SECONDS_BOUNDS),
             commit: Tally::new(&SECONDS_BOUNDS),
+            appended: 0,
             sizes: Sizes::default(),
             sized: None,
             engine: engine::Snapshot::default(),
@@ -70,9 +73,10 @@ impl Measures {
         Measures { inner: Mutex::new(inner), durable }
     }
 
-    /// A group of so many submissions was flushed; `since` it was decided.
-    pub fn group(&self, messages: u64, flush: Duration, since: Duration) {
+    /// A group of so many submissions and octets was flushed; `since` it was decided.
+    pub fn group(&self, messages: u64, octets: usize, flush: Duration, since: Duration) {
         let mut inner = self.lock();
+        inner.appended += octets as u64;
         inner.group.add(messages as f64, 1);
         inner.flush.add(flush.as_secs_f64(), 1);
         inner.commit.add(since.as_secs_f64(), 1);
@@ -97,7 +101,14 @@ impl Measures {
 
     /// The engine as it is now.
     pub fn see(&self, engine: engine::Snapshot) {
-        self.lock().engine = engine;
+        let before = std::mem::replace(&mut self.lock().engine, engine.clone()).clock;
+        if engine.clock.0 > before.0 {
+            tracing::error!(
+                "the system's clock has jumped by more than a minute; it is believed if that lasts 5 minutes"
+            );
+        } else if before.1 && !engine.clock.1 {
+            tracing::warn!("the system's clock is believed again");
+        }
     }
 
     /// All of it, as `/metrics` shows it.
@@ -123,8 +134,11 @@ impl Measures {
             group_messages: inner.group.distribution(),
             flush_seconds: inner.flush.distribution(),
             journal_bytes: inner.sizes.bytes_live,
+            journal_appended: inner.appended,
             durable: self.durable,
             blob_files: inner.sizes.blob_files,
+            clock_jumps: engine.clock.0,
+            clock_doubted: engine.clock.1,
             credit_reserved: engine.reserved.clone(),
         }
     }
@@ -145,6 +159,7 @@ fn provider(
         outcomes: counts.outcomes,
         receipts: counts.receipts,
         throttled: counts.throttled,
+        asked: counts.asked,
         queue_depth: seen.queued,
         rate: f64::from(seen.rate),
         binds: binds

@@ -57,6 +57,8 @@ metrics! {
         "Delivery receipts of a provider, by the state they report.";
     THROTTLED = "tidegate_messages_throttled_total", Counter, "provider", Count,
         "Submissions that a provider refused for its rate; they are tried again.";
+    ASKED = "tidegate_messages_asked_total", Counter, "provider", Count,
+        "Questions to a provider by query_sm about messages whose receipt did not come.";
     RESENT = "tidegate_messages_resent_in_doubt_total", Counter, "", Count,
         "Messages sent again although their provider may have had them.";
     TOLD = "tidegate_messages_told_total", Counter, "", Count,
@@ -91,6 +93,8 @@ metrics! {
         "Writing and flushing one journal group.";
     JOURNAL_BYTES = "tidegate_journal_bytes", Gauge, "", Bytes,
         "Size of the journal on disk.";
+    JOURNAL_APPENDED = "tidegate_journal_appended_bytes_total", Counter, "", Bytes,
+        "Bytes of the groups given to the journal, packed; what the process writes beyond them the store adds.";
     JOURNAL_DURABLE = "tidegate_journal_durable", Gauge, "", Count,
         "1 when an answer waits for the disk, 0 when `durability = \"os\"` leaves it to the page cache.";
     BLOB_FILES = "tidegate_storage_blob_files", Gauge, "", Count,
@@ -101,6 +105,10 @@ metrics! {
         "Messages that wait on disk, for their time, their provider or their receipt.";
     UNTOLD = "tidegate_untold_pending", Gauge, "", Count,
         "Receipts that wait for their tenants.";
+    CLOCK_JUMPS = "tidegate_clock_jumps_total", Counter, "", Count,
+        "Jumps of the system's time of day by more than a minute.";
+    CLOCK_DOUBTED = "tidegate_clock_doubted", Gauge, "", Count,
+        "1 while the system's time of day has jumped and has not been believed yet, else 0.";
     BUILD_INFO = "tidegate_build_info", Gauge, "version", Count,
         "1, with the version of the running program.";
 }
@@ -125,10 +133,14 @@ pub struct Snapshot {
     pub group_messages: Distribution,
     pub flush_seconds: Distribution,
     pub journal_bytes: u64,
+    /// Bytes of all groups since the start of the process.
+    pub journal_appended: u64,
     /// Whether an answer waits for the disk.
     pub durable: bool,
     pub blob_files: u64,
     pub credit_reserved: Vec<(String, Micros)>,
+    pub clock_jumps: u64,
+    pub clock_doubted: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -140,6 +152,7 @@ pub struct ProviderSnapshot {
     /// By message_state.
     pub receipts: [u64; ReceiptState::ALL.len()],
     pub throttled: u64,
+    pub asked: u64,
     /// By `Priority as usize`.
     pub queue_depth: [u64; 3],
     /// Parts a second; 0: no limit.
@@ -265,6 +278,8 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
     metrics::counter!(LATE).absolute(snapshot.late_responses);
     metrics::gauge!(PARKED).set(snapshot.parked as f64);
     metrics::gauge!(UNTOLD).set(snapshot.untold as f64);
+    metrics::counter!(CLOCK_JUMPS).absolute(snapshot.clock_jumps);
+    metrics::gauge!(CLOCK_DOUBTED).set(f64::from(u8::from(snapshot.clock_doubted)));
     metrics::gauge!(QUEUE_OLDEST).set(snapshot.queue_oldest.as_secs_f64());
     for (currency, reserved) in &snapshot.credit_reserved {
         metrics::gauge!(CREDIT_RESERVED, "currency" => currency.clone()).set(reserved.0 as f64 / 1e6);
@@ -286,6 +301,7 @@ fn refused_by_code(snapshot: &Snapshot, doors: &DoorCounts) -> Vec<(&'static str
 
 fn publish_store(snapshot: &Snapshot) {
     metrics::gauge!(JOURNAL_BYTES).set(snapshot.journal_bytes as f64);
+    metrics::counter!(JOURNAL_APPENDED).absolute(snapshot.journal_appended);
     metrics::gauge!(JOURNAL_DURABLE).set(f64::from(u8::from(snapshot.durable)));
     metrics::gauge!(BLOB_FILES).set(snapshot.blob_files as f64);
 }
@@ -296,6 +312,7 @@ fn publish_provider(provider: &ProviderSnapshot) {
     };
     metrics::counter!(SUBMITTED, "provider" => provider.id.clone()).absolute(provider.submitted);
     metrics::counter!(THROTTLED, "provider" => provider.id.clone()).absolute(provider.throttled);
+    metrics::counter!(ASKED, "provider" => provider.id.clone()).absolute(provider.asked);
     metrics::gauge!(PROVIDER_RATE, "provider" => provider.id.clone()).set(provider.rate);
     for (state, count) in State::ALL.iter().zip(provider.outcomes).filter(|(_, count)| *count > 0) {
         metrics::counter!(OUTCOME, label("state", state.word())).absolute(count);

@@ -16,10 +16,14 @@ const LZ4_PASSES: u32 = 8;
 /// No group and no block is larger; a length beyond it is damage.
 const UNPACKED_MAX: usize = 256 << 20;
 
-/// The bytes are not what `pack` wrote.
+/// The bytes are not what this version's `pack` wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("packed bytes cannot be unpacked")]
-pub struct Damaged;
+pub enum UnpackError {
+    #[error("its packed bytes do not check")]
+    Damaged,
+    #[error("packed by a newer tidegate (packing {kind}, this one knows {HUFFMAN})")]
+    Newer { kind: u8 },
+}
 
 /// Replaces `packed` by `bytes`, compressed where that makes them shorter.
 pub fn pack(bytes: &[u8], packed: &mut Vec<u8>) {
@@ -74,24 +78,45 @@ impl TightPacker {
 }
 
 /// What `pack` was given. Empty bytes are empty: a salvaged store has them in place of what was lost.
-pub fn unpack(packed: &[u8]) -> Result<Vec<u8>, Damaged> {
-    match packed.split_first() {
-        None => Ok(Vec::new()),
-        Some((&PLAIN, bytes)) => Ok(bytes.to_vec()),
+pub fn unpack(packed: &[u8]) -> Result<Vec<u8>, UnpackError> {
+    let mut room = Vec::new();
+    unpack_at(packed, &mut room, 0)?;
+    Ok(room)
+}
+
+/// As `unpack`, into `room` from `at` on, which grows where it must; where the unpacked bytes end.
+pub fn unpack_at(packed: &[u8], room: &mut Vec<u8>, at: usize) -> Result<usize, UnpackError> {
+    let inner = match packed.split_first() {
+        Some((&HUFFMAN, coded)) => Some(huffman::decode(coded, UNPACKED_MAX).ok_or(UnpackError::Damaged)?),
+        _ => None,
+    };
+    let packed = inner.as_deref().unwrap_or(packed);
+    let (length, data, is_plain) = match packed.split_first() {
+        None => (0, packed, true),
+        Some((&PLAIN, data)) => (data.len(), data, true),
         Some((&LZ4, rest)) => {
-            let (length, data) = rest.split_first_chunk::<4>().ok_or(Damaged)?;
-            let length = u32::from_le_bytes(*length) as usize;
-            if length > UNPACKED_MAX {
-                return Err(Damaged);
-            }
-            lz4_flex::block::decompress(data, length).map_err(|_| Damaged)
+            let (length, data) = rest.split_first_chunk::<4>().ok_or(UnpackError::Damaged)?;
+            (u32::from_le_bytes(*length) as usize, data, false)
         }
-        Some((&HUFFMAN, coded)) => {
-            let packed = huffman::decode(coded, UNPACKED_MAX).ok_or(Damaged)?;
-            // Not one code within the other, however deep.
-            if packed.first() == Some(&HUFFMAN) { Err(Damaged) } else { unpack(&packed) }
-        }
-        Some(_) => Err(Damaged),
+        // Not one code within the other, however deep.
+        Some((&HUFFMAN, _)) => return Err(UnpackError::Damaged),
+        Some((&kind, _)) => return Err(UnpackError::Newer { kind }),
+    };
+    if length > UNPACKED_MAX {
+        return Err(UnpackError::Damaged);
+    }
+    let end = at + length;
+    if room.len() < end {
+        room.resize(end, 0);
+    }
+    let unpacked = room.get_mut(at..end).ok_or(UnpackError::Damaged)?;
+    if is_plain {
+        unpacked.copy_from_slice(data);
+        return Ok(end);
+    }
+    match lz4_flex::block::decompress_into(data, unpacked) {
+        Ok(filled) if filled == length => Ok(end),
+        _ => Err(UnpackError::Damaged),
     }
 }
 
@@ -116,6 +141,9 @@ mod tests {
             pack(bytes, &mut packed);
             assert_eq!(packed[0], kind);
             assert_eq!(unpack(&packed).as_deref(), Ok(bytes));
+            let mut room = vec![7; 100];
+            assert_eq!(unpack_at(&packed, &mut room, 3), Ok(3 + bytes.len()));
+            assert_eq!(room.get(3..3 + bytes.len()), Some(bytes));
         }
         assert!(packed.len() * 4 < text.len());
         let letters: Vec<u8> = noise.iter().map(|octet| b'a' + octet % 16).collect();
@@ -147,10 +175,16 @@ mod tests {
         let mut packed = Vec::new();
         pack(&b"Your code is 123456. ".repeat(300), &mut packed);
         let cut = &packed[..packed.len() - 1];
-        let table: [&[u8]; 4] = [cut, &[3, 0, 0], &[LZ4, 1, 0], &[LZ4, 255, 255, 255, 255, 0]];
+        let table: [&[u8]; 3] = [cut, &[LZ4, 1, 0], &[LZ4, 255, 255, 255, 255, 0]];
         for bytes in table {
-            assert_eq!(unpack(bytes), Err(Damaged));
+            assert_eq!(unpack(bytes), Err(UnpackError::Damaged));
         }
         assert_eq!(unpack(&[]), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_newer_packing_is_named() {
+        let error = unpack(&[3, 0, 0]).unwrap_err();
+        assert_eq!(error.to_string(), "packed by a newer tidegate (packing 3, this one knows 2)");
     }
 }

@@ -5,15 +5,18 @@ use engine::effect::ParkWrite;
 use engine::pages::place_of;
 use engine::parking::row::{merge_rows, places};
 use storage::StoreError;
-use storage::parked::{Parked, ParkedBlock, ParkedReader};
+use storage::archive::ArchiveError;
+use storage::parked::{ParkedBlock, ParkedBlocks};
 
 use crate::block::{self, BlockWriter, Messages};
 
-/// Why the parked store cannot be used any more. The journal or the store itself still has every message.
+/// Why the archive or the parked store cannot be used any more. The journal or the store itself still has every message.
 #[derive(Debug, thiserror::Error)]
-pub enum ParkedError {
+pub enum ShelfError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error("the rows of block {block} in the parked store cannot be read")]
     Rows { block: u64 },
     #[error("the messages of block {block} in the parked store cannot be read")]
@@ -21,24 +24,19 @@ pub enum ParkedError {
 }
 
 pub struct ParkedShelf {
-    store: Parked,
+    store: Box<dyn ParkedBlocks>,
     writer: BlockWriter,
 }
 
 impl ParkedShelf {
-    pub fn new(store: Parked) -> ParkedShelf {
+    pub fn new(store: Box<dyn ParkedBlocks>) -> ParkedShelf {
         ParkedShelf { store, writer: BlockWriter::default() }
     }
 
-    pub fn reader(&self) -> ParkedReader {
-        self.store.reader()
-    }
-
     /// Adds messages to what is kept of their block.
-    pub fn park(&mut self, write: &ParkWrite) -> Result<(), ParkedError> {
+    pub fn park(&mut self, write: &ParkWrite) -> Result<(), ShelfError> {
         let stored = self.store.read(write.block)?.unwrap_or_default();
-        let rows =
-            merge_rows(&stored.rows, &write.rows, 0).ok_or(ParkedError::Rows { block: write.block })?;
+        let rows = merge_rows(&stored.rows, &write.rows, 0).ok_or(ShelfError::Rows { block: write.block })?;
         let mut messages = read(write.block, &stored)?;
         for message in &write.messages {
             if let Some(number) = engine::message::number_of(message) {
@@ -49,38 +47,38 @@ impl ParkedShelf {
     }
 
     /// Removes messages of a block, bit 0 the first: they are in the archive.
-    pub fn unpark(&mut self, block: u64, gone: u64) -> Result<(), ParkedError> {
+    pub fn unpark(&mut self, block: u64, gone: u64) -> Result<(), ShelfError> {
         let Some(stored) = self.store.read(block)? else { return Ok(()) };
-        let rows = merge_rows(&stored.rows, &[], gone).ok_or(ParkedError::Rows { block })?;
+        let rows = merge_rows(&stored.rows, &[], gone).ok_or(ShelfError::Rows { block })?;
         if rows.is_empty() {
             return Ok(self.store.remove(block)?);
         }
         self.write(block, rows, read(block, &stored)?)
     }
 
-    fn write(&mut self, block: u64, rows: Vec<u8>, mut messages: Messages) -> Result<(), ParkedError> {
+    fn write(&mut self, block: u64, rows: Vec<u8>, mut messages: Messages) -> Result<(), ShelfError> {
         // A message without a row is what a crash between two writes has left.
-        let kept = places(&rows).ok_or(ParkedError::Rows { block })?;
+        let kept = places(&rows).ok_or(ShelfError::Rows { block })?;
         messages.retain(|number, _| kept & (1 << place_of(*number)) != 0);
         let messages: Vec<&[u8]> = messages.values().map(Vec::as_slice).collect();
         let messages = self.writer.block(&messages).to_vec();
         Ok(self.store.write(block, &ParkedBlock { rows, messages })?)
     }
 
-    pub fn messages(&self, block: u64) -> Result<Vec<Vec<u8>>, ParkedError> {
+    pub fn messages(&self, block: u64) -> Result<Vec<Vec<u8>>, ShelfError> {
         let stored = self.store.read(block)?.unwrap_or_default();
         Ok(read(block, &stored)?.into_values().collect())
     }
 
-    pub fn flush(&mut self) -> Result<(), ParkedError> {
+    pub fn flush(&mut self) -> Result<(), ShelfError> {
         Ok(self.store.flush()?)
     }
 
-    pub fn mark(&mut self) -> Result<(), ParkedError> {
+    pub fn mark(&mut self) -> Result<(), ShelfError> {
         Ok(self.store.mark()?)
     }
 }
 
-fn read(block: u64, stored: &ParkedBlock) -> Result<Messages, ParkedError> {
-    block::messages(&stored.messages).map_err(|_| ParkedError::Messages { block })
+fn read(block: u64, stored: &ParkedBlock) -> Result<Messages, ShelfError> {
+    block::messages(&stored.messages).map_err(|_| ShelfError::Messages { block })
 }

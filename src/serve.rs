@@ -30,10 +30,11 @@ use crate::commit::{CommitLoop, Outlets};
 use crate::directory::Directory;
 use crate::first_run::{self, Announcement};
 use crate::history::History;
+use crate::lockouts::Lockouts;
 use crate::measure::Measures;
 use crate::metrics::{DoorCounts, Metrics};
+use crate::operate::{self, Operations};
 use crate::ops::{self, Health, OpsState};
-use crate::parked::ParkedShelf;
 use crate::store::{self, Store};
 use crate::{definitions, listen, providers, sandbox, settings};
 
@@ -171,6 +172,7 @@ async fn serve(
         true => Some(sandbox::start(&mut config).await.map_err(ServeError::Start)?),
         false => None,
     };
+    let administrator = first_run::administrator(&mut store.catalog, store.layout.administrator_key())?;
     let first_run = first_run::tenants(&mut config, &mut store.catalog, &store.vault)?;
     store.engine.recovered(definitions::definitions(&config), clock.now(), store.next_group)?;
     let (tenant_names, provider_names) = store.engine.names();
@@ -179,7 +181,7 @@ async fn serve(
     let ids = Arc::new(Permutation::new(&store.id_key));
     let lane = house.partition.intake.lane(Source::Process);
     let (history, archive_thread) =
-        History::start(store.archive, ParkedShelf::new(store.parked), lane, runtime.handle().clone())
+        History::start(Box::new(store.archive), Box::new(store.parked), lane, runtime.handle().clone())
             .map_err(ServeError::Start)?;
     let outlets = Outlets {
         partition: house.partition.clone(),
@@ -198,24 +200,34 @@ async fn serve(
         Arc::clone(&directory) as _,
         Arc::clone(&house.admission),
     );
+    let operations = Operations {
+        administrator: administrator.key_hash,
+        intake: Arc::clone(&house.partition.intake),
+        replies: Arc::clone(&house.replies),
+        ids: Arc::clone(&ids),
+        clock,
+    };
     let state = api_state(&config, &house, directory, Arc::clone(&history) as _, ids);
     let refusals = smpp.refusals();
-    let doors = open_doors(listeners, smpp, state, &house, &phases);
+    let lockouts = Lockouts::restore(store.layout.lockouts(), smpp.lockout(), clock);
+    let doors = open_doors(listeners, smpp, state, operations, &house, &phases);
     let binds = providers::start(&config, &provider_names, &house.partition, &phases);
     let root = store.layout.root().to_owned();
     let keeper = Arc::clone(&history);
     let housekeeping =
-        tokio::spawn(keep_house(house.clone(), refusals, config.clone(), keeper, root, phase.clone()));
+        keep_house(house.clone(), refusals, lockouts.clone(), config.clone(), keeper, root, phase.clone());
+    let housekeeping = tokio::spawn(housekeeping);
     house.health.set_started();
     if store::durability(&config) == storage::log::Durability::Os {
         tracing::warn!(
             "storage.durability is \"os\": answers do not wait for the disk, and a power failure loses them"
         );
     }
-    println!("{}", first_run.announce(&announcement));
+    println!("{}", first_run.announce(&announcement, &administrator));
     let disk_is_full = until_told_to_end(&phase).await?;
     end(&config, &house, phase, doors, binds).await;
     housekeeping.abort();
+    lockouts.keep();
     finish(house, commit, history, archive_thread).await?;
     if let Some(simulator) = simulator {
         simulator.shutdown().await;
@@ -266,6 +278,7 @@ fn open_doors(
     listeners: Listeners,
     smpp: Server,
     state: ApiState,
+    operations: Operations,
     house: &House,
     phases: &Phases,
 ) -> JoinSet<()> {
@@ -276,7 +289,8 @@ fn open_doors(
         health: Arc::clone(&house.health),
         clock: house.partition.clock,
     };
-    doors.spawn(listen::serve(listeners.ops, ops::router(ops), OPS_CONNECTIONS_MAX, phases.clone()));
+    let ops = ops::router(ops).merge(operate::router(Arc::new(operations)));
+    doors.spawn(listen::serve(listeners.ops, ops, OPS_CONNECTIONS_MAX, phases.clone()));
     let phases = phases.clone();
     doors.spawn(async move { smpp.serve(listeners.smpp, None, phases).await });
     doors
@@ -286,6 +300,7 @@ fn open_doors(
 async fn keep_house(
     house: House,
     refusals: Arc<RefusalCounters>,
+    lockouts: Lockouts,
     config: Config,
     history: Arc<History>,
     root: std::path::PathBuf,
@@ -300,6 +315,7 @@ async fn keep_house(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        lockouts.keep();
         let mut snapshot = house.measures.snapshot();
         for (refusal, count) in refusals.snapshot() {
             snapshot.refused[refusal as usize] += count;

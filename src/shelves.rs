@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::columns::accepted_millis;
 use engine::effect::ArchiveWrite;
-use storage::archive::{Archive, ArchiveError, ArchiveReader};
+use storage::archive::{ArchiveError, Blocks, ReadBlocks};
 
 use crate::block::{self, BlockWriter, Messages, Unreadable};
 use crate::index::Index;
@@ -30,17 +30,17 @@ pub enum ReadError {
 
 /// The writing end.
 pub struct Shelves {
-    archive: Archive,
+    archive: Box<dyn Blocks>,
     writer: BlockWriter,
     index: Arc<Mutex<Index>>,
 }
 
 impl Shelves {
-    pub fn new(archive: Archive) -> Shelves {
+    pub fn new(archive: Box<dyn Blocks>) -> Shelves {
         Shelves { archive, writer: BlockWriter::default(), index: Arc::default() }
     }
 
-    pub fn reader(&self) -> ArchiveReader {
+    pub fn reader(&self) -> Arc<dyn ReadBlocks> {
         self.archive.reader()
     }
 
@@ -53,19 +53,19 @@ impl Shelves {
         self.make_room(write.block, &write.messages)?;
         let known = if write.whole { self.put(write.block, &write.messages) } else { self.join(write) }?;
         // What was parked before has its rows in the index since then.
-        lock(&self.index).note(&mut self.archive, write.block, &write.messages, known | write.unpark)
+        lock(&self.index).note(&mut *self.archive, write.block, &write.messages, known | write.unpark)
     }
 
     /// Notes in the index messages that are kept elsewhere.
     pub fn note(&mut self, block: u64, messages: &[Vec<u8>]) -> Result<(), ArchiveError> {
         self.make_room(block, messages)?;
-        lock(&self.index).note(&mut self.archive, block, messages, 0)
+        lock(&self.index).note(&mut *self.archive, block, messages, 0)
     }
 
     fn make_room(&mut self, block: u64, messages: &[Vec<u8>]) -> Result<(), ArchiveError> {
         let accepted = messages.iter().filter_map(|message| accepted_millis(message)).min();
         if self.archive.make_room(block, accepted.unwrap_or(0))? {
-            lock(&self.index).close_all(&mut self.archive)?;
+            lock(&self.index).close_all(&mut *self.archive)?;
         }
         Ok(())
     }
@@ -124,7 +124,7 @@ impl Shelves {
 
     /// Brings back what the index had in memory when the process before ended. `elsewhere` has more of a block's messages.
     pub fn restore_index(&mut self, elsewhere: impl Fn(u64) -> Vec<Vec<u8>>) -> Result<(), ArchiveError> {
-        for blocks in Index::left_open(&self.archive.reader())? {
+        for blocks in Index::left_open(&*self.archive.reader())? {
             for block in blocks {
                 self.note_again(block, elsewhere(block))?;
             }
@@ -149,18 +149,18 @@ impl Shelves {
     }
 
     fn note_again(&mut self, block: u64, elsewhere: Vec<Vec<u8>>) -> Result<(), ArchiveError> {
-        let mut messages: Vec<Vec<u8>> = match read(&self.archive.reader(), block) {
+        let mut messages: Vec<Vec<u8>> = match read(&*self.archive.reader(), block) {
             Ok(found) => found.into_values().collect(),
             Err(ReadError::Archive(error)) => return Err(error),
             Err(ReadError::Unreadable { .. }) => Vec::new(),
         };
         messages.extend(elsewhere);
-        lock(&self.index).note(&mut self.archive, block, &messages, 0)
+        lock(&self.index).note(&mut *self.archive, block, &messages, 0)
     }
 }
 
 /// The messages of a block with their amendments; none where none was written.
-pub fn read(reader: &ArchiveReader, block: u64) -> Result<Messages, ReadError> {
+pub fn read(reader: &dyn ReadBlocks, block: u64) -> Result<Messages, ReadError> {
     let Some(stored) = reader.read_block(block)? else { return Ok(Messages::new()) };
     let amendment = stored.amendment.unwrap_or_default();
     block::amended(&stored.bytes, &amendment).map_err(|source| ReadError::Unreadable { block, source })

@@ -10,15 +10,15 @@ use engine::{Engine, ReplayError};
 use serde_json::json;
 use storage::archive::{self, Archive};
 use storage::catalog::Catalog;
-use storage::journal::{self, Journal, Options, Recovery, SalvageReport};
+use storage::journal::{self, Journal, Options, SalvageReport};
 use storage::layout::Layout;
-use storage::log::Durability;
-use storage::parked::Parked;
+use storage::log::{Durability, LogKind};
+use storage::parked::{Parked, ParkedBlocks};
 use storage::space::{self, Level, Reserve};
 use storage::{OpenError, StoreError};
 
-use crate::packing;
 use crate::secrets::Vault;
+use crate::{fold, packing};
 
 /// Where the key of message ids is kept in the catalog.
 const ID_KEY: &str = "ids/key";
@@ -40,8 +40,10 @@ pub enum StoreStartError {
         "only {free} octets are free for {path}, less than half of the reserve; free some, or start once with `tidegate serve --use-ballast`"
     )]
     DiskFull { path: String, free: u64 },
-    #[error("group {group} of the journal checks and cannot be unpacked; restore a backup")]
-    Group { group: u64 },
+    #[error("group {group} of the journal checks and cannot be unpacked ({error}); restore a backup")]
+    Group { group: u64, error: packing::UnpackError },
+    #[error("group {group} of the journal is {error}; start that version")]
+    NewerGroup { group: u64, error: packing::UnpackError },
     #[error("the rows of block {block} in the parked store cannot be read; restore a backup")]
     Parked { block: u64 },
     #[error("{path} is missing, and the journal says that messages are in it; restore a backup of it")]
@@ -85,6 +87,15 @@ fn archive_options(config: &Config) -> archive::Options {
     }
 }
 
+fn journal_options(config: &Config) -> Options {
+    let log = match config.storage.log {
+        config::JournalLog::Sled => LogKind::Sled,
+        config::JournalLog::Segments => LogKind::Segments,
+    };
+    let ring_bytes_min = config.storage.ring.0;
+    Options { log, durability: durability(config), ring_bytes_min, ..Options::default() }
+}
+
 /// Opens everything below the storage path and folds the journal.
 pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, StoreStartError> {
     let root = &config.storage.path;
@@ -92,20 +103,15 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     layout.prepare()?;
     secure_space(config, &layout, use_ballast)?;
     let vault = Vault::of_file(&config.secrets.key_file)?;
-    let is_new = !layout.journal().join("db").exists();
+    let is_new = journal::kind_of(root)?.is_none();
     let mut catalog = Catalog::open(&layout.catalog())?;
     let id_key = id_key(&mut catalog, is_new)?;
     let archive = Archive::open(&layout.archive(), archive_options(config))?;
     let parked = Parked::open(&layout.parked())?;
-    let options = Options {
-        durability: durability(config),
-        ring_bytes_min: config.storage.ring.0,
-        ..Options::default()
-    };
-    let (journal, recovery) = journal::create_or_open(root, options)?;
+    let (journal, recovery) = journal::create_or_open(root, journal_options(config))?;
     let mut engine = Engine::new(&id_key, clock.now());
-    let (is_empty, mut archived) = (archive.reader().is_empty(), false);
-    let next_group = fold(recovery, &mut engine, |records| {
+    let (is_empty, mut archived) = (archive.is_empty(), false);
+    let next_group = fold::fold(recovery, &mut engine, |records| {
         archived = archived || (is_empty && names_archived(records));
     })?;
     if archived {
@@ -120,27 +126,10 @@ fn names_archived(records: &[u8]) -> bool {
     Records::new(records).any(|record| matches!(record, Ok(Record::Parked { .. })))
 }
 
-/// Folds all groups, and shows each to `look`; the number that the next one gets.
-fn fold(
-    mut recovery: Recovery,
-    engine: &mut Engine,
-    mut look: impl FnMut(&[u8]),
-) -> Result<u64, StoreStartError> {
-    let mut next_group = 1;
-    while let Some(group) = recovery.next_group()? {
-        let damaged = |_| StoreStartError::Group { group: group.number };
-        let records = packing::unpack(&group.records).map_err(damaged)?;
-        look(&records);
-        engine.replay(group.number, &records)?;
-        next_group = group.number + 1;
-    }
-    Ok(next_group)
-}
-
 /// What waits in the parked store, where the journal does not know it better.
-fn fold_parked(parked: &Parked, engine: &mut Engine) -> Result<(), StoreStartError> {
+pub fn fold_parked(parked: &dyn ParkedBlocks, engine: &mut Engine) -> Result<(), StoreStartError> {
     let mut malformed = None;
-    parked.each_rows(|block, rows| {
+    parked.each_rows(&mut |block, rows| {
         if engine.replay_row(block, rows).is_none() {
             malformed.get_or_insert(block);
         }
@@ -186,9 +175,10 @@ pub fn salvage(config: Option<&Path>, to: &Path, as_json: bool) -> ExitCode {
         Ok(config) => config,
         Err(error) => return failed(&error),
     };
-    let salvaged = journal::salvage(&config.storage.path, to).map_err(SalvageStop::from);
+    let options = journal_options(&config);
+    let salvaged = journal::salvage(&config.storage.path, to, options).map_err(SalvageStop::from);
     let salvaged = salvaged.and_then(|report| {
-        mend(&config.storage.path, to)?;
+        mend(&config.storage.path, to, options)?;
         Ok(report)
     });
     match salvaged {
@@ -211,13 +201,12 @@ enum SalvageStop {
 }
 
 /// Adds the group that makes a salvaged journal whole in itself: a new epoch, and wallets that fit what is left.
-fn mend(from: &Path, to: &Path) -> Result<(), SalvageStop> {
+fn mend(from: &Path, to: &Path, options: Options) -> Result<(), SalvageStop> {
     let clock = Clock::start();
-    let (mut journal, recovery) =
-        journal::create_or_open(to, Options::default()).map_err(StoreStartError::from)?;
+    let (mut journal, recovery) = journal::create_or_open(to, options).map_err(StoreStartError::from)?;
     // Ids are not needed to fold, so any key will do.
     let mut engine = Engine::new(&[0; 32], clock.now());
-    let next_group = fold(recovery, &mut engine, |_| {})?;
+    let next_group = fold::fold(recovery, &mut engine, |_| {})?;
     // What is parked stays where it is, and its money in reserve.
     let parked = Layout::new(from).parked();
     if parked.exists() {

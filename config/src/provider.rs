@@ -35,6 +35,8 @@ pub struct Provider {
     /// How many parts may leave at once after a pause. Default a tenth of a second of `throughput`, at least 1;
     /// 0 where there is no `throughput`, and refused there.
     pub burst: u32,
+    /// Messages (parts) a second over each bind; 0: no limit but `throughput`. Default 0.
+    pub bind_throughput: u32,
     /// How its message ids read in response and receipt. Default `text`.
     pub message_id: MessageIdForm,
     /// What happens to what it left unanswered. Default `resend`.
@@ -43,6 +45,9 @@ pub struct Provider {
     pub in_doubt_wait: Duration,
     /// How long a receipt is waited for; then the message is `unknown`. Default 72 h.
     pub receipt_wait: Duration,
+    /// How long after a message was sent its provider is asked by query_sm what became of it, and again each time after
+    /// twice as long. Default none: it is not asked.
+    pub query_after: Option<Duration>,
     /// When it is asked for a receipt. Default `asked`.
     pub registered_delivery: AskReceipt,
     /// What data_coding 0 means there. Default `gsm7`.
@@ -109,10 +114,12 @@ impl Provider {
             window: section.between("window", 1..=65_535).unwrap_or(10),
             throughput: throughput.unwrap_or(0),
             burst: read_burst(section, throughput),
+            bind_throughput: section.between("bind_throughput", 0..=1_000_000).unwrap_or(0),
             message_id: section.get("message_id").unwrap_or(MessageIdForm::Text),
             in_doubt: section.get("in_doubt").unwrap_or(InDoubt::Resend),
             in_doubt_wait: section.between("in_doubt_wait", Duration::ZERO..=DAY).unwrap_or(SECOND * 10),
             receipt_wait: section.between("receipt_wait", SECOND..=DAY * 30).unwrap_or(HOUR * 72),
+            query_after: section.between("query_after", SECOND..=DAY * 30),
             registered_delivery: section.get("registered_delivery").unwrap_or(AskReceipt::Asked),
             charset: section.get("charset").unwrap_or(Charset::Gsm7),
             source_ton: section.between("source_ton", 0..=6),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::problem::Fault;
 use crate::section::Section;
 use crate::units::{DAY, HOUR, MINUTE, SECOND, Size};
-use crate::words::Durability;
+use crate::words::{Durability, JournalLog};
 
 /// `[http]`: the listener of the API.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +49,8 @@ pub struct Storage {
     /// The directory of journal, archive and catalog; created when absent. Default `tidegate-data`, below the
     /// directory the process was started in.
     pub path: PathBuf,
+    /// What the journal is kept in; one that was begun in the other is refused. Default `sled`.
+    pub log: JournalLog,
     /// What an acknowledgement waits for. Default `fsync`.
     pub durability: Durability,
     /// How long finished messages are kept at least. They go by the month, or by the eighth of this where that is shorter.
@@ -195,6 +197,7 @@ impl Storage {
             true => Err(Fault::new("is empty", "write the path of a directory")),
             false => Ok(()),
         });
+        let log = section.get("log");
         let durability = section.get("durability");
         let retention = section.between("retention", HOUR..=DAY * 36_500);
         let ring = section.between("ring", Size(1 << 20)..=Size(1 << 40));
@@ -202,6 +205,7 @@ impl Storage {
         let reserve_percent = section.between("reserve_percent", 0..=50);
         Some(Self {
             path: path?,
+            log: log?,
             durability: durability?,
             retention: retention?,
             ring: ring?,

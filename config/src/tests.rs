@@ -47,7 +47,7 @@ fn the_defaults_are_what_the_documentation_promises() {
     assert_eq!(config.ops.listen, "127.0.0.1:9464".parse().unwrap());
     assert_eq!(config.serve.drain_timeout, Duration::from_secs(15));
     assert_eq!(config.storage.path, PathBuf::from("tidegate-data"));
-    assert_eq!(config.storage.durability, Durability::Fsync);
+    assert_eq!((config.storage.log, config.storage.durability), (JournalLog::Sled, Durability::Fsync));
     assert_eq!(config.storage.retention, Duration::from_secs(400 * 86_400));
     assert_eq!((config.storage.ring, config.storage.reserve), (Size(1 << 30), Size(2 << 30)));
     assert_eq!(config.secrets.key_file, PathBuf::from("tidegate-data/secret.key"));
@@ -117,6 +117,7 @@ fn values_are_resolved() {
     assert_eq!(provider("throughput = 100").burst, 10);
     assert_eq!(provider("throughput = 5").burst, 1);
     assert_eq!(provider("throughput = 5\nburst = 7").burst, 7);
+    assert_eq!((provider("").bind_throughput, provider("bind_throughput = 9").bind_throughput), (0, 9));
     assert_eq!(provider("message_id = 'hex_dec'").message_id, MessageIdForm::HexDec);
     assert_eq!(provider("reconnect = { min = '2m' }").reconnect.max, Duration::from_secs(120));
     let tenant = |line: &str| good(&format!("{ACME}{line}\n")).tenant.remove(0);

@@ -25,6 +25,19 @@ impl Word for Durability {
     const WORDS: &'static [(&'static str, Self)] = &[("fsync", Self::Fsync), ("os", Self::Os)];
 }
 
+/// What the journal is kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalLog {
+    /// A sled database.
+    Sled,
+    /// Plain files that are appended to.
+    Segments,
+}
+
+impl Word for JournalLog {
+    const WORDS: &'static [(&'static str, Self)] = &[("sled", Self::Sled), ("segments", Self::Segments)];
+}
+
 /// What kind of upstream a provider is. The other kinds of the documentation are not supported by this version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProviderKind {

@@ -1,19 +1,26 @@
 //! The process's two clocks in the form that the pure crates take. It is the only place of this crate that reads one.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use codecs::instant::{Mono, Wall};
 use engine::command::Now;
+use tokio::time::Instant;
 
 /// One start for everybody, so that a `Mono` means the same to every task and to the commit loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
+    wall: fn() -> Wall,
 }
 
 impl Clock {
     pub fn start() -> Clock {
-        Clock { start: Instant::now() }
+        Clock::with_wall(system_wall)
+    }
+
+    /// A clock whose days are told by another source: a simulation's, which can be made to jump.
+    pub fn with_wall(wall: fn() -> Wall) -> Clock {
+        Clock { start: Instant::now(), wall }
     }
 
     pub fn mono(self) -> Mono {
@@ -21,8 +28,7 @@ impl Clock {
     }
 
     pub fn wall(self) -> Wall {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Wall::default().after(since)
+        (self.wall)()
     }
 
     pub fn now(self) -> Now {
@@ -35,6 +41,11 @@ impl Clock {
         let since = Duration::from_micros(mono.0);
         self.start.checked_add(since).unwrap_or_else(|| Instant::now() + DAY)
     }
+}
+
+fn system_wall() -> Wall {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Wall::default().after(since)
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ pub enum Source {
 pub struct Intake {
     waiting: Mutex<Waiting>,
     ready: Condvar,
+    /// As `ready`, for a commit loop that is a task and not a thread.
+    arrived: Notify,
     closed: AtomicBool,
     stopped: Notify,
 }
@@ -102,15 +104,22 @@ impl Intake {
         true
     }
 
+    /// Waits until something has come since the last `take`, or the intake was closed; it may return without. Cancel safe.
+    pub async fn arrival(&self) {
+        self.arrived.notified().await;
+    }
+
     /// Ends the intake: what waits is still taken, nothing more is let in.
     pub fn close(&self) {
         let waiting = self.lock();
         self.closed.store(true, Relaxed);
         self.stopped.notify_waiters();
-        for (room, _) in waiting.queues.values().flatten() {
+        let queues = waiting.turns.iter().filter_map(|source| waiting.queues.get(source));
+        for (room, _) in queues.flatten() {
             room.freed.notify_waiters();
         }
         self.ready.notify_all();
+        self.arrived.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -204,6 +213,7 @@ impl Lane {
         drop(waiting);
         if was_idle {
             self.intake.ready.notify_one();
+            self.intake.arrived.notify_one();
         }
         Ok(())
     }
@@ -215,6 +225,7 @@ fn weight(command: &Command) -> usize {
         Command::Submit(submissions) => submissions.items.len(),
         Command::Responses(responses) => responses.items.len(),
         Command::Receipts(receipts) => receipts.items.len(),
+        Command::AskAnswers { items, .. } => items.len(),
         Command::Acknowledged { items, .. } => items.len(),
         _ => 1,
     };

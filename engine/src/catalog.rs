@@ -144,10 +144,14 @@ pub struct ProviderDefinition {
     pub throughput: u32,
     /// Parts beyond `throughput` that may go at once after a pause.
     pub burst: u32,
+    /// Parts a second over each bind; 0: no limit but the provider's.
+    pub bind_throughput: u32,
     pub message_id: Form,
     pub in_doubt: InDoubt,
     pub in_doubt_wait: Duration,
     pub receipt_wait: Duration,
+    /// How long after a message was sent it is asked (query_sm) what became of it; `None`: never.
+    pub query_after: Option<Duration>,
     pub receipts: AskReceipt,
     /// What data_coding 0 means there.
     pub charset: Charset,

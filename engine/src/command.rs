@@ -6,6 +6,7 @@ use codecs::receipt::State as ReceiptState;
 
 use crate::catalog::Definitions;
 use crate::effect::Load;
+use crate::surgery::Order;
 
 /// The time of a turn of the commit loop, given with the commands; the engine reads no clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,6 +102,19 @@ pub struct Responses {
     pub ids: Vec<u8>,
 }
 
+/// What a provider said when it was asked about a part by query_sm.
+#[derive(Clone, Copy, Debug)]
+pub struct AskAnswer {
+    pub token: PartToken,
+    pub status: u32,
+    /// `None` when it refused, or did not answer in time.
+    pub state: Option<ReceiptState>,
+    /// Its error_code.
+    pub error: u8,
+    /// The final date it names, where it could be read.
+    pub done: Option<Wall>,
+}
+
 /// A delivery receipt as read from a provider's `deliver_sm` or `data_sm`.
 #[derive(Clone, Debug)]
 pub struct Receipt {
@@ -161,6 +175,12 @@ pub enum Command {
         tokens: Vec<PartToken>,
     },
     Receipts(Receipts),
+    /// Each question that a bind was given is answered once, unless the bind goes down before.
+    AskAnswers {
+        provider: u16,
+        bind: u16,
+        items: Vec<AskAnswer>,
+    },
     /// A tenant's session is bound; `receives` when it takes `deliver_sm`.
     TenantBound {
         tenant: u32,
@@ -212,6 +232,11 @@ pub enum Command {
     },
     /// What the disk allows from now on.
     Disk(DiskLevel),
+    /// An operator's, answered at once or when all of it is done.
+    Operate {
+        reply: ReplyId,
+        order: Box<Order>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

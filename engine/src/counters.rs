@@ -30,6 +30,8 @@ pub struct ProviderCounters {
     /// Receipts by message_state.
     pub receipts: [u64; 10],
     pub throttled: u64,
+    /// Questions by query_sm.
+    pub asked: u64,
     /// Intent to response.
     pub submit_millis: Histogram,
     /// Response to final receipt.

@@ -2,6 +2,7 @@
 //! What comes back is `outcome.rs`'s.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use codecs::instant::Mono;
@@ -22,7 +23,9 @@ use crate::money::Micros;
 use crate::record::NameKind;
 use crate::step::{HoldCause, Step};
 use crate::submission::{Body, Extra, Priority};
+use crate::surgery::AGAIN_MICROS;
 use crate::throttle::AdaptiveRate;
+use crate::token_bucket::TokenBucket;
 
 /// Parts that one bind is given before the next has its turn, so that all binds share what there is.
 const RUN_PARTS: u32 = 64;
@@ -31,6 +34,10 @@ const IN_FLIGHT_MIN: u32 = 10;
 /// Messages of a tenant that are read back ahead of their turn.
 const AHEAD_MIN: usize = 256;
 const AHEAD_MAX: usize = 16_384;
+/// Where a round trip is shorter, some place of a full window is free again soon enough for a password.
+const ROUND_TRIP_SHORT: Duration = Duration::from_millis(500);
+/// How long places are kept for `high` where one was seen, though a round trip is short.
+const HIGH_LATELY: Duration = Duration::from_secs(60);
 /// UDHI of esm_class (SMPP 3.4 §5.2.12).
 const UDHI: u8 = 0x40;
 
@@ -44,15 +51,50 @@ pub(crate) struct Bind {
     pub unsent: Vec<PartToken>,
     /// The connection is gone, and the rest of what was given to it has yet to come back.
     pub returning: bool,
+    /// Questions that it has not answered; they take their place in the window.
+    pub asked: u32,
+    /// Its own rate, where the provider's entry limits each bind.
+    pub rate: TokenBucket,
 }
 
 impl Bind {
-    fn room(&self) -> u32 {
+    /// Free places of its window.
+    fn places(&self) -> u32 {
         match self.connection {
-            Some(_) => self.window.saturating_sub(self.in_flight),
+            Some(_) => self.window.saturating_sub(self.open()),
             None => 0,
         }
     }
+
+    /// Requests that it has not answered.
+    fn open(&self) -> u32 {
+        self.in_flight + self.asked
+    }
+
+    /// Parts that it may be given now.
+    fn room(&mut self, now: Mono) -> u32 {
+        self.places().min(self.rate.available(now))
+    }
+
+    /// Parts a second, 0: no limit. What has gathered at an unchanged rate stays, so that a new connection is no new burst.
+    fn limit(&mut self, now: Mono, throughput: u32) {
+        let rate = u64::from(throughput) * 1_000;
+        if rate != self.rate.rate() {
+            self.rate = TokenBucket::new(rate, throughput / 10, now);
+        }
+    }
+}
+
+/// What a provider's binds may be given now.
+struct Credit {
+    parts: u32,
+    /// Of these, what may go to others than `high`.
+    for_all: u32,
+    /// Places and tokens that stay for `high`.
+    places_kept: u32,
+    tokens_kept: u32,
+    /// The most parts in flight.
+    in_flight_max: u32,
 }
 
 pub(crate) struct Provider {
@@ -74,8 +116,15 @@ pub(crate) struct Provider {
     pub doubtful: Vec<u64>,
     /// The group of its newest name record.
     pub name_group: u64,
+    /// An operator's rule gives it nothing.
+    pub disabled: bool,
     /// When tokens will be there for what waits.
     wake: Option<Mono>,
+    /// When a message of high priority last waited here.
+    high_seen: Option<Mono>,
+    /// What it is to be asked, and the parts that were sent since it was last asked.
+    pub asks: VecDeque<PartToken>,
+    pub parts_since_ask: u32,
 }
 
 impl Provider {
@@ -92,7 +141,11 @@ impl Provider {
             returned: Vec::new(),
             doubtful: Vec::new(),
             name_group: 0,
+            disabled: false,
             wake: None,
+            high_seen: None,
+            asks: VecDeque::new(),
+            parts_since_ask: 0,
         }
     }
 
@@ -108,23 +161,43 @@ impl Provider {
         Duration::from_micros(self.round_trip.max(10_000))
     }
 
-    fn throughput(&self) -> u32 {
-        self.definition.as_ref().map_or(0, |definition| definition.throughput)
+    /// Parts that may be handed out now.
+    fn credit(&mut self, now: Mono, high_percent: u32) -> Credit {
+        if self.queue.len_of(Priority::High) > 0 {
+            self.high_seen = Some(now);
+        }
+        let share = |whole: u32| (u64::from(whole) * u64::from(high_percent) / 100) as u32;
+        let room: u32 = self.binds.iter_mut().map(|bind| bind.room(now)).sum();
+        let tokens = self.rate.available(now);
+        let in_flight = self.in_flight_up();
+        let in_flight_max = self.in_flight_max();
+        let parts = room.min(tokens).min(in_flight_max.saturating_sub(in_flight));
+        let places_kept = if self.keeps_places(now) { share(in_flight_max) } else { 0 };
+        let places = (in_flight_max - places_kept).saturating_sub(in_flight);
+        let tokens_kept = if self.rate.rate() > 0 { share(self.rate.capacity()) } else { 0 };
+        let for_all = parts.min(places).min(tokens.saturating_sub(tokens_kept));
+        Credit { parts, for_all, places_kept, tokens_kept, in_flight_max }
     }
 
-    /// Parts that may be handed out now, and how many of them are for `high` only.
-    fn credit(&mut self, now: Mono, high_percent: u32) -> (u32, u32) {
-        let room: u32 = self.binds.iter().map(Bind::room).sum();
-        let window: u32 =
-            self.binds.iter().filter(|bind| bind.connection.is_some()).map(|bind| bind.window).sum();
-        let in_flight = self.in_flight();
-        let mut credit = room.min(self.rate.available(now));
-        if self.throughput() > 0 {
-            credit = credit.min(self.in_flight_max().saturating_sub(in_flight));
-        }
-        let for_all = window - (u64::from(window) * u64::from(high_percent) / 100) as u32;
-        let usable = for_all.saturating_sub(in_flight);
-        (credit, credit.saturating_sub(usable))
+    /// Places that nobody uses cost throughput where the window is what limits it. There they are kept only where a password
+    /// would wait for long otherwise, or when there are passwords. Kept tokens cost nothing: they only lie there.
+    fn keeps_places(&self, now: Mono) -> bool {
+        let rate_limits = self.carried() < self.window();
+        let high_lately = self.high_seen.is_some_and(|seen| now.since(seen) < HIGH_LATELY);
+        self.round_trip == 0 || self.round_trip() >= ROUND_TRIP_SHORT || rate_limits || high_lately
+    }
+
+    fn binds_up(&self) -> impl Iterator<Item = &Bind> {
+        self.binds.iter().filter(|bind| bind.connection.is_some())
+    }
+
+    fn window(&self) -> u32 {
+        self.binds_up().map(|bind| bind.window).sum()
+    }
+
+    /// What a lost bind has yet to give back takes no place of those that are up.
+    fn in_flight_up(&self) -> u32 {
+        self.binds_up().map(Bind::open).sum()
     }
 
     /// How many of a tenant's messages are wanted in memory ahead of their turn: what goes out in two seconds.
@@ -137,33 +210,83 @@ impl Provider {
 
     /// No more than twice what the rate carries in a round trip, so that a password never waits behind a window of campaign.
     fn in_flight_max(&self) -> u32 {
-        let rate = u64::from(self.rate.rate().max(1));
-        let carried = 2 * rate * self.round_trip().as_micros() as u64 / 1_000_000;
-        u32::try_from(carried).unwrap_or(u32::MAX).max(IN_FLIGHT_MIN)
+        self.window().min(self.carried())
+    }
+
+    fn carried(&self) -> u32 {
+        match u64::from(self.rate.rate()) {
+            0 => u32::MAX,
+            rate => {
+                let carried = 2 * rate * self.round_trip().as_micros() as u64 / 1_000_000;
+                u32::try_from(carried).unwrap_or(u32::MAX).max(IN_FLIGHT_MIN)
+            }
+        }
     }
 
     /// The bind with most room that is up.
-    fn best_bind(&self) -> Option<usize> {
-        let up = self.binds.iter().enumerate().filter(|(_, bind)| bind.connection.is_some());
-        up.max_by_key(|(_, bind)| bind.room()).map(|(index, _)| index)
+    fn best_bind(&mut self, now: Mono) -> Option<usize> {
+        let up = self.binds.iter_mut().enumerate().filter(|(_, bind)| bind.connection.is_some());
+        up.map(|(index, bind)| (index, bind.room(now))).max_by_key(|(_, room)| *room).map(|(index, _)| index)
     }
 
-    /// Takes from the queue what one bind may be given now.
+    pub fn source_ton_npi(&self) -> Option<(u8, u8)> {
+        self.definition.as_ref().and_then(|definition| definition.source_ton_npi)
+    }
+
+    /// The bind that may be given one request now that is not urgent. When there is none for the rate, notes when there will be.
+    pub fn bind_for_one(&mut self, now: Mono, high_percent: u32) -> Option<usize> {
+        let credit = self.credit(now, high_percent);
+        let bind = self.best_bind(now)?;
+        if credit.for_all > 0 && self.binds[bind].room(now) > 0 {
+            return Some(bind);
+        }
+        if self.binds[bind].places() > 0 {
+            let wanted = credit.tokens_kept.saturating_add(1);
+            let at = self.rate.wait_for(now, wanted).max(self.binds[bind].rate.wait_for(now, 1));
+            self.wake = Some(at).filter(|at| *at > now);
+        }
+        None
+    }
+
+    /// A question goes to a bind: window and rate count for it.
+    pub fn asked(&mut self, now: Mono, bind: usize) {
+        self.rate.take_all(now, 1);
+        self.parts_since_ask = 0;
+        if let Some(bind) = self.binds.get_mut(bind) {
+            bind.rate.take_all(now, 1);
+            bind.asked += 1;
+        }
+    }
+
+    /// Takes from the queue what one bind may be given now. When that is nothing, notes when it will be.
     fn take_run(&mut self, now: Mono, high_percent: u32, taken: &mut Vec<Taken>) -> Option<usize> {
-        let (credit, for_high) = self.credit(now, high_percent);
-        let bind = self.best_bind()?;
-        let room = self.binds[bind].room().min(credit);
-        let for_all = credit - for_high;
+        let credit = self.credit(now, high_percent);
+        let bind = self.best_bind(now)?;
+        let room = self.binds[bind].room(now).min(credit.parts);
         for run in [room.min(RUN_PARTS), room] {
-            self.queue.take(run, run.saturating_sub(for_all), taken);
+            self.queue.take(run, run.saturating_sub(credit.for_all), taken);
             if !taken.is_empty() {
                 return Some(bind);
             }
         }
-        // A message that is larger than a window, or than what the rate gathers, goes alone.
-        if room > 0 && self.in_flight() == 0 {
-            taken.extend(self.queue.take_next());
+        let (priority, parts) = self.queue.peek()?;
+        let (places_kept, tokens_kept) = match priority {
+            Priority::High => (0, 0),
+            _ => (credit.places_kept, credit.tokens_kept),
+        };
+        let in_flight = self.in_flight_up();
+        let places = credit.in_flight_max.saturating_sub(places_kept + in_flight);
+        // A message that is larger than a window, or than what a rate gathers, goes alone, when all there can be is there.
+        if parts > places.min(self.binds[bind].places()) && in_flight > 0 {
+            return None;
         }
+        let wanted = parts.saturating_add(tokens_kept);
+        let at = self.rate.wait_for(now, wanted).max(self.binds[bind].rate.wait_for(now, parts));
+        if at > now {
+            self.wake = Some(at);
+            return None;
+        }
+        taken.extend(self.queue.take_next());
         (!taken.is_empty()).then_some(bind)
     }
 }
@@ -196,8 +319,9 @@ impl Providers {
     }
 
     pub fn is_enabled(&self, index: u16) -> bool {
-        let definition = self.get(index).and_then(|provider| provider.definition.as_ref());
-        definition.is_some_and(|definition| definition.enabled)
+        self.get(index).is_some_and(|provider| {
+            !provider.disabled && provider.definition.as_ref().is_some_and(|definition| definition.enabled)
+        })
     }
 
     /// Whether it is asked for receipts.
@@ -212,7 +336,12 @@ impl Providers {
     }
 
     pub fn is_up(&self, index: u16) -> bool {
-        self.get(index).is_some_and(|provider| provider.up_since.is_some())
+        self.get(index).is_some_and(|provider| provider.up_since.is_some() && !provider.disabled)
+    }
+
+    /// Puts each tenant's messages back in the order in which they were accepted.
+    pub fn sort_queues(&mut self) {
+        self.list.iter_mut().for_each(|provider| provider.queue.sort());
     }
 
     pub fn in_flight(&self) -> u64 {
@@ -296,6 +425,7 @@ impl Engine {
             }
             if let Some(provider) = self.providers.get_mut(index) {
                 provider.rate.set_ceiling(now, definition.throughput, definition.burst);
+                provider.binds.iter_mut().for_each(|bind| bind.limit(now, definition.bind_throughput));
                 provider.definition = Some(definition.clone());
             }
         }
@@ -313,6 +443,8 @@ impl Engine {
         let bind = &mut entry.binds[place];
         bind.connection = Some(connection);
         bind.window = window.max(1);
+        bind.asked = 0;
+        bind.limit(now, entry.definition.as_ref().map_or(0, |definition| definition.bind_throughput));
         if entry.up_since.is_none() {
             entry.up_since = Some(now);
             for number in std::mem::take(&mut entry.doubtful) {
@@ -340,13 +472,19 @@ impl Engine {
         else {
             return;
         };
-        let mut returned = std::mem::take(&mut provider.returned);
+        let pages = &self.pages;
+        let mut returned: Vec<(u32, Priority, u64, u8)> = std::mem::take(&mut provider.returned)
+            .into_iter()
+            .filter_map(|number| pages.get(number).filter(|message| message.provider == index))
+            .map(|message| (message.tenant, message.priority, message.number, waiting_parts(message)))
+            .collect();
         returned.sort_unstable();
-        for number in returned.into_iter().rev() {
-            let Some(message) = self.pages.get(number).filter(|message| message.provider == index) else {
-                continue;
-            };
-            provider.queue.push_front(message.tenant, message.priority, number, waiting_parts(message));
+        for lane in returned.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
+            provider.queue.put_back(
+                lane[0].0,
+                lane[0].1,
+                lane.iter().map(|(_, _, number, parts)| (*number, *parts)),
+            );
         }
     }
 
@@ -354,16 +492,23 @@ impl Engine {
         let now = self.now.mono;
         let mut taken = Vec::new();
         loop {
+            let is_enabled = self.providers.is_enabled(index);
             let Some(provider) = self.providers.get_mut(index) else { return };
             provider.wake = None;
-            if provider.queue.is_empty() || provider.definition.as_ref().is_none_or(|d| !d.enabled) {
+            if !is_enabled {
                 return;
             }
-            taken.clear();
-            let Some(bind) = provider.take_run(now, self.settings.high_percent, &mut taken) else {
-                provider.wake = wake(provider, now);
+            if self.surgery.is_used_up() {
+                provider.wake = Some(Mono(now.0 + AGAIN_MICROS));
+                return;
+            }
+            self.send_asks(index);
+            let Some(provider) = self.providers.get_mut(index).filter(|provider| !provider.queue.is_empty())
+            else {
                 return;
             };
+            taken.clear();
+            let Some(bind) = provider.take_run(now, self.settings.high_percent, &mut taken) else { return };
             for (place, one) in taken.iter().enumerate() {
                 if self.is_parked_away(one.number) {
                     // Nothing overtakes it; its block is read back in a moment.
@@ -379,8 +524,13 @@ impl Engine {
     /// Puts back what was taken and is not sent now.
     fn queue_again(&mut self, index: u16, taken: &[Taken]) {
         if let Some(provider) = self.providers.get_mut(index) {
-            for one in taken.iter().rev() {
-                provider.queue.push_front(one.tenant, one.priority, one.number, one.parts);
+            let mut taken = taken.to_vec();
+            taken.sort_unstable_by_key(|one| (one.tenant, one.priority, one.number));
+            for lane in
+                taken.chunk_by(|one, other| (one.tenant, one.priority) == (other.tenant, other.priority))
+            {
+                let numbers = lane.iter().map(|one| (one.number, one.parts));
+                provider.queue.put_back(lane[0].tenant, lane[0].priority, numbers);
             }
         }
     }
@@ -400,6 +550,9 @@ impl Engine {
     /// The intent of one message, and its parts on their way to the bind: a message is kept whole, its parts in order.
     fn intend(&mut self, index: u16, bind: usize, number: u64) {
         let now = self.now;
+        if self.surgery.is_active() && self.intercepted(index, number) {
+            return;
+        }
         let Some(message) = self.pages.get(number) else { return };
         if message.state != State::Queued || message.provider != index {
             return;
@@ -417,6 +570,10 @@ impl Engine {
         let Some(provider) = self.providers.get_mut(index) else { return };
         let Some(connection) = provider.binds.get(bind).and_then(|bind| bind.connection) else { return };
         provider.rate.take_all(now.mono, parts);
+        provider.parts_since_ask = provider.parts_since_ask.saturating_add(parts);
+        if let Some(bind) = provider.binds.get_mut(bind) {
+            bind.rate.take_all(now.mono, parts);
+        }
         let out = Engine::outgoing(&mut self.effects, connection);
         write_parts(message, provider.definition.as_ref(), out);
         if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
@@ -429,12 +586,6 @@ impl Engine {
     pub(crate) fn is_over(&self, message: &Message) -> bool {
         self.valid_until(message) <= self.now.wall
     }
-}
-
-/// When the rate, and not a window, is what holds the queue up.
-fn wake(provider: &Provider, now: Mono) -> Option<Mono> {
-    let room: u32 = provider.binds.iter().map(Bind::room).sum();
-    (room > 0).then(|| provider.rate.next_at(now)).filter(|at| *at > now)
 }
 
 /// The bodies of all waiting parts of a message, each with its token.

@@ -7,6 +7,7 @@ use crate::ledger::Wallet;
 use crate::listing::Living;
 use crate::money::Micros;
 use crate::routing::RoutingError;
+use crate::surgery::Report;
 
 /// The outcome of one submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,13 @@ pub struct Request {
     pub end: u32,
 }
 
+/// One query_sm: the part it asks about, and its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    pub token: u64,
+    pub body: Vec<u8>,
+}
+
 /// All that one group has for one connection.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outgoing {
@@ -43,6 +51,8 @@ pub struct Outgoing {
     pub acknowledged: Vec<(u32, u32)>,
     pub requests: Vec<Request>,
     pub bodies: Vec<u8>,
+    /// What is to be asked of a provider by query_sm. Few, so each has its own octets.
+    pub asks: Vec<Ask>,
     /// The engine has taken note that the connection is gone: nothing follows. Requests up to here that the
     /// session never took are given back by the driver.
     pub closed: bool,
@@ -50,7 +60,11 @@ pub struct Outgoing {
 
 impl Outgoing {
     pub fn is_empty(&self) -> bool {
-        self.answers.is_empty() && self.acknowledged.is_empty() && self.requests.is_empty() && !self.closed
+        self.answers.is_empty()
+            && self.acknowledged.is_empty()
+            && self.requests.is_empty()
+            && self.asks.is_empty()
+            && !self.closed
     }
 
     /// Joins what a later group has to what was not taken yet.
@@ -63,6 +77,7 @@ impl Outgoing {
         self.closed |= later.closed;
         self.answers.append(&mut later.answers);
         self.acknowledged.append(&mut later.acknowledged);
+        self.asks.append(&mut later.asks);
         self.bodies.append(&mut later.bodies);
         self.requests
             .extend(later.requests.iter().map(|request| Request { end: request.end + offset, ..*request }));
@@ -87,6 +102,7 @@ pub enum Reply {
     Cancelled(Cancelled),
     Configured(Result<(), RoutingError>),
     Drained,
+    Operated(Report),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,8 +22,10 @@ use crate::ring::{Item, Ring};
 use crate::routing::RoutingError;
 use crate::schedule::Schedule;
 use crate::step::Step;
+use crate::surgery::Surgery;
 use crate::sweep::Sweep;
 use crate::tenants::Tenants;
+use crate::wall_clock::WallClock;
 
 /// Early receipts kept at once; beyond, the oldest counts as unmatched.
 const EARLY_RECEIPTS_MAX: usize = 100_000;
@@ -40,6 +42,8 @@ pub(crate) enum DueKind {
     Doubt = 3,
     /// A receipt that the tenant refused for now.
     Tell = 4,
+    /// A receipt that is late: its provider is asked.
+    Ask = 5,
 }
 
 /// A group that has been decided: what must reach the disk, and what may happen then.
@@ -54,6 +58,7 @@ pub struct Group {
 
 pub struct Engine {
     pub(crate) now: Now,
+    pub(crate) wall_clock: WallClock,
     pub(crate) settings: Settings,
     pub(crate) ids: Permutation,
     pub(crate) epoch: u16,
@@ -78,6 +83,7 @@ pub struct Engine {
     pub(crate) loading: Loading,
     pub(crate) sweep: Sweep,
     pub(crate) parking: Parking,
+    pub(crate) surgery: Surgery,
     pub(crate) counters: Counters,
     pub(crate) disk: DiskLevel,
     pub(crate) draining: Option<Vec<ReplyId>>,
@@ -95,6 +101,7 @@ impl Engine {
         let settings = Settings::default();
         Engine {
             now,
+            wall_clock: WallClock::new(now),
             ids: Permutation::new(id_key),
             epoch: 0,
             next: 1,
@@ -113,6 +120,7 @@ impl Engine {
             loading: Loading::default(),
             sweep: Sweep::default(),
             parking: Parking::default(),
+            surgery: Surgery::default(),
             counters: Counters::default(),
             disk: DiskLevel::Fine,
             draining: None,
@@ -125,9 +133,8 @@ impl Engine {
 
     /// Starts a turn: the time that holds for it, and the number that its group will have if it changes anything.
     pub fn begin(&mut self, now: Now, group_number: u64) {
-        // The wall clock may step back; what the engine records never does.
-        let wall = now.wall.max(self.now.wall);
-        self.now = Now { wall, mono: now.mono.max(self.now.mono) };
+        let mono = now.mono.max(self.now.mono);
+        self.now = Now { wall: self.wall_clock.follow(Now { mono, ..now }), mono };
         self.group_number = group_number;
     }
 
@@ -146,6 +153,7 @@ impl Engine {
                 self.unanswered(provider, bind, &tokens);
             }
             Command::Receipts(receipts) => self.receipts(&receipts),
+            Command::AskAnswers { provider, bind, items } => self.ask_answers(provider, bind, &items),
             Command::TenantBound { tenant, connection, receives, window } => {
                 self.tenant_bound(tenant, connection, receives, window);
             }
@@ -169,6 +177,7 @@ impl Engine {
             Command::Loaded { load, messages } => self.loaded(load, messages),
             Command::Drain { reply } => self.draining.get_or_insert_default().push(reply),
             Command::Disk(level) => self.disk = level,
+            Command::Operate { reply, order } => self.operate(reply, *order),
         }
     }
 
@@ -180,6 +189,7 @@ impl Engine {
         self.sweep_pages();
         self.park_overflow();
         self.look_at_parked();
+        self.surgery();
         self.dispatch();
         self.tell();
         self.archive_done();
@@ -214,7 +224,8 @@ impl Engine {
         let mono = self.mono_dues.next_due().into_iter().chain(self.providers.next_due(self.now.mono));
         let mono = mono.min().map(|due| due.saturating_sub(self.now.mono.0));
         let is_idle = self.pages.is_empty() && self.early.is_empty();
-        [wall, mono, self.sweep.next_micros(is_idle)].into_iter().flatten().min()
+        let surgery = self.surgery.next_micros(self.now.wall);
+        [wall, mono, self.sweep.next_micros(is_idle), surgery].into_iter().flatten().min()
     }
 
     pub fn counters(&self) -> &Counters {
@@ -277,6 +288,7 @@ impl Engine {
                 None => self.providers.put_back(message),
             },
             (_, State::InDoubt) => self.wait_for_news(message.provider, number),
+            (_, State::Sent) => self.ask_later(number),
             _ => {}
         }
     }
@@ -341,10 +353,7 @@ impl Engine {
         let answer = match state {
             None => Cancelled::NotLiving,
             Some(State::Scheduled | State::Queued | State::Held)
-                if self
-                    .pages
-                    .get(number)
-                    .is_some_and(|message| message.accepted_parts() == 0 && !message.was_in_doubt()) =>
+                if self.pages.get(number).is_some_and(Message::is_with_nobody) =>
             {
                 self.step(number, &Step::Cancelled);
                 Cancelled::Done

@@ -103,13 +103,20 @@ impl FairQueue {
     }
 
     pub fn push_back(&mut self, tenant: u32, priority: Priority, number: u64, parts: u8) {
-        self.lane_to_fill(tenant, priority).waiting.push_back(Entry::new(number, parts));
+        self.lane_to_fill(tenant, priority, 1).waiting.push_back(Entry::new(number, parts));
     }
 
-    /// Puts back what was taken and not sent, before everything of its tenant and priority. Several go back in the
-    /// reverse of the order in which they were taken.
-    pub fn push_front(&mut self, tenant: u32, priority: Priority, number: u64, parts: u8) {
-        self.lane_to_fill(tenant, priority).waiting.push_front(Entry::new(number, parts));
+    /// Puts back what was taken and not sent: in the order of numbers, among what was put back before.
+    pub fn put_back(&mut self, tenant: u32, priority: Priority, returned: impl Iterator<Item = (u64, u8)>) {
+        let mut head: Vec<Entry> = returned.map(|(number, parts)| Entry::new(number, parts)).collect();
+        let Some(last) = head.iter().map(|entry| entry.number()).max() else { return };
+        let count = head.len();
+        let waiting = &mut self.lane_to_fill(tenant, priority, count).waiting;
+        while let Some(entry) = waiting.pop_front_if(|entry| entry.number() < last) {
+            head.push(entry);
+        }
+        head.sort_unstable_by_key(|entry| entry.number());
+        head.into_iter().rev().for_each(|entry| waiting.push_front(entry));
     }
 
     /// Appends to `out` what may be sent for `credit` parts. The last `reserve_for_high` of the credit are not touched
@@ -133,6 +140,13 @@ impl FairQueue {
             left -= parts;
             out.push(self.take_head(slot, priority));
         }
+    }
+
+    /// Priority and parts of the message that is next in the fair order.
+    pub fn peek(&mut self) -> Option<(Priority, u32)> {
+        let priority = self.next_class()?;
+        let (_, entry) = self.next_of(priority);
+        Some((priority, u32::from(entry.parts())))
     }
 
     /// Takes the next message in the fair order, however many parts it has.
@@ -168,6 +182,13 @@ impl FairQueue {
         }
     }
 
+    /// Puts each tenant's messages of each priority back in the order of their numbers. What is nearly in order costs little.
+    pub fn sort(&mut self) {
+        for lane in self.slots.iter_mut().flat_map(|slot| &mut slot.lanes) {
+            lane.waiting.make_contiguous().sort_by_key(|entry| entry.0);
+        }
+    }
+
     /// Messages waiting.
     pub fn len(&self) -> usize {
         self.classes.iter().map(|class| class.messages).sum()
@@ -181,15 +202,15 @@ impl FairQueue {
         self.classes[priority as usize].messages
     }
 
-    /// The lane of a tenant, counted one longer and given a turn if it was empty.
-    fn lane_to_fill(&mut self, tenant: u32, priority: Priority) -> &mut Lane {
+    /// The lane of a tenant, counted so much longer and given a turn if it was empty.
+    fn lane_to_fill(&mut self, tenant: u32, priority: Priority, count: usize) -> &mut Lane {
         let slot = self.slot(tenant);
         let lane = &mut self.slots[slot as usize].lanes[priority as usize];
         let class = &mut self.classes[priority as usize];
         if lane.waiting.is_empty() {
             class.turns.push_back(slot);
         }
-        class.messages += 1;
+        class.messages += count;
         lane
     }
 
@@ -303,6 +324,12 @@ mod tests {
         out
     }
 
+    fn put_back(queue: &mut FairQueue, unsent: &[Taken]) {
+        for one in unsent {
+            queue.put_back(one.tenant, one.priority, [(one.number, one.parts)].into_iter());
+        }
+    }
+
     fn numbers(taken: &[Taken]) -> Vec<u64> {
         taken.iter().map(|taken| taken.number).collect()
     }
@@ -319,9 +346,8 @@ mod tests {
         (0..5).for_each(|number| queue.push_back(1, Priority::Normal, number, 1));
         let first = taken(&mut queue, 3, 0);
         assert_eq!(numbers(&first), [0, 1, 2]);
-        for unsent in first[1..].iter().rev() {
-            queue.push_front(unsent.tenant, unsent.priority, unsent.number, unsent.parts);
-        }
+        put_back(&mut queue, &first[2..]);
+        put_back(&mut queue, &first[1..2]);
         assert_eq!(numbers(&taken(&mut queue, 10, 0)), [1, 2, 3, 4]);
         assert!(queue.is_empty());
     }
@@ -469,7 +495,77 @@ mod tests {
         }
     }
 
+    /// The ideal that the queue comes near: every tenant that waits is served at the same time with the same share.
+    #[derive(Default)]
+    struct Fluid {
+        waiting: [f64; 6],
+        served: [f64; 6],
+    }
+
+    impl Fluid {
+        fn serve(&mut self, mut parts: f64) {
+            while parts > 1e-9 {
+                let waiting: Vec<usize> = (0..6).filter(|tenant| self.waiting[*tenant] > 1e-9).collect();
+                let least = waiting.iter().map(|tenant| self.waiting[*tenant]).fold(f64::MAX, f64::min);
+                let share = least.min(parts / waiting.len() as f64);
+                for tenant in &waiting {
+                    self.waiting[*tenant] -= share;
+                    self.served[*tenant] += share;
+                }
+                parts -= share * waiting.len() as f64;
+            }
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Traffic {
+        Arrive(usize, Vec<u8>),
+        Send(u32),
+    }
+
+    fn traffic(largest: u8) -> impl Strategy<Value = Vec<Traffic>> {
+        let many = prop_oneof![3 => 1usize..3, 1 => 1usize..60];
+        let messages = many.prop_flat_map(move |count| prop::collection::vec(1u8..=largest, count));
+        let arrive = (0usize..6, messages);
+        let step = prop_oneof![
+            2 => arrive.prop_map(|(tenant, parts)| Traffic::Arrive(tenant, parts)),
+            2 => (1u32..20).prop_map(Traffic::Send),
+            1 => (1u32..120).prop_map(Traffic::Send),
+        ];
+        prop::collection::vec(step, 1..400)
+    }
+
     proptest! {
+        /// However they come and go, nobody is ever further from the ideal than two turns and two of the largest messages.
+        #[test]
+        fn nobody_lags_behind_the_ideal_share(steps in (1u8..20).prop_flat_map(traffic)) {
+            let (mut queue, mut fluid) = (queue(), Fluid::default());
+            let (mut served, mut number, mut most) = ([0.0; 6], 0, 1u8);
+            for step in steps {
+                match step {
+                    Traffic::Arrive(tenant, messages) => {
+                        for parts in messages {
+                            queue.push_back(tenant as u32, Priority::Normal, number, parts);
+                            fluid.waiting[tenant] += f64::from(parts);
+                            number += 1;
+                            most = most.max(parts);
+                        }
+                    }
+                    Traffic::Send(credit) => {
+                        for taken in taken(&mut queue, credit, 0) {
+                            served[taken.tenant as usize] += f64::from(taken.parts);
+                            fluid.serve(f64::from(taken.parts));
+                            for (tenant, served) in served.iter().enumerate() {
+                                let lag = fluid.served[tenant] - served;
+                                let bound = 2.0 * (f64::from(QUANTUM_PARTS) + f64::from(most));
+                                prop_assert!(lag.abs() <= bound, "tenant {tenant} lags {lag} parts, largest {most}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+
         #[test]
         fn nothing_is_lost_doubled_reordered_or_taken_without_credit(steps in steps()) {
             let (mut queue, mut model) = (queue(), Model::default());
@@ -496,9 +592,14 @@ mod tests {
                         prop_assert!(!last.is_empty() || queue.is_empty());
                     }
                     Step::Return(keep) => {
-                        for taken in last.split_off(keep.min(last.len())).iter().rev() {
-                            queue.push_front(taken.tenant, taken.priority, taken.number, taken.parts);
-                            model.lane(taken.tenant, taken.priority).push_front((taken.number, taken.parts));
+                        let mut unsent = last.split_off(keep.min(last.len()));
+                        // In any order: over several binds they come back as they come.
+                        unsent.sort_by_key(|taken| taken.number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                        put_back(&mut queue, &unsent);
+                        for taken in unsent {
+                            let lane = model.lane(taken.tenant, taken.priority);
+                            let place = lane.partition_point(|entry| entry.0 < taken.number);
+                            lane.insert(place, (taken.number, taken.parts));
                         }
                     }
                     Step::Retain(divisor) => {

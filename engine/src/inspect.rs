@@ -25,6 +25,8 @@ pub struct Summary {
     pub early: BTreeMap<(u16, Vec<u8>), u32>,
     pub keys: BTreeMap<(u32, u128), Vec<u8>>,
     pub names: (Vec<String>, Vec<String>),
+    /// The next number of operators' rules, and the rules.
+    pub rules: (u32, BTreeMap<u32, Vec<u8>>),
 }
 
 impl Engine {
@@ -58,6 +60,7 @@ impl Engine {
             early,
             keys: keys.collect(),
             names: self.names(),
+            rules: self.surgery.summary(),
         }
     }
 

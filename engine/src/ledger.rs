@@ -422,29 +422,171 @@ mod tests {
         ]
     }
 
-    /// Whether the operation says that it was done.
-    fn run(wallet: &mut Wallet, operation: &Operation) -> bool {
-        match *operation {
-            Operation::Reserve(amount) => wallet.reserve(Micros(amount)) == Reserve::Done,
-            Operation::Settle(reserved, charged) => {
-                wallet.settle(Micros(reserved), Micros(charged)) == Change::Done
+    /// What an operation answers.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Word {
+        Done,
+        Insufficient,
+        Overflow,
+        Broken,
+    }
+
+    /// The model: books that add up everything that was ever done, in integers that do not end.
+    #[derive(Debug, Default)]
+    struct Books {
+        deposited: Vec<i128>,
+        withdrawn: Vec<i128>,
+        adjusted: Vec<i128>,
+        /// Reserved, less what has ended.
+        reserved: Vec<i128>,
+        settled: Vec<i128>,
+        refunded: Vec<i128>,
+        limit: i128,
+    }
+
+    fn sum(entries: &[i128]) -> i128 {
+        entries.iter().sum()
+    }
+
+    impl Books {
+        fn spent(&self) -> i128 {
+            sum(&self.settled) - sum(&self.refunded)
+        }
+
+        fn available(&self) -> i128 {
+            let paid_in = sum(&self.deposited) - sum(&self.withdrawn) + sum(&self.adjusted);
+            paid_in - sum(&self.reserved) - self.spent()
+        }
+
+        /// Whether all totals could be written down.
+        fn fits(&self) -> bool {
+            let books = [
+                &self.deposited,
+                &self.withdrawn,
+                &self.adjusted,
+                &self.reserved,
+                &self.settled,
+                &self.refunded,
+            ];
+            let mut totals = books.map(|entries| sum(entries)).into_iter().chain([self.available()]);
+            totals.all(|total| i64::try_from(total).is_ok())
+        }
+
+        fn refuses(&self, operation: &Operation) -> Option<Word> {
+            match *operation {
+                Operation::Reserve(amount) | Operation::Withdraw(amount) | Operation::Limit(amount) => {
+                    (amount < 0).then_some(Word::Overflow)
+                }
+                Operation::Settle(reserved, charged) => {
+                    let (reserved, charged) = (i128::from(reserved), i128::from(charged));
+                    let is_lawful = 0 <= charged && charged <= reserved && reserved <= sum(&self.reserved);
+                    (!is_lawful).then_some(Word::Broken)
+                }
+                Operation::Release(amount) => {
+                    (amount < 0 || i128::from(amount) > sum(&self.reserved)).then_some(Word::Broken)
+                }
+                Operation::Refund(amount) => {
+                    (amount < 0 || i128::from(amount) > self.spent()).then_some(Word::Broken)
+                }
+                Operation::Deposit(amount) => (amount < 0).then_some(Word::Broken),
+                Operation::Adjust(_) => None,
             }
-            Operation::Release(amount) => wallet.release(Micros(amount)) == Change::Done,
-            Operation::Refund(amount) => wallet.refund(Micros(amount)) == Change::Done,
-            Operation::Deposit(amount) => wallet.deposit(Micros(amount)) == Change::Done,
-            Operation::Withdraw(amount) => wallet.withdraw(Micros(amount)) == Reserve::Done,
-            Operation::Adjust(amount) => wallet.adjust(Micros(amount)) == Reserve::Done,
-            Operation::Limit(amount) => wallet.set_credit_limit(Micros(amount)) == Reserve::Done,
+        }
+
+        /// Writes it down, without a look at whether it may be; to be struck out again if not.
+        fn write(&mut self, operation: &Operation) {
+            match *operation {
+                Operation::Reserve(amount) => self.reserved.push(amount.into()),
+                Operation::Settle(reserved, charged) => {
+                    self.reserved.push(-i128::from(reserved));
+                    self.settled.push(charged.into());
+                }
+                Operation::Release(amount) => self.reserved.push(-i128::from(amount)),
+                Operation::Refund(amount) => self.refunded.push(amount.into()),
+                Operation::Deposit(amount) => self.deposited.push(amount.into()),
+                Operation::Withdraw(amount) => self.withdrawn.push(amount.into()),
+                Operation::Adjust(amount) => self.adjusted.push(amount.into()),
+                Operation::Limit(amount) => self.limit = amount.into(),
+            }
+        }
+
+        fn strike_out(&mut self, operation: &Operation, limit: i128) {
+            match operation {
+                Operation::Reserve(_) | Operation::Release(_) => drop(self.reserved.pop()),
+                Operation::Settle(..) => {
+                    self.reserved.pop();
+                    self.settled.pop();
+                }
+                Operation::Refund(_) => drop(self.refunded.pop()),
+                Operation::Deposit(_) => drop(self.deposited.pop()),
+                Operation::Withdraw(_) => drop(self.withdrawn.pop()),
+                Operation::Adjust(_) => drop(self.adjusted.pop()),
+                Operation::Limit(_) => self.limit = limit,
+            }
+        }
+
+        fn take(&mut self, operation: &Operation) -> Word {
+            if let Some(refusal) = self.refuses(operation) {
+                return refusal;
+            }
+            let limit = self.limit;
+            self.write(operation);
+            let least = if matches!(operation, Operation::Withdraw(_)) { 0 } else { -self.limit };
+            let spends = matches!(
+                operation,
+                Operation::Reserve(_) | Operation::Withdraw(_) | Operation::Adjust(_) | Operation::Limit(_)
+            );
+            let word = match () {
+                () if !self.fits() => Word::Overflow,
+                () if spends && self.available() < least => Word::Insufficient,
+                () => return Word::Done,
+            };
+            self.strike_out(operation, limit);
+            word
+        }
+    }
+
+    fn word(wallet: &mut Wallet, operation: &Operation) -> Word {
+        let spent = |reserve| match reserve {
+            Reserve::Done => Word::Done,
+            Reserve::Insufficient => Word::Insufficient,
+            Reserve::Overflow => Word::Overflow,
+        };
+        let changed = |change| match change {
+            Change::Done => Word::Done,
+            Change::Overflow => Word::Overflow,
+            Change::Broken => Word::Broken,
+        };
+        match *operation {
+            Operation::Reserve(amount) => spent(wallet.reserve(Micros(amount))),
+            Operation::Settle(reserved, charged) => changed(wallet.settle(Micros(reserved), Micros(charged))),
+            Operation::Release(amount) => changed(wallet.release(Micros(amount))),
+            Operation::Refund(amount) => changed(wallet.refund(Micros(amount))),
+            Operation::Deposit(amount) => changed(wallet.deposit(Micros(amount))),
+            Operation::Withdraw(amount) => spent(wallet.withdraw(Micros(amount))),
+            Operation::Adjust(amount) => spent(wallet.adjust(Micros(amount))),
+            Operation::Limit(amount) => spent(wallet.set_credit_limit(Micros(amount))),
         }
     }
 
     proptest! {
         #[test]
+        fn the_wallet_answers_and_holds_what_the_books_say(operations in prop::collection::vec(operation(), 1..100)) {
+            let (mut wallet, mut books) = (Wallet::default(), Books::default());
+            for operation in &operations {
+                prop_assert_eq!(word(&mut wallet, operation), books.take(operation), "{:?}", operation);
+                let held = [wallet.available(), wallet.reserved(), wallet.spent(), wallet.credit_limit()];
+                let expected = [books.available(), sum(&books.reserved), books.spent(), books.limit];
+                prop_assert_eq!(held.map(|amount| i128::from(amount.0)), expected, "{:?}", operation);
+            }
+        }
+
+        #[test]
         fn any_sequence_of_operations_keeps_the_sum(operations in prop::collection::vec(operation(), 1..200)) {
             let mut wallet = Wallet::default();
             for operation in &operations {
                 let before = wallet;
-                let done = run(&mut wallet, operation);
+                let done = word(&mut wallet, operation) == Word::Done;
                 prop_assert!(wallet.holds(), "{operation:?} made {wallet:?} of {before:?}");
                 prop_assert!(done || wallet == before, "{operation:?} was refused and changed {before:?}");
                 prop_assert_eq!(Wallet::decode(&wallet.encode()), Some(wallet));

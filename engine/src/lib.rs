@@ -1,6 +1,7 @@
 //! The pure core: commands in, events out, effects released by others. No I/O, no clock, no randomness.
 
 mod accept;
+mod asking;
 pub mod bytes;
 pub mod catalog;
 pub mod columns;
@@ -32,9 +33,12 @@ pub mod schedule;
 mod snapshot;
 pub mod step;
 pub mod submission;
+pub mod surgery;
 mod sweep;
 mod tenants;
 pub mod throttle;
+pub mod token_bucket;
+mod wall_clock;
 
 pub use engine::{Engine, Group};
 #[doc(hidden)]

@@ -10,7 +10,7 @@ use codecs::receipt::State as ReceiptState;
 use crate::bytes::Reader;
 use crate::catalog::{AskReceipt, SettleOn};
 use crate::money::Micros;
-use crate::step::{self, ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
+use crate::step::{self, ALL_PARTS, DoubtCause, FailCause, HoldCause, Resolution, Step, Verdict};
 use crate::submission::{Body, Priority, Via};
 
 pub const HEAD_VERSION: u8 = 1;
@@ -430,9 +430,10 @@ impl Message {
             Step::Due => self.state = State::Queued,
             Step::Failed { .. } => self.state = State::Failed,
             Step::Expired => self.state = State::Expired,
-            Step::Cancelled => self.state = State::Cancelled,
+            Step::Cancelled | Step::Bounced { .. } => self.state = State::Cancelled,
+            Step::Resolved { resolution } => self.resolve(resolution, at),
             Step::Unknown => self.state = State::Unknown,
-            Step::Rerouted { provider } => {
+            Step::Rerouted { provider } | Step::Moved { provider } => {
                 self.provider = provider;
                 self.attempt = 0;
             }
@@ -506,6 +507,24 @@ impl Message {
             }
         }
         self.settle_parts();
+    }
+
+    /// An operator knows what became of it.
+    fn resolve(&mut self, resolution: Resolution, at: i64) {
+        match resolution {
+            Resolution::Resend => self.let_go(),
+            Resolution::Failed => self.state = State::Failed,
+            Resolution::Sent => {
+                self.state = State::InDoubt;
+                self.sent_at = Wall(at);
+                for index in 0..self.parts() {
+                    if self.part(index) == Some(PartState::Doubt) {
+                        self.set_part(index, PartState::Accepted);
+                    }
+                }
+                self.settle_parts();
+            }
+        }
     }
 
     /// A receipt for one part. Rank decides late news: delivered beats failed, expired and unknown; nothing beats delivered.
@@ -639,6 +658,26 @@ impl Message {
         self.steps().any(|(_, step)| matches!(step, Step::Doubt { .. }))
     }
 
+    /// Whether no provider can have any of it: it may be cancelled, or go to another one.
+    pub fn is_with_nobody(&self) -> bool {
+        self.accepted_parts() == 0 && self.sending_parts() == 0 && !self.was_in_doubt()
+    }
+
+    /// Whether an operator has moved it and it has not been tried since.
+    pub fn was_just_moved(&self) -> bool {
+        self.steps().fold(false, |moved, (_, step)| match step {
+            Step::Moved { .. } => true,
+            Step::Intent { .. } => false,
+            _ => moved,
+        })
+    }
+
+    /// Whether it waits for somebody to say what became of it: in doubt, or held because it is.
+    pub fn is_doubtful(&self) -> bool {
+        matches!(self.state, State::InDoubt | State::Held)
+            && self.part_states().any(|part| part == PartState::Doubt)
+    }
+
     /// Why it was last held.
     pub fn hold_cause(&self) -> Option<HoldCause> {
         let cause = |(_, step)| match step {
@@ -654,6 +693,7 @@ impl Message {
         for (_, step) in self.steps() {
             match step {
                 Step::Failed { cause, status } => found = Some((cause, status)),
+                Step::Resolved { resolution: Resolution::Failed } => found = Some((FailCause::InDoubt, 0)),
                 Step::Response { verdict: Verdict::Refused, status, .. } => {
                     let cause =
                         if self.accepted_parts() > 0 { FailCause::Partial } else { FailCause::Refused };

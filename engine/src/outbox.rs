@@ -10,7 +10,7 @@ use codecs::smpp::status::Status;
 use codecs::smpp::tlv::tag;
 use codecs::smpp::write::{self, SmFields};
 
-use crate::command::{Acknowledgement, ConnectionId, ReplyId};
+use crate::command::{Acknowledgement, ConnectionId, PartToken, ReplyId};
 use crate::dispatch::decimal;
 use crate::effect::{Load, Outgoing, Request, Shelf};
 use crate::engine::{DueKind, Engine};
@@ -44,6 +44,13 @@ pub(crate) enum News {
         part: u8,
         news: ReceiptNews,
     },
+    Response {
+        provider: u16,
+        bind: u16,
+        token: PartToken,
+        status: u32,
+        id: Box<[u8]>,
+    },
     Cancel {
         reply: ReplyId,
         tenant: u32,
@@ -63,6 +70,7 @@ impl News {
             News::Tell { number, .. } | News::Receipt { number, .. } | News::Cancel { number, .. } => {
                 Some(number)
             }
+            News::Response { token, .. } => Some(token.number()),
             News::Look { .. } | News::Ahead => None,
         }
     }
@@ -305,7 +313,7 @@ impl Engine {
         self.ring.add(self.group_number, Item::Message(message.number));
         let number = message.number;
         self.pages.insert(message, self.now.wall.0);
-        self.index(number);
+        self.index_again(number);
     }
 
     fn take_news(&mut self, news: News) {
@@ -325,6 +333,9 @@ impl Engine {
                     self.counters.unmatched += 1;
                     self.acknowledge(news.answer);
                 }
+            }
+            News::Response { provider, bind, token, status, id } => {
+                self.response(provider, bind, token, status, &id);
             }
             News::Cancel { reply, tenant, number } => self.cancel(reply, tenant, number),
             News::Look { block } => self.looked_at(block),

@@ -9,6 +9,8 @@ use crate::catalog::InDoubt;
 use crate::command::{PartToken, Responses};
 use crate::engine::{DueKind, Engine};
 use crate::message::{Message, PartState, State};
+use crate::outbox::News;
+use crate::pages::block_of;
 use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
 
 /// How long a provider must be down before what is queued for it goes to the next of its route: more than a reconnect takes.
@@ -24,14 +26,22 @@ impl Engine {
         }
     }
 
-    fn response(&mut self, provider: u16, bind: u16, token: PartToken, status: u32, id: &[u8]) {
+    pub(crate) fn response(&mut self, provider: u16, bind: u16, token: PartToken, status: u32, id: &[u8]) {
         let (number, part) = (token.number(), token.part());
+        if self.is_parked_away(number) {
+            // It was in doubt, and waits on disk for a decision or its turn.
+            let id = id.into();
+            self.load(block_of(number), News::Response { provider, bind, token, status, id });
+            return;
+        }
         let Some(message) = self.pages.get(number) else {
             self.counters.late_responses += 1;
             return;
         };
         let was_sending = message.part(part) == Some(PartState::Sending)
             && (message.provider, message.bind) == (provider, bind);
+        // Of the parts of a message only the first answer says how long one takes.
+        let is_first = message.sending_parts() == u32::from(message.parts());
         let waited = self.now.wall.millis_since(message.sent_at);
         let attempt = message.attempt;
         let next = if status == 0 { None } else { self.next_provider(message) };
@@ -40,11 +50,17 @@ impl Engine {
             // A late refusal: what became of the part meanwhile holds.
             return;
         }
-        if was_sending {
+        if was_sending && is_first {
             self.measure(provider, waited);
         }
         let retry_at = codecs::instant::Wall(self.now.wall.0.saturating_add(retry_millis));
         self.step(number, &Step::Response { part, verdict, status, retry_at, id });
+        if was_sending
+            && verdict != Verdict::Throttled
+            && let Some(entry) = self.providers.get_mut(provider)
+        {
+            entry.rate.answered(self.now.mono);
+        }
         match verdict {
             Verdict::Accepted => self.accepted_by_provider(provider, number, part, id),
             Verdict::Throttled => self.throttled(provider),
@@ -99,7 +115,7 @@ impl Engine {
         definition.map_or(message_id::Form::Text, |definition| definition.message_id)
     }
 
-    fn throttled(&mut self, provider: u16) {
+    pub(crate) fn throttled(&mut self, provider: u16) {
         let now = self.now.mono;
         if let Some(entry) = self.providers.get_mut(provider) {
             let round_trip = entry.round_trip();
@@ -133,7 +149,8 @@ impl Engine {
     /// Where a queued message goes instead, when its provider has been down for long enough to be more than a reconnect.
     pub(crate) fn failover(&self, message: &Message) -> Option<u16> {
         let entry = self.providers.get(message.provider)?;
-        let down = entry.up_since.is_none() && self.now.mono >= entry.down_since.after(FAILOVER_AFTER);
+        let down = entry.disabled
+            || entry.up_since.is_none() && self.now.mono >= entry.down_since.after(FAILOVER_AFTER);
         let paused = message.retry_at().is_some_and(|at| at > self.now.wall);
         if down && !paused { self.next_provider(message) } else { None }
     }

@@ -23,6 +23,7 @@ use crate::outbox::News;
 use crate::pages::{BLOCK_MESSAGES, block_of, order_of, place_of};
 use crate::record::{self, Record};
 use crate::step::{HoldCause, Step, Verdict};
+use crate::submission::Priority;
 
 pub mod row;
 
@@ -50,6 +51,27 @@ struct Parked {
     others: u64,
     /// Some of them are held.
     held: bool,
+    /// Some of them wait to be sent, the held ones included.
+    waits: bool,
+}
+
+/// What is parked for one provider, with one priority, of one tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Depth {
+    pub queued: u64,
+    pub scheduled: u64,
+    pub held: u64,
+}
+
+impl Depth {
+    fn of(&mut self, state: State) -> Option<&mut u64> {
+        match state {
+            State::Queued => Some(&mut self.queued),
+            State::Scheduled => Some(&mut self.scheduled),
+            State::Held => Some(&mut self.held),
+            _ => None,
+        }
+    }
 }
 
 /// What a tenant has in the store.
@@ -75,6 +97,7 @@ pub(crate) struct Parking {
     /// By tenant, and of all together.
     away: Vec<Away>,
     total: Away,
+    depths: BTreeMap<(u16, Priority, u32), Depth>,
     /// Blocks that were filled while the queues held more than memory should.
     overflow: VecDeque<u64>,
     /// From a start: what waits in queues, in the order of numbers, until the queues are filled.
@@ -124,6 +147,21 @@ impl Parking {
         self.away.get(tenant as usize).copied().unwrap_or_default()
     }
 
+    /// What is parked and waits, by provider, priority and tenant.
+    pub fn depths(&self) -> impl Iterator<Item = (&(u16, Priority, u32), &Depth)> {
+        self.depths.iter()
+    }
+
+    /// Blocks of which something is only in the store and waits to be sent, or is held.
+    pub fn blocks_that_wait(&self, held: bool) -> impl Iterator<Item = u64> + '_ {
+        let waits = move |parked: &Parked| parked.away != 0 && if held { parked.held } else { parked.waits };
+        self.blocks.iter().filter(move |(_, parked)| waits(parked)).map(|(block, _)| *block)
+    }
+
+    fn waits(&self, block: u64, held: bool) -> bool {
+        self.blocks.get(&block).is_some_and(|parked| if held { parked.held } else { parked.waits })
+    }
+
     /// When the next block is to be looked at, in milliseconds of the wall clock.
     pub fn next_wake(&self) -> Option<u64> {
         self.wakes.peek().map(|Reverse((wake, _))| u64::try_from(*wake).unwrap_or(0))
@@ -139,15 +177,20 @@ impl Parking {
         let block = block_of(number);
         let parked = self.blocks.entry(block).or_default();
         if parked.away == 0 {
-            (parked.wake, parked.others, parked.held) = (i64::MAX, 0, false);
+            (parked.wake, parked.others, parked.held, parked.waits) = (i64::MAX, 0, false, false);
         }
         parked.rows |= bit(number);
         parked.away |= bit(number);
         parked.held |= row.state == State::Held;
+        parked.waits |= is_waiting(row.state);
         if row.state == State::Queued {
             parked.others |= row.others;
         }
         self.wake_at(block, row.wake);
+        let key = (row.provider, row.priority, row.tenant);
+        if let Some(count) = self.depths.entry(key).or_default().of(row.state) {
+            *count += 1;
+        }
         let tenant = row.tenant as usize;
         if self.away.len() <= tenant {
             self.away.resize(tenant + 1, Away::default());
@@ -173,6 +216,10 @@ impl Parking {
     pub fn taken_back(&mut self, message: &Message) {
         if let Some(parked) = self.blocks.get_mut(&block_of(message.number)) {
             parked.away &= !bit(message.number);
+        }
+        let key = (message.provider, message.priority, message.tenant);
+        if let Some(count) = self.depths.get_mut(&key).and_then(|depth| depth.of(message.state)) {
+            *count -= 1;
         }
         for away in self.away.get_mut(message.tenant as usize).into_iter().chain([&mut self.total]) {
             away.messages -= 1;
@@ -245,7 +292,7 @@ impl Engine {
     pub(crate) fn waits_long(&self, message: &Message) -> bool {
         let now = self.now.wall;
         match message.state {
-            State::Sent => message.wants_receipts() && message.telling.is_none(),
+            State::Sent => message.wants_receipts() && message.telling.is_none() && !self.is_ask_due(message),
             State::Scheduled => message.starts_at > now.after(NEAR),
             State::Held => true,
             State::Queued => {
@@ -307,7 +354,10 @@ impl Engine {
     fn wake_of(&self, message: &Message) -> Wall {
         let validity = self.valid_until(message);
         match message.state {
-            State::Sent => message.sent_at.after(self.receipt_wait(message)),
+            State::Sent => {
+                let end = message.sent_at.after(self.receipt_wait(message));
+                self.ask_at(message).map_or(end, |ask| ask.min(end))
+            }
             State::Scheduled => Wall(message.starts_at.0 - BEFORE.as_millis() as i64).min(validity),
             _ => validity,
         }
@@ -368,6 +418,15 @@ impl Engine {
     pub(crate) fn looked_at(&mut self, block: u64) {
         self.parking.looking -= 1;
         self.sweep_page(block);
+        let Some(page) = self.pages.page(block) else { return };
+        let due: Vec<u64> = page
+            .messages()
+            .filter(|message| self.is_ask_due(message))
+            .map(|message| message.number)
+            .collect();
+        for number in due {
+            self.ask(number);
+        }
     }
 
     /// A provider is up again: what is queued for others of its messages' routes may go to it, if those are down.
@@ -393,10 +452,26 @@ impl Engine {
         let mut blocks: Vec<u64> = std::iter::once(at.number).chain(ahead).map(block_of).collect();
         blocks.dedup();
         for block in blocks {
-            let is_loading = self.is_loading(Load { block, shelf: Shelf::Parked });
-            if !is_loading && self.misses(block) {
-                self.load(block, News::Ahead);
-            }
+            self.read_back(block);
+        }
+    }
+
+    pub(crate) fn read_back(&mut self, block: u64) {
+        let is_loading = self.is_loading(Load { block, shelf: Shelf::Parked });
+        if !is_loading && self.misses(block) {
+            self.load(block, News::Ahead);
+        }
+    }
+
+    /// Whether a block has messages that wait, or are held, and that are in the store only.
+    pub(crate) fn misses_waiting(&self, block: u64, held: bool) -> bool {
+        self.parking.waits(block, held) && self.misses(block)
+    }
+
+    /// What was read back of a block and is as it was leaves memory again.
+    pub(crate) fn drop_copies(&mut self, block: u64) {
+        if !self.is_leaving(block) {
+            self.park(block, |message| message.image_group == STORED);
         }
     }
 

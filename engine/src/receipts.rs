@@ -56,9 +56,7 @@ impl Engine {
     }
 
     fn receipt(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8]) {
-        if let Some(counters) = self.counters.providers.get_mut(usize::from(news.provider)) {
-            counters.receipts[usize::from(news.state as u8).min(9)] += 1;
-        }
+        self.count_receipt(news.provider, news.state);
         let found = self.find_by_receipt(news.provider, tlv_id, text_id);
         // Where an id is given out again, the receipt may be for a message whose response has not come.
         let is_other = |message: &Message| !phones_agree(message, news.phone);
@@ -67,6 +65,12 @@ impl Engine {
                 self.receipt_for(number, part, news);
             }
             _ => self.hold_early(news, tlv_id, text_id),
+        }
+    }
+
+    pub(crate) fn count_receipt(&mut self, provider: u16, state: ReceiptState) {
+        if let Some(counters) = self.counters.providers.get_mut(usize::from(provider)) {
+            counters.receipts[usize::from(state as u8).min(9)] += 1;
         }
     }
 

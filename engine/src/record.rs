@@ -90,6 +90,11 @@ pub enum Record<'a> {
         at: i64,
         receipt: &'a [u8],
     },
+    /// An operator's rule; with nothing but its number, the rule has ended. Numbers are given once.
+    Rule {
+        number: u32,
+        rule: &'a [u8],
+    },
 }
 
 mod kind {
@@ -108,6 +113,7 @@ mod kind {
     pub const IDEMPOTENCY: u8 = 13;
     pub const UNTOLD: u8 = 14;
     pub const EARLY_RECEIPT: u8 = 15;
+    pub const RULE: u8 = 20;
 }
 
 /// Why a group's bytes could not be read.
@@ -196,6 +202,10 @@ pub fn write(out: &mut Vec<u8>, record: &Record<'_>) {
             out.extend_from_slice(&at.to_le_bytes());
             out.extend_from_slice(receipt);
         }),
+        Record::Rule { number, rule } => frame(out, kind::RULE, |out| {
+            out.extend_from_slice(&number.to_le_bytes());
+            out.extend_from_slice(rule);
+        }),
     }
 }
 
@@ -233,7 +243,7 @@ impl<'a> Iterator for Records<'a> {
         }
         let payload = self.reader.u32().and_then(|length| self.reader.take(usize::try_from(length).ok()?));
         let Some(payload) = payload else { return Some(Err(malformed)) };
-        if !(kind::ACCEPT..=kind::EARLY_RECEIPT).contains(&kind) {
+        if !(kind::ACCEPT..=kind::EARLY_RECEIPT).contains(&kind) && kind != kind::RULE {
             return Some(Err(RecordError::UnknownKind { at, kind }));
         }
         Some(read_payload(kind, payload).ok_or(malformed))
@@ -273,6 +283,7 @@ fn read_payload(kind: u8, payload: &[u8]) -> Option<Record<'_>> {
         kind::EARLY_RECEIPT => {
             Record::EarlyReceipt { provider: reader.u16()?, at: reader.i64()?, receipt: reader.rest() }
         }
+        kind::RULE => Record::Rule { number: reader.u32()?, rule: reader.rest() },
         _ => return None,
     })
 }

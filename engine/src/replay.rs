@@ -10,7 +10,7 @@ use crate::engine::{DueKind, Engine};
 use crate::id::Number;
 use crate::idempotency::Entry;
 use crate::ledger::{Change, Reserve, Wallet};
-use crate::message::{Charge, Message, State};
+use crate::message::{Charge, Message, STORED, State};
 use crate::money::Micros;
 use crate::pages::{BLOCK_MESSAGES, order_of, place_of};
 use crate::record::{NameKind, Record, RecordError, Records};
@@ -62,6 +62,9 @@ impl Engine {
                 }
                 Record::EarlyReceipt { provider, receipt, .. } => {
                     self.replay_early(provider, receipt).ok_or(content("an early receipt"))?;
+                }
+                Record::Rule { number, rule } => {
+                    self.replay_rule(number, rule).ok_or(content("an operator's rule"))?;
                 }
                 other => self.replay_other(group, &other),
             }
@@ -136,7 +139,20 @@ impl Engine {
     }
 
     /// The ids under which receipts for this message will come, by what the definitions say of them now.
-    pub(crate) fn index(&mut self, number: u64) {
+    fn index(&mut self, number: u64) {
+        self.with_ids(number, |engine, provider, key, part| engine.index.insert(provider, key, number, part));
+    }
+
+    /// The same for a message that has come back, with the receipts that have come for it meanwhile.
+    pub(crate) fn index_again(&mut self, number: u64) {
+        self.index(number);
+        if !self.early.is_empty() {
+            self.with_ids(number, |engine, provider, key, _| engine.match_early(provider, key));
+        }
+    }
+
+    /// Works with each id that providers have given a message, in its canonical form.
+    fn with_ids(&mut self, number: u64, mut work: impl FnMut(&mut Engine, u16, &[u8], u8)) {
         let Some(message) = self.pages.get(number) else { return };
         let provider = message.provider;
         let accepted = |(_, step): (Wall, Step<'_>)| match step {
@@ -147,7 +163,7 @@ impl Engine {
         for (part, id) in ids {
             self.with_key(provider, Side::Response, &id, |engine, key| {
                 if !key.is_empty() {
-                    engine.index.insert(provider, key, number, part);
+                    work(engine, provider, key, part);
                 }
             });
         }
@@ -167,6 +183,7 @@ impl Engine {
             self.record_epoch();
         }
         self.configure(definitions)?;
+        self.recover_rules();
         for block in self.pages.blocks() {
             let numbers: Vec<u64> = self
                 .pages
@@ -220,22 +237,31 @@ impl Engine {
 
     /// Every wallet adds up, and holds in reserve what its living messages have.
     fn check_wallets(&self) -> Result<(), ReplayError> {
-        let wallets = self.tenants.wallets();
-        let mut reserved = vec![0i128; wallets.len()];
-        for (tenant, sum) in (0u32..).zip(&mut reserved) {
-            *sum += self.parking.of_tenant(tenant).reserved;
+        let is_wrong = |(_, wallet, reserved): &(u32, Wallet, i128)| {
+            !wallet.holds() || i128::from(wallet.reserved().0) != *reserved
+        };
+        match self.reserves().into_iter().find(is_wrong) {
+            Some((tenant, ..)) => Err(ReplayError::Ledger { tenant }),
+            None => Ok(()),
         }
-        for message in self.pages.iter().filter(|message| message.charge == Charge::Reserved) {
-            let tenant = message.tenant;
-            let sum = reserved.get_mut(tenant as usize).ok_or(ReplayError::Ledger { tenant })?;
-            *sum += i128::from(message.price.0);
-        }
-        for ((tenant, wallet), reserved) in wallets.into_iter().zip(reserved) {
-            if !wallet.holds() || i128::from(wallet.reserved().0) != reserved {
-                return Err(ReplayError::Ledger { tenant });
+    }
+
+    /// Every wallet, and what the living messages of its tenant have in reserve, the parked ones included.
+    pub(crate) fn reserves(&self) -> Vec<(u32, Wallet, i128)> {
+        let wallets = self.tenants.wallets().into_iter();
+        let mut rows: Vec<(u32, Wallet, i128)> = wallets
+            .map(|(tenant, wallet)| (tenant, wallet, self.parking.of_tenant(tenant).reserved))
+            .collect();
+        // A copy of what is parked is counted there.
+        let counts = |m: &&Message| m.charge == Charge::Reserved && m.image_group != STORED;
+        for message in self.pages.iter().filter(counts) {
+            let place = message.tenant as usize;
+            for missing in rows.len()..=place {
+                rows.push((missing as u32, Wallet::default(), 0));
             }
+            rows[place].2 += i128::from(message.price.0);
         }
-        Ok(())
+        rows
     }
 
     /// A tenant that is active again sends what was held because it was not.
@@ -269,6 +295,7 @@ impl Engine {
             }
             State::Sending => self.doubt_after_restart(number),
             State::InDoubt => self.wait_for_news(message.provider, number),
+            State::Sent if message.wants_receipts() => self.ask_later(number),
             _ if message.is_to_be_told() => self.tenants.owe(message.tenant, number),
             _ => {}
         }

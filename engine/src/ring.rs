@@ -30,6 +30,8 @@ pub(crate) enum Item {
     Untold(u32, u64),
     Early(u16, Box<[u8]>),
     Epoch,
+    /// An operator's, or the last number that was given to one.
+    Rule(u32),
 }
 
 #[derive(Default)]
@@ -109,6 +111,7 @@ impl Engine {
             Item::Early(provider, key) => self.carry_early(provider, key),
             Item::Epoch if self.epoch_group > group => {}
             Item::Epoch => self.record_epoch(),
+            Item::Rule(number) => self.carry_rule(number, group),
         }
         true
     }

@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub early_receipts: u64,
     /// Receipts that tenants have not been given yet.
     pub untold: u64,
+    /// Jumps of the system's time of day, and whether one is not believed yet.
+    pub clock: (u64, bool),
 }
 
 impl Engine {
@@ -59,6 +61,7 @@ impl Engine {
             receipt_ids: self.index.len() as u64,
             early_receipts: self.early.len() as u64,
             untold: self.tenants.untold(),
+            clock: self.wall_clock.alarm(),
         }
     }
 

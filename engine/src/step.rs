@@ -56,6 +56,68 @@ pub enum HoldCause {
     Operator = 2,
 }
 
+/// Why an operator cancelled a message, in words that its tenant may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum BounceCode {
+    Other = 0,
+    Abuse = 1,
+    Duplicate = 2,
+    Outage = 3,
+    Request = 4,
+    Stale = 5,
+}
+
+impl BounceCode {
+    pub const ALL: [BounceCode; 6] = [
+        BounceCode::Other,
+        BounceCode::Abuse,
+        BounceCode::Duplicate,
+        BounceCode::Outage,
+        BounceCode::Request,
+        BounceCode::Stale,
+    ];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            BounceCode::Other => "other",
+            BounceCode::Abuse => "abuse",
+            BounceCode::Duplicate => "duplicate",
+            BounceCode::Outage => "outage",
+            BounceCode::Request => "request",
+            BounceCode::Stale => "stale",
+        }
+    }
+
+    pub fn from_u8(value: u8) -> Option<BounceCode> {
+        BounceCode::ALL.get(usize::from(value)).copied()
+    }
+}
+
+/// What an operator knows of a message in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Resolution {
+    /// Its provider has it.
+    Sent = 0,
+    /// It is given up.
+    Failed = 1,
+    /// It is sent again, and the provider may see it twice.
+    Resend = 2,
+}
+
+impl Resolution {
+    pub const ALL: [Resolution; 3] = [Resolution::Sent, Resolution::Failed, Resolution::Resend];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Resolution::Sent => "sent",
+            Resolution::Failed => "failed",
+            Resolution::Resend => "resend",
+        }
+    }
+}
+
 /// All parts of a message, where a step names one part.
 pub const ALL_PARTS: u8 = 0xff;
 
@@ -113,6 +175,18 @@ pub enum Step<'a> {
     Due,
     /// Its receipt was dropped untold, after `receipt_ttl`.
     Dropped,
+    /// Cancelled by an operator.
+    Bounced {
+        code: BounceCode,
+    },
+    /// In doubt, and an operator said what became of it.
+    Resolved {
+        resolution: Resolution,
+    },
+    /// Queued for another provider by an operator.
+    Moved {
+        provider: u16,
+    },
 }
 
 impl Step<'_> {
@@ -134,6 +208,9 @@ impl Step<'_> {
             Step::Rerouted { .. } => 14,
             Step::Due => 15,
             Step::Dropped => 16,
+            Step::Bounced { .. } => 17,
+            Step::Resolved { .. } => 18,
+            Step::Moved { .. } => 19,
         }
     }
 
@@ -170,7 +247,11 @@ impl Step<'_> {
                 out.push(cause as u8);
                 out.extend_from_slice(&status.to_le_bytes());
             }
-            Step::Rerouted { provider } => out.extend_from_slice(&provider.to_le_bytes()),
+            Step::Rerouted { provider } | Step::Moved { provider } => {
+                out.extend_from_slice(&provider.to_le_bytes());
+            }
+            Step::Bounced { code } => out.push(code as u8),
+            Step::Resolved { resolution } => out.push(resolution as u8),
             Step::Resend
             | Step::Told
             | Step::LetGo
@@ -221,6 +302,9 @@ fn read_payload<'a>(kind: u8, payload: &mut Reader<'a>) -> Option<Step<'a>> {
         14 => Step::Rerouted { provider: payload.u16()? },
         15 => Step::Due,
         16 => Step::Dropped,
+        17 => Step::Bounced { code: BounceCode::from_u8(payload.u8()?)? },
+        18 => Step::Resolved { resolution: *Resolution::ALL.get(usize::from(payload.u8()?))? },
+        19 => Step::Moved { provider: payload.u16()? },
         _ => return None,
     })
 }
@@ -287,6 +371,9 @@ mod tests {
             Step::Rerouted { provider: 4 },
             Step::Due,
             Step::Dropped,
+            Step::Bounced { code: BounceCode::Stale },
+            Step::Resolved { resolution: Resolution::Failed },
+            Step::Moved { provider: 4 },
         ]
     }
 

@@ -112,6 +112,7 @@ impl Engine {
                 kind if kind == DueKind::Send as u8 => self.send_now(number),
                 kind if kind == DueKind::Expire as u8 => self.expire(number),
                 kind if kind == DueKind::Doubt as u8 => self.decide_doubt(number),
+                kind if kind == DueKind::Ask as u8 => self.ask(number),
                 _ => self.tell_again(number),
             }
         }

@@ -43,6 +43,8 @@ pub struct Book {
     again: VecDeque<(u64, u32)>,
     /// Messages of which an answer or a receipt is still missing.
     open: u64,
+    /// Nothing is sent any more, not even again.
+    stopped: bool,
     pub counts: Counts,
     pub accept: Latency,
     pub end_to_end: Latency,
@@ -55,6 +57,8 @@ pub struct Counts {
     pub accepted: u64,
     pub refused: BTreeMap<String, u64>,
     pub throttled: u64,
+    /// Refused for now when nothing was sent again any more.
+    pub given_up: u64,
     pub unanswered: u64,
     /// Final receipts by message_state.
     pub receipts: [u64; STATES.len()],
@@ -85,6 +89,7 @@ impl Book {
             next: 0,
             again: VecDeque::new(),
             open: u64::from(count),
+            stopped: false,
             counts: Counts::default(),
             accept: Latency::default(),
             end_to_end: Latency::default(),
@@ -166,10 +171,44 @@ impl Book {
         self.open -= 1;
     }
 
-    /// A refusal for now: it is sent again at `due`.
+    /// A refusal for now: it is sent again at `due`, unless the sending has stopped.
     pub fn throttled(&mut self, serial: u32, due: u64) {
         self.counts.throttled += 1;
-        self.again.push_back((due, serial));
+        if self.stopped {
+            self.give_up();
+        } else {
+            self.again.push_back((due, serial));
+        }
+    }
+
+    /// Nothing more is sent. What is on its way is still waited for; what was to be sent again is given up.
+    pub fn stop(&mut self) {
+        let sent = self.next as usize;
+        self.open -= (self.sent.len() - sent) as u64;
+        self.sent.truncate(sent);
+        self.marks.truncate(sent);
+        self.ids.truncate(sent);
+        self.stopped = true;
+        for _ in std::mem::take(&mut self.again) {
+            self.give_up();
+        }
+    }
+
+    /// Whether the sending has been stopped.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Accepted messages whose receipt has not come yet, where one was asked for.
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        if self.receipts_wanted { self.counts.accepted.saturating_sub(self.counts.receipts_first) } else { 0 }
+    }
+
+    fn give_up(&mut self) {
+        self.counts.given_up += 1;
+        self.open -= 1;
     }
 
     /// No answer will come any more; whether the message was taken is not known.
@@ -179,8 +218,17 @@ impl Book {
         self.open -= 1;
     }
 
-    /// A receipt.
+    /// A receipt that names the message's id.
     pub fn receipt(&mut self, serial: u32, id: u64, state: u8, now: u64) {
+        self.take_receipt(serial, Some(id), state, now);
+    }
+
+    /// A receipt that is known by its way and names no id.
+    pub fn receipt_without_id(&mut self, serial: u32, state: u8, now: u64) {
+        self.take_receipt(serial, None, state, now);
+    }
+
+    fn take_receipt(&mut self, serial: u32, id: Option<u64>, state: u8, now: u64) {
         if matches!(state, 0 | 1 | 6) {
             self.counts.intermediate += 1;
             return;
@@ -190,7 +238,9 @@ impl Book {
             self.counts.duplicates += 1;
             return;
         }
-        self.note_id(serial, id);
+        if let Some(id) = id {
+            self.note_id(serial, id);
+        }
         self.mark(serial, RECEIPTED);
         if let Some(count) = self.counts.receipts.get_mut(usize::from(state)) {
             *count += 1;
@@ -341,6 +391,39 @@ mod tests {
             (book.next_to_send(49), book.next_to_send(50), book.next_to_send(51)),
             (None, Some(0), None)
         );
+    }
+
+    #[test]
+    fn a_stopped_run_waits_for_what_is_on_its_way_and_for_nothing_else() {
+        let mut book = Book::new(10, None, true);
+        for serial in 0..4 {
+            assert_eq!(book.next_to_send(0), Some(serial));
+        }
+        book.throttled(0, 5);
+        book.accepted(1, 1, 2);
+        book.stop();
+        assert_eq!((book.next_to_send(9), book.sent(), book.backlog()), (None, 4, 1));
+        book.throttled(2, 5);
+        book.accepted(3, 3, 6);
+        book.receipt(1, 1, 2, 7);
+        assert!(!book.is_finished());
+        book.receipt_without_id(3, 2, 8);
+        assert!(book.is_finished() && book.all_sent());
+        assert_eq!((book.lost(), book.counts.given_up, book.counts.wrong_ids), (0, 2, 0));
+    }
+
+    #[test]
+    fn a_stopped_run_still_finds_what_is_lost_and_what_came_twice() {
+        let mut book = Book::new(100, None, true);
+        for serial in 0..3 {
+            book.next_to_send(0);
+            book.accepted(serial, u64::from(serial), 1);
+        }
+        book.stop();
+        book.receipt(0, 0, 2, 2);
+        book.receipt(0, 0, 2, 2);
+        book.receipt(2, 2, 2, 2);
+        assert_eq!((book.lost(), book.counts.duplicates, book.is_finished()), (1, 1, false));
     }
 
     #[test]

@@ -2,17 +2,23 @@
 //! What they measure and count is here; what the gateway does is nowhere in this crate.
 
 pub mod book;
+pub mod compare;
 mod dice;
+pub mod disk;
 pub mod http;
 mod link;
 pub mod measure;
 pub mod numbers;
+pub mod order;
 mod pace;
 mod progress;
 pub mod report;
 pub mod smpp;
 pub mod smsc;
+pub mod stage;
+pub mod suite;
 pub mod summary;
 mod texts;
+pub mod watch;
 mod window;
 pub mod wire;

@@ -1,9 +1,11 @@
 //! Measuring: latencies, rates over time and the processor time of this process. Decides nothing.
 
-use std::{fs, time::Instant};
+use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
+
+use crate::watch::cpu_seconds;
 
 /// Width of a point of a series in microseconds.
 const POINT: u64 = 100_000;
@@ -133,10 +135,7 @@ impl Series {
 /// Processor time of this process so far, user and system, in seconds; 0 where /proc is not there.
 #[must_use]
 pub fn processor_seconds() -> f64 {
-    // proc(5): fields 14 and 15 in hundredths of a second; the name, field 2, may hold spaces and ends with the last ')'.
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
+    cpu_seconds("self")
 }
 
 #[cfg(test)]

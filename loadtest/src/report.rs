@@ -72,7 +72,7 @@ fn figures(summary: &Summary) -> String {
         summary.receipts.iter().map(|(state, count)| (format!("receipts {state}"), count.to_string())),
     );
     rows.extend([
-        ("sent again".to_owned(), summary.throttled.to_string()),
+        ("not now".to_owned(), summary.throttled.to_string()),
         ("unanswered".to_owned(), summary.unanswered.to_string()),
         ("lost".to_owned(), summary.lost.to_string()),
         ("duplicates".to_owned(), summary.duplicates.to_string()),
@@ -203,6 +203,7 @@ mod tests {
         let point = |second, accepted, finished| Point { second, accepted, finished };
         Summary {
             shape: Shape {
+                send_seconds: None,
                 kind: "smpp",
                 target: "<b>&".into(),
                 connections: 4,

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     book::Book,
     measure::{Percentiles, Point},
+    watch::Watched,
     wire::STATES,
 };
 
@@ -22,7 +23,9 @@ pub struct Shape {
     pub connections: usize,
     /// Unanswered requests a connection, over SMPP; messages a request, over HTTP.
     pub window: usize,
+    /// Messages to send, or the seconds to send for.
     pub count: u64,
+    pub send_seconds: Option<f64>,
     pub rate: Option<f64>,
 }
 
@@ -37,6 +40,10 @@ pub struct Summary {
     pub refused: BTreeMap<String, u64>,
     /// Answers "not now"; those messages were sent again.
     pub throttled: u64,
+    /// Refused for now when the sending had stopped.
+    pub given_up: u64,
+    /// Accepted and without a receipt at the moment when the sending stopped.
+    pub backlog_when_stopped: u64,
     pub unanswered: u64,
     /// Final receipts by state; over HTTP, final states of the polled sample.
     pub receipts: BTreeMap<String, u64>,
@@ -64,6 +71,8 @@ pub struct Summary {
     pub generator_cpu_seconds: f64,
     pub generator_cpu_microseconds_per_message: f64,
     pub series: Vec<Point>,
+    /// What was seen of the gateway from outside.
+    pub watched: Option<Watched>,
 }
 
 impl Summary {
@@ -79,6 +88,9 @@ impl Summary {
             sent: book.sent(),
             accepted: counts.accepted,
             throttled: counts.throttled,
+            given_up: counts.given_up,
+            backlog_when_stopped: 0,
+            watched: None,
             unanswered: counts.unanswered,
             receipts: receipts.map(|((word, _), count)| ((*word).to_owned(), count)).collect(),
             intermediate_receipts: counts.intermediate,
@@ -124,7 +136,9 @@ impl fmt::Display for Summary {
         write_map(f, "refused", &self.refused)?;
         write_map(f, "receipts", &self.receipts)?;
         for (name, count) in [
-            ("sent again", self.throttled),
+            ("not now", self.throttled),
+            ("given up", self.given_up),
+            ("open at the stop", self.backlog_when_stopped),
             ("unanswered", self.unanswered),
             ("not final yet", self.intermediate_receipts),
             ("unknown receipts", self.unknown_receipts),
@@ -153,7 +167,11 @@ impl fmt::Display for Summary {
             f,
             "  generator's CPU  {:>12.2} µs a message ({:.2} s)",
             self.generator_cpu_microseconds_per_message, self.generator_cpu_seconds
-        )
+        )?;
+        for (name, figures) in self.watched.iter().flat_map(Watched::rows) {
+            write!(f, "\n  {name:<20} {figures}")?;
+        }
+        Ok(())
     }
 }
 

@@ -420,6 +420,21 @@ fn event<'a>(step: Step<'a>, api: &ApiState) -> ShownEvent<'a> {
         Step::Rerouted { provider } => {
             ShownEvent { provider: api.directory.provider(provider).map(Shown), ..named("rerouted") }
         }
+        Step::Moved { provider } => ShownEvent {
+            provider: api.directory.provider(provider).map(Shown),
+            cause: Some(hold_word(HoldCause::Operator)),
+            ..named("rerouted")
+        },
+        Step::Bounced { code } => ShownEvent {
+            cause: Some(hold_word(HoldCause::Operator)),
+            result: Some(code.word()),
+            ..named("cancelled")
+        },
+        Step::Resolved { resolution } => ShownEvent {
+            cause: Some(hold_word(HoldCause::Operator)),
+            result: Some(resolution.word()),
+            ..named("resolved")
+        },
         Step::Resend => named("resend"),
         Step::Told => named("told"),
         Step::LetGo => named("released"),

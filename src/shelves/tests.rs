@@ -11,7 +11,7 @@ use engine::money::Micros;
 use engine::pages::{BLOCK_MESSAGES, block_of, order_of};
 use engine::step::{Step, Verdict};
 use engine::submission::{Body, Priority, Via};
-use storage::archive::Options;
+use storage::archive::{Archive, Options};
 
 use super::*;
 use crate::index::{self, CHAPTER_BLOCKS};
@@ -90,7 +90,7 @@ struct House {
 impl House {
     fn new() -> House {
         let directory = tempfile::tempdir().unwrap();
-        let shelves = Shelves::new(Archive::open(directory.path(), Options::default()).unwrap());
+        let shelves = Shelves::new(Box::new(Archive::open(directory.path(), Options::default()).unwrap()));
         House { directory, shelves, expected: BTreeMap::new() }
     }
 
@@ -117,9 +117,9 @@ impl House {
         // The database is let go of before it is opened again.
         let elsewhere = tempfile::tempdir().unwrap();
         let other = Archive::open(elsewhere.path(), Options::default()).unwrap();
-        drop(std::mem::replace(&mut self.shelves, Shelves::new(other)));
+        drop(std::mem::replace(&mut self.shelves, Shelves::new(Box::new(other))));
         let archive = Archive::open(self.directory.path(), Options::default()).unwrap();
-        self.shelves = Shelves::new(archive);
+        self.shelves = Shelves::new(Box::new(archive));
         self.shelves.restore_index(|_| Vec::new()).unwrap();
     }
 
@@ -130,12 +130,12 @@ impl House {
         let mut at = (1 << 48) - 1;
         loop {
             let step = match phone {
-                Some(phone) => index::to_phone(&index, &reader, tenant, phone, at),
-                None => index::of_tenant(&index, &reader, tenant, at),
+                Some(phone) => index::to_phone(&index, &*reader, tenant, phone, at),
+                None => index::of_tenant(&index, &*reader, tenant, at),
             };
             let Some(step) = step.unwrap() else { return orders };
             for (block, mask) in step.blocks {
-                let found = read(&reader, block).unwrap();
+                let found = read(&*reader, block).unwrap();
                 let bit = |order: u64| 1 << (order % BLOCK_MESSAGES);
                 let wanted = found.into_iter().map(|(number, bytes)| (order_of(number), bytes));
                 let mut wanted: Vec<u64> = wanted
@@ -160,7 +160,7 @@ impl House {
             expected.chunk_by(|(one, _), (other, _)| *one / BLOCK_MESSAGES == *other / BLOCK_MESSAGES)
         {
             let block = of_block[0].0 / BLOCK_MESSAGES;
-            let found = read(&self.shelves.reader(), block).unwrap();
+            let found = read(&*self.shelves.reader(), block).unwrap();
             let found: BTreeMap<u64, Vec<u8>> =
                 found.into_iter().map(|(n, bytes)| (order_of(n), bytes)).collect();
             assert!(found.iter().eq(of_block.iter().copied()), "{name}: block {block}");
@@ -202,7 +202,7 @@ fn everything_is_found_in_memory_closed_and_after_a_crash() {
     house.check("in memory");
     house.crash();
     house.check("after a crash");
-    lock(&house.shelves.index).close_all(&mut house.shelves.archive).unwrap();
+    lock(&house.shelves.index).close_all(&mut *house.shelves.archive).unwrap();
     house.check("closed");
     for block in gaps {
         house.write_block(block, NOVEMBER);
@@ -210,7 +210,7 @@ fn everything_is_found_in_memory_closed_and_after_a_crash() {
     house.check("closed, with more in memory");
     house.crash();
     house.check("the same after a crash");
-    lock(&house.shelves.index).close_all(&mut house.shelves.archive).unwrap();
+    lock(&house.shelves.index).close_all(&mut *house.shelves.archive).unwrap();
     house.crash();
     house.check("closed again");
 }
@@ -268,11 +268,11 @@ fn a_block_that_cannot_be_read_is_kept_aside() {
     let mut house = House::new();
     house.write_block(1, NOVEMBER);
     house.shelves.archive.write_block(1, &[77; 50]).unwrap();
-    assert!(matches!(read(&house.shelves.reader(), 1), Err(ReadError::Unreadable { block: 1, .. })));
+    assert!(matches!(read(&*house.shelves.reader(), 1), Err(ReadError::Unreadable { block: 1, .. })));
     house.expected.clear();
     house.write(vec![message(slot(70) | 70, tenant(70), phone(70), NOVEMBER, 1)]);
     let aside = [b"U".as_slice(), &1u64.to_be_bytes()].concat();
     assert_eq!(house.shelves.reader().read_note(1, &aside).unwrap(), Some(vec![77; 50]));
-    let found = read(&house.shelves.reader(), 1).unwrap();
+    let found = read(&*house.shelves.reader(), 1).unwrap();
     assert_eq!(found.into_values().collect::<Vec<_>>(), house.expected.into_values().collect::<Vec<_>>());
 }

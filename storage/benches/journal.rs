@@ -1,11 +1,12 @@
 //! Appends and flushes groups as the committer does, with the ring turning, and prints how fast. It judges nothing.
 //!
-//! `cargo bench -p storage -- [DIRECTORY] [MESSAGES] [RING_MIB]`: the directory is on the disk to measure.
+//! `cargo bench -p storage --bench journal -- [DIRECTORY] [MESSAGES] [RING_MIB] [LOG]`: the directory is on the disk to measure.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use storage::journal::{self, Journal, Options};
+use storage::log::LogKind;
 
 const MESSAGE_BYTES: usize = 290;
 const GROUPS_OF: [usize; 4] = [10, 50, 1_000, 10_000];
@@ -15,17 +16,22 @@ fn main() {
     let directory = arguments.next().map_or_else(|| PathBuf::from("target/journal-bench"), PathBuf::from);
     let messages = arguments.next().map_or(1_000_000, |text| text.parse().expect("a number of messages"));
     let ring_mib: u64 = arguments.next().map_or(256, |text| text.parse().expect("a number of MiB"));
-    println!("ring of {ring_mib} MiB, groups of messages of {MESSAGE_BYTES} B, each group flushed");
+    let log = if arguments.next().is_some_and(|name| name == "segments") {
+        LogKind::Segments
+    } else {
+        LogKind::Sled
+    };
+    println!("{log}, ring of {ring_mib} MiB, groups of messages of {MESSAGE_BYTES} B, each group flushed");
     println!("  of    messages/s  groups/s    MB/s  CPU/message  written  on disk  resident");
     for group in GROUPS_OF {
         let count = if group < 100 { messages / 10 } else { messages };
-        measure(&directory, group, count, ring_mib << 20);
+        let options = Options { log, ring_bytes_min: ring_mib << 20, ..Options::default() };
+        measure(&directory, group, count, options);
     }
 }
 
-fn measure(directory: &Path, group: usize, messages: usize, ring_bytes_min: u64) {
+fn measure(directory: &Path, group: usize, messages: usize, options: Options) {
     let _ = std::fs::remove_dir_all(directory);
-    let options = Options { ring_bytes_min, ..Options::default() };
     let mut journal = open(directory, options).0;
     let (cpu, written, began) = (cpu_seconds(), written_bytes(), Instant::now());
     let mut random = 1;

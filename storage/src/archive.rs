@@ -63,6 +63,101 @@ pub struct ArchiveReader {
     databases: Arc<Databases>,
 }
 
+/// Where blocks are written, by one thread: the archive, or what takes its place in a simulation.
+pub trait Blocks: Send {
+    /// Makes sure that there is a database for this block, whose oldest message came at `accepted_millis`. True when there is
+    /// a new one for it and all that follow.
+    fn make_room(&mut self, block: u64, accepted_millis: i64) -> Result<bool, ArchiveError>;
+
+    /// Replaces the value called `name` in the database that has this block.
+    fn put(&mut self, block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError>;
+
+    fn remove(&mut self, block: u64, name: &[u8]) -> Result<(), ArchiveError>;
+
+    /// Returns when everything written so far is on the disk.
+    fn flush(&mut self) -> Result<(), ArchiveError>;
+
+    /// Notes in the side files, now and not within the second, what has been flushed: for when nothing follows.
+    fn mark(&mut self) -> Result<(), ArchiveError>;
+
+    fn reader(&self) -> Arc<dyn ReadBlocks>;
+
+    /// Replaces the block and removes its amendment, which is in it. After a crash it is the old block or the new one, and
+    /// the new one may have its amendment still: merging must not mind.
+    fn write_block(&mut self, block: u64, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.put(block, &block_name(block), bytes)?;
+        match self.reader().get(block, &amendment_name(block))? {
+            Some(_) => self.remove(block, &amendment_name(block)),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds an amendment to a block that is there, or replaces the one it has.
+    fn amend(&mut self, block: u64, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.put(block, &amendment_name(block), bytes)
+    }
+
+    /// Replaces the note called `name` in the database that has this block. No name may be the beginning of another.
+    fn put_note(&mut self, block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.put(block, &note_name(name), bytes)
+    }
+
+    fn remove_note(&mut self, block: u64, name: &[u8]) -> Result<(), ArchiveError> {
+        self.remove(block, &note_name(name))
+    }
+}
+
+/// Where blocks are read, by many at once.
+pub trait ReadBlocks: Send + Sync {
+    /// Whether nothing has ever been written.
+    fn is_empty(&self) -> bool;
+
+    /// The first block of the database that has this one; `None` where there is none.
+    fn database_of(&self, block: u64) -> Option<u64>;
+
+    /// The last block that was written, of all databases.
+    fn last_block(&self) -> Option<u64>;
+
+    /// Up to which block the archive of the release before has its blocks, if there is one: nothing is noted of those.
+    fn before_ends(&self) -> Option<u64>;
+
+    /// The value called `name` in the database that has this block.
+    fn get(&self, block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError>;
+
+    /// The value with the greatest name below `to` that begins with `prefix`, in the database that has this block.
+    fn last_before(&self, block: u64, prefix: &[u8], to: &[u8]) -> Result<Option<Note>, ArchiveError>;
+
+    /// The least name that is not below `from`, in the database that has this block.
+    fn first_name(&self, block: u64, from: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError>;
+
+    /// Removes the databases of which all is older than this; says how many. Who reads there at this moment still can.
+    fn retire(&self, before_millis: i64) -> Result<usize, ArchiveError>;
+
+    /// The block with its amendment; `None` while it has not been written.
+    fn read_block(&self, block: u64) -> Result<Option<StoredBlock>, ArchiveError> {
+        let Some(bytes) = self.get(block, &block_name(block))? else { return Ok(None) };
+        let amendment = self.get(block, &amendment_name(block))?;
+        Ok(Some(StoredBlock { bytes, amendment }))
+    }
+
+    fn read_note(&self, block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
+        self.get(block, &note_name(name))
+    }
+
+    /// The note with the greatest name below `to` that begins with `prefix`, in the database that has this block.
+    fn note_before(&self, block: u64, prefix: &[u8], to: &[u8]) -> Result<Option<Note>, ArchiveError> {
+        let found = self.last_before(block, &note_name(prefix), &note_name(to))?;
+        Ok(found.map(|(name, bytes)| (name.get(1..).unwrap_or_default().to_vec(), bytes)))
+    }
+
+    /// The next block that is written, this one or above it, in the database that has this one.
+    fn next_block(&self, from: u64) -> Result<Option<u64>, ArchiveError> {
+        let name = self.first_name(from, &block_name(from))?;
+        let name = name.filter(|name| name.as_slice() < &[AMENDMENT][..]);
+        Ok(name.and_then(|name| Some(u64::from_be_bytes(*name.first_chunk()?))))
+    }
+}
+
 impl Archive {
     /// Opens the archive in `directory`, or creates it. Of its databases the newest is opened.
     pub fn open(directory: &Path, options: Options) -> Result<Archive, OpenError> {
@@ -70,117 +165,74 @@ impl Archive {
         Ok(Archive { reader: ArchiveReader { databases } })
     }
 
-    pub fn reader(&self) -> ArchiveReader {
-        self.reader.clone()
-    }
-
-    /// Makes sure that there is a database for this block, whose oldest message came at `accepted_millis`. True when there is
-    /// a new one for it and all that follow.
-    pub fn make_room(&mut self, block: u64, accepted_millis: i64) -> Result<bool, ArchiveError> {
-        self.reader.databases.make_room(block, accepted_millis)
-    }
-
-    /// Replaces the block and removes its amendment, which is in it. After a crash it is the old block or the new one, and
-    /// the new one may have its amendment still: merging must not mind.
-    pub fn write_block(&mut self, block: u64, bytes: &[u8]) -> Result<(), ArchiveError> {
-        self.reader.databases.write(block, |database| {
-            pieces::put(database, &block_name(block), bytes)?;
-            match pieces::get(database, &amendment_name(block))? {
-                Some(_) => pieces::remove(database, &amendment_name(block)),
-                None => Ok(()),
-            }
-        })
-    }
-
-    /// Adds an amendment to a block that is there, or replaces the one it has.
-    pub fn amend(&mut self, block: u64, bytes: &[u8]) -> Result<(), ArchiveError> {
-        self.reader.databases.write(block, |database| pieces::put(database, &amendment_name(block), bytes))
-    }
-
-    /// Replaces the note called `name` in the database that has this block. No name may be the beginning of another.
-    pub fn put_note(&mut self, block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
-        self.reader.databases.write(block, |database| pieces::put(database, &note_name(name), bytes))
-    }
-
-    pub fn remove_note(&mut self, block: u64, name: &[u8]) -> Result<(), ArchiveError> {
-        self.reader.databases.write(block, |database| pieces::remove(database, &note_name(name)))
-    }
-
-    /// Returns when everything written so far is on the disk.
-    pub fn flush(&mut self) -> Result<(), ArchiveError> {
-        self.reader.databases.flush()
-    }
-
-    /// Notes in the side files, now and not within the second, what has been flushed: for when nothing follows.
-    pub fn mark(&mut self) -> Result<(), ArchiveError> {
-        self.reader.databases.mark()
-    }
-}
-
-impl ArchiveReader {
-    /// Whether nothing has ever been written to it.
     pub fn is_empty(&self) -> bool {
-        self.databases.is_empty()
-    }
-
-    /// The first block of the database that has this one; `None` where there is none.
-    pub fn database_of(&self, block: u64) -> Option<u64> {
-        self.databases.first_of(block)
-    }
-
-    /// The last block that was written, of all databases.
-    pub fn last_block(&self) -> Option<u64> {
-        self.databases.last_block()
-    }
-
-    /// Up to which block the archive of the release before has its blocks, if there is one: nothing is noted of those.
-    pub fn before_ends(&self) -> Option<u64> {
-        self.databases.before_ends()
-    }
-
-    /// The next block that is written, this one or above it, in the database that has this one.
-    pub fn next_block(&self, from: u64) -> Result<Option<u64>, ArchiveError> {
-        let found = self.databases.read(from, |database| database.first_key_from(&block_name(from)))?;
-        let name = found.flatten().filter(|name| name.as_slice() < &[AMENDMENT][..]);
-        Ok(name.and_then(|name| Some(u64::from_be_bytes(*name.first_chunk()?))))
-    }
-
-    /// The block with its amendment; `None` while it has not been written.
-    pub fn read_block(&self, block: u64) -> Result<Option<StoredBlock>, ArchiveError> {
-        let found = self.databases.read(block, |database| {
-            let Some(bytes) = pieces::get(database, &block_name(block))? else { return Ok(None) };
-            let amendment = pieces::get(database, &amendment_name(block))?;
-            Ok(Some(StoredBlock { bytes, amendment }))
-        })?;
-        Ok(found.flatten())
-    }
-
-    pub fn read_note(&self, block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
-        Ok(self.databases.read(block, |database| pieces::get(database, &note_name(name)))?.flatten())
-    }
-
-    /// The note with the greatest name below `to` that begins with `prefix`, in the database that has this block.
-    pub fn note_before(&self, block: u64, prefix: &[u8], to: &[u8]) -> Result<Option<Note>, ArchiveError> {
-        let found = self.databases.read(block, |database| {
-            let found = pieces::last_before(database, &note_name(prefix), &note_name(to))?;
-            Ok(found.map(|(name, bytes)| (name.get(1..).unwrap_or_default().to_vec(), bytes)))
-        })?;
-        Ok(found.flatten())
-    }
-
-    /// Removes the databases of which all is older than this; says how many. Who reads there at this moment still can.
-    pub fn retire(&self, before_millis: i64) -> Result<usize, ArchiveError> {
-        self.databases.retire(before_millis)
-    }
-
-    /// Bytes on the disk, of all databases.
-    pub fn disk_bytes(&self) -> u64 {
-        self.databases.disk_bytes()
+        self.reader.databases.is_empty()
     }
 
     /// Must be 0: see the rules of `database`.
     pub fn blob_files(&self) -> u64 {
-        self.databases.blob_files()
+        self.reader.databases.blob_files()
+    }
+}
+
+impl Blocks for Archive {
+    fn make_room(&mut self, block: u64, accepted_millis: i64) -> Result<bool, ArchiveError> {
+        self.reader.databases.make_room(block, accepted_millis)
+    }
+
+    fn put(&mut self, block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.reader.databases.write(block, |database| pieces::put(database, name, bytes))
+    }
+
+    fn remove(&mut self, block: u64, name: &[u8]) -> Result<(), ArchiveError> {
+        self.reader.databases.write(block, |database| pieces::remove(database, name))
+    }
+
+    fn flush(&mut self) -> Result<(), ArchiveError> {
+        self.reader.databases.flush()
+    }
+
+    fn mark(&mut self) -> Result<(), ArchiveError> {
+        self.reader.databases.mark()
+    }
+
+    fn reader(&self) -> Arc<dyn ReadBlocks> {
+        Arc::new(self.reader.clone())
+    }
+}
+
+impl ReadBlocks for ArchiveReader {
+    fn is_empty(&self) -> bool {
+        self.databases.is_empty()
+    }
+
+    fn database_of(&self, block: u64) -> Option<u64> {
+        self.databases.first_of(block)
+    }
+
+    fn last_block(&self) -> Option<u64> {
+        self.databases.last_block()
+    }
+
+    fn before_ends(&self) -> Option<u64> {
+        self.databases.before_ends()
+    }
+
+    fn get(&self, block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
+        Ok(self.databases.read(block, |database| pieces::get(database, name))?.flatten())
+    }
+
+    fn last_before(&self, block: u64, prefix: &[u8], to: &[u8]) -> Result<Option<Note>, ArchiveError> {
+        let found = self.databases.read(block, |database| pieces::last_before(database, prefix, to))?;
+        Ok(found.flatten())
+    }
+
+    fn first_name(&self, block: u64, from: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
+        Ok(self.databases.read(block, |database| database.first_key_from(from))?.flatten())
+    }
+
+    fn retire(&self, before_millis: i64) -> Result<usize, ArchiveError> {
+        self.databases.retire(before_millis)
     }
 }
 

@@ -13,6 +13,7 @@ const SETTINGS: Settings = Settings {
     cache_bytes: 8 << 20,
     segment_bytes: 512 << 10,
     keep_tail: false,
+    read_ahead: false,
 };
 
 /// Ends a key, so that no key is the beginning of another.

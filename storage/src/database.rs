@@ -12,7 +12,8 @@
 //!   may write too (it finishes a split or merges a small leaf), so readers beside the writer share its lock.
 //! - A value is at most 4 KiB. A leaf holds up to 20 of them and must stay below a quarter of a segment, or it becomes a
 //!   file in `blobs/` that sled neither syncs nor reclaims; so `blobs/` is empty, asserted at every start.
-//! - `snap.*.generating` is removed before opening: sled refuses a torn one for ever.
+//! - `snap.*.generating` is removed before opening: sled refuses a torn one for ever. So is `conf` while there is no data.
+//! - What sled may destroy while it opens a file is copied aside first, and put back after an interruption; see `tail`.
 //! - sled panics on damage. While it opens and is first read, a hook prints what an operator can do.
 
 use std::cell::Cell;
@@ -30,10 +31,11 @@ use rustix::io::Errno;
 use crate::error::{OpenError, StoreError};
 use crate::log::{CHUNK_MAX, Durability};
 
+pub(crate) mod ahead;
 mod guard;
 mod tail;
 
-pub(crate) use tail::BEFORE_OPEN;
+pub(crate) use tail::{BEFORE_OPEN, UNDO_OPEN};
 
 const LOCK_ATTEMPTS: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -44,8 +46,10 @@ pub(crate) struct Settings {
     pub durability: Durability,
     pub cache_bytes: u64,
     pub segment_bytes: usize,
-    /// Whether what sled may overwrite while it opens is copied aside first; see `tail`.
+    /// Whether the copy of what sled may overwrite while it opens is kept for `salvage`; see `tail`.
     pub keep_tail: bool,
+    /// Whether the whole file is asked for while sled goes through it at the opening, and read soon after.
+    pub read_ahead: bool,
 }
 
 pub(crate) struct Database {
@@ -67,14 +71,15 @@ pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 impl Database {
     pub(crate) fn open(path: &Path, settings: Settings) -> Result<Database, OpenError> {
         let io = |error| OpenError::io(path, error);
-        let created = !path.join("db").exists();
         fs::create_dir_all(path).map_err(io)?;
         let lock = lock(path)?;
         remove_torn_snapshots(path).map_err(io)?;
         let file = open_data_file(path).map_err(io)?;
-        if settings.keep_tail {
-            tail::keep(path, &file, settings.segment_bytes).map_err(io)?;
+        remove_settings_without_data(path, &file).map_err(io)?;
+        if settings.read_ahead {
+            file.try_clone().and_then(|file| ahead::read(vec![file])).map_err(io)?;
         }
+        tail::keep(path, &file, settings.segment_bytes).map_err(io)?;
         let sled = guard::guarded(path, || open_sled(path, settings))??;
         let database = Database {
             synced_segment: Cell::new(-1),
@@ -88,9 +93,8 @@ impl Database {
         if database.blob_files() != 0 {
             return Err(OpenError::damaged(path, "blobs/ holds files, which are neither synced nor checked"));
         }
-        if created {
-            database.sync_creation().map_err(io)?;
-        }
+        database.sync_creation().map_err(io)?;
+        tail::opened(path, settings.keep_tail).map_err(io)?;
         Ok(database)
     }
 
@@ -208,7 +212,8 @@ impl Database {
         store_error(&self.path, error)
     }
 
-    /// Makes the new database's files and names durable; sled syncs none of them.
+    /// Makes the database's files and names durable; sled syncs none of them. Not only where they are new: the start that
+    /// created them may have been killed before it came here.
     fn sync_creation(&self) -> io::Result<()> {
         self.file.sync_all()?;
         File::open(self.path.join("conf"))?.sync_all()?;
@@ -226,7 +231,7 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 /// A lock of our own on the directory, taken before anything in it is touched. sled locks its file too, but only after
 /// it has read its other files, and its error is a text. A process that ends, or a child that it has just forked, may
 /// hold the lock for a moment longer.
-fn lock(path: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(path: &Path) -> Result<File, OpenError> {
     let directory = File::open(path).map_err(|error| OpenError::io(path, error))?;
     for attempt in 0.. {
         match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
@@ -249,6 +254,17 @@ fn remove_torn_snapshots(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// sled writes its settings once and syncs them not at all; we do before it writes data. So settings without data may be torn.
+fn remove_settings_without_data(path: &Path, data: &File) -> io::Result<()> {
+    if data.metadata()?.len() > 0 {
+        return Ok(());
+    }
+    match fs::remove_file(path.join("conf")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn open_data_file(path: &Path) -> io::Result<File> {

@@ -3,14 +3,23 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::log::LogKind;
+
 /// Why a store could not be opened. None of these is repaired silently: the text names the place and the choices.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("{} is in use by another process; stop it, or give this one another storage path", path.display())]
     Locked { path: PathBuf },
 
-    #[error("{} was written by a newer tidegate (store format {found}, this one knows {known}); start that version", path.display())]
-    Newer { path: PathBuf, found: u32, known: u32 },
+    #[error("{} was written by a newer tidegate ({what} version {found}, this one knows {known}); start that version", path.display())]
+    Newer { path: PathBuf, what: &'static str, found: u32, known: u32 },
+
+    #[error(
+        "{} was written with `log = \"{found}\"`, and [storage] asks for `log = \"{asked}\"`. Choices: set it back; or, with \
+         the new setting, `tidegate journal salvage DIR` writes this journal anew to DIR",
+        path.display()
+    )]
+    OtherLog { path: PathBuf, found: LogKind, asked: LogKind },
 
     #[error("{} is damaged: {place}. {choices}", path.display())]
     Damaged { path: PathBuf, place: String, choices: String },
@@ -62,6 +71,9 @@ pub enum StoreError {
 
     #[error("{} is damaged: {place}", path.display())]
     Damaged { path: PathBuf, place: String },
+
+    #[error("{} was written by a newer tidegate ({what} version {found}, this one knows {known})", path.display())]
+    Newer { path: PathBuf, what: &'static str, found: u32, known: u32 },
 }
 
 impl StoreError {
@@ -84,6 +96,7 @@ impl From<StoreError> for OpenError {
             StoreError::Full { path } => OpenError::Full { path },
             StoreError::Io { path, source } => OpenError::Io { path, source },
             StoreError::Damaged { path, place } => OpenError::damaged(&path, place),
+            StoreError::Newer { path, what, found, known } => OpenError::Newer { path, what, found, known },
         }
     }
 }

@@ -11,13 +11,16 @@ use std::time::{Duration, Instant};
 use crate::database::{BEFORE_OPEN, Settings};
 use crate::error::{OpenError, StoreError};
 use crate::layout::Layout;
-use crate::log::{Durability, Log, LogError, SledLog};
+use crate::log::{Durability, Log, LogError, LogKind, SledLog};
+use crate::segments::{self, SegmentLog};
 
 mod format;
+mod reading;
 mod recovery;
 mod ring;
 mod salvage;
 
+pub use crate::mark::SideFile;
 pub use recovery::{Group, Recovery};
 pub use salvage::{SalvageError, SalvageReport, salvage};
 
@@ -33,18 +36,31 @@ const MARK_EVERY: Duration = Duration::from_secs(1);
 /// Larger than sled's default: an `fdatasync` follows every full segment, and no leaf comes near a quarter of one.
 const SEGMENT_BYTES: usize = 2 << 20;
 
+/// A smaller ring has smaller segments, or it could not turn.
+const SEGMENTS_IN_RING: u64 = 16;
+
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
+    /// A journal that was begun in the other one is refused.
+    pub log: LogKind,
     pub durability: Durability,
     /// The ring is never made smaller than this; it grows to four times the living bytes.
     pub ring_bytes_min: u64,
     /// Memory for sled's pages. What is dropped is read once more, so the ring need not fit.
     pub cache_bytes: u64,
+    /// How often the side file follows while groups are flushed.
+    pub mark_every: Duration,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { durability: Durability::Fsync, ring_bytes_min: 1 << 30, cache_bytes: 64 << 20 }
+        Options {
+            log: LogKind::default(),
+            durability: Durability::Fsync,
+            ring_bytes_min: 1 << 30,
+            cache_bytes: 64 << 20,
+            mark_every: MARK_EVERY,
+        }
     }
 }
 
@@ -88,6 +104,7 @@ pub struct Journal {
     ring_bytes_min: u64,
     living_bytes: u64,
     mark: Mark,
+    mark_every: Duration,
     marked_at: Instant,
     flushed: u64,
     layout: Layout,
@@ -105,6 +122,16 @@ enum State {
 
 type Handover = Arc<Mutex<Option<(Box<dyn Log>, Ring)>>>;
 
+/// Which log the journal of the store at `root` is in; `None` if there is none yet.
+pub fn kind_of(root: &Path) -> Result<Option<LogKind>, OpenError> {
+    let journal = Layout::new(root).journal();
+    if journal.join("db").exists() {
+        return Ok(Some(LogKind::Sled));
+    }
+    let files = segments::files(&journal).map_err(|error| OpenError::io(&journal, error))?;
+    Ok((!files.is_empty()).then_some(LogKind::Segments))
+}
+
 /// Opens the journal of the store at `root`, or creates both. Nothing may be appended before the recovery is drained.
 pub fn create_or_open(root: &Path, options: Options) -> Result<(Journal, Recovery), OpenError> {
     create_from(root, options, 1)
@@ -114,15 +141,45 @@ pub fn create_or_open(root: &Path, options: Options) -> Result<(Journal, Recover
 fn create_from(root: &Path, options: Options, first: u64) -> Result<(Journal, Recovery), OpenError> {
     let layout = Layout::new(root);
     layout.prepare()?;
-    let mark = open_mark(&layout)?;
+    let found = kind_of(root)?;
+    if let Some(found) = found.filter(|found| *found != options.log) {
+        return Err(OpenError::OtherLog { path: layout.journal(), found, asked: options.log });
+    }
+    let mark = open_mark(&layout, found.is_some())?;
+    let log = open_log(&layout.journal(), options)?;
+    open_over(log, mark, layout, options, first)
+}
+
+fn open_log(journal: &Path, options: Options) -> Result<Box<dyn Log>, OpenError> {
+    if options.log == LogKind::Segments {
+        let segment_bytes = segments::SEGMENT_BYTES.min(options.ring_bytes_min / SEGMENTS_IN_RING);
+        return Ok(Box::new(SegmentLog::open(journal, segment_bytes)?));
+    }
     let settings = Settings {
         durability: options.durability,
         cache_bytes: options.cache_bytes,
         segment_bytes: SEGMENT_BYTES,
         keep_tail: true,
+        read_ahead: true,
     };
-    let log = SledLog::open(&layout.journal(), settings)?;
-    open_over(Box::new(log), mark, layout, options, first)
+    Ok(Box::new(SledLog::open(journal, settings)?))
+}
+
+/// Opens a journal whose log is not sled's, or begins one. `root` is for errors only.
+pub fn open_on(
+    log: Box<dyn Log>,
+    side: Box<dyn SideFile>,
+    root: &Path,
+    options: Options,
+) -> Result<(Journal, Recovery), OpenError> {
+    let layout = Layout::new(root);
+    let is_new = log.last_before(u64::MAX)?.is_none();
+    let mark = match is_new {
+        true => Mark::begin(side).map_err(|error| OpenError::io(&layout.flushed(), error))?,
+        false => Mark::read(side)
+            .ok_or_else(|| OpenError::damaged(&layout.journal(), "its side file `flushed` does not check"))?,
+    };
+    open_over(log, mark, layout, options, 1)
 }
 
 fn open_over(
@@ -142,6 +199,7 @@ fn open_over(
         living_bytes: 0,
         flushed: mark.number(),
         mark,
+        mark_every: options.mark_every,
         marked_at: Instant::now(),
         layout,
     };
@@ -149,10 +207,9 @@ fn open_over(
 }
 
 /// The side file is made before the journal and removed by nobody, so that a missing one is damage.
-fn open_mark(layout: &Layout) -> Result<Mark, OpenError> {
+fn open_mark(layout: &Layout, journal_exists: bool) -> Result<Mark, OpenError> {
     let path = layout.flushed();
     let journal = layout.journal();
-    let journal_exists = journal.join("db").exists();
     let io = |error| OpenError::io(&path, error);
     match (journal_exists, path.exists()) {
         (false, false) => Mark::create(&path).map_err(io),
@@ -188,7 +245,7 @@ impl Journal {
         let durability = self.durability;
         self.flush_with(durability)?;
         // The side file must never name a group that a power failure can still take away.
-        if durability == Durability::Fsync && self.marked_at.elapsed() >= MARK_EVERY {
+        if durability == Durability::Fsync && self.marked_at.elapsed() >= self.mark_every {
             self.write_mark()?;
         }
         Ok(())

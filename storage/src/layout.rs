@@ -1,6 +1,6 @@
 //! Where everything lies below the storage path, and which version of it this is. It opens no database.
 //!
-//! `journal/` · `archive/` · `catalog/` · `flushed` (the journal's side file) · `ballast` · `FORMAT`
+//! `journal/` · `archive/` · `catalog/` · `flushed` (the journal's side file) · `ballast` · `FORMAT` · `administrator.key`
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::database::sync_directory;
 use crate::error::OpenError;
 
-/// The store version this code writes, and the newest it reads.
+/// The store version this code writes, and the newest it reads. It stands for all that bears no version of its own: which
+/// files there are, and the form of the side files.
 pub const FORMAT: u32 = 2;
 
 pub(crate) const JOURNAL: &str = "journal";
@@ -54,6 +55,15 @@ impl Layout {
         self.root.join("ballast")
     }
 
+    pub fn lockouts(&self) -> PathBuf {
+        self.root.join("lockouts")
+    }
+
+    /// The key of the first administrator, for commands that speak to the running gateway.
+    pub fn administrator_key(&self) -> PathBuf {
+        self.root.join("administrator.key")
+    }
+
     fn format(&self) -> PathBuf {
         self.root.join("FORMAT")
     }
@@ -64,7 +74,10 @@ impl Layout {
         let io = |error| OpenError::io(&path, error);
         match fs::read_to_string(&path) {
             Ok(text) if self.check(&text)? < FORMAT => self.create().map_err(io),
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                // The start that created what is here may have been killed before it did this.
+                sync_directory(&self.root).map_err(io)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.create().map_err(io),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Err(OpenError::damaged(&path, "it is no text"))
@@ -78,7 +91,7 @@ impl Layout {
         let found = text.strip_prefix(FIRST_WORDS).and_then(|rest| rest.trim_end().parse().ok());
         match found {
             Some(found) if found > FORMAT => {
-                Err(OpenError::Newer { path: self.root.clone(), found, known: FORMAT })
+                Err(OpenError::Newer { path: self.root.clone(), what: "store", found, known: FORMAT })
             }
             Some(found) => Ok(found),
             None => Err(OpenError::damaged(&self.format(), "it does not name a store version")),
@@ -112,7 +125,7 @@ mod tests {
         assert_eq!(fs::read_to_string(layout.format()).unwrap(), "tidegate store 2\n");
 
         for (text, refusal) in [
-            ("tidegate store 3\n", "newer tidegate (store format 3, this one knows 2)"),
+            ("tidegate store 3\n", "newer tidegate (store version 3, this one knows 2)"),
             ("tidegate store x\n", "does not name a store version"),
             ("", "does not name a store version"),
         ] {

@@ -14,6 +14,7 @@ mod mark;
 pub mod parked;
 mod pieces;
 pub mod secret;
+mod segments;
 pub mod space;
 mod witness;
 

@@ -1,4 +1,5 @@
-//! The narrow trait of a log of numbered chunks, and sled behind it. It knows nothing of records, rings or recovery.
+//! The narrow trait of a log of numbered chunks, and sled behind it; `segments` is the other one. It knows nothing of
+//! records, rings or recovery.
 //!
 //! The contract, on which the journal's promises rest:
 //!
@@ -8,6 +9,7 @@
 //! - How long a flushed prefix lasts is named by [`Durability`].
 //! - After an error of a writing call the log is not to be written again until it has been opened anew.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -17,6 +19,23 @@ pub use crate::error::StoreError as LogError;
 
 /// No value in any tree is larger: a sled leaf of large values becomes a file of its own that is neither synced nor reclaimed.
 pub const CHUNK_MAX: usize = 4096;
+
+/// Which log a journal is kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogKind {
+    #[default]
+    Sled,
+    Segments,
+}
+
+impl fmt::Display for LogKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LogKind::Sled => "sled",
+            LogKind::Segments => "segments",
+        })
+    }
+}
 
 /// What a successful flush promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,17 +64,19 @@ pub trait Log: Send {
     /// Returns when everything called so far is as durable as asked for.
     fn flush(&mut self, durability: Durability) -> Result<(), LogError>;
 
-    /// Reads chunks in order, beginning with the first one of `group` or, when there is none, the next that is there.
+    /// Reads chunks in order, beginning with the first one of `group` or, when there is none, the next that is there. Asked
+    /// before the first append only, as `last_before` is.
     fn read_from(&self, group: u64, visit: Visit<'_>) -> Result<(), LogError>;
 
     /// The last chunk of all groups before `group`. `u64::MAX` asks for the last one of all.
     fn last_before(&self, group: u64) -> Result<Option<Chunk>, LogError>;
 
-    /// Removes the oldest chunks of groups before `group`, `at_most` of them; says how many there were.
+    /// Removes the oldest chunks of groups before `group`, `at_most` of them, and says how many there were; or removes
+    /// later what can go in one piece, and says 0.
     fn drop_before(&mut self, group: u64, at_most: u64) -> Result<u64, LogError>;
 
-    /// Removes every chunk outside of the groups `first..=last`: what a crash left half dropped or without its commit
-    /// chunk. Called once, before the first append.
+    /// Removes every chunk behind the group `last`, which a crash left without its commit chunk, and at its leisure those
+    /// before `first`, which it left half dropped. Called once, before the first append.
     fn keep_only(&mut self, first: u64, last: u64) -> Result<(), LogError>;
 
     /// Bytes the log takes on the disk.

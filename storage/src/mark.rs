@@ -3,7 +3,7 @@
 //! sled takes a damaged tail for a torn one and cuts it without a word; this number, kept outside of sled, is what tells
 //! the two apart. Two slots are written in turn, so that one torn by a crash leaves the other.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -14,32 +14,66 @@ const MAGIC: [u8; 4] = *b"TgFl";
 const SLOT_BYTES: usize = 16;
 const SLOT_OFFSETS: [u64; 2] = [0, 512];
 
+/// The octets of a side file: a file on the disk, or what a simulation has in its place.
+pub trait SideFile: Send {
+    fn read(&self, offset: u64, octets: &mut [u8]) -> io::Result<()>;
+    fn write(&mut self, offset: u64, octets: &[u8]) -> io::Result<()>;
+    /// Returns when what was written is on the disk.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl SideFile for File {
+    fn read(&self, offset: u64, octets: &mut [u8]) -> io::Result<()> {
+        self.read_exact_at(octets, offset)
+    }
+
+    fn write(&mut self, offset: u64, octets: &[u8]) -> io::Result<()> {
+        self.write_all_at(octets, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
 pub(crate) struct Mark {
-    file: File,
+    file: Box<dyn SideFile>,
     number: u64,
     next_slot: usize,
 }
 
 impl Mark {
-    /// A new side file that promises nothing yet.
+    /// A new side file that promises nothing yet. It gets its name when it is whole, or a start that was interrupted here
+    /// would be the last one.
     pub(crate) fn create(path: &Path) -> io::Result<Mark> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let unfinished = path.with_extension("part");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&unfinished)?;
+        let mark = Mark::begin(Box::new(file))?;
+        fs::rename(unfinished, path)?;
+        sync_directory(path.parent().unwrap_or(Path::new("/")))?;
+        Ok(mark)
+    }
+
+    /// A side file that was just made and promises nothing yet.
+    pub(crate) fn begin(file: Box<dyn SideFile>) -> io::Result<Mark> {
         let mut mark = Mark { file, number: 0, next_slot: 0 };
         mark.write(0)?;
         mark.write(0)?;
-        sync_directory(path.parent().unwrap_or(Path::new("/")))?;
         Ok(mark)
     }
 
     /// The side file that is there; `None` if neither slot checks.
     pub(crate) fn open(path: &Path) -> io::Result<Option<Mark>> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let numbers = SLOT_OFFSETS.map(|offset| read_slot(&file, offset));
-        let Some(number) = numbers.iter().flatten().copied().max() else {
-            return Ok(None);
-        };
+        Ok(Mark::read(Box::new(file)))
+    }
+
+    /// What a side file promises; `None` if neither slot checks.
+    pub(crate) fn read(file: Box<dyn SideFile>) -> Option<Mark> {
+        let numbers = SLOT_OFFSETS.map(|offset| read_slot(file.as_ref(), offset));
+        let number = numbers.iter().flatten().copied().max()?;
         let next_slot = usize::from(numbers.first() == Some(&Some(number)));
-        Ok(Some(Mark { file, number, next_slot }))
+        Some(Mark { file, number, next_slot })
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -53,17 +87,17 @@ impl Mark {
         slot[..4].copy_from_slice(&MAGIC);
         slot[4..8].copy_from_slice(&crc32c::crc32c(&body).to_be_bytes());
         slot[8..].copy_from_slice(&body);
-        self.file.write_all_at(&slot, SLOT_OFFSETS[self.next_slot])?;
-        self.file.sync_data()?;
+        self.file.write(SLOT_OFFSETS[self.next_slot], &slot)?;
+        self.file.sync()?;
         self.number = number;
         self.next_slot = 1 - self.next_slot;
         Ok(())
     }
 }
 
-fn read_slot(file: &File, offset: u64) -> Option<u64> {
+fn read_slot(file: &dyn SideFile, offset: u64) -> Option<u64> {
     let mut slot = [0; SLOT_BYTES];
-    file.read_exact_at(&mut slot, offset).ok()?;
+    file.read(offset, &mut slot).ok()?;
     let (magic, rest) = slot.split_first_chunk::<4>()?;
     let (crc, body) = rest.split_first_chunk::<4>()?;
     let valid = *magic == MAGIC && u32::from_be_bytes(*crc) == crc32c::crc32c(body);
@@ -85,7 +119,7 @@ mod tests {
         }
 
         let newest_slot = SLOT_OFFSETS[1 - mark.next_slot];
-        mark.file.write_all_at(&[0xFF], newest_slot + 9).unwrap();
+        mark.file.write(newest_slot + 9, &[0xFF]).unwrap();
         let mut mark = Mark::open(&path).unwrap().unwrap();
         assert_eq!(mark.number(), 8);
 

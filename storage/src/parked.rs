@@ -17,6 +17,7 @@ const SETTINGS: Settings = Settings {
     cache_bytes: 32 << 20,
     segment_bytes: 2 << 20,
     keep_tail: false,
+    read_ahead: true,
 };
 
 /// What is kept of a block. The rows of all blocks stand together, so that a start reads them and nothing else.
@@ -28,6 +29,35 @@ const MESSAGES: u8 = b'm';
 pub struct ParkedBlock {
     pub rows: Vec<u8>,
     pub messages: Vec<u8>,
+}
+
+/// Where parked blocks are kept: the store, or what takes its place in a simulation.
+pub trait ParkedBlocks: Send {
+    /// As `Parked::write`.
+    fn write(&mut self, block: u64, parked: &ParkedBlock) -> Result<(), StoreError>;
+
+    /// As `Parked::remove`.
+    fn remove(&mut self, block: u64) -> Result<(), StoreError>;
+
+    /// As `Parked::flush`.
+    fn flush(&mut self) -> Result<(), StoreError>;
+
+    /// As `Parked::mark`.
+    fn mark(&mut self) -> Result<(), StoreError>;
+
+    /// As `Parked::read`.
+    fn read(&self, block: u64) -> Result<Option<ParkedBlock>, StoreError>;
+
+    /// As `Parked::each_rows`.
+    fn each_rows(&self, visit: &mut dyn FnMut(u64, &[u8])) -> Result<(), StoreError>;
+
+    fn reader(&self) -> Arc<dyn ReadParked>;
+}
+
+/// Where parked messages are read, by many at once.
+pub trait ReadParked: Send + Sync {
+    /// As `ParkedReader::messages`.
+    fn messages(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
 /// The writing end.
@@ -49,36 +79,38 @@ impl Parked {
         let witness = Witness::open(&database)?;
         Ok(Parked { reader: ParkedReader { database: Arc::new(Mutex::new(database)) }, witness })
     }
+}
 
-    pub fn reader(&self) -> ParkedReader {
-        self.reader.clone()
+impl ParkedBlocks for Parked {
+    fn reader(&self) -> Arc<dyn ReadParked> {
+        Arc::new(self.reader.clone())
     }
 
     /// Replaces what is kept of a block. After a crash each of the two values is the old one or the new one: rows may name
     /// messages that are not there, or the other way round, until the journal's groups since then have been applied.
-    pub fn write(&mut self, block: u64, parked: &ParkedBlock) -> Result<(), StoreError> {
+    fn write(&mut self, block: u64, parked: &ParkedBlock) -> Result<(), StoreError> {
         let database = self.reader.lock();
         pieces::put(&database, &name(MESSAGES, block), &parked.messages)?;
         pieces::put(&database, &name(ROWS, block), &parked.rows)
     }
 
-    pub fn remove(&mut self, block: u64) -> Result<(), StoreError> {
+    fn remove(&mut self, block: u64) -> Result<(), StoreError> {
         let database = self.reader.lock();
         pieces::remove(&database, &name(ROWS, block))?;
         pieces::remove(&database, &name(MESSAGES, block))
     }
 
     /// Returns when everything written so far is on the disk.
-    pub fn flush(&mut self) -> Result<(), StoreError> {
+    fn flush(&mut self) -> Result<(), StoreError> {
         self.witness.flush(&self.reader.lock(), false)
     }
 
     /// Notes in the side file, now and not within the second, what has been flushed: for when nothing follows.
-    pub fn mark(&mut self) -> Result<(), StoreError> {
+    fn mark(&mut self) -> Result<(), StoreError> {
         self.witness.mark()
     }
 
-    pub fn read(&self, block: u64) -> Result<Option<ParkedBlock>, StoreError> {
+    fn read(&self, block: u64) -> Result<Option<ParkedBlock>, StoreError> {
         let database = self.reader.lock();
         let rows = pieces::get(&database, &name(ROWS, block))?;
         let messages = pieces::get(&database, &name(MESSAGES, block))?;
@@ -92,7 +124,7 @@ impl Parked {
     }
 
     /// The rows of every block, in the order of the blocks.
-    pub fn each_rows(&self, mut visit: impl FnMut(u64, &[u8])) -> Result<(), StoreError> {
+    fn each_rows(&self, visit: &mut dyn FnMut(u64, &[u8])) -> Result<(), StoreError> {
         let database = self.reader.lock();
         for entry in pieces::scan(&database, &[ROWS]) {
             let (name, rows) = entry?;
@@ -106,16 +138,13 @@ impl Parked {
     }
 }
 
-impl ParkedReader {
-    /// The messages of a block; `None` when none is parked.
-    pub fn messages(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError> {
+impl ReadParked for ParkedReader {
+    fn messages(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError> {
         pieces::get(&self.lock(), &name(MESSAGES, block))
     }
+}
 
-    pub fn disk_bytes(&self) -> u64 {
-        self.lock().disk_bytes()
-    }
-
+impl ParkedReader {
     fn lock(&self) -> MutexGuard<'_, Database> {
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,7 +183,7 @@ mod tests {
         assert_eq!(store.read(300).unwrap(), None);
         assert_eq!(store.reader().messages(7).unwrap(), Some(vec![3; 9_000]));
         let mut rows = Vec::new();
-        store.each_rows(|number, found| rows.push((number, found.to_vec()))).unwrap();
+        store.each_rows(&mut |number, found| rows.push((number, found.to_vec()))).unwrap();
         assert_eq!(rows, [(7, vec![3; 900]), (u64::MAX >> 8, vec![2; 1])]);
     }
 

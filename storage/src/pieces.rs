@@ -12,6 +12,7 @@ use crate::error::StoreError;
 use crate::log::CHUNK_MAX;
 
 const HEADER: usize = 17;
+const VERSION: u8 = 1;
 const INLINE_MAX: usize = CHUNK_MAX - HEADER;
 const SLOT_BYTES: usize = 4;
 const HALVES: [u32; 2] = [1, 1 << 31];
@@ -28,7 +29,10 @@ struct Header {
 /// Replaces the value called `name`. No name may be the beginning of another one.
 pub(crate) fn put(database: &Database, name: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
     let old = match database.get(&slot_key(name, 0))? {
-        Some(found) => parse(&found).map(|(header, _)| header),
+        Some(found) => {
+            refuse_newer(database, &found)?;
+            parse(&found).map(|(header, _)| header)
+        }
         None => None,
     };
     let first_slot = if old.is_some_and(|old| old.first_slot == HALVES[0]) { HALVES[1] } else { HALVES[0] };
@@ -100,6 +104,7 @@ pub(crate) fn scan(database: &Database, prefix: &[u8]) -> impl Iterator<Item = R
 
 fn read(database: &Database, name: &[u8], header: &[u8]) -> Result<Vec<u8>, StoreError> {
     let damaged = || StoreError::damaged(database.path(), format!("the value {}", hexadecimal(name)));
+    refuse_newer(database, header)?;
     let (header, inline) = parse(header).ok_or_else(damaged)?;
     let mut bytes = inline.to_vec();
     for piece in 0..header.pieces {
@@ -108,6 +113,19 @@ fn read(database: &Database, name: &[u8], header: &[u8]) -> Result<Vec<u8>, Stor
     }
     let whole = u32::try_from(bytes.len()) == Ok(header.length) && crc32c::crc32c(&bytes) == header.crc;
     if whole { Ok(bytes) } else { Err(damaged()) }
+}
+
+/// A value of a newer version is no damage, and must not be replaced as if it were.
+fn refuse_newer(database: &Database, header: &[u8]) -> Result<(), StoreError> {
+    match header.get(HEADER - 1).filter(|version| **version > VERSION) {
+        Some(found) => Err(StoreError::Newer {
+            path: database.path().to_owned(),
+            what: "value",
+            found: u32::from(*found),
+            known: u32::from(VERSION),
+        }),
+        None => Ok(()),
+    }
 }
 
 fn remove_half(database: &Database, name: &[u8], first_slot: u32) -> Result<(), StoreError> {
@@ -128,7 +146,7 @@ fn encode(header: Header, inline: &[u8]) -> Vec<u8> {
     for number in [header.length, header.crc, header.first_slot, header.pieces] {
         bytes.extend_from_slice(&number.to_be_bytes());
     }
-    bytes.push(1);
+    bytes.push(VERSION);
     bytes.extend_from_slice(inline);
     bytes
 }
@@ -146,7 +164,7 @@ fn parse(bytes: &[u8]) -> Option<(Header, &[u8])> {
         first_slot: u32::from_be_bytes(*first_slot),
         pieces: u32::from_be_bytes(*pieces),
     };
-    (*version == 1 && HALVES.contains(&header.first_slot)).then_some((header, inline))
+    (*version == VERSION && HALVES.contains(&header.first_slot)).then_some((header, inline))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -46,6 +46,11 @@ fn read(path: &Path, file: File) -> Result<[u8; SECRET_BYTES], SecretError> {
     bytes.try_into().map_err(|_| SecretError::Length { path: path.to_owned() })
 }
 
+/// Keeps a key that others have made, for the owner only; what was there before is replaced.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), SecretError> {
+    create(path, bytes).map_err(|source| SecretError::Io { path: path.to_owned(), source })
+}
+
 /// Under another name first, so that a crash leaves no half of a key.
 fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("part");

@@ -47,7 +47,11 @@ fn every_message_is_listed_wherever_it_is_and_whatever_has_been_started_since() 
         let to = format!("&to={}", TO + 3);
         let found: BTreeSet<String> = all(&mut stage.http, &to).into_iter().collect();
         assert_eq!(found.len() as u64, COUNT / 10 + 1, "start {start}");
-        assert_eq!(all(&mut stage.http, "&status=scheduled"), std::slice::from_ref(&scheduled), "start {start}");
+        assert_eq!(
+            all(&mut stage.http, "&status=scheduled"),
+            std::slice::from_ref(&scheduled),
+            "start {start}"
+        );
         stage = stage.restart();
     }
     stage.gateway.end_well();

@@ -94,6 +94,18 @@ fn a_receipt_that_comes_after_a_restart_finds_its_message() {
 }
 
 #[test]
+fn a_provider_that_loses_its_receipts_is_asked() {
+    let provider = Provider::with(Profile { receipts_missing: 1.0, queries: true, ..Profile::default() });
+    let asked = settings::provider("up", provider.address(), &[("query_after", "\"1s\"")]);
+    let mut stage = Stage::with(provider, &[asked, settings::tenant(&[])].concat());
+    let ids: Vec<String> = (0..20).map(|place| send(&mut stage.http, TO + place, &Value::Null)).collect();
+    for id in &ids {
+        stage.http.message(id, "delivered");
+    }
+    assert_eq!(stage.provider.counts().receipts, 0);
+}
+
+#[test]
 fn receipts_come_over_whichever_bind_receives() {
     use command::{BIND_RECEIVER as RX, BIND_TRANSCEIVER as TRX, BIND_TRANSMITTER as TX};
     let stage = Stage::new();

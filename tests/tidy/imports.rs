@@ -52,6 +52,7 @@ const ROWS: [Row; 6] = [
             "tokio-util",
         ],
         beyond: &[
+            ("siphasher", "the keyed hash of lock-outs, which must read the same after a restart"),
             ("socket2", "sets keep-alive and buffers on sockets, which tokio leaves to it"),
             ("thiserror", "derives the texts of error enums; nothing of it is left at run time"),
             ("tracing", "says that peers come, go and misbehave; the front of logging only"),
@@ -75,6 +76,7 @@ const ROWS: [Row; 6] = [
         beyond: &[
             ("clap", "the command line of the tools"),
             ("indicatif", "the progress bar of a run"),
+            ("rustix", "ends the programs that a measurement has started, politely"),
             ("serde", "summaries, profiles and records as data"),
             ("serde_json", "the summary and the record as JSON"),
             ("thiserror", "derives the texts of error enums; nothing of it is left at run time"),

@@ -23,7 +23,7 @@ impl Alarm {
     pub fn set(&mut self, deadline: Option<Mono>) {
         let Some(deadline) = deadline else { return };
         if self.at.is_none_or(|at| deadline < at) {
-            self.sleep.as_mut().reset(self.clock.instant(deadline).into());
+            self.sleep.as_mut().reset(self.clock.instant(deadline));
             self.at = Some(deadline);
         }
     }

@@ -6,23 +6,21 @@
 
 mod backoff;
 mod bind;
+mod dial;
 mod receipt;
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use codecs::smpp::BindKind;
 use codecs::smpp::session::Limits;
-use tokio::net::{TcpStream, lookup_host};
 
 use self::backoff::Backoff;
 pub use self::backoff::{Ending, Pauses, Reconnect};
 use self::bind::Bind;
+pub use self::dial::{Dial, Tcp};
 use super::counters::BindCounters;
 use super::phase::{Phase, Phases};
-use super::socket;
 use crate::intake::{Lane, Source};
 use crate::partition::Partition;
 
@@ -118,7 +116,8 @@ impl ProviderBindOptions {
 }
 
 /// The supervisor of one bind.
-pub struct ProviderBind {
+pub struct ProviderBind<D = Tcp> {
+    dial: D,
     options: Arc<ProviderBindOptions>,
     partition: Partition,
     counters: Arc<BindCounters>,
@@ -126,7 +125,14 @@ pub struct ProviderBind {
 
 impl ProviderBind {
     pub fn new(options: ProviderBindOptions, partition: Partition) -> ProviderBind {
-        ProviderBind { options: Arc::new(options), partition, counters: Arc::default() }
+        ProviderBind::over(Tcp, options, partition)
+    }
+}
+
+impl<D: Dial> ProviderBind<D> {
+    /// A bind whose connections come from elsewhere.
+    pub fn over(dial: D, options: ProviderBindOptions, partition: Partition) -> ProviderBind<D> {
+        ProviderBind { dial, options: Arc::new(options), partition, counters: Arc::default() }
     }
 
     pub fn counters(&self) -> Arc<BindCounters> {
@@ -150,8 +156,9 @@ impl ProviderBind {
             let pause = backoff.pause(ending, lived);
             self.report(ending, pause);
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                biased;
                 () = closing(&mut phases) => return,
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -160,8 +167,9 @@ impl ProviderBind {
     async fn attempt(&self, attempt: usize, lane: &Lane, phases: &Phases) -> (Ending, Duration) {
         let mut watched = phases.clone();
         let connected = tokio::select! {
-            connected = self.connect(attempt) => connected,
+            biased;
             () = closing(&mut watched) => return (Ending::Lost, Duration::ZERO),
+            connected = self.dial.dial(&self.options, attempt) => connected,
         };
         match connected {
             Ok(stream) => {
@@ -173,31 +181,6 @@ impl ProviderBind {
                 (Ending::Lost, Duration::ZERO)
             }
         }
-    }
-
-    /// Tries each address of the host, another one first at every attempt: one that connects may yet refuse the bind.
-    async fn connect(&self, attempt: usize) -> io::Result<TcpStream> {
-        let options = &self.options;
-        let limit = options.connect_timeout;
-        let lookup = lookup_host((options.host.as_str(), options.port));
-        let mut addresses: Vec<SocketAddr> = tokio::time::timeout(limit, lookup).await??.collect();
-        let first = attempt.checked_rem(addresses.len()).unwrap_or(0);
-        addresses.rotate_left(first);
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for address in addresses {
-            match tokio::time::timeout(limit, self.connect_to(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => last = error,
-                Err(elapsed) => last = elapsed.into(),
-            }
-        }
-        Err(last)
-    }
-
-    async fn connect_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect(address).await?;
-        socket::configure(&stream)?;
-        Ok(stream)
     }
 
     fn report(&self, ending: Ending, pause: Duration) {

@@ -237,6 +237,7 @@ async fn late_requests(lane: &Lane, link: &Link) -> Result<Vec<u64>, Stopped> {
             return Ok(tokens);
         }
         tokio::select! {
+            biased;
             () = link.ready() => {}
             () = lane.stopped() => return Err(Stopped),
             () = &mut patience => {

@@ -112,7 +112,7 @@ struct Shared {
     partition: Partition,
     authenticator: Arc<dyn Authenticator>,
     admission: Arc<Admission>,
-    lockout: Lockout,
+    lockout: Arc<Lockout>,
     seats: Arc<Seats>,
     gate: Arc<Gate>,
     counters: Arc<ServerCounters>,
@@ -136,7 +136,7 @@ impl Server {
         let counters = Arc::<ServerCounters>::default();
         let gate = Gate::new(options.connections_max, options.unbound_max, Arc::clone(&counters));
         let shared = Shared {
-            lockout: Lockout::new(options.lockout.clone()),
+            lockout: Arc::new(Lockout::new(options.lockout.clone())),
             seats: Seats::new(),
             gate,
             counters,
@@ -151,6 +151,11 @@ impl Server {
 
     pub fn counters(&self) -> Arc<ServerCounters> {
         Arc::clone(&self.shared.counters)
+    }
+
+    /// Who is locked out.
+    pub fn lockout(&self) -> Arc<Lockout> {
+        Arc::clone(&self.shared.lockout)
     }
 
     /// Submissions that were refused over SMPP before the engine saw them.
@@ -185,6 +190,16 @@ impl Server {
         }
         drop(listener);
         while connections.join_next().await.is_some() {}
+    }
+
+    /// Serves one connection that was accepted elsewhere, to its end, if there is room for one more.
+    pub async fn converse<S>(&self, stream: S, from: SocketAddr, phases: Phases)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if let Some(pass) = self.shared.gate.enter() {
+            converse(Arc::clone(&self.shared), stream, from, pass, phases).await;
+        }
     }
 
     /// Starts a connection's task, if there is room for one more.

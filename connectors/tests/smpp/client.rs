@@ -398,3 +398,51 @@ fn closing_ends_a_supervisor_that_is_not_connected() {
     phase.send(Phase::Closing).unwrap();
     house.runtime.block_on(running).unwrap();
 }
+
+fn ask_answers(command: &Command) -> Vec<(u64, u32, Option<State>)> {
+    match command {
+        Command::AskAnswers { items, .. } => {
+            items.iter().map(|item| (item.token.0, item.status, item.state)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn it_asks_about_messages_and_hands_on_what_is_answered_and_what_is_not() {
+    let upstream =
+        Upstream::with(ProviderBindOptions { response_timeout: Duration::from_secs(1), ..options() });
+    let (mut peer, connection) = upstream.up(1);
+    upstream.house.asks(connection, &[21, 22, 23, 24], b"id\0\0\0\0");
+    let asks: Vec<Pdu> = (0..4).map(|_| peer.read()).collect();
+    assert!(asks.iter().all(|pdu| pdu.command == Pdus::QUERY_SM && pdu.body == b"id\0\0\0\0"));
+    peer.send(
+        &[
+            frame(Pdus::QUERY_SM_RESP, Status::OK, asks[1].sequence, b"id\0\0\x02\x00"),
+            frame(Pdus::QUERY_SM_RESP, Status::QUERYFAIL, asks[0].sequence, &[]),
+            frame(Pdus::GENERIC_NACK, Status::INVCMDID, asks[2].sequence, &[]),
+        ]
+        .concat(),
+    );
+    let answers = upstream.house.wait_for("answers", |commands| {
+        let found: Vec<_> = commands.iter().flat_map(ask_answers).collect();
+        (found.len() >= 4).then_some(found)
+    });
+    let expected = [
+        (22, 0, Some(State::Delivered)),
+        (21, Status::QUERYFAIL.0, None),
+        (23, Status::INVCMDID.0, None),
+        // No answer in time.
+        (24, Status::UNKNOWNERR.0, None),
+    ];
+    assert_eq!(answers, expected);
+    // A late answer is for nobody, and a connection that ends gives back messages and no questions.
+    peer.send(&frame(Pdus::QUERY_SM_RESP, Status::OK, asks[3].sequence, b"id\0\0\x02\x00"));
+    upstream.house.asks(connection, &[25], b"id\0\0\0\0");
+    upstream.house.requests(connection, &[31], b"body");
+    let open = [peer.read().command, peer.read().command];
+    assert!(open.contains(&Pdus::SUBMIT_SM) && open.contains(&Pdus::QUERY_SM));
+    drop(peer);
+    assert_eq!(upstream.tokens(1, in_flight), [31]);
+    assert!(upstream.responses(0).is_empty());
+}

@@ -10,7 +10,9 @@ use engine::Summary;
 use engine::catalog::{InDoubt, SettleOn, TenantStatus};
 use engine::command::*;
 use engine::message::{Message, PartState, State};
+use engine::step::{BounceCode, Resolution};
 use engine::submission::{Priority, Via};
+use engine::surgery::{Filter, Operation};
 use proptest::prelude::*;
 
 use crate::house::*;
@@ -88,6 +90,13 @@ enum Act {
     Pass {
         millis: u32,
     },
+    /// An operator suspends, resumes, bounces, moves, disables or resolves something.
+    Operate {
+        operation: u8,
+        filter: u8,
+        lasts: u16,
+        choice: u16,
+    },
     Crash,
     /// The process ends before this turn's group is on disk.
     CrashAfter(Box<Act>),
@@ -143,6 +152,8 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => prop::bool::weighted(0.7).prop_map(|serves| Act::Archive { serves }),
         4 => (1u32..15_000).prop_map(|millis| Act::Pass { millis }),
         1 => (15_000u32..90_000).prop_map(|millis| Act::Pass { millis }),
+        4 => (0u8..12, 0u8..6, 0u16..20_000, any::<u16>())
+            .prop_map(|(operation, filter, lasts, choice)| Act::Operate { operation, filter, lasts, choice }),
         1 => Just(Act::Crash),
     ];
     prop_oneof![
@@ -319,6 +330,9 @@ impl World {
                 vec![Command::Cancel { reply: ReplyId(1), tenant, number }]
             }
             Act::Define { suspended, no_spare, policy } => vec![self.define(*suspended, *no_spare, *policy)],
+            Act::Operate { operation, filter, lasts, choice } => {
+                vec![self.operate(*operation, *filter, *lasts, *choice)]
+            }
             Act::Work { .. } | Act::Archive { .. } | Act::Pass { .. } | Act::Crash | Act::CrashAfter(_) => {
                 return None;
             }
@@ -414,6 +428,37 @@ impl World {
         definitions.providers[1].enabled = !no_spare;
         self.house.definitions = definitions.clone();
         Command::Configure { definitions: Box::new(definitions), reply: None }
+    }
+
+    fn operate(&mut self, operation: u8, filter: u8, lasts: u16, choice: u16) -> Command {
+        let until = Some(Wall(self.house.now.wall.0 + i64::from(lasts)));
+        let code = BounceCode::Outage;
+        let number = *self.numbers.get(usize::from(choice) % self.numbers.len().max(1)).unwrap_or(&1);
+        let resolution = Resolution::ALL[usize::from(choice) % 3];
+        let to = ["up", "spare"][usize::from(choice) % 2].to_owned();
+        let operation = match operation {
+            0 => Operation::Suspend { until: None },
+            1 => Operation::Suspend { until },
+            2 | 3 => Operation::Resume { rule: None },
+            4 => Operation::Bounce { code, until: None },
+            5 => Operation::Bounce { code, until },
+            6 => Operation::Move { to, until: None },
+            7 => Operation::Move { to, until },
+            8 => Operation::Disable { until },
+            9 => Operation::Enable,
+            10 => Operation::Verify,
+            _ => Operation::Resolve { number, resolution },
+        };
+        let some = |word: &str| Some(word.to_owned());
+        let filter = match filter {
+            0 => Filter { tenant: some("acme"), ..Filter::default() },
+            1 => Filter { tenant: some("other"), prefix: some("2547"), ..Filter::default() },
+            2 => Filter { provider: some("up"), ..Filter::default() },
+            3 => Filter { provider: some("spare"), ..Filter::default() },
+            4 => Filter { accepted_before: Some(self.house.now.wall), ..Filter::default() },
+            _ => Filter::default(),
+        };
+        crate::surgery::order(operation, filter)
     }
 
     /// The rest of what was on its way when a connection ended.
@@ -587,7 +632,7 @@ impl World {
     }
 }
 
-fn compare(name: &str, fold: &Summary, live: &Summary) {
+pub fn compare(name: &str, fold: &Summary, live: &Summary) {
     assert_eq!(fold.wallets, live.wallets, "wallets of {name}");
     assert_eq!(fold.next, live.next, "the next number of {name}");
     let (folded, living): (Vec<_>, Vec<_>) = (fold.living.keys().collect(), live.living.keys().collect());
@@ -600,6 +645,7 @@ fn compare(name: &str, fold: &Summary, live: &Summary) {
     assert!(fold.early.keys().eq(live.early.keys()), "early receipts of {name}");
     assert_eq!(fold.keys, live.keys, "idempotency keys of {name}");
     assert_eq!(fold.names, live.names, "names of {name}");
+    assert_eq!(fold.rules, live.rules, "operators' rules of {name}");
 }
 
 proptest! {

@@ -153,6 +153,17 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
         ("cancelled", Step::Cancelled, "03010f00000041000000100025000c003412000000"),
         ("unknown", Step::Unknown, "03010f00000041000000100025000d003412000000"),
         ("rerouted", Step::Rerouted { provider: 0x0102 }, "03011100000041000000100025000e0234120000000201"),
+        (
+            "bounced",
+            Step::Bounced { code: BounceCode::Stale },
+            "03011000000041000000100025001101341200000005",
+        ),
+        (
+            "resolved",
+            Step::Resolved { resolution: Resolution::Resend },
+            "03011000000041000000100025001201341200000002",
+        ),
+        ("moved", Step::Moved { provider: 0x0102 }, "0301110000004100000010002500130234120000000201"),
         ("due", Step::Due, "03010f00000041000000100025000f003412000000"),
         ("receipt", receipt, "04011c0000004100000010002500060d3412000000000200505c18a3010000303030"),
         ("told", Step::Told, "05010f000000410000001000250007003412000000"),
@@ -196,6 +207,23 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
     check("untold", &Record::Untold { tenant: 3, number }, "0e010c000000030000004100000010002500");
     let early = Record::EarlyReceipt { provider: 1, at: ACCEPTED.0, receipt: b"\x02ab\x02" };
     check("early receipt", &early, "0f010e000000010000505c18a301000002616202");
+    check(
+        "rule",
+        &Record::Rule { number: 7, rule: &rule() },
+        "14014500000007000000010202003f03000000010004f30900000000000000505c18a3010000184c5c18a301000088635c18a301000000505c18a30100000400646f776e05006669727374",
+    );
+    check("rule that has ended", &Record::Rule { number: 7, rule: &[] }, "14010400000007000000");
+}
+
+/// A rule that moves to provider 2 whatever is tenant 3's, with provider 1, for 2547, of one second and for five more.
+fn rule() -> Vec<u8> {
+    let mut rule = vec![1, 2, 2, 0, 0x3f, 3, 0, 0, 0, 1, 0, 4];
+    rule.extend_from_slice(&2_547u64.to_le_bytes());
+    for time in [ACCEPTED.0, ACCEPTED.0 - 1_000, ACCEPTED.0 + 5_000, ACCEPTED.0] {
+        rule.extend_from_slice(&time.to_le_bytes());
+    }
+    rule.extend_from_slice(b"\x04\0down\x05\0first");
+    rule
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -277,6 +305,11 @@ fn what_a_record_holds_is_checked_before_it_is_believed() {
     );
     let early = Record::EarlyReceipt { provider: 0, at: 0, receipt: b"\xffab" };
     assert_eq!(refused(&early), "group 1: an early receipt cannot be read");
+    let newer = [&[2], &rule()[1..]].concat();
+    assert_eq!(
+        refused(&Record::Rule { number: 7, rule: &newer }),
+        "group 1: an operator's rule cannot be read"
+    );
 }
 
 #[test]

@@ -5,11 +5,14 @@ mod house;
 
 /// What tenants and providers are promised, one behaviour at a time.
 mod accepting;
+mod asking;
 mod folding;
 mod golden;
 mod listing;
+mod pacing;
 mod parking;
 mod recovering;
 mod sending;
 mod states;
+mod surgery;
 mod telling;

@@ -307,3 +307,40 @@ fn the_ring_does_not_wait_for_what_is_parked() {
     house.crash();
     assert_eq!(parked(&house), 64);
 }
+
+#[test]
+fn a_late_response_finds_a_message_that_waits_on_disk_in_doubt() {
+    let mut definitions = definitions();
+    definitions.providers[0].in_doubt = engine::catalog::InDoubt::Hold;
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::default());
+    let request = house.taken(bind).remove(0);
+    house.turn([Command::Unanswered { provider: 0, bind: 0, tokens: vec![request.part()] }]);
+    house.seconds(LONG);
+    assert_eq!((in_memory(&house), parked(&house), house.state(number)), (0, 1, State::Held));
+    house.receipt("up", text_id("late"), ReceiptState::Delivered, None);
+    house.respond("up", 0, &[(request.part(), 0, "late")]);
+    assert_eq!(house.state(number), State::Delivered);
+}
+
+#[test]
+fn a_provider_is_asked_about_messages_that_wait_on_disk() {
+    let mut definitions = definitions();
+    definitions.providers[0].query_after = Some(Duration::from_secs(600));
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::default());
+    let part = house.taken(bind).remove(0).part();
+    house.respond("up", 0, &[(part, 0, "id-0")]);
+    house.seconds(LONG);
+    assert_eq!((in_memory(&house), parked(&house)), (0, 1));
+    house.seconds(500);
+    assert!(house.asks.is_empty());
+    // Asked after ten minutes and after twenty, though it was parked again between.
+    house.seconds(60);
+    assert_eq!(house.asks.len(), 1);
+    house.seconds(600);
+    assert_eq!(house.asks.len(), 2);
+    assert_eq!(house.state(number), State::Sent);
+}

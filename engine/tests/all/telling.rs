@@ -506,3 +506,15 @@ fn late_news_finds_a_message_that_a_start_has_brought_back_to_be_told() {
     house.receipt("up", text_id("id-0"), DELIVERED, None);
     assert_eq!(house.state(numbers[0]), State::Delivered);
 }
+
+#[test]
+fn news_that_came_while_nobody_knew_the_id_finds_the_message_that_is_brought_back() {
+    let (mut house, numbers) = sent(definitions(), 1);
+    house.receipt("up", text_id("id-0"), UNDELIVERABLE, None);
+    house.seconds(75);
+    house.crash();
+    house.receipt("up", text_id("id-0"), DELIVERED, None);
+    assert_eq!(house.state(numbers[0]), State::Failed);
+    house.bind_tenant("acme", 10);
+    assert_eq!(house.state(numbers[0]), State::Delivered);
+}

@@ -1,4 +1,4 @@
-//! What Tidegate's answers say of each message of a request. Knows JSON as far as it must, HTTP not at all.
+//! What the answers of Tidegate and Kannel say of each message of a request. Knows JSON as far as it must, HTTP not at all.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
@@ -28,6 +28,17 @@ pub fn verdicts(status: u16, body: &[u8], count: usize) -> Vec<Verdict> {
         202 => read_slowly(body, count),
         429 | 503 => vec![Verdict::NotNow; count],
         _ => vec![Verdict::Refused(code(body).unwrap_or_else(|| format!("HTTP {status}"))); count],
+    }
+}
+
+/// Kannel's verdict on one message. It gives no id: the destination stands for it.
+#[must_use]
+pub fn kannel(status: u16, body: &[u8], destination: u64) -> Verdict {
+    match (status, body.first()) {
+        // "0: Accepted for delivery", "3: Queued for later delivery".
+        (202, Some(b'0' | b'3')) => Verdict::Accepted(destination.to_string().into_bytes()),
+        (503, _) => Verdict::NotNow,
+        _ => Verdict::Refused(format!("HTTP {status}")),
     }
 }
 
@@ -125,6 +136,19 @@ mod tests {
             (202, "no json", vec![refused("an answer without id and code")]),
         ] {
             assert_eq!(verdicts(status, body.as_bytes(), verdicts_wanted.len()), verdicts_wanted, "{body}");
+        }
+    }
+
+    #[test]
+    fn kannel_takes_refuses_and_asks_for_patience() {
+        for (status, body, wanted) in [
+            (202, "0: Accepted for delivery", Verdict::Accepted(b"2547".to_vec())),
+            (202, "3: Queued for later delivery", Verdict::Accepted(b"2547".to_vec())),
+            (503, "Temporal failure, try again later.", Verdict::NotNow),
+            (403, "Authorization failed for sendsms", Verdict::Refused("HTTP 403".into())),
+            (202, "", Verdict::Refused("HTTP 202".into())),
+        ] {
+            assert_eq!(kannel(status, body.as_bytes(), 2547), wanted, "{body}");
         }
     }
 

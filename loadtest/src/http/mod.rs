@@ -1,19 +1,23 @@
-//! The HTTP generator: posts messages over keep-alive connections and keeps the books; `exchange` is HTTP/1.1, `answer` what Tidegate says.
+//! The HTTP generator: sends messages over keep-alive connections and keeps the books. `exchange` is HTTP/1.1, `request` and
+//! `answer` are what the doors of Tidegate and Kannel want and say, `callback` takes receipts.
 
 mod answer;
+mod callback;
 mod exchange;
+mod reading;
 mod request;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     io,
     rc::Rc,
     time::Duration,
 };
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, ValueEnum};
 use tokio::{
+    net::TcpListener,
     task::LocalSet,
     time::{sleep, timeout},
 };
@@ -25,11 +29,12 @@ use crate::{
     numbers::{Numbers, NumbersError},
     pace::Pace,
     progress::Progress,
-    smpp::positive,
+    smpp::{messages_at_most, positive},
     summary::{Shape, Summary},
 };
 use answer::Verdict;
 use exchange::{Connection, Response};
+pub use reading::{Questions, read_latency};
 use request::Requests;
 
 /// The pause after an answer "not now" that names none, and the longest that is taken, in microseconds.
@@ -46,7 +51,10 @@ pub struct Options {
     /// Address of the API: http://HOST:PORT
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub target: String,
-    /// API key of a tenant.
+    /// Whose door it is.
+    #[arg(long, value_enum, default_value_t = Door::Tidegate)]
+    pub door: Door,
+    /// API key of a tenant; USER:PASSWORD at Kannel's door.
     #[arg(long, default_value = "tg_live_bench")]
     pub key: String,
     /// Connections, each with one request at a time.
@@ -58,12 +66,18 @@ pub struct Options {
     /// Messages to send.
     #[arg(long, default_value_t = 1_000_000)]
     pub count: u32,
+    /// Send for so many seconds in place of a count; then what is on its way is waited for.
+    #[arg(long, value_parser = positive, conflicts_with = "count")]
+    pub seconds: Option<f64>,
     /// Messages a second; as fast as the connections allow when not given. Latencies then count from the intended moment.
     #[arg(long, value_parser = positive)]
     pub rate: Option<f64>,
     /// Characters of each message.
     #[arg(long, default_value_t = 160)]
     pub text_length: u16,
+    /// Have receipts called back to a listener of our own; a message is finished when its receipt has come.
+    #[arg(long)]
+    pub callback: bool,
     /// Ask afterwards for this many of the messages until each is final.
     #[arg(long, default_value_t = 0)]
     pub poll: u32,
@@ -96,6 +110,15 @@ impl Default for Options {
     }
 }
 
+/// Whose door is knocked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Door {
+    /// POST /v1/messages.
+    Tidegate,
+    /// GET /cgi-bin/sendsms, one message a request.
+    Kannel,
+}
+
 /// A run that has ended: its figures, and what is known of each message.
 #[derive(Debug)]
 pub struct Finished {
@@ -111,8 +134,12 @@ pub enum RunError {
     Numbers(#[from] NumbersError),
     #[error("{0} is no address of the form http://HOST:PORT")]
     Target(String),
+    #[error("Kannel's door takes one message a request: --batch 1")]
+    Batch,
     #[error("no connection to {target}")]
     Connect { target: String, source: io::Error },
+    #[error("no listener for callbacks")]
+    Listen(#[source] io::Error),
     #[error("the runtime cannot start")]
     Runtime(#[source] io::Error),
 }
@@ -137,14 +164,26 @@ struct Run {
     /// The ids to ask for afterwards.
     sample: RefCell<BTreeMap<u32, String>>,
     stride: u32,
+    numbers: Numbers,
+    /// Accepted and without a receipt when the sending stopped.
+    backlog: Cell<u64>,
     clock: Clock,
     pace: Pace,
     done: CancellationToken,
 }
 
 async fn drive(options: Options) -> Result<Finished, RunError> {
-    let numbers = Numbers::new(&options.prefix, options.first, u64::from(options.count))?;
+    let count = messages_at_most(options.count, options.seconds, options.first);
+    let numbers = Numbers::new(&options.prefix, options.first, u64::from(count))?;
+    if options.door == Door::Kannel && options.batch != 1 {
+        return Err(RunError::Batch);
+    }
     let address = address(&options.target)?;
+    let callback = match options.callback {
+        true => Some(TcpListener::bind("127.0.0.1:0").await.map_err(RunError::Listen)?),
+        false => None,
+    };
+    let called_at = callback.as_ref().and_then(|listener| listener.local_addr().ok());
     let mut connections = Vec::new();
     for _ in 0..options.connections {
         let lost = |source| RunError::Connect { target: options.target.clone(), source };
@@ -153,16 +192,21 @@ async fn drive(options: Options) -> Result<Finished, RunError> {
     let schedule = options.rate.map(|rate| Schedule { rate, burst: options.batch });
     let cpu_before = processor_seconds();
     let run = Rc::new(Run {
-        requests: Requests::new(&options, &address, numbers.clone()),
-        book: RefCell::new(Book::new(options.count, schedule, false)),
+        requests: Requests::new(&options, &address, called_at, numbers.clone()),
+        book: RefCell::new(Book::new(count, schedule, options.callback)),
         sample: RefCell::default(),
         stride: (options.count / options.poll.max(1)).max(1),
+        numbers,
+        backlog: Cell::new(0),
         pace: Pace::new(options.rate),
         done: CancellationToken::new(),
         clock: Clock::start(),
         address,
         options,
     });
+    if let Some(listener) = callback {
+        tokio::task::spawn_local(callback::listen(Rc::clone(&run), listener));
+    }
     let senders: Vec<_> = connections
         .into_iter()
         .map(|connection| tokio::task::spawn_local(send(Rc::clone(&run), connection)))
@@ -174,10 +218,11 @@ async fn drive(options: Options) -> Result<Finished, RunError> {
     }
     let mut book = run.book.replace(Book::new(0, None, false));
     let mut summary = Summary::new(run.shape(), &mut book, timed_out, cpu_seconds);
+    summary.backlog_when_stopped = run.backlog.get();
     if run.options.poll > 0 {
         run.poll(&mut summary).await;
     }
-    Ok(Finished { summary, book, numbers })
+    Ok(Finished { summary, book, numbers: run.numbers.clone() })
 }
 
 fn address(target: &str) -> Result<String, RunError> {
@@ -195,8 +240,15 @@ async fn watch(run: &Run) -> bool {
             () = run.done.cancelled() => {}
             () = sleep(Duration::from_millis(200)) => {}
         }
-        let (book, now) = (run.book.borrow(), run.clock.now());
-        progress.show(&book, false, now);
+        let (mut book, now) = (run.book.borrow_mut(), run.clock.now());
+        progress.show(&book, run.options.callback, now);
+        if !book.is_stopped() && run.options.seconds.is_some_and(|seconds| now as f64 >= seconds * 1e6) {
+            book.stop();
+            run.backlog.set(book.backlog());
+        }
+        if book.is_finished() {
+            run.done.cancel();
+        }
         if book.progress() != seen {
             (seen, seen_at) = (book.progress(), now);
         } else if now - seen_at > (run.options.timeout * 1_000_000.0) as u64 {
@@ -280,7 +332,7 @@ impl Run {
         let before = book.counts.accepted;
         let pause =
             response.retry_after.map_or(PAUSE, |seconds| (seconds * 1_000_000.0) as u64).min(PAUSE_MAX);
-        let verdicts = answer::verdicts(response.status, &response.body, serials.len());
+        let verdicts = self.verdicts(serials, response);
         for (serial, verdict) in serials.iter().zip(verdicts) {
             match verdict {
                 Verdict::Accepted(id) => {
@@ -293,6 +345,15 @@ impl Run {
         }
         let accepted = book.counts.accepted - before;
         book.series.add(now, accepted, 0);
+    }
+
+    fn verdicts(&self, serials: &[u32], response: &Response) -> Vec<Verdict> {
+        match (self.options.door, serials) {
+            (Door::Kannel, [serial]) => {
+                vec![answer::kannel(response.status, &response.body, self.numbers.destination(*serial))]
+            }
+            _ => answer::verdicts(response.status, &response.body, serials.len()),
+        }
     }
 
     fn keep_sample(&self, serial: u32, id: &[u8]) {
@@ -336,6 +397,7 @@ impl Run {
             connections: usize::from(self.options.connections),
             window: self.options.batch as usize,
             count: u64::from(self.options.count),
+            send_seconds: self.options.seconds,
             rate: self.options.rate,
         }
     }

@@ -173,3 +173,83 @@ fn an_address_that_is_none_is_refused() {
         assert!(matches!(result, Err(RunError::Target(_))), "{target}");
     }
 }
+
+/// A Kannel of the test: takes every message and calls each back as often as `times` says, in batches on one connection.
+async fn kannel(listener: TcpListener, times: fn(u32) -> usize) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let (mut input, mut callback) = (Vec::new(), None);
+            while let Some((head, _)) = read_request(&mut stream, &mut input).await {
+                stream
+                    .write_all(
+                        b"HTTP/1.1 202 Accepted\r\nContent-Length: 25\r\n\r\n0: Accepted for delivery.",
+                    )
+                    .await
+                    .unwrap();
+                let query = head.split_once('?').unwrap().1.split(' ').next().unwrap();
+                let url = query.split('&').find_map(|pair| pair.strip_prefix("dlr-url=")).unwrap();
+                let url = url.replace("%3A", ":").replace("%2F", "/").replace("%3F", "?").replace("%3D", "=");
+                let url = url.replace("%26", "&").replace("%25d", "1");
+                let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+                let serial: u32 = path[path.len() - 8..].parse().unwrap();
+                if callback.is_none() {
+                    callback = Some(TcpStream::connect(address).await.unwrap());
+                }
+                let request =
+                    format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(times(serial));
+                let callback = callback.as_mut().unwrap();
+                callback.write_all(request.as_bytes()).await.unwrap();
+            }
+        });
+    }
+}
+
+fn against_kannel(times: fn(u32) -> usize, timeout: f64) -> Summary {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let target = format!("http://{}", listener.local_addr().unwrap());
+    runtime.spawn(kannel(listener, times));
+    let options = Options { target, door: Door::Kannel, callback: true, timeout, ..Options::default() };
+    run(Options { count: 100, quiet: true, connections: 4, text_length: 20, ..options }).unwrap().summary
+}
+
+#[test]
+fn messages_at_kannels_door_are_finished_by_their_callbacks() {
+    let summary = against_kannel(|_| 1, 5.0);
+    assert_eq!((summary.accepted, summary.receipts["DELIVRD"], summary.is_clean()), (100, 100, true));
+    assert!(!summary.timed_out);
+}
+
+#[test]
+fn callbacks_that_are_missing_or_come_twice_are_found() {
+    let summary = against_kannel(
+        |serial| match serial {
+            7 => 0,
+            9 => 2,
+            _ => 1,
+        },
+        0.5,
+    );
+    assert_eq!((summary.accepted, summary.lost, summary.duplicates), (100, 1, 1));
+    assert!(summary.timed_out);
+}
+
+#[test]
+fn questions_are_asked_at_their_rate_and_each_is_measured() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let shared = Arc::clone(&seen);
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, accept, Arc::clone(&shared)));
+        }
+    });
+    let ids: Vec<String> = (0..100).map(|id| id.to_string()).collect();
+    let questions = Questions { address, key: "tg_live_x".into(), rate: 1_000.0 };
+    let began = std::time::Instant::now();
+    assert_eq!(read_latency(&questions, &ids).unwrap().samples, 100);
+    assert!(began.elapsed() >= Duration::from_millis(99));
+    assert_eq!(seen.lock().unwrap().asked.len(), 100);
+}

@@ -9,7 +9,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use super::{Options, Run, RunError};
+use super::{Login, Options, Run, RunError};
 use crate::{
     book::Book,
     dice::fingerprint,
@@ -50,11 +50,11 @@ impl Role {
 }
 
 /// Connects and binds.
-pub async fn connect(options: &Options, role: Role) -> Result<Link, RunError> {
+pub async fn connect(options: &Options, login: &Login, role: Role) -> Result<Link, RunError> {
     let lost = |source| RunError::Connect { target: options.target.clone(), source };
     let attempt = async {
         let mut link = Link::new(TcpStream::connect(&options.target).await?)?;
-        wire::bind(&mut link.out, role.command(), wire::SEQUENCE_MAX, &options.system_id, &options.password);
+        wire::bind(&mut link.out, role.command(), wire::SEQUENCE_MAX, &login.system_id, &login.password);
         let status = answer_to_bind(&mut link).await?;
         io::Result::Ok((link, status))
     };
@@ -62,7 +62,7 @@ pub async fn connect(options: &Options, role: Role) -> Result<Link, RunError> {
     match timeout(BIND_TIMEOUT, attempt).await.map_err(elapsed).flatten().map_err(lost)? {
         (link, status::OK) => Ok(link),
         (_, status) => {
-            let Options { target, system_id, .. } = options.clone();
+            let (target, system_id) = (options.target.clone(), login.system_id.clone());
             Err(RunError::Refused { target, system_id, status })
         }
     }
@@ -87,6 +87,7 @@ async fn answer_to_bind(link: &mut Link) -> io::Result<u32> {
 #[derive(Debug)]
 pub struct Bind {
     run: Rc<Run>,
+    login: Login,
     role: Role,
     window: Window<u32>,
     paused_until: u64,
@@ -96,9 +97,9 @@ pub struct Bind {
 }
 
 impl Bind {
-    pub fn new(run: Rc<Run>, role: Role) -> Self {
+    pub fn new(run: Rc<Run>, login: Login, role: Role) -> Self {
         let window = Window::new(run.options.window as usize);
-        Self { run, role, window, paused_until: 0, pause: PAUSE_MIN, heard: 0, asked: false }
+        Self { run, login, role, window, paused_until: 0, pause: PAUSE_MIN, heard: 0, asked: false }
     }
 
     /// Works until the run is done, and binds again whenever the connection is lost.
@@ -133,7 +134,7 @@ impl Bind {
     async fn bind_again(&self) -> Link {
         loop {
             sleep(REBIND_PAUSE).await;
-            if let Ok(link) = connect(&self.run.options, self.role).await {
+            if let Ok(link) = connect(&self.run.options, &self.login, self.role).await {
                 return link;
             }
         }
@@ -248,7 +249,7 @@ impl Bind {
                 self.pause = PAUSE_MIN;
                 book.accepted(serial, id_number(Reader(pdu.body).c_string().unwrap_or(pdu.body)), now);
             }
-            (SUBMIT_RESPONSE, status::THROTTLED | status::QUEUE_FULL) => {
+            (SUBMIT_RESPONSE, status::THROTTLED | status::QUEUE_FULL) if !self.run.options.no_retry => {
                 if now >= self.paused_until {
                     self.paused_until = now.saturating_add(self.pause);
                     self.pause = self.pause.saturating_mul(2).min(PAUSE_MAX);

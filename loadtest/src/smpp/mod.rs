@@ -4,7 +4,8 @@ mod bind;
 
 use std::{
     cell::{Cell, RefCell},
-    io,
+    fs, io,
+    path::PathBuf,
     rc::Rc,
     time::Duration,
 };
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     book::{Book, Schedule},
     measure::{Clock, processor_seconds},
-    numbers::{Numbers, NumbersError},
+    numbers::{Numbers, NumbersError, SERIALS},
     pace::Pace,
     progress::Progress,
     summary::{Shape, Summary},
@@ -47,6 +48,9 @@ pub struct Options {
     /// Messages to send.
     #[arg(long, default_value_t = 1_000_000)]
     pub count: u32,
+    /// Send for so many seconds in place of a count; then what is on its way is waited for.
+    #[arg(long, value_parser = positive, conflicts_with = "count")]
+    pub seconds: Option<f64>,
     /// Messages a second; as fast as the windows allow when not given. Latencies then count from the intended moment.
     #[arg(long, value_parser = positive)]
     pub rate: Option<f64>,
@@ -62,6 +66,15 @@ pub struct Options {
     /// Seconds after which an unanswered submit is given up.
     #[arg(long, default_value_t = 30.0, value_parser = positive)]
     pub response_timeout: f64,
+    /// Take ESME_RTHROTTLED and ESME_RMSGQFUL for refusals; else they slow the bind down and the message is sent again.
+    #[arg(long)]
+    pub no_retry: bool,
+    /// A file with `SYSTEM_ID PASSWORD` in each line: each of these tenants has `--binds` connections.
+    #[arg(long)]
+    pub tenants: Option<PathBuf>,
+    /// priority_flag of all messages.
+    #[arg(long, default_value_t = 0)]
+    pub priority: u8,
     /// Sender of all messages.
     #[arg(long, default_value = "LOADTEST")]
     pub from: String,
@@ -71,6 +84,9 @@ pub struct Options {
     /// The first message's number; a later run against the same gateway takes other ones.
     #[arg(long, default_value_t = 0)]
     pub first: u64,
+    /// Scatter the numbers over all eight digits, so that many routes and rates are met.
+    #[arg(long)]
+    pub scatter: bool,
     /// Show no progress bar.
     #[arg(long)]
     pub quiet: bool,
@@ -123,8 +139,17 @@ pub enum RunError {
     Connect { target: String, source: io::Error },
     #[error("{target} refuses the bind of {system_id} with status 0x{status:08X}")]
     Refused { target: String, system_id: String, status: u32 },
+    #[error("{path} names no tenants")]
+    Tenants { path: PathBuf, source: Option<io::Error> },
     #[error("the runtime cannot start")]
     Runtime(#[source] io::Error),
+}
+
+/// Who binds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Login {
+    system_id: String,
+    password: String,
 }
 
 /// Runs to the end on the calling thread.
@@ -146,6 +171,9 @@ struct Run {
     book: RefCell<Book>,
     clock: Clock,
     pace: Pace,
+    connections: usize,
+    /// Accepted and without a receipt when the sending stopped.
+    backlog: Cell<u64>,
     /// With a rate, the time of the last tick. Between ticks nothing new is sent: answers that come one by one would
     /// otherwise draw out the messages one by one as well.
     ticked_at: Cell<u64>,
@@ -169,8 +197,10 @@ impl Template {
     fn new(options: &Options, numbers: &Numbers) -> Self {
         // The serial is in the text as well, so that no two texts are alike.
         let text = vec![b'0'; usize::from(options.text_length)];
-        let (pdu, destination_at, text_at) =
+        let (mut pdu, destination_at, text_at) =
             wire::submit_template(&options.from, &numbers.sample(), &text, !options.no_receipts);
+        // The destination ends with a NUL; esm_class and protocol_id follow, then priority_flag, SMPP 3.4 §4.4.1.
+        wire::patch(&mut pdu, destination_at + numbers.sample().len() + 3, &[options.priority]);
         let text_at = (text.len() >= 8).then_some(text_at);
         let texts = Texts::new(text.len().saturating_sub(SERIAL_DIGITS));
         Self { pdu, serial_at: destination_at + numbers.serial_at(), text_at, texts }
@@ -189,16 +219,22 @@ impl Template {
 }
 
 async fn drive(options: Options) -> Result<Finished, RunError> {
-    let numbers = Numbers::new(&options.prefix, options.first, u64::from(options.count))?;
+    let count = messages_at_most(options.count, options.seconds, options.first);
+    let numbers = Numbers::new(&options.prefix, options.first, u64::from(count))?.scattered(options.scatter);
     let mut links = Vec::new();
-    for role in roles(&options) {
-        links.push((role, bind::connect(&options, role).await?));
+    for login in logins(&options)? {
+        for role in roles(&options) {
+            links.push((login.clone(), role, bind::connect(&options, &login, role).await?));
+        }
     }
     let schedule = options.rate.map(|rate| Schedule { rate, burst: 1 });
     let cpu_before = processor_seconds();
+    let connections = links.len();
     let run = Rc::new(Run {
         template: Template::new(&options, &numbers),
-        book: RefCell::new(Book::new(options.count, schedule, options.awaits_receipts())),
+        connections,
+        backlog: Cell::new(0),
+        book: RefCell::new(Book::new(count, schedule, options.awaits_receipts())),
         pace: Pace::new(options.rate),
         ticked_at: Cell::new(0),
         done: CancellationToken::new(),
@@ -208,7 +244,9 @@ async fn drive(options: Options) -> Result<Finished, RunError> {
     });
     let binds: Vec<_> = links
         .into_iter()
-        .map(|(role, link)| tokio::task::spawn_local(Bind::new(Rc::clone(&run), role).serve(link)))
+        .map(|(login, role, link)| {
+            tokio::task::spawn_local(Bind::new(Rc::clone(&run), login, role).serve(link))
+        })
         .collect();
     let timed_out = watch(&run).await;
     let cpu_seconds = processor_seconds() - cpu_before;
@@ -216,8 +254,32 @@ async fn drive(options: Options) -> Result<Finished, RunError> {
         let _ended = bind.await;
     }
     let mut book = run.book.replace(Book::new(0, None, false));
-    let summary = Summary::new(run.shape(), &mut book, timed_out, cpu_seconds);
+    let mut summary = Summary::new(run.shape(), &mut book, timed_out, cpu_seconds);
+    summary.backlog_when_stopped = run.backlog.get();
     Ok(Finished { summary, book, numbers: run.numbers.clone() })
+}
+
+/// Messages that there is room for: the count, or where seconds are given more than any generator sends in them.
+pub(crate) fn messages_at_most(count: u32, seconds: Option<f64>, first: u64) -> u32 {
+    const A_SECOND: f64 = 1_000_000.0;
+    let left = u32::try_from(SERIALS.saturating_sub(first)).unwrap_or(u32::MAX);
+    seconds.map_or(count, |seconds| ((seconds * A_SECOND) as u32).clamp(1, left.max(1)))
+}
+
+fn logins(options: &Options) -> Result<Vec<Login>, RunError> {
+    let Some(path) = &options.tenants else {
+        let Options { system_id, password, .. } = options.clone();
+        return Ok(vec![Login { system_id, password }]);
+    };
+    let none = |source| RunError::Tenants { path: path.clone(), source };
+    let text = fs::read_to_string(path).map_err(|error| none(Some(error)))?;
+    let words = text.lines().filter_map(|line| line.split_once(' '));
+    let login = |(system_id, password): (&str, &str)| Login {
+        system_id: system_id.into(),
+        password: password.trim().into(),
+    };
+    let logins: Vec<Login> = words.map(login).collect();
+    if logins.is_empty() { Err(none(None)) } else { Ok(logins) }
 }
 
 fn roles(options: &Options) -> Vec<Role> {
@@ -240,8 +302,12 @@ async fn watch(run: &Run) -> bool {
             () = run.done.cancelled() => break,
             _ = tick.tick() => {}
         }
-        let (book, now) = (run.book.borrow(), run.clock.now());
+        let (mut book, now) = (run.book.borrow_mut(), run.clock.now());
         progress.show(&book, receipts, now);
+        if !book.is_stopped() && run.options.seconds.is_some_and(|seconds| now as f64 >= seconds * 1e6) {
+            book.stop();
+            run.backlog.set(book.backlog());
+        }
         if book.is_finished() {
             run.done.cancel();
         }
@@ -265,9 +331,10 @@ impl Run {
         Shape {
             kind: "smpp",
             target: self.options.target.clone(),
-            connections: roles(&self.options).len(),
+            connections: self.connections,
             window: self.options.window as usize,
             count: u64::from(self.options.count),
+            send_seconds: self.options.seconds,
             rate: self.options.rate,
         }
     }
@@ -277,7 +344,7 @@ impl Run {
 ///
 /// # Errors
 /// The text is no number above 0 and up to a thousand million.
-pub(crate) fn positive(text: &str) -> Result<f64, String> {
+pub fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number > 0.0 && number <= 1e9 => Ok(number),
         _ => Err("must be a number above 0 and up to 1e9".into()),

@@ -173,3 +173,46 @@ fn a_run_that_cannot_begin_says_why() {
     assert_eq!(unreachable.to_string(), format!("no connection to {target}"));
     assert!(matches!(run(Options { prefix: "x".into(), ..options(1) }), Err(RunError::Numbers(_))));
 }
+
+#[test]
+fn a_run_of_seconds_ends_with_all_receipts_and_scattered_numbers() {
+    let (finished, handle) =
+        against(Profile::default(), Options { seconds: Some(0.3), scatter: true, window: 5, ..options(1) });
+    let Summary { sent, accepted, lost, duplicates, timed_out, .. } = finished.summary;
+    assert!(sent > 10 && sent == accepted && !timed_out, "{sent} {accepted}");
+    assert_eq!((lost, duplicates, handle.record().doubled()), (0, 0, vec![]));
+    assert_eq!(handle.record().times().len() as u64, sent);
+}
+
+#[test]
+fn what_is_not_sent_again_is_refused_by_its_status() {
+    let profile = Profile { throughput: 10, ..Profile::default() };
+    let (finished, _) = against(profile, Options { no_retry: true, ..options(500) });
+    let Summary { accepted, refused, throttled, lost, .. } = finished.summary;
+    assert!(accepted < 100 && accepted + refused["0x00000058"] == 500, "{accepted} {refused:?}");
+    assert_eq!((throttled, lost), (0, 0));
+}
+
+#[test]
+fn each_tenant_of_a_file_binds_as_itself_and_gets_its_own_receipts() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tenants");
+    std::fs::write(&path, "one secret\ntwo secret\nthree secret\n").unwrap();
+    let tenants = Some(path);
+    let (finished, handle) = against(Profile::default(), Options { tenants, binds: 2, ..options(600) });
+    assert_eq!((finished.summary.accepted, finished.summary.is_clean()), (600, true));
+    assert_eq!((handle.counts().binds, finished.summary.shape.connections), (6, 6));
+    let missing = Options { tenants: Some("nowhere".into()), ..options(1) };
+    assert!(matches!(run(missing), Err(RunError::Tenants { .. })));
+}
+
+#[test]
+fn a_priority_stands_in_the_submits() {
+    let numbers = Numbers::new("2547", 0, 1).unwrap();
+    for priority in [0, 3] {
+        let template = Template::new(&Options { priority, ..options(1) }, &numbers);
+        let text_at = template.pdu.len() - 40;
+        // From priority_flag to sm_length, with empty times between, SMPP 3.4 §4.4.1.
+        assert_eq!(template.pdu[text_at - 8..text_at], [priority, 0, 0, 1, 0, 0, 0, 40]);
+    }
+}

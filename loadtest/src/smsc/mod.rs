@@ -2,6 +2,7 @@
 //! It is the gateway's sandbox, the load tests' far end and the tests' witness. It knows nothing of the gateway.
 
 mod faults;
+mod pacing;
 mod profile;
 mod receipts;
 pub mod record;
@@ -27,6 +28,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use pacing::Pacing;
 pub use profile::{Delay, IdForm, Outcome, Profile, ProfileError, ReceiptForm};
 pub use record::{Accepted, Body, Record};
 
@@ -145,6 +147,17 @@ impl Handle {
         *self.shared.lock(&self.shared.counts)
     }
 
+    /// How evenly each system_id has submitted, where the profile says what was agreed.
+    #[must_use]
+    pub fn pacing(&self) -> BTreeMap<String, Pacing> {
+        let accounts = self.shared.lock(&self.shared.accounts);
+        let name = |system_id: &Vec<u8>| String::from_utf8_lossy(system_id).into_owned();
+        accounts
+            .iter()
+            .filter_map(|(system_id, account)| Some((name(system_id), account.pacing()?)))
+            .collect()
+    }
+
     /// Behaves differently from each connection's next batch on; windows keep their size until the next bind.
     ///
     /// # Errors
@@ -162,9 +175,14 @@ impl Handle {
         self.shared.drop_connections.notify_one();
     }
 
+    /// Lets `Simulator::run` close everything and end; does not wait for it.
+    pub fn stop(&self) {
+        self.shared.stop.cancel();
+    }
+
     /// Closes everything and waits until the address is free.
     pub async fn shutdown(&self) {
-        self.shared.stop.cancel();
+        self.stop();
         self.shared.closed.cancelled().await;
     }
 }

@@ -23,6 +23,9 @@ pub struct Profile {
     pub latency: Delay,
     /// Messages a second over all binds of a system_id before ESME_RTHROTTLED; 0: no limit.
     pub throughput: u32,
+    /// Messages a second of a system_id that were agreed: how far every window of a second goes beyond is counted, and nothing
+    /// refused. 0: not counted.
+    pub pacing: u32,
     /// Submits answered with one of `refusal_statuses`.
     pub refusals: f64,
     pub refusal_statuses: Vec<u32>,
@@ -48,6 +51,8 @@ pub struct Profile {
     pub reorder_within: f64,
     pub receipts_duplicated: f64,
     pub receipts_missing: f64,
+    /// Whether query_sm is answered, with the first of `outcomes` for every message; else it is refused.
+    pub queries: bool,
     /// What becomes of the messages, by weight.
     pub outcomes: Vec<Outcome>,
     /// Receipts unanswered on one bind.
@@ -75,6 +80,7 @@ impl Default for Profile {
             password: None,
             latency: Delay::default(),
             throughput: 0,
+            pacing: 0,
             refusals: 0.0,
             refusal_statuses: vec![status::SYSTEM_ERROR, status::INVALID_DESTINATION, status::QUEUE_FULL],
             lost_answers: 0.0,
@@ -91,6 +97,7 @@ impl Default for Profile {
             reorder_within: 50.0,
             receipts_duplicated: 0.0,
             receipts_missing: 0.0,
+            queries: false,
             outcomes: vec![Outcome::default()],
             window: 1_000,
             receipt_timeout: 30_000.0,

@@ -11,6 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 
+use super::pacing::{Meter, Pacing};
 use super::profile::{IdForm, Profile, ReceiptForm};
 use crate::wire::{self, Address, command, tag};
 
@@ -216,6 +217,7 @@ pub struct Account {
     /// Wakes the binds when receipts have come that another bind did not send itself.
     pub wake: Notify,
     throttle: Mutex<u64>,
+    meter: Mutex<Option<Meter>>,
 }
 
 #[derive(Debug, Default)]
@@ -282,6 +284,17 @@ impl Account {
         }
         *due = start.saturating_add(1_000_000_000 / u64::from(rate.max(1)));
         true
+    }
+
+    /// Counts submits of a batch against an agreed throughput.
+    pub fn count(&self, throughput: u32, now: u64, submits: u64) {
+        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        meter.get_or_insert_with(|| Meter::new(throughput)).add(now, submits);
+    }
+
+    /// What those counts have come to.
+    pub fn pacing(&self) -> Option<Pacing> {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Meter::report)
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

@@ -14,14 +14,14 @@ use std::{
 use super::{
     Counts, Shared,
     faults::{Malformed, Plan},
-    profile::{Profile, microseconds},
+    profile::{Outcome, Profile, microseconds},
     receipts::{Account, Party, Receipt, Writer},
     record::{Accepted, Body},
 };
 use crate::{
     dice::{Dice, fingerprint, mix},
     window::Window,
-    wire::{self, Address, Login, Message, Pdu, command, status, tag},
+    wire::{self, Address, Login, Message, Pdu, Reader, command, status, tag},
 };
 
 /// How much later than usual a response comes whose receipt is to come first, in microseconds.
@@ -164,6 +164,7 @@ impl Session {
                 return Flow::Close;
             }
             response if response & command::RESPONSE != 0 => {}
+            command::QUERY_SM if self.profile.queries && self.mode.transmits() => self.query(pdu, out),
             command::QUERY_SM
             | command::REPLACE_SM
             | command::CANCEL_SM
@@ -187,6 +188,9 @@ impl Session {
         self.shared.record.append(&mut self.accepted)?;
         let answer = self.write_answers(out);
         let receipt = self.send_receipts(out);
+        if self.profile.pacing > 0 && self.counts.submits > 0 {
+            self.account.count(self.profile.pacing, self.now, self.counts.submits);
+        }
         self.shared.add(&mut self.counts);
         let swept = self.swept.saturating_add(self.sweep_interval());
         Ok(answer.min(receipt).min(swept).min(self.silence_ends()))
@@ -228,6 +232,20 @@ impl Session {
             out.extend_from_slice(b"simulator\0");
             out.extend_from_slice(&tag::SC_INTERFACE_VERSION.to_be_bytes());
             out.extend_from_slice(&[0, 1, 0x34]);
+        });
+    }
+
+    /// Nothing is kept of a message but its record, so every one has had the first outcome.
+    fn query(&mut self, pdu: Pdu<'_>, out: &mut Vec<u8>) {
+        let response = command::RESPONSE | command::QUERY_SM;
+        let Some(id) = Reader(pdu.body).c_string() else {
+            return wire::empty(out, response, status::INVALID_COMMAND_LENGTH, pdu.sequence);
+        };
+        let state = self.profile.outcomes.first().and_then(Outcome::number).unwrap_or(7);
+        wire::framed(out, response, status::OK, pdu.sequence, |out| {
+            out.extend_from_slice(id);
+            // The end of the id, no final date, the state and no error (SMPP 3.4 §4.8.2).
+            out.extend_from_slice(&[0, 0, state, 0]);
         });
     }
 

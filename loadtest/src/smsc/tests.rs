@@ -342,3 +342,35 @@ fn the_bind_response_says_which_version_is_spoken() {
         assert_eq!(wire::Tlvs(fields).collect::<Vec<_>>(), [(tag::SC_INTERFACE_VERSION, &[0x34][..])]);
     });
 }
+
+#[test]
+fn a_question_is_answered_where_the_profile_says_so() {
+    run(async {
+        let handle = simulator(Profile { queries: true, ..Profile::default() }).await;
+        let mut client = Client::bound(&handle, command::BIND_TRANSCEIVER).await;
+        let heard = client.ask(command::QUERY_SM, b"41\0\0\0\0").await;
+        assert_eq!((heard.command, heard.status), (command::RESPONSE | command::QUERY_SM, status::OK));
+        assert_eq!(heard.body, b"41\0\0\x02\0");
+        let heard = client.ask(command::QUERY_SM, b"41").await;
+        assert_eq!(heard.status, status::INVALID_COMMAND_LENGTH);
+    });
+}
+
+#[test]
+fn submits_beyond_what_was_agreed_are_counted_and_not_refused() {
+    run(async {
+        let handle = simulator(Profile { pacing: 10, ..Profile::default() }).await;
+        let mut client = Client::bound(&handle, command::BIND_TRANSMITTER).await;
+        for sequence in 1..=25 {
+            client.submit(sequence, "254700000001");
+        }
+        for _ in 0..25 {
+            assert_eq!(client.hear().await.status, status::OK);
+        }
+        client.ask(command::ENQUIRE_LINK, b"").await;
+        let pacing = handle.pacing()["bench"];
+        assert_eq!((pacing.throughput, pacing.submits, pacing.most), (10, 25, 25));
+        assert!(pacing.share_within() < 1.0);
+        assert!(simulator(Profile::default()).await.pacing().is_empty());
+    });
+}

@@ -23,6 +23,7 @@ const SETTINGS: Settings = Settings {
     cache_bytes: 32 << 20,
     segment_bytes: 2 << 20,
     keep_tail: false,
+    read_ahead: false,
 };
 /// Databases open at once, beside those that are being used.
 const OPEN_MAX: usize = 4;
@@ -221,10 +222,6 @@ impl Databases {
             remove(&entry.slot.path).map_err(io)?;
         }
         Ok(count)
-    }
-
-    pub(super) fn disk_bytes(&self) -> u64 {
-        self.lock().entries.iter().map(|entry| entry.slot.disk_bytes()).sum()
     }
 
     pub(super) fn blob_files(&self) -> u64 {

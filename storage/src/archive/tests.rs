@@ -51,7 +51,7 @@ fn blocks_of_any_length_come_back_after_a_reopening() {
         assert_eq!(read(&archive, number as u64), stored(&octets(1, length), None), "{length} bytes");
     }
     assert_eq!(read(&archive, 99), None);
-    assert_eq!((archive.reader().blob_files(), archive.reader().last_block()), (0, Some(8)));
+    assert_eq!((archive.blob_files(), archive.reader().last_block()), (0, Some(8)));
 }
 
 #[test]
@@ -195,6 +195,7 @@ fn the_archive_of_the_release_before_is_one_database_of_several() {
         cache_bytes: 1 << 20,
         segment_bytes: 2 << 20,
         keep_tail: false,
+        read_ahead: false,
     };
     let database = Database::open(&directory, settings).unwrap();
     let mut witness = crate::witness::Witness::open(&database).unwrap();

@@ -5,30 +5,58 @@
 
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, Once, PoisonError};
+use std::thread;
 
 use crate::error::{OpenError, StoreError};
 
-/// Hooks belong to the whole process, so only one guarded call runs at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// How sled calls the threads that read and write for it. They can panic over damage too.
+const SLED_THREADS: &str = "sled-io-";
+
+/// The databases that are in a guarded call at this moment.
+static GUARDED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 thread_local! {
+    /// The database whose guarded call is on this thread.
+    static HERE: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
     static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs `call`; a panic in it is reported as damage of the database at `path`.
+/// Runs `call`; a panic in it is reported as damage of the database at `path`. Calls do not wait for each other, and a
+/// panic of another thread that is not sled's is not for us.
 pub(super) fn guarded<T>(path: &Path, call: impl FnOnce() -> T) -> Result<T, StoreError> {
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let place = path.to_owned();
-    let previous = panic::take_hook();
-    panic::set_hook(Box::new(move |info| report(&place, info)));
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| match guarded_path() {
+            Some(path) => report(&path, info),
+            None => previous(info),
+        }));
+    });
+    paths(|paths| paths.push(path.to_owned()));
+    HERE.set(Some(path.to_owned()));
     let result = panic::catch_unwind(AssertUnwindSafe(call));
-    panic::set_hook(previous);
+    HERE.set(None);
+    paths(|paths| {
+        if let Some(at) = paths.iter().rposition(|other| other == path) {
+            paths.remove(at);
+        }
+    });
     result.map_err(|_| {
         let what = LAST_PANIC.take().unwrap_or_else(|| "sled cannot read it".to_owned());
         StoreError::damaged(path, what)
     })
+}
+
+fn paths<T>(with: impl FnOnce(&mut Vec<PathBuf>) -> T) -> T {
+    with(&mut GUARDED.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The database that a panic on this thread is about; of several that sled's threads may work for, the last begun.
+fn guarded_path() -> Option<PathBuf> {
+    let is_of_sled = thread::current().name().is_some_and(|name| name.starts_with(SLED_THREADS));
+    HERE.with_borrow(Clone::clone).or_else(|| paths(|paths| paths.last().cloned()).filter(|_| is_of_sled))
 }
 
 /// Prints what the typed error would say, because in the released binary nothing runs after this. The panic's own text

@@ -1,16 +1,25 @@
-//! Keeps a copy of what sled may destroy while it opens a damaged file, for `salvage`.
+//! Keeps a copy of what sled may destroy while it opens a file, and puts it back if that opening was interrupted.
 //!
-//! sled takes a damaged tail for a torn one: it cuts there and overwrites the rest of that segment and all segments behind
-//! it before anything of ours can look. It also overwrites a segment whose header it cannot read. Both kinds of segment
-//! are few (the tail is what had been written since the last stable segment), so they are copied aside first; the copy is
-//! removed when the journal has been read to its end.
+//! - sled takes a damaged tail for a torn one: it cuts there and overwrites the rest of that segment and all segments behind
+//!   it before anything of ours can look. It also overwrites a segment whose header it cannot read.
+//! - It writes what it has read to a snapshot, renames that into place, and fills what is free by then with zeros, without
+//!   an `fsync` of the directory between the two. A power failure can keep the zeros and take the snapshot; and without it
+//!   the log must reach back to the last stable segment, which the zeros have taken.
+//!
+//! Both concern few segments: those with what had been written since the last stable one. They are copied aside, durably,
+//! before sled opens the file. When it has, and its files have been synced, the copy is removed, or left for `salvage` until
+//! the journal has been read to its end.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// The copy's name inside the database's directory.
+use super::sync_directory;
+
+/// The copy's name inside the database's directory while sled opens the database.
+pub(crate) const UNDO_OPEN: &str = "undo-open";
+/// And while the journal is read.
 pub(crate) const BEFORE_OPEN: &str = "before-open";
 
 const HEADER_BYTES: usize = 20;
@@ -22,20 +31,53 @@ struct Header {
     stable: i64,
 }
 
-/// Copies the segments named above. A copy that is already there comes from a start that was refused, and is the better one.
+/// Puts back what an interrupted opening may have destroyed, then makes a new copy: for each segment its offset, its length,
+/// its bytes.
 pub(super) fn keep(directory: &Path, file: &File, segment_bytes: usize) -> io::Result<()> {
-    let target = directory.join(BEFORE_OPEN);
-    if target.exists() || file.metadata()?.len() == 0 {
+    let copy = directory.join(UNDO_OPEN);
+    if copy.exists() {
+        return put_back(&copy, file);
+    }
+    if file.metadata()?.len() == 0 {
         return Ok(());
     }
-    let unfinished = directory.join("before-open.part");
-    let mut copy = File::create(&unfinished)?;
+    let unfinished = directory.join("undo-open.part");
+    let mut out = File::create(&unfinished)?;
     let mut segment = vec![0; segment_bytes];
     for offset in segments_at_risk(file, segment_bytes as u64)? {
         let length = read_at_most(file, &mut segment, offset)?;
-        copy.write_all(segment.get(..length).unwrap_or_default())?;
+        out.write_all(&offset.to_be_bytes())?;
+        out.write_all(&(length as u64).to_be_bytes())?;
+        out.write_all(segment.get(..length).unwrap_or_default())?;
     }
-    fs::rename(unfinished, target)
+    out.sync_all()?;
+    fs::rename(unfinished, copy)?;
+    sync_directory(directory)
+}
+
+/// sled has opened the file, and all of it is on the disk. A copy for `salvage` that is already there comes from a start that
+/// was refused, and is the better one.
+pub(super) fn opened(directory: &Path, for_salvage: bool) -> io::Result<()> {
+    let (copy, kept) = (directory.join(UNDO_OPEN), directory.join(BEFORE_OPEN));
+    let done = if for_salvage && !kept.exists() { fs::rename(copy, kept) } else { fs::remove_file(copy) };
+    match done {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        // Durable: put back later it would undo what has been written since.
+        _ => sync_directory(directory),
+    }
+}
+
+fn put_back(copy: &Path, file: &File) -> io::Result<()> {
+    let bytes = fs::read(copy)?;
+    let mut rest = bytes.as_slice();
+    while let Some((offset, behind)) = rest.split_first_chunk::<8>() {
+        let (length, behind) = behind.split_first_chunk::<8>().ok_or(io::ErrorKind::InvalidData)?;
+        let length = usize::try_from(u64::from_be_bytes(*length)).map_err(io::Error::other)?;
+        let (segment, behind) = behind.split_at_checked(length).ok_or(io::ErrorKind::InvalidData)?;
+        file.write_all_at(segment, u64::from_be_bytes(*offset))?;
+        rest = behind;
+    }
+    file.sync_all()
 }
 
 fn segments_at_risk(file: &File, segment_bytes: u64) -> io::Result<Vec<u64>> {

@@ -19,7 +19,9 @@
 
 use crate::log::{CHUNK_MAX, LogError};
 
-pub(super) const MAGIC: [u8; 4] = [0xF7, b'T', b'g', 0x01];
+/// The last byte is the version of the chunk.
+pub(super) const MAGIC: [u8; 4] = [0xF7, b'T', b'g', VERSION];
+pub(super) const VERSION: u8 = 1;
 
 const HEADER: usize = 28;
 const COMMIT_HEADER: usize = 48;
@@ -124,6 +126,12 @@ pub(super) fn decode(bytes: &[u8]) -> Option<View<'_>> {
     (crc32c::crc32c(checked) == crc).then_some(View { group, chunk, group_crc, commit, data })
 }
 
+/// The version of a chunk that a newer version of this code wrote.
+pub(super) fn newer_version(bytes: &[u8]) -> Option<u8> {
+    let ([magic @ .., version], _) = bytes.split_first_chunk::<4>()?;
+    (MAGIC.starts_with(magic) && *version > VERSION).then_some(*version)
+}
+
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -217,6 +225,21 @@ mod tests {
             }
         }
         Ok(None)
+    }
+
+    #[test]
+    fn only_a_chunk_of_a_newer_version_is_newer() {
+        let chunk = |version| [MAGIC[0], MAGIC[1], MAGIC[2], version, 9, 9];
+        for (bytes, version) in [
+            (chunk(1).to_vec(), None),
+            (chunk(2).to_vec(), Some(2)),
+            (chunk(255).to_vec(), Some(255)),
+            (chunk(0).to_vec(), None),
+            (vec![1, 2, 3, 4, 5], None),
+            (MAGIC[..3].to_vec(), None),
+        ] {
+            assert_eq!(newer_version(&bytes), version, "{bytes:?}");
+        }
     }
 
     fn hexadecimal(bytes: &[u8]) -> String {

@@ -1,11 +1,11 @@
 //! Reads the journal back after a start, group by group, and demands that nothing is missing. It repairs nothing: only a
 //! last group that was never acknowledged is cut.
 
-use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
-use super::format::{self, Assembler, Commit, Whole};
+use super::format::{self, Commit};
+use super::reading::Reading;
 use super::{Handover, Ring, forget_copy};
 use crate::error::OpenError;
 use crate::log::{Chunk, Durability, Log};
@@ -27,7 +27,7 @@ pub(super) struct Ends {
 
 /// The groups of the ring, oldest first.
 pub struct Recovery {
-    log: Option<Box<dyn Log>>,
+    reading: Reading,
     ring: Ring,
     newest: u64,
     path: PathBuf,
@@ -35,7 +35,7 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// Finds where the ring begins and ends.
+    /// Finds where the ring begins and ends, and begins to read it.
     pub(super) fn begin(
         log: Box<dyn Log>,
         ends: Ends,
@@ -43,6 +43,9 @@ impl Recovery {
         handover: Handover,
     ) -> Result<Recovery, OpenError> {
         let damaged = |place: String| OpenError::damaged(&path, place);
+        if let Some(last) = log.last_before(u64::MAX)? {
+            refuse_newer(&path, &last.bytes)?;
+        }
         let Ends { first, flushed } = ends;
         let (start, newest) = match newest_commit(log.as_ref(), &ends, &damaged)? {
             Some((newest, commit)) => (commit.ring_start, newest),
@@ -56,7 +59,9 @@ impl Recovery {
         if start == 0 || start > newest.saturating_add(1) {
             return Err(damaged(format!("group {newest}: it begins the ring at {start}")));
         }
-        Ok(Recovery { log: Some(log), ring: Ring::new(start, 0), newest, path, handover })
+        let reading =
+            Reading::start(log, &path, start, newest).map_err(|error| OpenError::io(&path, error))?;
+        Ok(Recovery { reading, ring: Ring::new(start, 0), newest, path, handover })
     }
 
     /// How many groups there are still to come.
@@ -66,15 +71,11 @@ impl Recovery {
 
     /// The next group; `None` once all are read, and only then the journal can be appended to.
     pub fn next_group(&mut self) -> Result<Option<Group>, OpenError> {
-        if self.remaining() == 0 {
+        let Some(whole) = self.reading.next() else {
             self.finish()?;
             return Ok(None);
-        }
-        let Some(log) = self.log.as_deref() else {
-            return Ok(None);
         };
-        let number = self.ring.next();
-        let whole = read_group(log, number)?.map_err(|place| OpenError::damaged(&self.path, place))?;
+        let number = whole.number;
         if number > self.ring.start() && whole.previous_crc != self.ring.newest_crc() {
             let place = format!("group {number}: it does not follow the group {} found here", number - 1);
             return Err(OpenError::damaged(&self.path, place));
@@ -85,15 +86,29 @@ impl Recovery {
 
     /// Removes what a crash left without its commit chunk or half dropped, before its number is used again.
     fn finish(&mut self) -> Result<(), OpenError> {
-        let Some(mut log) = self.log.take() else {
+        let Some(read) = self.reading.finish() else {
             return Ok(());
         };
+        let mut log = read?;
         log.keep_only(self.ring.start(), self.newest)?;
         log.flush(Durability::Fsync)?;
         forget_copy(&self.path)?;
         let ring = self.ring.clone();
         *self.handover.lock().unwrap_or_else(PoisonError::into_inner) = Some((log, ring));
         Ok(())
+    }
+}
+
+/// A chunk of a newer version is no damage.
+pub(super) fn refuse_newer(path: &Path, chunk: &[u8]) -> Result<(), OpenError> {
+    match format::newer_version(chunk) {
+        Some(found) => Err(OpenError::Newer {
+            path: path.to_owned(),
+            what: "chunk",
+            found: found.into(),
+            known: format::VERSION.into(),
+        }),
+        None => Ok(()),
     }
 }
 
@@ -129,23 +144,4 @@ fn commit_of(chunk: &Chunk) -> Result<Option<Commit>, String> {
         return Err(place("it belongs elsewhere"));
     }
     Ok(view.commit)
-}
-
-/// The outer error is the log's, the inner one says what is wrong with the group.
-fn read_group(log: &dyn Log, number: u64) -> Result<Result<Whole, String>, OpenError> {
-    let mut assembler = Assembler::default();
-    let mut found = Err(format!("group {number}: its commit chunk is missing"));
-    log.read_from(number, &mut |group, chunk, bytes| {
-        if group != number {
-            found = Err(format!("group {number}: it is missing, or its commit chunk"));
-            return ControlFlow::Break(());
-        }
-        match assembler.take(group, chunk, bytes) {
-            Ok(None) => return ControlFlow::Continue(()),
-            Ok(Some(whole)) => found = Ok(whole),
-            Err(place) => found = Err(place),
-        }
-        ControlFlow::Break(())
-    })?;
-    Ok(found)
 }

@@ -1,7 +1,7 @@
 //! Copies every group that checks out of a damaged journal into a new store. It changes nothing in the damaged one.
 //!
 //! It does not open sled, which may refuse the files, panic over them or overwrite parts of them. Every chunk says itself
-//! what it is, so it is searched for in the bytes of the files; sled keeps a value in one piece.
+//! what it is, so it is searched for in the bytes of the files; sled keeps a value in one piece, and so does a segment.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 
 use super::format::{self, Assembler, MAGIC, Whole};
 use super::{JournalError, Options, create_from};
-use crate::database::BEFORE_OPEN;
+use crate::database::{BEFORE_OPEN, UNDO_OPEN, lock};
 use crate::error::OpenError;
 use crate::layout::Layout;
 use crate::log::CHUNK_MAX;
 use crate::mark::Mark;
+use crate::segments;
 
 const WINDOW: usize = 1 << 20;
 
@@ -64,30 +65,38 @@ struct Source {
     file: File,
 }
 
-/// Reads the store at `root` and writes what checks to a new store at `to`.
-pub fn salvage(root: &Path, to: &Path) -> Result<SalvageReport, SalvageError> {
+/// Reads the store at `root`, in whichever log it is, and writes what checks to a new store at `to`, in that of `options`.
+/// Refused while somebody has the journal open.
+pub fn salvage(root: &Path, to: &Path, options: Options) -> Result<SalvageReport, SalvageError> {
     if std::fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(SalvageError::TargetExists { path: to.to_owned() });
     }
     let layout = Layout::new(root);
+    let _lock = lock(&layout.journal())?;
     let sources = open_sources(&layout.journal())?;
     let flushed = Mark::open(&layout.flushed()).ok().flatten().map_or(0, |mark| mark.number());
     let mut groups: BTreeMap<u64, HashMap<u32, Found>> = BTreeMap::new();
     for (index, source) in sources.iter().enumerate() {
         search(source, index, &mut groups)?;
     }
-    copy(&sources, &groups, flushed, to)
+    copy(&sources, &groups, flushed, to, options)
 }
 
 fn open_sources(journal: &Path) -> Result<Vec<Source>, SalvageError> {
     let mut sources = Vec::new();
-    for name in ["db", BEFORE_OPEN] {
-        let path = journal.join(name);
+    let of_sled = ["db", UNDO_OPEN, BEFORE_OPEN].map(|name| journal.join(name));
+    let segments =
+        segments::files(journal).map_err(|source| SalvageError::Read { path: journal.to_owned(), source })?;
+    for path in of_sled.into_iter().chain(segments) {
         match File::open(&path) {
             Ok(file) => sources.push(Source { path, file }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && name == BEFORE_OPEN => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(SalvageError::Read { path, source }),
         }
+    }
+    if sources.is_empty() {
+        let source = io::Error::from(io::ErrorKind::NotFound);
+        return Err(SalvageError::Read { path: journal.to_owned(), source });
     }
     Ok(sources)
 }
@@ -139,6 +148,7 @@ fn copy(
     groups: &BTreeMap<u64, HashMap<u32, Found>>,
     flushed: u64,
     to: &Path,
+    options: Options,
 ) -> Result<SalvageReport, SalvageError> {
     let Some((newest, start)) = ring_of(sources, groups)? else {
         return Ok(SalvageReport {
@@ -148,7 +158,7 @@ fn copy(
     };
     let mut report =
         SalvageReport { oldest_group: start, newest_group: newest.max(flushed), ..Default::default() };
-    let (mut journal, mut recovery) = create_from(to, Options::default(), start)?;
+    let (mut journal, mut recovery) = create_from(to, options, start)?;
     while recovery.next_group()?.is_some() {}
     let mut previous_crc = None;
     for number in start..=report.newest_group {

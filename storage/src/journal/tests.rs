@@ -11,9 +11,18 @@ mod damage;
 mod memory;
 mod model;
 mod turning;
+mod versions;
 
-const SMALL: Options =
-    Options { durability: Durability::Fsync, ring_bytes_min: 64 << 10, cache_bytes: 1 << 20 };
+const SMALL: Options = Options {
+    log: LogKind::Sled,
+    durability: Durability::Fsync,
+    ring_bytes_min: 64 << 10,
+    cache_bytes: 1 << 20,
+    mark_every: MARK_EVERY,
+};
+
+/// Whatever is promised holds over both logs.
+const BOTH: [Options; 2] = [SMALL, Options { log: LogKind::Segments, ..SMALL }];
 
 /// The records that every test gives to a group: their length and bytes follow from its number.
 fn records(group: u64) -> Vec<u8> {
@@ -76,57 +85,54 @@ fn copy_store(from: &Path, to: &Path) {
 
 #[test]
 fn what_was_appended_and_closed_comes_back_in_order() {
-    let root = tempfile::tempdir().unwrap();
-    let (mut journal, groups) = open_store(root.path(), SMALL).unwrap();
-    assert!(groups.is_empty());
-    append(&mut journal, 50);
-    journal.close().unwrap();
+    for options in BOTH {
+        let root = tempfile::tempdir().unwrap();
+        let (mut journal, groups) = open_store(root.path(), options).unwrap();
+        assert!(groups.is_empty());
+        append(&mut journal, 50);
+        journal.close().unwrap();
 
-    let (mut journal, groups) = open_store(root.path(), SMALL).unwrap();
-    assert_eq!(groups.len(), 50);
-    assert_whole(&groups);
-    assert_eq!(append(&mut journal, 1), 51);
-    let sizes = journal.sizes();
-    assert_eq!((sizes.oldest_group, sizes.newest_group, sizes.blob_files), (1, 51, 0));
-    assert_eq!(sizes.bytes_live, (1..=51).map(|group| records(group).len() as u64).sum::<u64>());
+        let (mut journal, groups) = open_store(root.path(), options).unwrap();
+        assert_eq!(groups.len(), 50);
+        assert_whole(&groups);
+        assert_eq!(append(&mut journal, 1), 51);
+        let sizes = journal.sizes();
+        assert_eq!((sizes.oldest_group, sizes.newest_group, sizes.blob_files), (1, 51, 0));
+        assert_eq!(sizes.bytes_live, (1..=51).map(|group| records(group).len() as u64).sum::<u64>());
+    }
 }
 
 #[test]
 fn nothing_is_appended_before_the_recovery_is_drained() {
-    let root = tempfile::tempdir().unwrap();
-    let (mut journal, _) = open_store(root.path(), SMALL).unwrap();
-    append(&mut journal, 2);
-    journal.close().unwrap();
+    for options in BOTH {
+        let root = tempfile::tempdir().unwrap();
+        let (mut journal, _) = open_store(root.path(), options).unwrap();
+        append(&mut journal, 2);
+        journal.close().unwrap();
 
-    let (mut journal, mut recovery) = create_or_open(root.path(), SMALL).unwrap();
-    assert_eq!(recovery.remaining(), 2);
-    assert!(recovery.next_group().unwrap().is_some());
-    assert!(matches!(journal.append(b"x"), Err(JournalError::NotRecovered)));
-    assert!(matches!(journal.flush(), Err(JournalError::NotRecovered)));
-    assert!(recovery.next_group().unwrap().is_some());
-    assert!(recovery.next_group().unwrap().is_none());
-    assert_eq!(journal.append(b"x").unwrap(), 3);
+        let (mut journal, mut recovery) = create_or_open(root.path(), options).unwrap();
+        assert_eq!(recovery.remaining(), 2);
+        assert!(recovery.next_group().unwrap().is_some());
+        assert!(matches!(journal.append(b"x"), Err(JournalError::NotRecovered)));
+        assert!(matches!(journal.flush(), Err(JournalError::NotRecovered)));
+        assert!(recovery.next_group().unwrap().is_some());
+        assert!(recovery.next_group().unwrap().is_none());
+        assert_eq!(journal.append(b"x").unwrap(), 3);
+    }
 }
 
 #[test]
 fn a_second_opening_is_refused_while_the_first_lasts() {
-    let root = tempfile::tempdir().unwrap();
-    let (first, _) = open_store(root.path(), SMALL).unwrap();
-    for _ in 0..2 {
-        let error = open_store(root.path(), SMALL).err().unwrap();
-        assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+    for options in BOTH {
+        let root = tempfile::tempdir().unwrap();
+        let (first, _) = open_store(root.path(), options).unwrap();
+        for _ in 0..2 {
+            let error = open_store(root.path(), options).err().unwrap();
+            assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+        }
+        drop(first);
+        open_store(root.path(), options).unwrap();
     }
-    drop(first);
-    open_store(root.path(), SMALL).unwrap();
-}
-
-#[test]
-fn a_store_of_a_newer_version_is_refused() {
-    let root = tempfile::tempdir().unwrap();
-    drop(open_store(root.path(), SMALL).unwrap());
-    fs::write(root.path().join("FORMAT"), "tidegate store 3\n").unwrap();
-    let error = open_store(root.path(), SMALL).err().unwrap();
-    assert!(matches!(error, OpenError::Newer { found: 3, known: 2, .. }), "{error}");
 }
 
 #[test]
@@ -153,42 +159,48 @@ fn a_file_in_blobs_stops_the_start() {
 
 #[test]
 fn a_journal_or_side_file_that_vanished_stops_the_start() {
-    let root = tempfile::tempdir().unwrap();
-    let (mut journal, _) = open_store(root.path(), SMALL).unwrap();
-    append(&mut journal, 3);
-    journal.close().unwrap();
-    fs::rename(root.path().join("flushed"), root.path().join("elsewhere")).unwrap();
-    let error = open_store(root.path(), SMALL).err().unwrap().to_string();
-    assert!(error.contains("`flushed` is missing"), "{error}");
+    for options in BOTH {
+        let root = tempfile::tempdir().unwrap();
+        let (mut journal, _) = open_store(root.path(), options).unwrap();
+        append(&mut journal, 3);
+        journal.close().unwrap();
+        fs::rename(root.path().join("flushed"), root.path().join("elsewhere")).unwrap();
+        let error = open_store(root.path(), options).err().unwrap().to_string();
+        assert!(error.contains("`flushed` is missing"), "{error}");
 
-    fs::rename(root.path().join("elsewhere"), root.path().join("flushed")).unwrap();
-    fs::remove_dir_all(root.path().join("journal")).unwrap();
-    let error = open_store(root.path(), SMALL).err().unwrap().to_string();
-    assert!(
-        error.contains("group 3 was flushed") && error.contains("tidegate journal salvage DIR"),
-        "{error}"
-    );
+        fs::rename(root.path().join("elsewhere"), root.path().join("flushed")).unwrap();
+        fs::remove_dir_all(root.path().join("journal")).unwrap();
+        let error = open_store(root.path(), options).err().unwrap().to_string();
+        assert!(
+            error.contains("group 3 was flushed") && error.contains("tidegate journal salvage DIR"),
+            "{error}"
+        );
+    }
 }
 
 #[test]
 fn a_group_over_the_limit_is_refused_and_the_journal_goes_on() {
-    let root = tempfile::tempdir().unwrap();
-    let (mut journal, _) = open_store(root.path(), SMALL).unwrap();
-    assert!(matches!(journal.append(&vec![0; GROUP_MAX + 1]), Err(JournalError::TooLarge { .. })));
-    assert_eq!(append(&mut journal, 1), 1);
-    journal.flush().unwrap();
+    for options in BOTH {
+        let root = tempfile::tempdir().unwrap();
+        let (mut journal, _) = open_store(root.path(), options).unwrap();
+        assert!(matches!(journal.append(&vec![0; GROUP_MAX + 1]), Err(JournalError::TooLarge { .. })));
+        assert_eq!(append(&mut journal, 1), 1);
+        journal.flush().unwrap();
+    }
 }
 
 #[test]
 fn left_to_the_operating_system_a_group_outlives_the_process() {
-    let options = Options { durability: Durability::Os, ..SMALL };
-    let root = tempfile::tempdir().unwrap();
-    let (mut journal, _) = open_store(root.path(), options).unwrap();
-    append(&mut journal, 20);
-    journal.flush().unwrap();
-    let killed = tempfile::tempdir().unwrap();
-    copy_store(root.path(), killed.path());
-    let (_journal, groups) = open_store(killed.path(), options).unwrap();
-    assert_eq!(groups.len(), 20);
-    assert_whole(&groups);
+    for options in BOTH {
+        let options = Options { durability: Durability::Os, ..options };
+        let root = tempfile::tempdir().unwrap();
+        let (mut journal, _) = open_store(root.path(), options).unwrap();
+        append(&mut journal, 20);
+        journal.flush().unwrap();
+        let killed = tempfile::tempdir().unwrap();
+        copy_store(root.path(), killed.path());
+        let (_journal, groups) = open_store(killed.path(), options).unwrap();
+        assert_eq!(groups.len(), 20);
+        assert_whole(&groups);
+    }
 }

@@ -1,16 +1,18 @@
 //! One session with a provider: its turns, its events and its end. It decides nothing about messages.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use codecs::instant::Mono;
-use codecs::smpp::pdu::{self, Header, MessageIdResponse};
+use codecs::receipt::State;
+use codecs::smpp::pdu::{self, Header, MessageIdResponse, QuerySmResponse};
 use codecs::smpp::session::{Event, INTERFACE_VERSION, Role, Session, TimeoutEvent};
 use codecs::smpp::{Command as Pdu, Status, write};
-use engine::command::{Command, ConnectionId, Now, PartToken, Receipts, Response, Responses};
-use tokio::net::TcpStream;
+use engine::command::{AskAnswer, Command, ConnectionId, Now, PartToken, Receipts, Response, Responses};
+use engine::effect::Ask;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::ProviderBindOptions;
 use super::backoff::Ending;
@@ -24,11 +26,11 @@ use crate::smpp::phase::{Phase, Phases};
 /// PDUs of one session that are logged because they were not understood; all are counted.
 const LOGGED_MAX: u32 = 10;
 
-pub struct Bind<'o> {
+pub struct Bind<'o, S> {
     options: &'o ProviderBindOptions,
     partition: &'o Partition,
     counters: &'o Arc<BindCounters>,
-    line: Line<TcpStream>,
+    line: Line<S>,
     phase: Phase,
     /// Once it is bound.
     up: Option<Up>,
@@ -36,6 +38,10 @@ pub struct Bind<'o> {
     responses: Responses,
     receipts: Receipts,
     unanswered: Vec<PartToken>,
+    ask_answers: Vec<AskAnswer>,
+    /// Questions that wait for the window, and the tokens of those without an answer.
+    asks: VecDeque<Ask>,
+    asked: HashSet<u64>,
     reader: Reader,
     /// Sequence numbers of data_sm without an answer: theirs is another response.
     data: HashSet<u32>,
@@ -53,13 +59,13 @@ struct Up {
     since: Mono,
 }
 
-impl<'o> Bind<'o> {
+impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     pub fn new(
         options: &'o ProviderBindOptions,
         partition: &'o Partition,
         counters: &'o Arc<BindCounters>,
-        stream: TcpStream,
-    ) -> Bind<'o> {
+        stream: S,
+    ) -> Bind<'o, S> {
         let clock = partition.clock;
         let session = Session::new(Role::Esme, options.limits(), clock.mono());
         Bind {
@@ -72,6 +78,9 @@ impl<'o> Bind<'o> {
             responses: Responses::default(),
             receipts: Receipts::default(),
             unanswered: Vec::new(),
+            ask_answers: Vec::new(),
+            asks: VecDeque::new(),
+            asked: HashSet::new(),
             reader: Reader::default(),
             data: HashSet::new(),
             frames: Vec::new(),
@@ -97,7 +106,7 @@ impl<'o> Bind<'o> {
                 Woken::Phase(phase) => self.enter(now.mono, phase),
                 Woken::Ended | Woken::Other => {}
             }
-            self.run_out(now.mono);
+            self.run_out(now);
             self.gather();
             if self.line.flush().is_err() {
                 break;
@@ -154,7 +163,13 @@ impl<'o> Bind<'o> {
 
     fn frame(&mut self, now: Now, lane: &Lane, frame: &[u8]) {
         match self.line.session.receive(now.mono, frame) {
-            Event::Response { token, status, late, body, .. } => self.answered(token, status, late, body),
+            Event::Response { token, command, status, late, body } => {
+                if command == Pdu::QUERY_SM_RESP || self.asked.contains(&token) {
+                    self.ask_answered(now, token, status, body);
+                } else {
+                    self.answered(token, status, late, body);
+                }
+            }
             Event::Deliver { sequence, sm } => {
                 let delivery = Delivery::of_deliver(sequence, &sm);
                 self.delivered(now, frame, sequence, Pdu::DELIVER_SM, &delivery);
@@ -208,6 +223,22 @@ impl<'o> Bind<'o> {
         });
     }
 
+    /// What a question has brought; a late answer is as good as none, for the question may have been asked again.
+    fn ask_answered(&mut self, now: Now, token: u64, status: Status, body: &[u8]) {
+        if !self.asked.remove(&token) {
+            return;
+        }
+        let response = QuerySmResponse::read(body).ok().filter(|_| status == Status::OK);
+        let date = response.map(|response| response.final_date).unwrap_or_default();
+        self.ask_answers.push(AskAnswer {
+            token: PartToken(token),
+            status: status.0,
+            state: response.and_then(|response| State::from_number(response.message_state)),
+            error: response.map_or(0, |response| response.error_code),
+            done: codecs::time::read(date, now.wall).ok().flatten(),
+        });
+    }
+
     fn delivered(&mut self, now: Now, frame: &[u8], sequence: u32, command: Pdu, delivery: &Delivery<'_>) {
         let status = match self.reader.read(now.wall, delivery, &mut self.receipts) {
             Delivered::Receipt => {
@@ -249,9 +280,13 @@ impl<'o> Bind<'o> {
     }
 
     /// What time has brought about.
-    fn run_out(&mut self, now: Mono) {
-        while let TimeoutEvent::Expired { token, .. } = self.line.session.timeout(now) {
-            self.unanswered.push(PartToken(token));
+    fn run_out(&mut self, now: Now) {
+        while let TimeoutEvent::Expired { token, .. } = self.line.session.timeout(now.mono) {
+            if self.asked.contains(&token) {
+                self.ask_answered(now, token, Status::UNKNOWNERR, &[]);
+            } else {
+                self.unanswered.push(PartToken(token));
+            }
         }
     }
 
@@ -270,10 +305,25 @@ impl<'o> Bind<'o> {
             let connection = Some(up.id);
             self.line.offer(Command::Receipts(Receipts { provider, connection, ..receipts }));
         }
+        if !self.ask_answers.is_empty() {
+            let items = std::mem::take(&mut self.ask_answers);
+            self.line.offer(Command::AskAnswers { provider, bind, items });
+        }
         if !self.unanswered.is_empty() {
             let tokens = std::mem::take(&mut self.unanswered);
             self.counters.unanswered.add(tokens.len() as u64);
             self.line.offer(Command::Unanswered { provider, bind, tokens });
+        }
+    }
+
+    /// Asks what the window has room for, after the messages.
+    fn ask_about(&mut self, now: Mono) {
+        while let Some(Ask { token, body }) = self.asks.front() {
+            if self.line.session.request(now, Pdu::QUERY_SM, *token, body).is_err() {
+                return;
+            }
+            self.asked.insert(*token);
+            self.asks.pop_front();
         }
     }
 
@@ -287,6 +337,8 @@ impl<'o> Bind<'o> {
         self.counters.submitted.add(outgoing.requests.len() as u64);
         self.line.backlog.push(outgoing.requests, outgoing.bodies);
         self.line.feed(now, Pdu::SUBMIT_SM);
+        self.asks.extend(outgoing.asks);
+        self.ask_about(now);
         self.counters.in_flight.set(self.line.session.in_flight() as u64);
     }
 
@@ -311,7 +363,10 @@ impl<'o> Bind<'o> {
     async fn end(mut self) -> (Ending, Duration) {
         let ending = self.refused.map_or(Ending::Lost, Ending::Refused);
         let reason = self.line.session.closed();
-        let lost = self.line.close().await;
+        let mut lost = self.line.close().await;
+        // Nothing comes back of a question but its answer.
+        lost.unsent.retain(|token| !self.asked.contains(token));
+        lost.in_flight.retain(|token| !self.asked.contains(token));
         let Some(up) = self.up else {
             tracing::debug!(provider = %self.options.provider_id, ?ending, ?reason, "not bound");
             return (ending, Duration::ZERO);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::*;
 use super::memory::{self, MemoryLog};
-use super::{SMALL, append, assert_whole, child, copy_store, drain, open_store, records};
+use super::{BOTH, SMALL, append, assert_whole, child, copy_store, drain, open_store, records};
 
 /// A journal in memory with seven flushed groups; group 3 and 5 have several chunks.
 fn seven_groups(root: &Path) -> MemoryLog {
@@ -132,8 +132,8 @@ fn only_the_last_group_may_lack_its_commit_chunk() {
 }
 
 /// A closed store whose ring has turned. Returns its oldest and newest group.
-fn closed_store(root: &Path) -> (u64, u64) {
-    let (mut journal, _) = open_store(root, SMALL).unwrap();
+fn closed_store(root: &Path, options: Options) -> (u64, u64) {
+    let (mut journal, _) = open_store(root, options).unwrap();
     for _ in 0..4 {
         let newest = append(&mut journal, 20);
         journal.flush().unwrap();
@@ -141,11 +141,18 @@ fn closed_store(root: &Path) -> (u64, u64) {
     }
     journal.close().unwrap();
     // Reopened, so that sled has written a snapshot of it.
-    let (mut journal, _) = open_store(root, SMALL).unwrap();
+    let (mut journal, _) = open_store(root, options).unwrap();
     append(&mut journal, 20);
     let sizes = journal.sizes();
     journal.close().unwrap();
     (sizes.oldest_group, sizes.newest_group)
+}
+
+/// Where the chunks are.
+fn data_files(root: &Path) -> Vec<PathBuf> {
+    let mut files = journal_files(root);
+    files.retain(|path| path.ends_with("db") || path.extension().is_some_and(|name| name == "segment"));
+    files
 }
 
 fn journal_files(root: &Path) -> Vec<PathBuf> {
@@ -166,7 +173,10 @@ fn flip_one_bit(root: &Path, random: &mut u64) -> String {
     let files = journal_files(root);
     let path = match draw(4) {
         0 => files[draw(files.len() as u64) as usize].clone(),
-        _ => root.join("journal/db"),
+        _ => {
+            let files = data_files(root);
+            files[draw(files.len() as u64) as usize].clone()
+        }
     };
     let mut bytes = fs::read(&path).unwrap();
     let full: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
@@ -181,16 +191,22 @@ fn flip_one_bit(root: &Path, random: &mut u64) -> String {
 fn one_flipped_bit_is_harmless_or_refused_with_the_place() {
     let seed: u64 = std::env::var("TIDEGATE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let flips: u32 = std::env::var("TIDEGATE_FLIPS").ok().and_then(|flips| flips.parse().ok()).unwrap_or(100);
+    for options in BOTH {
+        flip_bits(options, seed, flips);
+    }
+}
+
+fn flip_bits(options: Options, seed: u64, flips: u32) {
     let scratch = tempfile::tempdir().unwrap();
     let whole = scratch.path().join("whole");
-    let (oldest, newest) = closed_store(&whole);
+    let (oldest, newest) = closed_store(&whole, options);
     let mut random = seed;
     let (mut harmless, mut refused) = (0, 0);
     for _ in 0..flips {
         let damaged = scratch.path().join("damaged");
         copy_store(&whole, &damaged);
         let place = flip_one_bit(&damaged, &mut random);
-        let said = child::open_in_child(&damaged);
+        let said = child::open_in_child(&damaged, options);
         if said == format!("whole {oldest} {newest}") {
             harmless += 1;
         } else {
@@ -203,109 +219,127 @@ fn one_flipped_bit_is_harmless_or_refused_with_the_place() {
         }
         fs::remove_dir_all(damaged).unwrap();
     }
-    println!("seed {seed}: {harmless} harmless, {refused} refused");
+    println!("{}, seed {seed}: {harmless} harmless, {refused} refused", options.log);
     assert!(harmless > 0 && refused > 0, "seed {seed}: {harmless} harmless, {refused} refused");
 }
 
 #[test]
 fn a_torn_tail_is_refused_when_it_was_flushed_and_cut_when_it_was_not() {
-    let scratch = tempfile::tempdir().unwrap();
-    let root = scratch.path().join("store");
-    let (mut journal, _) = open_store(&root, SMALL).unwrap();
-    append(&mut journal, 5);
-    journal.flush().unwrap();
-    journal.write_mark().unwrap();
-    let flushed_at = data_length(&root);
-    append(&mut journal, 10);
-    journal.flush().unwrap();
-    let newest_at = data_length(&root);
-    assert!(newest_at > flushed_at + 10_000);
+    for options in BOTH {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().join("store");
+        // So large that everything is in one file.
+        let options = Options { ring_bytes_min: 1 << 30, ..options };
+        let (mut journal, _) = open_store(&root, options).unwrap();
+        append(&mut journal, 5);
+        journal.flush().unwrap();
+        journal.write_mark().unwrap();
+        let flushed_at = data_length(&root);
+        append(&mut journal, 10);
+        journal.flush().unwrap();
+        let newest_at = data_length(&root);
+        assert!(newest_at > flushed_at + 10_000);
 
-    for (length, newest) in
-        [(newest_at, Some(15)), (newest_at - 100, None), (flushed_at + 1, None), (flushed_at - 100, None)]
-    {
-        let torn = scratch.path().join(format!("torn to {length}"));
-        copy_store(&root, &torn);
-        fs::File::options().write(true).open(torn.join("journal/db")).unwrap().set_len(length).unwrap();
-        let said = child::open_in_child(&torn);
-        let found = said.strip_prefix("whole 1 ").map(|newest| newest.parse::<u64>().unwrap());
-        match newest {
-            Some(newest) => assert_eq!(found, Some(newest), "{length}: {said}"),
-            None if length < flushed_at => assert!(
-                said.contains("group 5 was flushed") || said.contains("group 5: "),
-                "{length}: {said}"
-            ),
-            None => assert!(found.is_some_and(|found| (5..15).contains(&found)), "{length}: {said}"),
+        for (length, newest) in
+            [(newest_at, Some(15)), (newest_at - 100, None), (flushed_at + 1, None), (flushed_at - 100, None)]
+        {
+            let torn = scratch.path().join(format!("torn to {length}"));
+            copy_store(&root, &torn);
+            fs::File::options().write(true).open(&data_files(&torn)[0]).unwrap().set_len(length).unwrap();
+            let said = child::open_in_child(&torn, options);
+            let found = said.strip_prefix("whole 1 ").map(|newest| newest.parse::<u64>().unwrap());
+            match newest {
+                Some(newest) => assert_eq!(found, Some(newest), "{length}: {said}"),
+                None if length < flushed_at => assert!(
+                    said.contains("group 5 was flushed") || said.contains("group 5: "),
+                    "{length}: {said}"
+                ),
+                None => assert!(found.is_some_and(|found| (5..15).contains(&found)), "{length}: {said}"),
+            }
         }
     }
 }
 
 fn data_length(root: &Path) -> u64 {
-    fs::metadata(root.join("journal/db")).unwrap().len()
+    fs::metadata(&data_files(root)[0]).unwrap().len()
 }
 
 #[test]
 fn salvage_of_a_whole_store_copies_all_of_it() {
-    let scratch = tempfile::tempdir().unwrap();
-    let (root, to) = (scratch.path().join("store"), scratch.path().join("new"));
-    let (oldest, newest) = closed_store(&root);
-    let report = salvage(&root, &to).unwrap();
-    assert_eq!((report.oldest_group, report.newest_group), (oldest, newest));
-    assert_eq!((report.groups_copied, report.lost, report.unchained), (newest - oldest + 1, vec![], vec![]));
-    let (mut journal, groups) = open_store(&to, SMALL).unwrap();
-    assert_eq!((*groups.keys().next().unwrap(), *groups.keys().next_back().unwrap()), (oldest, newest));
-    assert_whole(&groups);
-    assert_eq!(append(&mut journal, 1), newest + 1);
+    for options in BOTH {
+        let scratch = tempfile::tempdir().unwrap();
+        let (root, to) = (scratch.path().join("store"), scratch.path().join("new"));
+        let (oldest, newest) = closed_store(&root, options);
+        let report = salvage(&root, &to, options).unwrap();
+        assert_eq!((report.oldest_group, report.newest_group), (oldest, newest));
+        assert_eq!(
+            (report.groups_copied, report.lost, report.unchained),
+            (newest - oldest + 1, vec![], vec![])
+        );
+        let (mut journal, groups) = open_store(&to, options).unwrap();
+        assert_eq!((*groups.keys().next().unwrap(), *groups.keys().next_back().unwrap()), (oldest, newest));
+        assert_whole(&groups);
+        assert_eq!(append(&mut journal, 1), newest + 1);
+    }
 }
 
 #[test]
 fn salvage_copies_what_checks_and_lists_what_is_lost() {
-    let scratch = tempfile::tempdir().unwrap();
-    let (root, to) = (scratch.path().join("store"), scratch.path().join("new"));
-    let (oldest, newest) = closed_store(&root);
-    let victim = newest - 12;
-    spoil_every_copy(&root.join("journal/db"), victim);
-    let said = child::open_in_child(&root);
-    assert!(said.starts_with("refused "), "{said}");
+    for options in BOTH {
+        let scratch = tempfile::tempdir().unwrap();
+        let (root, to) = (scratch.path().join("store"), scratch.path().join("new"));
+        let (oldest, newest) = closed_store(&root, options);
+        let victim = newest - 12;
+        spoil_every_copy(&root, victim);
+        let said = child::open_in_child(&root, options);
+        assert!(said.starts_with("refused "), "{said}");
 
-    let before = fs::read(root.join("journal/db")).unwrap();
-    let report = salvage(&root, &to).unwrap();
-    assert_eq!(report.lost, [victim..=victim]);
-    assert_eq!(
-        report.groups_copied,
-        newest - oldest,
-        "all others, also those behind the place where sled cut"
-    );
-    assert!(before == fs::read(root.join("journal/db")).unwrap(), "the damaged store is not changed");
+        let read_all = || data_files(&root).iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
+        let before = read_all();
+        let report = salvage(&root, &to, options).unwrap();
+        assert_eq!(report.lost, [victim..=victim]);
+        assert_eq!(
+            report.groups_copied,
+            newest - oldest,
+            "all others, also those behind the place where sled cut"
+        );
+        assert!(before == read_all(), "the damaged store is not changed");
 
-    let (_journal, mut groups) = open_store(&to, SMALL).unwrap();
-    assert_eq!(groups.remove(&victim), Some(vec![]), "a lost group is empty");
-    for (number, found) in groups {
-        assert!(found == records(number), "group {number}");
+        let (_journal, mut groups) = open_store(&to, options).unwrap();
+        assert_eq!(groups.remove(&victim), Some(vec![]), "a lost group is empty");
+        for (number, found) in groups {
+            assert!(found == records(number), "group {number}");
+        }
+        assert!(matches!(salvage(&root, &to, options), Err(SalvageError::TargetExists { .. })));
     }
-    assert!(matches!(salvage(&root, &to), Err(SalvageError::TargetExists { .. })));
 }
 
-/// Flips a bit in every copy of the first chunk of a group that sled has anywhere in its file.
-fn spoil_every_copy(path: &Path, group: u64) {
-    let mut bytes = fs::read(path).unwrap();
+/// Flips a bit in every copy of the first chunk of a group that is anywhere in the files.
+fn spoil_every_copy(root: &Path, group: u64) {
     let mut spoiled = 0;
-    for at in 0..bytes.len().saturating_sub(60) {
-        if bytes[at..].starts_with(&format::MAGIC) && bytes[at + 8..at + 16] == group.to_be_bytes() {
-            bytes[at + 50] ^= 1;
-            spoiled += 1;
+    for path in data_files(root) {
+        let mut bytes = fs::read(&path).unwrap();
+        for at in 0..bytes.len().saturating_sub(60) {
+            if bytes[at..].starts_with(&format::MAGIC) && bytes[at + 8..at + 16] == group.to_be_bytes() {
+                bytes[at + 50] ^= 1;
+                spoiled += 1;
+            }
         }
+        fs::write(path, bytes).unwrap();
     }
     assert!(spoiled > 0);
-    fs::write(path, bytes).unwrap();
 }
 
 #[test]
 fn salvage_of_a_store_without_a_group_that_checks_says_what_was_there() {
-    let scratch = tempfile::tempdir().unwrap();
-    let (root, to) = (scratch.path().join("store"), scratch.path().join("new"));
-    let (_, newest) = closed_store(&root);
-    fs::write(root.join("journal/db"), vec![0x55; 100_000]).unwrap();
-    let report = salvage(&root, &to).unwrap();
-    assert_eq!((report.groups_copied, report.lost), (0, vec![1..=newest]));
+    for options in BOTH {
+        let scratch = tempfile::tempdir().unwrap();
+        let (root, to) = (scratch.path().join("store"), scratch.path().join("new"));
+        let (_, newest) = closed_store(&root, options);
+        for path in data_files(&root) {
+            fs::write(path, vec![0x55; 100_000]).unwrap();
+        }
+        let report = salvage(&root, &to, options).unwrap();
+        assert_eq!((report.groups_copied, report.lost), (0, vec![1..=newest]));
+    }
 }

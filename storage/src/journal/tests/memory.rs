@@ -94,7 +94,9 @@ impl Log for MemoryLog {
     }
 
     fn read_from(&self, group: u64, visit: Visit<'_>) -> Result<(), LogError> {
-        for ((group, chunk), bytes) in self.0.lock().unwrap().current.range((group, 0)..) {
+        // A copy: who is visited may wait for somebody who wants the disk.
+        let chunks = self.0.lock().unwrap().current.clone();
+        for ((group, chunk), bytes) in chunks.range((group, 0)..) {
             if let ControlFlow::Break(()) = visit(*group, *chunk, bytes) {
                 break;
             }

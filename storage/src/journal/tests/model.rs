@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::*;
-use super::drain;
 use super::memory::{self, MemoryLog};
+use super::{SMALL, drain};
 
 #[derive(Debug, Clone)]
 enum Action {
@@ -90,7 +90,7 @@ struct Run {
     model: Model,
 }
 
-const OPTIONS: Options = Options { durability: Durability::Fsync, ring_bytes_min: 30_000, cache_bytes: 0 };
+const OPTIONS: Options = Options { ring_bytes_min: 30_000, ..SMALL };
 
 impl Run {
     fn begin() -> Run {

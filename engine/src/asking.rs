@@ -1,0 +1,142 @@
+//! Asking a provider what became of a message whose receipt does not come (query_sm, SMPP 3.4 §4.8). What it says counts
+//! like a receipt. A message in doubt cannot be asked about: without a response there is no id to ask by.
+
+use codecs::instant::Wall;
+use codecs::receipt::State as ReceiptState;
+use codecs::smpp::pdu::{QuerySm, SmeAddress};
+use codecs::smpp::status::{Class, Status};
+use codecs::smpp::write;
+
+use crate::accept::millis;
+use crate::command::{AskAnswer, PartToken};
+use crate::dispatch::Provider;
+use crate::effect::Ask;
+use crate::engine::{DueKind, Engine};
+use crate::message::{Message, PartState, State};
+use crate::parking::NEAR;
+use crate::receipts::ReceiptNews;
+
+/// Parts that are sent between two questions while messages wait.
+const PARTS_PER_ASK: u32 = 16;
+/// Questions that may wait at one provider; beyond, a message is asked about in its next turn.
+const ASKS_MAX: usize = 100_000;
+
+impl Engine {
+    /// A message has been sent, or was found so after a start: its provider is asked after a while, and each time after
+    /// twice as long, so that a provider that loses receipts is not flooded.
+    pub(crate) fn ask_later(&mut self, number: u64) {
+        let at = self.pages.get(number).and_then(|message| self.ask_at(message));
+        // What is to be asked later is parked before, and read back for it.
+        if let Some(at) = at.filter(|at| *at <= self.now.wall.after(NEAR)) {
+            self.wall_dues.insert(millis(at), DueKind::Ask as u8, number);
+        }
+    }
+
+    /// When its provider is asked about a message next.
+    pub(crate) fn ask_at(&self, message: &Message) -> Option<Wall> {
+        let (_, next) = self.asks_around(message)?;
+        Some(Wall(message.sent_at.0.saturating_add(next)))
+    }
+
+    /// Whether a message that was read back is to be asked about now: it may have been read back for something else.
+    pub(crate) fn is_ask_due(&self, message: &Message) -> bool {
+        let waited = self.now.wall.millis_since(message.sent_at);
+        self.asks_around(message)
+            .and_then(|(last, _)| last)
+            .is_some_and(|last| waited - last < NEAR.as_millis() as i64)
+    }
+
+    /// How long after its response a message was last to be asked about, if it was, and is to be next, in milliseconds.
+    fn asks_around(&self, message: &Message) -> Option<(Option<i64>, i64)> {
+        if message.state != State::Sent || !message.wants_receipts() {
+            return None;
+        }
+        let entry = self.providers.get(message.provider).and_then(|entry| entry.definition.as_ref());
+        let after = entry.and_then(|definition| definition.query_after)?;
+        let waited = self.now.wall.millis_since(message.sent_at);
+        let (mut last, mut next) = (None, i64::try_from(after.as_millis()).unwrap_or(i64::MAX).max(1));
+        while next <= waited {
+            (last, next) = (Some(next), next.saturating_mul(2));
+        }
+        Some((last, next))
+    }
+
+    /// The time to ask has come: each part without an outcome joins the questions that wait for a place.
+    pub(crate) fn ask(&mut self, number: u64) {
+        let Some(message) = self.pages.get(number).filter(|message| message.state == State::Sent) else {
+            return;
+        };
+        if let Some(entry) = self.providers.get_mut(message.provider) {
+            let parts = (0..message.parts()).filter(|part| message.part(*part) == Some(PartState::Accepted));
+            let room = ASKS_MAX.saturating_sub(entry.asks.len());
+            entry.asks.extend(parts.take(room).map(|part| PartToken::new(number, part)));
+        }
+        self.ask_later(number);
+    }
+
+    /// Hands out the questions that windows and rates allow.
+    pub(crate) fn send_asks(&mut self, index: u16) {
+        let (now, percent) = (self.now.mono, self.settings.high_percent);
+        while let Some(entry) = self.providers.get_mut(index)
+            && let Some((bind, token)) = entry.next_ask(now, percent)
+        {
+            let Some(connection) = entry.binds[bind].connection else { return };
+            let Some(body) = self.pages.get(token.number()).and_then(|m| question(m, token.part(), entry))
+            else {
+                continue;
+            };
+            entry.asked(now, bind);
+            Engine::outgoing(&mut self.effects, connection).asks.push(Ask { token: token.0, body });
+            if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
+                counters.asked += 1;
+            }
+        }
+    }
+
+    pub(crate) fn ask_answers(&mut self, provider: u16, bind: u16, answers: &[AskAnswer]) {
+        for answer in answers {
+            if let Some(bind) = self.providers.bind_mut(provider, bind) {
+                bind.asked = bind.asked.saturating_sub(1);
+            }
+            if Status(answer.status).class_on_submit() == Class::Throttle {
+                self.throttled(provider);
+            }
+            // UNKNOWN says that the provider has no record any more: a receipt may still come.
+            let outcome = answer.state.filter(|state| state.is_final() && *state != ReceiptState::Unknown);
+            if let Some(state) = outcome {
+                self.count_receipt(provider, state);
+                let error = format!("{:03}", answer.error).into_bytes();
+                let done = answer.done.unwrap_or(self.now.wall);
+                let news = ReceiptNews { provider, state, done, phone: None, error, answer: None };
+                self.receipt_for(answer.token.number(), answer.token.part(), news);
+            }
+        }
+    }
+}
+
+impl Provider {
+    /// The next question and the bind that takes it.
+    fn next_ask(&mut self, now: codecs::instant::Mono, high_percent: u32) -> Option<(usize, PartToken)> {
+        let waits_its_turn = !self.queue.is_empty() && self.parts_since_ask < PARTS_PER_ASK;
+        if self.asks.is_empty() || waits_its_turn {
+            return None;
+        }
+        let bind = self.bind_for_one(now, high_percent)?;
+        Some((bind, self.asks.pop_front()?))
+    }
+}
+
+/// The body of the query_sm; `None` when there is nothing to ask any more.
+fn question(message: &Message, part: u8, provider: &Provider) -> Option<Vec<u8>> {
+    if message.state != State::Sent || message.part(part) != Some(PartState::Accepted) {
+        return None;
+    }
+    let message_id = message.provider_id(part).filter(|id| !id.is_empty())?;
+    let body = message.body();
+    let (ton, npi) = provider.source_ton_npi().unwrap_or((body.source_ton, body.source_npi));
+    // It must be the source of the submit_sm (SMPP 3.4 §4.8.1).
+    let source = SmeAddress { ton, npi, octets: body.source };
+    let mut out = Vec::with_capacity(40);
+    write::query_sm_body(&mut out, &QuerySm { message_id, source, anomalies: 0 }).ok()?;
+    Some(out)
+}

@@ -1,0 +1,521 @@
+//! Walks over all messages in the order of their numbers, a bounded piece a turn: what lists, cancels, moves, resolves and lets go.
+//! What is parked is read back for what changes it, and only counted for a list.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::rule::{Action, Matcher, Subject};
+use super::{
+    Changed, Depth, DoubtRow, Doubts, Filter, LedgerRow, ProviderRow, QueueRow, Queues, Refused, Report,
+    RuleRow,
+};
+use crate::command::ReplyId;
+use crate::effect::Reply;
+use crate::engine::Engine;
+use crate::message::{Message, STORED, State};
+use crate::money::Micros;
+use crate::pages::{BLOCK_MESSAGES, block_of, order_of};
+use crate::step::{BounceCode, HoldCause, Resolution, Step};
+use crate::submission::Priority;
+
+/// Messages cancelled or moved in one turn, and let go.
+const CHANGED_MAX: u64 = 1_000;
+const LET_GO_MAX: u64 = 4_096;
+/// Pages looked at in one turn.
+const PAGES_MAX: usize = 256;
+/// Pages read back at once.
+const AHEAD: usize = 16;
+/// Bits of an epoch's sequence in the order of numbers.
+const SEQUENCE_BITS: u32 = 36;
+
+pub(super) struct Walk {
+    reply: Option<ReplyId>,
+    task: Task,
+    matcher: Matcher,
+    /// Pages still to be looked at; `None` before it begins.
+    blocks: Option<VecDeque<u64>>,
+    /// Messages from this place in the order of numbers on have come after it began, and are not its business.
+    end: u64,
+    /// Messages before this place have been looked at.
+    cursor: u64,
+    /// Pages that it has asked for.
+    read_back: BTreeSet<u64>,
+}
+
+enum Task {
+    List { rows: usize, found: Box<Found> },
+    Doubts { limit: usize, found: Doubts },
+    Bounce { code: BounceCode, done: Changed },
+    Move { to: u16, done: Changed },
+    LetGo { held: Vec<(u32, Matcher)>, done: Changed },
+    Resolve { number: u64, resolution: Resolution, report: Report },
+}
+
+#[derive(Default)]
+struct Found {
+    total: Depth,
+    rows: BTreeMap<(u16, Priority, u32), Depth>,
+    /// Held messages by the rule that holds them.
+    held: BTreeMap<u32, u64>,
+}
+
+impl Walk {
+    fn new(reply: Option<ReplyId>, matcher: Matcher, task: Task) -> Walk {
+        let (blocks, read_back) = (None, BTreeSet::new());
+        Walk { reply, task, matcher, blocks, end: u64::MAX, cursor: 0, read_back }
+    }
+
+    pub fn list(reply: ReplyId, matcher: Matcher, rows: usize) -> Walk {
+        Walk::new(Some(reply), matcher, Task::List { rows, found: Box::default() })
+    }
+
+    pub fn doubts(reply: ReplyId, matcher: Matcher, after: u64, limit: usize) -> Walk {
+        let task = Task::Doubts { limit, found: Doubts::default() };
+        let cursor = if after == 0 { 0 } else { order_of(after) + 1 };
+        Walk { cursor, ..Walk::new(Some(reply), matcher, task) }
+    }
+
+    pub fn bounce(reply: ReplyId, matcher: Matcher, code: BounceCode, rule: Option<u32>) -> Walk {
+        let done = Changed { rules: rule.into_iter().collect(), ..Changed::default() };
+        Walk::new(Some(reply), matcher, Task::Bounce { code, done })
+    }
+
+    pub fn moving(reply: ReplyId, matcher: Matcher, to: u16, rule: Option<u32>) -> Walk {
+        let done = Changed { rules: rule.into_iter().collect(), ..Changed::default() };
+        Walk::new(Some(reply), matcher, Task::Move { to, done })
+    }
+
+    /// For rules that have ended, with what they held.
+    pub fn letting_go(reply: Option<ReplyId>, held: Vec<(u32, Matcher)>, rules: Vec<u32>) -> Walk {
+        let done = Changed { rules, ..Changed::default() };
+        Walk::new(reply, Matcher::default(), Task::LetGo { held, done })
+    }
+
+    pub fn resolving(reply: ReplyId, number: u64, resolution: Resolution) -> Walk {
+        let report = Report::Refused(Refused::NoSuchMessage);
+        let task = Task::Resolve { number, resolution, report };
+        let cursor = order_of(number);
+        Walk { cursor, ..Walk::new(Some(reply), Matcher::default(), task) }
+    }
+
+    pub fn lets_go(&self) -> bool {
+        matches!(self.task, Task::LetGo { .. })
+    }
+
+    /// What it has not come to yet stays held, so that nothing overtakes what was held before it.
+    pub fn still_holds(&self, subject: &Subject<'_>) -> bool {
+        match &self.task {
+            Task::LetGo { held, .. } => {
+                order_of(subject.message.number) >= self.cursor
+                    && held.iter().any(|(_, matcher)| matcher.matches(subject))
+            }
+            _ => false,
+        }
+    }
+
+    fn wants(&self, message: &Message) -> bool {
+        let order = order_of(message.number);
+        (self.cursor..self.end).contains(&order) && self.matcher.matches(&Subject::new(message))
+    }
+
+    /// Which parked messages it is about: all that wait, or only the held ones; `None`: none.
+    fn parked(&self) -> Option<bool> {
+        match self.task {
+            Task::List { .. } => None,
+            Task::Bounce { .. } | Task::Move { .. } => Some(false),
+            Task::Doubts { .. } | Task::LetGo { .. } | Task::Resolve { .. } => Some(true),
+        }
+    }
+
+    fn progress(&self) -> (&'static str, u64) {
+        match &self.task {
+            Task::List { .. } => ("list", 0),
+            Task::Doubts { .. } => ("doubts", 0),
+            Task::Bounce { done, .. } => ("bounce", done.messages),
+            Task::Move { done, .. } => ("move", done.messages),
+            Task::LetGo { done, .. } => ("let go", done.messages),
+            Task::Resolve { .. } => ("resolve", 0),
+        }
+    }
+
+    fn changed(&self) -> u64 {
+        self.progress().1
+    }
+
+    fn is_full(&self) -> bool {
+        matches!(&self.task, Task::Doubts { limit, found } if found.rows.len() > *limit)
+    }
+}
+
+impl Engine {
+    /// The walk whose turn it is goes on for a piece, and answers when it has come to its end.
+    pub(super) fn walk_on(&mut self) {
+        let Some(mut walk) = self.surgery.walks.pop_front() else { return };
+        if walk.blocks.is_none() {
+            self.begin_pass(&mut walk);
+        }
+        let (mut pages, mut until) = (PAGES_MAX, walk.changed() + CHANGED_MAX);
+        if walk.lets_go() {
+            until = walk.changed() + LET_GO_MAX;
+        }
+        loop {
+            if !self.walk_pages(&mut walk, pages, until) {
+                self.surgery.walks.push_back(walk);
+                return;
+            }
+            if !walk.lets_go() || walk.end == self.next_order() {
+                break;
+            }
+            // What has come meanwhile was held as well. It is no more than came during the pass, and goes at once.
+            self.begin_pass(&mut walk);
+            (pages, until) = (usize::MAX, u64::MAX);
+        }
+        self.end_walk(walk);
+    }
+
+    fn begin_pass(&mut self, walk: &mut Walk) {
+        walk.end = self.next_order();
+        let first = block_of(walk.cursor);
+        let mut blocks = self.pages.blocks();
+        if let Task::Resolve { number, .. } = walk.task {
+            blocks = vec![block_of(number)];
+        } else if let Some(held) = walk.parked() {
+            blocks.extend(self.parking.blocks_that_wait(held));
+            blocks.sort_unstable();
+            blocks.dedup();
+        }
+        blocks.retain(|block| *block >= first);
+        walk.blocks = Some(blocks.into());
+    }
+
+    /// Whether it has come to its end.
+    fn walk_pages(&mut self, walk: &mut Walk, pages: usize, until: u64) -> bool {
+        let before = walk.changed();
+        for _ in 0..pages {
+            let Some(block) = walk.blocks.as_ref().and_then(|blocks| blocks.front().copied()) else { break };
+            if self.awaits(walk, block) {
+                break;
+            }
+            walk.blocks.as_mut().map(VecDeque::pop_front);
+            self.walk_page(walk, block);
+            if walk.read_back.remove(&block) {
+                self.drop_copies(block);
+            }
+            if walk.changed() >= until || walk.is_full() {
+                break;
+            }
+        }
+        if walk.changed() > before && !matches!(walk.task, Task::Bounce { .. }) {
+            // What was let go or moved stands behind what came later, until here.
+            self.providers.sort_queues();
+        }
+        walk.is_full() || walk.blocks.as_ref().is_none_or(VecDeque::is_empty)
+    }
+
+    /// Whether the block has to be read back first. The blocks behind it are asked for as well.
+    fn awaits(&mut self, walk: &mut Walk, block: u64) -> bool {
+        let Some(held) = walk.parked() else { return false };
+        if !self.misses_waiting(block, held) {
+            return false;
+        }
+        // What is let go stays in memory until it is sent: there is to be no more of it than memory should hold.
+        let in_memory = self.waiting - self.parking.waiting();
+        if walk.lets_go() && in_memory > self.settings.queue_memory {
+            return true;
+        }
+        for block in walk.blocks.iter().flatten().copied().take(AHEAD) {
+            if self.misses_waiting(block, held) {
+                self.read_back(block);
+                walk.read_back.insert(block);
+            }
+        }
+        true
+    }
+
+    fn end_walk(&mut self, walk: Walk) {
+        if let Task::LetGo { held, .. } = &walk.task {
+            held.iter().for_each(|(number, _)| self.forget_rule(*number));
+        } else if walk.changed() > 0 {
+            self.forget_in_queues();
+        }
+        self.answer_walk(walk);
+    }
+
+    fn walk_page(&mut self, walk: &mut Walk, block: u64) {
+        let Some(page) = self.pages.page(block) else { return };
+        match &mut walk.task {
+            Task::List { .. } | Task::Doubts { .. } => {
+                let wanted: Vec<&Message> = page.messages().filter(|message| walk.wants(message)).collect();
+                wanted.into_iter().for_each(|message| self.look(&mut walk.task, message));
+            }
+            _ => {
+                let wanted: Vec<u64> = page
+                    .messages()
+                    .filter(|message| walk.wants(message))
+                    .map(|message| message.number)
+                    .collect();
+                for number in wanted {
+                    walk.cursor = order_of(number) + 1;
+                    self.treat(&mut walk.task, number);
+                }
+            }
+        }
+        walk.cursor = walk.cursor.max(((block + 1) * BLOCK_MESSAGES).min(walk.end));
+    }
+
+    fn look(&self, task: &mut Task, message: &Message) {
+        match task {
+            Task::List { found, .. } => {
+                // A copy of what is parked is counted there.
+                if message.is_final() || message.state == State::Sent || message.image_group == STORED {
+                    return;
+                }
+                let key = (message.provider, message.priority, message.tenant);
+                let cause = if message.state == State::Held { message.hold_cause() } else { None };
+                count(&mut found.total, message, cause);
+                count(found.rows.entry(key).or_default(), message, cause);
+                if cause == Some(HoldCause::Operator)
+                    && let Some(rule) = self.surgery.holding(&Subject::new(message))
+                {
+                    *found.held.entry(rule).or_default() += 1;
+                }
+            }
+            Task::Doubts { limit, found } if message.is_doubtful() && found.rows.len() <= *limit => {
+                found.rows.push(self.doubt_row(message));
+            }
+            _ => {}
+        }
+    }
+
+    fn treat(&mut self, task: &mut Task, number: u64) {
+        let Some(message) = self.pages.get(number) else { return };
+        let waits = crate::engine::is_waiting(message.state);
+        let is_with_nobody = message.is_with_nobody();
+        match task {
+            Task::Resolve { number: wanted, resolution, report } if number == *wanted => {
+                *report = self.resolve(number, *resolution);
+            }
+            Task::Bounce { code, done } if waits && is_with_nobody => {
+                let (tenant, price) = (message.tenant, message.price);
+                self.step(number, &Step::Bounced { code: *code });
+                done.messages += 1;
+                self.note_released(done, tenant, price);
+            }
+            Task::Move { to, .. } if waits && message.provider == *to => {}
+            Task::Move { to, done } if waits && is_with_nobody => {
+                self.move_to(number, *to);
+                done.messages += 1;
+            }
+            Task::Bounce { done, .. } | Task::Move { done, .. } => {
+                let is_meant = waits || matches!(message.state, State::Sending | State::InDoubt);
+                done.passed_over += u64::from(is_meant);
+            }
+            Task::LetGo { done, .. } if self.is_free_of_rules(message) => {
+                self.step(number, &Step::LetGo);
+                done.messages += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn resolve(&mut self, number: u64, resolution: Resolution) -> Report {
+        let is_doubtful = self.pages.get(number).is_some_and(Message::is_doubtful);
+        if !is_doubtful {
+            return Report::Refused(Refused::NotInDoubt);
+        }
+        if resolution == Resolution::Resend {
+            self.counters.resent_in_doubt += 1;
+        }
+        match self.step(number, &Step::Resolved { resolution }) {
+            Some(state) => Report::Resolved { state },
+            None => Report::Refused(Refused::NoSuchMessage),
+        }
+    }
+
+    fn note_released(&self, done: &mut Changed, tenant: u32, price: Micros) {
+        let Some(entry) = self.tenants.get(tenant) else { return };
+        match done.released.iter_mut().find(|(currency, _)| *currency == entry.currency) {
+            Some((_, sum)) => sum.0 = sum.0.saturating_add(price.0),
+            None => done.released.push((entry.currency.clone(), price)),
+        }
+    }
+
+    /// What was cancelled or moved leaves the queues that it was in; else it would be counted there until its turn.
+    fn forget_in_queues(&mut self) {
+        let pages = &self.pages;
+        for index in 0..self.providers.count() {
+            let Some(provider) = self.providers.get_mut(index) else { continue };
+            let is_here = |message: &Message| message.state == State::Queued && message.provider == index;
+            provider.queue.retain(|number| pages.get(number).is_none_or(is_here));
+        }
+    }
+
+    fn answer_walk(&mut self, walk: Walk) {
+        let report = match walk.task {
+            Task::List { rows, mut found } => {
+                let uncounted = self.count_parked(&walk.matcher, &mut found);
+                Report::Queues(Box::new(Queues { uncounted, ..self.queues(*found, rows) }))
+            }
+            Task::Doubts { limit, mut found } => {
+                found.more = found.rows.len() > limit;
+                found.rows.truncate(limit);
+                Report::Doubts(found)
+            }
+            Task::Bounce { done, .. } | Task::Move { done, .. } | Task::LetGo { done, .. } => {
+                Report::Changed(done)
+            }
+            Task::Resolve { report, .. } => report,
+        };
+        if let Some(reply) = walk.reply {
+            self.effects.replies.push((reply, Reply::Operated(report)));
+        }
+    }
+
+    /// Adds what is parked and waits. What a filter wants to know more of than its provider and tenant is not looked into; how
+    /// many those are is answered.
+    fn count_parked(&self, matcher: &Matcher, found: &mut Found) -> u64 {
+        let is_plain = matcher.prefix.is_none() && matcher.before.is_none() && matcher.since.is_none();
+        let mut uncounted = 0;
+        for (key, parked) in self.parking.depths() {
+            let (provider, _, tenant) = *key;
+            let is_meant = matcher.tenant.is_none_or(|wanted| wanted == tenant)
+                && matcher.provider.is_none_or(|wanted| wanted == provider);
+            let count = parked.queued + parked.scheduled + parked.held;
+            if !is_meant || count == 0 {
+                continue;
+            }
+            if !is_plain {
+                uncounted += count;
+                continue;
+            }
+            for depth in [&mut found.total, found.rows.entry(*key).or_default()] {
+                depth.queued += parked.queued;
+                depth.scheduled += parked.scheduled;
+                depth.held_parked += parked.held;
+            }
+        }
+        uncounted
+    }
+
+    fn queues(&self, found: Found, rows: usize) -> Queues {
+        let mut all: Vec<_> = found.rows.into_iter().collect();
+        all.sort_by_key(|(key, depth)| (std::cmp::Reverse(depth.waiting()), *key));
+        let left_out = all.len().saturating_sub(rows);
+        all.truncate(rows);
+        let shown = all.into_iter().map(|((provider, priority, tenant), depth)| QueueRow {
+            provider: self.provider_name(provider),
+            priority,
+            tenant: self.tenant_name(tenant),
+            depth,
+        });
+        Queues {
+            total: found.total,
+            rows: shown.collect(),
+            left_out,
+            rules: self.rule_rows(&found.held),
+            under_way: self.surgery.walks.iter().map(Walk::progress).collect(),
+            uncounted: 0,
+        }
+    }
+
+    fn rule_rows(&self, held: &BTreeMap<u32, u64>) -> Vec<RuleRow> {
+        let row = |(number, made): (&u32, &super::Made)| {
+            let rule = &made.rule;
+            let (action, argument) = match rule.action {
+                Action::Hold => ("hold", None),
+                Action::Bounce(code) => ("bounce", Some(code.word().to_owned())),
+                Action::Move(to) => ("move", Some(self.provider_name(to))),
+                Action::Disable => ("disable", None),
+            };
+            RuleRow {
+                number: *number,
+                action,
+                argument,
+                filter: self.filter(&rule.matcher),
+                reason: rule.reason.clone(),
+                by: rule.by.clone(),
+                made_at: rule.made_at,
+                until: rule.until,
+                holds: held.get(number).copied().unwrap_or(0),
+                ending: rule.ending,
+            }
+        };
+        self.surgery.rules.iter().map(row).collect()
+    }
+
+    fn filter(&self, matcher: &Matcher) -> Filter {
+        Filter {
+            tenant: matcher.tenant.map(|tenant| self.tenant_name(tenant)),
+            provider: matcher.provider.map(|provider| self.provider_name(provider)),
+            prefix: matcher.prefix.map(|prefix| prefix.to_string()),
+            accepted_before: matcher.before,
+            accepted_since: matcher.since,
+        }
+    }
+
+    fn doubt_row(&self, message: &Message) -> DoubtRow {
+        let doubts = message.steps().filter(|(_, step)| matches!(step, Step::Doubt { .. }));
+        DoubtRow {
+            number: message.number,
+            provider: self.provider_name(message.provider),
+            tenant: self.tenant_name(message.tenant),
+            state: message.state,
+            since: doubts.last().map_or(message.sent_at, |(at, _)| at),
+        }
+    }
+
+    /// Every wallet against the living messages of its tenant.
+    pub(super) fn ledger_rows(&self) -> Vec<LedgerRow> {
+        let rows = self.reserves().into_iter().map(|(tenant, wallet, of_messages)| LedgerRow {
+            tenant: self.tenant_name(tenant),
+            currency: self.tenants.get(tenant).map_or_else(String::new, |entry| entry.currency.clone()),
+            holds: wallet.holds() && i128::from(wallet.reserved().0) == of_messages,
+            wallet,
+            of_messages: Micros(i64::try_from(of_messages).unwrap_or(i64::MAX)),
+        });
+        rows.collect()
+    }
+
+    pub(super) fn provider_rows(&self) -> Vec<ProviderRow> {
+        let rows = self.providers.iter().map(|provider| ProviderRow {
+            id: provider.id.clone(),
+            enabled: provider.definition.as_ref().is_some_and(|definition| definition.enabled),
+            disabled: provider.disabled,
+            binds: provider.binds.iter().map(|bind| bind.connection.is_some()).collect(),
+            in_flight: provider.in_flight(),
+            queued: provider.queue.len() as u64,
+            rate: provider.rate.rate(),
+        });
+        rows.collect()
+    }
+
+    fn provider_name(&self, index: u16) -> String {
+        self.providers.get(index).map_or_else(String::new, |provider| provider.id.clone())
+    }
+
+    fn tenant_name(&self, index: u32) -> String {
+        self.tenants.get(index).map_or_else(String::new, |tenant| tenant.id.clone())
+    }
+
+    /// The place in the order of numbers that the next message gets.
+    fn next_order(&self) -> u64 {
+        u64::from(self.epoch) << SEQUENCE_BITS | self.next
+    }
+}
+
+fn count(depth: &mut Depth, message: &Message, cause: Option<HoldCause>) {
+    let place = match (message.state, cause) {
+        (State::Scheduled, _) => &mut depth.scheduled,
+        (State::Queued, _) => &mut depth.queued,
+        (State::Held, Some(HoldCause::InDoubt)) => &mut depth.held_in_doubt,
+        (State::Held, Some(HoldCause::Tenant)) => &mut depth.held_tenant,
+        (State::Held, _) => &mut depth.held_operator,
+        (State::Sending, _) => &mut depth.sending,
+        (State::InDoubt, _) => &mut depth.in_doubt,
+        _ => return,
+    };
+    *place += 1;
+    if matches!(message.state, State::Queued | State::Held) {
+        let accepted = Some(message.accepted_at);
+        depth.oldest = [depth.oldest, accepted].into_iter().flatten().min();
+    }
+}

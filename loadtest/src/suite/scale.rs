@@ -1,0 +1,97 @@
+//! Rows of size in number: many tenants, providers and routes, a provider that is far away, and questions beside a load.
+
+use super::{Bench, Figure, Figures, Row, SuiteError, fast, latency};
+use crate::{
+    http::{Questions, read_latency},
+    smpp,
+    smsc::{Delay, Profile},
+    stage::settings::Settings,
+};
+
+const TENANTS: u32 = 1_000;
+const PROVIDERS: u32 = 50;
+const ROUTES: u32 = 10_000;
+/// Questions a second.
+const QUESTIONS: f64 = 200.0;
+
+pub const ROWS: &[Row] = &[
+    Row {
+        name: "many",
+        work: "1,000 tenants, 50 providers, 10,000 routes and prices",
+        reach: "≥ 80 % of the rate with one of each",
+        measure: with_many,
+    },
+    Row {
+        name: "far",
+        work: "1 provider answering in 200 ms, window 1,000, 1 bind",
+        reach: "≥ 4,800/s",
+        measure: far_away,
+    },
+    Row {
+        name: "read",
+        work: "`GET /v1/messages/{id}` at half load, over all of the history",
+        reach: "p99 ≤ 20 ms",
+        measure: reading,
+    },
+];
+
+/// A tenant has a window of 100 here, and so many tenants more open together than the four binds of the other run.
+fn with_many(bench: &Bench) -> Result<Figures, SuiteError> {
+    let seconds = Some(bench.options.seconds);
+    let one = bench.house(fast(), |_| {})?;
+    let alone = one.submit(smpp::Options { seconds, scatter: true, ..one.gateway.over_smpp() })?;
+    let cpu_alone = alone.watched.cpu_microseconds_per_message;
+    let alone = alone.summary().messages_per_second;
+    drop(one);
+    let many = bench.house(fast(), |settings| {
+        let one = settings.clone();
+        *settings = Settings { tenants: TENANTS, providers: PROVIDERS, routes: ROUTES, binds: 1, ..one };
+    })?;
+    let work =
+        smpp::Options { seconds, scatter: true, binds: 1, window: 100, ..many.gateway.over_smpp_as_all() };
+    let load = many.submit(work)?;
+    let rate = load.summary().messages_per_second;
+    let mut figures = vec![
+        Figure::new("**of the rate with one of each**", rate / alone * 100.0, "%"),
+        Figure::new("many", rate, "/s"),
+        Figure::new("one", alone, "/s"),
+        Figure::new("CPU with many", load.watched.cpu_microseconds_per_message, "µs a message"),
+        Figure::new("with one", cpu_alone, "µs"),
+    ];
+    figures.extend(load.faults());
+    Ok(figures)
+}
+
+fn far_away(bench: &Bench) -> Result<Figures, SuiteError> {
+    let profile = Profile { latency: Delay::Fixed(200.0), ..fast() };
+    let house = bench.house(profile, |settings| settings.binds = 1)?;
+    let count = (bench.options.seconds * 5_000.0) as u32;
+    let load = house.submit(smpp::Options { count, ..house.gateway.over_smpp() })?;
+    let mut figures = vec![Figure::new("**end to end**", load.summary().messages_per_second, "/s")];
+    figures.extend(load.faults());
+    Ok(figures)
+}
+
+/// A history first, then a load at half of the rate, and beside it questions for messages all over the history.
+fn reading(bench: &Bench) -> Result<Figures, SuiteError> {
+    let rate = bench.reached()? / 2.0;
+    let house = bench.house(fast(), |_| {})?;
+    let count = bench.options.history;
+    let history = house.submit(smpp::Options { count, ..house.gateway.over_smpp() })?.finished;
+    let questions = (bench.options.seconds * QUESTIONS) as u32;
+    let serials = (0..questions).map(|place| place.wrapping_mul(2_654_435_761) % count);
+    let ids: Vec<String> =
+        serials.filter_map(|serial| history.book.accepted_id(serial)).map(|id| id.to_string()).collect();
+    let load = smpp::Options { rate: Some(rate), first: u64::from(count), ..bench.load(&house) };
+    let beside = std::thread::spawn(move || smpp::run(load));
+    let address = house.gateway.settings.http.to_string();
+    let found = read_latency(&Questions { address, key: Settings::key(0), rate: QUESTIONS }, &ids);
+    let loaded = beside.join().map_err(|_| SuiteError::Broken("the generator broke off".into()))??;
+    let found =
+        found.map_err(|source| SuiteError::Io { what: "a question was not answered".into(), source })?;
+    let mut figures = latency("**answer**", &found).to_vec();
+    figures.push(Figure::new("questions", found.samples as f64, ""));
+    figures.push(Figure::new("beside", loaded.summary.messages_per_second, "messages/s"));
+    figures.push(Figure::new("history", f64::from(count), "messages"));
+    Ok(figures)
+}

@@ -1,0 +1,227 @@
+//! Rows of what it takes: memory over time and of what waits, room on the disk, late receipts, the way back after a kill.
+
+use std::{thread, time::Duration};
+
+use super::{Bench, Figure, Figures, House, Row, SuiteError, fast, latency};
+use crate::{
+    disk, smpp,
+    smsc::{Delay, Profile},
+    stage::{program::until, settings::free_ports},
+    watch::{Watch, disk_bytes, usage},
+};
+
+/// Messages a second of the row that watches the memory.
+const STEADY: f64 = 100_000.0;
+/// The part of the receipts that are late.
+const LATE: f64 = 0.2;
+/// How long a gateway may take to have nothing to do.
+const IDLE_WITHIN: Duration = Duration::from_secs(60);
+
+pub const ROWS: &[Row] = &[
+    Row {
+        name: "disk",
+        work: "the disk itself: 4 KiB appended and fdatasynced, 2,000 times",
+        reach: "for the reader's own comparison",
+        measure: the_disk,
+    },
+    Row {
+        name: "memory",
+        work: "resident memory at 100,000/s",
+        reach: "≤ 5 % growth over the last half of 10 minutes (`--seconds 600`)",
+        measure: memory_over_time,
+    },
+    Row {
+        name: "queued",
+        work: "messages of 160 characters waiting for a provider that is down",
+        reach: "≤ 600 B of memory each",
+        measure: memory_of_what_waits,
+    },
+    Row {
+        name: "archive",
+        work: "room on the disk of finished messages, all texts, numbers and ids different",
+        reach: "archive ≤ 250 B a message",
+        measure: room_on_the_disk,
+    },
+    Row {
+        name: "late",
+        work: "20 % of receipts late (`--late` seconds)",
+        reach: "≤ 32 B a waiting message, ≤ 8 µs a late receipt",
+        measure: late_receipts,
+    },
+    Row {
+        name: "late-restart",
+        work: "20 % of receipts late, SIGKILL and a start before they come",
+        reach: "each finds its message",
+        measure: late_after_a_restart,
+    },
+    Row {
+        name: "recovery",
+        work: "SIGKILL under load with a history and messages that wait, cold page cache",
+        reach: "≤ 3 s to ready with 1 M living and 20 M in the archive",
+        measure: recovery,
+    },
+];
+
+fn the_disk(bench: &Bench) -> Result<Figures, SuiteError> {
+    let found = disk::fdatasync(&bench.options.directory, 2_000);
+    let found = found.map_err(|source| SuiteError::Io { what: "the disk".into(), source })?;
+    Ok(latency("fdatasync", &found).to_vec())
+}
+
+fn memory_over_time(bench: &Bench) -> Result<Figures, SuiteError> {
+    let house = bench.house(fast(), |_| {})?;
+    // The numbers of a run end at 100,000,000; a load that is paced needs room for its rate alone.
+    let count = (STEADY * bench.options.seconds) as u32;
+    let load = house.submit(smpp::Options { count, rate: Some(STEADY), ..house.gateway.over_smpp() })?;
+    let watched = &load.watched;
+    let half = bench.options.seconds / 2.0;
+    let at_half = watched.resident.iter().find(|(second, _)| *second >= half).map_or(0, |(_, bytes)| *bytes);
+    // What is freed or built up after the last message is no growth under load.
+    let end = bench.options.seconds;
+    let at_end = watched.resident.iter().rfind(|(second, _)| *second <= end).map_or(0, |(_, bytes)| *bytes);
+    let growth = at_end as f64 / at_half.max(1) as f64 - 1.0;
+    let mut figures = vec![
+        Figure::new("**growth over the last half**", growth * 100.0, "%"),
+        Figure::new("at the half", at_half as f64 / 1e6, "MB"),
+        Figure::new("at the end", at_end as f64 / 1e6, "MB"),
+        Figure::new("reached", load.summary().messages_per_second, "/s"),
+        Figure::new("CPU", watched.cpu_microseconds_per_message, "µs a message"),
+    ];
+    figures.extend(load.faults());
+    Ok(figures)
+}
+
+/// An address where nobody listens stands for a provider that is down.
+fn memory_of_what_waits(bench: &Bench) -> Result<Figures, SuiteError> {
+    let [nowhere] = free_ports().map_err(|source| SuiteError::Io { what: "no free port".into(), source })?;
+    let count = bench.options.queued;
+    let gateway = bench.gateway(nowhere, |settings| {
+        settings.more = format!("[queue]\nper_tenant = {}\n", count.max(1_000_000))
+    })?;
+    let before = usage(&[gateway.pid()]).resident_bytes;
+    let bind = smpp::BindKind::Transmitter;
+    let work = smpp::Options { count, bind, no_retry: true, ..gateway.over_smpp() };
+    let summary = smpp::run(work)?.summary;
+    let after = usage(&[gateway.pid()]).resident_bytes;
+    let each = after.saturating_sub(before) as f64 / summary.accepted.max(1) as f64;
+    Ok(vec![
+        Figure::new("**resident**", each, "B a waiting message"),
+        Figure::new("waiting", summary.accepted as f64, "messages"),
+        Figure::new("refused", summary.refused.values().sum::<u64>() as f64, ""),
+        Figure::new("accepted", summary.accepted_per_second, "/s"),
+    ])
+}
+
+fn room_on_the_disk(bench: &Bench) -> Result<Figures, SuiteError> {
+    let house = bench.house(fast(), |_| {})?;
+    let count = bench.options.history;
+    let load = house.submit(smpp::Options { count, ..house.gateway.over_smpp() })?;
+    let (watched, messages) = (&load.watched, load.summary().accepted.max(1) as f64);
+    let archive = disk_bytes(&house.gateway.data().join("archive")) as f64;
+    let mut figures = vec![
+        Figure::new("**archive**", archive / messages, "B a message"),
+        Figure::new("all of the store", watched.disk_bytes_end as f64 / 1e6, "MB"),
+        Figure::new("handed to the disk", watched.written_bytes as f64 / messages, "B a message"),
+        Figure::new("messages", messages, ""),
+    ];
+    figures.extend(load.faults());
+    figures.extend(watched.written_per_journaled.map(|ratio| Figure::new("per byte journaled", ratio, "")));
+    Ok(figures)
+}
+
+/// All are submitted quickly; four fifths are told at once, and what has grown when the late ones begin is what those take. What
+/// the gateway computes from then on is what they cost.
+fn late_receipts(bench: &Bench) -> Result<Figures, SuiteError> {
+    let (house, work) = house_with_late_receipts(bench)?;
+    // What the first messages leave in memory stays there for the others, so it is no cost of waiting.
+    let (count, first) = (work.count.min(200_000), u64::from(work.count));
+    smpp::run(smpp::Options { count, first, no_receipts: true, ..work.clone() })?;
+    until(IDLE_WITHIN, || house.is_idle().then_some(()));
+    let before = usage(&[house.gateway.pid()]).resident_bytes;
+    let running = thread::spawn(move || smpp::run(work));
+    until_almost_late(bench);
+    let settled = usage(&[house.gateway.pid()]);
+    let told = house.provider.handle.counts().receipts_acknowledged;
+    let summary = running.join().map_err(|_| broken_off())??.summary;
+    until(IDLE_WITHIN, || house.is_idle().then_some(()));
+    let late = house.provider.handle.counts().receipts_acknowledged.saturating_sub(told);
+    let cpu = usage(&[house.gateway.pid()]).cpu_seconds - settled.cpu_seconds;
+    let each = settled.resident_bytes.saturating_sub(before) as f64 / late.max(1) as f64;
+    Ok(vec![
+        Figure::new("**resident more than before**", each, "B a waiting message"),
+        Figure::new("**CPU**", cpu * 1e6 / late.max(1) as f64, "µs a late receipt"),
+        Figure::new("late", late as f64, "receipts"),
+        Figure::new("lost", summary.lost as f64, ""),
+        Figure::new("told twice", summary.duplicates as f64, ""),
+    ])
+}
+
+fn late_after_a_restart(bench: &Bench) -> Result<Figures, SuiteError> {
+    let (mut house, work) = house_with_late_receipts(bench)?;
+    let running = thread::spawn(move || smpp::run(work));
+    until_almost_late(bench);
+    let told = house.provider.handle.counts().receipts_acknowledged;
+    let took = house.gateway.kill_and_start()?;
+    let summary = running.join().map_err(|_| broken_off())??.summary;
+    let late = house.provider.handle.counts().receipts_acknowledged.saturating_sub(told);
+    Ok(vec![
+        Figure::new("**lost**", summary.lost as f64, ""),
+        Figure::new("told twice", summary.duplicates as f64, ""),
+        Figure::new("late", late as f64, "receipts"),
+        Figure::new("ready after", took.as_secs_f64(), "s"),
+    ])
+}
+
+fn house_with_late_receipts(bench: &Bench) -> Result<(House, smpp::Options), SuiteError> {
+    let late_delay = Delay::Fixed(bench.options.late * 1_000.0);
+    let house = bench.house(Profile { receipts_late: LATE, late_delay, ..fast() }, |_| {})?;
+    let (count, timeout) = (bench.options.history, bench.options.late + 30.0);
+    let work = smpp::Options { count, timeout, ..house.gateway.over_smpp() };
+    Ok((house, work))
+}
+
+/// Waits from the first submit until shortly before its receipt; meanwhile the rest of the gateway comes to rest.
+fn until_almost_late(bench: &Bench) {
+    until(Duration::from_secs_f64(bench.options.late * 0.95), || None::<()>);
+}
+
+fn broken_off() -> SuiteError {
+    SuiteError::Broken("the generator broke off".into())
+}
+
+/// History first, then messages that wait for a provider that is gone, then a load in the middle of which the process is killed.
+fn recovery(bench: &Bench) -> Result<Figures, SuiteError> {
+    let mut house = bench.house(fast(), |_| {})?;
+    let history = bench.options.history;
+    house.submit(smpp::Options { count: history, ..house.gateway.over_smpp() })?;
+    house.provider.handle.stop();
+    let watch = Watch::begin(&house.gateway.watched());
+    let queued = bench.options.queued;
+    let waiting = smpp::Options {
+        count: queued,
+        first: u64::from(history),
+        bind: smpp::BindKind::Transmitter,
+        ..house.gateway.over_smpp()
+    };
+    let accepted = smpp::run(waiting)?.summary.accepted;
+    let journal = watch.end(accepted).disk_bytes_end;
+    let load = smpp::Options {
+        count: 10_000_000,
+        first: u64::from(history) + u64::from(queued),
+        bind: smpp::BindKind::Transmitter,
+        timeout: 1.0,
+        no_retry: true,
+        ..house.gateway.over_smpp()
+    };
+    let beside = thread::spawn(move || smpp::run(load));
+    // In the middle of the load: a kill at rest would find everything in order.
+    until(Duration::from_secs(1), || None::<()>);
+    let took = house.gateway.kill_and_start()?;
+    let _broken_off = beside.join();
+    Ok(vec![
+        Figure::new("**ready after**", took.as_secs_f64(), "s"),
+        Figure::new("waiting", accepted as f64, "messages"),
+        Figure::new("history", f64::from(history), "messages"),
+        Figure::new("store", journal as f64 / 1e6, "MB"),
+    ])
+}

@@ -1,0 +1,213 @@
+//! The routes of `/v1/ops`. Each wants an administrator's key; each that changes something leaves a line in the log.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use connectors::clock::Clock;
+use connectors::intake::{Intake, Source};
+use connectors::reply::Replies;
+use engine::command::{Command, Refusal};
+use engine::effect::Reply;
+use engine::id::{self, Number, Permutation};
+use engine::surgery::{Operation, Order, Refused, Report};
+use serde_json::Value;
+
+use super::request::{Asked, Wanted};
+use super::show;
+use crate::api::problem::Problem;
+use crate::secrets::{KeyHash, sha256};
+
+/// The name of the one key there is; it stands in the log and beside rules.
+const KEY_NAME: &str = "administrator";
+const SCHEME: &str = "Bearer ";
+
+/// All that operations need of the house.
+pub struct Operations {
+    pub administrator: KeyHash,
+    pub intake: Arc<Intake>,
+    pub replies: Arc<Replies>,
+    pub ids: Arc<Permutation>,
+    pub clock: Clock,
+}
+
+type Shared = State<Arc<Operations>>;
+type Answer = Result<Response, Problem>;
+
+pub fn router(operations: Arc<Operations>) -> Router {
+    Router::new()
+        .route("/v1/ops/queue", get(list))
+        .route("/v1/ops/queue/{verb}", post(change))
+        .route("/v1/ops/doubts", get(doubts))
+        .route("/v1/ops/doubts/{id}", post(resolve))
+        .route("/v1/ops/providers", get(providers))
+        .route("/v1/ops/providers/{id}/{verb}", post(provider))
+        .route("/v1/ops/ledger", get(ledger))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&operations), authorise))
+        .with_state(operations)
+}
+
+async fn authorise(State(operations): Shared, request: Request, next: Next) -> Response {
+    if operations.is_administrator(request.headers()) {
+        return next.run(request).await;
+    }
+    Problem::unauthorized("send the administrator's key as `Authorization: Bearer KEY`").into_response()
+}
+
+async fn list(State(operations): Shared, Query(query): Query<Vec<(String, String)>>) -> Answer {
+    let wanted = Asked::of_query(query).list(operations.clock.now().wall)?;
+    operations.show(wanted).await
+}
+
+async fn change(State(operations): Shared, Path(verb): Path<String>, body: Bytes) -> Answer {
+    let asked = Asked::of_body(&body)?;
+    let wanted = asked.change(&verb, operations.clock.now().wall)?;
+    operations.show(wanted).await
+}
+
+async fn doubts(State(operations): Shared, Query(query): Query<Vec<(String, String)>>) -> Answer {
+    let wanted = Asked::of_query(query).doubts(operations.clock.now().wall, |id| operations.number(id))?;
+    operations.show(wanted).await
+}
+
+async fn resolve(State(operations): Shared, Path(id): Path<String>, body: Bytes) -> Answer {
+    let number = operations.number(&id).ok_or_else(|| refused(Refused::NoSuchMessage))?;
+    operations.show(Asked::of_body(&body)?.resolution(number)?).await
+}
+
+async fn providers(State(operations): Shared) -> Answer {
+    operations.show(Wanted::question(Operation::Providers)).await
+}
+
+async fn provider(
+    State(operations): Shared,
+    Path((id, verb)): Path<(String, String)>,
+    body: Bytes,
+) -> Answer {
+    let asked = Asked::of_body(&body)?;
+    let wanted = asked.provider(&id, &verb, operations.clock.now().wall)?;
+    operations.show(wanted).await
+}
+
+async fn ledger(State(operations): Shared) -> Answer {
+    operations.show(Wanted::question(Operation::Verify)).await
+}
+
+impl Operations {
+    fn is_administrator(&self, headers: &HeaderMap) -> bool {
+        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let key = value.and_then(|value| {
+            let (scheme, key) = value.split_at_checked(SCHEME.len())?;
+            scheme.eq_ignore_ascii_case(SCHEME).then(|| key.trim())
+        });
+        // Only hashes are compared, so that the time it takes tells nothing of the key.
+        key.is_some_and(|key| sha256(key.as_bytes()) == self.administrator)
+    }
+
+    /// The number of an id that the outside sees.
+    fn number(&self, id: &str) -> Option<u64> {
+        let number = id::parse_id(id.as_bytes()).and_then(|id| self.ids.number(id));
+        number.filter(|number| number >> Number::BITS == 0)
+    }
+
+    /// Does what is wanted and shows what came of it.
+    async fn show(self: Arc<Self>, wanted: Wanted) -> Answer {
+        // Of its own, so that an operator who hangs up is in the log too.
+        let done = tokio::spawn(Arc::clone(&self).order(wanted)).await;
+        match done.unwrap_or_else(|_| Err(stopping()))? {
+            Report::Refused(why) => Err(refused(why)),
+            report => Ok(json(&show::report(&report, &self.ids))),
+        }
+    }
+
+    async fn order(self: Arc<Self>, wanted: Wanted) -> Result<Report, Problem> {
+        let Wanted { operation, filter, reason } = wanted;
+        let order = Order { operation, filter, reason, by: KEY_NAME.to_owned() };
+        let (reply, waiting) = self.replies.open();
+        let lane = self.intake.lane(Source::Process);
+        let command = Command::Operate { reply, order: Box::new(order.clone()) };
+        lane.offer(command).await.map_err(|_| stopping())?;
+        match waiting.await.map_err(|_| stopping())? {
+            Reply::Operated(report) => {
+                audit(&order, &report, &self.ids);
+                Ok(report)
+            }
+            other => unreachable!("{other:?} answers no operator"),
+        }
+    }
+}
+
+/// Who did what to which messages, why, and to how many. Questions change nothing and are not written down.
+fn audit(order: &Order, report: &Report, ids: &Permutation) {
+    let Order { operation, filter, reason, by } = order;
+    let verb = match operation {
+        Operation::List { .. } | Operation::Doubts { .. } | Operation::Verify | Operation::Providers => {
+            return;
+        }
+        Operation::Suspend { .. } => "suspend",
+        Operation::Resume { .. } => "resume",
+        Operation::Bounce { .. } => "bounce",
+        Operation::Move { .. } => "move",
+        Operation::Resolve { .. } => "resolve",
+        Operation::Disable { .. } => "disable",
+        Operation::Enable => "enable",
+    };
+    let id = match operation {
+        Operation::Resolve { number, .. } => Some(ids.id(*number)),
+        _ => None,
+    };
+    let (messages, passed_over, rules) = match report {
+        Report::Changed(changed) => (changed.messages, changed.passed_over, &changed.rules[..]),
+        Report::Resolved { .. } => (1, 0, &[][..]),
+        Report::Refused(why) => {
+            tracing::warn!(by, verb, ?operation, ?filter, reason, %why, "an operator's order was refused");
+            return;
+        }
+        _ => return,
+    };
+    tracing::info!(
+        by,
+        verb,
+        ?operation,
+        ?filter,
+        reason,
+        id,
+        messages,
+        passed_over,
+        ?rules,
+        "an operator's order"
+    );
+}
+
+fn json(value: &Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}
+
+fn stopping() -> Problem {
+    Problem { detail: "the gateway is stopping".into(), ..Problem::from(Refusal::Unavailable) }
+}
+
+/// The table from the engine's refusals of operators to HTTP.
+fn refused(why: Refused) -> Problem {
+    let detail = why.to_string();
+    let (status, code, title) = match why {
+        Refused::UnknownTenant | Refused::UnknownProvider | Refused::NoSuchRule | Refused::NoSuchMessage => {
+            (StatusCode::NOT_FOUND, "not_found", "Not found")
+        }
+        Refused::Prefix | Refused::Past | Refused::ProviderOnly | Refused::SameProvider => {
+            (StatusCode::BAD_REQUEST, "invalid_request", "Invalid request")
+        }
+        Refused::TooManyRules | Refused::Disabled | Refused::NotInDoubt => {
+            (StatusCode::CONFLICT, "conflict", "Conflict")
+        }
+        Refused::Busy => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
+    };
+    Problem::new(status, code, title, detail)
+}

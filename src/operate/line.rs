@@ -1,0 +1,349 @@
+//! The commands that speak to a running gateway: their arguments, the requests they become, and how they end.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+use storage::layout::Layout;
+
+use super::client::{Client, ClientError, escaped, query};
+use super::print;
+use crate::settings::{self, SettingsError};
+
+/// The variable that may hold the administrator's key.
+const KEY_VARIABLE: &str = "TIDEGATE_OPS_KEY";
+/// The answer to a request that means nothing: wrong usage.
+const INVALID: u16 = 400;
+
+/// Which gateway, and who asks.
+#[derive(Args)]
+pub struct Gateway {
+    /// The operations listener of the gateway; else the one of the settings.
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    ops: Option<SocketAddr>,
+    /// The administrator's key; else TIDEGATE_OPS_KEY, else the file that the first start wrote into the store.
+    #[arg(long, value_name = "KEY", global = true)]
+    key: Option<String>,
+    /// The settings file of the gateway, which names its listener and its store.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Print the answer as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// Which messages; all that is given must hold.
+#[derive(Args, Default)]
+pub struct Which {
+    /// Of this tenant.
+    #[arg(long, value_name = "ID", group = "which")]
+    tenant: Option<String>,
+    /// For this provider.
+    #[arg(long, value_name = "ID", group = "which")]
+    provider: Option<String>,
+    /// To destinations that begin with these digits.
+    #[arg(long, value_name = "DIGITS", group = "which")]
+    prefix: Option<String>,
+    /// Accepted longer ago than this, such as 90s, 10m or 2h.
+    #[arg(long, value_name = "DURATION", value_parser = duration, group = "which")]
+    older_than: Option<String>,
+    /// Accepted less long ago than this.
+    #[arg(long, value_name = "DURATION", value_parser = duration, group = "which")]
+    newer_than: Option<String>,
+}
+
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true))]
+pub struct Chosen {
+    #[command(flatten)]
+    which: Which,
+    /// Everything.
+    #[arg(long, group = "which", conflicts_with_all = ["tenant", "provider", "prefix", "older_than", "newer_than"])]
+    all: bool,
+}
+
+#[derive(Subcommand)]
+pub enum Queue {
+    /// What waits, by provider, priority and tenant; what is held and why; the rules.
+    #[command(group = clap::ArgGroup::new("which").multiple(true))]
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// How many rows, the longest queues first.
+        #[arg(long, default_value_t = 20)]
+        rows: usize,
+    },
+    /// Hold what is chosen when its turn comes, also what is still to come.
+    Suspend {
+        #[command(flatten)]
+        chosen: Chosen,
+        #[arg(long)]
+        reason: String,
+        /// How long, such as 2h, or "ever": until it is resumed.
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration_or_ever)]
+        lasts: String,
+    },
+    /// End a rule by its number, or all that name what is chosen. What they held goes on in its order.
+    Resume {
+        /// The rule's number, as `queue list` shows it.
+        #[arg(group = "which", conflicts_with_all = ["tenant", "provider", "prefix", "older_than", "newer_than", "all"])]
+        rule: Option<u32>,
+        #[command(flatten)]
+        chosen: Chosen,
+        #[arg(long, default_value = "resumed")]
+        reason: String,
+    },
+    /// Cancel what is chosen and release its credit.
+    Bounce {
+        #[command(flatten)]
+        chosen: Chosen,
+        #[arg(long)]
+        reason: String,
+        /// What the tenant is told: other, abuse, duplicate, outage, request or stale.
+        #[arg(long, default_value = "other")]
+        code: String,
+        /// Also what comes, for so long.
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+        lasts: Option<String>,
+    },
+    /// Give what is chosen to another provider, at the price it was accepted at.
+    Move {
+        #[command(flatten)]
+        chosen: Chosen,
+        /// The provider that it goes to.
+        #[arg(long, value_name = "ID")]
+        to: String,
+        #[arg(long)]
+        reason: String,
+        /// Also what comes, for so long.
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+        lasts: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Doubt {
+    /// The messages of which it is not known whether their provider has them.
+    #[command(group = clap::ArgGroup::new("which").multiple(true))]
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// Behind this message: the `next` of the page before.
+        #[arg(long, value_name = "ID")]
+        after: Option<String>,
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Say what became of one.
+    Resolve {
+        id: String,
+        /// sent: its provider has it; failed: it is given up; resend: it is sent again, perhaps twice.
+        #[arg(long = "as", value_parser = ["sent", "failed", "resend"])]
+        resolution: String,
+        #[arg(long, default_value = "resolved")]
+        reason: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Provider {
+    /// Every provider, its binds and its queue.
+    List,
+    /// Give it nothing: what is queued for it goes to the next of its route.
+    Disable {
+        id: String,
+        #[arg(long)]
+        reason: String,
+        /// How long, such as 2h, or "ever": until it is enabled.
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration_or_ever)]
+        lasts: String,
+    },
+    /// End what disables it.
+    Enable {
+        id: String,
+        #[arg(long, default_value = "enabled")]
+        reason: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Ledger {
+    /// Hold every wallet against the living messages; ends with 1 when one does not add up.
+    Verify,
+}
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+enum LineError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("no key: give `--key`, set {KEY_VARIABLE}, or be who may read {}", .0.display())]
+    NoKey(PathBuf),
+    #[error("{} can be read by others; `chmod 600` it if nobody has, else make a new key", .0.display())]
+    Exposed(PathBuf),
+}
+
+/// A request, and how its answer is shown.
+struct Asking {
+    method: &'static str,
+    path: String,
+    body: Value,
+    print: fn(&Value) -> String,
+}
+
+pub fn queue(command: &Queue, gateway: &Gateway) -> ExitCode {
+    let with = |chosen: &Chosen, more: Value| with_which(Some(chosen.all), &chosen.which, more);
+    let (verb, body) = match command {
+        Queue::List { which, rows } => {
+            let mut given = which_pairs(which).to_vec();
+            given.push(("rows", Some(rows.to_string())));
+            return ask(gateway, Asking::get(format!("/v1/ops/queue{}", query(&given)), print::queues));
+        }
+        Queue::Suspend { chosen, reason, lasts } => {
+            ("suspend", with(chosen, json!({"reason": reason, "for": lasts})))
+        }
+        Queue::Resume { rule, chosen, reason } => {
+            ("resume", with(chosen, json!({"reason": reason, "rule": rule})))
+        }
+        Queue::Bounce { chosen, reason, code, lasts } => {
+            ("bounce", with(chosen, json!({"reason": reason, "code": code, "for": lasts})))
+        }
+        Queue::Move { chosen, to, reason, lasts } => {
+            ("move", with(chosen, json!({"reason": reason, "to": to, "for": lasts})))
+        }
+    };
+    ask(gateway, Asking::post(format!("/v1/ops/queue/{verb}"), body, print::changed))
+}
+
+pub fn doubt(command: &Doubt, gateway: &Gateway) -> ExitCode {
+    let asking = match command {
+        Doubt::List { which, after, limit } => {
+            let mut given = which_pairs(which).to_vec();
+            given.extend([("after", after.clone()), ("limit", Some(limit.to_string()))]);
+            Asking::get(format!("/v1/ops/doubts{}", query(&given)), print::doubts)
+        }
+        Doubt::Resolve { id, resolution, reason } => {
+            let body = json!({"as": resolution, "reason": reason});
+            Asking::post(format!("/v1/ops/doubts/{}", escaped(id)), body, print::resolved)
+        }
+    };
+    ask(gateway, asking)
+}
+
+pub fn provider(command: &Provider, gateway: &Gateway) -> ExitCode {
+    let asking = match command {
+        Provider::List => Asking::get("/v1/ops/providers".to_owned(), print::providers),
+        Provider::Disable { id, reason, lasts } => {
+            let body = json!({"reason": reason, "for": lasts});
+            Asking::post(format!("/v1/ops/providers/{}/disable", escaped(id)), body, print::changed)
+        }
+        Provider::Enable { id, reason } => Asking::post(
+            format!("/v1/ops/providers/{}/enable", escaped(id)),
+            json!({"reason": reason}),
+            print::changed,
+        ),
+    };
+    ask(gateway, asking)
+}
+
+pub fn ledger(command: &Ledger, gateway: &Gateway) -> ExitCode {
+    match command {
+        Ledger::Verify => ask(gateway, Asking::get("/v1/ops/ledger".to_owned(), print::ledger)),
+    }
+}
+
+impl Asking {
+    fn get(path: String, print: fn(&Value) -> String) -> Asking {
+        Asking { method: "GET", path, body: Value::Null, print }
+    }
+
+    fn post(path: String, body: Value, print: fn(&Value) -> String) -> Asking {
+        Asking { method: "POST", path, body, print }
+    }
+}
+
+fn which_pairs(which: &Which) -> [(&'static str, Option<String>); 5] {
+    [
+        ("tenant", which.tenant.clone()),
+        ("provider", which.provider.clone()),
+        ("prefix", which.prefix.clone()),
+        ("older_than", which.older_than.clone()),
+        ("newer_than", which.newer_than.clone()),
+    ]
+}
+
+fn with_which(all: Option<bool>, which: &Which, more: Value) -> Value {
+    let mut body: Map<String, Value> = match more {
+        Value::Object(more) => more,
+        _ => Map::new(),
+    };
+    for (name, value) in which_pairs(which) {
+        body.insert(name.to_owned(), value.into());
+    }
+    body.insert("all".to_owned(), all.into());
+    Value::Object(body)
+}
+
+/// Asks, prints what came of it, and ends as the answer says.
+fn ask(gateway: &Gateway, asking: Asking) -> ExitCode {
+    let body = if asking.body.is_null() { String::new() } else { asking.body.to_string() };
+    let answered =
+        client(gateway).and_then(|client| Ok(client.request(asking.method, &asking.path, &body)?));
+    let (status, answer) = match answered {
+        Ok(answered) => answered,
+        Err(error) => return crate::store::failed(&error),
+    };
+    if gateway.json {
+        println!("{answer}");
+    } else if status < 300 {
+        print!("{}", (asking.print)(&answer));
+    } else {
+        eprintln!(
+            "tidegate: {}",
+            answer["detail"].as_str().unwrap_or("the gateway refused it and did not say why")
+        );
+    }
+    match status {
+        INVALID => ExitCode::from(2),
+        200..300 if answer["holds"] != Value::Bool(false) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn client(gateway: &Gateway) -> Result<Client, LineError> {
+    let key = gateway.key.clone().or_else(|| std::env::var(KEY_VARIABLE).ok()).filter(|key| !key.is_empty());
+    if let (Some(address), Some(key)) = (gateway.ops, &key) {
+        return Ok(Client { address, key: key.clone() });
+    }
+    let config = settings::read(gateway.config.as_deref())?;
+    let key = match key {
+        Some(key) => key,
+        None => key_of_file(&Layout::new(&config.storage.path).administrator_key())?,
+    };
+    Ok(Client { address: gateway.ops.unwrap_or(config.ops.listen), key })
+}
+
+fn key_of_file(path: &Path) -> Result<String, LineError> {
+    let missing = |_| LineError::NoKey(path.to_owned());
+    let mode = std::fs::metadata(path).map_err(missing)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(LineError::Exposed(path.to_owned()));
+    }
+    Ok(std::fs::read_to_string(path).map_err(missing)?.trim().to_owned())
+}
+
+fn duration(text: &str) -> Result<String, String> {
+    match config::parse_duration(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("a whole number and a unit, such as 90s, 10m, 2h or 3d".to_owned()),
+    }
+}
+
+fn duration_or_ever(text: &str) -> Result<String, String> {
+    if text == "ever" { Ok(text.to_owned()) } else { duration(text) }
+}

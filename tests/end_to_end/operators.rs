@@ -1,0 +1,251 @@
+//! Operators at a running gateway: the commands, the listener behind them, and what becomes of queues across a restart.
+
+use loadtest::smsc::Profile;
+use serde_json::{Value, json};
+
+use crate::end_to_end::{Stage, balance, events, send, story};
+use crate::support::gateway::{Gateway, program};
+use crate::support::home::Home;
+use crate::support::http::Http;
+use crate::support::provider::Provider;
+use crate::support::settings::{self, KEY};
+use crate::support::wait::until_true;
+
+const TO: u64 = 254_718_000_000;
+/// One parcel of messages that waits for something.
+const SOME: u64 = 25;
+
+/// Runs a command against a gateway: how it ended, what it printed and what it complained of.
+#[track_caller]
+fn operate(home: &Home, gateway: &Gateway, arguments: &[&str]) -> (i32, String, String) {
+    let ops = gateway.addresses().ops.to_string();
+    let output = program(home, arguments).args(["--ops", &ops]).output().unwrap();
+    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+/// The same, with the answer as JSON; it must end well.
+#[track_caller]
+fn answered(home: &Home, gateway: &Gateway, arguments: &[&str]) -> Value {
+    let (code, printed, said) = operate(home, gateway, &[arguments, &["--json"]].concat());
+    assert_eq!(code, 0, "{arguments:?}: {printed}{said}");
+    serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
+}
+
+fn send_some(http: &mut Http) -> Vec<String> {
+    (0..SOME).map(|place| send(http, TO + place, &Value::Null)).collect()
+}
+
+#[test]
+fn what_is_suspended_stays_so_over_a_restart_and_is_delivered_in_order_when_it_is_resumed() {
+    let mut stage = Stage::new();
+    let suspend = ["queue", "suspend", "--tenant", "acme", "--reason", "complaints", "--for", "2h"];
+    assert_eq!(answered(&stage.home, &stage.gateway, &suspend)["rules"], json!([1]));
+    let ids = send_some(&mut stage.http);
+    for id in &ids {
+        stage.http.message(id, "held");
+    }
+    let mut stage = stage.restart();
+    let list = answered(&stage.home, &stage.gateway, &["queue", "list"]);
+    assert_eq!(
+        (&list["total"]["held"]["operator"], &list["total"]["waiting"]),
+        (&json!(SOME), &json!(SOME)),
+        "{list}"
+    );
+    let rule = &list["rules"][0];
+    assert_eq!(
+        (&rule["reason"], &rule["by"], &rule["holds"], &rule["filter"]["tenant"]),
+        (&json!("complaints"), &json!("administrator"), &json!(SOME), &json!("acme")),
+        "{list}"
+    );
+    assert!(rule["until"].as_str().is_some_and(|until| until.ends_with('Z')), "{list}");
+    assert_eq!((&list["data"][0]["provider"], &list["data"][0]["tenant"]), (&json!("up"), &json!("acme")));
+    let new = send(&mut stage.http, TO + SOME, &Value::Null);
+    stage.http.message(&new, "held");
+    assert_eq!(stage.provider.counts().accepted, 0);
+
+    let (code, printed, _) = operate(&stage.home, &stage.gateway, &["queue", "resume", "1"]);
+    assert!(code == 0 && printed.contains(&format!("{} messages", SOME + 1)), "{printed}");
+    for id in ids.iter().chain([&new]) {
+        stage.http.message(id, "delivered");
+    }
+    let sent: Vec<u64> = stage.provider.accepted().iter().map(|accepted| accepted.destination).collect();
+    assert_eq!(sent, (TO..=TO + SOME).collect::<Vec<u64>>());
+    let held: Vec<Value> = events(&mut stage.http, &new);
+    let held = held.iter().find(|event| event["event"] == "held").unwrap();
+    assert_eq!(held["cause"], "operator");
+    let said = stage.gateway.said();
+    let line =
+        said.lines().find(|line| line.contains("an operator's order")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains("administrator") && line.contains("resume") && line.contains("26"), "{line}");
+}
+
+#[test]
+fn what_is_bounced_releases_its_credit_and_says_who_and_why() {
+    let home = Home::new(&settings::plain(settings::nowhere()));
+    let gateway = Gateway::start(&home);
+    let mut http = gateway.http(KEY);
+    let ids = send_some(&mut http);
+    assert_eq!(balance(&mut http), ["975.00", "25.00", "0.00"]);
+    let bounce = ["queue", "bounce", "--prefix", "25471800000", "--reason", "spam", "--code", "abuse"];
+    let done = answered(&home, &gateway, &bounce);
+    assert_eq!(
+        (&done["messages"], &done["released"]),
+        (&json!(10), &json!([{"currency": "KES", "amount": "10.00"}])),
+        "{done}"
+    );
+    assert_eq!(balance(&mut http), ["985.00", "15.00", "0.00"]);
+    http.message(&ids[0], "cancelled");
+    http.message(&ids[10], "queued");
+    let last = events(&mut http, &ids[9]).pop().unwrap();
+    assert_eq!(
+        (&last["event"], &last["cause"], &last["result"]),
+        (&json!("cancelled"), &json!("operator"), &json!("abuse")),
+        "{last}"
+    );
+    let (code, printed, _) = operate(&home, &gateway, &["queue", "bounce", "--all", "--reason", "all of it"]);
+    assert!(
+        code == 0 && printed.contains("15 messages") && printed.contains("15.00 KES released"),
+        "{printed}"
+    );
+    assert_eq!(balance(&mut http), ["1000.00", "0.00", "0.00"]);
+    let (code, printed, _) = operate(&home, &gateway, &["ledger", "verify"]);
+    assert!(code == 0 && printed.contains("every wallet adds up"), "{printed}");
+}
+
+#[test]
+fn what_is_moved_goes_out_through_the_other_provider() {
+    let (dead, living) = (settings::nowhere(), Provider::start());
+    let only_dead =
+        settings::table("route", &[("match", "{ prefix = [\"254\"] }"), ("providers", "[\"dead\"]")], &[]);
+    let parts = [
+        settings::provider("dead", dead, &[]),
+        settings::provider("living", living.address(), &[]),
+        settings::tenant(&[]),
+        only_dead,
+    ];
+    let home = Home::new(&parts.concat());
+    let gateway = Gateway::start(&home);
+    let mut http = gateway.http(KEY);
+    let ids = send_some(&mut http);
+    let moving = ["queue", "move", "--provider", "dead", "--to", "living", "--reason", "dead is dead"];
+    assert_eq!(answered(&home, &gateway, &moving)["messages"], json!(SOME));
+    for id in &ids {
+        assert_eq!(http.message(id, "delivered")["provider"], "living");
+    }
+    assert_eq!(living.counts().accepted, SOME);
+    assert!(story(&mut http, &ids[0]).contains(&"rerouted".to_owned()));
+    let providers = answered(&home, &gateway, &["provider", "list"]);
+    let dead = providers["data"].as_array().unwrap().iter().find(|row| row["provider"] == "dead").unwrap();
+    assert_eq!((&dead["queued"], &dead["binds_up"], &dead["enabled"]), (&json!(0), &json!(0), &json!(true)));
+    let disable = ["provider", "disable", "living", "--reason", "maintenance", "--for", "ever"];
+    answered(&home, &gateway, &disable);
+    let id = send(&mut http, TO, &json!({"provider": "dead"}));
+    let (code, _, said) = operate(&home, &gateway, &moving);
+    assert!(code == 1 && said.contains("not enabled"), "{said}");
+    answered(&home, &gateway, &["provider", "enable", "living"]);
+    assert_eq!(answered(&home, &gateway, &moving)["messages"], json!(1));
+    http.message(&id, "delivered");
+}
+
+#[test]
+fn doubts_are_listed_and_resolved_by_hand() {
+    let silent = Provider::with(Profile { lost_answers: 1.0, receipts_missing: 1.0, ..Profile::default() });
+    let more = [("in_doubt", "\"hold\""), ("response_timeout", "\"1s\"")];
+    let settings = [settings::provider("up", silent.address(), &more), settings::tenant(&[])].concat();
+    let mut stage = Stage::with(silent, &settings);
+    let ids: Vec<String> = (0..3).map(|place| send(&mut stage.http, TO + place, &Value::Null)).collect();
+    for id in &ids {
+        stage.http.message(id, "held");
+    }
+    let mut found = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let mut arguments = vec!["doubt", "list", "--limit", "2"];
+        if let Some(after) = &after {
+            arguments.extend(["--after", after]);
+        }
+        let page = answered(&stage.home, &stage.gateway, &arguments);
+        found.extend(
+            page["data"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()),
+        );
+        match page["next"].as_str() {
+            Some(next) => after = Some(next.to_owned()),
+            None => break,
+        }
+    }
+    assert_eq!(found, ids);
+    stage.provider.become_like(Profile::default());
+    for (id, resolution, status) in
+        [(&ids[0], "sent", "sent"), (&ids[1], "failed", "failed"), (&ids[2], "resend", "delivered")]
+    {
+        answered(&stage.home, &stage.gateway, &["doubt", "resolve", id, "--as", resolution]);
+        stage.http.message(id, status);
+        let events = events(&mut stage.http, id);
+        let resolved = events.iter().find(|event| event["event"] == "resolved").unwrap();
+        assert_eq!((&resolved["cause"], &resolved["result"]), (&json!("operator"), &json!(resolution)));
+    }
+    assert_eq!(stage.provider.doubled(), [TO + 2]);
+    assert_eq!(balance(&mut stage.http), ["998.00", "0.00", "2.00"]);
+    let (code, _, said) =
+        operate(&stage.home, &stage.gateway, &["doubt", "resolve", &ids[0], "--as", "sent"]);
+    assert!(code == 1 && said.contains("not in doubt"), "{said}");
+}
+
+#[test]
+fn operations_want_the_administrators_key_and_the_right_words() {
+    let stage = Stage::new();
+    let ops = stage.gateway.addresses().ops;
+    for key in ["", KEY, "tg_admin_wrong"] {
+        let mut http = Http::new(ops, key);
+        for (method, path) in
+            [("GET", "/v1/ops/queue"), ("POST", "/v1/ops/queue/bounce"), ("GET", "/v1/ops/ledger")]
+        {
+            let answer = http.request(method, path, &[], b"");
+            assert_eq!((answer.status, answer.code().as_str()), (401, "unauthorized"), "{method} {path}");
+        }
+    }
+    let key = std::fs::read_to_string(stage.home.store().join("administrator.key")).unwrap();
+    let mut http = Http::new(ops, key.trim());
+    let table = [
+        ("suspend", json!({"tenant": "acme", "reason": "x"}), 400),
+        ("suspend", json!({"reason": "x", "for": "1h"}), 400),
+        ("suspend", json!({"all": true, "tenant": "acme", "reason": "x", "for": "1h"}), 400),
+        ("suspend", json!({"all": true, "for": "1h"}), 400),
+        ("suspend", json!({"all": true, "reason": "two\nlines", "for": "1h"}), 400),
+        ("suspend", json!({"tenant": "nobody", "reason": "x", "for": "1h"}), 404),
+        ("suspend", json!({"tennant": "acme", "reason": "x", "for": "1h"}), 400),
+        ("bounce", json!({"prefix": "+254", "reason": "x"}), 400),
+        ("bounce", json!({"prefix": "254", "reason": "x", "code": "because"}), 400),
+        ("move", json!({"all": true, "reason": "x"}), 400),
+        ("resume", json!({"rule": 7, "reason": "x"}), 404),
+        ("burn", json!({"all": true, "reason": "x"}), 404),
+    ];
+    for (verb, body, status) in table {
+        let answer = http.post(&format!("/v1/ops/queue/{verb}"), &body);
+        assert_eq!(answer.status, status, "{verb} {body}: {}", answer.text());
+    }
+    assert_eq!(http.request("POST", "/v1/ops/queue/bounce", &[], b"[1]").status, 400);
+    assert_eq!(
+        http.post("/v1/ops/doubts/123456789012345678", &json!({"as": "sent", "reason": "x"})).status,
+        404
+    );
+    assert_eq!(http.get("/v1/ops/queue?rows=0").status, 400);
+
+    let usage: [&[&str]; 5] = [
+        &["queue", "bounce", "--reason", "x"],
+        &["queue", "suspend", "--all", "--reason", "x"],
+        &["queue", "suspend", "--all", "--reason", "x", "--for", "soon"],
+        &["queue", "bounce", "--all", "--tenant", "acme", "--reason", "x"],
+        &["queue", "resume"],
+    ];
+    for arguments in usage {
+        assert_eq!(operate(&stage.home, &stage.gateway, arguments).0, 2, "{arguments:?}");
+    }
+    let wrong = operate(&stage.home, &stage.gateway, &["queue", "list", "--key", "wrong"]);
+    assert!(wrong.0 == 1 && wrong.2.contains("administrator's key"), "{wrong:?}");
+    let nobody = settings::nowhere().to_string();
+    let output = program(&stage.home, &["queue", "list", "--ops", &nobody]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    until_true("the gateway to be as ready as before", || stage.gateway.is_ready());
+}

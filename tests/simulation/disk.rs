@@ -1,0 +1,407 @@
+//! The simulated disk: the journal's log and side file, and the blocks of archive and parked store. After a kill it holds what was flushed and
+//! some prefix of what was written since; it can refuse, and it can be made to lie.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use storage::StoreError;
+use storage::archive::{ArchiveError, Blocks, Note, ReadBlocks};
+use storage::journal::SideFile;
+use storage::log::{CHUNK_MAX, Chunk, Durability, Log, LogError, Visit};
+use storage::parked::{ParkedBlock, ParkedBlocks, ReadParked};
+
+use crate::dice::Dice;
+
+#[derive(Clone, Debug)]
+enum Call {
+    Append(u64, u32, Vec<u8>),
+    Remove(u64, u32),
+}
+
+type Chunks = BTreeMap<(u64, u32), Vec<u8>>;
+/// What the archive keeps, by name.
+type BlockMap = BTreeMap<Vec<u8>, Vec<u8>>;
+type ParkedMap = BTreeMap<u64, ParkedBlock>;
+
+/// The length of a block's name; those of amendments and notes are shorter or begin higher.
+const BLOCK_NAME: usize = 16;
+/// What the name of an amendment begins with, before the block's number.
+const AMENDMENT: u8 = 0x10;
+
+/// How the disk refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refuses {
+    Full,
+    Broken,
+}
+
+#[derive(Default)]
+struct Platter {
+    /// Handles of an earlier process reach nothing.
+    process: u32,
+    log: Chunks,
+    log_durable: Chunks,
+    log_calls: Vec<Call>,
+    side: Vec<u8>,
+    side_durable: Vec<u8>,
+    blocks: BlockMap,
+    blocks_durable: BlockMap,
+    block_calls: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    parked: ParkedMap,
+    parked_durable: ParkedMap,
+    parked_calls: Vec<(u64, Option<ParkedBlock>)>,
+    /// After so many more calls it refuses.
+    refuses: Option<(u32, Refuses)>,
+    /// The newest flushed group is lost in the next kill: a planted bug.
+    loses_a_group: bool,
+}
+
+/// The disk, which outlives the processes that write it.
+#[derive(Clone, Default)]
+pub struct Disk(Arc<Mutex<Platter>>);
+
+/// One process's hold of the disk.
+#[derive(Clone)]
+struct Hold {
+    disk: Disk,
+    process: u32,
+}
+
+impl Disk {
+    /// What the next process gets: log, side file, the archive's blocks and the parked ones.
+    pub fn open(&self) -> (Box<dyn Log>, Box<dyn SideFile>, Box<dyn Blocks>, Box<dyn ParkedBlocks>) {
+        let process = self.lock().process;
+        let hold = Hold { disk: self.clone(), process };
+        (Box::new(hold.clone()), Box::new(hold.clone()), Box::new(hold.clone()), Box::new(hold))
+    }
+
+    /// The process dies: nothing of it reaches the disk from now on, and of what was not flushed a prefix is left.
+    pub fn crash(&self, dice: &mut Dice) {
+        let mut platter = self.lock();
+        platter.process += 1;
+        platter.refuses = None;
+        let calls = std::mem::take(&mut platter.log_calls);
+        let kept = dice.in_range(0..calls.len() as u64 + 1) as usize;
+        calls.iter().take(kept).for_each(|call| apply(&mut platter.log_durable, call));
+        if std::mem::take(&mut platter.loses_a_group)
+            && let Some((group, _)) = platter.log_durable.keys().next_back().copied()
+        {
+            platter.log_durable.retain(|(of, _), _| *of < group);
+        }
+        platter.log = platter.log_durable.clone();
+        platter.side = platter.side_durable.clone();
+        let writes = std::mem::take(&mut platter.block_calls);
+        let kept = dice.in_range(0..writes.len() as u64 + 1) as usize;
+        for (name, bytes) in writes.into_iter().take(kept) {
+            put(&mut platter.blocks_durable, name, bytes);
+        }
+        platter.blocks = platter.blocks_durable.clone();
+        let calls = std::mem::take(&mut platter.parked_calls);
+        let kept = dice.in_range(0..calls.len() as u64 + 1) as usize;
+        for (block, parked) in calls.into_iter().take(kept) {
+            set(&mut platter.parked_durable, block, parked);
+        }
+        platter.parked = platter.parked_durable.clone();
+    }
+
+    /// It refuses after so many more calls, until the process has died of it.
+    pub fn refuse_after(&self, calls: u32, how: Refuses) {
+        self.lock().refuses = Some((calls, how));
+    }
+
+    /// Whether it refuses, or will.
+    pub fn refuses(&self) -> bool {
+        self.lock().refuses.is_some()
+    }
+
+    /// The next crash takes the newest flushed group with it.
+    pub fn lose_a_group(&self) {
+        self.lock().loses_a_group = true;
+    }
+
+    /// What is kept of messages outside of memory and journal: the archive's blocks with their amendments, and the parked ones.
+    pub fn blocks(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let platter = self.lock();
+        let archived = platter.blocks.iter().filter(|(name, _)| name.len() == BLOCK_NAME);
+        let archived = archived.map(|(name, bytes)| {
+            let amendment = [&[AMENDMENT][..], &name[..8]].concat();
+            (bytes.clone(), platter.blocks.get(&amendment).cloned().unwrap_or_default())
+        });
+        let parked = platter.parked.values().map(|parked| (parked.messages.clone(), Vec::new()));
+        archived.chain(parked).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Platter> {
+        self.0.lock().expect("the disk is never left half written")
+    }
+}
+
+impl Platter {
+    fn call(&mut self, call: Call) {
+        apply(&mut self.log, &call);
+        self.log_calls.push(call);
+    }
+}
+
+impl Hold {
+    /// The disk, for a writing call that it takes.
+    fn spend(&self) -> Result<MutexGuard<'_, Platter>, StoreError> {
+        let mut platter = self.disk.lock();
+        if platter.process != self.process {
+            return Err(refusal(Refuses::Broken));
+        }
+        match &mut platter.refuses {
+            Some((0, how)) => return Err(refusal(*how)),
+            Some((left, _)) => *left -= 1,
+            None => {}
+        }
+        Ok(platter)
+    }
+}
+
+fn refusal(how: Refuses) -> StoreError {
+    let path = Path::new("simulated").to_owned();
+    match how {
+        Refuses::Full => StoreError::Full { path },
+        Refuses::Broken => StoreError::Io { path, source: io::ErrorKind::Other.into() },
+    }
+}
+
+fn apply(chunks: &mut Chunks, call: &Call) {
+    match call {
+        Call::Append(group, chunk, bytes) => {
+            let old = chunks.insert((*group, *chunk), bytes.clone());
+            assert!(old.is_none(), "group {group}, chunk {chunk} was written twice");
+        }
+        Call::Remove(group, chunk) => {
+            assert!(chunks.remove(&(*group, *chunk)).is_some(), "what is removed is there");
+        }
+    }
+}
+
+impl Log for Hold {
+    fn append(&mut self, group: u64, chunk: u32, bytes: &[u8]) -> Result<(), LogError> {
+        assert!(bytes.len() <= CHUNK_MAX);
+        let mut platter = self.spend()?;
+        let last = platter.log.keys().next_back().copied();
+        assert!(last.is_none_or(|last| last < (group, chunk)), "({group}, {chunk}) behind {last:?}");
+        platter.call(Call::Append(group, chunk, bytes.to_vec()));
+        Ok(())
+    }
+
+    fn flush(&mut self, _: Durability) -> Result<(), LogError> {
+        let mut platter = self.spend()?;
+        for call in std::mem::take(&mut platter.log_calls) {
+            apply(&mut platter.log_durable, &call);
+        }
+        Ok(())
+    }
+
+    fn read_from(&self, group: u64, visit: Visit<'_>) -> Result<(), LogError> {
+        for ((group, chunk), bytes) in self.disk.lock().log.range((group, 0)..) {
+            if let ControlFlow::Break(()) = visit(*group, *chunk, bytes) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn last_before(&self, group: u64) -> Result<Option<Chunk>, LogError> {
+        let platter = self.disk.lock();
+        let last = platter.log.range(..(group, 0)).next_back();
+        Ok(last.map(|((group, chunk), bytes)| Chunk { group: *group, chunk: *chunk, bytes: bytes.clone() }))
+    }
+
+    fn drop_before(&mut self, group: u64, at_most: u64) -> Result<u64, LogError> {
+        let mut platter = self.spend()?;
+        let keys: Vec<_> =
+            platter.log.range(..(group, 0)).take(at_most as usize).map(|(key, _)| *key).collect();
+        keys.iter().for_each(|(group, chunk)| platter.call(Call::Remove(*group, *chunk)));
+        Ok(keys.len() as u64)
+    }
+
+    fn keep_only(&mut self, first: u64, last: u64) -> Result<(), LogError> {
+        let mut platter = self.spend()?;
+        let keys: Vec<_> = platter.log.keys().rev().copied().collect();
+        for (group, chunk) in keys.into_iter().filter(|(group, _)| *group < first || *group > last) {
+            platter.call(Call::Remove(group, chunk));
+        }
+        Ok(())
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        0
+    }
+
+    fn blob_files(&self) -> u64 {
+        0
+    }
+}
+
+impl SideFile for Hold {
+    fn read(&self, offset: u64, octets: &mut [u8]) -> io::Result<()> {
+        let platter = self.disk.lock();
+        let start = offset as usize;
+        let found = platter.side.get(start..start + octets.len());
+        octets.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write(&mut self, offset: u64, octets: &[u8]) -> io::Result<()> {
+        let mut platter = self.spend().map_err(|_| io::ErrorKind::Other)?;
+        let end = offset as usize + octets.len();
+        if platter.side.len() < end {
+            platter.side.resize(end, 0);
+        }
+        platter.side[offset as usize..end].copy_from_slice(octets);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut platter = self.spend().map_err(|_| io::ErrorKind::Other)?;
+        platter.side_durable = platter.side.clone();
+        Ok(())
+    }
+}
+
+impl Blocks for Hold {
+    fn make_room(&mut self, _block: u64, _accepted_millis: i64) -> Result<bool, ArchiveError> {
+        Ok(false)
+    }
+
+    fn put(&mut self, _block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
+        let mut platter = self.spend()?;
+        platter.blocks.insert(name.to_vec(), bytes.to_vec());
+        platter.block_calls.push((name.to_vec(), Some(bytes.to_vec())));
+        Ok(())
+    }
+
+    fn remove(&mut self, _block: u64, name: &[u8]) -> Result<(), ArchiveError> {
+        let mut platter = self.spend()?;
+        platter.blocks.remove(name);
+        platter.block_calls.push((name.to_vec(), None));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), ArchiveError> {
+        let mut platter = self.spend()?;
+        for (name, bytes) in std::mem::take(&mut platter.block_calls) {
+            put(&mut platter.blocks_durable, name, bytes);
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self) -> Result<(), ArchiveError> {
+        Ok(self.spend().map(|_| ())?)
+    }
+
+    fn reader(&self) -> Arc<dyn ReadBlocks> {
+        Arc::new(self.clone())
+    }
+}
+
+fn put(map: &mut BlockMap, name: Vec<u8>, bytes: Option<Vec<u8>>) {
+    match bytes {
+        Some(bytes) => map.insert(name, bytes),
+        None => map.remove(&name),
+    };
+}
+
+fn set(map: &mut ParkedMap, block: u64, parked: Option<ParkedBlock>) {
+    match parked {
+        Some(parked) => map.insert(block, parked),
+        None => map.remove(&block),
+    };
+}
+
+impl ParkedBlocks for Hold {
+    fn write(&mut self, block: u64, parked: &ParkedBlock) -> Result<(), StoreError> {
+        let mut platter = self.spend()?;
+        platter.parked.insert(block, parked.clone());
+        platter.parked_calls.push((block, Some(parked.clone())));
+        Ok(())
+    }
+
+    fn remove(&mut self, block: u64) -> Result<(), StoreError> {
+        let mut platter = self.spend()?;
+        platter.parked.remove(&block);
+        platter.parked_calls.push((block, None));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        let mut platter = self.spend()?;
+        for (block, parked) in std::mem::take(&mut platter.parked_calls) {
+            set(&mut platter.parked_durable, block, parked);
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self) -> Result<(), StoreError> {
+        self.spend().map(|_| ())
+    }
+
+    fn read(&self, block: u64) -> Result<Option<ParkedBlock>, StoreError> {
+        Ok(self.disk.lock().parked.get(&block).cloned())
+    }
+
+    fn each_rows(&self, visit: &mut dyn FnMut(u64, &[u8])) -> Result<(), StoreError> {
+        for (block, parked) in &self.disk.lock().parked {
+            visit(*block, &parked.rows);
+        }
+        Ok(())
+    }
+
+    fn reader(&self) -> Arc<dyn ReadParked> {
+        Arc::new(self.clone())
+    }
+}
+
+impl ReadParked for Hold {
+    fn messages(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.disk.lock().parked.get(&block).map(|parked| parked.messages.clone()))
+    }
+}
+
+/// One database, with all blocks.
+impl ReadBlocks for Hold {
+    fn is_empty(&self) -> bool {
+        self.disk.lock().blocks.is_empty()
+    }
+
+    fn database_of(&self, _block: u64) -> Option<u64> {
+        Some(0)
+    }
+
+    fn last_block(&self) -> Option<u64> {
+        let platter = self.disk.lock();
+        let last = platter.blocks.keys().rfind(|name| name.len() == BLOCK_NAME)?;
+        last.first_chunk().map(|block| u64::from_be_bytes(*block))
+    }
+
+    fn before_ends(&self) -> Option<u64> {
+        None
+    }
+
+    fn get(&self, _block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
+        Ok(self.disk.lock().blocks.get(name).cloned())
+    }
+
+    fn last_before(&self, _block: u64, prefix: &[u8], to: &[u8]) -> Result<Option<Note>, ArchiveError> {
+        let platter = self.disk.lock();
+        let last = platter.blocks.range(..to.to_vec()).next_back();
+        let last = last.filter(|(name, _)| name.starts_with(prefix));
+        Ok(last.map(|(name, bytes)| (name.clone(), bytes.clone())))
+    }
+
+    fn first_name(&self, _block: u64, from: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
+        Ok(self.disk.lock().blocks.range(from.to_vec()..).next().map(|(name, _)| name.clone()))
+    }
+
+    fn retire(&self, _before_millis: i64) -> Result<usize, ArchiveError> {
+        Ok(0)
+    }
+}

@@ -1,0 +1,291 @@
+//! What one seed means: tenants, providers, their habits, and what befalls the gateway when. It runs nothing.
+
+use std::time::Duration;
+
+use codecs::message_id::Form;
+use engine::catalog::{
+    AskReceipt, Charset, Definitions, InDoubt, ProviderDefinition, RouteDefinition, Settings, SettleOn,
+    Strategy, TenantDefinition, TenantStatus,
+};
+use engine::money::Micros;
+use engine::submission::Priority;
+
+use crate::dice::Dice;
+use crate::disk::Refuses;
+
+/// What a part costs.
+pub const PRICE: i64 = 1_000;
+/// For a provider's answer to a submit_sm.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A bug that is put into the simulation's wrappers, to show that it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    Nothing,
+    /// The disk loses the newest flushed group in a kill.
+    LostGroup,
+    /// Effects are released before their group is flushed.
+    EarlyRelease,
+    /// A wallet's settled amount is written twice.
+    DoubleSettle,
+    /// A receipt is acknowledged and not told to the engine.
+    DroppedReceipt,
+    /// A tenant's messages are given more than their priority.
+    UnfairQueue,
+    /// The engine believes in larger windows than the providers do.
+    WindowOverrun,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Habit {
+    Plain,
+    /// Leaves and comes again.
+    Flaky,
+    /// Submits, and does not read what comes back while there are faults.
+    NeverReads,
+}
+
+#[derive(Clone, Debug)]
+pub struct TenantPlan {
+    pub id: String,
+    pub window: u32,
+    pub sessions: u32,
+    pub rate: u32,
+    pub messages: u32,
+    /// The longest pause between two submissions, in milliseconds.
+    pub pause_max: u64,
+    pub opening: i64,
+    pub settle_on: SettleOn,
+    pub priority: Priority,
+    pub habit: Habit,
+}
+
+/// What a provider does, in percent of the messages it gets.
+#[derive(Clone, Debug)]
+pub struct ProviderPlan {
+    pub id: String,
+    pub window: u32,
+    pub binds: u16,
+    pub throughput: u32,
+    pub form: Form,
+    pub in_doubt: InDoubt,
+    pub lost_answers: u64,
+    pub late_answers: u64,
+    pub throttles: u64,
+    pub retries: u64,
+    pub refuses: u64,
+    pub refuses_binds: u64,
+    pub answer_millis: u64,
+    pub receipts_early: u64,
+    pub receipts_late: u64,
+    pub receipts_twice: u64,
+    pub receipts_never: u64,
+    pub receipts_failed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Kill,
+    Restart,
+    Cut,
+    Stall(Duration),
+    Refuse(u32, Refuses),
+    /// By so many milliseconds.
+    Jump(i64),
+    ProviderDown(usize),
+    ProviderUp(usize),
+    DiskNearlyFull(bool),
+}
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub tenants: Vec<TenantPlan>,
+    pub providers: Vec<ProviderPlan>,
+    /// What happens, in order of time.
+    pub events: Vec<(Duration, Event)>,
+    /// Octets of the journal's ring.
+    pub ring: u64,
+    /// Whether the side file follows every flush, or only at the end and when nothing happens.
+    pub marks: bool,
+    /// Milliseconds that a flush takes at most.
+    pub flush_max: u64,
+    /// Milliseconds that octets are on their way at most.
+    pub delay_max: u64,
+    /// Octets on their way in one direction.
+    pub room: usize,
+    pub archive_after: Duration,
+    /// One provider, tenants of one priority and no faults: whose turn it is can be checked.
+    pub is_fair: bool,
+    shares: [u32; 3],
+}
+
+impl Plan {
+    pub fn new(dice: &mut Dice) -> Plan {
+        let is_fair = dice.happens(15);
+        let tenants = dice.in_range(2..5) as usize;
+        let providers = if is_fair { 1 } else { dice.in_range(1..4) as usize };
+        let mut plan = Plan {
+            tenants: (0..tenants).map(|index| tenant(dice, index, is_fair)).collect(),
+            providers: (0..providers).map(|index| provider(dice, index, is_fair)).collect(),
+            events: Vec::new(),
+            ring: dice.choose(&[16 << 10, 128 << 10, 1 << 30]),
+            marks: dice.happens(50),
+            flush_max: dice.choose(&[0, 2, 10, 100]),
+            delay_max: dice.choose(&[0, 2, 20, 100]),
+            room: dice.choose(&[512, 4 << 10, 64 << 10]),
+            archive_after: Duration::from_secs(dice.choose(&[1, 10, 60])),
+            is_fair,
+            shares: [16, 4, 1],
+        };
+        if !is_fair {
+            plan.draw_events(dice);
+        }
+        plan
+    }
+
+    fn draw_events(&mut self, dice: &mut Dice) {
+        let until = dice.in_range(10_000..90_000);
+        let providers = self.providers.len();
+        let kinds: [(u64, fn(&mut Dice, usize) -> Event); 8] = [
+            (4, |_, _| Event::Kill),
+            (2, |_, _| Event::Restart),
+            (6, |_, _| Event::Cut),
+            (3, |dice, _| Event::Stall(Duration::from_millis(dice.in_range(100..40_000)))),
+            (2, |dice, _| {
+                Event::Refuse(dice.in_range(0..60) as u32, dice.choose(&[Refuses::Full, Refuses::Broken]))
+            }),
+            (2, |dice, _| Event::Jump(dice.choose(&[3_600_000, -3_600_000, 90_000, -5_000]))),
+            (3, |dice, providers| Event::ProviderDown(dice.in_range(0..providers as u64) as usize)),
+            (1, |_, _| Event::DiskNearlyFull(true)),
+        ];
+        for (most, make) in kinds {
+            for _ in 0..dice.in_range(0..most + 1) {
+                let at = Duration::from_millis(dice.in_range(200..until));
+                let event = make(dice, providers);
+                self.events.push((at, event));
+                let ends = at + Duration::from_millis(dice.in_range(500..30_000));
+                match event {
+                    Event::ProviderDown(index) => self.events.push((ends, Event::ProviderUp(index))),
+                    Event::DiskNearlyFull(_) => self.events.push((ends, Event::DiskNearlyFull(false))),
+                    _ => {}
+                }
+            }
+        }
+        self.events.sort_by_key(|(at, _)| *at);
+    }
+
+    /// What the engine is told. A planted bug may make it tell a lie.
+    pub fn definitions(&self, planted: Planted) -> Definitions {
+        let raised = |index: usize| planted == Planted::UnfairQueue && index == 0;
+        let tenants = self.tenants.iter().enumerate().map(|(index, tenant)| {
+            let priority = if raised(index) { Priority::High } else { tenant.priority };
+            tenant_definition(tenant, priority)
+        });
+        let ids = self.providers.iter().map(|provider| (provider.id.clone(), 1)).collect();
+        let strategy = if self.providers.len() > 1 { Strategy::RoundRobin } else { Strategy::Failover };
+        Definitions {
+            settings: Settings {
+                shares: self.shares,
+                archive_after: self.archive_after,
+                high_percent: 10,
+                ..Settings::default()
+            },
+            tenants: tenants.collect(),
+            providers: self.providers.iter().map(provider_definition).collect(),
+            routes: vec![RouteDefinition { providers: ids, strategy, ..RouteDefinition::default() }],
+            rates: Vec::new(),
+        }
+    }
+}
+
+fn tenant(dice: &mut Dice, index: usize, is_fair: bool) -> TenantPlan {
+    let habits = [Habit::Plain, Habit::Plain, Habit::Flaky, Habit::NeverReads];
+    let is_poor = !is_fair && dice.happens(10);
+    // With fairness to be seen, the first one floods and the others come now and then.
+    let (messages, pause_max) = match (is_fair, index) {
+        (true, 0) => (300, 0),
+        (true, _) => (20, 1_500),
+        _ => (dice.in_range(5..90) as u32, dice.choose(&[0, 50, 500, 2_000])),
+    };
+    TenantPlan {
+        id: format!("t{index}"),
+        window: if is_fair { 100 } else { dice.choose(&[1, 3, 10, 100]) },
+        sessions: if is_fair { 1 } else { dice.in_range(1..4) as u32 },
+        rate: if is_fair { 0 } else { dice.choose(&[0, 0, 5, 50]) },
+        messages,
+        pause_max,
+        opening: if is_poor { 20 * PRICE } else { 1_000_000_000 },
+        settle_on: dice.choose(&[SettleOn::Sent, SettleOn::Delivered]),
+        priority: if is_fair { Priority::Normal } else { dice.choose(&[Priority::Normal, Priority::High]) },
+        habit: if is_fair { Habit::Plain } else { dice.choose(&habits) },
+    }
+}
+
+fn provider(dice: &mut Dice, index: usize, is_fair: bool) -> ProviderPlan {
+    let mut some = |of: &[u64]| if is_fair { 0 } else { dice.choose(of) };
+    let percents = [0, 0, 2, 10];
+    let fates = [0; 10].map(|_: u64| some(&percents));
+    let [lost_answers, late_answers, throttles, retries, refuses, refuses_binds, early, late, twice, never] =
+        fates;
+    ProviderPlan {
+        id: format!("p{index}"),
+        window: if is_fair { 10 } else { dice.choose(&[1, 4, 10, 50]) },
+        binds: if is_fair { 1 } else { dice.in_range(1..4) as u16 },
+        throughput: if is_fair { 20 } else { dice.choose(&[0, 0, 10, 100]) },
+        form: dice.choose(&Form::ALL),
+        in_doubt: dice.choose(&[InDoubt::Resend, InDoubt::Resend, InDoubt::Fail, InDoubt::Hold]),
+        lost_answers,
+        late_answers,
+        throttles,
+        retries,
+        refuses,
+        refuses_binds: refuses_binds * 3,
+        answer_millis: dice.choose(&[1, 20, 200]),
+        receipts_early: early * 3,
+        receipts_late: late,
+        receipts_twice: twice,
+        receipts_never: never,
+        receipts_failed: if is_fair { 0 } else { 20 },
+    }
+}
+
+fn tenant_definition(tenant: &TenantPlan, priority: Priority) -> TenantDefinition {
+    TenantDefinition {
+        id: tenant.id.clone(),
+        currency: "EUR".to_owned(),
+        price: Some(Micros(PRICE)),
+        rates: None,
+        opening_balance: Micros(tenant.opening),
+        credit_limit: Micros(0),
+        priority,
+        status: TenantStatus::Active,
+        expires_at: None,
+        settle_on: tenant.settle_on,
+        default_provider: None,
+        receipt_ttl: Duration::from_secs(72 * 3600),
+    }
+}
+
+fn provider_definition(provider: &ProviderPlan) -> ProviderDefinition {
+    ProviderDefinition {
+        id: provider.id.clone(),
+        enabled: true,
+        priority: 1,
+        throughput: provider.throughput,
+        burst: 1,
+        message_id: provider.form,
+        in_doubt: provider.in_doubt,
+        in_doubt_wait: Duration::from_secs(10),
+        query_after: None,
+        bind_throughput: 0,
+        receipt_wait: Duration::from_secs(1_800),
+        receipts: AskReceipt::Asked,
+        charset: Charset::Gsm7,
+        cost: Micros(1),
+        attempts_max: 4,
+        retry_first: Duration::from_secs(1),
+        retry_max: Duration::from_secs(30),
+        source_ton_npi: None,
+        destination_ton_npi: None,
+    }
+}

@@ -1,0 +1,403 @@
+//! The simulated providers: SMSCs that answer, refuse, throttle, forget to answer, and send receipts early, late, twice or in
+//! another radix. Their record of what came is what the run is judged by.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use codecs::instant::Wall;
+use codecs::message_id::Form;
+use connectors::smpp::client::{Dial, ProviderBindOptions};
+use tokio::time::{Instant, sleep_until};
+
+use crate::dice::Dice;
+use crate::net::Stream;
+use crate::pdu::{Frame, MESSAGE_STATE, Peer, RECEIPTED_MESSAGE_ID, Sm, command};
+use crate::plan::{ProviderPlan, RESPONSE_TIMEOUT};
+use crate::world::{World, pass, wall};
+
+const THROTTLED: u32 = 0x58;
+const SYSTEM_ERROR: u32 = 0x08;
+const BIND_FAILED: u32 = 0x0D;
+const WRONG_DESTINATION: u32 = 0x0B;
+/// deliver_sm without an answer at once, by session.
+const DELIVERIES_MAX: usize = 10;
+/// A submit_sm that was written so long ago may have been given up by the gateway: it had its place in the window before it
+/// was written, and a line may stall.
+const WINDOW_SEEN: Duration = Duration::from_secs(15);
+/// SMPP message_state, and its word in a receipt.
+const STATES: [(u8, &str); 5] =
+    [(2, "DELIVRD"), (3, "EXPIRED"), (5, "UNDELIV"), (7, "UNKNOWN"), (8, "REJECTD")];
+
+/// One submit_sm that came.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub at: Instant,
+    pub phone: u64,
+    pub part: u8,
+    /// It was taken for good: whoever is asked says that this message is with the provider.
+    pub taken: bool,
+    /// The id that it was given, as it stands in the response.
+    pub id: String,
+    /// The receipts for it that were acknowledged: when, on the wall clock, and what they said.
+    pub acknowledged: Vec<(Wall, u8)>,
+}
+
+/// A receipt that is to be delivered.
+#[derive(Clone, Debug)]
+struct Job {
+    /// Its place in the record.
+    of: usize,
+    state: (u8, &'static str),
+    tlv: bool,
+}
+
+pub struct Hub {
+    pub index: usize,
+    pub plan: ProviderPlan,
+    state: Mutex<HubState>,
+}
+
+struct HubState {
+    is_down: bool,
+    dice: Dice,
+    record: Vec<Received>,
+    jobs: BTreeMap<(Instant, u64), Job>,
+    /// Receipts on their way.
+    open: usize,
+    count: u64,
+}
+
+impl Hub {
+    pub fn new(index: usize, plan: ProviderPlan, seed: u64) -> Arc<Hub> {
+        let state = HubState {
+            is_down: false,
+            dice: Dice::new(seed),
+            record: Vec::new(),
+            jobs: BTreeMap::new(),
+            open: 0,
+            count: 0,
+        };
+        Arc::new(Hub { index, plan, state: Mutex::new(state) })
+    }
+
+    /// Refuses connections, or takes them again.
+    pub fn set_down(&self, is_down: bool) {
+        self.lock().is_down = is_down;
+    }
+
+    pub fn record(&self) -> Vec<Received> {
+        self.lock().record.clone()
+    }
+
+    /// Receipts that the gateway has not acknowledged yet.
+    pub fn receipts_left(&self) -> usize {
+        let state = self.lock();
+        state.jobs.len() + state.open
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HubState> {
+        self.state.lock().expect("a provider is never left half changed")
+    }
+}
+
+impl HubState {
+    fn later(&mut self, pause: Duration, job: Job) {
+        self.count += 1;
+        self.jobs.insert((Instant::now() + pause, self.count), job);
+    }
+}
+
+/// The ways to one provider.
+pub struct Door {
+    pub world: Arc<World>,
+    pub hub: Arc<Hub>,
+}
+
+impl Dial for Door {
+    type Stream = Stream;
+
+    async fn dial(&self, options: &ProviderBindOptions, _: usize) -> io::Result<Stream> {
+        let mut dice = {
+            let mut state = self.hub.lock();
+            Dice::new(state.dice.word())
+        };
+        pass(Duration::from_millis(dice.in_range(0..50))).await;
+        if self.hub.lock().is_down {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let plan = &self.world.plan;
+        let (ours, theirs) = self.world.net.line(&mut dice, plan.delay_max, plan.room);
+        let session = Session {
+            world: Arc::clone(&self.world),
+            hub: Arc::clone(&self.hub),
+            name: format!("{}.{}", options.provider_id, options.bind),
+            peer: Peer::new(theirs),
+            answers: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
+            deliveries: BTreeMap::new(),
+        };
+        tokio::spawn(session.run());
+        Ok(ours)
+    }
+}
+
+struct Session {
+    world: Arc<World>,
+    hub: Arc<Hub>,
+    name: String,
+    peer: Peer,
+    /// Answers that are due, with their status and id.
+    answers: BTreeMap<(Instant, u32), (Frame, u32, String)>,
+    /// When each submit_sm was written that has no answer yet.
+    unanswered: BTreeMap<u32, Instant>,
+    deliveries: BTreeMap<u32, (Instant, Job)>,
+}
+
+impl Session {
+    async fn run(mut self) {
+        if self.bound().await {
+            self.serve().await;
+        }
+        let mut state = self.hub.lock();
+        let deliveries = std::mem::take(&mut self.deliveries);
+        state.open -= deliveries.len();
+        for (_, job) in deliveries.into_values() {
+            state.later(Duration::from_millis(500), job);
+        }
+        drop(state);
+        self.world.note(format_args!("{} is gone", self.name));
+    }
+
+    async fn bound(&mut self) -> bool {
+        let first = tokio::time::timeout(Duration::from_secs(60), self.peer.frame()).await;
+        let Ok(Some(frame)) = first else { return false };
+        let percent = if self.world.is_calm() { 0 } else { self.hub.plan.refuses_binds };
+        let refuses = self.hub.lock().dice.happens(percent);
+        let status = if refuses { BIND_FAILED } else { 0 };
+        self.world.note(format_args!("{} is bound: {status}", self.name));
+        let body: &[u8] = if refuses { &[] } else { b"smsc\0" };
+        self.peer.respond(&frame, status, body);
+        let can_bind = [command::BIND_TRANSCEIVER, command::BIND_TRANSMITTER, command::BIND_RECEIVER];
+        !refuses && can_bind.contains(&frame.command)
+    }
+
+    async fn serve(&mut self) {
+        loop {
+            let next = self.next();
+            tokio::select! {
+                biased;
+                frame = self.peer.frame() => {
+                    let Some(frame) = frame else { return };
+                    if !self.take(frame) {
+                        return;
+                    }
+                }
+                () = sleep_until(next) => {}
+            }
+            if self.hub.lock().is_down {
+                return;
+            }
+            self.answer();
+            self.deliver();
+        }
+    }
+
+    fn next(&self) -> Instant {
+        let state = self.hub.lock();
+        let job = state.jobs.keys().next().filter(|_| self.deliveries.len() < DELIVERIES_MAX);
+        let answer = self.answers.keys().next();
+        let soon = Instant::now() + Duration::from_secs(1);
+        [job.map(|key| key.0), answer.map(|key| key.0)].into_iter().flatten().fold(soon, Instant::min)
+    }
+
+    /// `false` when the session is over.
+    fn take(&mut self, frame: Frame) -> bool {
+        match frame.command {
+            command::ENQUIRE_LINK => self.peer.respond(&frame, 0, &[]),
+            command::SUBMIT_SM => self.submitted(frame),
+            command::UNBIND => {
+                self.peer.respond(&frame, 0, &[]);
+                return false;
+            }
+            of if of == command::DELIVER_SM | command::RESPONSE => self.acknowledged(&frame),
+            of if of & command::RESPONSE != 0 => {}
+            of => self.world.fail(format!("{} is sent the command {of:#x}", self.name)),
+        }
+        true
+    }
+
+    fn submitted(&mut self, frame: Frame) {
+        let Some(sm) = Sm::read(&frame.body) else {
+            return self.world.fail(format!("{}: a submit_sm that is cut", self.name));
+        };
+        let now = Instant::now();
+        self.unanswered.retain(|_, written| *written + WINDOW_SEEN > now);
+        self.unanswered.insert(frame.sequence, frame.written);
+        if self.unanswered.len() > self.hub.plan.window as usize {
+            let (count, window) = (self.unanswered.len(), self.hub.plan.window);
+            self.world.fail(format!("{}: {count} unanswered in a window of {window}", self.name));
+        }
+        let phone = sm.destination.parse().unwrap_or_default();
+        let is_calm = self.world.is_calm();
+        let plan = self.hub.plan.clone();
+        let mut state = self.hub.lock();
+        let mut fate = |percent: u64| !is_calm && state.dice.happens(percent);
+        let status = match (fate(plan.throttles), fate(plan.retries), fate(plan.refuses)) {
+            (true, ..) => THROTTLED,
+            (_, true, _) => SYSTEM_ERROR,
+            (.., true) => WRONG_DESTINATION,
+            _ => 0,
+        };
+        let (is_lost, is_late) = (fate(plan.lost_answers), fate(plan.late_answers));
+        let mut pause = state.dice.in_range(0..plan.answer_millis + 1);
+        if is_late {
+            pause += state.dice.in_range(31_000..50_000);
+        }
+        let of = state.record.len();
+        let number = 0xA_0000 + of as u64 * 7;
+        let id = if status == 0 { response_id(plan.form, number) } else { String::new() };
+        let (part, taken) = (sm.part(), status == 0);
+        let entry = Received { at: now, phone, part, taken, id: id.clone(), acknowledged: Vec::new() };
+        state.record.push(entry);
+        if taken && sm.registered & 1 != 0 {
+            plan_receipts(&mut state, &plan, is_calm, of, pause);
+        }
+        drop(state);
+        self.world.note(format_args!(
+            "{} gets {phone}/{part} in {}: {status} {id:?}{}{}",
+            self.name,
+            frame.sequence,
+            if is_lost { ", no answer" } else { "" },
+            if is_late { ", late answer" } else { "" },
+        ));
+        if is_lost {
+            // It was answered; the answer did not arrive.
+            self.unanswered.remove(&frame.sequence);
+        } else {
+            let at = now + Duration::from_millis(pause);
+            self.answers.insert((at, frame.sequence), (frame, status, id));
+        }
+    }
+
+    fn answer(&mut self) {
+        while let Some(entry) = self.answers.first_entry().filter(|entry| entry.key().0 <= Instant::now()) {
+            let (frame, status, id) = entry.remove();
+            self.unanswered.remove(&frame.sequence);
+            let body = if status == 0 { [id.as_bytes(), b"\0"].concat() } else { Vec::new() };
+            self.peer.respond(&frame, status, &body);
+        }
+    }
+
+    fn deliver(&mut self) {
+        let now = Instant::now();
+        let mut state = self.hub.lock();
+        let overdue: Vec<u32> = self
+            .deliveries
+            .iter()
+            .filter(|(_, (sent, _))| *sent + RESPONSE_TIMEOUT <= now)
+            .map(|(sequence, _)| *sequence)
+            .collect();
+        for sequence in overdue {
+            if let Some((_, job)) = self.deliveries.remove(&sequence) {
+                state.open -= 1;
+                state.later(Duration::from_millis(500), job);
+            }
+        }
+        while self.deliveries.len() < DELIVERIES_MAX
+            && let Some(entry) = state.jobs.first_entry().filter(|entry| entry.key().0 <= now)
+        {
+            let job = entry.remove();
+            state.open += 1;
+            let received = state.record[job.of].clone();
+            let number = 0xA_0000 + job.of as u64 * 7;
+            let id = receipt_id(self.hub.plan.form, number);
+            let sequence = self.peer.request(command::DELIVER_SM, &receipt(&received, &id, &job).write());
+            self.world.note(format_args!("{} tells {id} is {:?} in {sequence}", self.name, job.state));
+            self.deliveries.insert(sequence, (now, job));
+        }
+    }
+
+    fn acknowledged(&mut self, frame: &Frame) {
+        let Some((_, job)) = self.deliveries.remove(&frame.sequence) else { return };
+        let mut state = self.hub.lock();
+        state.open -= 1;
+        if frame.status == 0 {
+            state.record[job.of].acknowledged.push((wall(), job.state.0));
+        } else {
+            state.later(Duration::from_secs(1), job);
+        }
+    }
+}
+
+fn plan_receipts(state: &mut HubState, plan: &ProviderPlan, is_calm: bool, of: usize, answer_millis: u64) {
+    let dice = &mut state.dice;
+    let mut fate = |percent: u64| !is_calm && dice.happens(percent);
+    let (never, early, late, twice) = (
+        fate(plan.receipts_never),
+        fate(plan.receipts_early),
+        fate(plan.receipts_late),
+        fate(plan.receipts_twice),
+    );
+    if never {
+        return;
+    }
+    let usual = answer_millis + dice.in_range(0..10_000);
+    let pause = match (early, late) {
+        (true, _) => dice.in_range(0..answer_millis + 1),
+        (_, true) => dice.in_range(60_000..900_000),
+        _ => usual,
+    };
+    let kind = if dice.happens(plan.receipts_failed) { dice.in_range(1..5) as usize } else { 0 };
+    let job = Job { of, state: STATES[kind], tlv: dice.happens(30) };
+    let mut all: VecDeque<(u64, Job)> = VecDeque::from([(pause, job.clone())]);
+    if twice {
+        all.push_back((pause + dice.in_range(0..20_000), job));
+    }
+    for (pause, job) in all {
+        state.later(Duration::from_millis(pause), job);
+    }
+}
+
+fn receipt(received: &Received, id: &str, job: &Job) -> Sm {
+    let (state, word) = job.state;
+    let text = format!(
+        "id:{id} sub:001 dlvrd:001 submit date:2611200930 done date:2611200931 stat:{word} err:000 text:"
+    );
+    let tlvs = match job.tlv {
+        true => vec![
+            (RECEIPTED_MESSAGE_ID, format!("{}\0", received.id).into_bytes()),
+            (MESSAGE_STATE, vec![state]),
+        ],
+        false => Vec::new(),
+    };
+    Sm {
+        source: received.phone.to_string(),
+        destination: "12345".to_owned(),
+        esm_class: 4,
+        text: text.into_bytes(),
+        tlvs,
+        ..Sm::default()
+    }
+}
+
+fn response_id(form: Form, number: u64) -> String {
+    match form {
+        Form::Text => format!("Sm-{number}-x"),
+        Form::Hex => format!("{number:X}"),
+        Form::Dec => format!("{number:012}"),
+        Form::HexDec => format!("{number:08x}"),
+        Form::DecHex => format!("{number}"),
+    }
+}
+
+fn receipt_id(form: Form, number: u64) -> String {
+    match form {
+        Form::Text => format!("SM-{number}-X"),
+        Form::Hex => format!("{number:010x}"),
+        Form::Dec => format!("{number}"),
+        Form::HexDec => format!("{number:010}"),
+        Form::DecHex => format!("{number:X}"),
+    }
+}

@@ -1,0 +1,256 @@
+//! The simulated tenants: sessions that bind, submit within their window, answer receipts, leave and come again.
+//! They remember what they were told, and judge nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::dice::Dice;
+use crate::pdu::{self, Frame, MESSAGE_STATE, Peer, RECEIPTED_MESSAGE_ID, Sm, command};
+use crate::plan::{Habit, TenantPlan};
+use crate::world::{World, pass};
+
+const THROTTLED: u32 = 0x58;
+const QUEUE_FULL: u32 = 0x14;
+/// ESME_RX_T_APPN: not now.
+const NOT_NOW: u32 = 0x64;
+
+enum Act {
+    Submit,
+    Answer(Frame, u32),
+    Leave,
+}
+
+struct Session {
+    world: Arc<World>,
+    tenant: usize,
+    plan: TenantPlan,
+    name: String,
+    dice: Dice,
+    peer: Peer,
+    acts: BTreeMap<(Instant, u64), Act>,
+    count: u64,
+    receives: bool,
+    /// It was told to be slower.
+    not_before: Instant,
+    /// Submissions without an answer: sequence number and phone.
+    open: BTreeMap<u32, u64>,
+}
+
+/// One session of a tenant after the other, to the end of the run.
+pub async fn run(world: Arc<World>, tenant: usize, number: u32, seed: u64) {
+    let mut dice = Dice::new(seed);
+    let plan = world.plan.tenants[tenant].clone();
+    loop {
+        pass(Duration::from_millis(dice.in_range(10..3_000))).await;
+        let Some(stream) = world.connect(tenant, &mut dice) else { continue };
+        let mut session = Session {
+            name: format!("{}.{number}", plan.id),
+            plan: plan.clone(),
+            tenant,
+            dice: Dice::new(dice.word()),
+            peer: Peer::new(stream),
+            acts: BTreeMap::new(),
+            count: 0,
+            receives: true,
+            not_before: Instant::now(),
+            open: BTreeMap::new(),
+            world: Arc::clone(&world),
+        };
+        if session.bind().await {
+            session.serve().await;
+        }
+        let lost = session.open.len();
+        world.book().unanswered -= lost as u32;
+        world.note(format_args!("{} is gone, {lost} unanswered", session.name));
+    }
+}
+
+impl Session {
+    async fn bind(&mut self) -> bool {
+        let body = pdu::bind_body(&self.plan.id, "secret");
+        let kind = match self.dice.in_range(0..10) {
+            0 if !self.world.is_calm() && self.plan.habit != Habit::Plain => command::BIND_TRANSMITTER,
+            _ => command::BIND_TRANSCEIVER,
+        };
+        self.receives = kind == command::BIND_TRANSCEIVER;
+        self.peer.request(kind, &body);
+        let answer = tokio::time::timeout(Duration::from_secs(60), self.peer.frame()).await;
+        let status = answer.ok().flatten().map(|frame| frame.status);
+        self.world.note(format_args!("{} binds: {status:?}", self.name));
+        status == Some(0)
+    }
+
+    async fn serve(&mut self) {
+        self.plan_next_submit();
+        if self.plan.habit != Habit::Plain {
+            let stays = Duration::from_millis(self.dice.in_range(500..60_000));
+            self.later(stays, Act::Leave);
+        }
+        loop {
+            let reads = self.plan.habit != Habit::NeverReads || self.world.is_calm();
+            let next = self.acts.keys().next().map(|(at, _)| *at);
+            let next = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(5));
+            tokio::select! {
+                biased;
+                frame = self.peer.frame(), if reads => {
+                    let Some(frame) = frame else { return };
+                    if !self.take(frame) {
+                        return;
+                    }
+                }
+                () = sleep_until(next) => {}
+            }
+            while let Some(entry) = self.acts.first_entry().filter(|entry| entry.key().0 <= Instant::now()) {
+                match entry.remove() {
+                    Act::Submit => self.submit(),
+                    Act::Answer(frame, status) => {
+                        let body: &[u8] = if status == 0 { &[0] } else { &[] };
+                        self.peer.respond(&frame, status, body);
+                    }
+                    Act::Leave if self.world.is_calm() && self.receives => {}
+                    Act::Leave => return,
+                }
+            }
+        }
+    }
+
+    fn later(&mut self, pause: Duration, act: Act) {
+        self.count += 1;
+        self.acts.insert((Instant::now() + pause, self.count), act);
+    }
+
+    fn plan_next_submit(&mut self) {
+        let most = if self.world.is_calm() { self.plan.pause_max.min(100) } else { self.plan.pause_max };
+        let most = if self.world.plan.is_fair { self.plan.pause_max } else { most };
+        let pause = Duration::from_millis(self.dice.in_range(0..most + 1));
+        self.later(pause, Act::Submit);
+    }
+
+    fn submit(&mut self) {
+        if let Some(pause) = self.not_before.checked_duration_since(Instant::now()).filter(|p| !p.is_zero()) {
+            return self.later(pause, Act::Submit);
+        }
+        if self.open.len() as u32 >= self.plan.window {
+            // The next answer plans it.
+            return;
+        }
+        let mut book = self.world.book();
+        let Some(phone) = book.todo[self.tenant].pop_front() else { return };
+        let seen = book.seen.entry(phone).or_default();
+        let registered = self.world.plan.is_fair || !phone.is_multiple_of(10);
+        (seen.tenant, seen.registered) = (self.tenant, registered);
+        book.unanswered += 1;
+        drop(book);
+        let sm = self.message(phone, registered);
+        let sequence = self.peer.request(command::SUBMIT_SM, &sm.write());
+        self.open.insert(sequence, phone);
+        self.world.note(format_args!("{} submits {phone}", self.name));
+        self.plan_next_submit();
+    }
+
+    fn message(&mut self, phone: u64, registered: bool) -> Sm {
+        let is_fair = self.world.plan.is_fair;
+        let (is_long, expires) = (self.dice.happens(10), self.dice.happens(5));
+        let text = if is_long && !is_fair { "long text ".repeat(22) } else { format!("text for {phone}") };
+        Sm {
+            source: "12345".to_owned(),
+            destination: phone.to_string(),
+            registered: u8::from(registered),
+            priority: if is_fair { 0 } else { self.dice.in_range(0..3) as u8 },
+            // In a minute and a half (SMPP 3.4 §7.1.1.2).
+            validity: if expires && !is_fair { "000000000130000R".to_owned() } else { String::new() },
+            text: text.into_bytes(),
+            ..Sm::default()
+        }
+    }
+
+    /// `false` when the session is over.
+    fn take(&mut self, frame: Frame) -> bool {
+        match frame.command {
+            command::ENQUIRE_LINK => self.peer.respond(&frame, 0, &[]),
+            command::DELIVER_SM => self.told(frame),
+            command::UNBIND => {
+                self.peer.respond(&frame, 0, &[]);
+                return false;
+            }
+            of if of == command::SUBMIT_SM | command::RESPONSE => self.answered(&frame),
+            of if of & command::RESPONSE != 0 => {}
+            of => self.world.fail(format!("{} is sent the command {of:#x}", self.name)),
+        }
+        true
+    }
+
+    fn answered(&mut self, frame: &Frame) {
+        let Some(phone) = self.open.remove(&frame.sequence) else {
+            return self.world.fail(format!("{}: an answer to nothing: {frame:?}", self.name));
+        };
+        let mut book = self.world.book();
+        book.unanswered -= 1;
+        let seen = book.seen.entry(phone).or_default();
+        if frame.status == 0 {
+            let id = pdu::take_text(&mut &frame.body[..]).and_then(|id| id.parse().ok());
+            seen.id = id;
+            seen.acked_at = Some(Instant::now());
+            drop(book);
+            self.world.note(format_args!("{} has {id:?} for {phone}", self.name));
+            if id.is_none() {
+                self.world.fail(format!("{}: {phone} is accepted without an id", self.name));
+            }
+        } else {
+            let again = matches!(frame.status, THROTTLED | QUEUE_FULL);
+            seen.refused = !again;
+            if again {
+                book.todo[self.tenant].push_back(phone);
+            }
+            drop(book);
+            self.world.note(format_args!("{} is refused {phone}: {:#x}", self.name, frame.status));
+            if again {
+                self.not_before = Instant::now() + Duration::from_millis(500);
+            }
+        }
+        self.plan_next_submit();
+    }
+
+    /// A receipt came.
+    fn told(&mut self, frame: Frame) {
+        let sm = Sm::read(&frame.body);
+        let value = |wanted: u16| {
+            let tlvs = sm.iter().flat_map(|sm| &sm.tlvs);
+            tlvs.filter(|(tag, _)| *tag == wanted).map(|(_, value)| value.clone()).next()
+        };
+        let id = value(RECEIPTED_MESSAGE_ID).and_then(|id| pdu::take_text(&mut &id[..])?.parse::<u64>().ok());
+        let state = value(MESSAGE_STATE).and_then(|state| state.first().copied());
+        let phone = sm.as_ref().and_then(|sm| sm.source.parse::<u64>().ok());
+        let (Some(id), Some(state), Some(phone)) = (id, state, phone) else {
+            return self.world.fail(format!("{}: a receipt of nothing: {sm:?}", self.name));
+        };
+        let status = match self.dice.in_range(0..20) {
+            0 if !self.world.is_calm() => NOT_NOW,
+            _ => 0,
+        };
+        self.world.note(format_args!("{} is told {id} for {phone} is {state}: {status}", self.name));
+        let mut book = self.world.book();
+        let tenant = self.tenant;
+        match book.seen.get_mut(&phone) {
+            Some(seen) if seen.tenant == tenant && seen.id.is_none_or(|known| known == id) => {
+                if status == 0 {
+                    seen.told.push(state);
+                }
+            }
+            seen => {
+                let what =
+                    format!("{} is told of {id} for {phone}: {:?}", self.name, seen.map(|seen| seen.id));
+                self.world.fail(what);
+            }
+        }
+        drop(book);
+        let patience = if self.world.is_calm() { 100 } else { 3_000 };
+        let pause = if self.dice.happens(80) { 0 } else { self.dice.in_range(0..patience) };
+        if self.world.is_calm() || !self.dice.happens(2) {
+            self.later(Duration::from_millis(pause), Act::Answer(frame, status));
+        }
+    }
+}

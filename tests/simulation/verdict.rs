@@ -1,0 +1,255 @@
+//! What must hold: the promises of the design, looked for in what the tenants have seen, in the providers' record and on the
+//! disk. It changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use codecs::instant::Wall;
+use codecs::receipt::State as ReceiptState;
+use engine::id::Permutation;
+use engine::message::{Charge, Message, State};
+use engine::step::{Step, Verdict};
+
+use crate::gateway::{ID_KEY, Opened};
+use crate::plan::{Event, PRICE};
+use crate::run::Report;
+use crate::world::World;
+
+/// P1, at every start: what was acknowledged is there.
+pub fn all_are_found(world: &World, opened: &Opened) -> Result<(), String> {
+    let living: BTreeSet<u64> = opened.engine.living().map(|message| message.number).collect();
+    let ids = Permutation::new(&ID_KEY);
+    for (phone, seen) in &world.book().seen {
+        let Some(id) = seen.id else { continue };
+        let number = ids.number(id).ok_or_else(|| format!("P1: {id} of {phone} is no id"))?;
+        let is_found = living.contains(&number) || matches!(opened.history.find(number), Ok(Some(_)));
+        if !is_found {
+            return Err(format!("P1: {id} for {phone} was acknowledged and is nowhere"));
+        }
+    }
+    Ok(())
+}
+
+/// What has not come to its end yet. `living` are the messages that the engine has not done with: what it holds waits for an
+/// operator.
+pub fn still_open(world: &World, living: &[(u64, State)]) -> Option<String> {
+    if let Some((number, state)) = living.iter().find(|(_, state)| *state != State::Held) {
+        return Some(format!("{number} is {state:?}"));
+    }
+    let held: Vec<u64> = living.iter().map(|(number, _)| *number).collect();
+    let ids = Permutation::new(&ID_KEY);
+    let book = world.book();
+    if let Some(index) = book.todo.iter().position(|todo| !todo.is_empty()) {
+        return Some(format!("tenant {index} has {} to submit", book.todo[index].len()));
+    }
+    if book.unanswered > 0 {
+        return Some(format!("{} submissions wait for an answer", book.unanswered));
+    }
+    for (phone, seen) in &book.seen {
+        let Some(id) = seen.id.filter(|_| seen.registered) else { continue };
+        let is_told = seen.told.iter().any(|state| is_final(*state));
+        if !is_told && !ids.number(id).is_some_and(|number| held.contains(&number)) {
+            return Some(format!("{id} for {phone} is not told, only {:?}", seen.told));
+        }
+    }
+    let left: usize = world.hubs.iter().map(|hub| hub.receipts_left()).sum();
+    (left > 0).then(|| format!("{left} receipts are not acknowledged"))
+}
+
+fn is_final(state: u8) -> bool {
+    ReceiptState::from_number(state).is_some_and(|state| state.is_final())
+}
+
+/// All messages that there are, living and archived.
+fn all_messages(world: &World, opened: &Opened) -> Result<BTreeMap<u64, Message>, String> {
+    let mut all = BTreeMap::new();
+    for (block, amendment) in world.disk.blocks() {
+        let messages = tidegate::history::messages(&block, &amendment);
+        for (number, bytes) in messages.map_err(|error| error.to_string())? {
+            let message = Message::read(bytes).ok_or_else(|| format!("{number} cannot be read"))?;
+            all.insert(number, message);
+        }
+    }
+    all.extend(opened.engine.living().map(|message| (message.number, message.clone())));
+    Ok(all)
+}
+
+/// The end of a run.
+pub fn judge(world: &World, opened: &Opened, report: &mut Report) -> Result<(), String> {
+    all_are_found(world, opened)?;
+    let all = all_messages(world, opened)?;
+    let by_phone: BTreeMap<u64, &Message> =
+        all.values().map(|message| (message.body().destination, message)).collect();
+    if by_phone.len() != all.len() {
+        return Err("P2: a submission has become two messages".to_owned());
+    }
+    report.messages = all.len() as u64;
+    report.acknowledged = world.book().seen.values().filter(|seen| seen.id.is_some()).count() as u64;
+    states_are_lawful(&all)?;
+    tenants_know(world, &by_phone)?;
+    money_is_conserved(opened, &all)?;
+    report.doubled = doubles_show_a_doubt(world, &by_phone)?;
+    receipts_found_their_messages(world, &by_phone)?;
+    turns_were_taken(world, &by_phone)
+}
+
+/// After the calm every message is at an end, or waits for an operator.
+fn states_are_lawful(all: &BTreeMap<u64, Message>) -> Result<(), String> {
+    let ends = |message: &&Message| !message.is_final() && message.state != State::Held;
+    match all.values().find(ends) {
+        Some(message) => Err(format!("{} for {} is {:?}", message.number, phone(message), message.state)),
+        None => Ok(()),
+    }
+}
+
+fn phone(message: &Message) -> u64 {
+    message.body().destination
+}
+
+/// P7: who wants receipts has them, and the last one says what is so.
+fn tenants_know(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Result<(), String> {
+    for (phone, seen) in &world.book().seen {
+        if seen.refused && by_phone.contains_key(phone) {
+            return Err(format!("{phone} was refused and is a message"));
+        }
+        let (Some(message), true) = (by_phone.get(phone), seen.id.is_some() && seen.registered) else {
+            continue;
+        };
+        let state = message.state.receipt_state() as u8;
+        if message.state != State::Held && !seen.told.contains(&state) {
+            return Err(format!(
+                "P7: {phone} is {:?}, and its tenant was told {:?}",
+                message.state, seen.told
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// P3: the books add up, and what was spent is what the messages were charged.
+fn money_is_conserved(opened: &Opened, all: &BTreeMap<u64, Message>) -> Result<(), String> {
+    let (mut settled, mut reserved) = (BTreeMap::<u32, i64>::new(), BTreeMap::<u32, i64>::new());
+    for message in all.values() {
+        let price = i64::from(message.parts()) * PRICE;
+        if message.price.0 != price {
+            return Err(format!("P3: {} costs {:?} and not {price}", message.number, message.price));
+        }
+        match message.charge {
+            Charge::Settled(charged) => *settled.entry(message.tenant).or_default() += charged.0,
+            Charge::Reserved => *reserved.entry(message.tenant).or_default() += price,
+            Charge::Released => {}
+        }
+    }
+    for (tenant, wallet) in opened.engine.summary().wallets {
+        let of = |sums: &BTreeMap<u32, i64>| sums.get(&tenant).copied().unwrap_or(0);
+        if !wallet.holds() || wallet.settled().0 != of(&settled) || wallet.reserved().0 != of(&reserved) {
+            let (settled, reserved) = (of(&settled), of(&reserved));
+            return Err(format!(
+                "P3: tenant {tenant}: settled {settled}, reserved {reserved}, but {wallet:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// P2: what a provider took twice shows a doubt, and nothing reaches one without an intent on disk.
+fn doubles_show_a_doubt(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Result<u64, String> {
+    let mut taken = BTreeMap::<(u64, u8), u64>::new();
+    for hub in &world.hubs {
+        for received in hub.record() {
+            if !by_phone.contains_key(&received.phone) {
+                return Err(format!("P2: {} has {}, which nobody knows", hub.plan.id, received.phone));
+            }
+            *taken.entry((received.phone, received.part)).or_default() += u64::from(received.taken);
+        }
+    }
+    let mut doubled = 0;
+    for ((phone, part), _) in taken.into_iter().filter(|(_, count)| *count > 1) {
+        doubled += 1;
+        if !by_phone[&phone].was_in_doubt() {
+            return Err(format!(
+                "P2: {phone}/{part} was taken twice without a doubt: {}",
+                story(by_phone[&phone])
+            ));
+        }
+    }
+    Ok(doubled)
+}
+
+/// P4: a receipt that was acknowledged, for an id that a response has brought, is in its message's story, or the message was
+/// at an end already.
+fn receipts_found_their_messages(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Result<(), String> {
+    for hub in &world.hubs {
+        for received in hub.record() {
+            let message = by_phone[&received.phone];
+            let is_known = |(_, step): (_, Step<'_>)| {
+                matches!(step, Step::Response { verdict: Verdict::Accepted, part, id, .. }
+                    if part == received.part && id == received.id.as_bytes())
+            };
+            // One that comes after the end of the wait is late news, which may find its message in the archive only while the
+            // process lives that put it there.
+            let in_time = |(at, _): &&(Wall, u8)| ended(world, message).is_none_or(|ended| *at < ended);
+            let Some((at, state)) = received.acknowledged.iter().find(in_time) else { continue };
+            let has_receipt = |(_, step): (_, Step<'_>)| matches!(step, Step::Receipt { part, .. } if part == received.part);
+            if message.steps().any(is_known) && !message.steps().any(has_receipt) {
+                let (id, part) = (&received.id, received.part);
+                let story = story(message);
+                return Err(format!(
+                    "P4: the receipt of {id} for {}/{part}, {state} at {}, is lost: {story}",
+                    received.phone,
+                    at.0 - message.accepted_at.0,
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// When something else than a receipt has ended it. Where the clock has jumped, times of day say nothing.
+fn ended(world: &World, message: &Message) -> Option<Wall> {
+    let jumps = world.plan.events.iter().any(|(_, event)| matches!(event, Event::Jump(_)));
+    let ends = |(at, step): (Wall, Step<'_>)| match step {
+        Step::Unknown if jumps => Some(Wall(i64::MIN)),
+        Step::Unknown => Some(at),
+        Step::Failed { .. } | Step::Expired | Step::Cancelled | Step::Held { .. } => Some(Wall(i64::MIN)),
+        Step::Response { verdict: Verdict::Refused, .. } => Some(Wall(i64::MIN)),
+        _ => None,
+    };
+    message.steps().find_map(ends)
+}
+
+/// P5, where it can be seen: tenants of one priority, one provider and no faults. Between the acknowledgement of a message and
+/// its arrival at the provider no other tenant gets more than a round for each of its own that went before it.
+fn turns_were_taken(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Result<(), String> {
+    const QUANTUM: usize = engine::fair_queue::QUANTUM_PARTS as usize;
+    if !world.plan.is_fair {
+        return Ok(());
+    }
+    let record = world.hubs[0].record();
+    let book = world.book();
+    for (place, received) in record.iter().enumerate() {
+        let seen = &book.seen[&received.phone];
+        let tenant = by_phone[&received.phone].tenant;
+        let Some(acked) = seen.acked_at else { continue };
+        // What was on its way to the provider by then could not wait for it.
+        let since = acked + Duration::from_millis(world.plan.delay_max * 2);
+        let between = record[..place].iter().filter(|earlier| earlier.at > since);
+        let (own, others): (Vec<_>, Vec<_>) =
+            between.partition(|earlier| by_phone[&earlier.phone].tenant == tenant);
+        let mut of_each = BTreeMap::<u32, usize>::new();
+        others.iter().for_each(|other| *of_each.entry(by_phone[&other.phone].tenant).or_default() += 1);
+        let rounds = own.len() / QUANTUM + 2;
+        let most = rounds * QUANTUM + world.hubs[0].plan.window as usize;
+        if let Some((other, count)) = of_each.into_iter().find(|(_, count)| *count > most) {
+            let phone = received.phone;
+            return Err(format!("P5: {phone} of {tenant} waited for {count} of {other}, more than {most}"));
+        }
+    }
+    Ok(())
+}
+
+/// The steps of a message, for a failure.
+fn story(message: &Message) -> String {
+    let steps = message.steps().map(|(at, step)| format!("{} {step:?}", at.0 - message.accepted_at.0));
+    format!("{:?} [{}]", message.state, steps.collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,167 @@
+//! What everybody in a run shares: its plan, its lines, its disk, its trace, and what the tenants have seen. It checks nothing.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::{Arguments, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use codecs::instant::Wall;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::dice::Dice;
+use crate::disk::Disk;
+use crate::net::{Net, Stream};
+use crate::plan::{Plan, Planted};
+use crate::provider::Hub;
+
+/// When the runs begin, in milliseconds since 1970.
+const WALL_FIRST: i64 = 1_795_182_600_000;
+
+thread_local! {
+    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+    static JUMPED: Cell<i64> = const { Cell::new(0) };
+}
+
+/// The wall clock of the run on this thread.
+pub fn wall() -> Wall {
+    let since = BEGAN.get().map_or(Duration::ZERO, |began| began.elapsed());
+    Wall(WALL_FIRST + JUMPED.get()).after(since)
+}
+
+pub fn jump(millis: i64) {
+    JUMPED.set(JUMPED.get() + millis);
+}
+
+/// Lets virtual time pass.
+pub async fn pass(duration: Duration) {
+    sleep_until(Instant::now() + duration).await;
+}
+
+/// What a tenant knows of one of its messages.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    pub tenant: usize,
+    pub registered: bool,
+    /// The id, once it is acknowledged.
+    pub id: Option<u64>,
+    pub acked_at: Option<Instant>,
+    /// The states of the receipts that came for it.
+    pub told: Vec<u8>,
+    pub refused: bool,
+}
+
+/// What the tenants have seen, by the phone that a message is for: each goes to another one.
+#[derive(Default)]
+pub struct Book {
+    pub seen: BTreeMap<u64, Seen>,
+    /// What is still to be submitted, by tenant.
+    pub todo: Vec<VecDeque<u64>>,
+    /// Submissions without an answer yet.
+    pub unanswered: u32,
+}
+
+struct Trace {
+    hash: u64,
+    line: String,
+    shows: bool,
+}
+
+pub struct World {
+    pub seed: u64,
+    pub plan: Plan,
+    pub planted: Planted,
+    pub net: Net,
+    pub disk: Disk,
+    pub hubs: Vec<Arc<Hub>>,
+    /// Where connections are accepted, while the gateway is up.
+    pub front: Mutex<Option<mpsc::Sender<(Stream, SocketAddr)>>>,
+    /// No more faults: what is open can end.
+    pub is_calm: AtomicBool,
+    book: Mutex<Book>,
+    trace: Mutex<Trace>,
+    failure: Mutex<Option<String>>,
+}
+
+impl World {
+    /// To be called inside of the run's runtime.
+    pub fn new(seed: u64, planted: Planted, shows: bool) -> Arc<World> {
+        let mut dice = Dice::new(seed);
+        let plan = Plan::new(&mut dice);
+        BEGAN.set(Some(Instant::now()));
+        JUMPED.set(0);
+        let hubs = plan
+            .providers
+            .iter()
+            .enumerate()
+            .map(|(index, provider)| Hub::new(index, provider.clone(), dice.word()));
+        let todo = plan.tenants.iter().enumerate().map(|(index, tenant)| {
+            let first = 254_700_000_000 + index as u64 * 1_000_000;
+            (first..first + u64::from(tenant.messages)).collect()
+        });
+        let book = Book { todo: todo.collect(), ..Book::default() };
+        Arc::new(World {
+            seed,
+            planted,
+            net: Net::default(),
+            disk: Disk::default(),
+            hubs: hubs.collect(),
+            front: Mutex::default(),
+            is_calm: AtomicBool::new(plan.is_fair),
+            book: Mutex::new(book),
+            trace: Mutex::new(Trace { hash: 0xcbf2_9ce4_8422_2325, line: String::new(), shows }),
+            failure: Mutex::default(),
+            plan,
+        })
+    }
+
+    pub fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().expect("the book is never left half written")
+    }
+
+    pub fn is_calm(&self) -> bool {
+        self.is_calm.load(Relaxed)
+    }
+
+    /// A step of the run: part of what two runs of a seed must have in common.
+    pub fn note(&self, what: Arguments<'_>) {
+        let at = BEGAN.get().map_or(0, |began| began.elapsed().as_micros());
+        let mut trace = self.trace.lock().expect("the trace is whole");
+        let Trace { hash, line, shows } = &mut *trace;
+        line.clear();
+        // A String takes everything.
+        let _ = write!(line, "{:>5}.{:03} {what}", at / 1_000_000, at / 1_000 % 1_000);
+        for octet in line.as_bytes() {
+            *hash = (*hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3);
+        }
+        if *shows {
+            println!("{line}");
+        }
+    }
+
+    pub fn hash(&self) -> u64 {
+        self.trace.lock().expect("the trace is whole").hash
+    }
+
+    /// A promise was broken. The first one counts.
+    pub fn fail(&self, what: String) {
+        self.note(format_args!("FAILED: {what}"));
+        self.failure.lock().expect("a failure is whole").get_or_insert(what);
+    }
+
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().expect("a failure is whole").clone()
+    }
+
+    /// A connection to the gateway, if it is up and accepts.
+    pub fn connect(&self, tenant: usize, dice: &mut Dice) -> Option<Stream> {
+        let front = self.front.lock().expect("the front is whole").clone()?;
+        let (ours, theirs) = self.net.line(dice, self.plan.delay_max, self.plan.room);
+        let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, tenant as u8 + 1));
+        front.try_send((theirs, SocketAddr::new(address, 4_000))).ok()?;
+        Some(ours)
+    }
+}
