@@ -218,11 +218,7 @@ async fn serve(
         keep_house(house.clone(), refusals, lockouts.clone(), config.clone(), keeper, root, phase.clone());
     let housekeeping = tokio::spawn(housekeeping);
     house.health.set_started();
-    if store::durability(&config) == storage::log::Durability::Os {
-        tracing::warn!(
-            "storage.durability is \"os\": answers do not wait for the disk, and a power failure loses them"
-        );
-    }
+    warn_of_durability(&config);
     println!("{}", first_run.announce(&announcement, &administrator));
     let disk_is_full = until_told_to_end(&phase).await?;
     end(&config, &house, phase, doors, binds).await;
@@ -234,6 +230,14 @@ async fn serve(
     }
     tracing::info!("ended; everything is on disk");
     if disk_is_full { Err(ServeError::DiskFull) } else { Ok(()) }
+}
+
+fn warn_of_durability(config: &Config) {
+    if store::durability(config) == storage::log::Durability::Os {
+        tracing::warn!(
+            "storage.durability is \"os\": answers do not wait for the disk, and a power failure loses them"
+        );
+    }
 }
 
 fn server_options(config: &Config) -> ServerOptions {
