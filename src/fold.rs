@@ -35,15 +35,19 @@ impl Batch {
     }
 }
 
-/// Folds all groups; the number that the next one gets.
-pub fn fold(recovery: Recovery, engine: &mut Engine) -> Result<u64, StoreStartError> {
+/// Folds all groups, and shows the records of each to `look`; the number that the next one gets.
+pub fn fold(
+    recovery: Recovery,
+    engine: &mut Engine,
+    mut look: impl FnMut(&[u8]),
+) -> Result<u64, StoreStartError> {
     let (sender, batches) = bounded(BATCHES_AHEAD);
     let (give_back, used) = bounded(BATCHES_AHEAD + 2);
     thread::scope(move |scope| {
         let unpacking = scope.spawn(move || unpack(recovery, &sender, &used));
         let mut next_group = 1;
         for mut batch in batches {
-            next_group = fold_batch(&batch, engine)?.unwrap_or(next_group);
+            next_group = fold_batch(&batch, engine, &mut look)?.unwrap_or(next_group);
             batch.clear();
             let _ = give_back.try_send(batch);
         }
@@ -52,10 +56,16 @@ pub fn fold(recovery: Recovery, engine: &mut Engine) -> Result<u64, StoreStartEr
     })
 }
 
-fn fold_batch(batch: &Batch, engine: &mut Engine) -> Result<Option<u64>, StoreStartError> {
+fn fold_batch(
+    batch: &Batch,
+    engine: &mut Engine,
+    look: &mut impl FnMut(&[u8]),
+) -> Result<Option<u64>, StoreStartError> {
     let mut begin = 0;
     for (number, end) in &batch.groups {
-        engine.replay(*number, batch.room.get(begin..*end).unwrap_or_default())?;
+        let records = batch.room.get(begin..*end).unwrap_or_default();
+        look(records);
+        engine.replay(*number, records)?;
         begin = *end;
     }
     Ok(batch.groups.last().map(|(number, _)| number + 1))

@@ -1,45 +1,60 @@
-//! Messages that are not in memory: the thread that writes blocks to the archive and the parked store and reads them back,
-//! and the look-up by number. It does not know what a message says, only where one ends.
-//!
-//! A block is packed (`packing`); unpacked it is: version u8, then per message its number u64, its length u32
-//! (little-endian) and its bytes.
+//! Messages that are not in memory: the thread that writes them to the archive and the parked store and reads them back, and
+//! the way for the doors to look them up and list them. What a block is, is `shelves`' and `parked`'s.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use connectors::intake::Lane;
-use engine::bytes::Reader;
 use engine::command::Command;
 use engine::effect::{ArchiveWrite, Load, ParkWrite, Shelf};
 use engine::pages::block_of;
-use storage::archive::{Blocks, ReadBlocks};
-use storage::error::StoreError;
+use storage::archive::{ArchiveError, Blocks, ReadBlocks};
 use storage::parked::{ParkedBlocks, ReadParked};
+use tokio::sync::{Semaphore, watch};
 
-use crate::api::{HistoryUnavailable, Looking};
-use crate::packing;
+use crate::api::{HistoryUnavailable, Kept, Listing, Looking};
+use crate::block;
+pub use crate::block::amended as messages;
+use crate::index::Index;
+use crate::lists::{self, Asked};
 use crate::parked::{ParkedShelf, ShelfError};
+use crate::shelves::{self, ReadError, Shelves};
 
-const BLOCK_VERSION: u8 = 1;
 /// Blocks written before one flush.
 const BATCH_BLOCKS: usize = 256;
-/// How long after the last block the archive's side file is brought up to date.
+/// How long blocks are gathered for one flush. Nobody waits for them, and each can be looked up meanwhile.
+const GATHER: Duration = Duration::from_millis(50);
+/// How long after the last block the side files are brought up to date.
 const MARK_AFTER: Duration = Duration::from_secs(1);
+/// Look-ups and lists at once; each has a thread while it reads.
+const READERS_MAX: usize = 8;
+/// How long a list waits for the index after a start.
+const INDEX_WAIT: Duration = Duration::from_secs(10);
 
-/// The archive as the rest of the process sees it. What is handed to it can be looked up at once.
+/// What is not in memory, as the rest of the process sees it. What is handed to it can be looked up at once.
 pub struct History {
+    shared: Arc<Shared>,
+    readers: Arc<Semaphore>,
+}
+
+/// What the thread and the readers share.
+pub struct Shared {
     waiting: Mutex<Waiting>,
     wanted: Condvar,
-    reader: Arc<dyn ReadBlocks>,
-    parked: Arc<dyn ReadParked>,
+    pub archive: Arc<dyn ReadBlocks>,
+    pub parked: Arc<dyn ReadParked>,
+    pub index: Arc<Mutex<Index>>,
+    /// The index knows again what it had in memory when the process before ended.
+    is_ready: watch::Sender<bool>,
 }
 
 #[derive(Default)]
 struct Waiting {
-    /// Blocks in the order in which they came; the engine bounds how many are on their way.
+    /// Blocks in the order in which they came, and when the first of them did; the engine bounds how many are on their way.
     order: VecDeque<u64>,
+    since: Option<Instant>,
     /// What is not yet durable, by block.
     pending: HashMap<u64, Arc<ArchiveWrite>>,
     /// The same for the parked store.
@@ -49,34 +64,22 @@ struct Waiting {
     closed: bool,
 }
 
-impl Waiting {
-    fn is_empty(&self) -> bool {
-        self.order.is_empty() && self.parks.is_empty() && self.loads.is_empty()
-    }
-
-    fn take(&mut self) -> Work {
-        let count = self.order.len().min(BATCH_BLOCKS);
-        let blocks: Vec<u64> = self.order.drain(..count).collect();
-        let writes = blocks.iter().filter_map(|block| self.pending.get(block).cloned()).collect();
-        let count = self.parks.len().min(BATCH_BLOCKS);
-        let blocks: Vec<u64> = self.parks.drain(..count).collect();
-        let parks = blocks.iter().filter_map(|block| self.parking.get(block).cloned()).collect();
-        Work { writes, parks, loads: self.loads.drain(..).collect() }
-    }
-}
-
 impl History {
     /// The two ends of archive and parked store, the working one without a thread.
     pub fn over(archive: Box<dyn Blocks>, parked: Box<dyn ParkedBlocks>) -> (Arc<History>, Archivist) {
-        let history = Arc::new(History {
+        let parked_reader = parked.reader();
+        let shelves = Shelves::new(archive);
+        let shared = Arc::new(Shared {
             waiting: Mutex::default(),
             wanted: Condvar::new(),
-            reader: archive.reader(),
-            parked: parked.reader(),
+            archive: shelves.reader(),
+            parked: parked_reader,
+            index: shelves.index(),
+            is_ready: watch::Sender::new(false),
         });
         let parked = ParkedShelf::new(parked);
-        let archivist = Archivist { archive, parked, packed: Vec::new(), history: Arc::clone(&history) };
-        (history, archivist)
+        let archivist = Archivist { shelves, parked, shared: Arc::clone(&shared) };
+        (Arc::new(History { shared, readers: Arc::new(Semaphore::new(READERS_MAX)) }), archivist)
     }
 
     /// Starts the archive's thread. `lane` leads to the engine that is told what has arrived; `runtime` lets a thread wait for room there.
@@ -97,8 +100,10 @@ impl History {
         if writes.is_empty() && parks.is_empty() && loads.is_empty() {
             return;
         }
-        let mut work = self.lock();
+        let mut work = self.shared.lock();
+        let wakes = work.order.is_empty() || !parks.is_empty() || !loads.is_empty();
         for write in writes {
+            work.since.get_or_insert_with(Instant::now);
             work.order.push_back(write.block);
             work.pending.insert(write.block, Arc::new(write));
         }
@@ -107,34 +112,119 @@ impl History {
             work.parking.insert(write.block, Arc::new(write));
         }
         work.loads.extend(loads);
-        self.wanted.notify_one();
+        // While it gathers, the thread wakes by itself.
+        if wakes || work.order.len() >= BATCH_BLOCKS {
+            self.shared.wanted.notify_one();
+        }
     }
 
     /// Lets the thread end once it has written what it was given.
     pub fn close(&self) {
-        self.lock().closed = true;
-        self.wanted.notify_one();
+        self.shared.lock().closed = true;
+        self.shared.wanted.notify_one();
     }
 
+    /// Removes what is older than this, as far as whole databases are; whether any was.
+    pub async fn retire(&self, before_millis: i64) -> bool {
+        let archive = Arc::clone(&self.shared.archive);
+        let retired = tokio::task::spawn_blocking(move || archive.retire(before_millis)).await;
+        match retired {
+            Ok(Ok(0)) | Err(_) => false,
+            Ok(Ok(databases)) => {
+                tracing::info!(databases, "removed from the archive what is older than the retention");
+                true
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "what is older than the retention cannot be removed");
+                false
+            }
+        }
+    }
+
+    /// A message that is not in memory, if it is found; on the caller's thread.
+    pub fn find(&self, number: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        match self.shared.find(number)? {
+            Kept::Message(message) => Ok(Some(message)),
+            Kept::Retired | Kept::Nowhere => Ok(None),
+        }
+    }
+
+    /// Reads on a thread of its own, of which there are few.
+    async fn reading<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, HistoryUnavailable> {
+        let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| HistoryUnavailable)?;
+        let shared = Arc::clone(&self.shared);
+        let reading = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            read(&shared)
+        });
+        let read = reading.await.map_err(|_| HistoryUnavailable)?;
+        read.map_err(|error| {
+            tracing::error!(%error, "the archive cannot be read");
+            HistoryUnavailable
+        })
+    }
+}
+
+impl crate::api::History for History {
+    fn read(&self, number: u64) -> Looking<'_> {
+        Box::pin(self.reading(move |shared| shared.find(number)))
+    }
+
+    fn list(&self, asked: Asked) -> Listing<'_> {
+        Box::pin(async move {
+            let mut is_ready = self.shared.is_ready.subscribe();
+            let ready = tokio::time::timeout(INDEX_WAIT, is_ready.wait_for(|is_ready| *is_ready)).await;
+            let _ = ready.map_err(|_| HistoryUnavailable)?;
+            self.reading(move |shared| lists::page(shared, &asked)).await
+        })
+    }
+}
+
+impl Shared {
     /// A message that is not in memory. What is finished is in the archive, and there before it has gone from the parked store.
-    pub fn find(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    fn find(&self, number: u64) -> Result<Kept, ReadError> {
         let block = block_of(number);
-        let (pending, parking) = {
-            let work = self.lock();
-            (work.pending.get(&block).cloned(), work.parking.get(&block).cloned())
+        let found = match self.on_their_way(block).into_iter().find(|message| is(message, number)) {
+            Some(found) => Some(found),
+            None => self.stored(block)?.remove(&number),
         };
-        let pending = pending.as_deref().map(|write| &write.messages[..]).unwrap_or_default();
-        let parking = parking.as_deref().map(|write| &write.messages[..]).unwrap_or_default();
-        let of_number = |message: &&Vec<u8>| engine::message::number_of(message) == Some(number);
-        if let Some(found) = pending.iter().chain(parking).find(of_number) {
-            return Ok(Some(found.clone()));
-        }
-        if let Some(stored) = self.reader.read_block(block)?
-            && let Some(found) = unpack(&stored.bytes).remove(&number)
-        {
-            return Ok(Some(found));
-        }
-        Ok(self.parked.messages(block)?.and_then(|stored| unpack(&stored).remove(&number)))
+        let is_retired = self.archive.database_of(block).is_none() && !self.archive.is_empty();
+        Ok(match found {
+            Some(found) => Kept::Message(found),
+            None if is_retired => Kept::Retired,
+            None => Kept::Nowhere,
+        })
+    }
+
+    /// The messages of a block that are not yet durable, the newer form of one first.
+    fn on_their_way(&self, block: u64) -> Vec<Vec<u8>> {
+        let work = self.lock();
+        let pending = work.pending.get(&block).into_iter().flat_map(|write| &write.messages);
+        let parking = work.parking.get(&block).into_iter().flat_map(|write| &write.messages);
+        pending.chain(parking).cloned().collect()
+    }
+
+    /// The messages of any block that are not yet durable and that `is_wanted`.
+    pub fn all_on_their_way(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
+        let work = self.lock();
+        let pending = work.pending.values().flat_map(|write| &write.messages);
+        let parking = work.parking.values().flat_map(|write| &write.messages);
+        pending.chain(parking).filter(|message| is_wanted(message)).cloned().collect()
+    }
+
+    /// What archive and parked store have of a block.
+    pub fn stored(&self, block: u64) -> Result<block::Messages, ReadError> {
+        let archived = shelves::read(&*self.archive, block)?;
+        let Some(parked) = self.parked.messages(block).map_err(ArchiveError::from)? else {
+            return Ok(archived);
+        };
+        let unreadable = |source| ReadError::Unreadable { block, source };
+        let mut messages = block::messages(&parked).map_err(unreadable)?;
+        messages.extend(archived);
+        Ok(messages)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -142,14 +232,34 @@ impl History {
     }
 }
 
-impl crate::api::History for History {
-    fn read(&self, number: u64) -> Looking<'_> {
-        Box::pin(async move {
-            self.find(number).map_err(|error| {
-                tracing::error!(%error, "the archive cannot be read");
-                HistoryUnavailable
-            })
-        })
+fn is(message: &[u8], number: u64) -> bool {
+    engine::message::number_of(message) == Some(number)
+}
+
+impl Waiting {
+    fn has_any(&self) -> bool {
+        !(self.order.is_empty() && self.parks.is_empty() && self.loads.is_empty())
+    }
+
+    fn take(&mut self) -> Work {
+        let count = self.order.len().min(BATCH_BLOCKS);
+        let blocks: Vec<u64> = self.order.drain(..count).collect();
+        self.since = (!self.order.is_empty()).then(Instant::now);
+        let writes = blocks.iter().filter_map(|block| self.pending.get(block).cloned()).collect();
+        let count = self.parks.len().min(BATCH_BLOCKS);
+        let blocks: Vec<u64> = self.parks.drain(..count).collect();
+        let parks = blocks.iter().filter_map(|block| self.parking.get(block).cloned()).collect();
+        Work { writes, parks, loads: self.loads.drain(..).collect() }
+    }
+
+    /// How long the thread may still sleep; nothing when there is something to do now.
+    fn sleep(&self) -> Option<Duration> {
+        if self.closed || !self.parks.is_empty() || !self.loads.is_empty() || self.order.len() >= BATCH_BLOCKS
+        {
+            return None;
+        }
+        let left = self.since.map_or(MARK_AFTER, |since| GATHER.saturating_sub(since.elapsed()));
+        (!left.is_zero()).then_some(left)
     }
 }
 
@@ -162,15 +272,14 @@ pub struct Work {
 
 /// Writes blocks and reads them back, a turn at a time.
 pub struct Archivist {
-    archive: Box<dyn Blocks>,
+    shelves: Shelves,
     parked: ParkedShelf,
-    /// The block as it is written; kept for its room.
-    packed: Vec<u8>,
-    history: Arc<History>,
+    shared: Arc<Shared>,
 }
 
 /// The archive's thread. A disk that refuses stops the process: the journal still has every message.
 fn run(mut archivist: Archivist, lane: &Lane, runtime: &tokio::runtime::Handle) {
+    archivist.restore_index().unwrap_or_else(|error| stop(&error));
     while let Some(work) = archivist.wait() {
         let told = archivist.turn(&work).unwrap_or_else(|error| stop(&error));
         for command in told {
@@ -182,19 +291,34 @@ fn run(mut archivist: Archivist, lane: &Lane, runtime: &tokio::runtime::Handle) 
 }
 
 impl Archivist {
+    /// Brings back what the index had in memory when the process before ended.
+    pub fn restore_index(&mut self) -> Result<(), ShelfError> {
+        let parked = &self.parked;
+        self.shelves.restore_index(|block| parked.messages(block).unwrap_or_default())?;
+        self.shelves.flush()?;
+        self.shared.is_ready.send_replace(true);
+        Ok(())
+    }
+
     /// What there is to do; nothing after a second without. `None` at the end.
     fn wait(&self) -> Option<Work> {
-        let mut waiting = self.history.lock();
-        if waiting.is_empty() && !waiting.closed {
-            let waited = self.history.wanted.wait_timeout(waiting, MARK_AFTER);
-            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let mut waiting = self.shared.lock();
+        // More blocks may come while some are gathered; a second without any is a round without work.
+        while let Some(sleep) = waiting.sleep() {
+            let was_idle = !waiting.has_any();
+            let (back, ended) =
+                self.shared.wanted.wait_timeout(waiting, sleep).unwrap_or_else(PoisonError::into_inner);
+            waiting = back;
+            if was_idle && ended.timed_out() {
+                break;
+            }
         }
-        if waiting.is_empty() && waiting.closed { None } else { Some(waiting.take()) }
+        if !waiting.has_any() && waiting.closed { None } else { Some(waiting.take()) }
     }
 
     /// What there is to do now.
     pub fn work(&self) -> Work {
-        self.history.lock().take()
+        self.shared.lock().take()
     }
 
     /// Does it: writes a batch of blocks and makes it durable, reads what is wanted back. With nothing to do it notes beside
@@ -218,16 +342,16 @@ impl Archivist {
     }
 
     fn mark(&mut self) -> Result<(), ShelfError> {
-        self.archive.mark()?;
+        self.shelves.mark()?;
         self.parked.mark()
     }
 
     fn write(&mut self, writes: &[Arc<ArchiveWrite>]) -> Result<Command, ShelfError> {
-        writes.iter().try_for_each(|write| self.write_block(write))?;
-        self.archive.flush()?;
+        writes.iter().try_for_each(|write| self.shelves.write(write))?;
+        self.shelves.flush()?;
         self.unpark(writes)?;
         let blocks: Vec<u64> = writes.iter().map(|write| write.block).collect();
-        let mut waiting = self.history.lock();
+        let mut waiting = self.shared.lock();
         for block in &blocks {
             waiting.pending.remove(block);
         }
@@ -244,34 +368,18 @@ impl Archivist {
         self.parked.flush()
     }
 
+    /// The index notes what is parked before it is on the disk.
     fn park(&mut self, parks: &[Arc<ParkWrite>]) -> Result<Command, ShelfError> {
+        parks.iter().try_for_each(|write| self.shelves.note(write.block, &write.messages))?;
+        self.shelves.flush()?;
         parks.iter().try_for_each(|write| self.parked.park(write))?;
         self.parked.flush()?;
         let blocks: Vec<u64> = parks.iter().map(|write| write.block).collect();
-        let mut waiting = self.history.lock();
+        let mut waiting = self.shared.lock();
         for block in &blocks {
             waiting.parking.remove(block);
         }
         Ok(Command::Parked { blocks })
-    }
-
-    fn write_block(&mut self, write: &ArchiveWrite) -> Result<(), StoreError> {
-        if write.whole {
-            return self.put(write.block, &encode(write.messages.iter().map(Vec::as_slice)));
-        }
-        let stored = self.history.reader.read_block(write.block)?;
-        let mut messages = stored.map(|stored| unpack(&stored.bytes)).unwrap_or_default();
-        for message in &write.messages {
-            if let Some(number) = engine::message::number_of(message) {
-                messages.insert(number, message.clone());
-            }
-        }
-        self.put(write.block, &encode(messages.values().map(Vec::as_slice)))
-    }
-
-    fn put(&mut self, block: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        packing::pack(bytes, &mut self.packed);
-        self.archive.write_block(block, &self.packed)
     }
 
     fn load(&self, load: Load) -> Result<Command, ShelfError> {
@@ -284,11 +392,8 @@ impl Archivist {
     }
 
     fn archived(&self, block: u64) -> Vec<Vec<u8>> {
-        match self.history.reader.read_block(block) {
-            Ok(stored) => {
-                let messages = stored.map(|stored| unpack(&stored.bytes)).unwrap_or_default();
-                messages.into_values().collect()
-            }
+        match shelves::read(&*self.shared.archive, block) {
+            Ok(messages) => messages.into_values().collect(),
             Err(error) => {
                 tracing::error!(%error, block, "a block of the archive cannot be read");
                 Vec::new()
@@ -302,64 +407,4 @@ fn stop(error: &ShelfError) -> ! {
     tracing::error!(%error, "the archive or the parked store fails; nothing that was acknowledged is lost; stopping");
     eprintln!("tidegate: the archive or the parked store fails: {error}");
     std::process::exit(1)
-}
-
-pub(crate) fn encode<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut block = Vec::with_capacity(32 << 10);
-    block.push(BLOCK_VERSION);
-    for message in messages {
-        let Some(number) = engine::message::number_of(message) else { continue };
-        block.extend_from_slice(&number.to_le_bytes());
-        block.extend_from_slice(&(message.len() as u32).to_le_bytes());
-        block.extend_from_slice(message);
-    }
-    block
-}
-
-/// The messages of a block as the archive gave it. One that cannot be unpacked is damage that its checksum did not see.
-pub fn unpack(block: &[u8]) -> BTreeMap<u64, Vec<u8>> {
-    match packing::unpack(block) {
-        Ok(bytes) if bytes.is_empty() => BTreeMap::new(),
-        Ok(bytes) => decode(&bytes),
-        Err(error) => {
-            tracing::error!(%error, "a block of the archive cannot be read");
-            BTreeMap::new()
-        }
-    }
-}
-
-/// The messages of a block by number. A block of a newer version, or one that is cut, gives what can be read of it.
-fn decode(block: &[u8]) -> BTreeMap<u64, Vec<u8>> {
-    let mut reader = Reader::new(block);
-    let mut messages = BTreeMap::new();
-    if reader.u8() != Some(BLOCK_VERSION) {
-        return messages;
-    }
-    while let (Some(number), Some(length)) = (reader.u64(), reader.u32()) {
-        let Some(bytes) = reader.take(length as usize) else { break };
-        messages.insert(number, bytes.to_vec());
-    }
-    messages
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_block_reads_back_as_written_and_a_cut_one_gives_what_is_whole() {
-        let message = |number: u64, octet: u8| {
-            let mut bytes = vec![engine::message::HEAD_VERSION, 0, 0, 0];
-            bytes.extend_from_slice(&number.to_le_bytes());
-            bytes.resize(40, octet);
-            bytes
-        };
-        let messages = [message(64, 1), message(65, 2), message(127, 3)];
-        let block = encode(messages.iter().map(Vec::as_slice));
-        let read = decode(&block);
-        assert_eq!(read.keys().copied().collect::<Vec<_>>(), [64, 65, 127]);
-        assert_eq!(read[&65], messages[1]);
-        assert_eq!(decode(&block[..block.len() - 1]).len(), 2);
-        assert!(decode(&[BLOCK_VERSION + 1]).is_empty());
-    }
 }

@@ -1,12 +1,18 @@
 //! Compression of what goes to the disk: a journal group, an archive block. It does not know what it packs.
 //!
 //! Packed bytes are: kind u8 (0 as they were, 1 LZ4 block), then for LZ4 the length before as u32 little-endian, then the data.
+//! Kind 2 is packed bytes of kind 0 or 1 in a Huffman code (`huffman`); only `TightPacker` makes it.
+
+use crate::huffman;
 
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
+const HUFFMAN: u8 = 2;
 const LZ4_HEADER: usize = 5;
 /// Below this nothing is gained: a group of one chunk stays one.
 const PACK_MIN: usize = 1_024;
+/// Of so many blocks LZ4 is tried with one, while it gains little.
+const LZ4_PASSES: u32 = 8;
 /// No group and no block is larger; a length beyond it is damage.
 const UNPACKED_MAX: usize = 256 << 20;
 
@@ -15,7 +21,7 @@ const UNPACKED_MAX: usize = 256 << 20;
 pub enum UnpackError {
     #[error("its packed bytes do not check")]
     Damaged,
-    #[error("packed by a newer tidegate (packing {kind}, this one knows {LZ4})")]
+    #[error("packed by a newer tidegate (packing {kind}, this one knows {HUFFMAN})")]
     Newer { kind: u8 },
 }
 
@@ -38,6 +44,39 @@ pub fn pack(bytes: &[u8], packed: &mut Vec<u8>) {
     packed.extend_from_slice(bytes);
 }
 
+/// Packs more tightly, for some more work: for what is written once and kept for months. Where LZ4 has gained little, as with
+/// texts that do not repeat themselves, it is tried again only now and then: what comes next is mostly alike.
+#[derive(Default)]
+pub struct TightPacker {
+    room: Vec<u8>,
+    /// How often LZ4 is passed over before it is tried again.
+    passes: u32,
+}
+
+impl TightPacker {
+    /// Replaces `packed` by `bytes`, packed for `unpack`.
+    pub fn pack(&mut self, bytes: &[u8], packed: &mut Vec<u8>) {
+        let gains = self.passes == 0 && {
+            pack(bytes, &mut self.room);
+            self.room.len() < bytes.len() / 5 * 4
+        };
+        self.passes = match gains {
+            true => 0,
+            false => self.passes.checked_sub(1).unwrap_or(LZ4_PASSES),
+        };
+        if !gains {
+            self.room.clear();
+            self.room.push(PLAIN);
+            self.room.extend_from_slice(bytes);
+        }
+        packed.clear();
+        packed.push(HUFFMAN);
+        if !huffman::encode(&self.room, packed) {
+            std::mem::swap(&mut self.room, packed);
+        }
+    }
+}
+
 /// What `pack` was given. Empty bytes are empty: a salvaged store has them in place of what was lost.
 pub fn unpack(packed: &[u8]) -> Result<Vec<u8>, UnpackError> {
     let mut room = Vec::new();
@@ -47,6 +86,11 @@ pub fn unpack(packed: &[u8]) -> Result<Vec<u8>, UnpackError> {
 
 /// As `unpack`, into `room` from `at` on, which grows where it must; where the unpacked bytes end.
 pub fn unpack_at(packed: &[u8], room: &mut Vec<u8>, at: usize) -> Result<usize, UnpackError> {
+    let inner = match packed.split_first() {
+        Some((&HUFFMAN, coded)) => Some(huffman::decode(coded, UNPACKED_MAX).ok_or(UnpackError::Damaged)?),
+        _ => None,
+    };
+    let packed = inner.as_deref().unwrap_or(packed);
     let (length, data, is_plain) = match packed.split_first() {
         None => (0, packed, true),
         Some((&PLAIN, data)) => (data.len(), data, true),
@@ -54,6 +98,8 @@ pub fn unpack_at(packed: &[u8], room: &mut Vec<u8>, at: usize) -> Result<usize, 
             let (length, data) = rest.split_first_chunk::<4>().ok_or(UnpackError::Damaged)?;
             (u32::from_le_bytes(*length) as usize, data, false)
         }
+        // Not one code within the other, however deep.
+        Some((&HUFFMAN, _)) => return Err(UnpackError::Damaged),
         Some((&kind, _)) => return Err(UnpackError::Newer { kind }),
     };
     if length > UNPACKED_MAX {
@@ -100,6 +146,28 @@ mod tests {
             assert_eq!(room.get(3..3 + bytes.len()), Some(bytes));
         }
         assert!(packed.len() * 4 < text.len());
+        let letters: Vec<u8> = noise.iter().map(|octet| b'a' + octet % 16).collect();
+        for bytes in [b"".as_slice(), b"short", &noise, &text, &letters] {
+            TightPacker::default().pack(bytes, &mut packed);
+            assert_eq!(unpack(&packed).as_deref(), Ok(bytes));
+        }
+        assert!(packed[0] == HUFFMAN && packed.len() < letters.len() * 5 / 8);
+    }
+
+    #[test]
+    fn repetition_that_begins_later_is_found_soon() {
+        let mut packer = TightPacker::default();
+        let mut packed = Vec::new();
+        let letters: Vec<u8> =
+            (0..4_000u32).map(|at| b'a' + (at.wrapping_mul(2_654_435_761) >> 28) as u8).collect();
+        let text = b"Your code is 123456. ".repeat(200);
+        packer.pack(&letters, &mut packed);
+        let found = (0..=LZ4_PASSES).any(|_| {
+            packer.pack(&text, &mut packed);
+            assert_eq!(unpack(&packed).as_deref(), Ok(&text[..]));
+            packed.len() * 10 < text.len()
+        });
+        assert!(found, "{} octets of {}", packed.len(), text.len());
     }
 
     #[test]
@@ -116,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_newer_packing_is_named() {
-        let error = unpack(&[2, 0, 0]).unwrap_err();
-        assert_eq!(error.to_string(), "packed by a newer tidegate (packing 2, this one knows 1)");
+        let error = unpack(&[3, 0, 0]).unwrap_err();
+        assert_eq!(error.to_string(), "packed by a newer tidegate (packing 3, this one knows 2)");
     }
 }

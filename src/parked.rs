@@ -1,41 +1,43 @@
 //! The parked store as the archive's thread drives it: blocks joined with what is there, and taken apart again. It decides
 //! nothing: what is parked when is the engine's.
 
-use std::collections::BTreeMap;
-
 use engine::effect::ParkWrite;
 use engine::pages::place_of;
 use engine::parking::row::{merge_rows, places};
 use storage::StoreError;
+use storage::archive::ArchiveError;
 use storage::parked::{ParkedBlock, ParkedBlocks};
 
-use crate::history::{encode, unpack};
-use crate::packing;
+use crate::block::{self, BlockWriter, Messages};
 
 /// Why the archive or the parked store cannot be used any more. The journal or the store itself still has every message.
 #[derive(Debug, thiserror::Error)]
 pub enum ShelfError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error("the rows of block {block} in the parked store cannot be read")]
     Rows { block: u64 },
+    #[error("the messages of block {block} in the parked store cannot be read")]
+    Messages { block: u64 },
 }
 
 pub struct ParkedShelf {
     store: Box<dyn ParkedBlocks>,
-    packed: Vec<u8>,
+    writer: BlockWriter,
 }
 
 impl ParkedShelf {
     pub fn new(store: Box<dyn ParkedBlocks>) -> ParkedShelf {
-        ParkedShelf { store, packed: Vec::new() }
+        ParkedShelf { store, writer: BlockWriter::default() }
     }
 
     /// Adds messages to what is kept of their block.
     pub fn park(&mut self, write: &ParkWrite) -> Result<(), ShelfError> {
         let stored = self.store.read(write.block)?.unwrap_or_default();
         let rows = merge_rows(&stored.rows, &write.rows, 0).ok_or(ShelfError::Rows { block: write.block })?;
-        let mut messages = unpack(&stored.messages);
+        let mut messages = read(write.block, &stored)?;
         for message in &write.messages {
             if let Some(number) = engine::message::number_of(message) {
                 messages.insert(number, message.clone());
@@ -51,29 +53,21 @@ impl ParkedShelf {
         if rows.is_empty() {
             return Ok(self.store.remove(block)?);
         }
-        self.write(block, rows, unpack(&stored.messages))
+        self.write(block, rows, read(block, &stored)?)
     }
 
-    fn write(
-        &mut self,
-        block: u64,
-        rows: Vec<u8>,
-        mut messages: BTreeMap<u64, Vec<u8>>,
-    ) -> Result<(), ShelfError> {
+    fn write(&mut self, block: u64, rows: Vec<u8>, mut messages: Messages) -> Result<(), ShelfError> {
         // A message without a row is what a crash between two writes has left.
         let kept = places(&rows).ok_or(ShelfError::Rows { block })?;
         messages.retain(|number, _| kept & (1 << place_of(*number)) != 0);
-        packing::pack(&encode(messages.values().map(Vec::as_slice)), &mut self.packed);
-        let messages = std::mem::take(&mut self.packed);
-        let parked = ParkedBlock { rows, messages };
-        self.store.write(block, &parked)?;
-        self.packed = parked.messages;
-        Ok(())
+        let messages: Vec<&[u8]> = messages.values().map(Vec::as_slice).collect();
+        let messages = self.writer.block(&messages).to_vec();
+        Ok(self.store.write(block, &ParkedBlock { rows, messages })?)
     }
 
     pub fn messages(&self, block: u64) -> Result<Vec<Vec<u8>>, ShelfError> {
         let stored = self.store.read(block)?.unwrap_or_default();
-        Ok(unpack(&stored.messages).into_values().collect())
+        Ok(read(block, &stored)?.into_values().collect())
     }
 
     pub fn flush(&mut self) -> Result<(), ShelfError> {
@@ -83,4 +77,8 @@ impl ParkedShelf {
     pub fn mark(&mut self) -> Result<(), ShelfError> {
         Ok(self.store.mark()?)
     }
+}
+
+fn read(block: u64, stored: &ParkedBlock) -> Result<Messages, ShelfError> {
+    block::messages(&stored.messages).map_err(|_| ShelfError::Messages { block })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use config::Config;
 use connectors::admission::Admission;
@@ -41,6 +41,8 @@ use crate::{definitions, listen, providers, sandbox, settings};
 
 /// How often metrics are published and the disk is looked at.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How often what is older than the retention is removed.
+const RETIRING: Duration = Duration::from_secs(60);
 /// Connections of the HTTP door at once; each costs a descriptor and some buffers.
 const HTTP_CONNECTIONS_MAX: usize = 4_096;
 const OPS_CONNECTIONS_MAX: usize = 64;
@@ -208,15 +210,12 @@ async fn serve(
     let doors = open_doors(listeners, smpp, state, operations, &house, &phases);
     let binds = providers::start(&config, &provider_names, &house.partition, &phases);
     let root = store.layout.root().to_owned();
+    let keeper = Arc::clone(&history);
     let housekeeping =
-        keep_house(house.clone(), refusals, lockouts.clone(), config.clone(), root, phase.clone());
+        keep_house(house.clone(), refusals, lockouts.clone(), config.clone(), keeper, root, phase.clone());
     let housekeeping = tokio::spawn(housekeeping);
     house.health.set_started();
-    if store::durability(&config) == storage::log::Durability::Os {
-        tracing::warn!(
-            "storage.durability is \"os\": answers do not wait for the disk, and a power failure loses them"
-        );
-    }
+    warn_of_durability(&config);
     println!("{}", first_run.announce(&announcement, &administrator));
     let disk_is_full = until_told_to_end(&phase).await?;
     end(&config, &house, phase, doors, binds).await;
@@ -238,6 +237,14 @@ fn operations(administrator: KeyHash, house: &House, ids: &Arc<Permutation>) -> 
         replies: Arc::clone(&house.replies),
         ids: Arc::clone(ids),
         clock: house.partition.clock,
+    }
+}
+
+fn warn_of_durability(config: &Config) {
+    if store::durability(config) == storage::log::Durability::Os {
+        tracing::warn!(
+            "storage.durability is \"os\": answers do not wait for the disk, and a power failure loses them"
+        );
     }
 }
 
@@ -307,9 +314,12 @@ async fn keep_house(
     refusals: Arc<RefusalCounters>,
     lockouts: Lockouts,
     config: Config,
+    history: Arc<History>,
     root: std::path::PathBuf,
     phase: watch::Sender<Phase>,
 ) {
+    let retention = i64::try_from(config.storage.retention.as_millis()).unwrap_or(i64::MAX);
+    let mut retired_at: Option<Instant> = None;
     let lane = house.partition.intake.lane(Source::Process);
     let reserve = store::reserve(&config);
     let mut level_before = Level::Fine;
@@ -323,8 +333,17 @@ async fn keep_house(
             snapshot.refused[refusal as usize] += count;
         }
         house.metrics.publish(&snapshot, &house.doors);
-        let Ok(space) = space::space(&root) else { continue };
-        let level = reserve.level(space);
+        let Ok(mut space) = space::space(&root) else { continue };
+        let mut level = reserve.level(space);
+        // Now and then, and before anything is refused.
+        if level != Level::Fine || retired_at.is_none_or(|at| at.elapsed() >= RETIRING) {
+            retired_at = Some(Instant::now());
+            let before = house.partition.clock.now().wall.0.saturating_sub(retention);
+            if history.retire(before).await {
+                space = space::space(&root).unwrap_or(space);
+                level = reserve.level(space);
+            }
+        }
         if level == level_before {
             continue;
         }

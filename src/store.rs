@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use config::Config;
 use connectors::clock::Clock;
+use engine::record::{Record, Records};
 use engine::{Engine, ReplayError};
 use serde_json::json;
-use storage::archive::Archive;
+use storage::archive::{self, Archive};
 use storage::catalog::Catalog;
 use storage::journal::{self, Journal, Options, SalvageReport};
 use storage::layout::Layout;
@@ -45,6 +46,8 @@ pub enum StoreStartError {
     NewerGroup { group: u64, error: packing::UnpackError },
     #[error("the rows of block {block} in the parked store cannot be read; restore a backup")]
     Parked { block: u64 },
+    #[error("{path} is missing, and the journal says that messages are in it; restore a backup of it")]
+    ArchiveGone { path: String },
     #[error("the catalog's {ID_KEY} is missing or damaged: restore the catalog from a backup")]
     IdKey,
 }
@@ -75,6 +78,15 @@ pub fn durability(config: &Config) -> Durability {
     }
 }
 
+/// A database of the archive for each month, or for an eighth of the retention where that is shorter: it goes as a whole.
+fn archive_options(config: &Config) -> archive::Options {
+    let period = config.storage.retention / 8;
+    archive::Options {
+        period_millis: i64::try_from(period.as_millis()).unwrap_or(i64::MAX),
+        ..archive::Options::default()
+    }
+}
+
 fn journal_options(config: &Config) -> Options {
     let log = match config.storage.log {
         config::JournalLog::Sled => LogKind::Sled,
@@ -94,13 +106,24 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     let is_new = journal::kind_of(root)?.is_none();
     let mut catalog = Catalog::open(&layout.catalog())?;
     let id_key = id_key(&mut catalog, is_new)?;
-    let archive = Archive::open(&layout.archive())?;
+    let archive = Archive::open(&layout.archive(), archive_options(config))?;
     let parked = Parked::open(&layout.parked())?;
     let (journal, recovery) = journal::create_or_open(root, journal_options(config))?;
     let mut engine = Engine::new(&id_key, clock.now());
-    let next_group = fold::fold(recovery, &mut engine)?;
+    let (is_empty, mut archived) = (archive.is_empty(), false);
+    let next_group = fold::fold(recovery, &mut engine, |records| {
+        archived = archived || (is_empty && names_archived(records));
+    })?;
+    if archived {
+        return Err(StoreStartError::ArchiveGone { path: layout.archive().display().to_string() });
+    }
     fold_parked(&parked, &mut engine)?;
     Ok(Store { layout, vault, catalog, archive, parked, journal, engine, id_key, next_group })
+}
+
+/// Whether messages have left the journal for the archive.
+fn names_archived(records: &[u8]) -> bool {
+    Records::new(records).any(|record| matches!(record, Ok(Record::Parked { .. })))
 }
 
 /// What waits in the parked store, where the journal does not know it better.
@@ -183,7 +206,7 @@ fn mend(from: &Path, to: &Path, options: Options) -> Result<(), SalvageStop> {
     let (mut journal, recovery) = journal::create_or_open(to, options).map_err(StoreStartError::from)?;
     // Ids are not needed to fold, so any key will do.
     let mut engine = Engine::new(&[0; 32], clock.now());
-    let next_group = fold::fold(recovery, &mut engine)?;
+    let next_group = fold::fold(recovery, &mut engine, |_| {})?;
     // What is parked stays where it is, and its money in reserve.
     let parked = Layout::new(from).parked();
     if parked.exists() {

@@ -5,6 +5,7 @@ mod credit;
 mod doors;
 mod earlier;
 mod first_minute;
+mod lists;
 mod operators;
 mod process;
 mod providers;

@@ -53,7 +53,8 @@ pub struct Storage {
     pub log: JournalLog,
     /// What an acknowledgement waits for. Default `fsync`.
     pub durability: Durability,
-    /// How long finished messages are kept. Default 400 d, least 1 h.
+    /// How long finished messages are kept at least. They go by the month, or by the eighth of this where that is shorter.
+    /// Default 400 d, least 1 h.
     pub retention: Duration,
     /// The least size of the journal's ring; it grows to four times its living octets. Default 256 MiB, which a start reads in about a second; least 1 MiB.
     pub ring: Size,

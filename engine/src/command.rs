@@ -252,6 +252,12 @@ pub enum Query {
     Message {
         number: u64,
     },
+    /// A tenant's messages that are living, the newest first, at or below a place in the order of numbers; at most so many.
+    Living {
+        tenant: u32,
+        at: u64,
+        most: usize,
+    },
     Balance {
         tenant: u32,
     },

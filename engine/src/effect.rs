@@ -4,6 +4,7 @@ use codecs::instant::Mono;
 
 use crate::command::{ConnectionId, Refusal, ReplyId};
 use crate::ledger::Wallet;
+use crate::listing::Living;
 use crate::money::Micros;
 use crate::routing::RoutingError;
 use crate::surgery::Report;
@@ -95,6 +96,7 @@ pub enum Reply {
     Message(Option<Vec<u8>>),
     /// The number was never given: there is no such message anywhere.
     NeverGiven,
+    Living(Living),
     Balance(Option<Balance>),
     Wallets(Vec<(u32, Wallet)>),
     Cancelled(Cancelled),

@@ -327,6 +327,7 @@ impl Engine {
             Query::Message { number } => {
                 Reply::Message(self.pages.get(number).map(|message| message.bytes().to_vec()))
             }
+            Query::Living { tenant, at, most } => Reply::Living(self.living_of(tenant, at, most)),
             Query::Balance { tenant } => Reply::Balance(self.balance(tenant)),
             Query::Wallets => Reply::Wallets(self.tenants.wallets()),
         };

@@ -2,6 +2,8 @@
 //! A page is a block of the archive. It knows no states but "done".
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use hashbrown::HashMap;
 
@@ -38,6 +40,8 @@ pub struct Page {
     done: u8,
     /// All its numbers are given.
     full: bool,
+    /// The tenants it has had, as `Pages::order` has them.
+    tenants: u64,
     /// Some of its messages have left memory already.
     pub split: bool,
     /// When its first message came, in milliseconds of the wall clock.
@@ -51,6 +55,7 @@ impl Page {
             living: 0,
             done: 0,
             full: false,
+            tenants: 0,
             split: false,
             since,
         }
@@ -108,6 +113,8 @@ pub struct Pages {
     free: Vec<u32>,
     /// The block that was looked up last, and its place: what is done to messages mostly goes from neighbour to neighbour.
     last: Cell<Option<(u64, u32)>>,
+    /// The blocks in order, each with the tenants it has had, one bit each by their index modulo 64.
+    order: BTreeMap<u64, u64>,
     living: u64,
 }
 
@@ -139,6 +146,10 @@ impl Pages {
         let page = self.page_or_new(block, since);
         let place = place_of(message.number);
         let done = message.is_done();
+        let tenant = tenant_bit(message.tenant);
+        let is_new = page.tenants & tenant == 0;
+        page.tenants |= tenant;
+        let tenants = page.tenants;
         if place as u64 == BLOCK_MESSAGES - 1 {
             page.full = true;
         }
@@ -149,6 +160,9 @@ impl Pages {
         }
         page.done += u8::from(done);
         self.living += u64::from(replaced.is_none());
+        if is_new {
+            self.order.insert(block, tenants);
+        }
     }
 
     pub fn page(&self, block: u64) -> Option<&Page> {
@@ -217,6 +231,21 @@ impl Pages {
         self.blocks().into_iter().filter_map(|block| self.page(block)).flat_map(Page::messages)
     }
 
+    /// Calls `visit` with every block from `block` downwards until it breaks, and with its page where that may have messages of
+    /// the tenant.
+    pub fn each_down_from<B>(
+        &self,
+        block: u64,
+        tenant: u32,
+        mut visit: impl FnMut(u64, Option<&Page>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        for (block, tenants) in self.order.range(..=block).rev() {
+            let page = if tenants & tenant_bit(tenant) != 0 { self.page(*block) } else { None };
+            visit(*block, page)?;
+        }
+        ControlFlow::Continue(())
+    }
+
     pub fn blocks(&self) -> Vec<u64> {
         let mut blocks: Vec<u64> = self.places.keys().copied().collect();
         blocks.sort_unstable();
@@ -243,7 +272,12 @@ impl Pages {
             self.pages[place as usize] = None;
             self.free.push(place);
             self.last.set(None);
+            self.order.remove(&block);
         }
         taken
     }
+}
+
+fn tenant_bit(tenant: u32) -> u64 {
+    1 << (tenant % 64)
 }

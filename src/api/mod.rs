@@ -1,13 +1,14 @@
 //! The HTTP door: `/v1`. It reads requests, asks the engine and shows what it said; what is allowed, what it costs and what
 //! becomes of a message is decided there.
 //!
-//! `auth` who asks · `request` the JSON of a message · `compose` its body · `submit` the way in · `read` the questions ·
+//! `auth` who asks · `request` the JSON of a message · `compose` its body · `submit` the way in · `read` the questions · `list` pages of messages ·
 //! `show` messages as JSON · `problem` refusals.
 
 mod auth;
 mod body;
 mod compose;
 mod idempotency;
+mod list;
 pub mod problem;
 mod read;
 mod request;
@@ -28,6 +29,7 @@ use connectors::reply::Replies;
 use engine::id::Permutation;
 
 use crate::directory::Directory;
+use crate::lists::{Asked, Page};
 use crate::metrics::DoorCounts;
 use crate::ops::Health;
 use problem::Problem;
@@ -63,12 +65,27 @@ impl Default for Limits {
 }
 
 /// What a look into the archive gives, when it does.
-pub type Looking<'a> = Pin<Box<dyn Future<Output = Result<Option<Vec<u8>>, HistoryUnavailable>> + Send + 'a>>;
+pub type Looking<'a> = Pin<Box<dyn Future<Output = Result<Kept, HistoryUnavailable>> + Send + 'a>>;
+/// What a list of the archive gives, when it does.
+pub type Listing<'a> = Pin<Box<dyn Future<Output = Result<Page, HistoryUnavailable>> + Send + 'a>>;
 
-/// Messages that no longer live, by number.
+/// What there is of a message that does not live.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Its bytes as `engine::message` reads them.
+    Message(Vec<u8>),
+    /// It was older than the retention, and is gone.
+    Retired,
+    Nowhere,
+}
+
+/// Messages that no longer live.
 pub trait History: Send + Sync {
-    /// The message's bytes as `engine::message` reads them; `None` when there is no such message.
+    /// By number.
     fn read(&self, number: u64) -> Looking<'_>;
+
+    /// Of a tenant, the newest first.
+    fn list(&self, asked: Asked) -> Listing<'_>;
 }
 
 /// The archive cannot be read now; that is not the same as no message.
@@ -80,7 +97,7 @@ pub struct HistoryUnavailable;
 /// tenant with an `ip_allow` list is refused.
 pub fn router(state: ApiState) -> Router {
     Router::new()
-        .route("/v1/messages", post(submit::create))
+        .route("/v1/messages", post(submit::create).get(list::messages))
         .route("/v1/messages/{id}", get(read::message).delete(read::cancel))
         .route("/v1/messages/{id}/events", get(read::events))
         .route("/v1/balance", get(read::balance))

@@ -16,7 +16,7 @@ use engine::message::{Message, State as MessageState};
 use tracing::error;
 
 use super::problem::Problem;
-use super::{ApiState, show};
+use super::{ApiState, Kept, show};
 use crate::directory::TenantAccess;
 
 type Answer = Result<Response<Body>, Problem>;
@@ -71,18 +71,22 @@ impl ApiState {
             other => unreachable!("{other:?} answers no question for a message"),
         };
         let kept = match living {
-            Some(bytes) => Some(bytes),
+            Some(bytes) => Kept::Message(bytes),
             None => self
                 .history
                 .read(number)
                 .await
                 .map_err(|_| unavailable("the archive cannot be read at the moment"))?,
         };
-        // Its number was given and it is nowhere: that is loss, and is not called "no such message".
-        let bytes = kept.ok_or_else(|| {
-            error!(number, "a message that was accepted is neither living nor in the archive");
-            unavailable("the archive does not have this message; its log says more")
-        })?;
+        let bytes = match kept {
+            Kept::Message(bytes) => bytes,
+            Kept::Retired => return Err(no_such_message()),
+            // Its number was given and it is nowhere: that is loss, and is not called "no such message".
+            Kept::Nowhere => {
+                error!(number, "a message that was accepted is neither living nor in the archive");
+                return Err(unavailable("the archive does not have this message; its log says more"));
+            }
+        };
         let message = Message::read(bytes).ok_or_else(|| {
             error!(number, "a kept message cannot be read");
             unavailable("the message cannot be read")
@@ -91,7 +95,7 @@ impl ApiState {
     }
 
     /// Asks the engine and waits for its answer, which shows nothing that is not on disk.
-    async fn ask(
+    pub async fn ask(
         &self,
         tenant: &TenantAccess,
         command: impl FnOnce(ReplyId) -> Command,
@@ -104,7 +108,7 @@ impl ApiState {
     }
 }
 
-fn unavailable(detail: &'static str) -> Problem {
+pub fn unavailable(detail: &'static str) -> Problem {
     Problem { detail: detail.into(), ..Problem::from(Refusal::Unavailable) }
 }
 
@@ -119,7 +123,7 @@ fn number(api: &ApiState, uri: &Uri) -> Result<u64, Problem> {
     number.filter(|number| number >> Number::BITS == 0).ok_or_else(no_such_message)
 }
 
-fn ok(body: Vec<u8>) -> Response<Body> {
+pub fn ok(body: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

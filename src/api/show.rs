@@ -87,8 +87,24 @@ struct ShownError {
     provider_code: Option<String>,
 }
 
+#[derive(Serialize)]
+struct ShownPage<'a> {
+    data: Vec<ShownMessage<'a>>,
+    next: Option<String>,
+}
+
 /// `GET /v1/messages/{id}`.
 pub fn message(message: &Message, api: &ApiState, tenant: &TenantAccess) -> Vec<u8> {
+    written(&shown(message, api, tenant))
+}
+
+/// `GET /v1/messages`.
+pub fn page(messages: &[Message], next: Option<String>, api: &ApiState, tenant: &TenantAccess) -> Vec<u8> {
+    let data = messages.iter().map(|message| shown(message, api, tenant)).collect();
+    written(&ShownPage { data, next })
+}
+
+fn shown<'a>(message: &'a Message, api: &ApiState, tenant: &'a TenantAccess) -> ShownMessage<'a> {
     let body = message.body();
     let moments = moments(message);
     let entered = |states: &[State]| moments.last_entry(states).map(Time);
@@ -96,7 +112,7 @@ pub fn message(message: &Message, api: &ApiState, tenant: &TenantAccess) -> Vec<
     let content = text::decode(body.encoding, user_text(&body));
     let (text, data) = if is_binary { (None, Some(content)) } else { (Some(content), None) };
     let failed = [State::Failed, State::Rejected, State::Expired];
-    let shown = ShownMessage {
+    ShownMessage {
         id: Shown(api.ids.id(message.number)),
         status: message.state.word(),
         channel: "sms",
@@ -127,8 +143,7 @@ pub fn message(message: &Message, api: &ApiState, tenant: &TenantAccess) -> Vec<
         read_at: entered(&[State::Read]),
         failed_at: entered(&failed).filter(|_| failed.contains(&message.state)),
         updated_at: Time(moments.updated_at),
-    };
-    written(&shown)
+    }
 }
 
 /// The octets after a user data header, if there is one.
@@ -139,7 +154,7 @@ fn user_text<'a>(body: &Body<'a>) -> &'a [u8] {
     }
 }
 
-fn sender(body: &Body<'_>) -> Option<String> {
+pub fn sender(body: &Body<'_>) -> Option<String> {
     let sender = address::sender_octets(body.source_ton, body.source_npi, body.source).ok()?;
     Some(sender.to_string()).filter(|shown| !shown.is_empty())
 }

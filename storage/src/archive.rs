@@ -1,78 +1,199 @@
-//! The archive: blocks of finished messages and their amendments, by block number. It does not know what is in them, and
-//! merges nothing: a look-up gets the block and its amendments.
+//! The archive: blocks of messages, an amendment beside each, and what an index keeps of them, by block number. It does not
+//! know what is in them, and merges nothing.
 //!
-//! One thread writes. Readers on other threads share a lock with it, because a read of sled may write (see `database`).
+//! A database a month, or less where retention is short or it has grown to its bound, each with the blocks from its first one
+//! on up to the next one's: see `databases`. A block that is written again goes where it is. What is below the first database
+//! has been retired: it is not found, and writing it is nothing.
+//!
+//! One thread writes. Readers on other threads share a database's lock with it, because a read of sled may write (see
+//! `database`).
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use crate::database::{Database, Settings};
 use crate::error::{OpenError, StoreError};
-use crate::log::Durability;
 use crate::pieces;
-use crate::witness::Witness;
+use databases::Databases;
 
-const SETTINGS: Settings = Settings {
-    durability: Durability::Fsync,
-    cache_bytes: 32 << 20,
-    segment_bytes: 2 << 20,
-    keep_tail: false,
-    read_ahead: false,
-};
+mod databases;
 
-/// Entry 0 of a block is the block itself; amendment n is entry n + 1.
-const BLOCK_ENTRY: u64 = 0;
+/// How the archive is cut into databases.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// A database is followed by a new one when its oldest block is this old; it is followed after its month anyway.
+    pub period_millis: i64,
+    /// A database is followed by a new one beyond this.
+    pub bytes_max: u64,
+}
 
-/// A block as it was last written, and what was added since, by ascending index.
+impl Default for Options {
+    fn default() -> Options {
+        Options { period_millis: i64::MAX, bytes_max: 8 << 30 }
+    }
+}
+
+/// Why the archive could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A database that was opened because it was asked for.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// A block as it was last written whole, and its amendment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredBlock {
     pub bytes: Vec<u8>,
-    pub amendments: Vec<Vec<u8>>,
+    pub amendment: Option<Vec<u8>>,
 }
 
-/// Where blocks are written: the archive, or what takes its place in a simulation.
-pub trait Blocks: Send {
-    /// As `Archive::write_block`.
-    fn write_block(&mut self, block: u64, bytes: &[u8]) -> Result<(), StoreError>;
-
-    /// As `Archive::flush`.
-    fn flush(&mut self) -> Result<(), StoreError>;
-
-    /// As `Archive::mark`.
-    fn mark(&mut self) -> Result<(), StoreError>;
-
-    fn reader(&self) -> Arc<dyn ReadBlocks>;
-}
-
-/// Where blocks are read, by many at once.
-pub trait ReadBlocks: Send + Sync {
-    /// As `ArchiveReader::read_block`.
-    fn read_block(&self, block: u64) -> Result<Option<StoredBlock>, StoreError>;
-}
+/// A note's name and what it says.
+pub type Note = (Vec<u8>, Vec<u8>);
 
 /// The writing end.
 pub struct Archive {
     reader: ArchiveReader,
-    witness: Witness,
 }
 
 /// The reading end, one for every thread that looks things up.
 #[derive(Clone)]
 pub struct ArchiveReader {
-    database: Arc<Mutex<Database>>,
+    databases: Arc<Databases>,
+}
+
+/// Where blocks are written, by one thread: the archive, or what takes its place in a simulation.
+pub trait Blocks: Send {
+    /// Makes sure that there is a database for this block, whose oldest message came at `accepted_millis`. True when there is
+    /// a new one for it and all that follow.
+    fn make_room(&mut self, block: u64, accepted_millis: i64) -> Result<bool, ArchiveError>;
+
+    /// Replaces the value called `name` in the database that has this block.
+    fn put(&mut self, block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError>;
+
+    fn remove(&mut self, block: u64, name: &[u8]) -> Result<(), ArchiveError>;
+
+    /// Returns when everything written so far is on the disk.
+    fn flush(&mut self) -> Result<(), ArchiveError>;
+
+    /// Notes in the side files, now and not within the second, what has been flushed: for when nothing follows.
+    fn mark(&mut self) -> Result<(), ArchiveError>;
+
+    fn reader(&self) -> Arc<dyn ReadBlocks>;
+
+    /// Replaces the block and removes its amendment, which is in it. After a crash it is the old block or the new one, and
+    /// the new one may have its amendment still: merging must not mind.
+    fn write_block(&mut self, block: u64, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.put(block, &block_name(block), bytes)?;
+        match self.reader().get(block, &amendment_name(block))? {
+            Some(_) => self.remove(block, &amendment_name(block)),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds an amendment to a block that is there, or replaces the one it has.
+    fn amend(&mut self, block: u64, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.put(block, &amendment_name(block), bytes)
+    }
+
+    /// Replaces the note called `name` in the database that has this block. No name may be the beginning of another.
+    fn put_note(&mut self, block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.put(block, &note_name(name), bytes)
+    }
+
+    fn remove_note(&mut self, block: u64, name: &[u8]) -> Result<(), ArchiveError> {
+        self.remove(block, &note_name(name))
+    }
+}
+
+/// Where blocks are read, by many at once.
+pub trait ReadBlocks: Send + Sync {
+    /// Whether nothing has ever been written.
+    fn is_empty(&self) -> bool;
+
+    /// The first block of the database that has this one; `None` where there is none.
+    fn database_of(&self, block: u64) -> Option<u64>;
+
+    /// The last block that was written, of all databases.
+    fn last_block(&self) -> Option<u64>;
+
+    /// Up to which block the archive of the release before has its blocks, if there is one: nothing is noted of those.
+    fn before_ends(&self) -> Option<u64>;
+
+    /// The value called `name` in the database that has this block.
+    fn get(&self, block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError>;
+
+    /// The value with the greatest name below `to` that begins with `prefix`, in the database that has this block.
+    fn last_before(&self, block: u64, prefix: &[u8], to: &[u8]) -> Result<Option<Note>, ArchiveError>;
+
+    /// The least name that is not below `from`, in the database that has this block.
+    fn first_name(&self, block: u64, from: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError>;
+
+    /// Removes the databases of which all is older than this; says how many. Who reads there at this moment still can.
+    fn retire(&self, before_millis: i64) -> Result<usize, ArchiveError>;
+
+    /// The block with its amendment; `None` while it has not been written.
+    fn read_block(&self, block: u64) -> Result<Option<StoredBlock>, ArchiveError> {
+        let Some(bytes) = self.get(block, &block_name(block))? else { return Ok(None) };
+        let amendment = self.get(block, &amendment_name(block))?;
+        Ok(Some(StoredBlock { bytes, amendment }))
+    }
+
+    fn read_note(&self, block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
+        self.get(block, &note_name(name))
+    }
+
+    /// The note with the greatest name below `to` that begins with `prefix`, in the database that has this block.
+    fn note_before(&self, block: u64, prefix: &[u8], to: &[u8]) -> Result<Option<Note>, ArchiveError> {
+        let found = self.last_before(block, &note_name(prefix), &note_name(to))?;
+        Ok(found.map(|(name, bytes)| (name.get(1..).unwrap_or_default().to_vec(), bytes)))
+    }
+
+    /// The next block that is written, this one or above it, in the database that has this one.
+    fn next_block(&self, from: u64) -> Result<Option<u64>, ArchiveError> {
+        let name = self.first_name(from, &block_name(from))?;
+        let name = name.filter(|name| name.as_slice() < &[AMENDMENT][..]);
+        Ok(name.and_then(|name| Some(u64::from_be_bytes(*name.first_chunk()?))))
+    }
+}
+
+impl Archive {
+    /// Opens the archive in `directory`, or creates it. Of its databases the newest is opened.
+    pub fn open(directory: &Path, options: Options) -> Result<Archive, OpenError> {
+        let databases = Arc::new(Databases::open(directory, options)?);
+        Ok(Archive { reader: ArchiveReader { databases } })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.reader.databases.is_empty()
+    }
+
+    /// Must be 0: see the rules of `database`.
+    pub fn blob_files(&self) -> u64 {
+        self.reader.databases.blob_files()
+    }
 }
 
 impl Blocks for Archive {
-    fn write_block(&mut self, block: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        Archive::write_block(self, block, bytes)
+    fn make_room(&mut self, block: u64, accepted_millis: i64) -> Result<bool, ArchiveError> {
+        self.reader.databases.make_room(block, accepted_millis)
     }
 
-    fn flush(&mut self) -> Result<(), StoreError> {
-        Archive::flush(self)
+    fn put(&mut self, block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.reader.databases.write(block, |database| pieces::put(database, name, bytes))
     }
 
-    fn mark(&mut self) -> Result<(), StoreError> {
-        Archive::mark(self)
+    fn remove(&mut self, block: u64, name: &[u8]) -> Result<(), ArchiveError> {
+        self.reader.databases.write(block, |database| pieces::remove(database, name))
+    }
+
+    fn flush(&mut self) -> Result<(), ArchiveError> {
+        self.reader.databases.flush()
+    }
+
+    fn mark(&mut self) -> Result<(), ArchiveError> {
+        self.reader.databases.mark()
     }
 
     fn reader(&self) -> Arc<dyn ReadBlocks> {
@@ -81,262 +202,62 @@ impl Blocks for Archive {
 }
 
 impl ReadBlocks for ArchiveReader {
-    fn read_block(&self, block: u64) -> Result<Option<StoredBlock>, StoreError> {
-        ArchiveReader::read_block(self, block)
+    fn is_empty(&self) -> bool {
+        self.databases.is_empty()
+    }
+
+    fn database_of(&self, block: u64) -> Option<u64> {
+        self.databases.first_of(block)
+    }
+
+    fn last_block(&self) -> Option<u64> {
+        self.databases.last_block()
+    }
+
+    fn before_ends(&self) -> Option<u64> {
+        self.databases.before_ends()
+    }
+
+    fn get(&self, block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
+        Ok(self.databases.read(block, |database| pieces::get(database, name))?.flatten())
+    }
+
+    fn last_before(&self, block: u64, prefix: &[u8], to: &[u8]) -> Result<Option<Note>, ArchiveError> {
+        let found = self.databases.read(block, |database| pieces::last_before(database, prefix, to))?;
+        Ok(found.flatten())
+    }
+
+    fn first_name(&self, block: u64, from: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
+        Ok(self.databases.read(block, |database| database.first_key_from(from))?.flatten())
+    }
+
+    fn retire(&self, before_millis: i64) -> Result<usize, ArchiveError> {
+        self.databases.retire(before_millis)
     }
 }
 
-impl Archive {
-    /// Opens the archive's database in `directory`, or creates it.
-    pub fn open(directory: &Path) -> Result<Archive, OpenError> {
-        let database = Database::open(directory, SETTINGS)?;
-        let witness = Witness::open(&database)?;
-        Ok(Archive { reader: ArchiveReader { database: Arc::new(Mutex::new(database)) }, witness })
-    }
-
-    pub fn reader(&self) -> ArchiveReader {
-        self.reader.clone()
-    }
-
-    /// Replaces the block; its amendments stay. After a crash it is the old block or the new one.
-    pub fn write_block(&mut self, block: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        pieces::put(&self.reader.lock(), &name(block, BLOCK_ENTRY), bytes)
-    }
-
-    /// Adds an amendment, or replaces the one of the same index. It needs no block to be there yet.
-    pub fn amend(&mut self, block: u64, index: u32, bytes: &[u8]) -> Result<(), StoreError> {
-        pieces::put(&self.reader.lock(), &name(block, u64::from(index) + 1), bytes)
-    }
-
-    /// Replaces the block by `bytes`, into which its amendments have been merged, and then removes those. A crash between
-    /// the two leaves amendments that are already in the block: merging must not mind.
-    pub fn write_merged(&mut self, block: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        let database = self.reader.lock();
-        pieces::put(&database, &name(block, BLOCK_ENTRY), bytes)?;
-        database.remove_range(&name(block, BLOCK_ENTRY + 1), &name(block, u64::MAX), u64::MAX)?;
-        Ok(())
-    }
-
-    /// Returns when everything written so far is on the disk.
-    pub fn flush(&mut self) -> Result<(), StoreError> {
-        self.witness.flush(&self.reader.lock(), false)
-    }
-
-    /// Notes in the side file, now and not within the second, what has been flushed: for when nothing follows.
-    pub fn mark(&mut self) -> Result<(), StoreError> {
-        self.witness.mark()
-    }
-
-    pub fn read_block(&self, block: u64) -> Result<Option<StoredBlock>, StoreError> {
-        self.reader.read_block(block)
-    }
-}
-
-impl ArchiveReader {
-    /// The block with its amendments; `None` while it has not been written, whatever amendments there are.
-    pub fn read_block(&self, block: u64) -> Result<Option<StoredBlock>, StoreError> {
-        let database = self.lock();
-        let mut found = None;
-        for entry in pieces::scan(&database, &block.to_be_bytes()) {
-            let (entry_name, bytes) = entry?;
-            match &mut found {
-                None if entry_name == name(block, BLOCK_ENTRY) => {
-                    found = Some(StoredBlock { bytes, amendments: Vec::new() });
-                }
-                None => return Ok(None),
-                Some(stored) => stored.amendments.push(bytes),
-            }
-        }
-        Ok(found)
-    }
-
-    pub fn disk_bytes(&self) -> u64 {
-        self.lock().disk_bytes()
-    }
-
-    /// Must be 0: see the rules of `database`.
-    pub fn blob_files(&self) -> u64 {
-        self.lock().blob_files()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Database> {
-        self.database.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn name(block: u64, entry: u64) -> [u8; 16] {
+/// Blocks come first in the order of names; their numbers are far below the marks of the others.
+fn block_name(block: u64) -> [u8; 16] {
     let mut name = [0; 16];
     name[..8].copy_from_slice(&block.to_be_bytes());
-    name[8..].copy_from_slice(&entry.to_be_bytes());
     name
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::thread;
+const AMENDMENT: u8 = 0x10;
+const NOTE: u8 = 0x20;
 
-    use super::*;
-
-    fn block(seed: u8, length: usize) -> Vec<u8> {
-        (0..length).map(|index| (index as u8).wrapping_mul(31) ^ seed).collect()
-    }
-
-    fn stored(bytes: &[u8], amendments: &[&[u8]]) -> Option<StoredBlock> {
-        let amendments = amendments.iter().map(|bytes| bytes.to_vec()).collect();
-        Some(StoredBlock { bytes: bytes.to_vec(), amendments })
-    }
-
-    #[test]
-    fn blocks_of_any_length_come_back_after_a_reopening() {
-        let directory = tempfile::tempdir().unwrap();
-        let lengths = [0, 1, 4_000, 4_079, 4_080, 4_096, 8_192, 8_193, 100_000];
-        let mut archive = Archive::open(directory.path()).unwrap();
-        for (number, length) in lengths.into_iter().enumerate() {
-            archive.write_block(number as u64, &block(1, length)).unwrap();
-        }
-        archive.flush().unwrap();
-        drop(archive);
-        let archive = Archive::open(directory.path()).unwrap();
-        for (number, length) in lengths.into_iter().enumerate() {
-            assert_eq!(
-                archive.read_block(number as u64).unwrap(),
-                stored(&block(1, length), &[]),
-                "{length} bytes"
-            );
-        }
-        assert_eq!(archive.read_block(99).unwrap(), None);
-        assert_eq!(archive.reader().blob_files(), 0);
-    }
-
-    #[test]
-    fn writing_again_replaces_and_leaves_nothing_of_the_old_block() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut archive = Archive::open(directory.path()).unwrap();
-        for length in [50_000, 9_000, 100, 20_000, 0, 5_000, 5_000] {
-            archive.write_block(7, &block(length as u8, length)).unwrap();
-            assert_eq!(
-                archive.read_block(7).unwrap(),
-                stored(&block(length as u8, length), &[]),
-                "{length} bytes"
-            );
-            let values = archive.reader.lock().scan(&7u64.to_be_bytes()).count();
-            assert_eq!(values, 1 + length.saturating_sub(4_079).div_ceil(4_096), "{length} bytes");
-        }
-    }
-
-    #[test]
-    fn amendments_come_by_index_and_stay_when_the_block_is_written_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut archive = Archive::open(directory.path()).unwrap();
-        archive.amend(5, 1, b"one").unwrap();
-        assert_eq!(archive.read_block(5).unwrap(), None, "no block yet");
-        archive.write_block(5, b"block").unwrap();
-        archive.amend(5, 300, b"last").unwrap();
-        archive.amend(5, 0, b"nought").unwrap();
-        archive.amend(5, 1, b"one again").unwrap();
-        archive.write_block(4, b"neighbour").unwrap();
-        archive.write_block(5, b"block again").unwrap();
-        assert_eq!(
-            archive.read_block(5).unwrap(),
-            stored(b"block again", &[b"nought", b"one again", b"last"])
-        );
-
-        archive.write_merged(5, b"merged").unwrap();
-        assert_eq!(archive.read_block(5).unwrap(), stored(b"merged", &[]));
-        assert_eq!(archive.read_block(4).unwrap(), stored(b"neighbour", &[]));
-    }
-
-    #[test]
-    fn what_was_flushed_survives_a_kill_and_a_block_is_never_half_of_each() {
-        let scratch = tempfile::tempdir().unwrap();
-        let directory = scratch.path().join("archive");
-        let mut archive = Archive::open(&directory).unwrap();
-        archive.write_block(1, &block(1, 30_000)).unwrap();
-        archive.flush().unwrap();
-        for step in 0..20u8 {
-            archive.write_block(1, &block(step + 2, 30_000)).unwrap();
-            archive.write_block(2, &block(step, 200_000)).unwrap();
-            let killed = scratch.path().join(format!("killed {step}"));
-            fs::copy(
-                scratch.path().join("archive-flushed"),
-                scratch.path().join(format!("killed {step}-flushed")),
-            )
-            .unwrap();
-            fs::create_dir_all(killed.join("blobs")).unwrap();
-            for name in ["db", "conf"] {
-                fs::copy(directory.join(name), killed.join(name)).unwrap();
-            }
-            let found = Archive::open(&killed).unwrap().read_block(1).unwrap().expect("it was flushed");
-            let versions = (0..=step + 2).filter(|seed| found.bytes == block(*seed, 30_000)).count();
-            assert_eq!(versions, 1, "step {step}: a mixture");
-        }
-    }
-
-    #[test]
-    fn a_tail_that_was_flushed_and_is_cut_off_is_refused() {
-        let scratch = tempfile::tempdir().unwrap();
-        let directory = scratch.path().join("archive");
-        let mut archive = Archive::open(&directory).unwrap();
-        let before = scratch.path().join("before");
-        for step in 0..2u8 {
-            archive.write_block(u64::from(step), &block(step, 30_000)).unwrap();
-            archive.flush().unwrap();
-            archive.mark().unwrap();
-            if step == 0 {
-                fs::create_dir_all(before.join("blobs")).unwrap();
-                for name in ["db", "conf"] {
-                    fs::copy(directory.join(name), before.join(name)).unwrap();
-                }
-            }
-        }
-        drop(archive);
-        assert!(Archive::open(&directory).is_ok(), "nothing is missing");
-        // The database as it was, and the side file as it is.
-        fs::copy(scratch.path().join("archive-flushed"), scratch.path().join("before-flushed")).unwrap();
-        let refused = Archive::open(&before).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(refused.contains("of 2 flushes only 1 are found"), "{refused}");
-    }
-
-    #[test]
-    fn readers_on_other_threads_see_whole_blocks_while_they_are_replaced() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut archive = Archive::open(directory.path()).unwrap();
-        archive.write_block(1, &block(0, 20_000)).unwrap();
-        let readers: Vec<_> = (0..2)
-            .map(|_| {
-                let reader = archive.reader();
-                thread::spawn(move || {
-                    for _ in 0..200 {
-                        let found = reader.read_block(1).unwrap().unwrap();
-                        assert_eq!(found.bytes, block(found.bytes[0], 20_000));
-                    }
-                })
-            })
-            .collect();
-        for seed in 1..100 {
-            archive.write_block(1, &block(seed, 20_000)).unwrap();
-        }
-        archive.flush().unwrap();
-        readers.into_iter().for_each(|reader| reader.join().unwrap());
-    }
-
-    #[test]
-    fn a_value_that_does_not_check_is_an_error_and_not_another_block() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut archive = Archive::open(directory.path()).unwrap();
-        archive.write_block(1, &block(1, 20_000)).unwrap();
-        let database = archive.reader.lock();
-        let piece = database.scan(&1u64.to_be_bytes()).last().unwrap().unwrap().0;
-        database.put(&piece, b"something else").unwrap();
-        drop(database);
-        assert!(matches!(archive.read_block(1), Err(StoreError::Damaged { .. })));
-    }
-
-    #[test]
-    fn a_second_opening_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let _archive = Archive::open(directory.path()).unwrap();
-        assert!(matches!(Archive::open(directory.path()), Err(OpenError::Locked { .. })));
-    }
+fn amendment_name(block: u64) -> [u8; 9] {
+    let mut name = [AMENDMENT; 9];
+    name[1..].copy_from_slice(&block.to_be_bytes());
+    name
 }
+
+fn note_name(name: &[u8]) -> Vec<u8> {
+    let mut noted = Vec::with_capacity(name.len() + 1);
+    noted.push(NOTE);
+    noted.extend_from_slice(name);
+    noted
+}
+
+#[cfg(test)]
+mod tests;

@@ -163,10 +163,19 @@ impl Database {
 
     /// The pair with the greatest key below `to`, read with the hook of the rules set.
     pub(crate) fn last_before_guarded(&self, to: &[u8]) -> Result<Option<Pair>, StoreError> {
-        guard::guarded(&self.path, || {
-            let found = self.sled.get_lt(to).map_err(|error| self.error(error))?;
-            Ok(found.map(|(key, value)| (key.to_vec(), value.to_vec())))
-        })?
+        guard::guarded(&self.path, || self.last_before(to))?
+    }
+
+    /// The least key that is not below `from`.
+    pub(crate) fn first_key_from(&self, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let found = self.sled.range(from..).keys().next().transpose();
+        Ok(found.map_err(|error| self.error(error))?.map(|key| key.to_vec()))
+    }
+
+    /// The pair with the greatest key below `to`.
+    pub(crate) fn last_before(&self, to: &[u8]) -> Result<Option<Pair>, StoreError> {
+        let found = self.sled.get_lt(to).map_err(|error| self.error(error))?;
+        Ok(found.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }
 
     pub(crate) fn flush(&self, durability: Durability) -> Result<(), StoreError> {

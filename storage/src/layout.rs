@@ -11,7 +11,7 @@ use crate::error::OpenError;
 
 /// The store version this code writes, and the newest it reads. It stands for all that bears no version of its own: which
 /// files there are, and the form of the side files.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 pub(crate) const JOURNAL: &str = "journal";
 const FIRST_WORDS: &str = "tidegate store ";
@@ -73,8 +73,8 @@ impl Layout {
         let path = self.format();
         let io = |error| OpenError::io(&path, error);
         match fs::read_to_string(&path) {
-            Ok(text) => {
-                self.check(&text)?;
+            Ok(text) if self.check(&text)? < FORMAT => self.create().map_err(io),
+            Ok(_) => {
                 // The start that created what is here may have been killed before it did this.
                 sync_directory(&self.root).map_err(io)
             }
@@ -86,13 +86,14 @@ impl Layout {
         }
     }
 
-    fn check(&self, text: &str) -> Result<(), OpenError> {
+    /// The version of the store. One of an older version is of this one from now on: what differs is changed when it is opened.
+    fn check(&self, text: &str) -> Result<u32, OpenError> {
         let found = text.strip_prefix(FIRST_WORDS).and_then(|rest| rest.trim_end().parse().ok());
         match found {
             Some(found) if found > FORMAT => {
                 Err(OpenError::Newer { path: self.root.clone(), what: "store", found, known: FORMAT })
             }
-            Some(_) => Ok(()),
+            Some(found) => Ok(found),
             None => Err(OpenError::damaged(&self.format(), "it does not name a store version")),
         }
     }
@@ -119,10 +120,12 @@ mod tests {
         let layout = Layout::new(&directory.path().join("new/store"));
         layout.prepare().unwrap();
         layout.prepare().unwrap();
-        assert_eq!(fs::read_to_string(layout.format()).unwrap(), "tidegate store 1\n");
+        fs::write(layout.format(), "tidegate store 1\n").unwrap();
+        layout.prepare().unwrap();
+        assert_eq!(fs::read_to_string(layout.format()).unwrap(), "tidegate store 2\n");
 
         for (text, refusal) in [
-            ("tidegate store 2\n", "newer tidegate (store version 2, this one knows 1)"),
+            ("tidegate store 3\n", "newer tidegate (store version 3, this one knows 2)"),
             ("tidegate store x\n", "does not name a store version"),
             ("", "does not name a store version"),
         ] {

@@ -66,6 +66,30 @@ pub(crate) fn remove(database: &Database, name: &[u8]) -> Result<(), StoreError>
     remove_half(database, name, HALVES[1])
 }
 
+/// The value whose name is the greatest of those that begin with `prefix` and are below `to`, with its name.
+pub(crate) fn last_before(database: &Database, prefix: &[u8], to: &[u8]) -> Result<Option<Pair>, StoreError> {
+    let mut to = to.to_vec();
+    loop {
+        let Some((key, value)) = database.last_before(&to)? else { return Ok(None) };
+        if !key.starts_with(prefix) {
+            return Ok(None);
+        }
+        let Some(name) = key.len().checked_sub(SLOT_BYTES).and_then(|length| key.get(..length)) else {
+            return Ok(None);
+        };
+        // The pieces of a value lie behind its header.
+        let header = slot_key(name, 0);
+        if key == header {
+            return Ok(Some((name.to_vec(), read(database, name, &value)?)));
+        }
+        match database.get(&header)? {
+            Some(value) => return Ok(Some((name.to_vec(), read(database, name, &value)?))),
+            // Pieces that no header names.
+            None => to = header,
+        }
+    }
+}
+
 /// All values whose names begin with `prefix`, in the names' order.
 pub(crate) fn scan(database: &Database, prefix: &[u8]) -> impl Iterator<Item = Result<Pair, StoreError>> {
     database.scan(prefix).filter_map(|pair| {

@@ -61,7 +61,7 @@ impl Witness {
 }
 
 /// Beside the directory, with its name.
-fn side_file(directory: &Path) -> PathBuf {
+pub(crate) fn side_file(directory: &Path) -> PathBuf {
     let mut name = directory.file_name().unwrap_or_default().to_owned();
     name.push("-flushed");
     directory.with_file_name(name)

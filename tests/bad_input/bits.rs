@@ -101,15 +101,25 @@ fn flip_bits(stopped: &Stopped, directory: &str, count: u64) {
 
 /// The files of a database and, with the journal's, its side file; relative to the store, with what is in them.
 fn files(store: &Path, directory: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let entries = fs::read_dir(store.join(directory)).unwrap().map(|entry| entry.unwrap().path());
-    let is_filled = |path: &PathBuf| path.is_file() && path.metadata().unwrap().len() > 0;
-    let mut files: Vec<PathBuf> = entries.filter(is_filled).collect();
+    let mut files = Vec::new();
+    collect(&store.join(directory), &mut files);
     if directory == "journal" {
         files.push(store.join("flushed"));
     }
     files.sort();
     let read = |path: PathBuf| (path.strip_prefix(store).unwrap().to_owned(), fs::read(&path).unwrap());
     files.into_iter().map(read).collect()
+}
+
+/// All files below a directory that have something in them.
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
+    for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        match path.metadata().unwrap() {
+            found if found.is_dir() => collect(&path, files),
+            found if found.len() > 0 => files.push(path),
+            _ => {}
+        }
+    }
 }
 
 /// A file, an octet of it, and the bit to flip. Most places lie where something is written.

@@ -142,3 +142,24 @@ fn a_journal_in_segments_outlives_a_kill_and_is_refused_by_the_other_setting() {
     home.set(&settings);
     assert_refused(&home, &["journal was written with `log = \"segments\"`", "set it back", "salvage DIR"]);
 }
+
+#[test]
+fn an_archive_that_is_gone_with_all_that_belongs_to_it_is_noticed() {
+    let provider = crate::support::provider::Provider::start();
+    let home = Home::new(&settings::plain(provider.address()));
+    let gateway = Gateway::start(&home);
+    let mut http = gateway.http(KEY);
+    let ids: Vec<String> =
+        (0..70).map(|place| send(&mut http, 254_712_345_678 + place, &Value::Null)).collect();
+    for id in &ids {
+        http.message(id, "delivered");
+    }
+    let archive = home.store().join("archive");
+    // The first block is full and done; it is in the archive, and the journal knows, a moment later.
+    crate::support::wait::until_true("a database of the archive", || {
+        archive.join("databases").exists() && fs::read_dir(&archive).unwrap().count() > 2
+    });
+    gateway.end_well();
+    fs::remove_dir_all(&archive).unwrap();
+    assert_refused(&home, &["tidegate-data/archive is missing"]);
+}

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use storage::StoreError;
-use storage::archive::{Blocks, ReadBlocks, StoredBlock};
+use storage::archive::{ArchiveError, Blocks, Note, ReadBlocks};
 use storage::journal::SideFile;
 use storage::log::{CHUNK_MAX, Chunk, Durability, Log, LogError, Visit};
 use storage::parked::{ParkedBlock, ParkedBlocks, ReadParked};
@@ -22,7 +22,8 @@ enum Call {
 }
 
 type Chunks = BTreeMap<(u64, u32), Vec<u8>>;
-type BlockMap = BTreeMap<u64, Vec<u8>>;
+/// What the archive keeps, by name.
+type BlockMap = BTreeMap<Vec<u8>, Vec<u8>>;
 /// Rows and messages of the parked blocks, each a value of its own.
 type Values = BTreeMap<(u64, Kind), Vec<u8>>;
 
@@ -34,6 +35,11 @@ enum Kind {
     Messages,
     Rows,
 }
+
+/// The length of a block's name; those of amendments and notes are shorter or begin higher.
+const BLOCK_NAME: usize = 16;
+/// What the name of an amendment begins with, before the block's number.
+const AMENDMENT: u8 = 0x10;
 
 /// How the disk refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +59,7 @@ struct Platter {
     side_durable: Vec<u8>,
     blocks: BlockMap,
     blocks_durable: BlockMap,
-    block_calls: Vec<(u64, Vec<u8>)>,
+    block_calls: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     parked: Values,
     parked_durable: Values,
     parked_calls: Vec<ParkedCall>,
@@ -112,7 +118,9 @@ impl Disk {
         platter.side = platter.side_durable.clone();
         let writes = std::mem::take(&mut platter.block_calls);
         let kept = dice.in_range(0..writes.len() as u64 + 1) as usize;
-        platter.blocks_durable.extend(writes.into_iter().take(kept));
+        for (name, bytes) in writes.into_iter().take(kept) {
+            put(&mut platter.blocks_durable, name, bytes);
+        }
         platter.blocks = platter.blocks_durable.clone();
         let writes = std::mem::take(&mut platter.parked_calls);
         let kept = dice.in_range(0..writes.len() as u64 + 1) as usize;
@@ -142,9 +150,15 @@ impl Disk {
         messages.map(|(_, bytes)| bytes.clone()).collect()
     }
 
-    /// The archive's blocks.
-    pub fn blocks(&self) -> Vec<Vec<u8>> {
-        self.lock().blocks.values().cloned().collect()
+    /// The archive's blocks with their amendments.
+    pub fn blocks(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let platter = self.lock();
+        let archived = platter.blocks.iter().filter(|(name, _)| name.len() == BLOCK_NAME);
+        let archived = archived.map(|(name, bytes)| {
+            let amendment = [&[AMENDMENT][..], &name[..8]].concat();
+            (bytes.clone(), platter.blocks.get(&amendment).cloned().unwrap_or_default())
+        });
+        archived.collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Platter> {
@@ -298,22 +312,34 @@ impl SideFile for Hold {
 }
 
 impl Blocks for Hold {
-    fn write_block(&mut self, block: u64, bytes: &[u8]) -> Result<(), StoreError> {
+    fn make_room(&mut self, _block: u64, _accepted_millis: i64) -> Result<bool, ArchiveError> {
+        Ok(false)
+    }
+
+    fn put(&mut self, _block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
         let mut platter = self.spend()?;
-        platter.blocks.insert(block, bytes.to_vec());
-        platter.block_calls.push((block, bytes.to_vec()));
+        platter.blocks.insert(name.to_vec(), bytes.to_vec());
+        platter.block_calls.push((name.to_vec(), Some(bytes.to_vec())));
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), StoreError> {
+    fn remove(&mut self, _block: u64, name: &[u8]) -> Result<(), ArchiveError> {
         let mut platter = self.spend()?;
-        let writes = std::mem::take(&mut platter.block_calls);
-        platter.blocks_durable.extend(writes);
+        platter.blocks.remove(name);
+        platter.block_calls.push((name.to_vec(), None));
         Ok(())
     }
 
-    fn mark(&mut self) -> Result<(), StoreError> {
-        self.spend().map(|_| ())
+    fn flush(&mut self) -> Result<(), ArchiveError> {
+        let mut platter = self.spend()?;
+        for (name, bytes) in std::mem::take(&mut platter.block_calls) {
+            put(&mut platter.blocks_durable, name, bytes);
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self) -> Result<(), ArchiveError> {
+        Ok(self.spend().map(|_| ())?)
     }
 
     fn reader(&self) -> Arc<dyn ReadBlocks> {
@@ -321,12 +347,11 @@ impl Blocks for Hold {
     }
 }
 
-impl ReadBlocks for Hold {
-    fn read_block(&self, block: u64) -> Result<Option<StoredBlock>, StoreError> {
-        let platter = self.disk.lock();
-        let bytes = platter.blocks.get(&block).cloned();
-        Ok(bytes.map(|bytes| StoredBlock { bytes, amendments: Vec::new() }))
-    }
+fn put(map: &mut BlockMap, name: Vec<u8>, bytes: Option<Vec<u8>>) {
+    match bytes {
+        Some(bytes) => map.insert(name, bytes),
+        None => map.remove(&name),
+    };
 }
 
 impl ParkedBlocks for Hold {
@@ -382,5 +407,45 @@ impl ParkedBlocks for Hold {
 impl ReadParked for Hold {
     fn messages(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.disk.lock().parked.get(&(block, Kind::Messages)).cloned())
+    }
+}
+
+/// One database, with all blocks.
+impl ReadBlocks for Hold {
+    fn is_empty(&self) -> bool {
+        self.disk.lock().blocks.is_empty()
+    }
+
+    fn database_of(&self, _block: u64) -> Option<u64> {
+        Some(0)
+    }
+
+    fn last_block(&self) -> Option<u64> {
+        let platter = self.disk.lock();
+        let last = platter.blocks.keys().rfind(|name| name.len() == BLOCK_NAME)?;
+        last.first_chunk().map(|block| u64::from_be_bytes(*block))
+    }
+
+    fn before_ends(&self) -> Option<u64> {
+        None
+    }
+
+    fn get(&self, _block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
+        Ok(self.disk.lock().blocks.get(name).cloned())
+    }
+
+    fn last_before(&self, _block: u64, prefix: &[u8], to: &[u8]) -> Result<Option<Note>, ArchiveError> {
+        let platter = self.disk.lock();
+        let last = platter.blocks.range(..to.to_vec()).next_back();
+        let last = last.filter(|(name, _)| name.starts_with(prefix));
+        Ok(last.map(|(name, bytes)| (name.clone(), bytes.clone())))
+    }
+
+    fn first_name(&self, _block: u64, from: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
+        Ok(self.disk.lock().blocks.range(from.to_vec()..).next().map(|(name, _)| name.clone()))
+    }
+
+    fn retire(&self, _before_millis: i64) -> Result<usize, ArchiveError> {
+        Ok(0)
     }
 }

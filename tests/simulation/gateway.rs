@@ -128,7 +128,7 @@ pub fn open(world: &World, clock: Clock) -> Result<Opened, String> {
     let opened = journal::open_on(log, side, std::path::Path::new("simulated"), options);
     let (journal, recovery) = opened.map_err(|error| format!("the store does not open: {error}"))?;
     let mut engine = Engine::new(&ID_KEY, clock.now());
-    let folded = fold::fold(recovery, &mut engine);
+    let folded = fold::fold(recovery, &mut engine, |_| {});
     let next_group = folded.map_err(|error| format!("the journal cannot be folded: {error}"))?;
     store::fold_parked(parked.as_ref(), &mut engine)
         .map_err(|error| format!("what is parked cannot be folded: {error}"))?;
@@ -432,6 +432,9 @@ impl House {
 
 /// The archive's thread as a task.
 async fn archive(house: House, mut archivist: Archivist, lane: Lane, mut dice: Dice) {
+    if let Err(error) = archivist.restore_index() {
+        house.stop(&error.to_string()).await;
+    }
     loop {
         let wanted = tokio::time::timeout(Duration::from_secs(1), house.archive_wanted.notified());
         tokio::select! {

@@ -38,8 +38,11 @@ pub fn still_open(world: &World, living: &[Living]) -> Option<String> {
     if let Some(Living { number, state, .. }) = living.iter().find(is_open) {
         return Some(format!("{number} is {state:?}"));
     }
-    let mut parked = stored(world.disk.parked());
-    stored(world.disk.blocks()).keys().for_each(|number| drop(parked.remove(number)));
+    let (mut parked, archived) = match (parked(world), archived(world)) {
+        (Ok(parked), Ok(archived)) => (parked, archived),
+        (Err(error), _) | (_, Err(error)) => return Some(error),
+    };
+    archived.keys().for_each(|number| drop(parked.remove(number)));
     living.iter().for_each(|message| drop(parked.remove(&message.number)));
     if let Some(message) = parked.values().find(|message| message.state != State::Held) {
         return Some(format!("{} is parked and {:?}", message.number, message.state));
@@ -70,22 +73,38 @@ fn is_final(state: u8) -> bool {
 }
 
 /// All messages that there are: parked, in the archive, which knows better, and living, which knows best.
-fn all_messages(world: &World, opened: &Opened) -> BTreeMap<u64, Message> {
-    let mut all = stored(world.disk.parked());
-    all.extend(stored(world.disk.blocks()));
+fn all_messages(world: &World, opened: &Opened) -> Result<BTreeMap<u64, Message>, String> {
+    let mut all = parked(world)?;
+    all.extend(archived(world)?);
     all.extend(opened.engine.living().map(|message| (message.number, message.clone())));
-    all
+    Ok(all)
 }
 
-fn stored(blocks: Vec<Vec<u8>>) -> BTreeMap<u64, Message> {
-    let messages = blocks.iter().flat_map(|block| tidegate::history::unpack(block));
-    messages.filter_map(|(number, bytes)| Some((number, Message::read(bytes)?))).collect()
+fn archived(world: &World) -> Result<BTreeMap<u64, Message>, String> {
+    stored(world.disk.blocks())
+}
+
+fn parked(world: &World) -> Result<BTreeMap<u64, Message>, String> {
+    stored(world.disk.parked().into_iter().map(|messages| (messages, Vec::new())).collect())
+}
+
+/// The messages of blocks and their amendments.
+fn stored(blocks: Vec<(Vec<u8>, Vec<u8>)>) -> Result<BTreeMap<u64, Message>, String> {
+    let mut all = BTreeMap::new();
+    for (block, amendment) in blocks {
+        let messages = tidegate::history::messages(&block, &amendment);
+        for (number, bytes) in messages.map_err(|error| error.to_string())? {
+            let message = Message::read(bytes).ok_or_else(|| format!("{number} cannot be read"))?;
+            all.insert(number, message);
+        }
+    }
+    Ok(all)
 }
 
 /// The end of a run.
 pub fn judge(world: &World, opened: &Opened, report: &mut Report) -> Result<(), String> {
     all_are_found(world, opened)?;
-    let all = all_messages(world, opened);
+    let all = all_messages(world, opened)?;
     let by_phone: BTreeMap<u64, &Message> =
         all.values().map(|message| (message.body().destination, message)).collect();
     if by_phone.len() != all.len() {

@@ -8,6 +8,7 @@ mod accepting;
 mod asking;
 mod folding;
 mod golden;
+mod listing;
 mod pacing;
 mod parking;
 mod recovering;

@@ -20,11 +20,14 @@ use engine::command::{
 };
 use engine::effect::{Effects, Outcome, Reply};
 use engine::id::Permutation;
+use engine::message::Message;
+use engine::pages::order_of;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::api::{ApiState, History, HistoryUnavailable, Limits, Looking, router};
+use crate::api::{ApiState, History, HistoryUnavailable, Kept, Limits, Listing, Looking, router};
 use crate::directory::{Account, Directory, Entries};
+use crate::lists::{Asked, Page};
 use crate::metrics::DoorCounts;
 use crate::ops::Health;
 
@@ -71,7 +74,24 @@ impl History for Shelf {
             true => Err(HistoryUnavailable),
             false => Ok(self.messages.lock().unwrap().get(&number).cloned()),
         };
-        Box::pin(async move { found })
+        Box::pin(async move { Ok(found?.map_or(Kept::Nowhere, Kept::Message)) })
+    }
+
+    fn list(&self, asked: Asked) -> Listing<'_> {
+        let is_broken = *self.broken.lock().unwrap();
+        let is_there = |message: &Message| {
+            (asked.floor..=asked.at).contains(&order_of(message.number)) && asked.is(message)
+        };
+        let kept = self.messages.lock().unwrap();
+        let mut messages: Vec<Message> =
+            kept.values().cloned().filter_map(Message::read).filter(is_there).collect();
+        messages.sort_by_key(|message| std::cmp::Reverse(order_of(message.number)));
+        let is_cut = messages.len() > asked.most;
+        messages.truncate(asked.most);
+        let last = messages.last().map_or(asked.floor, |last| order_of(last.number));
+        let floor = if is_cut { last } else { asked.floor };
+        let page = Page { messages, floor, is_last: false };
+        Box::pin(async move { if is_broken { Err(HistoryUnavailable) } else { Ok(page) } })
     }
 }
 

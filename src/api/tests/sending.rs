@@ -476,7 +476,7 @@ async fn other_paths_methods_and_types_are_problems_too() {
         (Method::GET, "/", 404, "not_found"),
         (Method::POST, "/v1/message", 404, "not_found"),
         (Method::POST, "/v1/messages/", 404, "not_found"),
-        (Method::GET, "/v1/messages", 405, "method_not_allowed"),
+        (Method::PUT, "/v1/messages", 405, "method_not_allowed"),
         (Method::PUT, "/v1/messages/123456789012345678", 405, "method_not_allowed"),
         (Method::POST, "/v1/balance", 405, "method_not_allowed"),
     ];

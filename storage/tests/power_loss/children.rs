@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use storage::OpenError;
-use storage::archive::Archive;
+use storage::archive::{self, Archive, Blocks};
 use storage::catalog::Catalog;
 use storage::journal::{self, Journal, Options};
 use storage::log::{Durability, LogKind};
@@ -23,7 +23,7 @@ pub const OPENED: &str = "opened";
 pub fn run(task: &str, store: &Path) {
     match task.split_once(' ').unwrap() {
         ("write", "catalog") => write_values(Catalog::open(store).unwrap()),
-        ("write", "archive") => write_values(Archive::open(store).unwrap()),
+        ("write", "archive") => write_values(<Archive as Values>::open(store).unwrap()),
         ("write", log) => write_groups(store, options(log)),
         ("check", "catalog") => say(&check_values::<Catalog>(store)),
         ("check", "archive") => say(&check_values::<Archive>(store)),
@@ -59,7 +59,7 @@ pub fn judge(task: &str, said: &[String], found: &str) -> Result<(), String> {
 fn options(task: &str) -> Options {
     let log = if task == "journal segments" { LogKind::Segments } else { LogKind::Sled };
     let durability = if task == "journal os" { Durability::Os } else { Durability::Fsync };
-    Options { log, durability, ring_bytes_min: 64 << 10, cache_bytes: 1 << 20 }
+    Options { log, durability, ring_bytes_min: 64 << 10, cache_bytes: 1 << 20, ..Options::default() }
 }
 
 /// Appends, flushes and says so; releases all but the newest groups. It ends without closing anything.
@@ -137,7 +137,13 @@ impl Values for Catalog {
 
 impl Values for Archive {
     fn open(store: &Path) -> Result<Archive, OpenError> {
-        Archive::open(store)
+        let mut archive = Archive::open(store, archive::Options::default())?;
+        archive.make_room(0, 1).map_err(|error| OpenError::Damaged {
+            path: store.to_owned(),
+            place: error.to_string(),
+            choices: String::new(),
+        })?;
+        Ok(archive)
     }
 
     fn put(&mut self, key: u64, value: &[u8]) {
@@ -146,7 +152,7 @@ impl Values for Archive {
     }
 
     fn get(&self, key: u64) -> Option<Vec<u8>> {
-        self.read_block(key).unwrap().map(|stored| stored.bytes)
+        self.reader().read_block(key).unwrap().map(|stored| stored.bytes)
     }
 }
 

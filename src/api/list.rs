@@ -1,0 +1,187 @@
+//! `GET /v1/messages`: a tenant's messages, the newest first and a page at a time, with what may be asked of them. What lives
+//! the engine says, the rest is read from the archive; which of the two a message is in nobody sees.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Query, Request, State};
+use axum::http::{Response, Uri};
+use codecs::address;
+use codecs::time::parse_rfc3339;
+use engine::command::{Command, Query as Question};
+use engine::effect::Reply;
+use engine::id;
+use engine::listing::Living;
+use engine::message::{Message, State as MessageState};
+use engine::pages::order_of;
+use engine::step::Step;
+
+use super::problem::{Problem, Refused};
+use super::read::{ok, unavailable};
+use super::{ApiState, show};
+use crate::directory::TenantAccess;
+use crate::lists::Asked;
+
+const LIMIT: usize = 100;
+const LIMIT_MAX: usize = 1_000;
+/// Living messages that are asked for at once.
+const LIVING_MAX: usize = 100;
+/// Looks into memory and archive for one page; beyond, it is shorter than asked for, and `next` goes on.
+const ROUNDS_MAX: usize = 16;
+/// The greatest place in the order of numbers.
+const NEWEST: u64 = (1 << 48) - 1;
+
+pub async fn messages(State(api): State<Arc<ApiState>>, request: Request) -> Result<Response<Body>, Problem> {
+    let (head, _) = request.into_parts();
+    let tenant = api.authenticate(&head)?;
+    let (mut asked, limit) = asked(&api, &tenant, &head.uri)?;
+    let mut found = Vec::new();
+    let mut next = None;
+    for _ in 0..ROUNDS_MAX {
+        let round = api.round(&tenant, &asked).await?;
+        found.extend(round.messages);
+        next = round.next;
+        let Some(at) = next.filter(|_| found.len() < limit) else { break };
+        asked.at = at;
+        asked.most = limit.saturating_sub(found.len());
+    }
+    let next = next.map(|at| api.ids.id(at).to_string());
+    Ok(ok(show::page(&found, next, &api, &tenant)))
+}
+
+/// A stretch of the list.
+struct Round {
+    messages: Vec<Message>,
+    /// Where the next one begins; none at the end.
+    next: Option<u64>,
+}
+
+impl ApiState {
+    async fn round(&self, tenant: &TenantAccess, asked: &Asked) -> Result<Round, Problem> {
+        let living = self.living(tenant, asked.at).await?;
+        let below = Asked { floor: living.floor, ..asked.clone() };
+        let kept = self.history.list(below).await;
+        let kept = kept.map_err(|_| unavailable("the archive cannot be listed at the moment"))?;
+        let living: Vec<Message> = living.messages.into_iter().filter_map(Message::read).collect();
+        // The archive may have an older form of what lives again.
+        let lives = |message: &Message| living.iter().any(|living| living.number == message.number);
+        let mut messages: Vec<Message> =
+            kept.messages.into_iter().filter(|message| !lives(message)).collect();
+        let is_within = |message: &Message| order_of(message.number) >= kept.floor && asked.is(message);
+        messages.extend(living.iter().filter(|message| is_within(message)).cloned());
+        messages.sort_by_key(|message| std::cmp::Reverse(order_of(message.number)));
+        let is_cut = messages.len() > asked.most;
+        messages.truncate(asked.most);
+        let floor = match messages.last() {
+            Some(last) if is_cut => order_of(last.number),
+            _ if kept.is_last => 0,
+            _ => kept.floor,
+        };
+        Ok(Round { messages, next: floor.checked_sub(1) })
+    }
+
+    async fn living(&self, tenant: &TenantAccess, at: u64) -> Result<Living, Problem> {
+        let query = Question::Living { tenant: tenant.number, at, most: LIVING_MAX };
+        match self.ask(tenant, |reply| Command::Query { reply, query }).await? {
+            Reply::Living(living) => Ok(living),
+            other => unreachable!("{other:?} answers no question for living messages"),
+        }
+    }
+}
+
+/// What is asked for, and how many at most.
+fn asked(api: &Arc<ApiState>, tenant: &TenantAccess, uri: &Uri) -> Result<(Asked, usize), Problem> {
+    let Query(parameters) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+        .map_err(|_| Problem::invalid("the query cannot be read"))?;
+    let names: BTreeSet<&String> = parameters.iter().map(|(name, _)| name).collect();
+    if names.len() < parameters.len() {
+        return Err(Problem::invalid("the query names something twice"));
+    }
+    let mut at = NEWEST;
+    let mut limit = LIMIT;
+    let (mut destination, mut since, mut until) = (None, i64::MIN, i64::MAX);
+    let mut wanted = Wanted { statuses: Vec::new(), sender: None, provider: None, api: Arc::clone(api) };
+    for (name, value) in &parameters {
+        // A plus of a query is a space.
+        let value = value.trim();
+        match name.as_str() {
+            "status" => wanted.statuses = statuses(value)?,
+            "to" => destination = Some(phone(value)?),
+            "from" => wanted.sender = Some(value.to_owned()),
+            "provider" => wanted.provider = Some(value.to_owned()),
+            "since" => since = time("since", value)?,
+            "until" => until = time("until", value)?,
+            "limit" => limit = count(value)?,
+            "cursor" => at = place(api, value)?,
+            _ => {
+                let detail = "the query may have status, to, from, provider, since, until, limit and cursor";
+                return Err(Problem::invalid(detail));
+            }
+        }
+    }
+    let matches = Arc::new(move |message: &Message| wanted.is(message));
+    let tenant = tenant.number;
+    Ok((Asked { tenant, at, floor: 0, destination, since, until, most: limit, matches }, limit))
+}
+
+/// What must hold of a message beside its phone and its time.
+struct Wanted {
+    statuses: Vec<MessageState>,
+    sender: Option<String>,
+    provider: Option<String>,
+    api: Arc<ApiState>,
+}
+
+impl Wanted {
+    fn is(&self, message: &Message) -> bool {
+        let has_sender = |wanted: &String| show::sender(&message.body()).as_ref() == Some(wanted);
+        (self.statuses.is_empty() || self.statuses.contains(&message.state))
+            && self.sender.as_ref().is_none_or(has_sender)
+            && self.provider.as_ref().is_none_or(|wanted| self.is_of(message, wanted))
+    }
+
+    /// The provider of its last attempt is this one.
+    fn is_of(&self, message: &Message, wanted: &str) -> bool {
+        let intents = message.steps().filter_map(|(_, step)| match step {
+            Step::Intent { provider, .. } => Some(provider),
+            _ => None,
+        });
+        let provider = intents.last().and_then(|provider| self.api.directory.provider(provider));
+        provider.is_some_and(|provider| *provider == *wanted)
+    }
+}
+
+fn statuses(value: &str) -> Result<Vec<MessageState>, Problem> {
+    let state = |word: &str| MessageState::ALL.into_iter().find(|state| state.word() == word.trim());
+    let states: Option<Vec<MessageState>> = value.split(',').map(state).collect();
+    states.ok_or_else(|| invalid("status", "is not a status, or several with commas between them"))
+}
+
+fn phone(value: &str) -> Result<u64, Problem> {
+    let number = address::destination(value).map_err(|_| invalid("to", "is not an international number"))?;
+    Ok(number.as_u64())
+}
+
+fn time(name: &'static str, value: &str) -> Result<i64, Problem> {
+    // The plus of an offset has become a space.
+    let time = parse_rfc3339(value).or_else(|| parse_rfc3339(&value.replace(' ', "+")));
+    Ok(time.ok_or_else(|| invalid(name, "is not a time of RFC 3339"))?.0)
+}
+
+fn count(value: &str) -> Result<usize, Problem> {
+    let count = value.parse().ok().filter(|count| (1..=LIMIT_MAX).contains(count));
+    count.ok_or_else(|| invalid("limit", "is not a number from 1 to 1000"))
+}
+
+/// The place that a cursor names; it is a number's id, so that it tells no more than ids do.
+fn place(api: &ApiState, value: &str) -> Result<u64, Problem> {
+    let place = id::parse_id(value.as_bytes()).and_then(|id| api.ids.number(id));
+    place.filter(|place| *place <= NEWEST).ok_or_else(|| invalid("cursor", "is not one of ours"))
+}
+
+fn invalid(field: &'static str, what: &str) -> Problem {
+    Refused::invalid(field, format!("{field} {what}")).into()
+}

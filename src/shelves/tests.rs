@@ -1,0 +1,278 @@
+//! What is written is found: by number, by tenant, by phone; over databases, amendments, crashes.
+
+use std::collections::BTreeMap;
+
+use codecs::instant::Wall;
+use codecs::receipt::State;
+use codecs::text::Encoding;
+use engine::catalog::{AskReceipt, SettleOn};
+use engine::message::{Head, number_of};
+use engine::money::Micros;
+use engine::pages::{BLOCK_MESSAGES, block_of, order_of};
+use engine::step::{Step, Verdict};
+use engine::submission::{Body, Priority, Via};
+use storage::archive::{Archive, Options};
+
+use super::*;
+use crate::index::{self, CHAPTER_BLOCKS};
+
+/// Some moment of November 2026, and how long a month is at most.
+const NOVEMBER: i64 = 1_795_000_000_000;
+const MONTH: i64 = 31 * 86_400_000;
+
+/// A message whose story has so many steps.
+pub fn message(number: u64, tenant: u32, destination: u64, accepted: i64, steps: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Head {
+        number,
+        accepted_at: Wall(accepted),
+        tenant,
+        price: Micros(1_000_000),
+        settle_on: SettleOn::Sent,
+        receipts: AskReceipt::Asked,
+        candidates: &[0],
+    }
+    .write(&mut bytes);
+    let text = format!("{number:08} is the number of this message");
+    Body {
+        via: Via::Smpp,
+        encoding: Encoding::Gsm7,
+        data_coding: 0,
+        esm_class: 0,
+        protocol_id: 0,
+        priority: Priority::Normal,
+        registered_delivery: 1,
+        parts: 1,
+        source_ton: 5,
+        source_npi: 0,
+        destination_ton: 1,
+        destination_npi: 1,
+        destination,
+        send_at: None,
+        valid_until: None,
+        source: b"ACME",
+        service_type: b"",
+        octets: text.as_bytes(),
+        extras: b"",
+    }
+    .write(&mut bytes);
+    let id = format!("{:016x}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    for step in 0..steps {
+        let step = match step % 4 {
+            0 => Step::Intent { attempt: 1, provider: 0, bind: 2 },
+            1 => Step::Response {
+                part: 0,
+                verdict: Verdict::Accepted,
+                status: 0,
+                retry_at: Wall(0),
+                id: id.as_bytes(),
+            },
+            2 => Step::Receipt {
+                part: 0,
+                state: State::Delivered,
+                done: Wall(accepted / 1_000 * 1_000),
+                error: b"000",
+            },
+            _ => Step::Told,
+        };
+        step.write(Wall(accepted), Wall(accepted + 3), &mut bytes);
+    }
+    bytes
+}
+
+/// A shelf with what it should have.
+struct House {
+    directory: tempfile::TempDir,
+    shelves: Shelves,
+    expected: BTreeMap<u64, Vec<u8>>,
+}
+
+impl House {
+    fn new() -> House {
+        let directory = tempfile::tempdir().unwrap();
+        let shelves = Shelves::new(Box::new(Archive::open(directory.path(), Options::default()).unwrap()));
+        House { directory, shelves, expected: BTreeMap::new() }
+    }
+
+    fn write(&mut self, messages: Vec<Vec<u8>>) {
+        let block = block_of(number_of(&messages[0]).unwrap());
+        for message in &messages {
+            self.expected.insert(order_of(number_of(message).unwrap()), message.clone());
+        }
+        let whole = messages.len() as u64 == BLOCK_MESSAGES;
+        self.shelves.write(&ArchiveWrite { block, whole, messages, unpark: 0 }).unwrap();
+    }
+
+    /// A whole block: three tenants in turn, and phones that repeat.
+    fn write_block(&mut self, block: u64, accepted: i64) {
+        let first = block * BLOCK_MESSAGES;
+        let one = |order: u64| self::message(slot(order) | order, tenant(order), phone(order), accepted, 4);
+        self.write((first..first + BLOCK_MESSAGES).map(one).collect());
+    }
+
+    /// The process ends without a word after a flush, and another one begins.
+    fn crash(&mut self) {
+        self.shelves.flush().unwrap();
+        self.shelves.mark().unwrap();
+        // The database is let go of before it is opened again.
+        let elsewhere = tempfile::tempdir().unwrap();
+        let other = Archive::open(elsewhere.path(), Options::default()).unwrap();
+        drop(std::mem::replace(&mut self.shelves, Shelves::new(Box::new(other))));
+        let archive = Archive::open(self.directory.path(), Options::default()).unwrap();
+        self.shelves = Shelves::new(Box::new(archive));
+        self.shelves.restore_index(|_| Vec::new()).unwrap();
+    }
+
+    /// All orders that the index gives for a tenant, or for a phone of it.
+    fn listed(&self, tenant: u32, phone: Option<u64>) -> Vec<u64> {
+        let (reader, index) = (self.shelves.reader(), self.shelves.index());
+        let mut orders = Vec::new();
+        let mut at = (1 << 48) - 1;
+        loop {
+            let step = match phone {
+                Some(phone) => index::to_phone(&index, &*reader, tenant, phone, at),
+                None => index::of_tenant(&index, &*reader, tenant, at),
+            };
+            let Some(step) = step.unwrap() else { return orders };
+            for (block, mask) in step.blocks {
+                let found = read(&*reader, block).unwrap();
+                let bit = |order: u64| 1 << (order % BLOCK_MESSAGES);
+                let wanted = found.into_iter().map(|(number, bytes)| (order_of(number), bytes));
+                let mut wanted: Vec<u64> = wanted
+                    .filter(|(order, bytes)| {
+                        mask & bit(*order) != 0
+                            && engine::columns::tenant(bytes) == Some(tenant)
+                            && phone.is_none_or(|phone| engine::columns::destination(bytes) == Some(phone))
+                    })
+                    .map(|(order, _)| order)
+                    .collect();
+                wanted.sort_by_key(|order| std::cmp::Reverse(*order));
+                orders.extend(wanted);
+            }
+            let Some(next) = step.floor.checked_sub(1) else { return orders };
+            at = next;
+        }
+    }
+
+    fn check(&self, name: &str) {
+        let expected: Vec<(&u64, &Vec<u8>)> = self.expected.iter().collect();
+        for of_block in
+            expected.chunk_by(|(one, _), (other, _)| *one / BLOCK_MESSAGES == *other / BLOCK_MESSAGES)
+        {
+            let block = of_block[0].0 / BLOCK_MESSAGES;
+            let found = read(&*self.shelves.reader(), block).unwrap();
+            let found: BTreeMap<u64, Vec<u8>> =
+                found.into_iter().map(|(n, bytes)| (order_of(n), bytes)).collect();
+            assert!(found.iter().eq(of_block.iter().copied()), "{name}: block {block}");
+        }
+        for wanted in 0..3 {
+            let of_tenant = |(order, _): &(&u64, &Vec<u8>)| tenant(**order) == wanted;
+            let expected: Vec<u64> =
+                self.expected.iter().rev().filter(of_tenant).map(|(order, _)| *order).collect();
+            assert_eq!(self.listed(wanted, None), expected, "{name}: tenant {wanted}");
+            let phone = phone(u64::from(wanted));
+            let expected: Vec<u64> =
+                expected.into_iter().filter(|order| self::phone(*order) == phone).collect();
+            assert_eq!(self.listed(wanted, Some(phone)), expected, "{name}: phone {phone}");
+        }
+    }
+}
+
+fn tenant(order: u64) -> u32 {
+    (order % 3) as u32
+}
+
+fn slot(order: u64) -> u64 {
+    (order % 3 + 7) << 48
+}
+
+fn phone(order: u64) -> u64 {
+    254_700_000_000 + order % 501
+}
+
+#[test]
+fn everything_is_found_in_memory_closed_and_after_a_crash() {
+    let mut house = House::new();
+    // A chapter that becomes full but for some blocks, neighbours of it, and one that is far away.
+    let gaps = [5, 900, CHAPTER_BLOCKS - 1];
+    let blocks = (0..CHAPTER_BLOCKS + 3).chain([CHAPTER_BLOCKS * 40]).filter(|block| !gaps.contains(block));
+    for block in blocks.filter(|block| block % 7 == 0 || *block > CHAPTER_BLOCKS - 30) {
+        house.write_block(block, NOVEMBER);
+    }
+    house.check("in memory");
+    house.crash();
+    house.check("after a crash");
+    lock(&house.shelves.index).close_all(&mut *house.shelves.archive).unwrap();
+    house.check("closed");
+    for block in gaps {
+        house.write_block(block, NOVEMBER);
+    }
+    house.check("closed, with more in memory");
+    house.crash();
+    house.check("the same after a crash");
+    lock(&house.shelves.index).close_all(&mut *house.shelves.archive).unwrap();
+    house.crash();
+    house.check("closed again");
+}
+
+#[test]
+fn a_block_grows_by_amendments_until_they_are_joined() {
+    let mut house = House::new();
+    for piece in 0..40u64 {
+        let order = 64 + piece * 13 % 64;
+        let number = |order| slot(order) | order;
+        let one = |order, steps| message(number(order), tenant(order), phone(order), NOVEMBER, steps);
+        let mut messages = vec![one(order, 2)];
+        // One that is there already has a longer story now.
+        if let Some(before) = house.expected.keys().next().copied().filter(|before| *before != order) {
+            messages.push(one(before, 3 + (piece % 8) as u8));
+            messages.sort_by_key(|message| number_of(message).map(order_of));
+        }
+        house.write(messages);
+        house.check(&format!("piece {piece}"));
+    }
+    house.crash();
+    house.check("after a crash");
+}
+
+#[test]
+fn a_month_has_its_own_chapters_and_what_is_retired_is_in_no_list() {
+    let mut house = House::new();
+    for (block, month) in [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2)] {
+        house.write_block(block, NOVEMBER + month * MONTH);
+    }
+    house.write_block(0, NOVEMBER);
+    house.check("three months");
+    house.crash();
+    house.check("three months after a crash");
+    assert_eq!(house.shelves.reader().retire(NOVEMBER + MONTH + 1).unwrap(), 1);
+    house.expected.retain(|order, _| *order >= 3 * BLOCK_MESSAGES);
+    house.check("two months");
+}
+
+#[test]
+fn many_open_chapters_are_closed_by_and_by() {
+    let mut house = House::new();
+    for round in 0..2 {
+        for chapter in 0..40 {
+            house.write_block(chapter * CHAPTER_BLOCKS + round, NOVEMBER);
+        }
+    }
+    house.check("forty chapters");
+    house.crash();
+    house.check("forty chapters after a crash");
+}
+
+#[test]
+fn a_block_that_cannot_be_read_is_kept_aside() {
+    let mut house = House::new();
+    house.write_block(1, NOVEMBER);
+    house.shelves.archive.write_block(1, &[77; 50]).unwrap();
+    assert!(matches!(read(&*house.shelves.reader(), 1), Err(ReadError::Unreadable { block: 1, .. })));
+    house.expected.clear();
+    house.write(vec![message(slot(70) | 70, tenant(70), phone(70), NOVEMBER, 1)]);
+    let aside = [b"U".as_slice(), &1u64.to_be_bytes()].concat();
+    assert_eq!(house.shelves.reader().read_note(1, &aside).unwrap(), Some(vec![77; 50]));
+    let found = read(&*house.shelves.reader(), 1).unwrap();
+    assert_eq!(found.into_values().collect::<Vec<_>>(), house.expected.into_values().collect::<Vec<_>>());
+}
