@@ -76,6 +76,8 @@ impl Databases {
         let io = |error| OpenError::io(directory, error);
         move_the_one_before(directory).map_err(io)?;
         fs::create_dir_all(directory).map_err(io)?;
+        // The name of the directory must be there after a power failure, as what is written in it is.
+        sync_directory(directory.parent().unwrap_or(Path::new("/"))).map_err(io)?;
         let names = names(directory)?;
         let mut set = Set::default();
         for name in names {
