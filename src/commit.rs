@@ -251,7 +251,7 @@ impl Committer {
     /// The group is on disk: its effects leave. What goes to the archive is seen by readers before any answer can send them there.
     pub fn release(&self, effects: Effects) {
         self.outlets.health.set_oldest_unflushed(None);
-        let Effects { connections, replies, archive, parks, loads, received } = effects;
+        let Effects { connections, replies, archive, parks, loads, received, .. } = effects;
         self.outlets.history.take(archive, parks, loads);
         for (connection, outgoing) in connections {
             self.outlets.partition.links.release(connection, outgoing);

@@ -239,7 +239,7 @@ impl Engine {
     fn answer(&mut self, submissions: &Submissions, outcomes: Vec<Outcome>, replayed: bool) {
         match submissions.door {
             Door::Smpp(connection) => {
-                let answers = &mut Engine::outgoing(&mut self.effects, connection).answers;
+                let answers = &mut self.effects.outgoing(connection).answers;
                 answers.extend(
                     submissions
                         .items

@@ -86,7 +86,7 @@ impl Engine {
                 continue;
             };
             entry.asked(now, bind);
-            Engine::outgoing(&mut self.effects, connection).asks.push(Ask { token: token.0, body });
+            self.effects.outgoing(connection).asks.push(Ask { token: token.0, body });
             if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
                 counters.asked += 1;
             }

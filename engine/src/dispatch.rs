@@ -581,7 +581,7 @@ impl Engine {
         if let Some(bind) = provider.binds.get_mut(bind) {
             bind.rate.take_all(now.mono, parts);
         }
-        let out = Engine::outgoing(&mut self.effects, connection);
+        let out = self.effects.outgoing(connection);
         write_parts(message, provider.definition.as_ref(), out);
         if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
             counters.submitted += u64::from(parts);

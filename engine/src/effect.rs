@@ -2,12 +2,19 @@
 
 use codecs::instant::Mono;
 
+use hashbrown::HashMap;
+
 use crate::command::{ConnectionId, Refusal, ReplyId};
+use crate::hash::BlockHash;
 use crate::ledger::Wallet;
 use crate::listing::Living;
 use crate::money::Micros;
 use crate::routing::RoutingError;
 use crate::surgery::Report;
+
+/// Room made for one connection at once, at most.
+const ROOM_ANSWERS_MAX: usize = 4_096;
+const ROOM_OCTETS_MAX: usize = 1 << 20;
 
 /// The outcome of one submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +128,17 @@ pub struct Balance {
     pub price: Option<Micros>,
 }
 
+impl Room {
+    fn outgoing(self) -> Outgoing {
+        Outgoing {
+            answers: Vec::with_capacity(self.answers.min(ROOM_ANSWERS_MAX)),
+            requests: Vec::with_capacity(self.requests.min(ROOM_ANSWERS_MAX)),
+            bodies: Vec::with_capacity(self.bodies.min(ROOM_OCTETS_MAX)),
+            ..Outgoing::default()
+        }
+    }
+}
+
 /// Messages of one block for the archive.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ArchiveWrite {
@@ -167,9 +185,50 @@ pub struct Effects {
     pub loads: Vec<Load>,
     /// When submissions answered here were received, and how many each time: for the accept latency.
     pub received: Vec<(Mono, u32)>,
+    /// Where in `connections` each connection is, and the one that was asked for last.
+    places: HashMap<u64, usize, BlockHash>,
+    last: usize,
+    /// What the group before had for a connection: as much room is made at once.
+    usual: Room,
+}
+
+/// Lengths of an `Outgoing`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Room {
+    answers: usize,
+    requests: usize,
+    bodies: usize,
 }
 
 impl Effects {
+    /// Empty effects for the group that follows this one.
+    pub(crate) fn next(&self) -> Effects {
+        let mut usual = Room::default();
+        for (_, outgoing) in &self.connections {
+            usual.answers += outgoing.answers.len();
+            usual.requests += outgoing.requests.len();
+            usual.bodies += outgoing.bodies.len();
+        }
+        // A little more than the mean, so that few of them have to grow.
+        let usually = |sum: usize| sum / self.connections.len().max(1) * 5 / 4;
+        let Room { answers, requests, bodies } = usual;
+        let usual = Room { answers: usually(answers), requests: usually(requests), bodies: usually(bodies) };
+        Effects { usual, ..Effects::default() }
+    }
+
+    /// The part that is for one connection.
+    pub(crate) fn outgoing(&mut self, connection: ConnectionId) -> &mut Outgoing {
+        // Mostly it is the one that was asked for last.
+        if self.connections.get(self.last).is_none_or(|(id, _)| *id != connection) {
+            let next = self.connections.len();
+            self.last = *self.places.entry(u64::from(connection.0)).or_insert(next);
+            if self.last == next {
+                self.connections.push((connection, self.usual.outgoing()));
+            }
+        }
+        &mut self.connections[self.last].1
+    }
+
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()
             && self.replies.is_empty()

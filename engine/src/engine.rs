@@ -5,10 +5,10 @@ use codecs::instant::Wall;
 
 use crate::accept::millis;
 use crate::catalog::{Definitions, Settings};
-use crate::command::{Command, ConnectionId, DiskLevel, Now, Query, ReplyId};
+use crate::command::{Command, DiskLevel, Now, Query, ReplyId};
 use crate::counters::Counters;
 use crate::dispatch::Providers;
-use crate::effect::{Balance, Cancelled, Effects, Outgoing, Reply};
+use crate::effect::{Balance, Cancelled, Effects, Reply};
 use crate::id::{Number, Permutation};
 use crate::idempotency::Idempotency;
 use crate::ledger::{Change as LedgerChange, Wallet};
@@ -207,10 +207,11 @@ impl Engine {
     pub fn take_group(&mut self) -> Group {
         self.record_wallets();
         let release_before = self.ring.release_before(self.group_number);
-        let capacity = self.group.capacity().min(1 << 20);
-        let records = std::mem::replace(&mut self.group, Vec::with_capacity(capacity));
-        let living = self.pages.len();
-        Group { records, effects: std::mem::take(&mut self.effects), release_before, living }
+        let room = Vec::with_capacity(self.group.len());
+        let records = std::mem::replace(&mut self.group, room);
+        let next = self.effects.next();
+        let effects = std::mem::replace(&mut self.effects, next);
+        Group { records, effects, release_before, living: self.pages.len() }
     }
 
     /// Octets of the group being decided.
@@ -378,17 +379,6 @@ impl Engine {
                 self.effects.replies.push((asker, Reply::Drained));
             }
         }
-    }
-
-    /// The part of the present group's effects that is for one connection.
-    pub(crate) fn outgoing(effects: &mut Effects, connection: ConnectionId) -> &mut Outgoing {
-        // A group touches few connections, and mostly the one it touched last.
-        let found = effects.connections.iter().rposition(|(id, _)| *id == connection);
-        let index = found.unwrap_or_else(|| {
-            effects.connections.push((connection, Outgoing::default()));
-            effects.connections.len() - 1
-        });
-        &mut effects.connections[index].1
     }
 
     /// Takes over new definitions; names seen for the first time are given their numbers, for ever. Where routes or prices mean

@@ -121,7 +121,7 @@ impl Engine {
             }
             self.tenants.mark(tenant);
         }
-        Engine::outgoing(&mut self.effects, connection).closed = true;
+        self.effects.outgoing(connection).closed = true;
     }
 
     pub(crate) fn acknowledged(&mut self, tenant: u32, connection: ConnectionId, items: &[Acknowledgement]) {
@@ -230,7 +230,7 @@ impl Engine {
     fn tell_one(&mut self, tenant: u32, connection: ConnectionId, number: u64) {
         let Some(message) = self.pages.get(number) else { return };
         let (id, state) = (self.ids.id(number), message.state);
-        let out = Engine::outgoing(&mut self.effects, connection);
+        let out = self.effects.outgoing(connection);
         write_receipt(message, id, &mut self.text, out);
         self.pages.set_telling(number, Some(state));
         if let Some(entry) = self.tenants.get_mut(tenant)

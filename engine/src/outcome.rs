@@ -184,7 +184,7 @@ impl Engine {
             entry.down_since = now;
         }
         if let Some(connection) = connection {
-            Engine::outgoing(&mut self.effects, connection).closed = true;
+            self.effects.outgoing(connection).closed = true;
         }
         self.put_back(provider, bind);
     }

@@ -172,7 +172,7 @@ impl Engine {
 
     pub(crate) fn acknowledge(&mut self, answer: Option<(ConnectionId, u32)>) {
         if let Some((connection, sequence)) = answer {
-            Engine::outgoing(&mut self.effects, connection).acknowledged.push((sequence, 0));
+            self.effects.outgoing(connection).acknowledged.push((sequence, 0));
         }
     }
 
