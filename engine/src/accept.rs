@@ -181,7 +181,10 @@ impl Engine {
             receipts: self.providers.receipts(plan.candidates[0]),
             candidates: &plan.candidates[..plan.count],
         };
-        let mut message = Vec::with_capacity(48 + bytes.len() + STORY_ROOM);
+        // What has to wait is kept small; room for its story is made when it is sent.
+        let story =
+            if self.providers.is_up(plan.candidates[0]) && body.send_at.is_none() { STORY_ROOM } else { 0 };
+        let mut message = Vec::with_capacity(head.octets() + bytes.len() + story);
         head.write(&mut message);
         let body_at = message.len();
         message.extend_from_slice(bytes);

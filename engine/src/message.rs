@@ -137,6 +137,11 @@ pub struct Head<'a> {
 }
 
 impl Head<'_> {
+    /// How many octets it is written in.
+    pub fn octets(&self) -> usize {
+        HEAD_FIXED + self.candidates.len() * 2
+    }
+
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[
             HEAD_VERSION,
@@ -161,7 +166,7 @@ pub fn number_of(bytes: &[u8]) -> Option<u64> {
     reader.u64()
 }
 
-/// A message in memory: its bytes and their fold.
+/// A message in memory: its bytes and their fold. Millions of them wait: see `a_message_is_small`.
 #[derive(Clone, Debug)]
 pub struct Message {
     bytes: Vec<u8>,
@@ -703,5 +708,16 @@ impl Message {
             }
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_small() {
+        // Beside its octets, and in its page.
+        assert!(size_of::<Option<Message>>() <= 152);
     }
 }
