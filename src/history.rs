@@ -1,6 +1,7 @@
 //! Messages that are not in memory: the thread that writes them to the archive and the parked store and reads them back, and
 //! the way for the doors to look them up and list them. What a block is, is `shelves`' and `parked`'s.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -78,7 +79,7 @@ impl History {
             is_ready: watch::Sender::new(false),
         });
         let parked = ParkedShelf::new(parked);
-        let archivist = Archivist { shelves, parked, shared: Arc::clone(&shared) };
+        let archivist = Archivist { shelves, parked, shared: Arc::clone(&shared), marked_at: Instant::now() };
         (Arc::new(History { shared, readers: Arc::new(Semaphore::new(READERS_MAX)) }), archivist)
     }
 
@@ -209,18 +210,22 @@ impl Shared {
 
     /// The messages of any block that are not yet durable and that `is_wanted`.
     pub fn all_on_their_way(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
-        let work = self.lock();
-        let pending = work.pending.values().flat_map(|write| &write.messages);
-        let parking = work.parking.values().flat_map(|write| &write.messages);
+        // The committer takes this lock too: it is not held while messages are looked at.
+        let (pending, parking): (Vec<Arc<ArchiveWrite>>, Vec<Arc<ParkWrite>>) = {
+            let work = self.lock();
+            (work.pending.values().cloned().collect(), work.parking.values().cloned().collect())
+        };
+        let pending = pending.iter().flat_map(|write| &write.messages);
+        let parking = parking.iter().flat_map(|write| &write.messages);
         pending.chain(parking).filter(|message| is_wanted(message)).cloned().collect()
     }
 
     /// What archive and parked store have of a block.
     pub fn stored(&self, block: u64) -> Result<block::Messages, ReadError> {
+        // In this order: what leaves the parked store is in the archive before.
+        let parked = self.parked.messages(block).map_err(ArchiveError::from)?;
         let archived = shelves::read(&*self.archive, block)?;
-        let Some(parked) = self.parked.messages(block).map_err(ArchiveError::from)? else {
-            return Ok(archived);
-        };
+        let Some(parked) = parked else { return Ok(archived) };
         let unreadable = |source| ReadError::Unreadable { block, source };
         let mut messages = block::messages(&parked).map_err(unreadable)?;
         messages.extend(archived);
@@ -275,6 +280,7 @@ pub struct Archivist {
     shelves: Shelves,
     parked: ParkedShelf,
     shared: Arc<Shared>,
+    marked_at: Instant,
 }
 
 /// The archive's thread. A disk that refuses stops the process: the journal still has every message.
@@ -294,7 +300,16 @@ impl Archivist {
     /// Brings back what the index had in memory when the process before ended.
     pub fn restore_index(&mut self) -> Result<(), ShelfError> {
         let parked = &self.parked;
-        self.shelves.restore_index(|block| parked.messages(block).unwrap_or_default())?;
+        let unread = RefCell::new(None);
+        self.shelves.restore_index(|block| {
+            parked.messages(block).unwrap_or_else(|error| {
+                unread.borrow_mut().get_or_insert(error);
+                Vec::new()
+            })
+        })?;
+        if let Some(error) = unread.into_inner() {
+            return Err(error);
+        }
         self.shelves.flush()?;
         self.shared.is_ready.send_replace(true);
         Ok(())
@@ -338,10 +353,15 @@ impl Archivist {
         for load in loads {
             told.push(self.load(*load)?);
         }
+        // Also while there is always something to do: a database that is not marked is never closed.
+        if self.marked_at.elapsed() >= MARK_AFTER {
+            self.mark()?;
+        }
         Ok(told)
     }
 
     fn mark(&mut self) -> Result<(), ShelfError> {
+        self.marked_at = Instant::now();
         self.shelves.mark()?;
         self.parked.mark()
     }
@@ -384,21 +404,15 @@ impl Archivist {
 
     fn load(&self, load: Load) -> Result<Command, ShelfError> {
         let messages = match load.shelf {
-            Shelf::Archive => self.archived(load.block),
+            // What waits for it is in the journal still: better no gateway than one that forgets it.
+            Shelf::Archive => {
+                let messages = shelves::read(&*self.shared.archive, load.block)?;
+                messages.into_values().collect()
+            }
             // Without what is parked nothing can go on: it is neither in memory nor in the journal.
             Shelf::Parked => self.parked.messages(load.block)?,
         };
         Ok(Command::Loaded { load, messages })
-    }
-
-    fn archived(&self, block: u64) -> Vec<Vec<u8>> {
-        match shelves::read(&*self.shared.archive, block) {
-            Ok(messages) => messages.into_values().collect(),
-            Err(error) => {
-                tracing::error!(%error, block, "a block of the archive cannot be read");
-                Vec::new()
-            }
-        }
     }
 }
 

@@ -93,12 +93,14 @@ fn stored(shared: &Shared, asked: &Asked) -> Result<Page, ReadError> {
     let (mut at, mut read) = (asked.at, 0);
     for _ in 0..CHAPTERS_MAX {
         let Some(step) = step(shared, asked, at)? else {
-            page.is_last = true;
+            // What the engine was asked for may go on above.
+            page.is_last = asked.floor == 0;
             return Ok(page);
         };
         // Numbers are given in the order of time: what is older than asked for ends the list.
         if step.span.newest < asked.since && step.span.newest != i64::MIN {
-            page.is_last = true;
+            // What the engine was asked for may go on above.
+            page.is_last = asked.floor == 0;
             return Ok(page);
         }
         let is_too_new = step.span.oldest >= asked.until && step.span.oldest != i64::MAX;

@@ -139,6 +139,7 @@ impl Measures {
             blob_files: inner.sizes.blob_files,
             clock_jumps: engine.clock.0,
             clock_doubted: engine.clock.1,
+            wall: engine.wall,
             credit_reserved: engine.reserved.clone(),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
 use engine::command::Refusal;
 use engine::counters::{Histogram, MILLIS_BOUNDS};
@@ -141,6 +142,8 @@ pub struct Snapshot {
     pub credit_reserved: Vec<(String, Micros)>,
     pub clock_jumps: u64,
     pub clock_doubted: bool,
+    /// The time that the engine goes by; long ago before it has said so.
+    pub wall: Wall,
 }
 
 #[derive(Clone, Debug, Default)]

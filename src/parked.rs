@@ -9,6 +9,7 @@ use storage::archive::ArchiveError;
 use storage::parked::{ParkedBlock, ParkedBlocks};
 
 use crate::block::{self, BlockWriter, Messages};
+use crate::shelves::ReadError;
 
 /// Why the archive or the parked store cannot be used any more. The journal or the store itself still has every message.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,8 @@ pub enum ShelfError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
     #[error("the rows of block {block} in the parked store cannot be read")]
     Rows { block: u64 },
     #[error("the messages of block {block} in the parked store cannot be read")]

@@ -43,6 +43,8 @@ use crate::{definitions, listen, providers, sandbox, settings};
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How often what is older than the retention is removed.
 const RETIRING: Duration = Duration::from_secs(60);
+/// How long the gateway must have run before old messages are removed by the system's clock; as long as a jump is doubted.
+const CLOCK_TRIED: Duration = Duration::from_secs(300);
 /// Connections of the HTTP door at once; each costs a descriptor and some buffers.
 const HTTP_CONNECTIONS_MAX: usize = 4_096;
 const OPS_CONNECTIONS_MAX: usize = 64;
@@ -319,7 +321,7 @@ async fn keep_house(
     phase: watch::Sender<Phase>,
 ) {
     let retention = i64::try_from(config.storage.retention.as_millis()).unwrap_or(i64::MAX);
-    let mut retired_at: Option<Instant> = None;
+    let (started, mut retired_at) = (Instant::now(), None::<Instant>);
     let lane = house.partition.intake.lane(Source::Process);
     let reserve = store::reserve(&config);
     let mut level_before = Level::Fine;
@@ -336,9 +338,11 @@ async fn keep_house(
         let Ok(mut space) = space::space(&root) else { continue };
         let mut level = reserve.level(space);
         // Now and then, and before anything is refused.
-        if level != Level::Fine || retired_at.is_none_or(|at| at.elapsed() >= RETIRING) {
+        let is_time = level != Level::Fine || retired_at.is_none_or(|at| at.elapsed() >= RETIRING);
+        // Nothing is removed by the word of a clock that has not been right for a while.
+        if is_time && started.elapsed() >= CLOCK_TRIED && !snapshot.clock_doubted {
             retired_at = Some(Instant::now());
-            let before = house.partition.clock.now().wall.0.saturating_sub(retention);
+            let before = snapshot.wall.0.saturating_sub(retention);
             if history.retire(before).await {
                 space = space::space(&root).unwrap_or(space);
                 level = reserve.level(space);

@@ -49,11 +49,12 @@ impl Shelves {
     }
 
     /// Writes what a block has new. `flush` makes it durable.
-    pub fn write(&mut self, write: &ArchiveWrite) -> Result<(), ArchiveError> {
+    pub fn write(&mut self, write: &ArchiveWrite) -> Result<(), ReadError> {
         self.make_room(write.block, &write.messages)?;
-        let known = if write.whole { self.put(write.block, &write.messages) } else { self.join(write) }?;
+        let known = if write.whole { self.put(write.block, &write.messages)? } else { self.join(write)? };
         // What was parked before has its rows in the index since then.
-        lock(&self.index).note(&mut *self.archive, write.block, &write.messages, known | write.unpark)
+        lock(&self.index).note(&mut *self.archive, write.block, &write.messages, known | write.unpark)?;
+        Ok(())
     }
 
     /// Notes in the index messages that are kept elsewhere.
@@ -71,9 +72,9 @@ impl Shelves {
     }
 
     /// Adds messages to what is there of their block; the places that it had.
-    fn join(&mut self, write: &ArchiveWrite) -> Result<u64, ArchiveError> {
+    fn join(&mut self, write: &ArchiveWrite) -> Result<u64, ReadError> {
         let Some(stored) = self.archive.reader().read_block(write.block)? else {
-            return self.put(write.block, &write.messages);
+            return Ok(self.put(write.block, &write.messages)?);
         };
         let mut amendment = stored.amendment.unwrap_or_default();
         let had = block::places(&stored.bytes, &amendment);
@@ -85,15 +86,9 @@ impl Shelves {
             self.archive.amend(write.block, &amendment)?;
             return Ok(had);
         }
-        let mut joined = match block::amended(&stored.bytes, &amendment) {
-            Ok(messages) => messages,
-            Err(error) => {
-                tracing::error!(%error, block = write.block, "a block of the archive is kept aside as it is");
-                let aside = [b"U".as_slice(), &write.block.to_be_bytes()].concat();
-                self.archive.put_note(write.block, &aside, &stored.bytes)?;
-                Messages::new()
-            }
-        };
+        // What cannot be read is not written over: its messages are nowhere else.
+        let unreadable = |source| ReadError::Unreadable { block: write.block, source };
+        let mut joined = block::amended(&stored.bytes, &amendment).map_err(unreadable)?;
         let had = joined.keys().fold(0, |mask, number| mask | 1 << engine::pages::place_of(*number));
         for message in &write.messages {
             if let Some(number) = engine::message::number_of(message) {

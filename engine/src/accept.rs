@@ -85,6 +85,8 @@ impl Engine {
         let of_tenant = self.tenants.get(tenant).map_or(0, |entry| entry.waiting);
         let in_memory = self.waiting - self.parking.waiting();
         if in_memory >= self.settings.queue_memory.saturating_mul(2)
+            // An archive that does not keep up leaves what is finished in memory.
+            || self.pages.len() >= self.settings.queue_memory.saturating_mul(4)
             || self.waiting >= self.settings.queue_max
             || of_tenant >= self.settings.tenant_queue_max
         {

@@ -108,6 +108,8 @@ pub(crate) struct Provider {
     pub up_since: Option<Mono>,
     /// When its last bind went, or the process began; looked at while none is up.
     pub down_since: Mono,
+    /// What is parked for it was looked at for other providers, since it has been down.
+    pub given_up: bool,
     /// Smoothed, in microseconds; 0 until the first response.
     pub round_trip: u64,
     /// What was taken from the queue and goes back to its head: in order, with all that comes back in the same turn.
@@ -137,6 +139,7 @@ impl Provider {
             binds: Vec::new(),
             up_since: None,
             down_since: now,
+            given_up: false,
             round_trip: 0,
             returned: Vec::new(),
             doubtful: Vec::new(),
@@ -447,6 +450,7 @@ impl Engine {
         bind.limit(now, entry.definition.as_ref().map_or(0, |definition| definition.bind_throughput));
         if entry.up_since.is_none() {
             entry.up_since = Some(now);
+            entry.given_up = false;
             for number in std::mem::take(&mut entry.doubtful) {
                 self.wait_for_news(provider, number);
             }

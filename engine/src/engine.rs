@@ -193,10 +193,11 @@ impl Engine {
         self.expire_early_receipts();
         self.queue_all_returned();
         self.sweep_pages();
-        self.park_overflow();
         self.look_at_parked();
         self.surgery();
         self.dispatch();
+        // After it, so that what can be sent at once is not parked before.
+        self.park_overflow();
         self.tell();
         self.archive_done();
         self.carry_over(ring_over);
@@ -207,6 +208,7 @@ impl Engine {
     pub fn take_group(&mut self) -> Group {
         self.record_wallets();
         let release_before = self.ring.release_before(self.group_number);
+        self.ring.group_taken();
         let room = Vec::with_capacity(self.group.len());
         let records = std::mem::replace(&mut self.group, room);
         let next = self.effects.next();
@@ -231,7 +233,7 @@ impl Engine {
             .map(|due| due.saturating_sub(u64::try_from(self.now.wall.0).unwrap_or(0)).saturating_mul(1_000));
         let mono = self.mono_dues.next_due().into_iter().chain(self.providers.next_due(self.now.mono));
         let mono = mono.min().map(|due| due.saturating_sub(self.now.mono.0));
-        let is_idle = self.pages.is_empty() && self.early.is_empty();
+        let is_idle = self.pages.is_empty() && self.early.is_empty() && self.parking.waiting() == 0;
         let surgery = self.surgery.next_micros(self.now.wall);
         [wall, mono, self.sweep.next_micros(is_idle), surgery].into_iter().flatten().min()
     }

@@ -146,11 +146,17 @@ impl Engine {
         (message.accepted_parts() == 0 && !message.was_in_doubt()).then_some(next)
     }
 
+    /// Whether a provider takes nothing, and has not for longer than a reconnect takes.
+    pub(crate) fn is_long_down(&self, provider: u16) -> bool {
+        self.providers.get(provider).is_some_and(|entry| {
+            let is_down = entry.up_since.is_none();
+            entry.disabled || is_down && self.now.mono >= entry.down_since.after(FAILOVER_AFTER)
+        })
+    }
+
     /// Where a queued message goes instead, when its provider has been down for long enough to be more than a reconnect.
     pub(crate) fn failover(&self, message: &Message) -> Option<u16> {
-        let entry = self.providers.get(message.provider)?;
-        let down = entry.disabled
-            || entry.up_since.is_none() && self.now.mono >= entry.down_since.after(FAILOVER_AFTER);
+        let down = self.is_long_down(message.provider);
         let paused = message.retry_at().is_some_and(|at| at > self.now.wall);
         if down && !paused { self.next_provider(message) } else { None }
     }

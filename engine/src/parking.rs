@@ -35,6 +35,8 @@ const BEFORE: Duration = Duration::from_secs(90);
 pub(crate) const NEAR: Duration = Duration::from_secs(120);
 /// Blocks that are being read back at once for a look at them.
 const LOOKS_MAX: usize = 64;
+/// Below so many wakes nothing is tidied up.
+const WAKES_MIN: usize = 1_024;
 /// Blocks on their way into the store at once; others wait in memory.
 const WRITING_MAX: usize = 1_024;
 
@@ -173,6 +175,11 @@ impl Parking {
         is_next.then(|| self.queued.pop_front()).flatten()
     }
 
+    /// The queues are filled.
+    pub fn queued_all(&mut self) {
+        self.queued = VecDeque::new();
+    }
+
     fn add(&mut self, number: u64, row: &Row) {
         let block = block_of(number);
         let parked = self.blocks.entry(block).or_default();
@@ -209,6 +216,12 @@ impl Parking {
         {
             parked.wake = wake;
             self.wakes.push(Reverse((wake, block)));
+        }
+        if self.wakes.len() > WAKES_MIN + 2 * self.blocks.len() {
+            // Most of what it has is of blocks that were done with long before their time.
+            let waiting =
+                self.blocks.iter().filter(|(_, parked)| parked.away != 0 && parked.wake != i64::MAX);
+            self.wakes = waiting.map(|(block, parked)| Reverse((parked.wake, *block))).collect();
         }
     }
 
@@ -274,7 +287,10 @@ impl Engine {
         while self.may_park_more() {
             let Some(block) = self.parking.overflow.pop_front() else { return };
             if !self.is_leaving(block) && self.pages.page(block).is_some_and(|page| page.is_full()) {
-                self.park(block, |message| message.state == State::Queued && message.attempt == 0);
+                self.park(block, |message| {
+                    let is_fresh = message.attempt == 0 && message.retry_at().is_none();
+                    message.state == State::Queued && is_fresh && message.priority != Priority::High
+                });
             }
         }
     }
@@ -296,7 +312,13 @@ impl Engine {
             State::Scheduled => message.starts_at > now.after(NEAR),
             State::Held => true,
             State::Queued => {
-                !self.providers.is_up(message.provider) && message.retry_at().is_none_or(|at| at <= now)
+                // One whose retry is due is in no queue before that is dealt with.
+                let is_queued = message.retry_at().is_none_or(|at| {
+                    at <= now && self.wall_dues.next_due().is_none_or(|due| due > millis(at))
+                });
+                let is_much = self.waiting - self.parking.waiting() > self.settings.queue_memory;
+                let is_copy = message.image_group == STORED;
+                is_queued && (self.is_long_down(message.provider) || is_copy || is_much)
             }
             _ => false,
         }
@@ -400,6 +422,9 @@ impl Engine {
         if message.state == State::Scheduled {
             self.watch_start(message.number, message.starts_at);
         }
+        if let Some(at) = self.ask_at(message).filter(|at| *at <= self.now.wall.after(NEAR)) {
+            self.wall_dues.insert(millis(at), DueKind::Ask as u8, message.number);
+        }
     }
 
     /// Reads back what is to be looked at: because of the time, or because what it waits for may have come.
@@ -433,6 +458,23 @@ impl Engine {
     pub(crate) fn look_at_queued_for_others(&mut self, provider: u16) {
         let bit = 1 << (provider % 64);
         self.parking.look_at(|parked| parked.others & bit != 0);
+    }
+
+    /// Providers that have been down for long by now: what is parked for them may go to another one that is up.
+    pub(crate) fn look_at_queued_for_the_down(&mut self) {
+        let down =
+            (0..self.providers.count()).filter(|index| self.is_long_down(*index)).collect::<Vec<u16>>();
+        let mut is_new = false;
+        for index in down {
+            if let Some(entry) = self.providers.get_mut(index) {
+                is_new |= !std::mem::replace(&mut entry.given_up, true);
+            }
+        }
+        if is_new && self.parking.waiting() > 0 {
+            let up = (0..self.providers.count()).filter(|index| self.providers.is_up(*index));
+            let up = up.fold(0u64, |bits, index| bits | 1 << (index % 64));
+            self.parking.look_at(|parked| parked.others & up != 0);
+        }
     }
 
     pub(crate) fn look_at_held(&mut self) {

@@ -202,6 +202,7 @@ impl Engine {
             }
         }
         self.queue_parked(u64::MAX);
+        self.parking.queued_all();
         self.let_go_held();
         let parked: Vec<(u64, u32)> = self.sweep.owed().collect();
         for (number, tenant) in parked {

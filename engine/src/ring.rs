@@ -36,6 +36,8 @@ pub(crate) enum Item {
 
 #[derive(Default)]
 pub(crate) struct Ring {
+    /// Octets of the open group that were carried over into it.
+    carried: usize,
     items: VecDeque<(u64, Item)>,
 }
 
@@ -46,6 +48,11 @@ impl Ring {
 
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// The open group was taken.
+    pub fn group_taken(&mut self) {
+        self.carried = 0;
     }
 
     /// A new message of this group. Neighbours share an item.
@@ -73,8 +80,15 @@ impl Engine {
         if ring_over == 0 {
             return;
         }
+        // The open group has several turns; what was carried in the others is not its own.
         let start = self.group.len();
-        let budget = start.max(CARRY_OCTETS_MIN);
+        let own = start - self.ring.carried;
+        let budget = own.max(CARRY_OCTETS_MIN).saturating_sub(self.ring.carried);
+        self.carry_some(start, budget);
+        self.ring.carried += self.group.len() - start;
+    }
+
+    fn carry_some(&mut self, start: usize, budget: usize) {
         for _ in 0..CARRY_ITEMS_MAX {
             let is_old = self.ring.items.front().is_some_and(|(group, _)| *group < self.group_number);
             if !is_old || self.group.len() - start >= budget {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use codecs::instant::Wall;
+
 use crate::counters::Counters;
 use crate::engine::Engine;
 use crate::money::Micros;
@@ -39,6 +41,8 @@ pub struct Snapshot {
     pub untold: u64,
     /// Jumps of the system's time of day, and whether one is not believed yet.
     pub clock: (u64, bool),
+    /// The time that the engine goes by.
+    pub wall: Wall,
 }
 
 impl Engine {
@@ -62,6 +66,7 @@ impl Engine {
             early_receipts: self.early.len() as u64,
             untold: self.tenants.untold(),
             clock: self.wall_clock.alarm(),
+            wall: self.now.wall,
         }
     }
 

@@ -151,6 +151,7 @@ impl Engine {
             self.sweep.round = self.pages.blocks().into();
             self.idempotency.expire(self.now.wall, KEYS_FORGOTTEN);
             self.forget_debts();
+            self.look_at_queued_for_the_down();
         }
         for _ in 0..SWEEP_PAGES {
             let Some(block) = self.sweep.round.pop_front() else { return };

@@ -382,3 +382,42 @@ fn what_comes_back_in_the_turn_in_which_its_block_is_parked_keeps_its_place() {
     sent.sort_unstable();
     assert_eq!(sent, waiting);
 }
+
+#[test]
+fn what_is_parked_for_a_provider_that_goes_down_goes_to_one_that_was_up_all_the_time() {
+    let mut definitions = definitions();
+    definitions.settings.queue_memory = 128;
+    let mut house = House::new(definitions);
+    let (up, spare) = (house.bind("up", 0, 1), house.bind("spare", 0, 1_000));
+    let mut waiting = Vec::new();
+    for _ in 0..30 {
+        waiting.extend(house.accepted_all("acme", &Sms::default(), 20));
+    }
+    assert!(parked(&house) > 100, "{} are parked", parked(&house));
+    let sent = house.taken(up).remove(0);
+    house.bind_down("up", 0, &[sent.part()], &[]);
+    house.seconds(30);
+    let mut rerouted = numbers(&house.taken(spare));
+    rerouted.sort_unstable();
+    assert_eq!(rerouted, waiting);
+}
+
+#[test]
+fn a_provider_is_asked_about_each_message_of_a_block_in_its_time() {
+    let mut definitions = definitions();
+    definitions.providers[0].query_after = Some(Duration::from_secs(600));
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    house.accepted_all("acme", &Sms::default(), 3);
+    for (place, request) in house.taken(bind).into_iter().enumerate() {
+        house.respond("up", 0, &[(request.part(), 0, &format!("id-{place}"))]);
+        house.seconds(1);
+    }
+    house.seconds(LONG);
+    assert_eq!((in_memory(&house), parked(&house)), (0, 3));
+    house.seconds(540);
+    let mut asked: Vec<PartToken> = house.asks.iter().map(|(_, part, _)| *part).collect();
+    asked.sort_unstable();
+    asked.dedup();
+    assert_eq!(asked.len(), 3);
+}
