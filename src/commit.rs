@@ -270,6 +270,6 @@ fn stop(error: &JournalError) -> ! {
         cause = inner.source();
     }
     tracing::error!(error = %text, "the journal cannot be written; nothing that was acknowledged is lost; stopping");
-    eprintln!("tidegate: the journal cannot be written: {text}");
+    crate::say::complaint(format_args!("tidegate: the journal cannot be written: {text}"));
     std::process::exit(1)
 }

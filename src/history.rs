@@ -419,6 +419,6 @@ impl Archivist {
 /// The disk did not take or give what it should: nothing more may be called durable.
 fn stop(error: &ShelfError) -> ! {
     tracing::error!(%error, "the archive or the parked store fails; nothing that was acknowledged is lost; stopping");
-    eprintln!("tidegate: the archive or the parked store fails: {error}");
+    crate::say::complaint(format_args!("tidegate: the archive or the parked store fails: {error}"));
     std::process::exit(1)
 }

@@ -22,6 +22,7 @@ pub mod packing;
 mod parked;
 mod providers;
 mod sandbox;
+pub mod say;
 mod secrets;
 pub mod serve;
 pub mod settings;

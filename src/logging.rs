@@ -37,7 +37,7 @@ pub fn start() -> Result<(), LoggingError> {
     let filter = filter(variable)?;
     let format = format(variable(FORMAT_VARIABLE).as_deref())?;
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| crate::say::Log);
     let started = match format {
         Format::Text => log.with_ansi(is_terminal).try_init(),
         Format::Json => log.json().flatten_event(true).try_init(),

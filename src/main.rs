@@ -109,7 +109,7 @@ enum JournalCommand {
 }
 
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|broken| eprintln!("{}", last_words(broken))));
+    std::panic::set_hook(Box::new(|broken| tidegate::say::complaint(format_args!("{}", last_words(broken)))));
     let line = CommandLine::parse();
     match line.command {
         None => serve::run(line.serve.config.as_deref(), line.serve.use_ballast),
@@ -119,7 +119,7 @@ fn main() -> ExitCode {
         }
         Some(Command::Check(arguments)) => settings::check(&arguments.config, arguments.json),
         Some(Command::Config { command: ConfigCommand::Default }) => {
-            print!("{}", config::DEFAULT_TOML);
+            tidegate::say::words(format_args!("{}", config::DEFAULT_TOML));
             ExitCode::SUCCESS
         }
         Some(Command::Journal { command: JournalCommand::Salvage { dir, config, json } }) => {

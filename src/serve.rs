@@ -218,7 +218,7 @@ async fn serve(
     let housekeeping = tokio::spawn(housekeeping);
     house.health.set_started();
     warn_of_durability(&config);
-    println!("{}", first_run.announce(&announcement, &administrator));
+    crate::say::line(format_args!("{}", first_run.announce(&announcement, &administrator)));
     let disk_is_full = until_told_to_end(&phase).await?;
     end(&config, &house, phase, doors, binds).await;
     housekeeping.abort();

@@ -31,14 +31,14 @@ pub fn read(file: Option<&Path>) -> Result<Config, SettingsError> {
 /// Validates a file: prints what is wrong with it, and how to mend it.
 pub fn check(file: &Path, as_json: bool) -> ExitCode {
     match (read(Some(file)), as_json) {
-        (Ok(_), false) => println!("{}: fine", file.display()),
-        (Ok(_), true) => println!("{}", json!({"ok": true, "problems": []})),
+        (Ok(_), false) => crate::say::line(format_args!("{}: fine", file.display())),
+        (Ok(_), true) => crate::say::line(format_args!("{}", json!({"ok": true, "problems": []}))),
         (Err(error), false) => {
-            eprintln!("{error}");
+            crate::say::complaint(format_args!("{error}"));
             return ExitCode::FAILURE;
         }
         (Err(error), true) => {
-            println!("{}", json!({"ok": false, "problems": problems(&error)}));
+            crate::say::line(format_args!("{}", json!({"ok": false, "problems": problems(&error)})));
             return ExitCode::FAILURE;
         }
     }

@@ -22,6 +22,8 @@ use crate::{fold, packing};
 
 /// Where the key of message ids is kept in the catalog.
 const ID_KEY: &str = "ids/key";
+/// There in the catalog once the parked store has been made.
+const PARKED_MADE: &str = "parked/made";
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +109,7 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     let mut catalog = Catalog::open(&layout.catalog())?;
     let id_key = id_key(&mut catalog, is_new)?;
     let archive = Archive::open(&layout.archive(), archive_options(config))?;
-    let parked = Parked::open(&layout.parked())?;
+    let parked = open_parked(&layout, &mut catalog)?;
     let (journal, recovery) = journal::create_or_open(root, journal_options(config))?;
     let mut engine = Engine::new(&id_key, clock.now());
     let (is_empty, mut archived) = (archive.is_empty(), false);
@@ -119,6 +121,20 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     }
     fold_parked(&parked, &mut engine)?;
     Ok(Store { layout, vault, catalog, archive, parked, journal, engine, id_key, next_group })
+}
+
+/// The parked store. One that was there and is not is a loss, and not an empty one.
+fn open_parked(layout: &Layout, catalog: &mut Catalog) -> Result<Parked, StoreStartError> {
+    let path = layout.parked();
+    let was_made = catalog.get(PARKED_MADE)?.is_some();
+    if was_made && !path.exists() {
+        return Err(StoreStartError::ArchiveGone { path: path.display().to_string() });
+    }
+    let parked = Parked::open(&path)?;
+    if !was_made {
+        catalog.put(PARKED_MADE, b"1")?;
+    }
+    Ok(parked)
 }
 
 /// Whether messages have left the journal for the archive.
@@ -182,7 +198,7 @@ pub fn salvage(config: Option<&Path>, to: &Path, as_json: bool) -> ExitCode {
         Ok(report)
     });
     match salvaged {
-        Ok(report) if as_json => println!("{}", salvage_json(&report)),
+        Ok(report) if as_json => crate::say::line(format_args!("{}", salvage_json(&report))),
         Ok(report) => print_salvage(&report, to),
         Err(error) => return failed(&error),
     }
@@ -230,24 +246,26 @@ fn salvage_json(report: &SalvageReport) -> serde_json::Value {
 }
 
 fn print_salvage(report: &SalvageReport, to: &Path) {
-    println!(
+    crate::say::line(format_args!(
         "{} groups ({} octets) of groups {} to {} were written to {}",
         report.groups_copied,
         report.bytes_copied,
         report.oldest_group,
         report.newest_group,
         to.display()
-    );
+    ));
     for range in &report.lost {
-        println!("lost: groups {} to {}", range.start(), range.end());
+        crate::say::line(format_args!("lost: groups {} to {}", range.start(), range.end()));
     }
     for group in &report.unchained {
-        println!("group {group} does not follow what was found before it");
+        crate::say::line(format_args!("group {group} does not follow what was found before it"));
     }
     if report.lost.is_empty() && report.unchained.is_empty() {
-        println!("nothing is lost");
+        crate::say::line(format_args!("nothing is lost"));
     }
-    println!("to use it, put its `journal` and `flushed` in the place of those of the damaged store");
+    crate::say::line(format_args!(
+        "to use it, put its `journal` and `flushed` in the place of those of the damaged store"
+    ));
 }
 
 /// Prints an error with its causes.
@@ -258,6 +276,6 @@ pub fn failed(error: &dyn std::error::Error) -> ExitCode {
         text = format!("{text}: {inner}");
         cause = inner.source();
     }
-    eprintln!("tidegate: {text}");
+    crate::say::complaint(format_args!("tidegate: {text}"));
     ExitCode::FAILURE
 }

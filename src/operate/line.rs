@@ -299,14 +299,14 @@ fn ask(gateway: &Gateway, asking: Asking) -> ExitCode {
         Err(error) => return crate::store::failed(&error),
     };
     if gateway.json {
-        println!("{answer}");
+        crate::say::line(format_args!("{answer}"));
     } else if status < 300 {
-        print!("{}", (asking.print)(&answer));
+        crate::say::words(format_args!("{}", (asking.print)(&answer)));
     } else {
-        eprintln!(
+        crate::say::complaint(format_args!(
             "tidegate: {}",
             answer["detail"].as_str().unwrap_or("the gateway refused it and did not say why")
-        );
+        ));
     }
     match status {
         INVALID => ExitCode::from(2),

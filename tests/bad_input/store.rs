@@ -163,3 +163,12 @@ fn an_archive_that_is_gone_with_all_that_belongs_to_it_is_noticed() {
     fs::remove_dir_all(&archive).unwrap();
     assert_refused(&home, &["tidegate-data/archive is missing"]);
 }
+
+#[test]
+fn a_parked_store_that_is_gone_is_noticed() {
+    let (home, _) = filled();
+    let store = home.store();
+    fs::remove_dir_all(store.join("parked")).unwrap();
+    fs::remove_file(store.join("parked-flushed")).unwrap();
+    assert_refused(&home, &["tidegate-data/parked is missing"]);
+}

@@ -170,3 +170,15 @@ fn a_second_sigterm_ends_it_at_once_and_the_doubt_shows() {
     assert!(story.contains(&"in_doubt".to_owned()) && story.contains(&"resend".to_owned()), "{story:?}");
     assert_eq!(stage.provider.doubled(), [TO]);
 }
+
+/// A command whose reader has gone, or whose disk is full, has nothing broken in it.
+#[test]
+fn words_that_nobody_can_take_end_nothing() {
+    for arguments in [&["config", "default"][..], &["check", "--config", "nowhere.toml"]] {
+        let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        let ended = program.args(arguments).stdout(full()).stderr(full()).status().expect("it runs");
+        let expected = if arguments[0] == "config" { 0 } else { 1 };
+        assert_eq!(ended.code(), Some(expected), "{arguments:?}");
+    }
+}

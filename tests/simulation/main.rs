@@ -88,7 +88,7 @@ fn a_seed_is_the_same_run_every_time() {
 fn planted_bugs_are_found() {
     let table: [(Planted, &[&str]); 6] = [
         (Planted::LostGroup, &["P1: ", "P2: ", "the store does not open"]),
-        (Planted::EarlyRelease, &["P1: ", "P2: "]),
+        (Planted::EarlyRelease, &["P1: ", "P2: ", "P4: "]),
         (Planted::DoubleSettle, &["P3: "]),
         (Planted::DroppedReceipt, &["P4: "]),
         (Planted::UnfairQueue, &["P5: "]),
