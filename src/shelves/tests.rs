@@ -264,15 +264,14 @@ fn many_open_chapters_are_closed_by_and_by() {
 }
 
 #[test]
-fn a_block_that_cannot_be_read_is_kept_aside() {
+fn a_block_that_cannot_be_read_is_refused_and_left_as_it_is() {
     let mut house = House::new();
-    house.write_block(1, NOVEMBER);
+    house.shelves.archive.make_room(1, 1).unwrap();
     house.shelves.archive.write_block(1, &[77; 50]).unwrap();
-    assert!(matches!(read(&*house.shelves.reader(), 1), Err(ReadError::Unreadable { block: 1, .. })));
-    house.expected.clear();
-    house.write(vec![message(slot(70) | 70, tenant(70), phone(70), NOVEMBER, 1)]);
-    let aside = [b"U".as_slice(), &1u64.to_be_bytes()].concat();
-    assert_eq!(house.shelves.reader().read_note(1, &aside).unwrap(), Some(vec![77; 50]));
-    let found = read(&*house.shelves.reader(), 1).unwrap();
-    assert_eq!(found.into_values().collect::<Vec<_>>(), house.expected.into_values().collect::<Vec<_>>());
+    let messages = vec![message(slot(70) | 70, tenant(70), phone(70), 1, 4)];
+    let write = ArchiveWrite { block: 1, whole: false, messages, unpark: 0 };
+    let refused = house.shelves.write(&write);
+    assert!(matches!(refused, Err(ReadError::Unreadable { block: 1, .. })), "{refused:?}");
+    let stored = house.shelves.reader().read_block(1).unwrap().unwrap();
+    assert_eq!((stored.bytes, stored.amendment), (vec![77; 50], None));
 }
