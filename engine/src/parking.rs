@@ -316,9 +316,8 @@ impl Engine {
                 let is_queued = message.retry_at().is_none_or(|at| {
                     at <= now && self.wall_dues.next_due().is_none_or(|due| due > millis(at))
                 });
-                let is_much = self.waiting - self.parking.waiting() > self.settings.queue_memory;
                 let is_copy = message.image_group == STORED;
-                is_queued && (self.is_long_down(message.provider) || is_copy || is_much)
+                is_queued && (self.is_long_down(message.provider) || is_copy)
             }
             _ => false,
         }
