@@ -155,9 +155,15 @@ fn an_archive_that_is_gone_with_all_that_belongs_to_it_is_noticed() {
         http.message(id, "delivered");
     }
     let archive = home.store().join("archive");
-    // The first block is full and done; it is in the archive, and the journal knows, a moment later.
-    crate::support::wait::until_true("a database of the archive", || {
-        archive.join("databases").exists() && fs::read_dir(&archive).unwrap().count() > 2
+    // The first block is full and done: it is in the archive, and the journal knows, when the side file of its database counts
+    // a flush, which it does when nothing more has come for a second.
+    crate::support::wait::until_true("a flushed database of the archive", || {
+        let files = fs::read_dir(&archive).into_iter().flatten().flatten();
+        let side = files.map(|file| file.path()).find(|path| path.to_string_lossy().ends_with("-flushed"));
+        let octets = side.and_then(|side| fs::read(side).ok()).unwrap_or_default();
+        [8..16, 520..528]
+            .into_iter()
+            .any(|slot| octets.get(slot).is_some_and(|count| count.iter().any(|o| *o != 0)))
     });
     gateway.end_well();
     fs::remove_dir_all(&archive).unwrap();
