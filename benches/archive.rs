@@ -4,24 +4,8 @@
 //! `cargo bench --bench archive -- 10000000` one of as many as that. Times of the processor are those of the process, so that
 //! what else the machine does counts little; how long something takes is the clock's.
 
-#![allow(dead_code, unused_imports, reason = "parts of the gateway are measured here without the rest of it")]
-
-#[path = "../src/block.rs"]
-mod block;
-#[path = "../loadtest/src/dice.rs"]
-mod dice;
-#[path = "../src/huffman.rs"]
-mod huffman;
-#[path = "../src/index.rs"]
-mod index;
-#[path = "../src/packing.rs"]
-mod packing;
-#[path = "../src/shelves.rs"]
-mod shelves;
 #[path = "archive/stories.rs"]
 mod stories;
-#[path = "../loadtest/src/texts.rs"]
-mod texts;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -29,9 +13,10 @@ use std::time::{Duration, Instant};
 use engine::columns;
 use engine::effect::ArchiveWrite;
 use engine::pages::{BLOCK_MESSAGES, block_of};
-use shelves::Shelves;
 use storage::archive::{Archive, Options};
 use stories::{Ids, Stories};
+use tidegate::shelves::{self, Shelves};
+use tidegate::{block, index};
 
 const BLOCKS: u64 = 2_000;
 /// Blocks of one flush, as they gather in 50 ms at 300,000 messages a second.
@@ -168,7 +153,7 @@ fn late(stories: &Stories, block: u64) -> ArchiveWrite {
 
 /// How long a look at something takes, each at another place.
 fn reads(shelves: &Shelves, stories: &Stories, blocks: u64) {
-    let place = |look: u64| dice::mix(look) % (blocks * BLOCK_MESSAGES);
+    let place = |look: u64| loadtest::dice::mix(look) % (blocks * BLOCK_MESSAGES);
     let (reader, index) = (shelves.reader(), shelves.index());
     timed("a message", LOOKS, |look| {
         let number = stories.number(place(look));

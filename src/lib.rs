@@ -1,7 +1,7 @@
 //! The parts of the gateway process: for the binary, and for tests that drive them without it. It is no library for others.
 
 mod api;
-mod block;
+pub mod block;
 pub mod commit;
 mod definitions;
 mod directory;
@@ -9,7 +9,7 @@ mod first_run;
 pub mod fold;
 pub mod history;
 mod huffman;
-mod index;
+pub mod index;
 mod listen;
 mod lists;
 mod lockouts;
@@ -26,5 +26,5 @@ pub mod say;
 mod secrets;
 pub mod serve;
 pub mod settings;
-mod shelves;
+pub mod shelves;
 pub mod store;

@@ -11,8 +11,8 @@ use engine::pages::BLOCK_MESSAGES;
 use engine::step::{Step, Verdict};
 use engine::submission::{Body, Priority, Via};
 
-use crate::dice::mix;
-use crate::texts::Texts;
+use loadtest::dice::mix;
+use loadtest::texts::Texts;
 
 /// Octets of a text, as in the load tests: eight digits and then words.
 const TEXT: usize = 160;

@@ -3,7 +3,7 @@
 
 pub mod book;
 pub mod compare;
-mod dice;
+pub mod dice;
 pub mod disk;
 pub mod http;
 mod link;
@@ -18,7 +18,7 @@ pub mod smsc;
 pub mod stage;
 pub mod suite;
 pub mod summary;
-mod texts;
+pub mod texts;
 pub mod watch;
 mod window;
 pub mod wire;
