@@ -2,7 +2,7 @@
 //! a look-up walks the destination's digits. It sends nothing, holds no names and knows no provider's health.
 
 mod order;
-mod trie;
+mod prefixes;
 
 use std::cmp::Reverse;
 
@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 pub use self::order::{PROVIDERS_MAX, Providers, Turns};
 
 use self::order::weighted_cycle;
-use self::trie::{Digits, NONE, Trie, prefix_digits};
+use self::prefixes::{Digits, Prefix, Prefixes};
 use crate::catalog::Strategy;
 use crate::hash::{self, FixedState};
 use crate::money::Micros;
@@ -73,7 +73,7 @@ pub struct RoutingInput {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RoutingError {
-    #[error("route {route}: prefix {prefix:?} is not a run of digits")]
+    #[error("route {route}: prefix {prefix:?} is not a run of at most 19 digits")]
     Prefix { route: usize, prefix: String },
     #[error("route {route}: {count} providers, and at most {PROVIDERS_MAX} are possible")]
     TooManyProviders { route: usize, count: usize },
@@ -83,7 +83,7 @@ pub enum RoutingError {
     NoProviders { route: usize },
     #[error("route {route}: every weight is zero")]
     NoWeight { route: usize },
-    #[error("price {entry}: prefix {prefix:?} is not a run of digits")]
+    #[error("price {entry}: prefix {prefix:?} is not a run of at most 19 digits")]
     PricePrefix { entry: usize, prefix: String },
 }
 
@@ -109,11 +109,14 @@ pub struct Choice {
 #[derive(Clone, Debug)]
 pub struct Router {
     routes: Vec<Route>,
-    trie: Trie,
-    /// The root for each pair of tenant and sender that some route names; either may be open.
-    roots: HashMap<Selector, u32, FixedState>,
-    any_sender_named: bool,
-    /// Routes that end at a node of the trie, best first.
+    prefixes: Prefixes,
+    /// The root of the routes that name neither a tenant nor a sender.
+    root: u32,
+    /// By tenant: the root of the routes that name it and no sender.
+    tenant_roots: Vec<Option<u32>>,
+    /// The root for a sender that some route names, with a tenant or for all.
+    sender_roots: HashMap<Selector, u32, FixedState>,
+    /// Routes that have a prefix in common, best first.
     lists: Vec<Vec<u32>>,
     implicit: Implicit,
 }
@@ -122,7 +125,7 @@ pub struct Router {
 struct Selector {
     tenant: Option<u32>,
     /// The hash of a whole sender.
-    sender: Option<u64>,
+    sender: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -154,11 +157,13 @@ struct Implicit {
 impl Router {
     /// Refuses a route that could never mean anything. Disabled providers are left out of every route.
     pub fn compile(input: &RoutingInput) -> Result<Router, RoutingError> {
+        let mut prefixes = Prefixes::default();
         let mut router = Router {
             routes: Vec::with_capacity(input.routes.len()),
-            trie: Trie::default(),
-            roots: HashMap::default(),
-            any_sender_named: false,
+            root: prefixes.add_root(),
+            prefixes,
+            tenant_roots: Vec::new(),
+            sender_roots: HashMap::default(),
             lists: Vec::new(),
             implicit: Implicit::new(input),
         };
@@ -193,13 +198,12 @@ impl Router {
     /// The route that a message takes; `None` for the implicit one.
     pub fn matching(&self, query: &Query<'_>) -> Option<u32> {
         let digits = Digits::new(query.destination);
-        let sender = self.any_sender_named.then(|| sender_hash(query.sender));
-        let mut best: Option<(i32, Reverse<usize>, u32)> = None;
-        for root in self.roots_for(query.tenant, sender).into_iter().flatten() {
-            self.trie.walk(root, &digits, |depth, list| {
+        let mut best: Option<(i32, Reverse<u32>, u32)> = None;
+        for root in self.roots_for(query).into_iter().flatten() {
+            self.prefixes.walk(root, &digits, |length, list| {
                 let mut routes = self.lists[list as usize].iter();
                 if let Some(&place) = routes.find(|place| self.routes[**place as usize].accepts(query)) {
-                    let rank = (self.routes[place as usize].priority, Reverse(depth), place);
+                    let rank = (self.routes[place as usize].priority, Reverse(length), place);
                     best = Some(best.map_or(rank, |before| before.min(rank)));
                 }
             });
@@ -207,11 +211,15 @@ impl Router {
         best.map(|(_, _, place)| place)
     }
 
-    fn roots_for(&self, tenant: u32, sender: Option<u64>) -> [Option<u32>; 4] {
-        let root = |tenant, sender| self.roots.get(&Selector { tenant, sender }).copied();
-        let [of_sender, of_both] =
-            if sender.is_some() { [root(None, sender), root(Some(tenant), sender)] } else { [None, None] };
-        [root(None, None), root(Some(tenant), None), of_sender, of_both]
+    fn roots_for(&self, query: &Query<'_>) -> [Option<u32>; 4] {
+        let of_tenant = self.tenant_roots.get(query.tenant as usize).copied().flatten();
+        let mut roots = [Some(self.root), of_tenant, None, None];
+        if !self.sender_roots.is_empty() {
+            let sender = sender_hash(query.sender);
+            let root = |tenant| self.sender_roots.get(&Selector { tenant, sender }).copied();
+            (roots[2], roots[3]) = (root(None), root(Some(query.tenant)));
+        }
+        roots
     }
 
     /// Enters a route under every pair of tenant and sender and every prefix that it names.
@@ -222,27 +230,43 @@ impl Router {
         let senders: Vec<Option<u64>> = senders.collect();
         let any_prefix = [String::new()];
         let prefixes = if route.prefixes.is_empty() { &any_prefix } else { &route.prefixes[..] };
-        self.any_sender_named |= senders.iter().any(Option::is_some);
         for prefix in prefixes {
-            let digits = prefix_digits(prefix)
+            let read = Prefix::read(prefix)
                 .ok_or_else(|| RoutingError::Prefix { route: place, prefix: prefix.clone() })?;
             for &tenant in &tenants {
                 for &sender in &senders {
-                    self.enter_one(Selector { tenant, sender }, &digits, place as u32);
+                    self.enter_one(tenant, sender, read, place as u32);
                 }
             }
         }
         Ok(())
     }
 
-    fn enter_one(&mut self, selector: Selector, digits: &[u8], place: u32) {
-        let root = *self.roots.entry(selector).or_insert_with(|| self.trie.add_node());
-        let value = self.trie.value_at(root, digits);
-        if *value == NONE {
-            *value = self.lists.len() as u32;
+    fn enter_one(&mut self, tenant: Option<u32>, sender: Option<u64>, prefix: Prefix, place: u32) {
+        let root = self.root_of(tenant, sender);
+        let list = *self.prefixes.value_or(root, prefix, self.lists.len() as u32) as usize;
+        if list == self.lists.len() {
             self.lists.push(Vec::new());
         }
-        self.lists[*value as usize].push(place);
+        self.lists[list].push(place);
+    }
+
+    fn root_of(&mut self, tenant: Option<u32>, sender: Option<u64>) -> u32 {
+        let prefixes = &mut self.prefixes;
+        match (tenant, sender) {
+            (None, None) => self.root,
+            (Some(tenant), None) => {
+                let place = tenant as usize;
+                if self.tenant_roots.len() <= place {
+                    self.tenant_roots.resize(place + 1, None);
+                }
+                *self.tenant_roots[place].get_or_insert_with(|| prefixes.add_root())
+            }
+            (tenant, Some(sender)) => {
+                let selector = Selector { tenant, sender };
+                *self.sender_roots.entry(selector).or_insert_with(|| prefixes.add_root())
+            }
+        }
     }
 }
 
@@ -344,7 +368,7 @@ impl Implicit {
 /// Prices by the longest prefix of the destination.
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
-    trie: Trie,
+    prefixes: Prefixes,
     root: u32,
     prices: Vec<Micros>,
 }
@@ -353,22 +377,22 @@ impl Rates {
     /// From pairs of prefix and price of a part; the empty prefix is the price of everything else, and of two equal
     /// prefixes the later one holds.
     pub fn compile(entries: &[(String, Micros)]) -> Result<Rates, RoutingError> {
-        let mut trie = Trie::default();
-        let root = trie.add_node();
+        let mut prefixes = Prefixes::default();
+        let root = prefixes.add_root();
         let mut prices = Vec::with_capacity(entries.len());
         for (entry, (prefix, price)) in entries.iter().enumerate() {
-            let digits = prefix_digits(prefix)
+            let read = Prefix::read(prefix)
                 .ok_or_else(|| RoutingError::PricePrefix { entry, prefix: prefix.clone() })?;
-            *trie.value_at(root, &digits) = prices.len() as u32;
+            *prefixes.value_or(root, read, 0) = prices.len() as u32;
             prices.push(*price);
         }
-        Ok(Rates { trie, root, prices })
+        Ok(Rates { prefixes, root, prices })
     }
 
     /// The price of a part to this destination; `None` where nothing may be sent.
     pub fn price(&self, destination: u64) -> Option<Micros> {
         let mut longest = None;
-        self.trie.walk(self.root, &Digits::new(destination), |_, price| longest = Some(price));
+        self.prefixes.walk(self.root, &Digits::new(destination), |_, price| longest = Some(price));
         longest.map(|price| self.prices[price as usize])
     }
 }

@@ -181,6 +181,7 @@ fn routes_that_could_never_mean_anything_are_refused() {
         (route(&["25x"], &[1]), prefix("25x")),
         (route(&["++1"], &[1]), prefix("++1")),
         (route(&["٢"], &[1]), prefix("٢")),
+        (route(&["25470000000000000000"], &[1]), prefix("25470000000000000000")),
         (route(&[], &[]), RoutingError::NoProviders { route: 1 }),
         (route(&[], &[1; 9]), RoutingError::TooManyProviders { route: 1, count: 9 }),
         (route(&[], &[77]), RoutingError::UnknownProvider { route: 1, provider: 77 }),
