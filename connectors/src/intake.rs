@@ -1,5 +1,5 @@
-//! The way into the commit loop: commands wait per source, bounded, and are taken round robin over tenants.
-//! It moves commands and looks at none; deciding is the engine's.
+//! The way into the commit loop: commands wait per source, bounded, and are taken round robin over sources, what providers say
+//! before what tenants bring. It moves commands and looks at none; deciding is the engine's.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -13,8 +13,12 @@ use tokio::sync::Notify;
 pub const LANE_COMMANDS_MAX: usize = 64;
 /// Messages taken from one source before the next one's turn.
 const TURN_MESSAGES: usize = 1_000;
-/// Messages taken for one group.
-const GROUP_MESSAGES: usize = 5_000;
+/// Messages taken at once from providers and this process: what is in the house already goes on first, else it piles up behind
+/// what many tenants bring.
+const HOUSE_MESSAGES: usize = 5_000;
+/// Messages taken at once from tenants. A provider says two things of a message, its tenant too (the message, and that it was
+/// told): as long as this is not the greater number, what comes in does not outrun what goes out.
+const TENANTS_MESSAGES: usize = 2_500;
 
 /// Who shares a turn: all connections of a tenant, all binds of a provider, or this process itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,8 +43,16 @@ pub struct Intake {
 struct Waiting {
     /// The one who takes is to look up, though nothing may have come.
     nudged: bool,
+    /// What providers say, and this process.
+    house: Turns,
+    tenants: Turns,
+}
+
+/// Sources that take turns, and what waits of each.
+#[derive(Default)]
+struct Turns {
     queues: HashMap<Source, VecDeque<(Arc<LaneRoom>, Command)>>,
-    turns: VecDeque<Source>,
+    order: VecDeque<Source>,
 }
 
 #[derive(Default)]
@@ -87,7 +99,7 @@ impl Intake {
     /// nothing, or for a nudge; `false` when the intake is closed and empty.
     pub fn take(&self, until: Option<Instant>, taken: &mut Vec<Command>) -> bool {
         let mut waiting = self.lock();
-        while waiting.turns.is_empty() {
+        while waiting.is_empty() {
             if std::mem::take(&mut waiting.nudged) {
                 return true;
             }
@@ -106,7 +118,8 @@ impl Intake {
             waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         waiting.nudged = false;
-        waiting.take_turns(taken);
+        waiting.house.take(HOUSE_MESSAGES, taken);
+        waiting.tenants.take(TENANTS_MESSAGES, taken);
         true
     }
 
@@ -126,7 +139,7 @@ impl Intake {
         let waiting = self.lock();
         self.closed.store(true, Relaxed);
         self.stopped.notify_waiters();
-        let queues = waiting.turns.iter().filter_map(|source| waiting.queues.get(source));
+        let queues = waiting.house.queues.values().chain(waiting.tenants.queues.values());
         for (room, _) in queues.flatten() {
             room.freed.notify_waiters();
         }
@@ -140,10 +153,32 @@ impl Intake {
 }
 
 impl Waiting {
-    fn take_turns(&mut self, taken: &mut Vec<Command>) {
+    fn is_empty(&self) -> bool {
+        self.house.order.is_empty() && self.tenants.order.is_empty()
+    }
+
+    fn turns_of(&mut self, source: Source) -> &mut Turns {
+        match source {
+            Source::Provider(_) | Source::Process => &mut self.house,
+            Source::Tenant(_) => &mut self.tenants,
+        }
+    }
+}
+
+impl Turns {
+    fn push(&mut self, source: Source, room: Arc<LaneRoom>, command: Command) {
+        let queue = self.queues.entry(source).or_default();
+        if queue.is_empty() {
+            self.order.push_back(source);
+        }
+        queue.push_back((room, command));
+    }
+
+    /// Takes at most `most` messages and the rest of a command; each source at most its turn.
+    fn take(&mut self, most: usize, taken: &mut Vec<Command>) {
         let mut total = 0;
-        while total < GROUP_MESSAGES {
-            let Some(source) = self.turns.pop_front() else { break };
+        while total < most {
+            let Some(source) = self.order.pop_front() else { break };
             let Some(queue) = self.queues.get_mut(&source) else { continue };
             let mut turn = 0;
             while turn < TURN_MESSAGES {
@@ -156,7 +191,7 @@ impl Waiting {
             if queue.is_empty() {
                 self.queues.remove(&source);
             } else {
-                self.turns.push_back(source);
+                self.order.push_back(source);
             }
         }
     }
@@ -215,13 +250,8 @@ impl Lane {
             return Err(NotTaken::Full(Box::new(command)));
         }
         self.room.waiting.fetch_add(1, Relaxed);
-        let was_idle = waiting.turns.is_empty();
-        let queue = waiting.queues.entry(self.source).or_default();
-        let is_first = queue.is_empty();
-        queue.push_back((Arc::clone(&self.room), command));
-        if is_first {
-            waiting.turns.push_back(self.source);
-        }
+        let was_idle = waiting.is_empty();
+        waiting.turns_of(self.source).push(self.source, Arc::clone(&self.room), command);
         drop(waiting);
         if was_idle {
             self.intake.ready.notify_one();
@@ -295,8 +325,8 @@ mod tests {
             lane.try_offer(batch(*tenant, *connection, 1_000)).unwrap();
             lane.try_offer(batch(*tenant, *connection, 1_000)).unwrap();
         }
-        assert_eq!(take(&intake), [(1, 0), (2, 0), (1, 0), (2, 0), (1, 1)]);
-        assert_eq!(take(&intake), [(1, 1)]);
+        assert_eq!(take(&intake), [(1, 0), (2, 0), (1, 0)]);
+        assert_eq!(take(&intake), [(2, 0), (1, 1), (1, 1)]);
     }
 
     #[test]
@@ -306,9 +336,21 @@ mod tests {
         for number in 0..7 {
             lane.try_offer(batch(1, number, 1_000)).unwrap();
         }
-        assert_eq!(take(&intake).len(), 5);
-        assert_eq!(take(&intake).len(), 2);
+        assert_eq!(take(&intake).len(), 3);
+        assert_eq!(take(&intake).len(), 3);
+        assert_eq!(take(&intake).len(), 1);
         assert_eq!(take(&intake).len(), 0);
+    }
+
+    #[test]
+    fn what_a_provider_says_does_not_wait_for_many_tenants() {
+        let intake = Intake::new();
+        for tenant in 0..100 {
+            intake.lane(Source::Tenant(tenant)).try_offer(batch(tenant, 0, 100)).unwrap();
+        }
+        intake.lane(Source::Provider(0)).try_offer(batch(1_000, 7, 1_000)).unwrap();
+        let taken = take(&intake);
+        assert_eq!((taken[0], taken.len()), ((1_000, 7), 26));
     }
 
     #[test]
