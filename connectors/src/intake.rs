@@ -18,7 +18,7 @@ const TURN_MESSAGES: usize = 1_000;
 const HOUSE_MESSAGES: usize = 5_000;
 /// Messages taken at once from tenants. A provider says two things of a message, its tenant too (the message, and that it was
 /// told): as long as this is not the greater number, what comes in does not outrun what goes out.
-const TENANTS_MESSAGES: usize = 2_500;
+const TENANTS_MESSAGES: usize = TURN_MESSAGES;
 
 /// Who shares a turn: all connections of a tenant, all binds of a provider, or this process itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -313,7 +313,8 @@ mod tests {
             flood.try_offer(batch(1, number, 600)).unwrap();
         }
         quiet.try_offer(batch(2, 0, 1)).unwrap();
-        assert_eq!(take(&intake), [(1, 0), (1, 1), (2, 0), (1, 2)]);
+        assert_eq!(take(&intake), [(1, 0), (1, 1)]);
+        assert_eq!(take(&intake), [(2, 0), (1, 2)]);
     }
 
     #[test]
@@ -325,8 +326,8 @@ mod tests {
             lane.try_offer(batch(*tenant, *connection, 1_000)).unwrap();
             lane.try_offer(batch(*tenant, *connection, 1_000)).unwrap();
         }
-        assert_eq!(take(&intake), [(1, 0), (2, 0), (1, 0)]);
-        assert_eq!(take(&intake), [(2, 0), (1, 1), (1, 1)]);
+        let taken: Vec<(u32, u32)> = (0..6).flat_map(|_| take(&intake)).collect();
+        assert_eq!(taken, [(1, 0), (2, 0), (1, 0), (2, 0), (1, 1), (1, 1)]);
     }
 
     #[test]
@@ -336,10 +337,8 @@ mod tests {
         for number in 0..7 {
             lane.try_offer(batch(1, number, 1_000)).unwrap();
         }
-        assert_eq!(take(&intake).len(), 3);
-        assert_eq!(take(&intake).len(), 3);
-        assert_eq!(take(&intake).len(), 1);
-        assert_eq!(take(&intake).len(), 0);
+        let takes: Vec<usize> = (0..8).map(|_| take(&intake).len()).collect();
+        assert_eq!(takes, [1, 1, 1, 1, 1, 1, 1, 0]);
     }
 
     #[test]
@@ -350,7 +349,7 @@ mod tests {
         }
         intake.lane(Source::Provider(0)).try_offer(batch(1_000, 7, 1_000)).unwrap();
         let taken = take(&intake);
-        assert_eq!((taken[0], taken.len()), ((1_000, 7), 26));
+        assert_eq!((taken[0], taken.len()), ((1_000, 7), 11));
     }
 
     #[test]
