@@ -26,6 +26,10 @@ use crate::packing;
 const GROUP_OCTETS: usize = 4 << 20;
 /// A group of so many octets is handed over although the one before it is still being flushed.
 const GROUP_OCTETS_AHEAD: usize = 256 << 10;
+/// Before a smaller group goes, others may run.
+const GROUP_OCTETS_SMALL: usize = 16 << 10;
+/// How often at most, as long as they bring something.
+const LET_RUN_MAX: u32 = 8;
 /// What a living message takes in the journal, packed, as an estimate: the ring is made four times as large as all of them.
 const LIVING_OCTETS: u64 = 256;
 /// How often what the engine has counted is made visible.
@@ -97,24 +101,40 @@ pub fn halves(engine: Engine, journal: Journal, next_group: u64, outlets: Outlet
 }
 
 /// The writer's thread. A group stays open while the committer has one to flush, so that what comes meanwhile shares the next
-/// flush; one that is worth a flush of its own is handed over before, so that the committer need not wait for it.
+/// flush; one that is worth a flush of its own is handed over before, so that the committer need not wait for it. Before a small
+/// one goes, those who are about to bring more are let run: where a processor is free that takes no time, and where none is, more
+/// share the flush.
 fn write(mut writer: Writer, decided: &Sender<Decided>, busy: &AtomicBool) {
     let mut hand_over = |group| decided.send(group).is_ok();
     let mut commands = Vec::new();
     let mut seen = Instant::now();
     // Recovery may have left something to be written.
     let mut open = writer.take_group().is_none_or(&mut hand_over);
+    let mut has_let_run = 0;
     while open {
-        let until = Instant::now() + writer.wake_after();
+        let now = Instant::now();
+        let until = now + writer.wake_after();
         let intake = Arc::clone(&writer.outlets.partition.intake);
-        open = intake.take(Some(until), &mut commands);
-        if !commands.is_empty() || Instant::now() >= until {
+        open = intake.take(Some(if has_let_run > 0 { now } else { until }), &mut commands);
+        let brought = !commands.is_empty();
+        if brought || Instant::now() >= until {
             open = writer.decide(&mut commands, &mut hand_over) && open;
         }
-        let is_worth_it = !busy.load(Acquire) || writer.engine.group_octets() >= GROUP_OCTETS_AHEAD;
+        let octets = writer.engine.group_octets();
+        let is_worth_it = !busy.load(Acquire) || octets >= GROUP_OCTETS_AHEAD;
         if !open || (is_worth_it && decided.is_empty()) {
+            if open
+                && (has_let_run == 0 || (brought && has_let_run < LET_RUN_MAX))
+                && octets < GROUP_OCTETS_SMALL
+                && writer.engine.has_group()
+            {
+                thread::yield_now();
+                has_let_run += 1;
+                continue;
+            }
             open = writer.take_group().is_none_or(&mut hand_over) && open;
         }
+        has_let_run = 0;
         if seen.elapsed() >= SNAPSHOT_EVERY {
             seen = Instant::now();
             writer.outlets.measures.see(writer.engine.snapshot());

@@ -145,18 +145,22 @@ fn write_codes(octets: &[u8], codes: &[u32; 256], bits: u64, out: &mut Vec<u8>) 
     // Room for a whole word at the last octet.
     out.resize(end + 8, 0);
     let (mut word, mut filled, mut at) = (0u64, 0u32, start);
-    let (whole, rest) = octets.as_chunks::<AT_ONCE>();
-    for chunk in whole.iter().map(|chunk| &chunk[..]).chain([rest]) {
+    let mut put = |chunk: &[u8]| {
         for octet in chunk {
             let code = codes[usize::from(*octet)];
-            word |= u64::from(code & 0xffff) << filled;
+            // At most 7 bits are left of the chunk before, and 44 come: no shift is too far.
+            word |= u64::from(code & 0xffff).wrapping_shl(filled);
             filled += code >> 16;
         }
         out[at..at + 8].copy_from_slice(&word.to_le_bytes());
         at += (filled / 8) as usize;
-        word >>= filled & !7;
+        word = word.wrapping_shr(filled & !7);
         filled %= 8;
-    }
+    };
+    let (whole, rest) = octets.as_chunks::<AT_ONCE>();
+    // The length of a whole chunk is known when this is compiled.
+    whole.iter().for_each(|chunk: &[u8; AT_ONCE]| put(chunk));
+    put(rest);
     out.truncate(end);
 }
 

@@ -6,11 +6,6 @@
 use crate::instant::Wall;
 use crate::text::utf16_units;
 use crate::time::{Civil, absolute, earlier, pairs, unpadded, write_minute};
-use nom::branch::alt;
-use nom::bytes::complete::{tag_no_case, take_while};
-use nom::character::complete::char;
-use nom::combinator::value;
-use nom::{IResult, Parser};
 
 /// What became of a message, with the numbers of message_state (SMPP 3.4 §5.2.28, 5.0 §4.7.15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -252,7 +247,7 @@ impl<'a> Fields<'a> {
         let mut candidate = Some(text);
         while let Some(here) = candidate {
             candidate = after_separator(here);
-            let Ok((value, label)) = label(here) else {
+            let Some((value, label)) = label(here) else {
                 continue;
             };
             if fields.slot(label).is_some() {
@@ -296,26 +291,41 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// One label with its colon. Its words may be joined by spaces, an underscore or nothing.
-fn label(input: &[u8]) -> IResult<&[u8], Label> {
-    let joint = || take_while(|octet| matches!(octet, b' ' | b'_'));
-    let (rest, label) = match input.first().map(u8::to_ascii_lowercase) {
-        Some(b'i') => value(Label::Id, tag_no_case("id")).parse(input),
-        Some(b's') => alt((
-            value(Label::SubmitDate, (tag_no_case("submit"), joint(), tag_no_case("date"))),
-            value(Label::Sub, tag_no_case("sub")),
-            value(Label::Stat, tag_no_case("stat")),
-        ))
-        .parse(input),
-        Some(b'd') => alt((
-            value(Label::DoneDate, (tag_no_case("done"), joint(), tag_no_case("date"))),
-            value(Label::Dlvrd, tag_no_case("dlvrd")),
-        ))
-        .parse(input),
-        Some(b'e') => value(Label::Err, tag_no_case("err")).parse(input),
-        _ => value(Label::Text, tag_no_case("text")).parse(input),
-    }?;
-    value(label, (joint(), char(':'))).parse(rest)
+/// What follows one label with its colon, and the label. Its words may be joined by spaces, an underscore or nothing.
+///
+/// By hand and not by combinators: each receipt has some ten places where a label could begin.
+fn label(input: &[u8]) -> Option<(&[u8], Label)> {
+    let (rest, label) = match input.first()? | 0x20 {
+        b'i' => (after_word(input, b"id")?, Label::Id),
+        b's' => None
+            .or_else(|| Some((after_words(input, b"submit", b"date")?, Label::SubmitDate)))
+            .or_else(|| Some((after_word(input, b"sub")?, Label::Sub)))
+            .or_else(|| Some((after_word(input, b"stat")?, Label::Stat)))?,
+        b'd' => None
+            .or_else(|| Some((after_words(input, b"done", b"date")?, Label::DoneDate)))
+            .or_else(|| Some((after_word(input, b"dlvrd")?, Label::Dlvrd)))?,
+        b'e' => (after_word(input, b"err")?, Label::Err),
+        b't' => (after_word(input, b"text")?, Label::Text),
+        _ => return None,
+    };
+    Some((after_joint(rest).strip_prefix(b":")?, label))
+}
+
+/// What follows a word in any case.
+fn after_word<'a>(input: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
+    let (head, rest) = input.split_at_checked(word.len())?;
+    head.eq_ignore_ascii_case(word).then_some(rest)
+}
+
+fn after_words<'a>(input: &'a [u8], first: &[u8], second: &[u8]) -> Option<&'a [u8]> {
+    after_word(after_joint(after_word(input, first)?), second)
+}
+
+fn after_joint(mut input: &[u8]) -> &[u8] {
+    while let [b' ' | b'_', rest @ ..] = input {
+        input = rest;
+    }
+    input
 }
 
 /// Spaces and all control characters, NUL too.

@@ -75,7 +75,19 @@ impl ReceiptIndex {
 
     /// Forgets the id, unless a newer message has it by now.
     pub fn remove(&mut self, provider: u16, canonical: &[u8], number: u64) {
-        let hash = key(provider, canonical);
+        self.remove_hash(key(provider, canonical), number);
+    }
+
+    /// The same for the ids of many messages, of which only hash and number are at hand. All are looked at before the first
+    /// is removed: looks do not wait for each other's memory, removals do.
+    pub fn remove_all(&mut self, ids: &[(u64, u64)]) {
+        let found = |hash: u64| self.shards[shard_of(hash)].find(hash, |entry| entry.hash == hash).is_some();
+        if ids.iter().filter(|(hash, _)| found(*hash)).count() > 0 {
+            ids.iter().for_each(|(hash, number)| self.remove_hash(*hash, *number));
+        }
+    }
+
+    fn remove_hash(&mut self, hash: u64, number: u64) {
         let owned = |entry: &Entry| entry.hash == hash && entry.number() == number;
         if let Ok(occupied) = self.shard(hash).find_entry(hash, owned) {
             occupied.remove();
@@ -293,6 +305,11 @@ mod tests {
                 if insert {
                     index.insert(provider, &[id], number, part);
                     model.insert((provider, id), (number, part));
+                } else if part % 2 == 0 {
+                    index.remove_all(&[(key(provider, &[id]), number)]);
+                    if model.get(&(provider, id)).is_some_and(|owner| owner.0 == number) {
+                        model.remove(&(provider, id));
+                    }
                 } else {
                     index.remove(provider, &[id], number);
                     if model.get(&(provider, id)).is_some_and(|owner| owner.0 == number) {

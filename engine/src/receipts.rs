@@ -6,7 +6,6 @@ use codecs::receipt::State as ReceiptState;
 
 use crate::bytes::Reader;
 use crate::command::{ConnectionId, Receipts};
-use crate::dispatch::decimal;
 use crate::engine::Engine;
 use crate::message::Message;
 use crate::outbox::News;
@@ -17,7 +16,7 @@ use crate::ring::Item;
 use crate::step::{ERROR_OCTETS_MAX, Step};
 
 /// Digits at the end of two numbers that must agree for a receipt to belong to a message.
-const PHONE_DIGITS_COMPARED: usize = 7;
+const PHONE_DIGITS_COMPARED: u32 = 7;
 
 /// The bit of an early receipt's state that says that it is held under another id as well.
 const COPY: u8 = 0x80;
@@ -253,12 +252,11 @@ impl Engine {
 
 /// Ids repeat over time at some providers: the phone must be the one that was written to, as far as both say.
 fn phones_agree(message: &Message, phone: Option<u64>) -> bool {
-    let Some(phone) = phone else { return true };
-    let (mut ours, mut theirs) = ([0; 20], [0; 20]);
-    let ours = decimal(message.body().destination, &mut ours);
-    let theirs = decimal(phone, &mut theirs);
-    let compared = PHONE_DIGITS_COMPARED.min(ours.len()).min(theirs.len());
-    ours[ours.len() - compared..] == theirs[theirs.len() - compared..]
+    let Some(theirs) = phone else { return true };
+    let ours = message.body().destination;
+    let digits = |number: u64| number.checked_ilog10().map_or(1, |log| log + 1);
+    let last = 10u64.pow(PHONE_DIGITS_COMPARED.min(digits(ours)).min(digits(theirs)));
+    ours % last == theirs % last
 }
 
 /// The early receipt's form, in memory and in its record: key length u8, key, state u8 (and 0x80 when it is held under another

@@ -10,6 +10,7 @@ use crate::effect::{ArchiveWrite, Load, Shelf};
 use crate::engine::{DueKind, Engine};
 use crate::message::{Message, State};
 use crate::pages::{BLOCK_MESSAGES, order_of, place_of};
+use crate::receipt_index;
 use crate::record::{self, Record};
 use crate::schedule::Due;
 use crate::step::{Step, Verdict};
@@ -49,6 +50,8 @@ pub(crate) struct Sweep {
     archiving: BTreeMap<u64, (u64, Vec<(u64, u32)>)>,
     /// Messages in the archive, or on their way there, that their tenant has not been told of.
     untold: BTreeMap<u64, Debt>,
+    /// Ids of messages of a block that leaves memory, as the receipt index has them, and their numbers: to be forgotten together.
+    forgotten: Vec<(u64, u64)>,
     /// Ids kept for late news of messages that have left memory.
     retired: VecDeque<(Mono, u64, u16, Box<[u8]>)>,
 }
@@ -293,6 +296,7 @@ impl Engine {
             self.retire_ids(&message);
             messages.push(message.into_bytes());
         }
+        self.forget_ids();
         self.sweep.archiving.insert(block, (mask, untold));
         let unpark = self.parking.rows(block, mask);
         self.effects.archive.push(ArchiveWrite { block, whole, messages, unpark });
@@ -307,7 +311,7 @@ impl Engine {
             let Step::Response { verdict: Verdict::Accepted, id, .. } = step else { continue };
             self.with_key(provider, Side::Response, id, |engine, key| {
                 if is_over {
-                    engine.index.remove(provider, key, number);
+                    engine.sweep.forgotten.push((receipt_index::key(provider, key), number));
                 } else {
                     engine.sweep.retired.push_back((until, number, provider, key.into()));
                 }
@@ -316,6 +320,12 @@ impl Engine {
         if self.sweep.retired.len() > RETIRED_MAX {
             self.forget_retired();
         }
+    }
+
+    /// Forgets the ids that were found to be over.
+    fn forget_ids(&mut self) {
+        self.index.remove_all(&self.sweep.forgotten);
+        self.sweep.forgotten.clear();
     }
 
     fn forget_retired(&mut self) {
