@@ -56,14 +56,8 @@ impl ReceiptIndex {
     pub fn insert_hash(&mut self, hash: u64, number: u64, part: u8) {
         assert!(number >> Number::BITS == 0, "a message number is out of range");
         let number_and_part = number << u8::BITS | u64::from(part);
-        let found = self.shard(hash).find_mut(hash, |entry| entry.hash == hash);
-        match found {
-            Some(entry) => entry.number_and_part = number_and_part,
-            None => {
-                let entry = Entry { hash, number_and_part };
-                self.shard(hash).insert_unique(hash, entry, |entry| entry.hash);
-            }
-        }
+        let entry = self.shard(hash).entry(hash, |entry| entry.hash == hash, |entry| entry.hash);
+        entry.insert(Entry { hash, number_and_part });
     }
 
     /// The number and part that last had this id.
