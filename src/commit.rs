@@ -19,6 +19,7 @@ use storage::journal::{Journal, JournalError};
 
 use crate::history::History;
 use crate::measure::Measures;
+use crate::memory;
 use crate::ops::Health;
 use crate::packing;
 
@@ -108,6 +109,8 @@ fn write(mut writer: Writer, decided: &Sender<Decided>, busy: &AtomicBool) {
     let mut hand_over = |group| decided.send(group).is_ok();
     let mut commands = Vec::new();
     let mut seen = Instant::now();
+    // Something came since the last look, and since memory was last given back.
+    let (mut is_busy, mut has_worked) = (false, false);
     // Recovery may have left something to be written.
     let mut open = writer.take_group().is_none_or(&mut hand_over);
     let mut has_let_run = 0;
@@ -117,6 +120,7 @@ fn write(mut writer: Writer, decided: &Sender<Decided>, busy: &AtomicBool) {
         let intake = Arc::clone(&writer.outlets.partition.intake);
         open = intake.take(Some(if has_let_run > 0 { now } else { until }), &mut commands);
         let brought = !commands.is_empty();
+        is_busy |= brought;
         if brought || Instant::now() >= until {
             open = writer.decide(&mut commands, &mut hand_over) && open;
         }
@@ -136,8 +140,14 @@ fn write(mut writer: Writer, decided: &Sender<Decided>, busy: &AtomicBool) {
         }
         has_let_run = 0;
         if seen.elapsed() >= SNAPSHOT_EVERY {
-            seen = Instant::now();
             writer.outlets.measures.see(writer.engine.snapshot());
+            has_worked |= is_busy;
+            if has_worked && !is_busy {
+                has_worked = false;
+                memory::give_back();
+            }
+            is_busy = false;
+            seen = Instant::now();
         }
     }
 }

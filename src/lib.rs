@@ -15,6 +15,7 @@ mod lists;
 mod lockouts;
 mod logging;
 pub mod measure;
+pub mod memory;
 mod metrics;
 pub mod operate;
 pub mod ops;
