@@ -84,6 +84,13 @@ pub(crate) struct Loading {
     waiting: Vec<u32>,
 }
 
+impl Loading {
+    /// Blocks that are asked for.
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Wanted {
     news: Vec<News>,
@@ -287,12 +294,16 @@ impl Engine {
         for tenant in std::mem::take(&mut self.loading.waiting) {
             self.tenants.mark(tenant);
         }
+        let is_ahead = news.iter().any(|news| matches!(news, News::Ahead));
         match load.shelf {
             Shelf::Parked => self.copies(load.block, messages),
             Shelf::Archive => self.live_again(messages, &news),
         }
         for news in news {
             self.take_news(news);
+        }
+        if load.shelf == Shelf::Parked {
+            self.settle_copies(load.block, is_ahead);
         }
     }
 

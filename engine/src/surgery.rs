@@ -320,7 +320,7 @@ impl Engine {
         let Some(message) = self.pages.get(number) else { return };
         let is_paused = message.retry_at().is_some_and(|at| at > self.now.wall);
         match message.state {
-            State::Queued if !is_paused => self.providers.queue_back(message),
+            State::Queued if !is_paused => self.providers.enqueue(message),
             State::Held if self.is_free_of_rules(message) => {
                 self.step(number, &Step::LetGo);
             }

@@ -125,7 +125,7 @@ impl Engine {
                 self.step(number, &Step::Due);
             }
             // Only a retry waits for its time outside of the queue.
-            State::Queued if message.retry_at().is_some() => self.providers.queue_back(message),
+            State::Queued if message.retry_at().is_some() => self.providers.enqueue(message),
             _ => {}
         }
     }
@@ -189,7 +189,7 @@ impl Engine {
                 && let Some(message) = self.pages.get(number)
             {
                 // What is left of it in the other queue is passed over there.
-                self.providers.queue_back(message);
+                self.providers.enqueue(message);
             }
         }
         let age = self.now.wall.0.saturating_sub(since);

@@ -189,7 +189,6 @@ impl Engine {
 
     /// Whether it has come to its end.
     fn walk_pages(&mut self, walk: &mut Walk, pages: usize, until: u64) -> bool {
-        let before = walk.changed();
         for _ in 0..pages {
             let Some(block) = walk.blocks.as_ref().and_then(|blocks| blocks.front().copied()) else { break };
             if self.awaits(walk, block) {
@@ -204,10 +203,6 @@ impl Engine {
                 break;
             }
         }
-        if walk.changed() > before && !matches!(walk.task, Task::Bounce { .. }) {
-            // What was let go or moved stands behind what came later, until here.
-            self.providers.sort_queues();
-        }
         walk.is_full() || walk.blocks.as_ref().is_none_or(VecDeque::is_empty)
     }
 
@@ -218,8 +213,7 @@ impl Engine {
             return false;
         }
         // What is let go stays in memory until it is sent: there is to be no more of it than memory should hold.
-        let in_memory = self.waiting - self.parking.waiting();
-        if walk.lets_go() && in_memory > self.settings.queue_memory {
+        if walk.lets_go() && self.waiting_in_memory() > self.settings.queue_memory {
             return true;
         }
         for block in walk.blocks.iter().flatten().copied().take(AHEAD) {
@@ -234,8 +228,6 @@ impl Engine {
     fn end_walk(&mut self, walk: Walk) {
         if let Task::LetGo { held, .. } = &walk.task {
             held.iter().for_each(|(number, _)| self.forget_rule(*number));
-        } else if walk.changed() > 0 {
-            self.forget_in_queues();
         }
         self.answer_walk(walk);
     }
@@ -289,7 +281,7 @@ impl Engine {
     fn treat(&mut self, task: &mut Task, number: u64) {
         let Some(message) = self.pages.get(number) else { return };
         let waits = crate::engine::is_waiting(message.state);
-        let is_with_nobody = message.is_with_nobody();
+        let (provider, is_with_nobody) = (message.provider, message.is_with_nobody());
         match task {
             Task::Resolve { number: wanted, resolution, report } if number == *wanted => {
                 *report = self.resolve(number, *resolution);
@@ -297,12 +289,14 @@ impl Engine {
             Task::Bounce { code, done } if waits && is_with_nobody => {
                 let (tenant, price) = (message.tenant, message.price);
                 self.step(number, &Step::Bounced { code: *code });
+                self.leaves_queue(provider, number);
                 done.messages += 1;
                 self.note_released(done, tenant, price);
             }
             Task::Move { to, .. } if waits && message.provider == *to => {}
             Task::Move { to, done } if waits && is_with_nobody => {
                 self.move_to(number, *to);
+                self.leaves_queue(provider, number);
                 done.messages += 1;
             }
             Task::Bounce { done, .. } | Task::Move { done, .. } => {
@@ -314,6 +308,13 @@ impl Engine {
                 done.messages += 1;
             }
             _ => {}
+        }
+    }
+
+    /// What was cancelled or moved would be counted in its queue until its turn.
+    fn leaves_queue(&mut self, provider: u16, number: u64) {
+        if let Some(message) = self.pages.get(number) {
+            self.providers.dequeue(provider, message);
         }
     }
 
@@ -336,16 +337,6 @@ impl Engine {
         match done.released.iter_mut().find(|(currency, _)| *currency == entry.currency) {
             Some((_, sum)) => sum.0 = sum.0.saturating_add(price.0),
             None => done.released.push((entry.currency.clone(), price)),
-        }
-    }
-
-    /// What was cancelled or moved leaves the queues that it was in; else it would be counted there until its turn.
-    fn forget_in_queues(&mut self) {
-        let pages = &self.pages;
-        for index in 0..self.providers.count() {
-            let Some(provider) = self.providers.get_mut(index) else { continue };
-            let is_here = |message: &Message| message.state == State::Queued && message.provider == index;
-            provider.queue.retain(|number| pages.get(number).is_none_or(is_here));
         }
     }
 
@@ -453,13 +444,12 @@ impl Engine {
     }
 
     fn doubt_row(&self, message: &Message) -> DoubtRow {
-        let doubts = message.steps().filter(|(_, step)| matches!(step, Step::Doubt { .. }));
         DoubtRow {
             number: message.number,
             provider: self.provider_name(message.provider),
             tenant: self.tenant_name(message.tenant),
             state: message.state,
-            since: doubts.last().map_or(message.sent_at, |(at, _)| at),
+            since: message.doubtful_since(),
         }
     }
 
