@@ -17,7 +17,7 @@ use crate::engine::{DueKind, Engine};
 use crate::id::{ID_DIGITS, id_digits};
 use crate::message::Message;
 use crate::pages::{BLOCK_MESSAGES, block_of};
-use crate::receipts::ReceiptNews;
+use crate::receipts::{ReceiptIds, ReceiptNews};
 use crate::record::{self, Record};
 use crate::ring::Item;
 use crate::step::{Step, Verdict};
@@ -43,6 +43,8 @@ pub(crate) enum News {
         number: u64,
         part: u8,
         news: ReceiptNews,
+        /// What it was found by, where its phone number may say that it is for another message.
+        ids: Option<ReceiptIds>,
     },
     Response {
         provider: u16,
@@ -338,14 +340,7 @@ impl Engine {
                 }
                 self.tenants.mark(tenant);
             }
-            News::Receipt { number, part, news } => {
-                if self.pages.get(number).is_some() {
-                    self.receipt_for(number, part, news);
-                } else {
-                    self.counters.unmatched += 1;
-                    self.acknowledge(news.answer);
-                }
-            }
+            News::Receipt { number, part, news, ids } => self.receipt_after_load(number, part, news, ids),
             News::Response { provider, bind, token, status, id } => {
                 self.response(provider, bind, token, status, &id);
             }
