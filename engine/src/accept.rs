@@ -215,6 +215,7 @@ impl Engine {
             }
             None => {
                 self.providers.enqueue(message);
+                self.surgery.arrived(message.number);
                 false
             }
         }

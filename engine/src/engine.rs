@@ -297,11 +297,15 @@ impl Engine {
         match (from, state) {
             (State::Scheduled | State::Held, State::Queued) => {
                 self.providers.enqueue(message);
+                self.surgery.arrived(number);
                 self.has_come(block_of(number));
             }
             (_, State::Queued) => match message.retry_at().filter(|at| *at > self.now.wall) {
                 Some(at) => self.wall_dues.insert(millis(at), DueKind::Send as u8, number),
-                None => self.providers.put_back(message),
+                None => {
+                    self.providers.put_back(message);
+                    self.surgery.arrived(number);
+                }
             },
             (_, State::InDoubt) => self.wait_for_news(message.provider, number),
             (_, State::Sent) => self.ask_later(number),

@@ -135,6 +135,7 @@ impl Engine {
         self.step(number, &Step::Rerouted { provider: next });
         if let Some(message) = self.pages.get(number) {
             self.providers.enqueue(message);
+            self.surgery.arrived(number);
         }
     }
 

@@ -125,7 +125,10 @@ impl Engine {
                 self.step(number, &Step::Due);
             }
             // Only a retry waits for its time outside of the queue.
-            State::Queued if message.retry_at().is_some() => self.providers.enqueue(message),
+            State::Queued if message.retry_at().is_some() => {
+                self.providers.enqueue(message);
+                self.surgery.arrived(number);
+            }
             _ => {}
         }
     }
@@ -190,8 +193,11 @@ impl Engine {
             {
                 // What is left of it in the other queue is passed over there.
                 self.providers.enqueue(message);
+                self.surgery.arrived(number);
             }
         }
+        // Before what has been woken is parked.
+        self.act_on_arrivals();
         let age = self.now.wall.0.saturating_sub(since);
         let may_go = !self.is_leaving(block) && self.sweep.archiving.len() < ARCHIVING_MAX;
         if may_go && age >= self.stay().as_millis() as i64 {

@@ -20,6 +20,9 @@ use crate::submission::Priority;
 /// Messages cancelled or moved in one turn, and let go.
 const CHANGED_MAX: u64 = 1_000;
 const LET_GO_MAX: u64 = 4_096;
+/// Messages that a rule's end may let go in one turn at its last pass. What has come during a pass is mostly less; where it is
+/// not, each pass may do twice as much as the one before, so that there is a last one.
+const LAST_PASS_MAX: u64 = 16_384;
 /// Pages looked at in one turn.
 const PAGES_MAX: usize = 256;
 /// Pages read back at once.
@@ -35,6 +38,8 @@ pub(super) struct Walk {
     blocks: Option<VecDeque<u64>>,
     /// Messages from this place in the order of numbers on have come after it began, and are not its business.
     end: u64,
+    /// How often it has gone over what came during the pass before.
+    passes: u32,
     /// Messages before this place have been looked at.
     cursor: u64,
     /// Pages that it has asked for.
@@ -61,7 +66,7 @@ struct Found {
 impl Walk {
     fn new(reply: Option<ReplyId>, matcher: Matcher, task: Task) -> Walk {
         let (blocks, read_back) = (None, BTreeSet::new());
-        Walk { reply, task, matcher, blocks, end: u64::MAX, cursor: 0, read_back }
+        Walk { reply, task, matcher, blocks, end: u64::MAX, passes: 0, cursor: 0, read_back }
     }
 
     pub fn list(reply: ReplyId, matcher: Matcher, rows: usize) -> Walk {
@@ -165,9 +170,13 @@ impl Engine {
             if !walk.lets_go() || walk.end == self.next_order() {
                 break;
             }
-            // What has come meanwhile was held as well. It is no more than came during the pass, and goes at once.
+            // What has come meanwhile was held as well. When it is not much it goes at once, so that no more comes.
+            let before = walk.end;
             self.begin_pass(&mut walk);
-            (pages, until) = (usize::MAX, u64::MAX);
+            walk.passes += 1;
+            if walk.end - before <= LAST_PASS_MAX << walk.passes.min(u32::BITS) {
+                (pages, until) = (usize::MAX, u64::MAX);
+            }
         }
         self.end_walk(walk);
     }
@@ -308,13 +317,6 @@ impl Engine {
                 done.messages += 1;
             }
             _ => {}
-        }
-    }
-
-    /// What was cancelled or moved would be counted in its queue until its turn.
-    fn leaves_queue(&mut self, provider: u16, number: u64) {
-        if let Some(message) = self.pages.get(number) {
-            self.providers.dequeue(provider, message);
         }
     }
 
