@@ -57,7 +57,7 @@ pub fn canonical(form: Form, side: Side, id: &[u8], out: &mut Vec<u8>) {
         _ => None,
     };
     // A Vec takes every write.
-    if !number.is_some_and(|written| written.is_ok()) {
+    if number.is_none_or(|written| written.is_err()) {
         write_plain(id, out);
     }
 }
