@@ -360,10 +360,10 @@ impl Providers {
         }
     }
 
-    /// A message that is not sent by this provider after all leaves its queue before its turn.
-    pub fn dequeue(&mut self, provider: u16, message: &Message) {
+    /// A message, by its tenant, priority and number, leaves its provider's queue before its turn, if it is there.
+    pub fn dequeue(&mut self, provider: u16, (tenant, priority, number): (u32, Priority, u64)) {
         if let Some(provider) = self.get_mut(provider) {
-            provider.queue.remove(message.tenant, message.priority, message.number);
+            provider.queue.remove(tenant, priority, number);
         }
     }
 
@@ -489,7 +489,8 @@ impl Engine {
     fn queue_returned(&mut self, index: u16) {
         let Some(provider) = self.providers.get_mut(index) else { return };
         for number in std::mem::take(&mut provider.returned) {
-            if let Some(message) = self.pages.get(number).filter(|message| message.provider == index) {
+            let is_here = |message: &&Message| message.provider == index && message.state == State::Queued;
+            if let Some(message) = self.pages.get(number).filter(is_here) {
                 provider.queue.push(message.tenant, message.priority, number, waiting_parts(message));
             }
         }

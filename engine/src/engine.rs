@@ -265,8 +265,14 @@ impl Engine {
         if page_done {
             self.sweep.done(block_of(number));
         }
+        let waits = (tenant, message.priority, number);
         if before != after {
             self.providers.in_flight_changed(before, after);
+        }
+        // A message that ends or goes elsewhere before its turn must not be counted in its queue until then.
+        let has_left = change.from == Some(State::Queued) && state != State::Sending;
+        if has_left || before.0 != after.0 {
+            self.providers.dequeue(before.0, waits);
         }
         self.move_money(tenant, price, change.charge);
         if change.tell {

@@ -310,16 +310,9 @@ impl Engine {
             let Some(message) = self.pages.get(number).filter(|m| m.state == State::Queued) else { continue };
             let provider = message.provider;
             let acts = matches!(self.ruling(message), Some(Action::Bounce(_) | Action::Move(_)));
-            if acts && self.intercepted(provider, number) {
-                self.leaves_queue(provider, number);
+            if acts {
+                self.intercepted(provider, number);
             }
-        }
-    }
-
-    /// What was cancelled or moved would be counted in its queue until its turn.
-    fn leaves_queue(&mut self, provider: u16, number: u64) {
-        if let Some(message) = self.pages.get(number) {
-            self.providers.dequeue(provider, message);
         }
     }
 
@@ -344,7 +337,7 @@ impl Engine {
         found.map(|rule| rule.action).or_else(still_held)
     }
 
-    /// Gives a waiting message to another provider. What is left of it in the other queue is passed over there.
+    /// Gives a waiting message to another provider.
     fn move_to(&mut self, number: u64, to: u16) {
         self.step(number, &Step::Moved { provider: to });
         let Some(message) = self.pages.get(number) else { return };

@@ -191,7 +191,6 @@ impl Engine {
             if matches!(step, Step::Rerouted { .. })
                 && let Some(message) = self.pages.get(number)
             {
-                // What is left of it in the other queue is passed over there.
                 self.providers.enqueue(message);
                 self.surgery.arrived(number);
             }

@@ -221,7 +221,7 @@ impl Engine {
         if !self.misses_waiting(block, held) {
             return false;
         }
-        // What is let go stays in memory until it is sent: there is to be no more of it than memory should hold.
+        // What is let go beyond what memory should hold is parked again first.
         if walk.lets_go() && self.waiting_in_memory() > self.settings.queue_memory {
             return true;
         }
@@ -290,7 +290,7 @@ impl Engine {
     fn treat(&mut self, task: &mut Task, number: u64) {
         let Some(message) = self.pages.get(number) else { return };
         let waits = crate::engine::is_waiting(message.state);
-        let (provider, is_with_nobody) = (message.provider, message.is_with_nobody());
+        let is_with_nobody = message.is_with_nobody();
         match task {
             Task::Resolve { number: wanted, resolution, report } if number == *wanted => {
                 *report = self.resolve(number, *resolution);
@@ -298,14 +298,12 @@ impl Engine {
             Task::Bounce { code, done } if waits && is_with_nobody => {
                 let (tenant, price) = (message.tenant, message.price);
                 self.step(number, &Step::Bounced { code: *code });
-                self.leaves_queue(provider, number);
                 done.messages += 1;
                 self.note_released(done, tenant, price);
             }
             Task::Move { to, .. } if waits && message.provider == *to => {}
             Task::Move { to, done } if waits && is_with_nobody => {
                 self.move_to(number, *to);
-                self.leaves_queue(provider, number);
                 done.messages += 1;
             }
             Task::Bounce { done, .. } | Task::Move { done, .. } => {

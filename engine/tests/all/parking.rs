@@ -307,6 +307,7 @@ fn what_is_parked_for_a_provider_goes_to_another_of_its_route_that_comes_up() {
     let mut sent = numbers(&house.taken(spare));
     sent.sort_unstable();
     assert_eq!(sent, waiting);
+    assert_eq!(house.engine.snapshot().providers[0].queued, [0, 0, 0]);
     let up = house.bind("up", 0, 1_000);
     house.seconds(1);
     assert!(house.taken(up).is_empty(), "they are sent twice");
@@ -326,6 +327,7 @@ fn a_validity_ends_on_disk_as_it_does_in_memory() {
         }
         house.seconds(560);
         assert_eq!((house.state(brief), house.state(long)), (State::Expired, State::Queued));
+        assert_eq!(house.engine.snapshot().providers[0].queued, [0, 1, 0]);
         house.seconds(73 * 3_600);
         assert_eq!(house.state(long), State::Expired);
         assert_eq!(house.money("acme"), (1_000, 0, 0));

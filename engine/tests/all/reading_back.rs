@@ -184,6 +184,41 @@ fn a_provider_is_asked_once_about_a_message_whose_neighbour_is_asked_about_soon_
     assert_eq!(house.asks.len(), 6);
 }
 
+#[test]
+fn a_provider_is_asked_about_all_that_is_due_though_memory_has_no_room_for_them() {
+    const MANY: usize = 300;
+    let mut definitions = plenty(100);
+    definitions.providers[0].query_after = Some(Duration::from_secs(600));
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 1_000);
+    for batch in 0..5 {
+        house.accepted_all("acme", &Sms::default(), MANY / 5);
+        for (place, request) in house.taken(bind).into_iter().enumerate() {
+            house.respond("up", 0, &[(request.part(), 0, &format!("id-{batch}-{place}"))]);
+        }
+    }
+    house.seconds(LONG);
+    assert_eq!(living(&house), 0);
+    house.seconds(600);
+    let asked: BTreeSet<PartToken> = house.asks.iter().map(|(_, part, _)| *part).collect();
+    assert_eq!((asked.len(), house.asks.len()), (MANY, MANY));
+}
+
+#[test]
+fn a_look_at_all_that_is_held_leaves_memory_as_it_was() {
+    const MANY: usize = 2_000;
+    let mut house = House::new(plenty(2_000));
+    house.turn([order(Operation::Suspend { until: None }, Filter::default())]);
+    house.bind("up", 0, 10);
+    house.accepted_all("acme", &Sms { registered: 0, ..Sms::default() }, MANY);
+    house.seconds(LONG);
+    assert_eq!(living(&house), 0);
+    house.turn([Command::Configure { definitions: Box::new(house.definitions.clone()), reply: None }]);
+    assert!(living(&house) <= 500 + 64, "{} are in memory", living(&house));
+    house.seconds(LONG);
+    assert_eq!((living(&house), house.engine.snapshot().parked), (0, MANY as u64));
+}
+
 /// A due of an earlier doubt is still in the schedule when the message is in doubt again.
 #[test]
 fn a_second_doubt_has_its_own_time_for_news() {
