@@ -9,8 +9,7 @@ use std::io::Write as _;
 /// How a provider writes its ids: the option `message_id`. Two words: in responses, then in receipts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// The same on both sides. Case does not count; leading zeros do, unless the id is all decimal digits:
-    /// a UUID that begins with 0 loses its identity without it, a number does not.
+    /// The same on both sides.
     #[default]
     Text,
     Hex,
@@ -45,53 +44,38 @@ impl Form {
     }
 }
 
-/// Appends the canonical octets of an id. Spaces and NULs around it never count.
+/// Appends the canonical octets of an id. Spaces and NULs around it never count, nor does case, nor do zeros at its beginning.
 ///
-/// Decimal ids are their digits without leading zeros, hexadecimal ones lower case without leading zeros. Where the two
-/// sides differ both are decimal, so a number has one canonical form under `text`, `dec`, `hex_dec` and `dec_hex`.
-/// An id that is not of the form it should have is its text without case.
+/// They are those of the response, whatever the form: so an id that was kept is found also after the form has been mended.
+/// Where the two sides differ, a receipt's id is brought into the response's radix; one that is not of the form it should
+/// have, or is larger than 128 bits, is taken as it is.
 pub fn canonical(form: Form, side: Side, id: &[u8], out: &mut Vec<u8>) {
     let id = unpadded(id);
-    let done = match (form, side) {
-        (Form::Text | Form::Dec, _) | (Form::HexDec, Side::Receipt) | (Form::DecHex, Side::Response) => {
-            write_number(id, u8::is_ascii_digit, out)
-        }
-        (Form::Hex, _) => write_number(id, u8::is_ascii_hexdigit, out),
-        (Form::HexDec, Side::Response) | (Form::DecHex, Side::Receipt) => write_decimal_of_hex(id, out),
-    };
-    if !done {
-        write_caseless(id, out);
-    }
-}
-
-/// False, and nothing written, when not all of the id is of those digits.
-fn write_number(id: &[u8], is_digit: fn(&u8) -> bool, out: &mut Vec<u8>) -> bool {
-    if id.is_empty() || !id.iter().all(is_digit) {
-        return false;
-    }
-    let zeros = id.iter().take_while(|digit| **digit == b'0').count();
-    match id.get(zeros..).unwrap_or_default() {
-        [] => out.push(b'0'),
-        significant => write_caseless(significant, out),
-    }
-    true
-}
-
-/// False, and nothing written, when it is not hexadecimal or needs more than 128 bits.
-fn write_decimal_of_hex(id: &[u8], out: &mut Vec<u8>) -> bool {
-    let number = id.iter().try_fold(0u128, |number, octet| {
-        let digit = char::from(*octet).to_digit(16)?;
-        Some(number.checked_mul(16)? | u128::from(digit))
-    });
-    let Some(number) = number.filter(|_| !id.is_empty()) else {
-        return false;
+    let number = match (form, side) {
+        (Form::HexDec, Side::Receipt) => number_of(id, 10).map(|number| write!(out, "{number:x}")),
+        (Form::DecHex, Side::Receipt) => number_of(id, 16).map(|number| write!(out, "{number}")),
+        _ => None,
     };
     // A Vec takes every write.
-    write!(out, "{number}").is_ok()
+    if number.is_none_or(|written| written.is_err()) {
+        write_plain(id, out);
+    }
 }
 
-fn write_caseless(id: &[u8], out: &mut Vec<u8>) {
-    out.extend(id.iter().map(u8::to_ascii_lowercase));
+fn number_of(id: &[u8], radix: u32) -> Option<u128> {
+    let number = id.iter().try_fold(0u128, |number, octet| {
+        let digit = char::from(*octet).to_digit(radix)?;
+        number.checked_mul(u128::from(radix))?.checked_add(u128::from(digit))
+    });
+    number.filter(|_| !id.is_empty())
+}
+
+fn write_plain(id: &[u8], out: &mut Vec<u8>) {
+    let zeros = id.iter().take_while(|octet| **octet == b'0').count();
+    match id.get(zeros..).unwrap_or_default() {
+        [] if zeros > 0 => out.push(b'0'),
+        significant => out.extend(significant.iter().map(u8::to_ascii_lowercase)),
+    }
 }
 
 #[cfg(test)]

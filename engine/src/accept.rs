@@ -83,7 +83,7 @@ impl Engine {
             return Err(refusal);
         }
         let of_tenant = self.tenants.get(tenant).map_or(0, |entry| entry.waiting);
-        let in_memory = self.waiting - self.parking.waiting();
+        let in_memory = self.waiting_in_memory();
         if in_memory >= self.settings.queue_memory.saturating_mul(2)
             // An archive that does not keep up leaves what is finished in memory.
             || self.pages.len() >= self.settings.queue_memory.saturating_mul(4)
@@ -200,7 +200,7 @@ impl Engine {
         let scheduled = self.queue_new(&message, body.send_at);
         self.pages.insert(message, self.now.wall.0);
         if place_of(number) as u64 == BLOCK_MESSAGES - 1 {
-            self.block_filled(block_of(number));
+            self.has_come(block_of(number));
         }
         Outcome::Accepted { id: self.ids.id(number), price: plan.price, scheduled }
     }
@@ -214,7 +214,8 @@ impl Engine {
                 true
             }
             None => {
-                self.providers.queue_back(message);
+                self.providers.enqueue(message);
+                self.surgery.arrived(message.number);
                 false
             }
         }

@@ -12,7 +12,8 @@ use crate::command::{AskAnswer, PartToken};
 use crate::dispatch::Provider;
 use crate::effect::Ask;
 use crate::engine::{DueKind, Engine};
-use crate::message::{Message, PartState, State};
+use crate::message::{Message, PartState, STORED, State};
+use crate::pages::block_of;
 use crate::parking::NEAR;
 use crate::receipts::{ErrorText, ReceiptNews};
 
@@ -25,9 +26,12 @@ impl Engine {
     /// A message has been sent, or was found so after a start: its provider is asked after a while, and each time after
     /// twice as long, so that a provider that loses receipts is not flooded.
     pub(crate) fn ask_later(&mut self, number: u64) {
-        let at = self.pages.get(number).and_then(|message| self.ask_at(message));
-        // What is to be asked later is parked before, and read back for it.
-        if let Some(at) = at.filter(|at| *at <= self.now.wall.after(NEAR)) {
+        let Some(message) = self.pages.get(number) else { return };
+        let Some(at) = self.ask_at(message) else { return };
+        if message.image_group == STORED {
+            self.parking.wake_at(block_of(number), at.0);
+        } else if at <= self.now.wall.after(NEAR) {
+            // What is to be asked later is parked before, and read back for it.
             self.wall_dues.insert(millis(at), DueKind::Ask as u8, number);
         }
     }
@@ -38,12 +42,15 @@ impl Engine {
         Some(Wall(message.sent_at.0.saturating_add(next)))
     }
 
-    /// Whether a message that was read back is to be asked about now: it may have been read back for something else.
+    /// When its provider was last to be asked about a message.
+    pub(crate) fn last_ask(&self, message: &Message) -> Option<Wall> {
+        let (last, _) = self.asks_around(message)?;
+        Some(Wall(message.sent_at.0.saturating_add(last?)))
+    }
+
+    /// Whether its provider was to be asked about a message a moment ago: the question may still wait for its place.
     pub(crate) fn is_ask_due(&self, message: &Message) -> bool {
-        let waited = self.now.wall.millis_since(message.sent_at);
-        self.asks_around(message)
-            .and_then(|(last, _)| last)
-            .is_some_and(|last| waited - last < NEAR.as_millis() as i64)
+        self.last_ask(message).is_some_and(|at| self.now.wall.millis_since(at) < NEAR.as_millis() as i64)
     }
 
     /// How long after its response a message was last to be asked about, if it was, and is to be next, in milliseconds.
@@ -81,6 +88,11 @@ impl Engine {
             && let Some((bind, token)) = entry.next_ask(now, percent)
         {
             let Some(connection) = entry.binds[bind].connection else { return };
+            if self.pages.get(token.number()).is_none() && self.parking.is_away(token.number()) {
+                // There was no room for it in memory until its question's turn; it comes back for that.
+                entry.asks.push_front(token);
+                return self.read_back(block_of(token.number()));
+            }
             let Some(body) = self.pages.get(token.number()).and_then(|m| question(m, token.part(), entry))
             else {
                 continue;

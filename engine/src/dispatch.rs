@@ -112,7 +112,7 @@ pub(crate) struct Provider {
     pub given_up: bool,
     /// Smoothed, in microseconds; 0 until the first response.
     pub round_trip: u64,
-    /// What was taken from the queue and goes back to its head: in order, with all that comes back in the same turn.
+    /// What was taken from the queue and goes back into it, when all of its parts that come back in this turn have come.
     pub returned: Vec<u64>,
     /// Messages in doubt while none of its binds is up: the wait for news begins with the first one.
     pub doubtful: Vec<u64>,
@@ -262,17 +262,23 @@ impl Provider {
     }
 
     /// Takes from the queue what one bind may be given now. When that is nothing, notes when it will be.
-    fn take_run(&mut self, now: Mono, high_percent: u32, taken: &mut Vec<Taken>) -> Option<usize> {
+    fn take_run(
+        &mut self,
+        now: Mono,
+        high_percent: u32,
+        is_here: impl Fn(u64) -> bool,
+        taken: &mut Vec<Taken>,
+    ) -> Option<usize> {
         let credit = self.credit(now, high_percent);
         let bind = self.best_bind(now)?;
         let room = self.binds[bind].room(now).min(credit.parts);
         for run in [room.min(RUN_PARTS), room] {
-            self.queue.take(run, run.saturating_sub(credit.for_all), taken);
+            self.queue.take(run, run.saturating_sub(credit.for_all), &is_here, taken);
             if !taken.is_empty() {
                 return Some(bind);
             }
         }
-        let (priority, parts) = self.queue.peek()?;
+        let (priority, parts) = self.queue.peek(&is_here)?;
         let (places_kept, tokens_kept) = match priority {
             Priority::High => (0, 0),
             _ => (credit.places_kept, credit.tokens_kept),
@@ -289,7 +295,7 @@ impl Provider {
             self.wake = Some(at);
             return None;
         }
-        taken.extend(self.queue.take_next());
+        taken.extend(self.queue.take_next(&is_here));
         (!taken.is_empty()).then_some(bind)
     }
 }
@@ -342,23 +348,26 @@ impl Providers {
         self.get(index).is_some_and(|provider| provider.up_since.is_some() && !provider.disabled)
     }
 
-    /// Puts each tenant's messages back in the order in which they were accepted.
-    pub fn sort_queues(&mut self) {
-        self.list.iter_mut().for_each(|provider| provider.queue.sort());
-    }
-
     pub fn in_flight(&self) -> u64 {
         self.list.iter().map(|provider| u64::from(provider.in_flight())).sum()
     }
 
-    pub fn queue_back(&mut self, message: &Message) {
+    /// One tenant's messages are numbered in the order in which they were accepted, and wait in it.
+    pub fn enqueue(&mut self, message: &Message) {
         let parts = waiting_parts(message);
         if let Some(provider) = self.get_mut(message.provider) {
-            provider.queue.push_back(message.tenant, message.priority, message.number, parts);
+            provider.queue.push(message.tenant, message.priority, message.number, parts);
         }
     }
 
-    /// A message that was taken from its queue and not sent goes back to its head, before this turn dispatches.
+    /// A message, by its tenant, priority and number, leaves its provider's queue before its turn, if it is there.
+    pub fn dequeue(&mut self, provider: u16, (tenant, priority, number): (u32, Priority, u64)) {
+        if let Some(provider) = self.get_mut(provider) {
+            provider.queue.remove(tenant, priority, number);
+        }
+    }
+
+    /// A message that was taken from its queue and not sent goes back into it, before this turn dispatches.
     pub fn put_back(&mut self, message: &Message) {
         if let Some(provider) = self.get_mut(message.provider) {
             provider.returned.push(message.number);
@@ -477,25 +486,13 @@ impl Engine {
         }
     }
 
-    /// One tenant's messages are numbered in the order in which they were accepted.
     fn queue_returned(&mut self, index: u16) {
-        let Some(provider) = self.providers.get_mut(index).filter(|provider| !provider.returned.is_empty())
-        else {
-            return;
-        };
-        let pages = &self.pages;
-        let mut returned: Vec<(u32, Priority, u64, u8)> = std::mem::take(&mut provider.returned)
-            .into_iter()
-            .filter_map(|number| pages.get(number).filter(|message| message.provider == index))
-            .map(|message| (message.tenant, message.priority, message.number, waiting_parts(message)))
-            .collect();
-        returned.sort_unstable();
-        for lane in returned.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
-            provider.queue.put_back(
-                lane[0].0,
-                lane[0].1,
-                lane.iter().map(|(_, _, number, parts)| (*number, *parts)),
-            );
+        let Some(provider) = self.providers.get_mut(index) else { return };
+        for number in std::mem::take(&mut provider.returned) {
+            let is_here = |message: &&Message| message.provider == index && message.state == State::Queued;
+            if let Some(message) = self.pages.get(number).filter(is_here) {
+                provider.queue.push(message.tenant, message.priority, number, waiting_parts(message));
+            }
         }
     }
 
@@ -514,47 +511,23 @@ impl Engine {
                 return;
             }
             self.send_asks(index);
-            let Some(provider) = self.providers.get_mut(index).filter(|provider| !provider.queue.is_empty())
+            let Engine { providers, pages, parking, settings, .. } = &mut *self;
+            let Some(provider) = providers.get_mut(index).filter(|provider| !provider.queue.is_empty())
             else {
                 return;
             };
             taken.clear();
-            let Some(bind) = provider.take_run(now, self.settings.high_percent, &mut taken) else { return };
-            for (place, one) in taken.iter().enumerate() {
-                if self.is_parked_away(one.number) {
-                    // Nothing overtakes it; its block is read back in a moment.
-                    self.read_ahead(index, one);
-                    return self.queue_again(index, &taken[place..]);
-                }
+            let is_here = |number: u64| pages.get(number).is_some() || !parking.is_away(number);
+            let bind = provider.take_run(now, settings.high_percent, is_here, &mut taken);
+            for stop in provider.queue.take_stops() {
+                // Nothing of its tenant and priority overtakes it; its block is read back in a moment.
+                self.read_for(index, &stop);
+            }
+            let Some(bind) = bind else { return };
+            for one in &taken {
                 self.intend(index, bind, one.number);
             }
             self.read_further(index, &taken);
-        }
-    }
-
-    /// Puts back what was taken and is not sent now.
-    fn queue_again(&mut self, index: u16, taken: &[Taken]) {
-        if let Some(provider) = self.providers.get_mut(index) {
-            let mut taken = taken.to_vec();
-            taken.sort_unstable_by_key(|one| (one.tenant, one.priority, one.number));
-            for lane in
-                taken.chunk_by(|one, other| (one.tenant, one.priority) == (other.tenant, other.priority))
-            {
-                let numbers = lane.iter().map(|one| (one.number, one.parts));
-                provider.queue.put_back(lane[0].tenant, lane[0].priority, numbers);
-            }
-        }
-    }
-
-    /// Reads the rest of a queue back in time, so that the provider need not wait for it.
-    fn read_further(&mut self, index: u16, taken: &[Taken]) {
-        let Some(last) = taken.last().filter(|_| self.parking.waiting() > 0) else { return };
-        let Some(provider) = self.providers.get(index) else { return };
-        let half = provider.read_ahead() / 2;
-        let next = provider.queue.ahead(last.tenant, last.priority).nth(half);
-        if next.is_some_and(|number| self.is_parked_away(number)) {
-            // What follows it comes with it.
-            self.read_ahead(index, last);
         }
     }
 

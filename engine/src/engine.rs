@@ -246,7 +246,8 @@ impl Engine {
     /// `None` when the message is not in memory.
     pub(crate) fn step(&mut self, number: u64, step: &Step<'_>) -> Option<State> {
         let (counts, message) = self.pages.with_page(number)?;
-        if message.image_group == STORED {
+        let was_copy = message.image_group == STORED;
+        if was_copy {
             // It was read back, and is changed now: its image goes to the journal again, before the step.
             message.image_group = self.group_number;
             record::write(&mut self.group, &Record::Amendment(message.bytes()));
@@ -264,8 +265,14 @@ impl Engine {
         if page_done {
             self.sweep.done(block_of(number));
         }
+        let waits = (tenant, message.priority, number);
         if before != after {
             self.providers.in_flight_changed(before, after);
+        }
+        // A message that ends or goes elsewhere before its turn must not be counted in its queue until then.
+        let has_left = change.from == Some(State::Queued) && state != State::Sending;
+        if has_left || before.0 != after.0 {
+            self.providers.dequeue(before.0, waits);
         }
         self.move_money(tenant, price, change.charge);
         if change.tell {
@@ -275,6 +282,8 @@ impl Engine {
             self.count_outcome(after.0, state);
             self.count_waiting(tenant, is_waiting(from), is_waiting(state));
             self.entered(number, from, state);
+        } else if was_copy && state == State::Sent {
+            self.ask_later(number);
         }
         Some(state)
     }
@@ -292,10 +301,17 @@ impl Engine {
     fn entered(&mut self, number: u64, from: State, state: State) {
         let Some(message) = self.pages.get(number) else { return };
         match (from, state) {
-            (State::Scheduled | State::Held, State::Queued) => self.providers.queue_back(message),
+            (State::Scheduled | State::Held, State::Queued) => {
+                self.providers.enqueue(message);
+                self.surgery.arrived(number);
+                self.has_come(block_of(number));
+            }
             (_, State::Queued) => match message.retry_at().filter(|at| *at > self.now.wall) {
                 Some(at) => self.wall_dues.insert(millis(at), DueKind::Send as u8, number),
-                None => self.providers.put_back(message),
+                None => {
+                    self.providers.put_back(message);
+                    self.surgery.arrived(number);
+                }
             },
             (_, State::InDoubt) => self.wait_for_news(message.provider, number),
             (_, State::Sent) => self.ask_later(number),

@@ -3,20 +3,22 @@
 //!
 //! Priorities share by rounds: each has its share of parts a round, the highest that has some left goes first, and a
 //! new round begins when none that waits has any. Inside a priority, tenants are served by deficit round robin
-//! (Shreedhar and Varghese, 1996) with a quantum of parts; one tenant's messages keep their order.
+//! (Shreedhar and Varghese, 1996) with a quantum of parts; one tenant's messages are in the order of their numbers, whenever
+//! they come. A lane whose oldest message is not in memory stops, and only it: it has no turn until it is started again.
+
+mod lane;
 
 use std::collections::VecDeque;
 
-use crate::id::Number;
 use crate::submission::Priority;
+
+use lane::{Entry, Lane};
 
 /// Parts that a tenant may send in its turn.
 pub const QUANTUM_PARTS: u32 = 8;
 
 const PRIORITIES: usize = 3;
 const NO_SLOT: u32 = u32::MAX;
-/// An emptied queue keeps room for so many numbers and gives the rest back.
-const KEPT_CAPACITY: usize = 64;
 
 /// A number taken from the queue to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct FairQueue {
     free_slots: Vec<u32>,
     classes: [Class; PRIORITIES],
     quantum: i64,
+    /// What lanes have stopped at and nobody has been told of yet.
+    stops: Vec<Taken>,
 }
 
 /// One tenant's messages, by priority.
@@ -44,42 +48,14 @@ struct Slot {
     lanes: [Lane; PRIORITIES],
 }
 
-/// One tenant's messages of one priority, eight bytes each.
-#[derive(Clone, Debug, Default)]
-struct Lane {
-    waiting: VecDeque<Entry>,
-    /// Parts it may still send in its turn.
-    deficit: i64,
-    /// Whether the quantum of its present turn has been given.
-    in_turn: bool,
-}
-
 /// One priority: whose turn it is, and what is left of its share.
 #[derive(Clone, Debug)]
 struct Class {
+    /// The lanes that wait and have not stopped.
     turns: VecDeque<u32>,
     messages: usize,
     share: i64,
     left: i64,
-}
-
-/// A number of 56 bits and its parts in one word.
-#[derive(Clone, Copy, Debug)]
-struct Entry(u64);
-
-impl Entry {
-    fn new(number: u64, parts: u8) -> Entry {
-        assert!(number >> Number::BITS == 0, "a message number is out of range");
-        Entry(number << u8::BITS | u64::from(parts.max(1)))
-    }
-
-    fn number(self) -> u64 {
-        self.0 >> u8::BITS
-    }
-
-    fn parts(self) -> u8 {
-        self.0 as u8
-    }
 }
 
 impl FairQueue {
@@ -92,6 +68,7 @@ impl FairQueue {
             free_slots: Vec::new(),
             classes: [low, normal, high],
             quantum: i64::from(quantum_parts.max(1)),
+            stops: Vec::new(),
         }
     }
 
@@ -102,37 +79,49 @@ impl FairQueue {
         }
     }
 
-    pub fn push_back(&mut self, tenant: u32, priority: Priority, number: u64, parts: u8) {
-        self.lane_to_fill(tenant, priority, 1).waiting.push_back(Entry::new(number, parts));
+    /// Puts a message in its place in its tenant's line. One that is there already stays there.
+    pub fn push(&mut self, tenant: u32, priority: Priority, number: u64, parts: u8) {
+        let slot = self.slot(tenant);
+        let lane = &mut self.slots[slot as usize].lanes[priority as usize];
+        let class = &mut self.classes[priority as usize];
+        if lane.is_empty() {
+            class.turns.push_back(slot);
+        }
+        class.messages += usize::from(lane.push(Entry::new(number, parts)));
     }
 
-    /// Puts back what was taken and not sent: in the order of numbers, among what was put back before.
-    pub fn put_back(&mut self, tenant: u32, priority: Priority, returned: impl Iterator<Item = (u64, u8)>) {
-        let mut head: Vec<Entry> = returned.map(|(number, parts)| Entry::new(number, parts)).collect();
-        let Some(last) = head.iter().map(|entry| entry.number()).max() else { return };
-        let count = head.len();
-        let waiting = &mut self.lane_to_fill(tenant, priority, count).waiting;
-        while let Some(entry) = waiting.pop_front_if(|entry| entry.number() < last) {
-            head.push(entry);
+    /// A message leaves before its turn. What is not there need not.
+    pub fn remove(&mut self, tenant: u32, priority: Priority, number: u64) {
+        let Some(slot) = self.known_slot(tenant) else { return };
+        let lane = &mut self.slots[slot as usize].lanes[priority as usize];
+        if !lane.remove(number) {
+            return;
         }
-        head.sort_unstable_by_key(|entry| entry.number());
-        head.into_iter().rev().for_each(|entry| waiting.push_front(entry));
+        let class = &mut self.classes[priority as usize];
+        class.messages -= 1;
+        if lane.is_empty() {
+            class.turns.retain(|turn| *turn != slot);
+            self.end_lane(slot, priority);
+        }
     }
 
     /// Appends to `out` what may be sent for `credit` parts. The last `reserve_for_high` of the credit are not touched
-    /// while no `high` message waits, so that one that comes finds them; while one waits, the shares decide.
+    /// while no `high` message waits, so that one that comes finds them; while one waits, the shares decide. A lane whose
+    /// oldest message `is_here` denies stops.
     ///
     /// A message larger than the credit left ends the taking, and nothing overtakes it: it goes when credit has
     /// gathered. For a provider whose whole window is smaller than a message there is [`FairQueue::take_next`].
-    pub fn take(&mut self, credit: u32, reserve_for_high: u32, out: &mut Vec<Taken>) {
+    pub fn take(
+        &mut self,
+        credit: u32,
+        reserve_for_high: u32,
+        is_here: impl Fn(u64) -> bool,
+        out: &mut Vec<Taken>,
+    ) {
         let mut left = credit;
-        while let Some(priority) = self.next_class() {
-            let high_waits = self.len_of(Priority::High) > 0;
+        while let Some((slot, priority, entry)) = self.next(&is_here) {
+            let high_waits = !self.classes[Priority::High as usize].turns.is_empty();
             let usable = if high_waits { left } else { left.saturating_sub(reserve_for_high) };
-            if usable == 0 {
-                return;
-            }
-            let (slot, entry) = self.next_of(priority);
             let parts = u32::from(entry.parts());
             if parts > usable {
                 return;
@@ -143,50 +132,44 @@ impl FairQueue {
     }
 
     /// Priority and parts of the message that is next in the fair order.
-    pub fn peek(&mut self) -> Option<(Priority, u32)> {
-        let priority = self.next_class()?;
-        let (_, entry) = self.next_of(priority);
+    pub fn peek(&mut self, is_here: impl Fn(u64) -> bool) -> Option<(Priority, u32)> {
+        let (_, priority, entry) = self.next(&is_here)?;
         Some((priority, u32::from(entry.parts())))
     }
 
     /// Takes the next message in the fair order, however many parts it has.
-    pub fn take_next(&mut self) -> Option<Taken> {
-        let priority = self.next_class()?;
-        let (slot, _) = self.next_of(priority);
+    pub fn take_next(&mut self, is_here: impl Fn(u64) -> bool) -> Option<Taken> {
+        let (slot, priority, _) = self.next(&is_here)?;
         Some(self.take_head(slot, priority))
     }
 
+    /// What lanes have stopped at since it was last asked.
+    pub fn take_stops(&mut self) -> Vec<Taken> {
+        std::mem::take(&mut self.stops)
+    }
+
+    /// A lane that stopped goes on, with what it had left of its turn.
+    pub fn start(&mut self, tenant: u32, priority: Priority) {
+        let Some(slot) = self.known_slot(tenant) else { return };
+        let lane = &mut self.slots[slot as usize].lanes[priority as usize];
+        if std::mem::take(&mut lane.stopped) {
+            self.classes[priority as usize].turns.push_front(slot);
+        }
+    }
+
     /// The numbers that wait in one tenant's line, the oldest first.
-    pub fn ahead(&self, tenant: u32, priority: Priority) -> impl Iterator<Item = u64> + '_ {
-        let slot = self.slot_of_tenant.get(tenant as usize).filter(|slot| **slot != NO_SLOT);
-        let lane = slot.map(|slot| &self.slots[*slot as usize].lanes[priority as usize]);
-        lane.into_iter().flat_map(|lane| lane.waiting.iter().map(|entry| entry.number()))
+    pub fn line(&self, tenant: u32, priority: Priority) -> impl Iterator<Item = u64> + '_ {
+        self.lane(tenant, priority).into_iter().flat_map(Lane::numbers)
     }
 
-    /// Removes every number that `keep` refuses. Walks the whole queue.
-    pub fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
-        for priority in [Priority::Low, Priority::Normal, Priority::High] {
-            let turns = std::mem::take(&mut self.classes[priority as usize].turns);
-            for slot in turns {
-                let lane = &mut self.slots[slot as usize].lanes[priority as usize];
-                let before = lane.waiting.len();
-                lane.waiting.retain(|entry| keep(entry.number()));
-                let after = lane.waiting.len();
-                self.classes[priority as usize].messages -= before - after;
-                if after > 0 {
-                    self.classes[priority as usize].turns.push_back(slot);
-                } else {
-                    self.end_lane(slot, priority);
-                }
-            }
-        }
+    /// A number that waits about so many places behind the first of a tenant's line.
+    pub fn ahead(&self, tenant: u32, priority: Priority, places: usize) -> Option<u64> {
+        self.lane(tenant, priority)?.ahead(places)
     }
 
-    /// Puts each tenant's messages of each priority back in the order of their numbers. What is nearly in order costs little.
-    pub fn sort(&mut self) {
-        for lane in self.slots.iter_mut().flat_map(|slot| &mut slot.lanes) {
-            lane.waiting.make_contiguous().sort_by_key(|entry| entry.0);
-        }
+    /// All that waits.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
+        self.slots.iter().flat_map(|slot| &slot.lanes).flat_map(Lane::numbers)
     }
 
     /// Messages waiting.
@@ -202,16 +185,13 @@ impl FairQueue {
         self.classes[priority as usize].messages
     }
 
-    /// The lane of a tenant, counted so much longer and given a turn if it was empty.
-    fn lane_to_fill(&mut self, tenant: u32, priority: Priority, count: usize) -> &mut Lane {
-        let slot = self.slot(tenant);
-        let lane = &mut self.slots[slot as usize].lanes[priority as usize];
-        let class = &mut self.classes[priority as usize];
-        if lane.waiting.is_empty() {
-            class.turns.push_back(slot);
-        }
-        class.messages += count;
-        lane
+    fn lane(&self, tenant: u32, priority: Priority) -> Option<&Lane> {
+        let slot = self.known_slot(tenant)?;
+        Some(&self.slots[slot as usize].lanes[priority as usize])
+    }
+
+    fn known_slot(&self, tenant: u32) -> Option<u32> {
+        self.slot_of_tenant.get(tenant as usize).copied().filter(|slot| *slot != NO_SLOT)
     }
 
     fn slot(&mut self, tenant: u32) -> u32 {
@@ -230,15 +210,31 @@ impl FairQueue {
         self.slot_of_tenant[index]
     }
 
+    /// The message that is next in the fair order. Lanes whose turn it would be and whose oldest is not here stop.
+    fn next(&mut self, is_here: impl Fn(u64) -> bool) -> Option<(u32, Priority, Entry)> {
+        loop {
+            let priority = self.next_class()?;
+            let (slot, entry) = self.next_of(priority);
+            if is_here(entry.number()) {
+                return Some((slot, priority, entry));
+            }
+            let Slot { tenant, lanes } = &mut self.slots[slot as usize];
+            lanes[priority as usize].stopped = true;
+            self.classes[priority as usize].turns.pop_front();
+            let (number, tenant, parts) = (entry.number(), *tenant, entry.parts());
+            self.stops.push(Taken { number, tenant, priority, parts });
+        }
+    }
+
     /// The highest priority that waits and has something left of its share; begins rounds until there is one.
     fn next_class(&mut self) -> Option<Priority> {
-        if self.is_empty() {
+        if self.classes.iter().all(|class| class.turns.is_empty()) {
             return None;
         }
         loop {
             for priority in [Priority::High, Priority::Normal, Priority::Low] {
                 let class = &self.classes[priority as usize];
-                if class.messages > 0 && class.left > 0 {
+                if !class.turns.is_empty() && class.left > 0 {
                     return Some(priority);
                 }
             }
@@ -255,7 +251,7 @@ impl FairQueue {
         loop {
             let slot = turns[0];
             let lane = &mut self.slots[slot as usize].lanes[priority as usize];
-            let entry = lane.waiting[0];
+            let entry = lane.head().expect("only lanes that wait have turns");
             if !lane.in_turn {
                 lane.in_turn = true;
                 lane.deficit += self.quantum;
@@ -274,25 +270,22 @@ impl FairQueue {
         let tenant = *tenant;
         let lane = &mut lanes[priority as usize];
         let class = &mut self.classes[priority as usize];
-        let entry = lane.waiting.pop_front().expect("only lanes that wait have turns");
+        let entry = lane.pop().expect("only lanes that wait have turns");
         lane.deficit -= i64::from(entry.parts());
         class.left -= i64::from(entry.parts());
         class.messages -= 1;
-        if lane.waiting.is_empty() {
+        if lane.is_empty() {
             class.turns.pop_front();
             self.end_lane(slot, priority);
         }
         Taken { number: entry.number(), tenant, priority, parts: entry.parts() }
     }
 
-    /// An empty lane keeps no claim from the past, and a tenant without any message keeps no slot.
+    /// A tenant without any message keeps no slot.
     fn end_lane(&mut self, slot: u32, priority: Priority) {
         let lanes = &mut self.slots[slot as usize].lanes;
-        let lane = &mut lanes[priority as usize];
-        lane.deficit = 0;
-        lane.in_turn = false;
-        lane.waiting.shrink_to(KEPT_CAPACITY);
-        if lanes.iter().all(|lane| lane.waiting.is_empty()) {
+        lanes[priority as usize].end();
+        if lanes.iter().all(Lane::is_empty) {
             let tenant = self.slots[slot as usize].tenant;
             self.slot_of_tenant[tenant as usize] = NO_SLOT;
             self.free_slots.push(slot);
@@ -309,6 +302,8 @@ impl Class {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
     use proptest::prelude::*;
 
@@ -320,14 +315,12 @@ mod tests {
 
     fn taken(queue: &mut FairQueue, credit: u32, reserve_for_high: u32) -> Vec<Taken> {
         let mut out = Vec::new();
-        queue.take(credit, reserve_for_high, &mut out);
+        queue.take(credit, reserve_for_high, |_| true, &mut out);
         out
     }
 
     fn put_back(queue: &mut FairQueue, unsent: &[Taken]) {
-        for one in unsent {
-            queue.put_back(one.tenant, one.priority, [(one.number, one.parts)].into_iter());
-        }
+        unsent.iter().for_each(|one| queue.push(one.tenant, one.priority, one.number, one.parts));
     }
 
     fn numbers(taken: &[Taken]) -> Vec<u64> {
@@ -335,15 +328,9 @@ mod tests {
     }
 
     #[test]
-    fn a_waiting_number_is_eight_bytes() {
-        // A deque at most doubles them.
-        assert_eq!(size_of::<Entry>(), 8);
-    }
-
-    #[test]
     fn one_tenants_messages_keep_their_order() {
         let mut queue = queue();
-        (0..5).for_each(|number| queue.push_back(1, Priority::Normal, number, 1));
+        (0..5).for_each(|number| queue.push(1, Priority::Normal, number, 1));
         let first = taken(&mut queue, 3, 0);
         assert_eq!(numbers(&first), [0, 1, 2]);
         put_back(&mut queue, &first[2..]);
@@ -355,10 +342,10 @@ mod tests {
     #[test]
     fn the_reserve_is_kept_until_a_high_message_comes() {
         let mut queue = queue();
-        (0..20).for_each(|number| queue.push_back(1, Priority::Normal, number, 1));
+        (0..20).for_each(|number| queue.push(1, Priority::Normal, number, 1));
         assert_eq!(taken(&mut queue, 10, 3).len(), 7);
         assert_eq!(taken(&mut queue, 3, 3).len(), 0);
-        queue.push_back(2, Priority::High, 100, 2);
+        queue.push(2, Priority::High, 100, 2);
         assert_eq!(numbers(&taken(&mut queue, 3, 3)), [100]);
     }
 
@@ -366,7 +353,7 @@ mod tests {
     fn shares_decide_while_every_priority_waits() {
         let mut queue = queue();
         for number in 0..100 {
-            ALL.iter().for_each(|priority| queue.push_back(number as u32 % 3, *priority, number, 1));
+            ALL.iter().for_each(|priority| queue.push(number as u32 % 3, *priority, number, 1));
         }
         for _ in 0..4 {
             let round = taken(&mut queue, 21, 20);
@@ -385,9 +372,9 @@ mod tests {
     #[test]
     fn nothing_overtakes_a_message_that_waits_for_credit() {
         let mut queue = queue();
-        queue.push_back(1, Priority::Normal, 1, 5);
-        queue.push_back(2, Priority::Normal, 2, 1);
-        queue.push_back(3, Priority::Low, 3, 1);
+        queue.push(1, Priority::Normal, 1, 5);
+        queue.push(2, Priority::Normal, 2, 1);
+        queue.push(3, Priority::Low, 3, 1);
         assert_eq!(taken(&mut queue, 4, 0), []);
         assert_eq!(taken(&mut queue, 6, 2), []);
         assert_eq!(numbers(&taken(&mut queue, 5, 0)), [1]);
@@ -397,13 +384,13 @@ mod tests {
     #[test]
     fn a_message_larger_than_any_credit_can_be_taken_alone() {
         let mut queue = queue();
-        queue.push_back(1, Priority::Low, 1, 255);
+        queue.push(1, Priority::Low, 1, 255);
         assert_eq!(taken(&mut queue, 254, 0), []);
         let expected = Taken { number: 1, tenant: 1, priority: Priority::Low, parts: 255 };
-        assert_eq!(queue.take_next(), Some(expected));
-        assert_eq!(queue.take_next(), None);
+        assert_eq!(queue.take_next(|_| true), Some(expected));
+        assert_eq!(queue.take_next(|_| true), None);
         // The overdrawn share does not hold the next one up when nobody else waits.
-        queue.push_back(1, Priority::Low, 2, 1);
+        queue.push(1, Priority::Low, 2, 1);
         assert_eq!(numbers(&taken(&mut queue, 1, 0)), [2]);
     }
 
@@ -411,13 +398,13 @@ mod tests {
     fn nobody_saves_up_a_claim_while_idle() {
         let mut queue = queue();
         for number in 0..50 {
-            queue.push_back(1, Priority::Normal, number, 1);
+            queue.push(1, Priority::Normal, number, 1);
             taken(&mut queue, 1, 0);
         }
         for number in 0..100 {
-            queue.push_back(1, Priority::Normal, number, 1);
-            queue.push_back(2, Priority::Normal, number, 1);
-            queue.push_back(3, Priority::High, number, 1);
+            queue.push(1, Priority::Normal, number, 1);
+            queue.push(2, Priority::Normal, number, 1);
+            queue.push(3, Priority::High, number, 1);
         }
         let both = taken(&mut queue, 60, 0);
         let of = |tenant| both.iter().filter(|taken| taken.tenant == tenant).count();
@@ -431,28 +418,57 @@ mod tests {
         let mut queue = queue();
         for round in 0..3 {
             for number in 0..1_000 {
-                queue.push_back(number as u32 + round, ALL[number as usize % 3], number, 1);
+                queue.push(number as u32 + round, ALL[number as usize % 3], number, 1);
             }
             taken(&mut queue, u32::MAX, 0);
             assert_eq!((queue.slots.len(), queue.free_slots.len()), (1_000, 1_000));
         }
-        (0..10_000).for_each(|number| queue.push_back(0, Priority::Normal, number, 1));
+        (0..10_000).for_each(|number| queue.push(0, Priority::Normal, number, 1));
         taken(&mut queue, u32::MAX, 0);
-        let room = |slot: &Slot| slot.lanes.iter().map(|lane| lane.waiting.capacity()).max();
-        assert!(queue.slots.iter().map(room).max() < Some(Some(2 * KEPT_CAPACITY)));
+        let room = |slot: &Slot| slot.lanes.iter().map(Lane::room).max();
+        assert!(queue.slots.iter().map(room).max() < Some(Some(2 * lane::KEPT_CAPACITY)));
     }
 
     #[test]
-    fn a_queue_operation_removes_what_it_refuses_and_nothing_else() {
+    fn what_leaves_before_its_turn_is_gone_and_nothing_else() {
         let mut queue = queue();
         for number in 0..30 {
-            queue.push_back(number as u32 % 4, ALL[number as usize % 3], number, 1);
+            queue.push(number as u32 % 4, ALL[number as usize % 3], number, 1);
         }
-        queue.retain(|number| number % 4 != 1 && number < 20);
+        let stays = |number: &u64| number % 4 != 1 && *number < 20;
+        for number in (0..30u64).filter(|number| !stays(number)) {
+            queue.remove(number as u32 % 4, ALL[number as usize % 3], number);
+            queue.remove(number as u32 % 4, ALL[number as usize % 3], number);
+        }
         assert_eq!(ALL.iter().map(|priority| queue.len_of(*priority)).sum::<usize>(), 15);
         let mut left = numbers(&taken(&mut queue, 100, 0));
         left.sort_unstable();
-        assert_eq!(left, (0..20).filter(|number| number % 4 != 1).collect::<Vec<u64>>());
+        assert_eq!(left, (0..20).filter(stays).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn a_lane_whose_oldest_is_away_stops_and_the_others_go_on() {
+        let mut queue = queue();
+        for number in 0..20 {
+            queue.push(1, Priority::Normal, number, 1);
+            queue.push(1, Priority::High, 100 + number, 1);
+            queue.push(2, Priority::Normal, 200 + number, 1);
+        }
+        let mut out = Vec::new();
+        queue.take(100, 0, |number| number != 3, &mut out);
+        let of = |tenant, priority| {
+            let taken = out.iter().filter(|taken| (taken.tenant, taken.priority) == (tenant, priority));
+            taken.map(|taken| taken.number).collect::<Vec<u64>>()
+        };
+        assert_eq!(of(1, Priority::Normal), [0, 1, 2]);
+        assert_eq!(of(1, Priority::High), (100..120).collect::<Vec<u64>>());
+        assert_eq!(of(2, Priority::Normal), (200..220).collect::<Vec<u64>>());
+        let stop = Taken { number: 3, tenant: 1, priority: Priority::Normal, parts: 1 };
+        assert_eq!((queue.take_stops(), queue.len()), (vec![stop], 17));
+        // It stays so, and is not told again, until it is started.
+        assert_eq!((queue.take_next(|_| true), queue.take_stops()), (None, vec![]));
+        queue.start(1, Priority::Normal);
+        assert_eq!(numbers(&taken(&mut queue, 100, 0)), (3..20).collect::<Vec<u64>>());
     }
 
     #[derive(Clone, Debug)]
@@ -461,7 +477,10 @@ mod tests {
         Take(u32, u32),
         TakeNext,
         Return(usize),
-        Retain(u64),
+        Remove(u64),
+        /// What a number divides is away, until all comes back.
+        Leave(u64),
+        Come,
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -471,27 +490,64 @@ mod tests {
             2 => (0u32..40, 0u32..10).prop_map(|(credit, reserve)| Step::Take(credit, reserve)),
             1 => Just(Step::TakeNext),
             1 => (0usize..4).prop_map(Step::Return),
-            1 => (2u64..5).prop_map(Step::Retain),
+            1 => (2u64..5).prop_map(Step::Remove),
+            1 => (2u64..9).prop_map(Step::Leave),
+            1 => Just(Step::Come),
         ];
         prop::collection::vec(step, 0..150)
     }
 
-    /// What waits, by tenant and priority, in order.
+    /// What waits, by tenant and priority, in order, and which of these lanes have stopped.
     #[derive(Default)]
-    struct Model(std::collections::BTreeMap<(u32, Priority), VecDeque<(u64, u8)>>);
+    struct Model {
+        lanes: BTreeMap<(u32, Priority), VecDeque<(u64, u8)>>,
+        stopped: BTreeSet<(u32, Priority)>,
+        away: BTreeSet<u64>,
+    }
 
     impl Model {
         fn lane(&mut self, tenant: u32, priority: Priority) -> &mut VecDeque<(u64, u8)> {
-            self.0.entry((tenant, priority)).or_default()
+            self.lanes.entry((tenant, priority)).or_default()
         }
 
-        fn len_of(&self, priority: Priority) -> usize {
-            self.0.iter().filter(|(key, _)| key.1 == priority).map(|(_, lane)| lane.len()).sum()
+        fn waiting_of(&self, priority: Priority) -> usize {
+            self.lanes.iter().filter(|(key, _)| key.1 == priority).map(|(_, lane)| lane.len()).sum()
         }
 
-        /// Whether `taken` was the oldest of its lane.
+        /// Whether something of the priority waits in a lane that has not stopped.
+        fn may_go(&self, priority: Priority) -> bool {
+            self.lanes
+                .iter()
+                .any(|(key, lane)| key.1 == priority && !lane.is_empty() && !self.stopped.contains(key))
+        }
+
+        /// Whether `taken` was the oldest of its lane, and could be.
         fn take(&mut self, taken: &Taken) -> bool {
-            self.lane(taken.tenant, taken.priority).pop_front() == Some((taken.number, taken.parts))
+            let key = (taken.tenant, taken.priority);
+            let may = !self.away.contains(&taken.number) && !self.stopped.contains(&key);
+            may && self.lane(key.0, key.1).pop_front() == Some((taken.number, taken.parts))
+        }
+
+        /// Whether `stop` is the oldest of its lane, and away.
+        fn stop(&mut self, stop: &Taken) -> bool {
+            let key = (stop.tenant, stop.priority);
+            let head = self.lane(key.0, key.1).front().copied();
+            self.stopped.insert(key)
+                && self.away.contains(&stop.number)
+                && head == Some((stop.number, stop.parts))
+        }
+
+        /// A lane that becomes empty starts anew.
+        fn tidy(&mut self) {
+            let Model { lanes, stopped, .. } = self;
+            stopped.retain(|key| lanes.get(key).is_some_and(|lane| !lane.is_empty()));
+        }
+
+        fn come(&mut self, queue: &mut FairQueue) {
+            self.away.clear();
+            for (tenant, priority) in std::mem::take(&mut self.stopped) {
+                queue.start(tenant, priority);
+            }
         }
     }
 
@@ -545,7 +601,7 @@ mod tests {
                 match step {
                     Traffic::Arrive(tenant, messages) => {
                         for parts in messages {
-                            queue.push_back(tenant as u32, Priority::Normal, number, parts);
+                            queue.push(tenant as u32, Priority::Normal, number, parts);
                             fluid.waiting[tenant] += f64::from(parts);
                             number += 1;
                             most = most.max(parts);
@@ -573,23 +629,23 @@ mod tests {
             for (number, step) in (0u64..).zip(steps) {
                 match step {
                     Step::Push(tenant, priority, parts) => {
-                        queue.push_back(tenant, priority, number, parts);
+                        queue.push(tenant, priority, number, parts);
                         model.lane(tenant, priority).push_back((number, parts.max(1)));
                     }
                     Step::Take(credit, reserve) => {
-                        last = taken(&mut queue, credit, reserve);
+                        last.clear();
+                        queue.take(credit, reserve, |number| !model.away.contains(&number), &mut last);
                         let mut left = credit;
                         for taken in &last {
-                            let kept = if model.len_of(Priority::High) > 0 { 0 } else { reserve };
+                            let kept = if model.waiting_of(Priority::High) > 0 { 0 } else { reserve };
                             prop_assert!(u32::from(taken.parts) + kept <= left);
                             left -= u32::from(taken.parts);
                             prop_assert!(model.take(taken), "{taken:?}");
                         }
                     }
                     Step::TakeNext => {
-                        last = queue.take_next().into_iter().collect();
+                        last = queue.take_next(|number| !model.away.contains(&number)).into_iter().collect();
                         prop_assert!(last.iter().all(|taken| model.take(taken)));
-                        prop_assert!(!last.is_empty() || queue.is_empty());
                     }
                     Step::Return(keep) => {
                         let mut unsent = last.split_off(keep.min(last.len()));
@@ -602,19 +658,34 @@ mod tests {
                             lane.insert(place, (taken.number, taken.parts));
                         }
                     }
-                    Step::Retain(divisor) => {
-                        queue.retain(|number| !number.is_multiple_of(divisor));
-                        model.0.values_mut().for_each(|lane| lane.retain(|entry| !entry.0.is_multiple_of(divisor)));
+                    Step::Remove(divisor) => {
+                        for ((tenant, priority), lane) in &mut model.lanes {
+                            let gone = lane.iter().filter(|entry| entry.0.is_multiple_of(divisor));
+                            gone.for_each(|(number, _)| queue.remove(*tenant, *priority, *number));
+                            lane.retain(|entry| !entry.0.is_multiple_of(divisor));
+                        }
                         last.clear();
                     }
+                    Step::Leave(divisor) => {
+                        model.away = queue.numbers().filter(|number| number.is_multiple_of(divisor)).collect();
+                    }
+                    Step::Come => model.come(&mut queue),
+                }
+                for stop in queue.take_stops() {
+                    prop_assert!(model.stop(&stop), "{stop:?}");
+                }
+                model.tidy();
+                if matches!(step, Step::TakeNext) && last.is_empty() {
+                    prop_assert!(ALL.iter().all(|priority| !model.may_go(*priority)), "something that is here waits");
                 }
                 for priority in ALL {
-                    prop_assert_eq!(queue.len_of(priority), model.len_of(priority));
+                    prop_assert_eq!(queue.len_of(priority), model.waiting_of(priority));
                 }
             }
+            model.come(&mut queue);
             let rest = taken(&mut queue, u32::MAX, 0);
             prop_assert!(rest.iter().all(|taken| model.take(taken)));
-            prop_assert!(queue.is_empty() && model.0.values().all(VecDeque::is_empty));
+            prop_assert!(queue.is_empty() && model.lanes.values().all(VecDeque::is_empty));
         }
 
         #[test]
@@ -623,8 +694,8 @@ mod tests {
         ) {
             let mut queue = queue();
             for (number, (one, other)) in (0..).zip(&parts) {
-                queue.push_back(1, Priority::Normal, number, *one);
-                queue.push_back(2, Priority::Normal, number, *other);
+                queue.push(1, Priority::Normal, number, *one);
+                queue.push(2, Priority::Normal, number, *other);
             }
             let mut sent = [0i64; 3];
             for credit in credits {
@@ -643,10 +714,10 @@ mod tests {
         ) {
             let mut queue = queue();
             for number in 0..1_000u64 {
-                (0..busy).for_each(|tenant| queue.push_back(tenant, Priority::Normal, number, 1));
+                (0..busy).for_each(|tenant| queue.push(tenant, Priority::Normal, number, 1));
             }
             taken(&mut queue, before, 0);
-            queue.push_back(busy, Priority::Normal, 5_000, parts);
+            queue.push(busy, Priority::Normal, 5_000, parts);
             let round = taken(&mut queue, busy * QUANTUM_PARTS + u32::from(parts), 0);
             prop_assert!(round.iter().any(|taken| taken.tenant == busy));
         }
@@ -655,12 +726,12 @@ mod tests {
         fn a_high_message_goes_before_a_backlog(backlog in 1u64..200, before in 0u32..100, parts in 1u8..20) {
             let mut queue = queue();
             for number in 0..backlog {
-                queue.push_back(0, Priority::Normal, number, 1);
-                queue.push_back(1, Priority::Low, number, 1);
+                queue.push(0, Priority::Normal, number, 1);
+                queue.push(1, Priority::Low, number, 1);
             }
             taken(&mut queue, before, 0);
-            queue.push_back(2, Priority::High, 1_000, parts);
-            prop_assert_eq!(queue.take_next().map(|taken| taken.number), Some(1_000));
+            queue.push(2, Priority::High, 1_000, parts);
+            prop_assert_eq!(queue.take_next(|_| true).map(|taken| taken.number), Some(1_000));
         }
 
         #[test]
@@ -669,7 +740,7 @@ mod tests {
         ) {
             let mut queue = queue();
             for (number, parts) in (0..).zip(&parts) {
-                ALL.iter().for_each(|priority| queue.push_back(number as u32 % 5, *priority, number, *parts));
+                ALL.iter().for_each(|priority| queue.push(number as u32 % 5, *priority, number, *parts));
             }
             let mut sent = [0i64; 3];
             for credit in credits {

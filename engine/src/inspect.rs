@@ -124,11 +124,7 @@ impl Engine {
             .providers
             .iter()
             .map(|provider| {
-                let mut numbers = BTreeSet::new();
-                provider.queue.clone().retain(|number| {
-                    numbers.insert(number);
-                    true
-                });
+                let mut numbers: BTreeSet<u64> = provider.queue.numbers().collect();
                 numbers.extend(&provider.returned);
                 numbers
             })
@@ -159,6 +155,8 @@ impl Engine {
             };
             assert!(is_found, "{number} is {:?}, and nothing will wake it", message.state);
         }
+        let copies = self.pages.iter().filter(|message| message.image_group == STORED).count();
+        assert_eq!(self.parking.copies(), copies as u64, "copies of what is parked");
         waiting += self.parking.waiting();
         assert_eq!(self.waiting, waiting, "messages that wait");
         let of_tenants: u64 =

@@ -663,6 +663,12 @@ impl Message {
         self.steps().any(|(_, step)| matches!(step, Step::Doubt { .. }))
     }
 
+    /// When it last became unknown whether a provider has a part of it.
+    pub fn doubtful_since(&self) -> Wall {
+        let doubts = self.steps().filter(|(_, step)| matches!(step, Step::Doubt { .. }));
+        doubts.last().map_or(self.sent_at, |(at, _)| at)
+    }
+
     /// Whether no provider can have any of it: it may be cancelled, or go to another one.
     pub fn is_with_nobody(&self) -> bool {
         self.accepted_parts() == 0 && self.sending_parts() == 0 && !self.was_in_doubt()

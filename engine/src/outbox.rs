@@ -17,7 +17,7 @@ use crate::engine::{DueKind, Engine};
 use crate::id::{ID_DIGITS, id_digits};
 use crate::message::Message;
 use crate::pages::{BLOCK_MESSAGES, block_of};
-use crate::receipts::ReceiptNews;
+use crate::receipts::{ReceiptIds, ReceiptNews};
 use crate::record::{self, Record};
 use crate::ring::Item;
 use crate::step::{Step, Verdict};
@@ -43,6 +43,8 @@ pub(crate) enum News {
         number: u64,
         part: u8,
         news: ReceiptNews,
+        /// What it was found by, where its phone number may say that it is for another message.
+        ids: Option<ReceiptIds>,
     },
     Response {
         provider: u16,
@@ -82,6 +84,13 @@ pub(crate) struct Loading {
     blocks: BTreeMap<Load, Wanted>,
     /// Tenants that wait until fewer blocks are asked for.
     waiting: Vec<u32>,
+}
+
+impl Loading {
+    /// Blocks that are asked for.
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -287,12 +296,16 @@ impl Engine {
         for tenant in std::mem::take(&mut self.loading.waiting) {
             self.tenants.mark(tenant);
         }
+        let is_ahead = news.iter().any(|news| matches!(news, News::Ahead));
         match load.shelf {
             Shelf::Parked => self.copies(load.block, messages),
             Shelf::Archive => self.live_again(messages, &news),
         }
         for news in news {
             self.take_news(news);
+        }
+        if load.shelf == Shelf::Parked {
+            self.settle_copies(load.block, is_ahead);
         }
     }
 
@@ -327,14 +340,7 @@ impl Engine {
                 }
                 self.tenants.mark(tenant);
             }
-            News::Receipt { number, part, news } => {
-                if self.pages.get(number).is_some() {
-                    self.receipt_for(number, part, news);
-                } else {
-                    self.counters.unmatched += 1;
-                    self.acknowledge(news.answer);
-                }
-            }
+            News::Receipt { number, part, news, ids } => self.receipt_after_load(number, part, news, ids),
             News::Response { provider, bind, token, status, id } => {
                 self.response(provider, bind, token, status, &id);
             }

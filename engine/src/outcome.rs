@@ -134,7 +134,8 @@ impl Engine {
         }
         self.step(number, &Step::Rerouted { provider: next });
         if let Some(message) = self.pages.get(number) {
-            self.providers.queue_back(message);
+            self.providers.enqueue(message);
+            self.surgery.arrived(number);
         }
     }
 
@@ -254,6 +255,7 @@ impl Engine {
             return;
         }
         let (provider, attempt) = (message.provider, message.attempt);
+        let doubted = self.now.wall.millis_since(message.doubtful_since());
         let now = self.now.mono;
         let Some(entry) = self.providers.get_mut(provider) else { return };
         let Some(up_since) = entry.up_since else {
@@ -266,7 +268,10 @@ impl Engine {
             .map_or((InDoubt::Hold, std::time::Duration::from_secs(10), 1), |definition| {
                 (definition.in_doubt, definition.in_doubt_wait, definition.attempts_max)
             });
-        let ready = up_since.after(wait);
+        // The due may be of a doubt before this one.
+        let left =
+            u64::try_from(doubted).map_or(0, |doubted| (wait.as_millis() as u64).saturating_sub(doubted));
+        let ready = up_since.after(wait).max(now.after(Duration::from_millis(left)));
         if ready > now {
             self.mono_dues.insert(ready.0, DueKind::Doubt as u8, number);
             return;

@@ -19,22 +19,21 @@ use crate::fair_queue::Taken;
 use crate::hash::BlockHash;
 use crate::id::Number;
 use crate::message::{Charge, Message, STORED, State};
-use crate::outbox::News;
 use crate::pages::{BLOCK_MESSAGES, block_of, order_of, place_of};
 use crate::record::{self, Record};
-use crate::step::{HoldCause, Step, Verdict};
+use crate::step::{Step, Verdict};
 use crate::submission::Priority;
 
+mod back;
 pub mod row;
 
+use back::Looks;
 use row::{IdHash, Row};
 
-/// How long before its time a scheduled message is back in memory.
+/// How long before its time a scheduled message is back in memory, where there is room for it.
 const BEFORE: Duration = Duration::from_secs(90);
 /// A scheduled message waits in memory when its time is nearer than this; more than `BEFORE`, so that none goes to and fro.
 pub(crate) const NEAR: Duration = Duration::from_secs(120);
-/// Blocks that are being read back at once for a look at them.
-const LOOKS_MAX: usize = 64;
 /// Below so many wakes nothing is tidied up.
 const WAKES_MIN: usize = 1_024;
 /// Blocks on their way into the store at once; others wait in memory.
@@ -49,6 +48,8 @@ struct Parked {
     away: u64,
     /// When something is to be done about one of them, in milliseconds of the wall clock.
     wake: i64,
+    /// When the block was last looked at.
+    looked: i64,
     /// Providers by their index modulo 64 that could send what is queued here for another one.
     others: u64,
     /// Some of them are held.
@@ -93,9 +94,11 @@ pub(crate) struct Parking {
     wakes: BinaryHeap<Reverse<(i64, u64)>>,
     /// Blocks on their way into the store: which of their messages.
     writing: BTreeMap<u64, u64>,
-    /// Blocks to be read back for a look.
-    looks: VecDeque<u64>,
-    looking: usize,
+    looks: Looks,
+    /// Messages in memory whose newest image is the store's.
+    copies: u64,
+    /// Lanes that have stopped at a message of a block: their providers, tenants and priorities.
+    stopped: BTreeMap<u64, Vec<(u16, u32, Priority)>>,
     /// By tenant, and of all together.
     away: Vec<Away>,
     total: Away,
@@ -210,7 +213,7 @@ impl Parking {
     }
 
     /// The block is to be looked at at this time, or before.
-    fn wake_at(&mut self, block: u64, wake: i64) {
+    pub fn wake_at(&mut self, block: u64, wake: i64) {
         if let Some(parked) = self.blocks.get_mut(&block)
             && wake < parked.wake
         {
@@ -230,6 +233,7 @@ impl Parking {
         if let Some(parked) = self.blocks.get_mut(&block_of(message.number)) {
             parked.away &= !bit(message.number);
         }
+        self.copies -= 1;
         let key = (message.provider, message.priority, message.tenant);
         if let Some(count) = self.depths.get_mut(&key).and_then(|depth| depth.of(message.state)) {
             *count -= 1;
@@ -246,23 +250,7 @@ impl Parking {
         let mut blocks: Vec<u64> =
             self.blocks.iter().filter(|(_, p)| p.away != 0 && which(p)).map(|(block, _)| *block).collect();
         blocks.sort_unstable();
-        self.looks.extend(blocks);
-    }
-
-    fn take_due(&mut self, now: Wall) {
-        while let Some(Reverse((wake, block))) = self.wakes.peek().copied()
-            && wake <= now.0
-        {
-            self.wakes.pop();
-            if let Some(parked) = self.blocks.get_mut(&block)
-                && parked.away != 0
-                && parked.wake == wake
-            {
-                // What is read back for the look says when the next one is to be.
-                parked.wake = i64::MAX;
-                self.looks.push_back(block);
-            }
-        }
+        self.looks.asked.extend(blocks);
     }
 }
 
@@ -275,24 +263,44 @@ fn reserved(message: &Message) -> i64 {
 }
 
 impl Engine {
-    /// Notes that a block has been filled; it is parked at once when the queues hold more than memory should.
-    pub(crate) fn block_filled(&mut self, block: u64) {
-        if self.waiting - self.parking.waiting() > self.settings.queue_memory {
+    /// Messages that wait to be sent and are in memory, but for copies.
+    pub(crate) fn waiting_in_memory(&self) -> u64 {
+        self.waiting - self.parking.waiting()
+    }
+
+    /// Notes that a block has been filled, or something of it was woken or let go; it is parked at once when the queues hold
+    /// more than memory should.
+    pub(crate) fn has_come(&mut self, block: u64) {
+        let is_noted = self.parking.overflow.back() == Some(&block);
+        if self.waiting_in_memory() > self.settings.queue_memory && !is_noted {
             self.parking.overflow.push_back(block);
         }
     }
 
-    /// Parks what was accepted while the queues held more than memory should: the newest, which has most to wait for.
+    /// Parks what came while the queues held more than memory should: the newest, which has most to wait for.
     pub(crate) fn park_overflow(&mut self) {
-        while self.may_park_more() {
-            let Some(block) = self.parking.overflow.pop_front() else { return };
-            if !self.is_leaving(block) && self.pages.page(block).is_some_and(|page| page.is_full()) {
-                self.park(block, |message| {
-                    let is_fresh = message.attempt == 0 && message.retry_at().is_none();
-                    message.state == State::Queued && is_fresh && message.priority != Priority::High
-                });
+        for _ in 0..self.parking.overflow.len() {
+            if !self.may_park_more() {
+                return;
             }
+            let Some(block) = self.parking.overflow.pop_front() else { return };
+            if self.is_leaving(block) {
+                self.parking.overflow.push_back(block);
+                continue;
+            }
+            // A password goes to disk only when memory is not far from the bound at which it would be refused.
+            let is_much = self.waiting_in_memory() > self.settings.queue_memory.saturating_mul(3) / 2;
+            self.park(block, |message| {
+                let is_fresh = message.attempt == 0 && message.retry_at().is_none();
+                let is_queued = message.state == State::Queued && message.image_group != STORED;
+                is_queued && is_fresh && (is_much || message.priority != Priority::High)
+            });
         }
+    }
+
+    /// The store does not keep up with what is to leave memory.
+    fn is_parking_behind(&self) -> bool {
+        !self.parking.overflow.is_empty() && !self.may_park_more()
     }
 
     pub(crate) fn may_park_more(&self) -> bool {
@@ -331,6 +339,7 @@ impl Engine {
         for message in taken {
             if message.image_group == STORED {
                 // Nothing has happened to it since it was read back.
+                self.parking.copies -= 1;
                 self.parking.wake_at(block, self.wake_of(&message).0);
                 continue;
             }
@@ -379,7 +388,12 @@ impl Engine {
                 let end = message.sent_at.after(self.receipt_wait(message));
                 self.ask_at(message).map_or(end, |ask| ask.min(end))
             }
-            State::Scheduled => Wall(message.starts_at.0 - BEFORE.as_millis() as i64).min(validity),
+            State::Scheduled => {
+                let before = Wall(message.starts_at.0 - BEFORE.as_millis() as i64);
+                // One for which there was no room before its time comes back at its time.
+                let at = if before > self.now.wall { before } else { message.starts_at };
+                at.min(validity)
+            }
             _ => validity,
         }
     }
@@ -391,141 +405,6 @@ impl Engine {
             record::write(&mut self.group, &Record::Parked { block: *block, mask });
             self.load_if_wanted(Load { block: *block, shelf: Shelf::Parked });
         }
-    }
-
-    /// Messages of the parked store are back: copies of those whose newest image is there.
-    pub(crate) fn copies(&mut self, block: u64, messages: Vec<Vec<u8>>) {
-        let mut missing = self.parking.blocks.get(&block).map_or(0, |parked| parked.away);
-        for mut message in messages.into_iter().filter_map(Message::read) {
-            let number = message.number;
-            if block_of(number) != block || missing & bit(number) == 0 {
-                continue;
-            }
-            missing &= !bit(number);
-            if self.pages.get(number).is_none() {
-                message.image_group = STORED;
-                self.watch(&message);
-                self.pages.insert(message, self.now.wall.0);
-            }
-        }
-        assert!(
-            missing == 0,
-            "messages {missing:#x} of block {block} are parked, and the store does not have them"
-        );
-        self.pages.touch(block, self.now.wall.0);
-    }
-
-    /// Enters the dues of a message that has come back.
-    fn watch(&mut self, message: &Message) {
-        self.watch_validity(message);
-        if message.state == State::Scheduled {
-            self.watch_start(message.number, message.starts_at);
-        }
-        if let Some(at) = self.ask_at(message).filter(|at| *at <= self.now.wall.after(NEAR)) {
-            self.wall_dues.insert(millis(at), DueKind::Ask as u8, message.number);
-        }
-    }
-
-    /// Reads back what is to be looked at: because of the time, or because what it waits for may have come.
-    pub(crate) fn look_at_parked(&mut self) {
-        self.parking.take_due(self.now.wall);
-        while self.parking.looking < LOOKS_MAX {
-            let Some(block) = self.parking.looks.pop_front() else { return };
-            if self.parking.holds(block) {
-                self.parking.looking += 1;
-                self.load(block, News::Look { block });
-            }
-        }
-    }
-
-    /// A block that was to be looked at is in memory.
-    pub(crate) fn looked_at(&mut self, block: u64) {
-        self.parking.looking -= 1;
-        self.sweep_page(block);
-        let Some(page) = self.pages.page(block) else { return };
-        let due: Vec<u64> = page
-            .messages()
-            .filter(|message| self.is_ask_due(message))
-            .map(|message| message.number)
-            .collect();
-        for number in due {
-            self.ask(number);
-        }
-    }
-
-    /// A provider is up again: what is queued for others of its messages' routes may go to it, if those are down.
-    pub(crate) fn look_at_queued_for_others(&mut self, provider: u16) {
-        let bit = 1 << (provider % 64);
-        self.parking.look_at(|parked| parked.others & bit != 0);
-    }
-
-    /// Providers that have been down for long by now: what is parked for them may go to another one that is up.
-    pub(crate) fn look_at_queued_for_the_down(&mut self) {
-        let down =
-            (0..self.providers.count()).filter(|index| self.is_long_down(*index)).collect::<Vec<u16>>();
-        let mut is_new = false;
-        for index in down {
-            if let Some(entry) = self.providers.get_mut(index) {
-                is_new |= !std::mem::replace(&mut entry.given_up, true);
-            }
-        }
-        if is_new && self.parking.waiting() > 0 {
-            let up = (0..self.providers.count()).filter(|index| self.providers.is_up(*index));
-            let up = up.fold(0u64, |bits, index| bits | 1 << (index % 64));
-            self.parking.look_at(|parked| parked.others & up != 0);
-        }
-    }
-
-    pub(crate) fn look_at_held(&mut self) {
-        self.parking.look_at(|parked| parked.held);
-    }
-
-    /// What was held because of its tenant and need not be any more.
-    pub(crate) fn is_let_go(&self, message: &Message) -> bool {
-        message.hold_cause() == Some(HoldCause::Tenant)
-            && self.tenants.refusal(message.tenant, self.now.wall).is_none()
-    }
-
-    /// Asks for what of a provider's queue is parked: the message whose turn it was, and those that follow it.
-    pub(crate) fn read_ahead(&mut self, provider: u16, at: &Taken) {
-        let Some(entry) = self.providers.get(provider) else { return };
-        let ahead = entry.queue.ahead(at.tenant, at.priority).take(entry.read_ahead());
-        let mut blocks: Vec<u64> = std::iter::once(at.number).chain(ahead).map(block_of).collect();
-        blocks.dedup();
-        for block in blocks {
-            self.read_back(block);
-        }
-    }
-
-    pub(crate) fn read_back(&mut self, block: u64) {
-        let is_loading = self.is_loading(Load { block, shelf: Shelf::Parked });
-        if !is_loading && self.misses(block) {
-            self.load(block, News::Ahead);
-        }
-    }
-
-    /// Whether a block has messages that wait, or are held, and that are in the store only.
-    pub(crate) fn misses_waiting(&self, block: u64, held: bool) -> bool {
-        self.parking.waits(block, held) && self.misses(block)
-    }
-
-    /// What was read back of a block and is as it was leaves memory again.
-    pub(crate) fn drop_copies(&mut self, block: u64) {
-        if !self.is_leaving(block) {
-            self.park(block, |message| message.image_group == STORED);
-        }
-    }
-
-    /// Whether a block has messages in the store that are not in memory as well.
-    fn misses(&self, block: u64) -> bool {
-        let away = self.parking.blocks.get(&block).map_or(0, |parked| parked.away);
-        let here = self.pages.page(block).map_or(0, |page| page.mask());
-        away & !here != 0
-    }
-
-    /// Whether a number that was taken from a queue has to be read back first.
-    pub(crate) fn is_parked_away(&self, number: u64) -> bool {
-        self.pages.get(number).is_none() && self.parking.is_away(number)
     }
 
     /// A row of the store, at a start. What the journal knows of the message is newer.
@@ -558,7 +437,7 @@ impl Engine {
     pub(crate) fn queue_parked(&mut self, before: u64) {
         while let Some((provider, taken)) = self.parking.take_queued(before) {
             if let Some(entry) = self.providers.get_mut(provider) {
-                entry.queue.push_back(taken.tenant, taken.priority, taken.number, taken.parts);
+                entry.queue.push(taken.tenant, taken.priority, taken.number, taken.parts);
             }
         }
     }

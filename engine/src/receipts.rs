@@ -33,6 +33,27 @@ pub(crate) struct ReceiptNews {
     pub answer: Option<(ConnectionId, u32)>,
 }
 
+/// The ids that a receipt carries, while the message that they name is read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReceiptIds {
+    octets: Box<[u8]>,
+    tlv_end: usize,
+}
+
+impl ReceiptIds {
+    fn new(tlv: &[u8], text: &[u8]) -> ReceiptIds {
+        ReceiptIds { octets: [tlv, text].concat().into(), tlv_end: tlv.len() }
+    }
+
+    fn tlv(&self) -> &[u8] {
+        &self.octets[..self.tlv_end]
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.octets[self.tlv_end..]
+    }
+}
+
 /// The provider's word for the error, as long as a step keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ErrorText {
@@ -76,14 +97,40 @@ impl Engine {
 
     fn receipt(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8]) {
         self.count_receipt(news.provider, news.state);
+        self.match_receipt(news, tlv_id, text_id);
+    }
+
+    /// Finds the message of a receipt, in memory or out of it.
+    fn match_receipt(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8]) {
         let found = self.find_by_receipt(news.provider, tlv_id, text_id);
-        // Where an id is given out again, the receipt may be for a message whose response has not come.
-        let is_other = |message: &Message| !phones_agree(message, news.phone);
-        match found {
-            Some((number, part)) if !self.pages.get(number).is_some_and(is_other) => {
-                self.receipt_for(number, part, news);
+        let Some((number, part)) = found else { return self.hold_early(news, tlv_id, text_id) };
+        match self.pages.get(number) {
+            // Where an id is given out again, the receipt may be for a message whose response has not come.
+            Some(message) if !phones_agree(message, news.phone) => self.hold_early(news, tlv_id, text_id),
+            Some(_) => self.receipt_for(number, part, news),
+            None => {
+                let ids = Some(ReceiptIds::new(tlv_id, text_id));
+                self.load(block_of(number), News::Receipt { number, part, news, ids });
             }
-            _ => self.hold_early(news, tlv_id, text_id),
+        }
+    }
+
+    /// The message that a receipt was taken to be for has been read back.
+    pub(crate) fn receipt_after_load(
+        &mut self,
+        number: u64,
+        part: u8,
+        news: ReceiptNews,
+        ids: Option<ReceiptIds>,
+    ) {
+        match ids {
+            _ if self.pages.get(number).is_none() => {
+                self.counters.unmatched += 1;
+                self.acknowledge(news.answer);
+            }
+            // Its id may have been given out again, before or meanwhile.
+            Some(ids) => self.match_receipt(news, ids.tlv(), ids.text()),
+            None => self.receipt_for(number, part, news),
         }
     }
 
@@ -143,7 +190,7 @@ impl Engine {
     /// A receipt whose message is known: told to it if it is in memory, else it is read back from the archive first.
     pub(crate) fn receipt_for(&mut self, number: u64, part: u8, news: ReceiptNews) {
         let Some(message) = self.pages.get(number) else {
-            self.load(block_of(number), News::Receipt { number, part, news });
+            self.load(block_of(number), News::Receipt { number, part, news, ids: None });
             return;
         };
         if !phones_agree(message, news.phone) {

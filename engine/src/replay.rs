@@ -288,7 +288,7 @@ impl Engine {
         match message.state {
             State::Queued => match message.retry_at().filter(|at| *at > self.now.wall) {
                 Some(at) => self.wall_dues.insert(millis(at), DueKind::Send as u8, number),
-                None => self.providers.queue_back(message),
+                None => self.providers.enqueue(message),
             },
             State::Scheduled => {
                 let at = message.starts_at;

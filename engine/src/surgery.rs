@@ -43,6 +43,8 @@ pub(crate) struct Surgery {
     walks: VecDeque<Walk>,
     /// Messages that rules have dealt with in this turn.
     intercepted: u32,
+    /// Messages that have come into queues in this turn while rules bounce or move what comes.
+    arrivals: Vec<u64>,
 }
 
 struct Made {
@@ -55,6 +57,15 @@ impl Surgery {
     /// Whether messages whose turn has come are to be asked about at all.
     pub fn is_active(&self) -> bool {
         !self.rules.is_empty() || self.walks.iter().any(Walk::lets_go)
+    }
+
+    /// Notes that a message has come into a queue, where a rule may bounce or move it: it need not wait for its turn, which does
+    /// not come while its provider is down.
+    pub fn arrived(&mut self, number: u64) {
+        let acts = |made: &Made| matches!(made.rule.action, Action::Bounce(_) | Action::Move(_));
+        if self.rules.values().any(acts) {
+            self.arrivals.push(number);
+        }
     }
 
     /// Whether a rule holds it, or one that has ended and whose walk has not come to it.
@@ -293,6 +304,18 @@ impl Engine {
         true
     }
 
+    /// Bounces and moves what has come since the last turn. What is to be held is held at its turn.
+    pub(crate) fn act_on_arrivals(&mut self) {
+        for number in std::mem::take(&mut self.surgery.arrivals) {
+            let Some(message) = self.pages.get(number).filter(|m| m.state == State::Queued) else { continue };
+            let provider = message.provider;
+            let acts = matches!(self.ruling(message), Some(Action::Bounce(_) | Action::Move(_)));
+            if acts {
+                self.intercepted(provider, number);
+            }
+        }
+    }
+
     /// The newest rule that matches and may do what it says decides.
     fn ruling(&self, message: &Message) -> Option<Action> {
         let applies = |action| match action {
@@ -314,13 +337,13 @@ impl Engine {
         found.map(|rule| rule.action).or_else(still_held)
     }
 
-    /// Gives a waiting message to another provider. What is left of it in the other queue is passed over there.
+    /// Gives a waiting message to another provider.
     fn move_to(&mut self, number: u64, to: u16) {
         self.step(number, &Step::Moved { provider: to });
         let Some(message) = self.pages.get(number) else { return };
         let is_paused = message.retry_at().is_some_and(|at| at > self.now.wall);
         match message.state {
-            State::Queued if !is_paused => self.providers.queue_back(message),
+            State::Queued if !is_paused => self.providers.enqueue(message),
             State::Held if self.is_free_of_rules(message) => {
                 self.step(number, &Step::LetGo);
             }
@@ -345,6 +368,7 @@ impl Engine {
         if !over.is_empty() && self.surgery.walks.len() < WALKS_MAX {
             self.end_rules(&over, None);
         }
+        self.act_on_arrivals();
         self.walk_on();
     }
 

@@ -128,7 +128,10 @@ impl Engine {
                 self.step(number, &Step::Due);
             }
             // Only a retry waits for its time outside of the queue.
-            State::Queued if message.retry_at().is_some() => self.providers.queue_back(message),
+            State::Queued if message.retry_at().is_some() => {
+                self.providers.enqueue(message);
+                self.surgery.arrived(number);
+            }
             _ => {}
         }
     }
@@ -191,10 +194,12 @@ impl Engine {
             if matches!(step, Step::Rerouted { .. })
                 && let Some(message) = self.pages.get(number)
             {
-                // What is left of it in the other queue is passed over there.
-                self.providers.queue_back(message);
+                self.providers.enqueue(message);
+                self.surgery.arrived(number);
             }
         }
+        // Before what has been woken is parked.
+        self.act_on_arrivals();
         let age = self.now.wall.0.saturating_sub(since);
         let may_go = !self.is_leaving(block) && self.sweep.archiving.len() < ARCHIVING_MAX;
         if may_go && age >= self.stay().as_millis() as i64 {

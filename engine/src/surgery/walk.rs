@@ -20,6 +20,9 @@ use crate::submission::Priority;
 /// Messages cancelled or moved in one turn, and let go.
 const CHANGED_MAX: u64 = 1_000;
 const LET_GO_MAX: u64 = 4_096;
+/// Messages that a rule's end may let go in one turn at its last pass. What has come during a pass is mostly less; where it is
+/// not, each pass may do twice as much as the one before, so that there is a last one.
+const LAST_PASS_MAX: u64 = 16_384;
 /// Pages looked at in one turn.
 const PAGES_MAX: usize = 256;
 /// Pages read back at once.
@@ -35,6 +38,8 @@ pub(super) struct Walk {
     blocks: Option<VecDeque<u64>>,
     /// Messages from this place in the order of numbers on have come after it began, and are not its business.
     end: u64,
+    /// How often it has gone over what came during the pass before.
+    passes: u32,
     /// Messages before this place have been looked at.
     cursor: u64,
     /// Pages that it has asked for.
@@ -61,7 +66,7 @@ struct Found {
 impl Walk {
     fn new(reply: Option<ReplyId>, matcher: Matcher, task: Task) -> Walk {
         let (blocks, read_back) = (None, BTreeSet::new());
-        Walk { reply, task, matcher, blocks, end: u64::MAX, cursor: 0, read_back }
+        Walk { reply, task, matcher, blocks, end: u64::MAX, passes: 0, cursor: 0, read_back }
     }
 
     pub fn list(reply: ReplyId, matcher: Matcher, rows: usize) -> Walk {
@@ -165,9 +170,13 @@ impl Engine {
             if !walk.lets_go() || walk.end == self.next_order() {
                 break;
             }
-            // What has come meanwhile was held as well. It is no more than came during the pass, and goes at once.
+            // What has come meanwhile was held as well. When it is not much it goes at once, so that no more comes.
+            let before = walk.end;
             self.begin_pass(&mut walk);
-            (pages, until) = (usize::MAX, u64::MAX);
+            walk.passes += 1;
+            if walk.end - before <= LAST_PASS_MAX << walk.passes.min(u32::BITS) {
+                (pages, until) = (usize::MAX, u64::MAX);
+            }
         }
         self.end_walk(walk);
     }
@@ -189,7 +198,6 @@ impl Engine {
 
     /// Whether it has come to its end.
     fn walk_pages(&mut self, walk: &mut Walk, pages: usize, until: u64) -> bool {
-        let before = walk.changed();
         for _ in 0..pages {
             let Some(block) = walk.blocks.as_ref().and_then(|blocks| blocks.front().copied()) else { break };
             if self.awaits(walk, block) {
@@ -204,10 +212,6 @@ impl Engine {
                 break;
             }
         }
-        if walk.changed() > before && !matches!(walk.task, Task::Bounce { .. }) {
-            // What was let go or moved stands behind what came later, until here.
-            self.providers.sort_queues();
-        }
         walk.is_full() || walk.blocks.as_ref().is_none_or(VecDeque::is_empty)
     }
 
@@ -217,9 +221,8 @@ impl Engine {
         if !self.misses_waiting(block, held) {
             return false;
         }
-        // What is let go stays in memory until it is sent: there is to be no more of it than memory should hold.
-        let in_memory = self.waiting - self.parking.waiting();
-        if walk.lets_go() && in_memory > self.settings.queue_memory {
+        // What is let go beyond what memory should hold is parked again first.
+        if walk.lets_go() && self.waiting_in_memory() > self.settings.queue_memory {
             return true;
         }
         for block in walk.blocks.iter().flatten().copied().take(AHEAD) {
@@ -234,8 +237,6 @@ impl Engine {
     fn end_walk(&mut self, walk: Walk) {
         if let Task::LetGo { held, .. } = &walk.task {
             held.iter().for_each(|(number, _)| self.forget_rule(*number));
-        } else if walk.changed() > 0 {
-            self.forget_in_queues();
         }
         self.answer_walk(walk);
     }
@@ -336,16 +337,6 @@ impl Engine {
         match done.released.iter_mut().find(|(currency, _)| *currency == entry.currency) {
             Some((_, sum)) => sum.0 = sum.0.saturating_add(price.0),
             None => done.released.push((entry.currency.clone(), price)),
-        }
-    }
-
-    /// What was cancelled or moved leaves the queues that it was in; else it would be counted there until its turn.
-    fn forget_in_queues(&mut self) {
-        let pages = &self.pages;
-        for index in 0..self.providers.count() {
-            let Some(provider) = self.providers.get_mut(index) else { continue };
-            let is_here = |message: &Message| message.state == State::Queued && message.provider == index;
-            provider.queue.retain(|number| pages.get(number).is_none_or(is_here));
         }
     }
 
@@ -453,13 +444,12 @@ impl Engine {
     }
 
     fn doubt_row(&self, message: &Message) -> DoubtRow {
-        let doubts = message.steps().filter(|(_, step)| matches!(step, Step::Doubt { .. }));
         DoubtRow {
             number: message.number,
             provider: self.provider_name(message.provider),
             tenant: self.tenant_name(message.tenant),
             state: message.state,
-            since: doubts.last().map_or(message.sent_at, |(at, _)| at),
+            since: message.doubtful_since(),
         }
     }
 

@@ -11,6 +11,7 @@ mod golden;
 mod listing;
 mod pacing;
 mod parking;
+mod reading_back;
 mod recovering;
 mod sending;
 mod states;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use codecs::instant::Wall;
+use codecs::message_id::Form;
 use codecs::receipt::State as ReceiptState;
 use engine::catalog::TenantStatus;
 use engine::command::*;
@@ -61,6 +62,53 @@ fn what_waits_for_receipts_leaves_memory_and_late_receipts_find_it_also_after_a_
         house.seconds(LONG);
         assert_eq!((in_memory(&house), parked(&house)), (0, 0));
         assert!(house.parked.is_empty(), "the store keeps what is finished");
+    }
+}
+
+#[test]
+fn a_mended_message_id_form_finds_what_was_sent_and_parked_before() {
+    for (parks, restarts) in [(false, false), (true, false), (true, true)] {
+        let mut house = House::new(definitions());
+        let bind = house.bind("up", 0, 10);
+        let number = house.accepted("acme", &Sms::default());
+        let part = house.taken(bind).remove(0).part();
+        house.respond("up", 0, &[(part, 0, "039F99DD5")]);
+        house.seconds(if parks { LONG } else { 1 });
+        assert_eq!(parked(&house), u64::from(parks));
+        // The entry said nothing of the forms; the operator finds out that receipts are decimal.
+        house.definitions.providers[0].message_id = Form::HexDec;
+        let mended = Command::Configure { definitions: Box::new(house.definitions.clone()), reply: None };
+        if restarts {
+            house.crash();
+        } else {
+            house.turn([mended]);
+        }
+        house.receipt("up", text_id("0972660181"), ReceiptState::Delivered, None);
+        assert_eq!(house.state(number), State::Delivered, "parked: {parks}, restarted: {restarts}");
+    }
+}
+
+#[test]
+fn a_receipt_whose_id_a_parked_message_had_before_waits_for_its_own_response() {
+    for response_is_late in [false, true] {
+        let mut house = House::new(definitions());
+        let bind = house.bind("up", 0, 10);
+        let to = |to| Sms { to, ..Sms::default() };
+        let older = house.accepted("acme", &to(254_700_000_001));
+        let part = house.taken(bind).remove(0).part();
+        house.respond("up", 0, &[(part, 0, "7")]);
+        house.seconds(LONG);
+        assert_eq!(parked(&house), 1);
+        // The provider gives the id again, and the receipt comes before the response, or while the older one is read.
+        let newer = house.accepted("acme", &to(254_700_000_002));
+        let part = house.taken(bind).remove(0).part();
+        house.archives = response_is_late;
+        house.receipt("up", text_id("7"), ReceiptState::Delivered, Some(254_700_000_002));
+        house.respond("up", 0, &[(part, 0, "7")]);
+        house.archives = true;
+        house.turn([]);
+        assert_eq!((house.state(older), house.state(newer)), (State::Sent, State::Delivered));
+        assert_eq!(house.acknowledged.len(), 1);
     }
 }
 
@@ -259,6 +307,7 @@ fn what_is_parked_for_a_provider_goes_to_another_of_its_route_that_comes_up() {
     let mut sent = numbers(&house.taken(spare));
     sent.sort_unstable();
     assert_eq!(sent, waiting);
+    assert_eq!(house.engine.snapshot().providers[0].queued, [0, 0, 0]);
     let up = house.bind("up", 0, 1_000);
     house.seconds(1);
     assert!(house.taken(up).is_empty(), "they are sent twice");
@@ -278,6 +327,7 @@ fn a_validity_ends_on_disk_as_it_does_in_memory() {
         }
         house.seconds(560);
         assert_eq!((house.state(brief), house.state(long)), (State::Expired, State::Queued));
+        assert_eq!(house.engine.snapshot().providers[0].queued, [0, 1, 0]);
         house.seconds(73 * 3_600);
         assert_eq!(house.state(long), State::Expired);
         assert_eq!(house.money("acme"), (1_000, 0, 0));

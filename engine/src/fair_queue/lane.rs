@@ -1,0 +1,176 @@
+//! One tenant's messages of one priority at one provider, in the order of their numbers, and what they may still send in
+//! their turn. Whose turn it is, is the queue's.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::id::Number;
+
+/// An emptied lane keeps room for so many numbers and gives the rest back.
+pub(super) const KEPT_CAPACITY: usize = 64;
+
+/// A number of 56 bits and its parts in one word. One without parts has left before its turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry(u64);
+
+impl Entry {
+    pub fn new(number: u64, parts: u8) -> Entry {
+        assert!(number >> Number::BITS == 0, "a message number is out of range");
+        Entry(number << u8::BITS | u64::from(parts.max(1)))
+    }
+
+    pub fn number(self) -> u64 {
+        self.0 >> u8::BITS
+    }
+
+    pub fn parts(self) -> u8 {
+        self.0 as u8
+    }
+
+    fn gone(self) -> Entry {
+        Entry(self.0 & !0xff)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lane {
+    /// What came in order, eight bytes each. The first one never is one that has left.
+    waiting: VecDeque<Entry>,
+    /// What came after newer ones, because it was let go, moved, woken or not sent: its parts by its number.
+    late: BTreeMap<u64, u8>,
+    /// What waits in both.
+    messages: usize,
+    /// Parts it may still send in its turn.
+    pub deficit: i64,
+    /// Whether the quantum of its present turn has been given.
+    pub in_turn: bool,
+    /// Its oldest message is not in memory: it has no turn until that is.
+    pub stopped: bool,
+}
+
+impl Lane {
+    pub fn is_empty(&self) -> bool {
+        self.messages == 0
+    }
+
+    /// Puts a number in its place. False when it was there.
+    pub fn push(&mut self, entry: Entry) -> bool {
+        let number = entry.number();
+        let is_next = self.waiting.back().is_none_or(|last| last.number() < number)
+            && self.late.last_key_value().is_none_or(|(last, _)| *last < number);
+        let is_new = if is_next {
+            self.waiting.push_back(entry);
+            true
+        } else {
+            match self.place_of(number).and_then(|place| self.waiting.get_mut(place)) {
+                Some(place) => std::mem::replace(place, entry).parts() == 0,
+                None => self.late.insert(number, entry.parts()).is_none(),
+            }
+        };
+        self.messages += usize::from(is_new);
+        is_new
+    }
+
+    pub fn head(&self) -> Option<Entry> {
+        let first = self.waiting.front().copied();
+        match self.late.first_key_value() {
+            Some((number, parts)) if first.is_none_or(|first| *number < first.number()) => {
+                Some(Entry::new(*number, *parts))
+            }
+            _ => first,
+        }
+    }
+
+    pub fn pop(&mut self) -> Option<Entry> {
+        let head = self.head()?;
+        if self.late.remove(&head.number()).is_none() {
+            self.waiting.pop_front();
+            self.skip_gone();
+        }
+        self.messages -= 1;
+        Some(head)
+    }
+
+    /// Whether the number was there.
+    pub fn remove(&mut self, number: u64) -> bool {
+        let is_late = self.late.remove(&number).is_some();
+        let place = if is_late { None } else { self.place_of(number) };
+        let entry = place.and_then(|place| self.waiting.get_mut(place)).filter(|entry| entry.parts() > 0);
+        let was_here = is_late || entry.is_some();
+        if let Some(entry) = entry {
+            *entry = entry.gone();
+            self.skip_gone();
+        }
+        self.messages -= usize::from(was_here);
+        was_here
+    }
+
+    /// The oldest first.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
+        let mut waiting = self.waiting.iter().filter(|entry| entry.parts() > 0).peekable();
+        let mut late = self.late.keys().peekable();
+        std::iter::from_fn(move || match (waiting.peek(), late.peek()) {
+            (Some(first), Some(other)) if **other < first.number() => late.next().copied(),
+            (None, _) => late.next().copied(),
+            _ => waiting.next().map(|entry| entry.number()),
+        })
+    }
+
+    /// A number about so many places behind the oldest: it costs nothing to know.
+    pub fn ahead(&self, places: usize) -> Option<u64> {
+        self.waiting.get(places).map(|entry| entry.number())
+    }
+
+    /// An empty lane keeps no claim from the past.
+    pub fn end(&mut self) {
+        (self.deficit, self.in_turn, self.stopped) = (0, false, false);
+        self.waiting.shrink_to(KEPT_CAPACITY);
+    }
+
+    fn place_of(&self, number: u64) -> Option<usize> {
+        self.waiting.binary_search_by_key(&number, |entry| entry.number()).ok()
+    }
+
+    fn skip_gone(&mut self) {
+        while self.waiting.pop_front_if(|entry| entry.parts() == 0).is_some() {}
+    }
+
+    #[cfg(test)]
+    pub fn room(&self) -> usize {
+        self.waiting.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_waiting_number_is_eight_bytes() {
+        // A deque at most doubles them.
+        assert_eq!(size_of::<Entry>(), 8);
+    }
+
+    proptest! {
+        #[test]
+        fn a_lane_is_an_ordered_map_of_numbers(
+            steps in prop::collection::vec((0u8..4, 0u64..40, 1u8..4), 0..200),
+        ) {
+            let (mut lane, mut model) = (Lane::default(), BTreeMap::new());
+            for (kind, number, parts) in steps {
+                match kind {
+                    0 | 1 => prop_assert_eq!(lane.push(Entry::new(number, parts)), model.insert(number, parts).is_none()),
+                    2 => prop_assert_eq!(lane.remove(number), model.remove(&number).is_some()),
+                    _ => {
+                        let popped = lane.pop().map(|entry| (entry.number(), entry.parts()));
+                        prop_assert_eq!(popped, model.pop_first());
+                    }
+                }
+                let head = lane.head().map(|entry| (entry.number(), entry.parts()));
+                prop_assert_eq!(head, model.first_key_value().map(|(number, parts)| (*number, *parts)));
+                prop_assert!(lane.numbers().eq(model.keys().copied()));
+                prop_assert_eq!(lane.is_empty(), model.is_empty());
+            }
+        }
+    }
+}
