@@ -73,9 +73,9 @@ metrics! {
     LATE = "tidegate_responses_late_total", Counter, "", Count,
         "Responses of providers for messages that were no longer waited for.";
     QUEUE_DEPTH = "tidegate_queue_depth", Gauge, "provider, priority", Count,
-        "Messages that wait for a provider.";
+        "Queued messages by the provider they wait for, those on disk included; what is held or scheduled is not among them.";
     QUEUE_OLDEST = "tidegate_queue_oldest_seconds", Gauge, "", Seconds,
-        "Age of the oldest message that waits and could be sent.";
+        "Time since the oldest queued message was accepted, one on disk included; looked at every 5 seconds.";
     IN_FLIGHT = "tidegate_window_in_flight", Gauge, "provider, bind", Count,
         "Requests that a bind has sent and that are not answered.";
     BIND_UP = "tidegate_bind_up", Gauge, "provider, bind", Count,

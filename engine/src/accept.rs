@@ -215,6 +215,7 @@ impl Engine {
             }
             None => {
                 self.providers.queue_back(message);
+                self.queued.add(message.provider, message.priority, 1);
                 false
             }
         }
