@@ -66,6 +66,8 @@ metrics! {
         "Receipts handed to tenants and acknowledged by them.";
     DROPPED = "tidegate_messages_untold_dropped_total", Counter, "", Count,
         "Receipts dropped because their tenant did not come for them in time.";
+    TURNED_AWAY = "tidegate_operations_unauthorized_total", Counter, "key", Count,
+        "Requests to `/v1/ops` that came without the administrator's key (missing) or with another one (wrong).";
     UNMATCHED = "tidegate_receipts_unmatched_total", Counter, "", Count,
         "Delivery receipts for which no message was found.";
     REPEATED = "tidegate_receipts_repeated_total", Counter, "", Count,
@@ -169,7 +171,7 @@ pub struct ProviderSnapshot {
 pub struct BindSnapshot {
     pub bind: u16,
     pub is_up: bool,
-    pub in_flight: u32,
+    pub in_flight: u64,
 }
 
 /// A histogram as its owner gathers it: totals by upper bound since the start of the process.
@@ -203,11 +205,36 @@ impl Distribution {
 #[derive(Debug, Default)]
 pub struct DoorCounts {
     refused: [AtomicU64; Refusal::ALL.len()],
+    turned_away: [AtomicU64; OperatorKey::ALL.len()],
+}
+
+/// What was wrong with the key of a request to operate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperatorKey {
+    Missing,
+    Wrong,
+}
+
+impl OperatorKey {
+    const ALL: [OperatorKey; 2] = [OperatorKey::Missing, OperatorKey::Wrong];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            OperatorKey::Missing => "missing",
+            OperatorKey::Wrong => "wrong",
+        }
+    }
 }
 
 impl DoorCounts {
     pub fn refused(&self, refusal: Refusal) {
         if let Some(count) = self.refused.get(refusal as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub fn turned_away(&self, key: OperatorKey) {
+        if let Some(count) = self.turned_away.get(key as usize) {
             count.fetch_add(1, Relaxed);
         }
     }
@@ -273,6 +300,9 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
     for (code, count) in refused_by_code(snapshot, doors) {
         metrics::counter!(REFUSED, "code" => code).absolute(count);
     }
+    for (key, count) in OperatorKey::ALL.iter().zip(&doors.turned_away) {
+        metrics::counter!(TURNED_AWAY, "key" => key.word()).absolute(count.load(Relaxed));
+    }
     metrics::counter!(RESENT).absolute(snapshot.resent_in_doubt);
     metrics::counter!(TOLD).absolute(snapshot.told);
     metrics::counter!(DROPPED).absolute(snapshot.dropped);
@@ -330,7 +360,7 @@ fn publish_provider(provider: &ProviderSnapshot) {
         let labels =
             || vec![Label::new("provider", provider.id.clone()), Label::new("bind", bind.bind.to_string())];
         metrics::gauge!(BIND_UP, labels()).set(f64::from(u8::from(bind.is_up)));
-        metrics::gauge!(IN_FLIGHT, labels()).set(f64::from(bind.in_flight));
+        metrics::gauge!(IN_FLIGHT, labels()).set(bind.in_flight as f64);
     }
 }
 

@@ -13,6 +13,7 @@ use connectors::clock::Clock;
 use connectors::intake::Source;
 use connectors::partition::Partition;
 use connectors::reply::Replies;
+use connectors::smpp::client::ProviderBind;
 use connectors::smpp::counters::RefusalCounters;
 use connectors::smpp::server::{Server, ServerOptions};
 use connectors::smpp::{Phase, Phases, Status};
@@ -147,20 +148,26 @@ struct House {
     metrics: Arc<Metrics>,
     doors: Arc<DoorCounts>,
     admission: Arc<Admission>,
+    binds: Arc<providers::Watch>,
 }
 
 impl House {
-    fn new(config: &Config, clock: Clock) -> House {
+    /// With the binds that the settings ask for, which are not begun yet.
+    fn new(config: &Config, clock: Clock, provider_names: &[String]) -> (House, Vec<ProviderBind>) {
         let durable = store::durability(config) == storage::log::Durability::Fsync;
-        House {
-            partition: Partition::new(clock),
+        let partition = Partition::new(clock);
+        let (binds, watch) = providers::all(config, provider_names, &partition);
+        let house = House {
+            partition,
             replies: Replies::new(),
             health: Health::new(),
             measures: Arc::new(Measures::new(durable)),
             metrics: Arc::new(Metrics::new()),
             doors: Arc::default(),
             admission: Admission::new(),
-        }
+            binds: Arc::new(watch),
+        };
+        (house, binds)
     }
 }
 
@@ -180,7 +187,7 @@ async fn serve(
     store.engine.recovered(definitions::definitions(&config), clock.now(), store.next_group)?;
     let (tenant_names, provider_names) = store.engine.names();
     let directory = Directory::new(first_run.entries(&config, &tenant_names, &provider_names));
-    let house = House::new(&config, clock);
+    let (house, binds) = House::new(&config, clock, &provider_names);
     let ids = Arc::new(Permutation::new(&store.id_key));
     let lane = house.partition.intake.lane(Source::Process);
     let (history, archive_thread) =
@@ -210,7 +217,7 @@ async fn serve(
     let refusals = smpp.refusals();
     let lockouts = Lockouts::restore(store.layout.lockouts(), smpp.lockout(), clock);
     let doors = open_doors(listeners, smpp, state, operations, &house, &phases);
-    let binds = providers::start(&config, &provider_names, &house.partition, &phases);
+    let binds = providers::start(binds, &phases);
     let root = store.layout.root().to_owned();
     let keeper = Arc::clone(&history);
     let housekeeping =
@@ -239,6 +246,8 @@ fn operations(administrator: KeyHash, house: &House, ids: &Arc<Permutation>) -> 
         replies: Arc::clone(&house.replies),
         ids: Arc::clone(ids),
         clock: house.partition.clock,
+        counts: Arc::clone(&house.doors),
+        binds: Arc::clone(&house.binds),
     }
 }
 
@@ -303,7 +312,7 @@ fn open_doors(
         health: Arc::clone(&house.health),
         clock: house.partition.clock,
     };
-    let ops = ops::router(ops).merge(operate::router(Arc::new(operations)));
+    let ops = ops::router(ops, operate::router(Arc::new(operations)));
     doors.spawn(listen::serve(listeners.ops, ops, OPS_CONNECTIONS_MAX, phases.clone()));
     let phases = phases.clone();
     doors.spawn(async move { smpp.serve(listeners.smpp, None, phases).await });
@@ -333,6 +342,9 @@ async fn keep_house(
         let mut snapshot = house.measures.snapshot();
         for (refusal, count) in refusals.snapshot() {
             snapshot.refused[refusal as usize] += count;
+        }
+        for (index, provider) in (0u16..).zip(&mut snapshot.providers) {
+            provider.binds = house.binds.of(index).collect();
         }
         house.metrics.publish(&snapshot, &house.doors);
         let Ok(mut space) = space::space(&root) else { continue };
