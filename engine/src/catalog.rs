@@ -36,6 +36,8 @@ pub struct Settings {
     pub high_percent: u32,
     /// Whether an implicit route exists when no route matches.
     pub fallback: bool,
+    /// How long a provider must be down before what is queued for it goes to the next of its route.
+    pub failover_after: Duration,
     /// How long a receipt without a message is kept for a late response.
     pub early_receipt: Duration,
     /// How long a full or old block waits before its finished messages go to the archive.
@@ -52,6 +54,7 @@ impl Default for Settings {
             shares: [16, 4, 1],
             high_percent: 10,
             fallback: true,
+            failover_after: Duration::from_secs(10),
             early_receipt: Duration::from_secs(600),
             archive_after: Duration::from_secs(60),
         }

@@ -1,7 +1,5 @@
 //! What comes back from providers: responses, silence and lost binds; and what becomes of a message then.
 
-use std::time::Duration;
-
 use codecs::message_id::{self, Side};
 use codecs::smpp::status::{Class, Status};
 
@@ -12,9 +10,6 @@ use crate::message::{Message, PartState, State};
 use crate::outbox::News;
 use crate::pages::block_of;
 use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
-
-/// How long a provider must be down before what is queued for it goes to the next of its route: more than a reconnect takes.
-const FAILOVER_AFTER: Duration = Duration::from_secs(10);
 
 impl Engine {
     pub(crate) fn responses(&mut self, responses: &Responses) {
@@ -150,7 +145,7 @@ impl Engine {
     pub(crate) fn is_long_down(&self, provider: u16) -> bool {
         self.providers.get(provider).is_some_and(|entry| {
             let is_down = entry.up_since.is_none();
-            entry.disabled || is_down && self.now.mono >= entry.down_since.after(FAILOVER_AFTER)
+            entry.disabled || is_down && self.now.mono >= entry.down_since.after(self.settings.failover_after)
         })
     }
 
