@@ -33,7 +33,7 @@ use crate::first_run::{self, Announcement};
 use crate::history::History;
 use crate::lockouts::Lockouts;
 use crate::measure::Measures;
-use crate::metrics::{DoorCounts, Metrics};
+use crate::metrics::{DoorCounts, Metrics, Snapshot};
 use crate::operate::{self, Operations};
 use crate::ops::{self, Health, OpsState};
 use crate::secrets::KeyHash;
@@ -169,6 +169,19 @@ impl House {
         };
         (house, binds)
     }
+
+    /// What has been counted and measured until now, for `/metrics` and for the housekeeping.
+    fn publish(&self, refusals: &RefusalCounters) -> Snapshot {
+        let mut snapshot = self.measures.snapshot();
+        for (refusal, count) in refusals.snapshot() {
+            snapshot.refused[refusal as usize] += count;
+        }
+        for (index, provider) in (0u16..).zip(&mut snapshot.providers) {
+            provider.binds = self.binds.of(index).collect();
+        }
+        self.metrics.publish(&snapshot, &self.doors);
+        snapshot
+    }
 }
 
 async fn serve(
@@ -202,6 +215,7 @@ async fn serve(
     };
     let replies = Arc::clone(&house.replies);
     let handing_out = tokio::spawn(async move { replies.hand_out().await });
+    house.measures.see(store.engine.snapshot());
     let commit = CommitLoop::start(store.engine, store.journal, store.next_group, outlets)
         .map_err(ServeError::Start)?;
     let (phase, phases) = Phases::channel();
@@ -218,6 +232,7 @@ async fn serve(
     let lockouts = Lockouts::restore(store.layout.lockouts(), smpp.lockout(), clock);
     let doors = open_doors(listeners, smpp, state, operations, &house, &phases);
     let binds = providers::start(binds, &phases);
+    house.publish(&refusals);
     let root = store.layout.root().to_owned();
     let keeper = Arc::clone(&history);
     let housekeeping =
@@ -339,14 +354,7 @@ async fn keep_house(
     loop {
         ticks.tick().await;
         lockouts.keep();
-        let mut snapshot = house.measures.snapshot();
-        for (refusal, count) in refusals.snapshot() {
-            snapshot.refused[refusal as usize] += count;
-        }
-        for (index, provider) in (0u16..).zip(&mut snapshot.providers) {
-            provider.binds = house.binds.of(index).collect();
-        }
-        house.metrics.publish(&snapshot, &house.doors);
+        let snapshot = house.publish(&refusals);
         let Ok(mut space) = space::space(&root) else { continue };
         let mut level = reserve.level(space);
         // Now and then, and before anything is refused.

@@ -34,16 +34,10 @@ pub fn order(order: &Order, report: &Report, ids: &Permutation) {
     let prefix = filter.prefix.as_deref();
     let (accepted_before, accepted_since) =
         (filter.accepted_before.map(time), filter.accepted_since.map(time));
-    let (messages, passed_over, rules) = match report {
-        Report::Changed(changed) => (changed.messages, changed.passed_over, &changed.rules[..]),
-        Report::Resolved { .. } => (1, 0, &[][..]),
-        Report::Refused(why) => {
-            tracing::warn!(
-                by, verb, id, rule, code, to, resolution, until, tenant, provider, prefix, accepted_before,
-                accepted_since, reason, %why, "an operator's order was refused"
-            );
-            return;
-        }
+    let (messages, passed_over, rules, refused) = match report {
+        Report::Changed(changed) => (changed.messages, changed.passed_over, &changed.rules[..], None),
+        Report::Resolved { .. } => (1, 0, &[][..], None),
+        Report::Refused(why) => (0, 0, &[][..], Some(why.to_string())),
         _ => return,
     };
     let rules: Vec<String> = rules.iter().map(u32::to_string).collect();
@@ -63,6 +57,7 @@ pub fn order(order: &Order, report: &Report, ids: &Permutation) {
         accepted_before,
         accepted_since,
         reason,
+        refused,
         messages,
         passed_over,
         rules,

@@ -127,9 +127,13 @@ impl Operations {
 
     /// Does what is wanted and shows what came of it.
     async fn show(self: Arc<Self>, wanted: Wanted) -> Answer {
+        let is_enabling = wanted.operation == Operation::Enable;
         // Of its own, so that an operator who hangs up is in the log too.
         let done = tokio::spawn(Arc::clone(&self).order(wanted)).await;
         match done.unwrap_or_else(|_| Err(stopping()))? {
+            Report::Refused(Refused::NoSuchRule) if is_enabling => {
+                Err(Problem::not_found("no operator has disabled this provider"))
+            }
             Report::Refused(why) => Err(refused(why)),
             report => Ok(json(&show::report(&report, &self.ids, &self.binds))),
         }
@@ -162,7 +166,10 @@ fn stopping() -> Problem {
 
 /// The table from the engine's refusals of operators to HTTP.
 fn refused(why: Refused) -> Problem {
-    let detail = why.to_string();
+    let detail = match why {
+        Refused::NoSuchRule => "no such rule is in force; the list of queues shows those that are".to_owned(),
+        why => why.to_string(),
+    };
     let (status, code, title) = match why {
         Refused::UnknownTenant | Refused::UnknownProvider | Refused::NoSuchRule | Refused::NoSuchMessage => {
             (StatusCode::NOT_FOUND, "not_found", "Not found")

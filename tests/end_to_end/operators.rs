@@ -246,6 +246,9 @@ fn operations_want_the_administrators_key_and_the_right_words() {
         ("bounce", json!({"prefix": "254", "reason": "x", "code": "because"}), 400),
         ("move", json!({"all": true, "reason": "x"}), 400),
         ("resume", json!({"rule": 7, "reason": "x"}), 404),
+        ("resume", json!({"rule": 7}), 400),
+        ("resume", json!({"older_than": "1h", "reason": "x"}), 400),
+        ("bounce", json!({"campaign": "7", "reason": "x"}), 400),
         ("burn", json!({"all": true, "reason": "x"}), 404),
     ];
     for (verb, body, status) in table {
@@ -268,16 +271,29 @@ fn operations_want_the_administrators_key_and_the_right_words() {
         assert_eq!((answer.status, answer.code().as_str()), (status, code), "{method} {path}");
     }
 
-    let usage: [&[&str]; 5] = [
+    let mut enable = |body| http.post("/v1/ops/providers/up/enable", &body);
+    let (without_reason, not_disabled) = (enable(json!({})), enable(json!({"reason": "x"})));
+    assert!(without_reason.status == 400 && without_reason.text().contains("`reason`"));
+    assert!(not_disabled.status == 404 && not_disabled.text().contains("no operator has disabled"));
+
+    let usage: [&[&str]; 7] = [
         &["queue", "bounce", "--reason", "x"],
         &["queue", "suspend", "--all", "--reason", "x"],
         &["queue", "suspend", "--all", "--reason", "x", "--for", "soon"],
         &["queue", "bounce", "--all", "--tenant", "acme", "--reason", "x"],
         &["queue", "resume"],
+        &["queue", "resume", "--older-than", "1h"],
+        &["queue", "bounce", "--campaign", "7", "--reason", "x"],
     ];
     for arguments in usage {
         assert_eq!(operate(&stage.home, &stage.gateway, arguments).0, 2, "{arguments:?}");
     }
+    let campaign = operate(&stage.home, &stage.gateway, &["queue", "list", "--campaign", "7"]);
+    assert!(campaign.0 == 2 && campaign.2.contains("messages carry no campaign yet"), "{campaign:?}");
+    let none = operate(&stage.home, &stage.gateway, &["queue", "resume", "7"]);
+    assert!(none.0 == 1 && none.2.contains("no such rule is in force"), "{none:?}");
+    let help = operate(&stage.home, &stage.gateway, &["queue", "resume", "--help"]);
+    assert!(help.1.contains("--reason <TEXT>") && help.1.contains("it stands in the log"), "{help:?}");
     let wrong = operate(&stage.home, &stage.gateway, &["queue", "list", "--key", "wrong"]);
     assert!(wrong.0 == 1 && wrong.2.contains("this is not the administrator's key"), "{wrong:?}");
     let nobody = settings::nowhere().to_string();

@@ -125,6 +125,8 @@ fn every_bind_is_seen_before_it_is_bound_for_the_first_time() {
         let line = |bind| format!("tidegate_bind_up{{provider=\"{provider}\",bind=\"{bind}\"}} {is_up}");
         (0..4).map(line).collect::<Vec<String>>()
     };
+    let metrics = gateway.ops("/metrics").text();
+    assert!(series("dead", 0).iter().all(|line| metrics.contains(line)), "from the start: {metrics}");
     let wanted = [series("dead", 0), series("up", 1)].concat();
     until_true("every bind to be seen", || {
         let metrics = gateway.ops("/metrics").text();
