@@ -111,7 +111,7 @@ impl Measures {
         }
     }
 
-    /// All of it, as `/metrics` shows it, but for the binds.
+    /// All of it, as `/metrics` shows it, but for what the connectors count.
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.lock();
         let engine = &inner.engine;
@@ -140,6 +140,7 @@ impl Measures {
             clock_jumps: engine.clock.0,
             clock_doubted: engine.clock.1,
             wall: engine.wall,
+            server: Default::default(),
             credit_reserved: engine.reserved.clone(),
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
+use connectors::smpp::counters::ServerSnapshot;
 use engine::command::Refusal;
 use engine::counters::{Histogram, MILLIS_BOUNDS};
 use engine::message::State;
@@ -68,6 +69,8 @@ metrics! {
         "Receipts dropped because their tenant did not come for them in time.";
     TURNED_AWAY = "tidegate_operations_unauthorized_total", Counter, "key", Count,
         "Requests to `/v1/ops` that came without the administrator's key (missing) or with another one (wrong).";
+    BINDS_REFUSED = "tidegate_smpp_binds_refused_total", Counter, "cause", Count,
+        "Binds of tenants that were refused: for a wrong_password, because they were locked_out after too many, or for an other cause.";
     UNMATCHED = "tidegate_receipts_unmatched_total", Counter, "", Count,
         "Delivery receipts for which no message was found.";
     REPEATED = "tidegate_receipts_repeated_total", Counter, "", Count,
@@ -122,6 +125,8 @@ pub struct Snapshot {
     pub accepted: u64,
     /// By `Refusal as usize`, what the engine refused.
     pub refused: [u64; Refusal::ALL.len()],
+    /// What the SMPP server counts.
+    pub server: ServerSnapshot,
     pub unmatched: u64,
     pub repeated: u64,
     pub late_responses: u64,
@@ -302,6 +307,12 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
     }
     for (key, count) in OperatorKey::ALL.iter().zip(&doors.turned_away) {
         metrics::counter!(TURNED_AWAY, "key" => key.word()).absolute(count.load(Relaxed));
+    }
+    let ServerSnapshot { binds_refused, wrong_passwords, locked_out, .. } = snapshot.server;
+    let other = binds_refused.saturating_sub(wrong_passwords).saturating_sub(locked_out);
+    for (cause, count) in [("wrong_password", wrong_passwords), ("locked_out", locked_out), ("other", other)]
+    {
+        metrics::counter!(BINDS_REFUSED, "cause" => cause).absolute(count);
     }
     metrics::counter!(RESENT).absolute(snapshot.resent_in_doubt);
     metrics::counter!(TOLD).absolute(snapshot.told);

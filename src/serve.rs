@@ -14,7 +14,7 @@ use connectors::intake::Source;
 use connectors::partition::Partition;
 use connectors::reply::Replies;
 use connectors::smpp::client::ProviderBind;
-use connectors::smpp::counters::RefusalCounters;
+use connectors::smpp::counters::{RefusalCounters, ServerCounters};
 use connectors::smpp::server::{Server, ServerOptions};
 use connectors::smpp::{Phase, Phases, Status};
 use engine::command::{Command, DiskLevel};
@@ -151,6 +151,12 @@ struct House {
     binds: Arc<providers::Watch>,
 }
 
+/// What the SMPP server counts and refuses.
+struct SmppCounts {
+    refusals: Arc<RefusalCounters>,
+    server: Arc<ServerCounters>,
+}
+
 impl House {
     /// With the binds that the settings ask for, which are not begun yet.
     fn new(config: &Config, clock: Clock, provider_names: &[String]) -> (House, Vec<ProviderBind>) {
@@ -171,9 +177,10 @@ impl House {
     }
 
     /// What has been counted and measured until now, for `/metrics` and for the housekeeping.
-    fn publish(&self, refusals: &RefusalCounters) -> Snapshot {
+    fn publish(&self, smpp: &SmppCounts) -> Snapshot {
         let mut snapshot = self.measures.snapshot();
-        for (refusal, count) in refusals.snapshot() {
+        snapshot.server = smpp.server.snapshot();
+        for (refusal, count) in smpp.refusals.snapshot() {
             snapshot.refused[refusal as usize] += count;
         }
         for (index, provider) in (0u16..).zip(&mut snapshot.providers) {
@@ -228,15 +235,15 @@ async fn serve(
     );
     let operations = operations(administrator.key_hash, &house, &ids);
     let state = api_state(&config, &house, directory, Arc::clone(&history) as _, ids);
-    let refusals = smpp.refusals();
+    let counts = SmppCounts { refusals: smpp.refusals(), server: smpp.counters() };
     let lockouts = Lockouts::restore(store.layout.lockouts(), smpp.lockout(), clock);
     let doors = open_doors(listeners, smpp, state, operations, &house, &phases);
     let binds = providers::start(binds, &phases);
-    house.publish(&refusals);
+    house.publish(&counts);
     let root = store.layout.root().to_owned();
     let keeper = Arc::clone(&history);
     let housekeeping =
-        keep_house(house.clone(), refusals, lockouts.clone(), config.clone(), keeper, root, phase.clone());
+        keep_house(house.clone(), counts, lockouts.clone(), config.clone(), keeper, root, phase.clone());
     let housekeeping = tokio::spawn(housekeeping);
     house.health.set_started();
     warn_of_durability(&config);
@@ -337,7 +344,7 @@ fn open_doors(
 /// Publishes the metrics and watches the disk, once a second.
 async fn keep_house(
     house: House,
-    refusals: Arc<RefusalCounters>,
+    counts: SmppCounts,
     lockouts: Lockouts,
     config: Config,
     history: Arc<History>,
@@ -354,7 +361,7 @@ async fn keep_house(
     loop {
         ticks.tick().await;
         lockouts.keep();
-        let snapshot = house.publish(&refusals);
+        let snapshot = house.publish(&counts);
         let Ok(mut space) = space::space(&root) else { continue };
         let mut level = reserve.level(space);
         // Now and then, and before anything is refused.
