@@ -212,6 +212,7 @@ impl Engine {
             self.tenants.owe(tenant, number);
         }
         self.match_all_early();
+        self.look_for_oldest();
         Ok(())
     }
 

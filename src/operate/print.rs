@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 pub fn queues(answer: &Value) -> String {
-    let mut out = summary(&answer["total"]);
+    let mut out = summary(&answer["total"], count(&answer["uncounted"]));
     for row in list(&answer["under_way"]) {
         // Writing to a string does not fail.
         let _ =
@@ -21,13 +21,6 @@ pub fn queues(answer: &Value) -> String {
     out.push_str(&table(&QUEUE_HEADS, rows));
     if count(&answer["left_out"]) > 0 {
         let _ = writeln!(out, "{} rows more: --rows shows them", answer["left_out"]);
-    }
-    if count(&answer["uncounted"]) > 0 {
-        let _ = writeln!(
-            out,
-            "{} on disk not looked into: choose by tenant and provider only to have them counted",
-            messages(&answer["uncounted"])
-        );
     }
     out.push_str(&rules(&answer["rules"]));
     out
@@ -49,13 +42,21 @@ const QUEUE_HEADS: [&str; 12] = [
 ];
 
 /// What all of it waits for. That nothing is in doubt is said only where nothing can be.
-fn summary(total: &Value) -> String {
+fn summary(total: &Value, uncounted: u64) -> String {
     let held = &total["held"];
     let [by_rules, for_tenants, in_doubt, on_disk] =
         ["operator", "tenant", "in_doubt", "parked"].map(|cause| count(&held[cause]));
-    let mut out = format!(
+    let mut out = String::new();
+    if uncounted > 0 {
+        let _ = writeln!(
+            out,
+            "only what is in memory; {uncounted} more wait on disk, where a choice by prefix or age is not looked into"
+        );
+    }
+    let _ = writeln!(
+        out,
         "{} waiting: {} queued, {} held ({by_rules} by rules, {for_tenants} for their tenants, {in_doubt} in doubt, \
-         {on_disk} on disk)\n{} scheduled, {} sending, {} in doubt and not held\n",
+         {on_disk} on disk)\n{} scheduled, {} sending, {} in doubt and not held",
         total["waiting"],
         total["queued"],
         by_rules + for_tenants + in_doubt + on_disk,
@@ -254,7 +255,7 @@ mod tests {
                 "held": {"operator": 3, "tenant": 1, "in_doubt": held_in_doubt, "parked": parked},
             })
         };
-        let nothing = summary(&total(0, 0, 0));
+        let nothing = summary(&total(0, 0, 0), 0);
         assert!(
             nothing.starts_with("12 waiting: 7 queued, 4 held (3 by rules, 1 for their tenants, "),
             "{nothing}"
@@ -263,8 +264,9 @@ mod tests {
             nothing.ends_with("0 in doubt, 0 on disk)\n2 scheduled, 1 sending, 0 in doubt and not held\n"),
             "{nothing}"
         );
+        assert_eq!(summary(&total(0, 0, 0), 6).lines().count(), 3);
         for (in_doubt, held_in_doubt, parked) in [(1, 0, 0), (0, 1, 0), (0, 0, 1)] {
-            let some = summary(&total(in_doubt, held_in_doubt, parked));
+            let some = summary(&total(in_doubt, held_in_doubt, parked), 0);
             assert!(some.contains("`tidegate doubt list` shows all that is in doubt"), "{some}");
             assert_eq!(some.contains("is not looked into"), parked > 0, "{some}");
         }

@@ -47,8 +47,10 @@ fn the_oldest_keeps_its_age_when_all_that_waits_is_parked_and_after_a_restart() 
         assert_oldest(&house, 100 + LONG);
         if restarts {
             house.crash();
+            house.seconds(1);
+            assert_oldest(&house, 100 + LONG + 2);
         }
-        house.seconds(ROUND);
+        house.seconds(ROUND - u64::from(restarts));
         // The start took a second.
         let age = 100 + LONG + ROUND + u64::from(restarts);
         assert_oldest(&house, age);
