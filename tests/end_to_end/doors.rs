@@ -112,6 +112,8 @@ fn who_is_locked_out_stays_so_over_restarts() {
         let answer = peer.bind(command::BIND_TRANSCEIVER, SYSTEM_ID, PASSWORD);
         assert_eq!(answer, status::THROTTLED, "killed: {is_killed:?}");
         counted(&stage.gateway, "locked_out", 1);
+        let said = stage.gateway.said();
+        assert!(said.contains("bind refused") && said.contains("status=\"ESME_RTHROTTLED\""), "{said}");
     }
 }
 

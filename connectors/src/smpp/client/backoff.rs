@@ -38,10 +38,12 @@ impl Default for Reconnect {
 }
 
 /// What the last attempt ended with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ending {
     /// No connection, no answer, or a session that is over.
+    #[error("lost")]
     Lost,
+    #[error("refused with {}", .0.name().unwrap_or("an unknown status"))]
     Refused(Status),
 }
 
@@ -177,6 +179,12 @@ mod tests {
         assert!(backoff.pause(Ending::Lost, NOT_LONG) <= Duration::from_secs(4));
         backoff.pause(Ending::Refused(Status::ALYBND), NOT_LONG);
         assert!(backoff.pause(Ending::Lost, NOT_LONG) <= Duration::from_secs(2));
+    }
+
+    #[test]
+    fn the_log_names_what_a_bind_was_refused_with() {
+        assert_eq!(Ending::Refused(Status::INVPASWD).to_string(), "refused with ESME_RINVPASWD");
+        assert_eq!(Ending::Refused(Status(0xdead)).to_string(), "refused with an unknown status");
     }
 
     #[test]
