@@ -142,7 +142,10 @@ impl Asked {
 
     /// An age is reckoned when an order is given, so that no later one names the same messages.
     fn without_ages(&self) -> Result<(), Problem> {
-        match ["older_than", "newer_than"].into_iter().find(|name| self.0.contains_key(*name)) {
+        match ["older_than", "newer_than"]
+            .into_iter()
+            .find(|name| self.0.get(*name).is_some_and(|age| !age.is_null()))
+        {
             None => Ok(()),
             Some(name) => {
                 Err(invalid(name, "left out: end the rule by its number, tenant, provider or prefix"))
