@@ -1,24 +1,17 @@
 //! The engine's turn without sockets and disk: the whole life of a thousand messages, decided and applied. Its neighbours are
 //! the fakes of this file, which only hand back what they are given.
 
-use std::time::Duration;
-
 use codecs::instant::{Mono, Wall};
-use codecs::message_id::Form;
 use codecs::receipt::State;
-use codecs::text::Encoding;
 use criterion::{Criterion, Throughput};
-use engine::catalog::{
-    AskReceipt, Charset, Definitions, InDoubt, ProviderDefinition, RouteDefinition, Settings, SettleOn,
-    TenantDefinition, TenantStatus,
-};
+use engine::catalog::{Definitions, ProviderDefinition, RouteDefinition, Settings, TenantDefinition};
 use engine::command::{
     Acknowledgement, Command, ConnectionId, Door, Now, PartToken, Receipt, Receipts, Response, Responses,
     Submission, Submissions,
 };
 use engine::effect::{Effects, Outgoing, Request};
 use engine::money::Micros;
-use engine::submission::{Body, Priority, Via};
+use engine::submission::{Body, Priority};
 use engine::{Engine, Group};
 
 const MESSAGES: u32 = 1_000;
@@ -138,27 +131,7 @@ fn requests(effects: &Effects, connection: ConnectionId) -> Vec<Request> {
 }
 
 fn body(destination: u64) -> Body<'static> {
-    Body {
-        via: Via::Smpp,
-        encoding: Encoding::Gsm7,
-        data_coding: 0,
-        esm_class: 0,
-        protocol_id: 0,
-        priority: Priority::High,
-        registered_delivery: 1,
-        parts: 1,
-        source_ton: 5,
-        source_npi: 0,
-        destination_ton: 1,
-        destination_npi: 1,
-        destination,
-        send_at: None,
-        valid_until: None,
-        source: b"ACME",
-        service_type: b"",
-        octets: &TEXT,
-        extras: b"",
-    }
+    Body { priority: Priority::High, destination, source: b"ACME", octets: &TEXT, ..Body::default() }
 }
 
 fn definitions() -> Definitions {
@@ -166,37 +139,10 @@ fn definitions() -> Definitions {
         id: "acme".to_owned(),
         currency: "KES".to_owned(),
         price: Some(Micros(1)),
-        rates: None,
         opening_balance: Micros(i64::MAX / 4),
-        credit_limit: Micros::ZERO,
-        priority: Priority::High,
-        status: TenantStatus::Active,
-        expires_at: None,
-        settle_on: SettleOn::Sent,
-        default_provider: None,
-        receipt_ttl: Duration::from_secs(72 * 3_600),
+        ..TenantDefinition::default()
     };
-    let provider = ProviderDefinition {
-        bind_throughput: 0,
-        query_after: None,
-        id: "up".to_owned(),
-        enabled: true,
-        priority: 0,
-        throughput: 0,
-        burst: 1,
-        message_id: Form::Text,
-        in_doubt: InDoubt::Resend,
-        in_doubt_wait: Duration::from_secs(10),
-        receipt_wait: Duration::from_secs(72 * 3_600),
-        receipts: AskReceipt::Asked,
-        charset: Charset::Gsm7,
-        cost: Micros::ZERO,
-        attempts_max: 3,
-        retry_first: Duration::from_secs(5),
-        retry_max: Duration::from_secs(60),
-        source_ton_npi: None,
-        destination_ton_npi: None,
-    };
+    let provider = ProviderDefinition { id: "up".to_owned(), ..ProviderDefinition::default() };
     Definitions {
         settings: Settings::default(),
         tenants: vec![tenant],

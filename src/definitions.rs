@@ -42,6 +42,7 @@ fn settings(config: &Config) -> Settings {
         shares: [config.fairness.high, config.fairness.normal, config.fairness.low],
         high_percent: config.fairness.high_reserve_percent,
         fallback: config.routing.fallback,
+        failover_after: config.routing.failover_after,
         early_receipt: EARLY_RECEIPT,
         archive_after: ARCHIVE_AFTER,
     }

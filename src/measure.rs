@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use codecs::instant::Mono;
 use storage::journal::Sizes;
 
-use crate::metrics::{BindSnapshot, Distribution, ProviderSnapshot, Snapshot};
+use crate::metrics::{Distribution, ProviderSnapshot, Snapshot};
 
 const SECONDS_BOUNDS: [f64; 14] =
     [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
@@ -111,7 +111,7 @@ impl Measures {
         }
     }
 
-    /// All of it, as `/metrics` shows it.
+    /// All of it, as `/metrics` shows it, but for what the connectors count.
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.lock();
         let engine = &inner.engine;
@@ -140,6 +140,7 @@ impl Measures {
             clock_jumps: engine.clock.0,
             clock_doubted: engine.clock.1,
             wall: engine.wall,
+            server: Default::default(),
             credit_reserved: engine.reserved.clone(),
         }
     }
@@ -153,7 +154,6 @@ fn provider(
     seen: &engine::ProviderSnapshot,
     counts: &engine::counters::ProviderCounters,
 ) -> ProviderSnapshot {
-    let binds = (0u16..).zip(&seen.binds);
     ProviderSnapshot {
         id: seen.id.clone(),
         submitted: counts.submitted,
@@ -163,10 +163,8 @@ fn provider(
         asked: counts.asked,
         queue_depth: seen.queued,
         rate: f64::from(seen.rate),
-        binds: binds
-            .map(|(bind, (in_flight, is_up))| BindSnapshot { bind, is_up: *is_up, in_flight: *in_flight })
-            .collect(),
         submit_seconds: Distribution::of_millis(&counts.submit_millis),
         receipt_seconds: Distribution::of_millis(&counts.receipt_millis),
+        ..ProviderSnapshot::default()
     }
 }

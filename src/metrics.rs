@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
+use connectors::smpp::counters::ServerSnapshot;
 use engine::command::Refusal;
 use engine::counters::{Histogram, MILLIS_BOUNDS};
 use engine::message::State;
@@ -66,6 +67,10 @@ metrics! {
         "Receipts handed to tenants and acknowledged by them.";
     DROPPED = "tidegate_messages_untold_dropped_total", Counter, "", Count,
         "Receipts dropped because their tenant did not come for them in time.";
+    TURNED_AWAY = "tidegate_operations_unauthorized_total", Counter, "key", Count,
+        "Requests to `/v1/ops` that came without the administrator's key (missing) or with another one (wrong).";
+    BINDS_REFUSED = "tidegate_smpp_binds_refused_total", Counter, "cause", Count,
+        "Binds of tenants that were refused: for a wrong_password, because they were locked_out after too many, or for an other cause.";
     UNMATCHED = "tidegate_receipts_unmatched_total", Counter, "", Count,
         "Delivery receipts for which no message was found.";
     REPEATED = "tidegate_receipts_repeated_total", Counter, "", Count,
@@ -73,9 +78,9 @@ metrics! {
     LATE = "tidegate_responses_late_total", Counter, "", Count,
         "Responses of providers for messages that were no longer waited for.";
     QUEUE_DEPTH = "tidegate_queue_depth", Gauge, "provider, priority", Count,
-        "Messages that wait for a provider.";
+        "Queued messages by the provider they wait for, those on disk included; what is held or scheduled is not among them.";
     QUEUE_OLDEST = "tidegate_queue_oldest_seconds", Gauge, "", Seconds,
-        "Age of the oldest message that waits and could be sent.";
+        "Time since the oldest queued message was accepted, one on disk included; looked at every 5 seconds.";
     IN_FLIGHT = "tidegate_window_in_flight", Gauge, "provider, bind", Count,
         "Requests that a bind has sent and that are not answered.";
     BIND_UP = "tidegate_bind_up", Gauge, "provider, bind", Count,
@@ -120,6 +125,8 @@ pub struct Snapshot {
     pub accepted: u64,
     /// By `Refusal as usize`, what the engine refused.
     pub refused: [u64; Refusal::ALL.len()],
+    /// What the SMPP server counts.
+    pub server: ServerSnapshot,
     pub unmatched: u64,
     pub repeated: u64,
     pub late_responses: u64,
@@ -169,7 +176,7 @@ pub struct ProviderSnapshot {
 pub struct BindSnapshot {
     pub bind: u16,
     pub is_up: bool,
-    pub in_flight: u32,
+    pub in_flight: u64,
 }
 
 /// A histogram as its owner gathers it: totals by upper bound since the start of the process.
@@ -203,11 +210,36 @@ impl Distribution {
 #[derive(Debug, Default)]
 pub struct DoorCounts {
     refused: [AtomicU64; Refusal::ALL.len()],
+    turned_away: [AtomicU64; OperatorKey::ALL.len()],
+}
+
+/// What was wrong with the key of a request to operate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperatorKey {
+    Missing,
+    Wrong,
+}
+
+impl OperatorKey {
+    const ALL: [OperatorKey; 2] = [OperatorKey::Missing, OperatorKey::Wrong];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            OperatorKey::Missing => "missing",
+            OperatorKey::Wrong => "wrong",
+        }
+    }
 }
 
 impl DoorCounts {
     pub fn refused(&self, refusal: Refusal) {
         if let Some(count) = self.refused.get(refusal as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub fn turned_away(&self, key: OperatorKey) {
+        if let Some(count) = self.turned_away.get(key as usize) {
             count.fetch_add(1, Relaxed);
         }
     }
@@ -273,6 +305,15 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
     for (code, count) in refused_by_code(snapshot, doors) {
         metrics::counter!(REFUSED, "code" => code).absolute(count);
     }
+    for (key, count) in OperatorKey::ALL.iter().zip(&doors.turned_away) {
+        metrics::counter!(TURNED_AWAY, "key" => key.word()).absolute(count.load(Relaxed));
+    }
+    let ServerSnapshot { binds_refused, wrong_passwords, locked_out, .. } = snapshot.server;
+    let other = binds_refused.saturating_sub(wrong_passwords).saturating_sub(locked_out);
+    for (cause, count) in [("wrong_password", wrong_passwords), ("locked_out", locked_out), ("other", other)]
+    {
+        metrics::counter!(BINDS_REFUSED, "cause" => cause).absolute(count);
+    }
     metrics::counter!(RESENT).absolute(snapshot.resent_in_doubt);
     metrics::counter!(TOLD).absolute(snapshot.told);
     metrics::counter!(DROPPED).absolute(snapshot.dropped);
@@ -330,7 +371,7 @@ fn publish_provider(provider: &ProviderSnapshot) {
         let labels =
             || vec![Label::new("provider", provider.id.clone()), Label::new("bind", bind.bind.to_string())];
         metrics::gauge!(BIND_UP, labels()).set(f64::from(u8::from(bind.is_up)));
-        metrics::gauge!(IN_FLIGHT, labels()).set(f64::from(bind.in_flight));
+        metrics::gauge!(IN_FLIGHT, labels()).set(bind.in_flight as f64);
     }
 }
 

@@ -14,6 +14,7 @@ use codecs::instant::Mono;
 use connectors::clock::Clock;
 use engine::command::Refusal;
 
+use crate::api::problem::{nothing_here, wrong_method};
 use crate::metrics::Metrics;
 
 /// A group that has waited for the disk for longer means that answers do: nothing more is let in.
@@ -87,12 +88,16 @@ pub struct OpsState {
     pub clock: Clock,
 }
 
-pub fn router(state: OpsState) -> Router {
+/// With the routes of `/v1/ops`.
+pub fn router(state: OpsState, operations: Router) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(state)
+        .merge(operations)
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
 }
 
 async fn metrics(State(ops): State<OpsState>) -> impl IntoResponse {
@@ -152,14 +157,16 @@ mod tests {
     async fn the_listener_tells_life_from_readiness() {
         let health = Health::new();
         let metrics = Arc::new(Metrics::new());
-        let router = router(OpsState { metrics, health: Arc::clone(&health), clock: Clock::start() });
-        let ask = async |path: &str| {
-            let request = Request::get(path).body(Body::empty()).unwrap();
+        let state = OpsState { metrics, health: Arc::clone(&health), clock: Clock::start() };
+        let router = router(state, Router::new());
+        let ask_by = async |method: &str, path: &str| {
+            let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
             let response = router.clone().oneshot(request).await.unwrap();
             let status = response.status().as_u16();
             let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
             (status, String::from_utf8(body.to_vec()).unwrap())
         };
+        let ask = async |path: &str| ask_by("GET", path).await;
         assert_eq!(ask("/healthz").await, (200, "ok\n".to_owned()));
         assert_eq!(ask("/readyz").await, (503, "not ready: starting\n".to_owned()));
         health.set_started();
@@ -167,6 +174,12 @@ mod tests {
         let (status, text) = ask("/metrics").await;
         assert_eq!(status, 200);
         assert!(text.contains("tidegate_build_info"), "{text}");
-        assert_eq!(ask("/nothing").await.0, 404);
+        for (method, path, expected, code) in
+            [("GET", "/nothing", 404, "not_found"), ("POST", "/metrics", 405, "method_not_allowed")]
+        {
+            let (status, text) = ask_by(method, path).await;
+            let problem: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!((status, problem["code"].as_str()), (expected, Some(code)), "{text}");
+        }
     }
 }

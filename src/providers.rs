@@ -1,28 +1,52 @@
-//! The binds that the settings ask for: one supervised task each. It routes nothing.
+//! The binds that the settings ask for: one supervised task each, and what can be seen of them. It routes nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::{BindKind, Config, Provider};
 use connectors::partition::Partition;
 use connectors::smpp::client::{Pauses, ProviderBind, ProviderBindOptions, Reconnect, Secret};
+use connectors::smpp::counters::BindCounters;
 use connectors::smpp::{self, Phases};
 use tokio::task::JoinSet;
 
-/// Starts every bind of every enabled provider. `names` are the providers' ids by their permanent numbers.
-pub fn start(config: &Config, names: &[String], partition: &Partition, phases: &Phases) -> JoinSet<()> {
-    let mut tasks = JoinSet::new();
+use crate::metrics::BindSnapshot;
+
+/// What can be seen of the binds of all providers, also before they are bound for the first time.
+#[derive(Default)]
+pub struct Watch(Vec<(u16, u16, Arc<BindCounters>)>);
+
+impl Watch {
+    pub fn of(&self, provider: u16) -> impl Iterator<Item = BindSnapshot> + '_ {
+        self.0.iter().filter(move |(of, ..)| *of == provider).map(|(_, bind, counters)| BindSnapshot {
+            bind: *bind,
+            is_up: counters.up.get() > 0,
+            in_flight: counters.in_flight.get(),
+        })
+    }
+}
+
+/// Every bind of every enabled provider. `names` are the providers' ids by their permanent numbers.
+pub fn all(config: &Config, names: &[String], partition: &Partition) -> (Vec<ProviderBind>, Watch) {
+    let (mut all, mut watch) = (Vec::new(), Watch::default());
     for provider in config.provider.iter().filter(|provider| provider.enabled) {
         let Some(index) = names.iter().position(|name| *name == provider.id) else { continue };
-        for options in binds(provider, index as u16, config) {
+        for options in options_of(provider, index as u16, config) {
+            let (provider, number) = (options.provider, options.bind);
             let bind = ProviderBind::new(options, partition.clone());
-            tasks.spawn(bind.run(phases.clone()));
+            watch.0.push((provider, number, bind.counters()));
+            all.push(bind);
         }
     }
-    tasks
+    (all, watch)
+}
+
+pub fn start(binds: Vec<ProviderBind>, phases: &Phases) -> JoinSet<()> {
+    binds.into_iter().map(|bind| bind.run(phases.clone())).collect()
 }
 
 /// Senders have the numbers from 0 on; the receivers of pairs come behind them, and are given nothing to send.
-fn binds(provider: &Provider, index: u16, config: &Config) -> Vec<ProviderBindOptions> {
+fn options_of(provider: &Provider, index: u16, config: &Config) -> Vec<ProviderBindOptions> {
     let count = u16::try_from(provider.binds).unwrap_or(u16::MAX / 2);
     let of_kind = |kind: smpp::BindKind, bind: u16| options(provider, index, bind, kind, config);
     match provider.bind {

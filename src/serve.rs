@@ -13,7 +13,8 @@ use connectors::clock::Clock;
 use connectors::intake::Source;
 use connectors::partition::Partition;
 use connectors::reply::Replies;
-use connectors::smpp::counters::RefusalCounters;
+use connectors::smpp::client::ProviderBind;
+use connectors::smpp::counters::{RefusalCounters, ServerCounters};
 use connectors::smpp::server::{Server, ServerOptions};
 use connectors::smpp::{Phase, Phases, Status};
 use engine::command::{Command, DiskLevel};
@@ -32,7 +33,7 @@ use crate::first_run::{self, Announcement};
 use crate::history::History;
 use crate::lockouts::Lockouts;
 use crate::measure::Measures;
-use crate::metrics::{DoorCounts, Metrics};
+use crate::metrics::{DoorCounts, Metrics, Snapshot};
 use crate::operate::{self, Operations};
 use crate::ops::{self, Health, OpsState};
 use crate::secrets::KeyHash;
@@ -147,20 +148,46 @@ struct House {
     metrics: Arc<Metrics>,
     doors: Arc<DoorCounts>,
     admission: Arc<Admission>,
+    binds: Arc<providers::Watch>,
+}
+
+/// What the SMPP server counts and refuses.
+struct SmppCounts {
+    refusals: Arc<RefusalCounters>,
+    server: Arc<ServerCounters>,
 }
 
 impl House {
-    fn new(config: &Config, clock: Clock) -> House {
+    /// With the binds that the settings ask for, which are not begun yet.
+    fn new(config: &Config, clock: Clock, provider_names: &[String]) -> (House, Vec<ProviderBind>) {
         let durable = store::durability(config) == storage::log::Durability::Fsync;
-        House {
-            partition: Partition::new(clock),
+        let partition = Partition::new(clock);
+        let (binds, watch) = providers::all(config, provider_names, &partition);
+        let house = House {
+            partition,
             replies: Replies::new(),
             health: Health::new(),
             measures: Arc::new(Measures::new(durable)),
             metrics: Arc::new(Metrics::new()),
             doors: Arc::default(),
             admission: Admission::new(),
+            binds: Arc::new(watch),
+        };
+        (house, binds)
+    }
+
+    /// What has been counted and measured until now, for `/metrics` and for the housekeeping.
+    fn publish(&self, smpp: &SmppCounts) -> Snapshot {
+        let mut snapshot = self.measures.snapshot();
+        snapshot.server = smpp.server.snapshot();
+        for (refusal, count) in smpp.refusals.snapshot() {
+            snapshot.refused[refusal as usize] += count;
         }
+        for (index, provider) in (0u16..).zip(&mut snapshot.providers) {
+            provider.binds = self.binds.of(index).collect();
+        }
+        self.metrics.publish(&snapshot, &self.doors);
+        snapshot
     }
 }
 
@@ -180,7 +207,7 @@ async fn serve(
     store.engine.recovered(definitions::definitions(&config), clock.now(), store.next_group)?;
     let (tenant_names, provider_names) = store.engine.names();
     let directory = Directory::new(first_run.entries(&config, &tenant_names, &provider_names));
-    let house = House::new(&config, clock);
+    let (house, binds) = House::new(&config, clock, &provider_names);
     let ids = Arc::new(Permutation::new(&store.id_key));
     let lane = house.partition.intake.lane(Source::Process);
     let (history, archive_thread) =
@@ -195,6 +222,7 @@ async fn serve(
     };
     let replies = Arc::clone(&house.replies);
     let handing_out = tokio::spawn(async move { replies.hand_out().await });
+    house.measures.see(store.engine.snapshot());
     let commit = CommitLoop::start(store.engine, store.journal, store.next_group, outlets)
         .map_err(ServeError::Start)?;
     let (phase, phases) = Phases::channel();
@@ -207,14 +235,15 @@ async fn serve(
     );
     let operations = operations(administrator.key_hash, &house, &ids);
     let state = api_state(&config, &house, directory, Arc::clone(&history) as _, ids);
-    let refusals = smpp.refusals();
+    let counts = SmppCounts { refusals: smpp.refusals(), server: smpp.counters() };
     let lockouts = Lockouts::restore(store.layout.lockouts(), smpp.lockout(), clock);
     let doors = open_doors(listeners, smpp, state, operations, &house, &phases);
-    let binds = providers::start(&config, &provider_names, &house.partition, &phases);
+    let binds = providers::start(binds, &phases);
+    house.publish(&counts);
     let root = store.layout.root().to_owned();
     let keeper = Arc::clone(&history);
     let housekeeping =
-        keep_house(house.clone(), refusals, lockouts.clone(), config.clone(), keeper, root, phase.clone());
+        keep_house(house.clone(), counts, lockouts.clone(), config.clone(), keeper, root, phase.clone());
     let housekeeping = tokio::spawn(housekeeping);
     house.health.set_started();
     warn_of_durability(&config);
@@ -239,6 +268,8 @@ fn operations(administrator: KeyHash, house: &House, ids: &Arc<Permutation>) -> 
         replies: Arc::clone(&house.replies),
         ids: Arc::clone(ids),
         clock: house.partition.clock,
+        counts: Arc::clone(&house.doors),
+        binds: Arc::clone(&house.binds),
     }
 }
 
@@ -303,7 +334,7 @@ fn open_doors(
         health: Arc::clone(&house.health),
         clock: house.partition.clock,
     };
-    let ops = ops::router(ops).merge(operate::router(Arc::new(operations)));
+    let ops = ops::router(ops, operate::router(Arc::new(operations)));
     doors.spawn(listen::serve(listeners.ops, ops, OPS_CONNECTIONS_MAX, phases.clone()));
     let phases = phases.clone();
     doors.spawn(async move { smpp.serve(listeners.smpp, None, phases).await });
@@ -313,7 +344,7 @@ fn open_doors(
 /// Publishes the metrics and watches the disk, once a second.
 async fn keep_house(
     house: House,
-    refusals: Arc<RefusalCounters>,
+    counts: SmppCounts,
     lockouts: Lockouts,
     config: Config,
     history: Arc<History>,
@@ -330,11 +361,7 @@ async fn keep_house(
     loop {
         ticks.tick().await;
         lockouts.keep();
-        let mut snapshot = house.measures.snapshot();
-        for (refusal, count) in refusals.snapshot() {
-            snapshot.refused[refusal as usize] += count;
-        }
-        house.metrics.publish(&snapshot, &house.doors);
+        let snapshot = house.publish(&counts);
         let Ok(mut space) = space::space(&root) else { continue };
         let mut level = reserve.level(space);
         // Now and then, and before anything is refused.

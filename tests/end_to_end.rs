@@ -58,6 +58,14 @@ impl Stage {
         Stage::over(provider, home)
     }
 
+    /// SIGKILL, and another start over the same store.
+    #[track_caller]
+    fn restart_after_kill(self) -> Stage {
+        let Stage { provider, gateway, home, .. } = self;
+        gateway.kill();
+        Stage::over(provider, home)
+    }
+
     fn smpp(&self) -> std::net::SocketAddr {
         self.gateway.addresses().smpp
     }

@@ -3,13 +3,12 @@
 
 use codecs::instant::Wall;
 use codecs::receipt::State;
-use codecs::text::Encoding;
 use engine::catalog::{AskReceipt, SettleOn};
 use engine::message::Head;
 use engine::money::Micros;
 use engine::pages::BLOCK_MESSAGES;
 use engine::step::{Step, Verdict};
-use engine::submission::{Body, Priority, Via};
+use engine::submission::Body;
 
 use loadtest::dice::mix;
 use loadtest::texts::Texts;
@@ -78,27 +77,7 @@ impl Stories {
     }
 
     fn body<'a>(&self, order: u64, text: &'a [u8]) -> Body<'a> {
-        Body {
-            via: Via::Smpp,
-            encoding: Encoding::Gsm7,
-            data_coding: 0,
-            esm_class: 0,
-            protocol_id: 0,
-            priority: Priority::Normal,
-            registered_delivery: 1,
-            parts: 1,
-            source_ton: 5,
-            source_npi: 0,
-            destination_ton: 1,
-            destination_npi: 1,
-            destination: self.destination(order),
-            send_at: None,
-            valid_until: None,
-            source: b"ACME",
-            service_type: b"",
-            octets: text,
-            extras: b"",
-        }
+        Body { destination: self.destination(order), source: b"ACME", octets: text, ..Body::default() }
     }
 
     fn story(&self, order: u64, accepted: Wall, missing: usize, bytes: &mut Vec<u8>) {

@@ -65,7 +65,7 @@ pub struct Provider {
     /// How long a response is waited for; then the message is in doubt. Default 30 s. It must be longer than the
     /// provider needs for a full window, or its late answers become duplicates.
     pub response_timeout: Duration,
-    /// The pauses between attempts to bind, doubling, with jitter. Default 1 s to 60 s.
+    /// The pauses between attempts to bind, drawn between `min` and an upper end that doubles up to `max`. Default 1 s to 60 s.
     pub reconnect: Backoff,
     /// What is done with a message it refused for now. Default 10 attempts, 5 s to 10 m apart.
     pub retry: Retry,

@@ -117,11 +117,13 @@ pub struct Fairness {
     pub high_reserve_percent: u32,
 }
 
-/// `[routing]`: what happens where no route matches.
+/// `[routing]`: what happens where no route matches, and when a provider is gone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Routing {
     /// Whether the tenant's default provider and then the enabled ones by priority are tried. Default true.
     pub fallback: bool,
+    /// How long a provider has no bind before what is queued for it goes to the next of its route. Default 10 s.
+    pub failover_after: Duration,
 }
 
 /// The sections that exist once.
@@ -298,7 +300,8 @@ impl Fairness {
 impl Routing {
     fn read(section: &mut Section<'_>) -> Option<Self> {
         let fallback = section.get("fallback");
-        Some(Self { fallback: fallback? })
+        let failover_after = section.between("failover_after", Duration::ZERO..=DAY);
+        Some(Self { fallback: fallback?, failover_after: failover_after? })
     }
 }
 

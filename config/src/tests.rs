@@ -55,7 +55,7 @@ fn the_defaults_are_what_the_documentation_promises() {
     assert_eq!(config.limits.batch, 10_000);
     let fairness = &config.fairness;
     assert_eq!((fairness.high, fairness.normal, fairness.low, fairness.high_reserve_percent), (16, 4, 1, 10));
-    assert!(config.routing.fallback);
+    assert_eq!((config.routing.fallback, config.routing.failover_after), (true, Duration::from_secs(10)));
     assert!(config.is_empty_of_providers() && config.is_empty_of_tenants());
 }
 

@@ -215,6 +215,7 @@ impl Engine {
             }
             None => {
                 self.providers.enqueue(message);
+                self.queued.add(message.provider, message.priority, 1);
                 self.surgery.arrived(message.number);
                 false
             }

@@ -36,6 +36,8 @@ pub struct Settings {
     pub high_percent: u32,
     /// Whether an implicit route exists when no route matches.
     pub fallback: bool,
+    /// How long a provider must be down before what is queued for it goes to the next of its route.
+    pub failover_after: Duration,
     /// How long a receipt without a message is kept for a late response.
     pub early_receipt: Duration,
     /// How long a full or old block waits before its finished messages go to the archive.
@@ -52,6 +54,7 @@ impl Default for Settings {
             shares: [16, 4, 1],
             high_percent: 10,
             fallback: true,
+            failover_after: Duration::from_secs(10),
             early_receipt: Duration::from_secs(600),
             archive_after: Duration::from_secs(60),
         }
@@ -95,6 +98,26 @@ pub struct TenantDefinition {
     pub default_provider: Option<String>,
     /// How long its receipts wait for it before they are dropped.
     pub receipt_ttl: Duration,
+}
+
+/// For who cares about some of it only: the settings say all of it.
+impl Default for TenantDefinition {
+    fn default() -> TenantDefinition {
+        TenantDefinition {
+            id: String::new(),
+            currency: String::new(),
+            price: None,
+            rates: None,
+            opening_balance: Micros::ZERO,
+            credit_limit: Micros::ZERO,
+            priority: Priority::High,
+            status: TenantStatus::Active,
+            expires_at: None,
+            settle_on: SettleOn::Sent,
+            default_provider: None,
+            receipt_ttl: Duration::from_secs(72 * 3_600),
+        }
+    }
 }
 
 /// What is done with a message whose bytes may have reached a provider that did not answer.
@@ -164,6 +187,33 @@ pub struct ProviderDefinition {
     /// (TON, NPI) put in place of the tenant's, where set.
     pub source_ton_npi: Option<(u8, u8)>,
     pub destination_ton_npi: Option<(u8, u8)>,
+}
+
+/// For who cares about some of it only: the settings say all of it.
+impl Default for ProviderDefinition {
+    fn default() -> ProviderDefinition {
+        ProviderDefinition {
+            id: String::new(),
+            enabled: true,
+            priority: 0,
+            throughput: 0,
+            burst: 1,
+            bind_throughput: 0,
+            message_id: Form::Text,
+            in_doubt: InDoubt::Resend,
+            in_doubt_wait: Duration::from_secs(10),
+            receipt_wait: Duration::from_secs(72 * 3_600),
+            query_after: None,
+            receipts: AskReceipt::Asked,
+            charset: Charset::Gsm7,
+            cost: Micros::ZERO,
+            attempts_max: 3,
+            retry_first: Duration::from_secs(5),
+            retry_max: Duration::from_secs(60),
+            source_ton_npi: None,
+            destination_ton_npi: None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use crate::message::{Charge, Message, STORED, State};
 use crate::outbox::{Loading, News};
 use crate::pages::{Pages, block_of};
 use crate::parking::Parking;
+use crate::queued::Queued;
 use crate::receipt_index::{EarlyReceipts, ReceiptIndex};
 use crate::record::{self, Record};
 use crate::ring::{Item, Ring};
@@ -91,6 +92,8 @@ pub struct Engine {
     pub(crate) draining: Option<Vec<ReplyId>>,
     /// Messages that wait to be sent: queued, scheduled or held.
     pub(crate) waiting: u64,
+    /// Of these, the queued ones.
+    pub(crate) queued: Queued,
     /// The group of the newest epoch record that the ring knows of.
     pub(crate) epoch_group: u64,
     /// Room for the canonical octets of one provider's id.
@@ -129,6 +132,7 @@ impl Engine {
             disk: DiskLevel::Fine,
             draining: None,
             waiting: 0,
+            queued: Queued::default(),
             epoch_group: 0,
             key: Vec::new(),
             text: Vec::new(),
@@ -256,6 +260,7 @@ impl Engine {
         }
         let was_done = message.is_done();
         let before = (message.provider, message.bind, message.sending_parts());
+        let (state_before, priority) = (message.state, message.priority);
         let start = message.bytes().len();
         let change = message.take(step, self.now.wall);
         record::write_step(&mut self.group, number, step, &message.bytes()[start..]);
@@ -274,6 +279,7 @@ impl Engine {
         if has_left || before.0 != after.0 {
             self.providers.dequeue(before.0, waits);
         }
+        self.queued.moved(priority, (before.0, state_before), (after.0, state));
         self.move_money(tenant, price, change.charge);
         if change.tell {
             self.tenants.owe(tenant, number);

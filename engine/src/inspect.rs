@@ -135,10 +135,16 @@ impl Engine {
         let has_due =
             |dues: &BTreeSet<(u8, u64)>, kind: DueKind, number| dues.contains(&(kind as u8, number));
         let mut waiting = 0;
+        let mut counts = vec![[0; 3]; self.providers.iter().count()];
+        for ((provider, priority, _), parked) in self.parking.depths() {
+            counts[usize::from(*provider)][*priority as usize] += parked.queued;
+        }
         for message in self.pages.iter() {
             let number = message.number;
             if message.image_group != STORED {
                 waiting += u64::from(crate::engine::is_waiting(message.state));
+                let is_queued = u64::from(message.state == State::Queued);
+                counts[usize::from(message.provider)][message.priority as usize] += is_queued;
             }
             let is_found = match message.state {
                 State::Queued => {
@@ -159,6 +165,9 @@ impl Engine {
         assert_eq!(self.parking.copies(), copies as u64, "copies of what is parked");
         waiting += self.parking.waiting();
         assert_eq!(self.waiting, waiting, "messages that wait");
+        for (provider, count) in (0u16..).zip(counts) {
+            assert_eq!(self.queued.of(provider), count, "messages queued for provider {provider}");
+        }
         let of_tenants: u64 =
             self.tenants.wallets().iter().filter_map(|(t, _)| self.tenants.get(*t)).map(|t| t.waiting).sum();
         assert_eq!(of_tenants, waiting, "messages that wait, by tenant");

@@ -23,6 +23,7 @@ mod outbox;
 mod outcome;
 pub mod pages;
 pub mod parking;
+mod queued;
 pub mod receipt_index;
 mod receipts;
 pub mod record;

@@ -1,7 +1,5 @@
 //! What comes back from providers: responses, silence and lost binds; and what becomes of a message then.
 
-use std::time::Duration;
-
 use codecs::message_id::{self, Side};
 use codecs::smpp::status::{Class, Status};
 
@@ -12,9 +10,6 @@ use crate::message::{Message, PartState, State};
 use crate::outbox::News;
 use crate::pages::block_of;
 use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
-
-/// How long a provider must be down before what is queued for it goes to the next of its route: more than a reconnect takes.
-const FAILOVER_AFTER: Duration = Duration::from_secs(10);
 
 impl Engine {
     pub(crate) fn responses(&mut self, responses: &Responses) {
@@ -151,7 +146,7 @@ impl Engine {
     pub(crate) fn is_long_down(&self, provider: u16) -> bool {
         self.providers.get(provider).is_some_and(|entry| {
             let is_down = entry.up_since.is_none();
-            entry.disabled || is_down && self.now.mono >= entry.down_since.after(FAILOVER_AFTER)
+            entry.disabled || is_down && self.now.mono >= entry.down_since.after(self.settings.failover_after)
         })
     }
 
@@ -271,7 +266,7 @@ impl Engine {
         // The due may be of a doubt before this one.
         let left =
             u64::try_from(doubted).map_or(0, |doubted| (wait.as_millis() as u64).saturating_sub(doubted));
-        let ready = up_since.after(wait).max(now.after(Duration::from_millis(left)));
+        let ready = up_since.after(wait).max(now.after(std::time::Duration::from_millis(left)));
         if ready > now {
             self.mono_dues.insert(ready.0, DueKind::Doubt as u8, number);
             return;

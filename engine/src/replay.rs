@@ -203,12 +203,16 @@ impl Engine {
         }
         self.queue_parked(u64::MAX);
         self.parking.queued_all();
+        for ((provider, priority, _), parked) in self.parking.depths() {
+            self.queued.add(*provider, *priority, parked.queued);
+        }
         self.let_go_held();
         let parked: Vec<(u64, u32)> = self.sweep.owed().collect();
         for (number, tenant) in parked {
             self.tenants.owe(tenant, number);
         }
         self.match_all_early();
+        self.look_for_oldest();
         Ok(())
     }
 
@@ -286,10 +290,13 @@ impl Engine {
             self.wall_dues.insert(millis(until), DueKind::Expire as u8, number);
         }
         match message.state {
-            State::Queued => match message.retry_at().filter(|at| *at > self.now.wall) {
-                Some(at) => self.wall_dues.insert(millis(at), DueKind::Send as u8, number),
-                None => self.providers.enqueue(message),
-            },
+            State::Queued => {
+                self.queued.add(message.provider, message.priority, 1);
+                match message.retry_at().filter(|at| *at > self.now.wall) {
+                    Some(at) => self.wall_dues.insert(millis(at), DueKind::Send as u8, number),
+                    None => self.providers.enqueue(message),
+                }
+            }
             State::Scheduled => {
                 let at = message.starts_at;
                 self.watch_start(number, at);

@@ -7,12 +7,11 @@ use codecs::instant::Wall;
 use crate::counters::Counters;
 use crate::engine::Engine;
 use crate::money::Micros;
-use crate::submission::Priority;
 
 #[derive(Clone, Debug, Default)]
 pub struct ProviderSnapshot {
     pub id: String,
-    /// Messages waiting by priority: low, normal, high.
+    /// Queued messages by priority: low, normal, high; wherever they lie.
     pub queued: [u64; 3],
     /// Parts in flight by bind, and whether the bind is up.
     pub binds: Vec<(u32, bool)>,
@@ -32,7 +31,7 @@ pub struct Snapshot {
     pub waiting: u64,
     /// Messages parked on disk.
     pub parked: u64,
-    /// How long the message that has waited longest to be sent has waited, as of the last look at all of them.
+    /// How long the oldest queued message has waited since it was accepted.
     pub queue_oldest: Duration,
     /// Ids in the receipt index, and receipts without a message yet.
     pub receipt_ids: u64,
@@ -47,10 +46,9 @@ pub struct Snapshot {
 
 impl Engine {
     pub fn snapshot(&self) -> Snapshot {
-        let providers = self.providers.iter().map(|provider| ProviderSnapshot {
+        let providers = (0u16..).zip(self.providers.iter()).map(|(index, provider)| ProviderSnapshot {
             id: provider.id.clone(),
-            queued: [Priority::Low, Priority::Normal, Priority::High]
-                .map(|priority| provider.queue.len_of(priority) as u64),
+            queued: self.queued.of(index),
             binds: provider.binds.iter().map(|bind| (bind.in_flight, bind.connection.is_some())).collect(),
             rate: provider.rate.rate(),
         });
@@ -61,7 +59,7 @@ impl Engine {
             living: self.pages.len(),
             waiting: self.waiting,
             parked: self.parking.messages(),
-            queue_oldest: self.oldest_waiting(),
+            queue_oldest: self.oldest_queued(),
             receipt_ids: self.index.len() as u64,
             early_receipts: self.early.len() as u64,
             untold: self.tenants.untold(),

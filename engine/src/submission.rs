@@ -77,6 +77,33 @@ pub struct Body<'a> {
     pub extras: &'a [u8],
 }
 
+/// A text of one part without a word, from an alphanumeric sender to an international number (SMPP 3.4 §5.2.5), with a receipt.
+impl Default for Body<'_> {
+    fn default() -> Self {
+        Body {
+            via: Via::Smpp,
+            encoding: Encoding::Gsm7,
+            data_coding: 0,
+            esm_class: 0,
+            protocol_id: 0,
+            priority: Priority::Normal,
+            registered_delivery: 1,
+            parts: 1,
+            source_ton: 5,
+            source_npi: 0,
+            destination_ton: 1,
+            destination_npi: 1,
+            destination: 0,
+            send_at: None,
+            valid_until: None,
+            source: b"",
+            service_type: b"",
+            octets: b"",
+            extras: b"",
+        }
+    }
+}
+
 impl<'a> Body<'a> {
     /// Appends the body. Lengths beyond the layout's fields are a mistake of the door and are cut by `debug_assert`.
     pub fn write(&self, out: &mut Vec<u8>) {

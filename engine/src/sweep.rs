@@ -43,9 +43,6 @@ pub(crate) struct Sweep {
     /// Pages still to be looked at in this round.
     round: VecDeque<u64>,
     round_began: Mono,
-    /// When the oldest message seen waiting in this round was accepted, and in the last whole round.
-    oldest: Option<Wall>,
-    oldest_before: Option<Wall>,
     /// Blocks on their way to the archive: which of their messages, and those of them that are untold, with their tenants.
     archiving: BTreeMap<u64, (u64, Vec<(u64, u32)>)>,
     /// Messages in the archive, or on their way there, that their tenant has not been told of.
@@ -145,6 +142,7 @@ impl Engine {
     /// Looks at some pages: waits that have ended, and what may go to the archive by its age.
     pub(crate) fn sweep_pages(&mut self) {
         let now = self.now.mono;
+        self.see_wanted();
         while self.sweep.retired.front().is_some_and(|(until, ..)| *until <= now) {
             self.forget_retired();
         }
@@ -153,7 +151,7 @@ impl Engine {
                 return;
             }
             self.sweep.round_began = now;
-            self.sweep.oldest_before = self.sweep.oldest.take();
+            self.look_for_oldest();
             self.sweep.round = self.pages.blocks().into();
             self.idempotency.expire(self.now.wall, KEYS_FORGOTTEN);
             self.forget_debts();
@@ -181,9 +179,8 @@ impl Engine {
     pub(crate) fn sweep_page(&mut self, block: u64) {
         let Some(page) = self.pages.page(block) else { return };
         let since = page.since;
-        let queued = page.messages().find(|message| message.state == State::Queued);
-        let accepted = queued.map(|message| message.accepted_at);
-        self.sweep.oldest = [self.sweep.oldest, accepted].into_iter().flatten().min();
+        self.see_queued(block);
+        let Some(page) = self.pages.page(block) else { return };
         let overdue: Vec<(u64, Step<'static>)> =
             page.messages().filter_map(|message| Some((message.number, self.overdue(message)?))).collect();
         for (number, step) in overdue {
@@ -229,13 +226,6 @@ impl Engine {
     fn stay(&self) -> Duration {
         let is_much = self.pages.len() > self.settings.queue_memory / 4;
         if is_much { self.settings.archive_after.min(STAY_WHEN_FULL) } else { self.settings.archive_after }
-    }
-
-    /// How long the oldest message has been queued, by the last whole round of looks.
-    pub(crate) fn oldest_waiting(&self) -> Duration {
-        let oldest = self.sweep.oldest_before.filter(|_| self.waiting > 0);
-        let waited = oldest.map_or(0, |oldest| self.now.wall.millis_since(oldest));
-        Duration::from_millis(u64::try_from(waited).unwrap_or(0))
     }
 
     /// What the time has decided for a message that waits for something.

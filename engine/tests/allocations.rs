@@ -4,13 +4,11 @@
 use std::time::Duration;
 
 use codecs::instant::{Mono, Wall};
-use codecs::message_id::Form;
 use codecs::receipt::State as ReceiptState;
-use codecs::text::Encoding;
 use engine::catalog::*;
 use engine::command::*;
 use engine::money::Micros;
-use engine::submission::{Body, Priority, Via};
+use engine::submission::Body;
 use engine::{Engine, Group};
 
 /// Messages of a batch, and batches that are not counted: tables and buffers have their size then.
@@ -106,27 +104,7 @@ fn requests(group: &Group, to: ConnectionId) -> impl Iterator<Item = u64> + '_ {
 }
 
 fn body() -> Body<'static> {
-    Body {
-        via: Via::Smpp,
-        encoding: Encoding::Gsm7,
-        data_coding: 0,
-        esm_class: 0,
-        protocol_id: 0,
-        priority: Priority::Normal,
-        registered_delivery: 1,
-        parts: 1,
-        source_ton: 5,
-        source_npi: 0,
-        destination_ton: 1,
-        destination_npi: 1,
-        destination: 254_712_345_678,
-        send_at: None,
-        valid_until: None,
-        source: b"ACME",
-        service_type: b"",
-        octets: &[b'x'; 160],
-        extras: b"",
-    }
+    Body { destination: 254_712_345_678, source: b"ACME", octets: &[b'x'; 160], ..Body::default() }
 }
 
 fn definitions() -> Definitions {
@@ -135,36 +113,16 @@ fn definitions() -> Definitions {
             id: "acme".to_owned(),
             currency: "KES".to_owned(),
             price: Some(Micros(1)),
-            rates: None,
             opening_balance: Micros(1_000_000_000),
-            credit_limit: Micros::ZERO,
-            priority: Priority::High,
-            status: TenantStatus::Active,
-            expires_at: None,
-            settle_on: SettleOn::Sent,
-            default_provider: None,
             receipt_ttl: Duration::from_secs(3_600),
+            ..TenantDefinition::default()
         }],
         providers: vec![ProviderDefinition {
             id: "up".to_owned(),
-            enabled: true,
-            priority: 0,
-            throughput: 0,
-            bind_throughput: 0,
-            burst: 1,
-            message_id: Form::Text,
-            in_doubt: InDoubt::Resend,
-            in_doubt_wait: Duration::from_secs(10),
             receipt_wait: Duration::from_secs(3_600),
-            query_after: None,
-            receipts: AskReceipt::Asked,
-            charset: Charset::Gsm7,
             cost: Micros(1),
-            attempts_max: 3,
             retry_first: Duration::from_secs(1),
-            retry_max: Duration::from_secs(60),
-            source_ton_npi: None,
-            destination_ton_npi: None,
+            ..ProviderDefinition::default()
         }],
         routes: vec![RouteDefinition {
             prefixes: vec!["254".to_owned()],

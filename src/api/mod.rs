@@ -19,8 +19,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::routing::{get, post};
 use connectors::admission::Admission;
 use connectors::clock::Clock;
@@ -32,7 +30,7 @@ use crate::directory::Directory;
 use crate::lists::{Asked, Page};
 use crate::metrics::DoorCounts;
 use crate::ops::Health;
-use problem::Problem;
+use problem::{nothing_here, wrong_method};
 
 /// All that the door needs of the house.
 #[derive(Clone)]
@@ -104,15 +102,6 @@ pub fn router(state: ApiState) -> Router {
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::new(state))
-}
-
-async fn nothing_here() -> Problem {
-    Problem::not_found("there is nothing at this path")
-}
-
-async fn wrong_method(request: Request) -> Problem {
-    let detail = format!("this path does not take {}", request.method());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", detail)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use engine::command::Refusal;
@@ -232,6 +233,16 @@ impl IntoResponse for Problem {
         response.headers_mut().extend(self.headers());
         response
     }
+}
+
+/// For a router's fallback.
+pub async fn nothing_here() -> Problem {
+    Problem::not_found("there is nothing at this path")
+}
+
+pub async fn wrong_method(request: Request) -> Problem {
+    let detail = format!("this path does not take {}", request.method());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", detail)
 }
 
 #[cfg(test)]

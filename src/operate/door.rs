@@ -2,11 +2,12 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{ConnectInfo, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -21,8 +22,10 @@ use engine::surgery::{Operation, Order, Refused, Report};
 use serde_json::Value;
 
 use super::request::{Asked, Wanted};
-use super::show;
+use super::{audit, show};
 use crate::api::problem::Problem;
+use crate::metrics::{DoorCounts, OperatorKey};
+use crate::providers::Watch;
 use crate::secrets::{KeyHash, sha256};
 
 /// The name of the one key there is; it stands in the log and beside rules.
@@ -36,6 +39,8 @@ pub struct Operations {
     pub replies: Arc<Replies>,
     pub ids: Arc<Permutation>,
     pub clock: Clock,
+    pub counts: Arc<DoorCounts>,
+    pub binds: Arc<Watch>,
 }
 
 type Shared = State<Arc<Operations>>;
@@ -55,10 +60,23 @@ pub fn router(operations: Arc<Operations>) -> Router {
 }
 
 async fn authorise(State(operations): Shared, request: Request, next: Next) -> Response {
-    if operations.is_administrator(request.headers()) {
-        return next.run(request).await;
-    }
-    Problem::unauthorized("send the administrator's key as `Authorization: Bearer KEY`").into_response()
+    let (key, detail) = match bearer(request.headers()) {
+        // Only hashes are compared, so that the time it takes tells nothing of the key.
+        Some(key) if sha256(key.as_bytes()) == operations.administrator => return next.run(request).await,
+        Some(_) => (OperatorKey::Wrong, "this is not the administrator's key of this gateway"),
+        None => (OperatorKey::Missing, "send the administrator's key as `Authorization: Bearer KEY`"),
+    };
+    operations.counts.turned_away(key);
+    let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| *from);
+    audit::turned_away(from, request.method().as_str(), request.uri().path(), key.word());
+    Problem::unauthorized(detail).into_response()
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok())?;
+    let (scheme, key) = value.split_at_checked(SCHEME.len())?;
+    let key = Some(key.trim()).filter(|key| !key.is_empty());
+    key.filter(|_| scheme.eq_ignore_ascii_case(SCHEME))
 }
 
 async fn list(State(operations): Shared, Query(query): Query<Vec<(String, String)>>) -> Answer {
@@ -101,16 +119,6 @@ async fn ledger(State(operations): Shared) -> Answer {
 }
 
 impl Operations {
-    fn is_administrator(&self, headers: &HeaderMap) -> bool {
-        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let key = value.and_then(|value| {
-            let (scheme, key) = value.split_at_checked(SCHEME.len())?;
-            scheme.eq_ignore_ascii_case(SCHEME).then(|| key.trim())
-        });
-        // Only hashes are compared, so that the time it takes tells nothing of the key.
-        key.is_some_and(|key| sha256(key.as_bytes()) == self.administrator)
-    }
-
     /// The number of an id that the outside sees.
     fn number(&self, id: &str) -> Option<u64> {
         let number = id::parse_id(id.as_bytes()).and_then(|id| self.ids.number(id));
@@ -119,11 +127,15 @@ impl Operations {
 
     /// Does what is wanted and shows what came of it.
     async fn show(self: Arc<Self>, wanted: Wanted) -> Answer {
+        let is_enabling = wanted.operation == Operation::Enable;
         // Of its own, so that an operator who hangs up is in the log too.
         let done = tokio::spawn(Arc::clone(&self).order(wanted)).await;
         match done.unwrap_or_else(|_| Err(stopping()))? {
+            Report::Refused(Refused::NoSuchRule) if is_enabling => {
+                Err(Problem::not_found("no operator has disabled this provider"))
+            }
             Report::Refused(why) => Err(refused(why)),
-            report => Ok(json(&show::report(&report, &self.ids))),
+            report => Ok(json(&show::report(&report, &self.ids, &self.binds))),
         }
     }
 
@@ -136,54 +148,12 @@ impl Operations {
         lane.offer(command).await.map_err(|_| stopping())?;
         match waiting.await.map_err(|_| stopping())? {
             Reply::Operated(report) => {
-                audit(&order, &report, &self.ids);
+                audit::order(&order, &report, &self.ids);
                 Ok(report)
             }
             other => unreachable!("{other:?} answers no operator"),
         }
     }
-}
-
-/// Who did what to which messages, why, and to how many. Questions change nothing and are not written down.
-fn audit(order: &Order, report: &Report, ids: &Permutation) {
-    let Order { operation, filter, reason, by } = order;
-    let verb = match operation {
-        Operation::List { .. } | Operation::Doubts { .. } | Operation::Verify | Operation::Providers => {
-            return;
-        }
-        Operation::Suspend { .. } => "suspend",
-        Operation::Resume { .. } => "resume",
-        Operation::Bounce { .. } => "bounce",
-        Operation::Move { .. } => "move",
-        Operation::Resolve { .. } => "resolve",
-        Operation::Disable { .. } => "disable",
-        Operation::Enable => "enable",
-    };
-    let id = match operation {
-        Operation::Resolve { number, .. } => Some(ids.id(*number)),
-        _ => None,
-    };
-    let (messages, passed_over, rules) = match report {
-        Report::Changed(changed) => (changed.messages, changed.passed_over, &changed.rules[..]),
-        Report::Resolved { .. } => (1, 0, &[][..]),
-        Report::Refused(why) => {
-            tracing::warn!(by, verb, ?operation, ?filter, reason, %why, "an operator's order was refused");
-            return;
-        }
-        _ => return,
-    };
-    tracing::info!(
-        by,
-        verb,
-        ?operation,
-        ?filter,
-        reason,
-        id,
-        messages,
-        passed_over,
-        ?rules,
-        "an operator's order"
-    );
 }
 
 fn json(value: &Value) -> Response {
@@ -196,7 +166,10 @@ fn stopping() -> Problem {
 
 /// The table from the engine's refusals of operators to HTTP.
 fn refused(why: Refused) -> Problem {
-    let detail = why.to_string();
+    let detail = match why {
+        Refused::NoSuchRule => "no such rule is in force; the list of queues shows those that are".to_owned(),
+        why => why.to_string(),
+    };
     let (status, code, title) = match why {
         Refused::UnknownTenant | Refused::UnknownProvider | Refused::NoSuchRule | Refused::NoSuchMessage => {
             (StatusCode::NOT_FOUND, "not_found", "Not found")

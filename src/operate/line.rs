@@ -35,9 +35,9 @@ pub struct Gateway {
     json: bool,
 }
 
-/// Which messages; all that is given must hold.
-#[derive(Args, Default)]
-pub struct Which {
+/// Whose messages; all that is given must hold.
+#[derive(Args)]
+pub struct Whose {
     /// Of this tenant.
     #[arg(long, value_name = "ID", group = "which")]
     tenant: Option<String>,
@@ -47,6 +47,16 @@ pub struct Which {
     /// To destinations that begin with these digits.
     #[arg(long, value_name = "DIGITS", group = "which")]
     prefix: Option<String>,
+    /// Messages carry none yet; the gateway says so.
+    #[arg(long, value_name = "ID", group = "which", hide = true)]
+    campaign: Option<String>,
+}
+
+/// Which messages; all that is given must hold.
+#[derive(Args)]
+pub struct Which {
+    #[command(flatten)]
+    whose: Whose,
     /// Accepted longer ago than this, such as 90s, 10m or 2h.
     #[arg(long, value_name = "DURATION", value_parser = duration, group = "which")]
     older_than: Option<String>,
@@ -80,27 +90,34 @@ pub enum Queue {
     Suspend {
         #[command(flatten)]
         chosen: Chosen,
-        #[arg(long)]
+        /// Why: it is shown beside the rule and in the log.
+        #[arg(long, value_name = "TEXT")]
         reason: String,
         /// How long, such as 2h, or "ever": until it is resumed.
         #[arg(long = "for", value_name = "DURATION", value_parser = duration_or_ever)]
         lasts: String,
     },
-    /// End a rule by its number, or all that name what is chosen. What they held goes on in its order.
+    /// End a rule by its number, or all that name what is chosen: suspensions, lasting bounces and moves. What was held goes on.
+    #[command(group = clap::ArgGroup::new("which").required(true).multiple(true))]
     Resume {
         /// The rule's number, as `queue list` shows it.
-        #[arg(group = "which", conflicts_with_all = ["tenant", "provider", "prefix", "older_than", "newer_than", "all"])]
+        #[arg(group = "which", conflicts_with_all = ["tenant", "provider", "prefix", "all"])]
         rule: Option<u32>,
         #[command(flatten)]
-        chosen: Chosen,
-        #[arg(long, default_value = "resumed")]
+        whose: Whose,
+        /// Every rule, but for those that disable a provider.
+        #[arg(long, group = "which", conflicts_with_all = ["tenant", "provider", "prefix"])]
+        all: bool,
+        /// Why: it stands in the log.
+        #[arg(long, value_name = "TEXT", default_value = "resumed")]
         reason: String,
     },
     /// Cancel what is chosen and release its credit.
     Bounce {
         #[command(flatten)]
         chosen: Chosen,
-        #[arg(long)]
+        /// Why: it stands in the log, and beside the rule if there is one.
+        #[arg(long, value_name = "TEXT")]
         reason: String,
         /// What the tenant is told: other, abuse, duplicate, outage, request or stale.
         #[arg(long, default_value = "other")]
@@ -116,7 +133,8 @@ pub enum Queue {
         /// The provider that it goes to.
         #[arg(long, value_name = "ID")]
         to: String,
-        #[arg(long)]
+        /// Why: it stands in the log, and beside the rule if there is one.
+        #[arg(long, value_name = "TEXT")]
         reason: String,
         /// Also what comes, for so long.
         #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
@@ -143,7 +161,8 @@ pub enum Doubt {
         /// sent: its provider has it; failed: it is given up; resend: it is sent again, perhaps twice.
         #[arg(long = "as", value_parser = ["sent", "failed", "resend"])]
         resolution: String,
-        #[arg(long, default_value = "resolved")]
+        /// Why: it stands in the log.
+        #[arg(long, value_name = "TEXT", default_value = "resolved")]
         reason: String,
     },
 }
@@ -155,7 +174,8 @@ pub enum Provider {
     /// Give it nothing: what is queued for it goes to the next of its route.
     Disable {
         id: String,
-        #[arg(long)]
+        /// Why: it is shown beside the rule and in the log.
+        #[arg(long, value_name = "TEXT")]
         reason: String,
         /// How long, such as 2h, or "ever": until it is enabled.
         #[arg(long = "for", value_name = "DURATION", value_parser = duration_or_ever)]
@@ -164,7 +184,8 @@ pub enum Provider {
     /// End what disables it.
     Enable {
         id: String,
-        #[arg(long, default_value = "enabled")]
+        /// Why: it stands in the log.
+        #[arg(long, value_name = "TEXT", default_value = "enabled")]
         reason: String,
     },
 }
@@ -197,33 +218,38 @@ struct Asking {
 }
 
 pub fn queue(command: &Queue, gateway: &Gateway) -> ExitCode {
-    let with = |chosen: &Chosen, more: Value| with_which(Some(chosen.all), &chosen.which, more);
-    let (verb, body) = match command {
-        Queue::List { which, rows } => {
-            let mut given = which_pairs(which).to_vec();
-            given.push(("rows", Some(rows.to_string())));
-            return ask(gateway, Asking::get(format!("/v1/ops/queue{}", query(&given)), print::queues));
-        }
-        Queue::Suspend { chosen, reason, lasts } => {
-            ("suspend", with(chosen, json!({"reason": reason, "for": lasts})))
-        }
-        Queue::Resume { rule, chosen, reason } => {
-            ("resume", with(chosen, json!({"reason": reason, "rule": rule})))
-        }
-        Queue::Bounce { chosen, reason, code, lasts } => {
-            ("bounce", with(chosen, json!({"reason": reason, "code": code, "for": lasts})))
-        }
-        Queue::Move { chosen, to, reason, lasts } => {
-            ("move", with(chosen, json!({"reason": reason, "to": to, "for": lasts})))
-        }
+    let post = |verb: &str, which: Vec<Pair>, more: Value, print| {
+        ask(gateway, Asking::post(format!("/v1/ops/queue/{verb}"), with_pairs(which, more), print))
     };
-    ask(gateway, Asking::post(format!("/v1/ops/queue/{verb}"), body, print::changed))
+    match command {
+        Queue::List { which, rows } => {
+            let mut given = which.pairs();
+            given.push(("rows", Some(rows.to_string())));
+            ask(gateway, Asking::get(format!("/v1/ops/queue{}", query(&given)), print::queues))
+        }
+        Queue::Suspend { chosen: Chosen { which, all }, reason, lasts } => {
+            let more = json!({"all": all, "reason": reason, "for": lasts});
+            post("suspend", which.pairs(), more, print::suspended)
+        }
+        Queue::Resume { rule, whose, all, reason } => {
+            let more = json!({"all": all, "reason": reason, "rule": rule});
+            post("resume", whose.pairs(), more, print::resumed)
+        }
+        Queue::Bounce { chosen: Chosen { which, all }, reason, code, lasts } => {
+            let more = json!({"all": all, "reason": reason, "code": code, "for": lasts});
+            post("bounce", which.pairs(), more, print::bounced)
+        }
+        Queue::Move { chosen: Chosen { which, all }, to, reason, lasts } => {
+            let more = json!({"all": all, "reason": reason, "to": to, "for": lasts});
+            post("move", which.pairs(), more, print::moved)
+        }
+    }
 }
 
 pub fn doubt(command: &Doubt, gateway: &Gateway) -> ExitCode {
     let asking = match command {
         Doubt::List { which, after, limit } => {
-            let mut given = which_pairs(which).to_vec();
+            let mut given = which.pairs();
             given.extend([("after", after.clone()), ("limit", Some(limit.to_string()))]);
             Asking::get(format!("/v1/ops/doubts{}", query(&given)), print::doubts)
         }
@@ -240,12 +266,12 @@ pub fn provider(command: &Provider, gateway: &Gateway) -> ExitCode {
         Provider::List => Asking::get("/v1/ops/providers".to_owned(), print::providers),
         Provider::Disable { id, reason, lasts } => {
             let body = json!({"reason": reason, "for": lasts});
-            Asking::post(format!("/v1/ops/providers/{}/disable", escaped(id)), body, print::changed)
+            Asking::post(format!("/v1/ops/providers/{}/disable", escaped(id)), body, print::disabled)
         }
         Provider::Enable { id, reason } => Asking::post(
             format!("/v1/ops/providers/{}/enable", escaped(id)),
             json!({"reason": reason}),
-            print::changed,
+            print::enabled,
         ),
     };
     ask(gateway, asking)
@@ -267,25 +293,35 @@ impl Asking {
     }
 }
 
-fn which_pairs(which: &Which) -> [(&'static str, Option<String>); 5] {
-    [
-        ("tenant", which.tenant.clone()),
-        ("provider", which.provider.clone()),
-        ("prefix", which.prefix.clone()),
-        ("older_than", which.older_than.clone()),
-        ("newer_than", which.newer_than.clone()),
-    ]
+/// A member of a body, or of a query, where it was given.
+type Pair = (&'static str, Option<String>);
+
+impl Whose {
+    fn pairs(&self) -> Vec<Pair> {
+        let given = [
+            ("tenant", &self.tenant),
+            ("provider", &self.provider),
+            ("prefix", &self.prefix),
+            ("campaign", &self.campaign),
+        ];
+        given.map(|(name, value)| (name, value.clone())).into()
+    }
 }
 
-fn with_which(all: Option<bool>, which: &Which, more: Value) -> Value {
+impl Which {
+    fn pairs(&self) -> Vec<Pair> {
+        let mut pairs = self.whose.pairs();
+        pairs.extend([("older_than", self.older_than.clone()), ("newer_than", self.newer_than.clone())]);
+        pairs
+    }
+}
+
+fn with_pairs(pairs: Vec<Pair>, more: Value) -> Value {
     let mut body: Map<String, Value> = match more {
         Value::Object(more) => more,
         _ => Map::new(),
     };
-    for (name, value) in which_pairs(which) {
-        body.insert(name.to_owned(), value.into());
-    }
-    body.insert("all".to_owned(), all.into());
+    body.extend(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.into())));
     Value::Object(body)
 }
 

@@ -16,7 +16,7 @@ const ROWS_DEFAULT: usize = 20;
 const ROWS_MAX: usize = 1_000;
 const REASON_OCTETS_MAX: usize = 200;
 /// Members that say which messages.
-const WHICH: [&str; 6] = ["tenant", "provider", "prefix", "older_than", "newer_than", "all"];
+const WHICH: [&str; 7] = ["tenant", "provider", "prefix", "campaign", "older_than", "newer_than", "all"];
 /// A rule that has no end of its own.
 const EVER: &str = "ever";
 
@@ -75,6 +75,7 @@ impl Asked {
             }
             "resume" => {
                 self.only_which(&["reason", "rule"])?;
+                self.without_ages()?;
                 Operation::Resume { rule: self.rule()? }
             }
             "bounce" => {
@@ -139,8 +140,24 @@ impl Asked {
         }
     }
 
+    /// An age is reckoned when an order is given, so that no later one names the same messages.
+    fn without_ages(&self) -> Result<(), Problem> {
+        match ["older_than", "newer_than"]
+            .into_iter()
+            .find(|name| self.0.get(*name).is_some_and(|age| !age.is_null()))
+        {
+            None => Ok(()),
+            Some(name) => {
+                Err(invalid(name, "left out: end the rule by its number, tenant, provider or prefix"))
+            }
+        }
+    }
+
     fn filter(&self, now: Wall) -> Result<Filter, Problem> {
         let id = |name| self.text(name).map(|text| text.map(str::to_owned));
+        if self.text("campaign")?.is_some() {
+            return Err(invalid("campaign", "left out: messages carry no campaign yet"));
+        }
         let ago = |name| self.duration(name).map(|age| age.map(|age| before(now, age)));
         Ok(Filter {
             tenant: id("tenant")?,

@@ -9,19 +9,21 @@ use engine::submission::Priority;
 use engine::surgery::{Changed, Depth, Doubts, Filter, LedgerRow, ProviderRow, Queues, Report, RuleRow};
 use serde_json::{Map, Value, json};
 
-pub fn report(report: &Report, ids: &Permutation) -> Value {
+use crate::providers::Watch;
+
+pub fn report(report: &Report, ids: &Permutation, binds: &Watch) -> Value {
     match report {
         Report::Queues(list) => queues(list),
         Report::Doubts(page) => doubts(page, ids),
         Report::Changed(done) => changed(done),
         Report::Resolved { state } => json!({"status": state.word()}),
         Report::Ledger(rows) => ledger(rows),
-        Report::Providers(rows) => json!({"data": rows.iter().map(provider).collect::<Vec<_>>()}),
+        Report::Providers(rows) => providers(rows, binds),
         Report::Refused(why) => json!({"detail": why.to_string()}),
     }
 }
 
-fn time(wall: Wall) -> String {
+pub fn time(wall: Wall) -> String {
     rfc3339_string(wall)
 }
 
@@ -103,12 +105,15 @@ fn ledger(rows: &[LedgerRow]) -> Value {
     json!({"holds": rows.iter().all(|row| row.holds), "data": shown.collect::<Vec<_>>()})
 }
 
-fn provider(row: &ProviderRow) -> Value {
-    json!({
-        "provider": row.id, "enabled": row.enabled && !row.disabled, "disabled_by_operator": row.disabled,
-        "binds": row.binds.len(), "binds_up": row.binds.iter().filter(|is_up| **is_up).count(),
-        "in_flight": row.in_flight, "queued": row.queued, "rate": row.rate,
-    })
+fn providers(rows: &[ProviderRow], binds: &Watch) -> Value {
+    let shown = (0u16..).zip(rows).map(|(index, row)| {
+        json!({
+            "provider": row.id, "enabled": row.enabled && !row.disabled, "disabled_by_operator": row.disabled,
+            "binds": binds.of(index).count(), "binds_up": binds.of(index).filter(|bind| bind.is_up).count(),
+            "in_flight": row.in_flight, "queued": row.queued, "rate": row.rate,
+        })
+    });
+    json!({"data": shown.collect::<Vec<_>>()})
 }
 
 fn priority(priority: Priority) -> &'static str {

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use codecs::instant::Wall;
 use codecs::receipt::State;
-use codecs::text::Encoding;
 use engine::catalog::{AskReceipt, SettleOn};
 use engine::message::{Head, number_of};
 use engine::money::Micros;
 use engine::pages::{BLOCK_MESSAGES, block_of, order_of};
 use engine::step::{Step, Verdict};
-use engine::submission::{Body, Priority, Via};
+use engine::submission::Body;
 use storage::archive::{Archive, Options};
 
 use super::*;
@@ -34,28 +33,7 @@ pub fn message(number: u64, tenant: u32, destination: u64, accepted: i64, steps:
     }
     .write(&mut bytes);
     let text = format!("{number:08} is the number of this message");
-    Body {
-        via: Via::Smpp,
-        encoding: Encoding::Gsm7,
-        data_coding: 0,
-        esm_class: 0,
-        protocol_id: 0,
-        priority: Priority::Normal,
-        registered_delivery: 1,
-        parts: 1,
-        source_ton: 5,
-        source_npi: 0,
-        destination_ton: 1,
-        destination_npi: 1,
-        destination,
-        send_at: None,
-        valid_until: None,
-        source: b"ACME",
-        service_type: b"",
-        octets: text.as_bytes(),
-        extras: b"",
-    }
-    .write(&mut bytes);
+    Body { destination, source: b"ACME", octets: text.as_bytes(), ..Body::default() }.write(&mut bytes);
     let id = format!("{:016x}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     for step in 0..steps {
         let step = match step % 4 {

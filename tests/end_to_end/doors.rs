@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use loadtest::wire::{command, status};
+use loadtest::wire::{self, command, status};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -13,7 +13,7 @@ use crate::support::gateway::Gateway;
 use crate::support::home::Home;
 use crate::support::peer::{Heard, Peer, submission};
 use crate::support::provider::Provider;
-use crate::support::settings::{self, KEY};
+use crate::support::settings::{self, KEY, PASSWORD, SYSTEM_ID};
 use crate::support::wait::{until, until_true};
 
 const TO: u64 = 254_712_000_000;
@@ -82,6 +82,39 @@ fn who_may_not_bind_is_told_so() {
     // ESME_RBINDFAIL for both: who guesses is not told what was wrong.
     assert_eq!(bind(trx, "acme", "wrong").0, 0x0D);
     assert_eq!(bind(trx, "nobody", "secret").0, 0x0D);
+}
+
+#[test]
+fn who_is_locked_out_stays_so_over_restarts() {
+    let mut stage = Stage::new();
+    let mut guess = Vec::new();
+    wire::bind(&mut guess, command::BIND_TRANSCEIVER, 1, SYSTEM_ID, "wrong");
+    // Each answer is held back longer than the one before: nobody waits for them.
+    let guessers: Vec<Peer> = (0..10)
+        .map(|_| {
+            let mut peer = Peer::connect(stage.smpp()).unwrap();
+            peer.send(&guess);
+            peer
+        })
+        .collect();
+    until_true("the lock-out to be kept", || stage.home.store().join("lockouts").exists());
+    drop(guessers);
+    let counted = |gateway: &Gateway, cause, count| {
+        let line = format!("tidegate_smpp_binds_refused_total{{cause=\"{cause}\"}} {count}");
+        until_true(&line, || gateway.ops("/metrics").text().lines().any(|found| found == line));
+    };
+    counted(&stage.gateway, "wrong_password", 10);
+    for is_killed in [None, Some(false), Some(true)] {
+        if let Some(is_killed) = is_killed {
+            stage = if is_killed { stage.restart_after_kill() } else { stage.restart() };
+        }
+        let mut peer = Peer::connect(stage.smpp()).unwrap();
+        let answer = peer.bind(command::BIND_TRANSCEIVER, SYSTEM_ID, PASSWORD);
+        assert_eq!(answer, status::THROTTLED, "killed: {is_killed:?}");
+        counted(&stage.gateway, "locked_out", 1);
+        let said = stage.gateway.said();
+        assert!(said.contains("bind refused") && said.contains("status=\"ESME_RTHROTTLED\""), "{said}");
+    }
 }
 
 #[test]

@@ -74,10 +74,21 @@ fn what_is_suspended_stays_so_over_a_restart_and_is_delivered_in_order_when_it_i
     let held: Vec<Value> = events(&mut stage.http, &new);
     let held = held.iter().find(|event| event["event"] == "held").unwrap();
     assert_eq!(held["cause"], "operator");
-    let said = stage.gateway.said();
-    let line =
-        said.lines().find(|line| line.contains("an operator's order")).unwrap_or_else(|| panic!("{said}"));
-    assert!(line.contains("administrator") && line.contains("resume") && line.contains("26"), "{line}");
+    let line = audit_line(&stage.gateway, "resume");
+    for field in ["by=\"administrator\"", "rule=1", "reason=\"resumed\"", "messages=26", "rules=\"1\""] {
+        assert!(line.contains(field), "{field}: {line}");
+    }
+}
+
+/// The log's line about an order, in plain words.
+#[track_caller]
+fn audit_line(gateway: &Gateway, verb: &str) -> String {
+    let said = gateway.said();
+    let verb = format!("verb=\"{verb}\"");
+    let line = said.lines().find(|line| line.contains("an operator's order") && line.contains(&verb));
+    let line = line.unwrap_or_else(|| panic!("{verb} is not in {said}"));
+    assert!(!["Some(", "None", "Filter", "Wall(", "{", "["].iter().any(|form| line.contains(form)), "{line}");
+    line.to_owned()
 }
 
 #[test]
@@ -94,6 +105,10 @@ fn what_is_bounced_releases_its_credit_and_says_who_and_why() {
         (&json!(10), &json!([{"currency": "KES", "amount": "10.00"}])),
         "{done}"
     );
+    let line = audit_line(&gateway, "bounce");
+    for field in ["prefix=\"25471800000\"", "code=\"abuse\"", "reason=\"spam\"", "messages=10"] {
+        assert!(line.contains(field), "{field}: {line}");
+    }
     assert_eq!(balance(&mut http), ["985.00", "15.00", "0.00"]);
     http.message(&ids[0], "cancelled");
     http.message(&ids[10], "queued");
@@ -203,8 +218,20 @@ fn operations_want_the_administrators_key_and_the_right_words() {
         {
             let answer = http.request(method, path, &[], b"");
             assert_eq!((answer.status, answer.code().as_str()), (401, "unauthorized"), "{method} {path}");
+            let expected = if key.is_empty() { "send the administrator's key" } else { "this is not the" };
+            assert!(answer.text().contains(expected), "{}", answer.text());
         }
     }
+    let counted = ["{key=\"missing\"} 3", "{key=\"wrong\"} 6"];
+    until_true("who was turned away to be counted", || {
+        let metrics = stage.gateway.ops("/metrics").text();
+        counted.iter().all(|c| metrics.contains(&format!("tidegate_operations_unauthorized_total{c}\n")))
+    });
+    let said = stage.gateway.said();
+    let turned_away = said.lines().filter(|line| line.contains("a request to operate was refused"));
+    let (of_path, from) = ("path=\"/v1/ops/queue/bounce\" key=\"wrong\"", "from=\"127.0.0.1:");
+    assert_eq!(turned_away.filter(|line| line.contains(of_path) && line.contains(from)).count(), 2, "{said}");
+    assert!(!said.contains("tg_admin_wrong") && !said.contains(KEY), "{said}");
     let key = std::fs::read_to_string(stage.home.store().join("administrator.key")).unwrap();
     let mut http = Http::new(ops, key.trim());
     let table = [
@@ -219,6 +246,9 @@ fn operations_want_the_administrators_key_and_the_right_words() {
         ("bounce", json!({"prefix": "254", "reason": "x", "code": "because"}), 400),
         ("move", json!({"all": true, "reason": "x"}), 400),
         ("resume", json!({"rule": 7, "reason": "x"}), 404),
+        ("resume", json!({"rule": 7}), 400),
+        ("resume", json!({"older_than": "1h", "reason": "x"}), 400),
+        ("bounce", json!({"campaign": "7", "reason": "x"}), 400),
         ("burn", json!({"all": true, "reason": "x"}), 404),
     ];
     for (verb, body, status) in table {
@@ -231,19 +261,41 @@ fn operations_want_the_administrators_key_and_the_right_words() {
         404
     );
     assert_eq!(http.get("/v1/ops/queue?rows=0").status, 400);
+    for (method, path, status, code) in [
+        ("GET", "/v1/ops/nothing", 404, "not_found"),
+        ("GET", "/", 404, "not_found"),
+        ("DELETE", "/v1/ops/queue", 405, "method_not_allowed"),
+        ("POST", "/metrics", 405, "method_not_allowed"),
+    ] {
+        let answer = http.request(method, path, &[], b"");
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{method} {path}");
+    }
 
-    let usage: [&[&str]; 5] = [
+    let mut enable = |body| http.post("/v1/ops/providers/up/enable", &body);
+    let (without_reason, not_disabled) = (enable(json!({})), enable(json!({"reason": "x"})));
+    assert!(without_reason.status == 400 && without_reason.text().contains("`reason`"));
+    assert!(not_disabled.status == 404 && not_disabled.text().contains("no operator has disabled"));
+
+    let usage: [&[&str]; 7] = [
         &["queue", "bounce", "--reason", "x"],
         &["queue", "suspend", "--all", "--reason", "x"],
         &["queue", "suspend", "--all", "--reason", "x", "--for", "soon"],
         &["queue", "bounce", "--all", "--tenant", "acme", "--reason", "x"],
         &["queue", "resume"],
+        &["queue", "resume", "--older-than", "1h"],
+        &["queue", "bounce", "--campaign", "7", "--reason", "x"],
     ];
     for arguments in usage {
         assert_eq!(operate(&stage.home, &stage.gateway, arguments).0, 2, "{arguments:?}");
     }
+    let campaign = operate(&stage.home, &stage.gateway, &["queue", "list", "--campaign", "7"]);
+    assert!(campaign.0 == 2 && campaign.2.contains("messages carry no campaign yet"), "{campaign:?}");
+    let none = operate(&stage.home, &stage.gateway, &["queue", "resume", "7"]);
+    assert!(none.0 == 1 && none.2.contains("no such rule is in force"), "{none:?}");
+    let help = operate(&stage.home, &stage.gateway, &["queue", "resume", "--help"]);
+    assert!(help.1.contains("--reason <TEXT>") && help.1.contains("it stands in the log"), "{help:?}");
     let wrong = operate(&stage.home, &stage.gateway, &["queue", "list", "--key", "wrong"]);
-    assert!(wrong.0 == 1 && wrong.2.contains("administrator's key"), "{wrong:?}");
+    assert!(wrong.0 == 1 && wrong.2.contains("this is not the administrator's key"), "{wrong:?}");
     let nobody = settings::nowhere().to_string();
     let output = program(&stage.home, &["queue", "list", "--ops", &nobody]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

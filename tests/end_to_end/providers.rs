@@ -113,6 +113,28 @@ fn another_provider_of_the_route_takes_what_the_first_does_not() {
 }
 
 #[test]
+fn every_bind_is_seen_before_it_is_bound_for_the_first_time() {
+    let (dead, living) = (settings::nowhere(), Provider::start());
+    let pair = [("bind", "\"pair\""), ("binds", "2")];
+    let settings =
+        [settings::provider("dead", dead, &pair), settings::provider("up", living.address(), &pair)].concat();
+    let home = Home::new(&[settings, settings::tenant(&[])].concat());
+    let gateway = Gateway::start(&home);
+    // Transmitters come before receivers.
+    let series = |provider: &str, is_up: u8| {
+        let line = |bind| format!("tidegate_bind_up{{provider=\"{provider}\",bind=\"{bind}\"}} {is_up}");
+        (0..4).map(line).collect::<Vec<String>>()
+    };
+    let metrics = gateway.ops("/metrics").text();
+    assert!(series("dead", 0).iter().all(|line| metrics.contains(line)), "from the start: {metrics}");
+    let wanted = [series("dead", 0), series("up", 1)].concat();
+    until_true("every bind to be seen", || {
+        let metrics = gateway.ops("/metrics").text();
+        wanted.iter().all(|line| metrics.lines().any(|found| found == line))
+    });
+}
+
+#[test]
 fn what_is_in_doubt_is_sent_again_held_or_failed_as_its_provider_says() {
     let silent = || Profile { lost_answers: 1.0, receipts_missing: 1.0, ..Profile::default() };
     let rows = ["resend", "hold", "fail"].map(|policy| (policy, Provider::with(silent())));

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use codecs::message_id::Form;
 use engine::catalog::{
-    AskReceipt, Charset, Definitions, InDoubt, ProviderDefinition, RouteDefinition, Settings, SettleOn,
-    Strategy, TenantDefinition, TenantStatus,
+    Definitions, InDoubt, ProviderDefinition, RouteDefinition, Settings, SettleOn, Strategy, TenantDefinition,
 };
 use engine::money::Micros;
 use engine::submission::Priority;
@@ -272,38 +271,25 @@ fn tenant_definition(tenant: &TenantPlan, priority: Priority) -> TenantDefinitio
         id: tenant.id.clone(),
         currency: "EUR".to_owned(),
         price: Some(Micros(PRICE)),
-        rates: None,
         opening_balance: Micros(tenant.opening),
-        credit_limit: Micros(0),
         priority,
-        status: TenantStatus::Active,
-        expires_at: None,
         settle_on: tenant.settle_on,
-        default_provider: None,
-        receipt_ttl: Duration::from_secs(72 * 3600),
+        ..TenantDefinition::default()
     }
 }
 
 fn provider_definition(provider: &ProviderPlan) -> ProviderDefinition {
     ProviderDefinition {
         id: provider.id.clone(),
-        enabled: true,
         priority: 1,
         throughput: provider.throughput,
-        burst: 1,
         message_id: provider.form,
         in_doubt: provider.in_doubt,
-        in_doubt_wait: Duration::from_secs(10),
-        query_after: None,
-        bind_throughput: 0,
         receipt_wait: Duration::from_secs(1_800),
-        receipts: AskReceipt::Asked,
-        charset: Charset::Gsm7,
         cost: Micros(1),
         attempts_max: 4,
         retry_first: Duration::from_secs(1),
         retry_max: Duration::from_secs(30),
-        source_ton_npi: None,
-        destination_ton_npi: None,
+        ..ProviderDefinition::default()
     }
 }

@@ -68,8 +68,12 @@ fn every_mistake_is_told_with_its_place_and_its_mend() {
             ],
         ),
         (
-            "[routing]\nfallback = 'yes'\n",
-            &["tidegate.toml:2: \"fallback\" in [routing] is a string; write true or false, without quotes"],
+            "[routing]\nfallback = 'yes'\nfailover_after = '25h'\n",
+            &[
+                "tidegate.toml:2: \"fallback\" in [routing] is a string; write true or false, without quotes",
+                "tidegate.toml:3: \"failover_after\" in [routing] is \"25h\", which is out of range; write a value from \"0s\" to \
+             \"1d\"",
+            ],
         ),
         (
             "[storage]\npath = ''\ndurability = 'fsnc'\nretention = 400\nring = '1GB'\nreserve_percent = 60\n",

@@ -187,11 +187,11 @@ impl<D: Dial> ProviderBind<D> {
         let ProviderBindOptions { provider_id, bind, kind, .. } = &*self.options;
         if ending.is_configuration() {
             tracing::error!(
-                provider = %provider_id, bind, ?kind, ?ending, ?pause,
+                provider = %provider_id, bind, ?kind, %ending, ?pause,
                 "the provider refuses the bind: check its credentials"
             );
         } else {
-            tracing::info!(provider = %provider_id, bind, ?kind, ?ending, ?pause, "binding again");
+            tracing::info!(provider = %provider_id, bind, ?kind, %ending, ?pause, "binding again");
         }
     }
 }

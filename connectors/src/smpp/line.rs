@@ -176,6 +176,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         now.since(self.eased) >= self.stalled_max
     }
 
+    /// Why the session is over, in words for the log.
+    pub fn why_closed(&self) -> String {
+        self.session.closed().map_or_else(|| "the connection ended".to_owned(), |reason| reason.to_string())
+    }
+
     /// Ends the connection: what is left is written, and the socket closed. What the session had open comes back, and
     /// what waited for its window is unsent.
     pub async fn close(&mut self) -> Lost {

@@ -2,7 +2,6 @@
 
 use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
-use codecs::text::Encoding;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -11,7 +10,7 @@ use crate::catalog::{AskReceipt, SettleOn};
 use crate::message::Head;
 use crate::money::Micros;
 use crate::step::{DoubtCause, FailCause, HoldCause, Step, Verdict};
-use crate::submission::{Body, Priority, Via};
+use crate::submission::Body;
 
 fn back(messages: &[Vec<u8>], extent: Extent) -> Vec<Row> {
     let slices: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
@@ -56,25 +55,12 @@ fn message(number: u64, accepted: i64, draw: &Draw) -> Vec<u8> {
     }
     .write(&mut bytes);
     Body {
-        via: Via::Smpp,
-        encoding: Encoding::Gsm7,
-        data_coding: 0,
-        esm_class: 0,
-        protocol_id: 0,
-        priority: Priority::Normal,
-        registered_delivery: 1,
-        parts: 1,
-        source_ton: 5,
-        source_npi: 0,
-        destination_ton: 1,
-        destination_npi: 1,
         destination: draw.destination,
-        send_at: None,
         valid_until: draw.valid_for.map(|span| Wall(accepted + span)),
         source: &draw.source,
-        service_type: b"",
         octets: &draw.text,
         extras: &draw.extras,
+        ..Body::default()
     }
     .write(&mut bytes);
     for (since, kind, octets) in &draw.steps {

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use codecs::instant::{Mono, Wall};
-use codecs::message_id::Form;
 use codecs::receipt::State as ReceiptState;
 use codecs::smpp::pdu;
-use codecs::text::Encoding;
 use engine::catalog::*;
 use engine::command::*;
 use engine::effect::*;
@@ -585,24 +583,16 @@ impl Sms {
         }
         let body = Body {
             via: self.via,
-            encoding: Encoding::Gsm7,
-            data_coding: 0,
-            esm_class: 0,
-            protocol_id: 0,
             priority: self.priority,
             registered_delivery: self.registered,
             parts: self.parts,
-            source_ton: 5,
-            source_npi: 0,
-            destination_ton: 1,
-            destination_npi: 1,
             destination: self.to,
             send_at: self.send_at,
             valid_until: self.valid_until,
             source: b"ACME",
-            service_type: b"",
             octets: &self.text,
             extras: &extras,
+            ..Body::default()
         };
         body.write(out);
     }
@@ -628,38 +618,11 @@ pub fn tenant(id: &str) -> TenantDefinition {
         id: id.to_owned(),
         currency: "KES".to_owned(),
         price: Some(Micros(1_000_000)),
-        rates: None,
         opening_balance: Micros(1_000_000_000),
-        credit_limit: Micros::ZERO,
-        priority: Priority::High,
-        status: TenantStatus::Active,
-        expires_at: None,
-        settle_on: SettleOn::Sent,
-        default_provider: None,
-        receipt_ttl: Duration::from_secs(72 * 3_600),
+        ..TenantDefinition::default()
     }
 }
 
 pub fn provider(id: &str) -> ProviderDefinition {
-    ProviderDefinition {
-        id: id.to_owned(),
-        enabled: true,
-        priority: 0,
-        throughput: 0,
-        burst: 1,
-        bind_throughput: 0,
-        message_id: Form::Text,
-        in_doubt: InDoubt::Resend,
-        in_doubt_wait: Duration::from_secs(10),
-        receipt_wait: Duration::from_secs(72 * 3_600),
-        query_after: None,
-        receipts: AskReceipt::Asked,
-        charset: Charset::Gsm7,
-        cost: Micros::ZERO,
-        attempts_max: 3,
-        retry_first: Duration::from_secs(5),
-        retry_max: Duration::from_secs(60),
-        source_ton_npi: None,
-        destination_ton_npi: None,
-    }
+    ProviderDefinition { id: id.to_owned(), ..ProviderDefinition::default() }
 }

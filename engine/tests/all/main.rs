@@ -9,6 +9,7 @@ mod asking;
 mod folding;
 mod golden;
 mod listing;
+mod looking;
 mod pacing;
 mod parking;
 mod reading_back;

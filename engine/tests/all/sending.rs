@@ -278,7 +278,16 @@ fn a_message_that_a_provider_may_have_is_not_cancelled() {
 
 #[test]
 fn what_is_queued_for_a_provider_that_stays_down_goes_to_the_next_of_its_route() {
-    let mut house = House::new(definitions());
+    for (seconds, too_early, late_enough) in [(10, 5, 20), (120, 119, 6), (0, 0, 6)] {
+        failover(seconds, too_early, late_enough);
+    }
+}
+
+/// The provider may be down for so long; after that, a round of looks finds what waits for it.
+fn failover(seconds: u64, too_early: u64, late_enough: u64) {
+    let mut definitions = definitions();
+    definitions.settings.failover_after = Duration::from_secs(seconds);
+    let mut house = House::new(definitions);
     house.bind("up", 0, 10);
     let spare = house.bind("spare", 0, 10);
     house.bind_down("up", 0, &[], &[]);
@@ -286,12 +295,12 @@ fn what_is_queued_for_a_provider_that_stays_down_goes_to_the_next_of_its_route()
     house.bind_down("spare", 0, &[], &[]);
     let waiting = house.accepted_all("acme", &Sms::default(), 3);
     let spare_again = house.bind("spare", 1, 10);
-    house.seconds(5);
+    house.seconds(too_early);
     assert!(
         house.taken(spare).is_empty() && house.taken(spare_again).is_empty(),
         "a reconnect takes as long"
     );
-    house.seconds(20);
+    house.seconds(late_enough);
     assert_eq!(numbers(&house.taken(spare_again)), waiting);
     // Its return does not bring them twice.
     let up = house.bind("up", 0, 10);

@@ -8,7 +8,7 @@ use codecs::receipt::State as ReceiptState;
 use engine::catalog::{AskReceipt, SettleOn};
 use engine::message::Head;
 use engine::step::ALL_PARTS;
-use engine::submission::{Via, push_extra};
+use engine::submission::push_extra;
 use serde_json::{Value, json};
 
 use super::*;
@@ -17,27 +17,7 @@ use crate::api::tests::house::{ACME, House};
 const ACCEPTED: Wall = Wall(1_800_000_000_000);
 
 fn body(octets: &'static [u8], parts: u8) -> Body<'static> {
-    Body {
-        via: Via::Smpp,
-        encoding: Encoding::Gsm7,
-        data_coding: 0,
-        esm_class: 0,
-        protocol_id: 0,
-        priority: Priority::Normal,
-        registered_delivery: 1,
-        parts,
-        source_ton: 5,
-        source_npi: 0,
-        destination_ton: 1,
-        destination_npi: 1,
-        destination: 254_712_345_678,
-        send_at: None,
-        valid_until: None,
-        source: b"ACME",
-        service_type: b"",
-        octets,
-        extras: b"",
-    }
+    Body { parts, destination: 254_712_345_678, source: b"ACME", octets, ..Body::default() }
 }
 
 fn started(body: &Body<'_>) -> Message {

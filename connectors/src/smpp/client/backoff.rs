@@ -15,7 +15,7 @@ pub struct Pauses {
 /// The pauses between attempts, by what the last one ended with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reconnect {
-    /// For anything that may be over soon, drawn anew each time from nothing up to the pause.
+    /// For anything that may be over soon: drawn anew each time, from the first pause up to twice the pause, and at most `max`.
     pub usual: Pauses,
     /// ESME_RALYBND: the provider may still hold our last session, for a minute or two. At least the pause.
     pub already_bound: Pauses,
@@ -38,10 +38,12 @@ impl Default for Reconnect {
 }
 
 /// What the last attempt ended with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ending {
     /// No connection, no answer, or a session that is over.
+    #[error("lost")]
     Lost,
+    #[error("refused with {}", .0.name().unwrap_or("an unknown status"))]
     Refused(Status),
 }
 
@@ -86,7 +88,9 @@ impl Backoff {
             let pause = doubled(self.pauses.refused);
             pause + self.dice.up_to(pause / 4)
         } else {
-            self.dice.up_to(doubled(self.pauses.usual))
+            let Pauses { first, max } = self.pauses.usual;
+            let longest = doubled(self.pauses.usual).saturating_mul(2).min(max);
+            first + self.dice.up_to(longest.saturating_sub(first))
         }
     }
 }
@@ -127,10 +131,26 @@ mod tests {
 
     #[test]
     fn usual_pauses_double_to_the_minute_with_full_jitter() {
-        assert_eq!(longest(Ending::Lost, 8), [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(longest(Ending::Lost, 8), [2, 4, 8, 16, 32, 60, 60, 60]);
         let mut backoff = Backoff::new(Reconnect::default(), Some(7));
         let pauses: Vec<_> = (0..50).map(|_| backoff.pause(Ending::Lost, NOT_LONG)).collect();
         assert!(pauses.iter().skip(6).any(|pause| pause.as_secs() < 20));
+    }
+
+    #[test]
+    fn no_pause_is_below_the_first_or_beyond_the_longest() {
+        let pauses =
+            |first, max| Pauses { first: Duration::from_millis(first), max: Duration::from_millis(max) };
+        for usual in [pauses(1_000, 60_000), pauses(10, 100), pauses(500, 500), pauses(3_000, 3_001)] {
+            for seed in 0..200 {
+                let mut backoff = Backoff::new(Reconnect { usual, ..Reconnect::default() }, Some(seed));
+                for attempt in 0..10 {
+                    let pause = backoff.pause(Ending::Lost, NOT_LONG);
+                    let range = usual.first..=usual.max;
+                    assert!(range.contains(&pause), "{pause:?} of {usual:?}, attempt {attempt}, seed {seed}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -146,7 +166,7 @@ mod tests {
                 assert!((pause..=pause * 5 / 4).contains(&drawn), "{status:?}: {drawn:?}");
             }
         }
-        assert!(longest(Ending::Refused(Status::THROTTLED), 1)[0] <= 1);
+        assert!(longest(Ending::Refused(Status::THROTTLED), 1)[0] <= 2);
     }
 
     #[test]
@@ -155,10 +175,16 @@ mod tests {
         for _ in 0..10 {
             backoff.pause(Ending::Lost, NOT_LONG);
         }
-        assert!(backoff.pause(Ending::Lost, Duration::from_secs(60)) <= Duration::from_secs(1));
-        assert!(backoff.pause(Ending::Lost, NOT_LONG) <= Duration::from_secs(2));
+        assert!(backoff.pause(Ending::Lost, Duration::from_secs(60)) <= Duration::from_secs(2));
+        assert!(backoff.pause(Ending::Lost, NOT_LONG) <= Duration::from_secs(4));
         backoff.pause(Ending::Refused(Status::ALYBND), NOT_LONG);
-        assert!(backoff.pause(Ending::Lost, NOT_LONG) <= Duration::from_secs(1));
+        assert!(backoff.pause(Ending::Lost, NOT_LONG) <= Duration::from_secs(2));
+    }
+
+    #[test]
+    fn the_log_names_what_a_bind_was_refused_with() {
+        assert_eq!(Ending::Refused(Status::INVPASWD).to_string(), "refused with ESME_RINVPASWD");
+        assert_eq!(Ending::Refused(Status(0xdead)).to_string(), "refused with an unknown status");
     }
 
     #[test]

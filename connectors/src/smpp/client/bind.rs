@@ -362,19 +362,19 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     async fn end(mut self) -> (Ending, Duration) {
         let ending = self.refused.map_or(Ending::Lost, Ending::Refused);
-        let reason = self.line.session.closed();
+        let reason = self.line.why_closed();
         let mut lost = self.line.close().await;
         // Nothing comes back of a question but its answer.
         lost.unsent.retain(|token| !self.asked.contains(token));
         lost.in_flight.retain(|token| !self.asked.contains(token));
         let Some(up) = self.up else {
-            tracing::debug!(provider = %self.options.provider_id, ?ending, ?reason, "not bound");
+            tracing::debug!(provider = %self.options.provider_id, %ending, reason, "not bound");
             return (ending, Duration::ZERO);
         };
         self.counters.up.set(0);
         self.counters.in_flight.set(0);
         let ProviderBindOptions { provider, bind, kind, .. } = *self.options;
-        tracing::info!(provider = %self.options.provider_id, bind, ?kind, ?reason, "unbound");
+        tracing::info!(provider = %self.options.provider_id, bind, ?kind, reason, "unbound");
         let tokens = |tokens: Vec<u64>| tokens.into_iter().map(PartToken).collect::<Vec<_>>();
         let down = |unsent, in_flight| Command::BindDown { provider, bind, unsent, in_flight };
         if kind.transmits() {

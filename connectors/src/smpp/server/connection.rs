@@ -171,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Err((status, delay)) => {
                 self.shared.counters.binds_refused.add(1);
                 let system_id = bind.system_id.escape_ascii();
-                tracing::info!(from = %self.from, %system_id, ?status, "bind refused");
+                tracing::info!(from = %self.from, %system_id, status = status.name(), "bind refused");
                 self.held = Some(HeldRefusal { sequence, status, at: now.mono.after(delay) });
             }
         }
@@ -269,17 +269,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn end(mut self) {
-        let reason = self.line.session.closed();
+        let reason = self.line.why_closed();
         let ids = self.tenant.take().map(|tenant| (tenant.id(), tenant.number()));
         // With the tenant its seat is free, before the peer can know that the session is over: a client that binds again
         // at once must not be told that it is bound already.
         let lost = self.line.close().await;
         drop(self.pass);
         let Some((connection, tenant)) = ids else {
-            tracing::debug!(from = %self.from, ?reason, "closed before a bind");
+            tracing::debug!(from = %self.from, reason, "closed before a bind");
             return;
         };
-        tracing::info!(from = %self.from, tenant, connection = connection.0, ?reason, "unbound");
+        tracing::info!(from = %self.from, tenant, connection = connection.0, reason, "unbound");
         let unbound = |untold| Command::TenantUnbound { tenant, connection, untold };
         let untold = [lost.in_flight, lost.unsent].concat();
         if self.line.leave(unbound(untold), unbound).await.is_err() {

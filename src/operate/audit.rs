@@ -1,0 +1,93 @@
+//! What the log says of operators: who did what to which messages, why and to how many; and who was turned away. A field that
+//! says nothing is left out; keys are never among them.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
+use std::net::SocketAddr;
+
+use codecs::instant::Wall;
+use engine::id::Permutation;
+use engine::surgery::{Operation, Order, Report};
+
+use super::show::time;
+
+/// What an operation says of itself.
+#[derive(Default)]
+struct Verb<'a> {
+    name: &'static str,
+    id: Option<u64>,
+    rule: Option<u32>,
+    code: Option<&'static str>,
+    to: Option<&'a str>,
+    resolution: Option<&'static str>,
+    /// The end of the rule that it makes.
+    until: Option<String>,
+}
+
+/// Questions change nothing and are not written down.
+pub fn order(order: &Order, report: &Report, ids: &Permutation) {
+    let Order { operation, filter, reason, by } = order;
+    let Some(Verb { name: verb, id, rule, code, to, resolution, until }) = verb(operation, ids) else {
+        return;
+    };
+    let (tenant, provider) = (filter.tenant.as_deref(), filter.provider.as_deref());
+    let prefix = filter.prefix.as_deref();
+    let (accepted_before, accepted_since) =
+        (filter.accepted_before.map(time), filter.accepted_since.map(time));
+    let (messages, passed_over, rules, refused) = match report {
+        Report::Changed(changed) => (changed.messages, changed.passed_over, &changed.rules[..], None),
+        Report::Resolved { .. } => (1, 0, &[][..], None),
+        Report::Refused(why) => (0, 0, &[][..], Some(why.to_string())),
+        _ => return,
+    };
+    let rules: Vec<String> = rules.iter().map(u32::to_string).collect();
+    let rules = Some(rules.join(",")).filter(|rules| !rules.is_empty());
+    tracing::info!(
+        by,
+        verb,
+        id,
+        rule,
+        code,
+        to,
+        resolution,
+        until,
+        tenant,
+        provider,
+        prefix,
+        accepted_before,
+        accepted_since,
+        reason,
+        refused,
+        messages,
+        passed_over,
+        rules,
+        "an operator's order"
+    );
+}
+
+fn verb<'a>(operation: &'a Operation, ids: &Permutation) -> Option<Verb<'a>> {
+    let of = |name| Verb { name, ..Verb::default() };
+    let for_ever = |until: Option<Wall>| Some(until.map_or_else(|| "ever".to_owned(), time));
+    Some(match operation {
+        Operation::List { .. } | Operation::Doubts { .. } | Operation::Verify | Operation::Providers => {
+            return None;
+        }
+        Operation::Suspend { until } => Verb { until: for_ever(*until), ..of("suspend") },
+        Operation::Resume { rule } => Verb { rule: *rule, ..of("resume") },
+        Operation::Bounce { code, until } => {
+            Verb { code: Some(code.word()), until: until.map(time), ..of("bounce") }
+        }
+        Operation::Move { to, until } => Verb { to: Some(to), until: until.map(time), ..of("move") },
+        Operation::Resolve { number, resolution } => {
+            Verb { id: Some(ids.id(*number)), resolution: Some(resolution.word()), ..of("resolve") }
+        }
+        Operation::Disable { until } => Verb { until: for_ever(*until), ..of("disable") },
+        Operation::Enable => of("enable"),
+    })
+}
+
+/// A request that came without the administrator's key, or with another one.
+pub fn turned_away(from: Option<SocketAddr>, method: &str, path: &str, key: &'static str) {
+    let from = from.map(|from| from.to_string());
+    tracing::warn!(from, method, path, key, "a request to operate was refused");
+}
