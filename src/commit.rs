@@ -27,6 +27,8 @@ use crate::packing;
 const GROUP_OCTETS: usize = 4 << 20;
 /// A group of so many octets is handed over although the one before it is still being flushed.
 const GROUP_OCTETS_AHEAD: usize = 256 << 10;
+/// How long a small group waits for others when it answers nobody and sends nothing to a provider.
+const NOT_URGENT: Duration = Duration::from_millis(2);
 /// Before a smaller group goes, others may run.
 const GROUP_OCTETS_SMALL: usize = 16 << 10;
 /// How often at most, as long as they bring something.
@@ -102,53 +104,98 @@ pub fn halves(engine: Engine, journal: Journal, next_group: u64, outlets: Outlet
 }
 
 /// The writer's thread. A group stays open while the committer has one to flush, so that what comes meanwhile shares the next
-/// flush; one that is worth a flush of its own is handed over before, so that the committer need not wait for it. Before a small
-/// one goes, those who are about to bring more are let run: where a processor is free that takes no time, and where none is, more
-/// share the flush.
+/// flush; one that is worth a flush of its own is handed over before, so that the committer need not wait for it.
 fn write(mut writer: Writer, decided: &Sender<Decided>, busy: &AtomicBool) {
     let mut hand_over = |group| decided.send(group).is_ok();
     let mut commands = Vec::new();
-    let mut seen = Instant::now();
-    // Something came since the last look, and since memory was last given back.
-    let (mut is_busy, mut has_worked) = (false, false);
+    let mut patience = Patience::default();
+    let mut watch = Watch { seen: Instant::now(), is_busy: false, has_worked: false };
     // Recovery may have left something to be written.
     let mut open = writer.take_group().is_none_or(&mut hand_over);
-    let mut has_let_run = 0;
     while open {
-        let now = Instant::now();
-        let until = now + writer.wake_after();
+        let may_go = !busy.load(Acquire) && decided.is_empty();
+        let until = Instant::now() + patience.wait(writer.wake_after(), may_go);
         let intake = Arc::clone(&writer.outlets.partition.intake);
-        open = intake.take(Some(if has_let_run > 0 { now } else { until }), &mut commands);
-        let brought = !commands.is_empty();
-        is_busy |= brought;
-        if brought || Instant::now() >= until {
+        open = intake.take(Some(until), &mut commands);
+        let has_come = !commands.is_empty();
+        watch.is_busy |= has_come;
+        if has_come || (!patience.is_tried() && Instant::now() >= until) {
             open = writer.decide(&mut commands, &mut hand_over) && open;
         }
-        let octets = writer.engine.group_octets();
-        let is_worth_it = !busy.load(Acquire) || octets >= GROUP_OCTETS_AHEAD;
-        if !open || (is_worth_it && decided.is_empty()) {
-            if open
-                && (has_let_run == 0 || (brought && has_let_run < LET_RUN_MAX))
-                && octets < GROUP_OCTETS_SMALL
-                && writer.engine.has_group()
-            {
-                thread::yield_now();
-                has_let_run += 1;
-                continue;
-            }
+        let is_worth_it = !busy.load(Acquire) || writer.engine.group_octets() >= GROUP_OCTETS_AHEAD;
+        if !open || (is_worth_it && decided.is_empty() && patience.is_over(&writer.engine, has_come)) {
             open = writer.take_group().is_none_or(&mut hand_over) && open;
+            patience = Patience::default();
         }
-        has_let_run = 0;
-        if seen.elapsed() >= SNAPSHOT_EVERY {
-            writer.outlets.measures.see(writer.engine.snapshot());
-            has_worked |= is_busy;
-            if has_worked && !is_busy {
-                has_worked = false;
-                memory::give_back();
-            }
-            is_busy = false;
-            seen = Instant::now();
+        watch.look(&writer);
+    }
+}
+
+/// How long a small group is kept open for others to join it, though the committer could take it.
+#[derive(Default)]
+struct Patience {
+    opened: Option<Instant>,
+    /// How often others were let run.
+    let_run: u32,
+}
+
+impl Patience {
+    /// How long the writer may sleep when nothing comes.
+    fn wait(&self, wake_after: Duration, may_go: bool) -> Duration {
+        match self.opened.filter(|_| may_go) {
+            Some(_) if self.is_tried() => Duration::ZERO,
+            Some(opened) => wake_after.min(NOT_URGENT.saturating_sub(opened.elapsed())),
+            None => wake_after,
         }
+    }
+
+    fn is_tried(&self) -> bool {
+        self.let_run > 0
+    }
+
+    /// Whether the group goes now. When nobody waits for it, it may take a while. Else those who are about to bring more are
+    /// let run: where a processor is free that takes no time, and where none is, more share the flush.
+    fn is_over(&mut self, engine: &Engine, has_come: bool) -> bool {
+        if !engine.has_group() {
+            return false;
+        }
+        let opened = *self.opened.get_or_insert_with(Instant::now);
+        if engine.group_octets() >= GROUP_OCTETS_SMALL {
+            return true;
+        }
+        if !engine.is_urgent() {
+            return opened.elapsed() >= NOT_URGENT;
+        }
+        let is_tried = self.is_tried() && (!has_come || self.let_run >= LET_RUN_MAX);
+        if !is_tried {
+            thread::yield_now();
+            self.let_run += 1;
+        }
+        is_tried
+    }
+}
+
+/// What the writer does about once a second beside its work.
+struct Watch {
+    seen: Instant,
+    /// Something has come since then, and since memory was given back.
+    is_busy: bool,
+    has_worked: bool,
+}
+
+impl Watch {
+    fn look(&mut self, writer: &Writer) {
+        if self.seen.elapsed() < SNAPSHOT_EVERY {
+            return;
+        }
+        writer.outlets.measures.see(writer.engine.snapshot());
+        self.has_worked |= self.is_busy;
+        if self.has_worked && !self.is_busy {
+            self.has_worked = false;
+            memory::give_back();
+        }
+        self.is_busy = false;
+        self.seen = Instant::now();
     }
 }
 
@@ -230,7 +277,7 @@ pub struct Committer {
     journal: Journal,
     /// The group as it is written; kept for its room.
     packed: Vec<u8>,
-    /// Groups were written since the journal's side file was last known to be up to date.
+    /// Groups were written since the journal's side file was last known to be up to date, and since memory was given back.
     unmarked: bool,
     outlets: Arc<Outlets>,
     ring_over: Arc<AtomicU64>,
@@ -251,7 +298,11 @@ impl Committer {
 
     /// Nothing has come for a while: what is on disk is noted beside it now, else only the next group would see to that.
     pub fn mark(&mut self) -> Result<(), JournalError> {
-        if std::mem::take(&mut self.unmarked) { self.journal.mark() } else { Ok(()) }
+        if !std::mem::take(&mut self.unmarked) {
+            return Ok(());
+        }
+        memory::give_back();
+        self.journal.mark()
     }
 
     /// Makes the group durable.

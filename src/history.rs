@@ -20,6 +20,7 @@ use crate::block;
 pub use crate::block::amended as messages;
 use crate::index::Index;
 use crate::lists::{self, Asked};
+use crate::memory;
 use crate::parked::{ParkedShelf, ShelfError};
 use crate::shelves::{self, ReadError, Shelves};
 
@@ -79,7 +80,13 @@ impl History {
             is_ready: watch::Sender::new(false),
         });
         let parked = ParkedShelf::new(parked);
-        let archivist = Archivist { shelves, parked, shared: Arc::clone(&shared), marked_at: Instant::now() };
+        let archivist = Archivist {
+            shelves,
+            parked,
+            shared: Arc::clone(&shared),
+            marked_at: Instant::now(),
+            has_worked: false,
+        };
         (Arc::new(History { shared, readers: Arc::new(Semaphore::new(READERS_MAX)) }), archivist)
     }
 
@@ -281,6 +288,8 @@ pub struct Archivist {
     parked: ParkedShelf,
     shared: Arc<Shared>,
     marked_at: Instant,
+    /// Something was done since memory was given back.
+    has_worked: bool,
 }
 
 /// The archive's thread. A disk that refuses stops the process: the journal still has every message.
@@ -342,7 +351,12 @@ impl Archivist {
         let Work { writes, parks, loads } = work;
         let mut told = Vec::new();
         if writes.is_empty() && parks.is_empty() && loads.is_empty() {
+            if std::mem::take(&mut self.has_worked) {
+                memory::give_back();
+            }
             self.mark()?;
+        } else {
+            self.has_worked = true;
         }
         if !writes.is_empty() {
             told.push(self.write(writes)?);

@@ -246,6 +246,7 @@ impl Engine {
     fn answer(&mut self, submissions: &Submissions, outcomes: Vec<Outcome>, replayed: bool) {
         match submissions.door {
             Door::Smpp(connection) => {
+                self.effects.is_urgent = true;
                 let answers = &mut self.effects.outgoing(connection).answers;
                 answers.extend(
                     submissions

@@ -558,6 +558,7 @@ impl Engine {
         if let Some(bind) = provider.binds.get_mut(bind) {
             bind.rate.take_all(now.mono, parts);
         }
+        self.effects.is_urgent = true;
         let out = self.effects.outgoing(connection);
         write_parts(message, provider.definition.as_ref(), out);
         if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {

@@ -185,6 +185,8 @@ pub struct Effects {
     pub loads: Vec<Load>,
     /// When submissions answered here were received, and how many each time: for the accept latency.
     pub received: Vec<(Mono, u32)>,
+    /// Somebody waits for an answer, or something is to be sent to a provider.
+    pub(crate) is_urgent: bool,
     /// Where in `connections` each connection is, and the one that was asked for last.
     places: HashMap<u64, usize, BlockHash>,
     last: usize,

@@ -230,6 +230,11 @@ impl Engine {
         !self.group.is_empty() || !self.effects.is_empty()
     }
 
+    /// Whether somebody waits for what was decided since the last group was taken: for an answer, or a provider for work.
+    pub fn is_urgent(&self) -> bool {
+        self.effects.is_urgent || !self.effects.replies.is_empty()
+    }
+
     /// How long until `run` has something to do without a command, in microseconds; `None`: nothing is due.
     pub fn next_due_micros(&self) -> Option<u64> {
         let wall = self.wall_dues.next_due().into_iter().chain(self.parking.next_wake()).min();
