@@ -34,7 +34,7 @@ use crate::{
 };
 use answer::Verdict;
 use exchange::{Connection, Response};
-pub use reading::{Questions, read_latency};
+pub use reading::{Questions, read_all, read_latency};
 use request::Requests;
 
 /// The pause after an answer "not now" that names none, and the longest that is taken, in microseconds.

@@ -1,9 +1,9 @@
 //! Rows of size in number: many tenants, providers and routes, a provider that is far away, and questions beside a load.
 
-use super::{Bench, Figure, Figures, Row, SuiteError, fast, latency};
+use super::{Bench, Figure, Figures, House, Row, SuiteError, fast, latency};
 use crate::{
-    http::{Questions, read_latency},
-    smpp,
+    http::{Questions, read_all, read_latency},
+    smpp::{self, Finished},
     smsc::{Delay, Profile},
     stage::settings::Settings,
 };
@@ -13,6 +13,9 @@ const PROVIDERS: u32 = 50;
 const ROUTES: u32 = 10_000;
 /// Questions a second.
 const QUESTIONS: f64 = 200.0;
+/// Pages, and searches, a second.
+const LISTS: f64 = 20.0;
+const SEARCHES: f64 = 5.0;
 
 pub const ROWS: &[Row] = &[
     Row {
@@ -32,6 +35,18 @@ pub const ROWS: &[Row] = &[
         work: "`GET /v1/messages/{id}` at half load, over all of the history",
         reach: "p99 ≤ 20 ms",
         measure: reading,
+    },
+    Row {
+        name: "page",
+        work: "a tenant's page of 100 at half load, anywhere in the history",
+        reach: "p99 ≤ 50 ms",
+        measure: listing,
+    },
+    Row {
+        name: "search",
+        work: "all messages to one number at half load, over all of the history",
+        reach: "≤ 1 s",
+        measure: searching,
     },
 ];
 
@@ -74,18 +89,58 @@ fn far_away(bench: &Bench) -> Result<Figures, SuiteError> {
 
 /// A history first, then a load at half of the rate, and beside it questions for messages all over the history.
 fn reading(bench: &Bench) -> Result<Figures, SuiteError> {
-    let rate = bench.reached()? / 2.0;
-    let house = bench.house(fast(), |_| {})?;
-    let count = bench.options.history;
-    let history = house.submit(smpp::Options { count, ..house.gateway.over_smpp() })?.finished;
+    let (house, history) = house_with_a_history(bench)?;
     let questions = (bench.options.seconds * QUESTIONS) as u32;
-    let serials = (0..questions).map(|place| place.wrapping_mul(2_654_435_761) % count);
-    let ids: Vec<String> =
-        serials.filter_map(|serial| history.book.accepted_id(serial)).map(|id| id.to_string()).collect();
-    let load = smpp::Options { rate: Some(rate), first: u64::from(count), ..bench.load(&house) };
+    let serials = (0..questions).map(|place| place.wrapping_mul(2_654_435_761) % bench.options.history);
+    let ids = serials.filter_map(|serial| history.book.accepted_id(serial));
+    let paths: Vec<String> = ids.map(|id| format!("/v1/messages/{id}")).collect();
+    asking(bench, &house, &paths, QUESTIONS)
+}
+
+/// The same with questions for pages of a tenant's list, each from the moment on at which some message of the history came.
+fn listing(bench: &Bench) -> Result<Figures, SuiteError> {
+    let (house, history) = house_with_a_history(bench)?;
+    let questions = (bench.options.seconds * LISTS) as u32;
+    let serials = (0..questions).map(|place| place.wrapping_mul(2_654_435_761) % bench.options.history);
+    let ids = serials.filter_map(|serial| history.book.accepted_id(serial));
+    let messages: Vec<String> = ids.map(|id| format!("/v1/messages/{id}")).collect();
+    let address = house.gateway.settings.http.to_string();
+    let asker = Questions { address, key: Settings::key(0), rate: LISTS };
+    let answers = read_all(&asker, &messages)
+        .map_err(|source| SuiteError::Io { what: "a message was not shown".into(), source })?;
+    let came = answers.iter().filter_map(|answer| {
+        let message: serde_json::Value = serde_json::from_slice(answer).ok()?;
+        Some(message.get("created_at")?.as_str()?.to_owned())
+    });
+    let paths: Vec<String> = came.map(|at| format!("/v1/messages?limit=100&until={at}")).collect();
+    asking(bench, &house, &paths, LISTS)
+}
+
+/// The same with questions for all messages to one number.
+fn searching(bench: &Bench) -> Result<Figures, SuiteError> {
+    let (house, history) = house_with_a_history(bench)?;
+    let questions = (bench.options.seconds * SEARCHES) as u32;
+    let serials = (0..questions).map(|place| place.wrapping_mul(2_654_435_761) % bench.options.history);
+    let numbers = serials.map(|serial| history.numbers.destination(serial));
+    let paths: Vec<String> = numbers.map(|number| format!("/v1/messages?to=%2B{number}")).collect();
+    asking(bench, &house, &paths, SEARCHES)
+}
+
+fn house_with_a_history(bench: &Bench) -> Result<(House, Finished), SuiteError> {
+    let house = bench.house(fast(), |_| {})?;
+    let work = smpp::Options { count: bench.options.history, ..house.gateway.over_smpp() };
+    let history = house.submit(work)?.finished;
+    Ok((house, history))
+}
+
+/// How long answers take beside a load at half of the rate.
+fn asking(bench: &Bench, house: &House, paths: &[String], rate: f64) -> Result<Figures, SuiteError> {
+    let half = bench.reached()? / 2.0;
+    let count = bench.options.history;
+    let load = smpp::Options { rate: Some(half), first: u64::from(count), ..bench.load(house) };
     let beside = std::thread::spawn(move || smpp::run(load));
     let address = house.gateway.settings.http.to_string();
-    let found = read_latency(&Questions { address, key: Settings::key(0), rate: QUESTIONS }, &ids);
+    let found = read_latency(&Questions { address, key: Settings::key(0), rate }, paths);
     let loaded = beside.join().map_err(|_| SuiteError::Broken("the generator broke off".into()))??;
     let found =
         found.map_err(|source| SuiteError::Io { what: "a question was not answered".into(), source })?;

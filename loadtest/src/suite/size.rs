@@ -6,14 +6,18 @@ use super::{Bench, Figure, Figures, House, Row, SuiteError, fast, latency};
 use crate::{
     disk, smpp,
     smsc::{Delay, Profile},
-    stage::{program::until, settings::free_ports},
-    watch::{Watch, disk_bytes, usage},
+    stage::{Gateway, program::until, settings::free_ports},
+    watch::{Watch, disk_bytes, metrics, usage},
 };
 
 /// Messages a second of the row that watches the memory.
 const STEADY: f64 = 100_000.0;
 /// The part of the receipts that are late.
 const LATE: f64 = 0.2;
+/// How long all that waits may take to reach the disk; what waits in memory for a provider that is down does so for a minute.
+const PARKED_WITHIN: Duration = Duration::from_secs(240);
+/// Between two looks at a memory that comes to rest.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
 /// How long a gateway may take to have nothing to do.
 const IDLE_WITHIN: Duration = Duration::from_secs(60);
 
@@ -35,6 +39,12 @@ pub const ROWS: &[Row] = &[
         work: "messages of 160 characters waiting for a provider that is down",
         reach: "≤ 600 B of memory each",
         measure: memory_of_what_waits,
+    },
+    Row {
+        name: "parked",
+        work: "the same, once they are on disk: each of the second half of `--queued`",
+        reach: "≤ 48 B of memory each (`--queued 10000000`)",
+        measure: memory_of_what_is_parked,
     },
     Row {
         name: "archive",
@@ -92,12 +102,61 @@ fn memory_over_time(bench: &Bench) -> Result<Figures, SuiteError> {
 }
 
 /// An address where nobody listens stands for a provider that is down.
-fn memory_of_what_waits(bench: &Bench) -> Result<Figures, SuiteError> {
+fn house_without_a_provider(bench: &Bench) -> Result<Gateway, SuiteError> {
     let [nowhere] = free_ports().map_err(|source| SuiteError::Io { what: "no free port".into(), source })?;
+    bench.gateway(nowhere, |settings| {
+        settings.more = format!("[queue]\nper_tenant = {}\n", bench.options.queued.max(1_000_000))
+    })
+}
+
+/// What the first half leaves in caches stays there for the second, which shows what one more takes.
+fn memory_of_what_is_parked(bench: &Bench) -> Result<Figures, SuiteError> {
+    let gateway = house_without_a_provider(bench)?;
+    let half = bench.options.queued / 2;
+    let park = |first: u32| -> Result<u64, SuiteError> {
+        let bind = smpp::BindKind::Transmitter;
+        let work = smpp::Options {
+            count: half,
+            first: u64::from(first),
+            bind,
+            no_retry: true,
+            ..gateway.over_smpp()
+        };
+        smpp::run(work)?;
+        let address = gateway.settings.ops.to_string();
+        let is_parked = || {
+            let parked = metrics(&address).get("tidegate_messages_parked").copied().unwrap_or(0.0);
+            (parked >= f64::from(first + half)).then_some(())
+        };
+        until(PARKED_WITHIN, is_parked)
+            .ok_or_else(|| SuiteError::Broken("not all that waits was parked".into()))?;
+        Ok(at_rest(&gateway))
+    };
+    let first = park(0)?;
+    let second = park(half)?;
+    let each = second.saturating_sub(first) as f64 / f64::from(half.max(1));
+    Ok(vec![
+        Figure::new("**resident**", each, "B a parked message"),
+        Figure::new("parked", f64::from(half) * 2.0, "messages"),
+        Figure::new("the whole process", second as f64 / 1e6, "MB"),
+    ])
+}
+
+/// Octets in memory once nothing is done any more and what is free has gone back to the system.
+fn at_rest(gateway: &Gateway) -> u64 {
+    let resident = || usage(&[gateway.pid()]).resident_bytes;
+    let mut before = resident();
+    let is_at_rest = || {
+        until(LOOK_AGAIN, || None::<()>);
+        let now = resident();
+        (std::mem::replace(&mut before, now).abs_diff(now) < now / 200).then_some(now)
+    };
+    until(IDLE_WITHIN, is_at_rest).unwrap_or_else(resident)
+}
+
+fn memory_of_what_waits(bench: &Bench) -> Result<Figures, SuiteError> {
     let count = bench.options.queued;
-    let gateway = bench.gateway(nowhere, |settings| {
-        settings.more = format!("[queue]\nper_tenant = {}\n", count.max(1_000_000))
-    })?;
+    let gateway = house_without_a_provider(bench)?;
     let before = usage(&[gateway.pid()]).resident_bytes;
     let bind = smpp::BindKind::Transmitter;
     let work = smpp::Options { count, bind, no_retry: true, ..gateway.over_smpp() };
@@ -129,16 +188,16 @@ fn room_on_the_disk(bench: &Bench) -> Result<Figures, SuiteError> {
     Ok(figures)
 }
 
-/// All are submitted quickly; four fifths are told at once, and what has grown when the late ones begin is what those take. What
-/// the gateway computes from then on is what they cost.
+/// All are submitted quickly and four fifths are told at once. The first round leaves in memory what stays there for the second:
+/// what has grown from the end of the one until shortly before the late ones of the other is what those take. What the gateway
+/// computes from then on is what they cost.
 fn late_receipts(bench: &Bench) -> Result<Figures, SuiteError> {
     let (house, work) = house_with_late_receipts(bench)?;
-    // What the first messages leave in memory stays there for the others, so it is no cost of waiting.
-    let (count, first) = (work.count.min(200_000), u64::from(work.count));
-    smpp::run(smpp::Options { count, first, no_receipts: true, ..work.clone() })?;
+    let first = smpp::run(work.clone())?.summary;
     until(IDLE_WITHIN, || house.is_idle().then_some(()));
-    let before = usage(&[house.gateway.pid()]).resident_bytes;
-    let running = thread::spawn(move || smpp::run(work));
+    let before = at_rest(&house.gateway);
+    let second = smpp::Options { first: u64::from(work.count), ..work };
+    let running = thread::spawn(move || smpp::run(second));
     until_almost_late(bench);
     let settled = usage(&[house.gateway.pid()]);
     let told = house.provider.handle.counts().receipts_acknowledged;
@@ -151,8 +210,9 @@ fn late_receipts(bench: &Bench) -> Result<Figures, SuiteError> {
         Figure::new("**resident more than before**", each, "B a waiting message"),
         Figure::new("**CPU**", cpu * 1e6 / late.max(1) as f64, "µs a late receipt"),
         Figure::new("late", late as f64, "receipts"),
-        Figure::new("lost", summary.lost as f64, ""),
-        Figure::new("told twice", summary.duplicates as f64, ""),
+        Figure::new("before", before as f64 / 1e6, "MB"),
+        Figure::new("lost", (first.lost + summary.lost) as f64, ""),
+        Figure::new("told twice", (first.duplicates + summary.duplicates) as f64, ""),
     ])
 }
 
