@@ -108,7 +108,7 @@ fn disk(count: u64, tenants: u64) {
         Shelves::new(Box::new(Archive::open(directory.path(), options).expect("it was closed")));
     let opened = began.elapsed();
     let began = Instant::now();
-    shelves.restore_index(|_| Vec::new()).expect("it was closed");
+    shelves.restore_index(|_| Vec::new(), None).expect("it was closed");
     println!("open: {opened:.0?}, its index {:.0?}", began.elapsed());
     reads(&shelves, &stories, blocks);
 }

@@ -13,7 +13,7 @@ use engine::effect::{ArchiveWrite, Load, ParkWrite, Shelf};
 use engine::pages::block_of;
 use storage::archive::{ArchiveError, Blocks, ReadBlocks};
 use storage::parked::{ParkedBlocks, ReadParked};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::api::{HistoryUnavailable, Kept, Listing, Looking};
 use crate::block;
@@ -21,6 +21,7 @@ pub use crate::block::amended as messages;
 use crate::index::Index;
 use crate::lists::{self, Asked};
 use crate::parked::{ParkedShelf, ShelfError};
+use crate::readers::{Readers, TooMany};
 use crate::shelves::{self, ReadError, Shelves};
 
 /// Blocks written before one flush.
@@ -29,15 +30,13 @@ const BATCH_BLOCKS: usize = 256;
 const GATHER: Duration = Duration::from_millis(50);
 /// How long after the last block the side files are brought up to date.
 const MARK_AFTER: Duration = Duration::from_secs(1);
-/// Look-ups and lists at once; each has a thread while it reads.
-const READERS_MAX: usize = 8;
 /// How long a list waits for the index after a start.
 const INDEX_WAIT: Duration = Duration::from_secs(10);
 
 /// What is not in memory, as the rest of the process sees it. What is handed to it can be looked up at once.
 pub struct History {
     shared: Arc<Shared>,
-    readers: Arc<Semaphore>,
+    readers: Readers,
 }
 
 /// What the thread and the readers share.
@@ -80,7 +79,7 @@ impl History {
         });
         let parked = ParkedShelf::new(parked);
         let archivist = Archivist { shelves, parked, shared: Arc::clone(&shared), marked_at: Instant::now() };
-        (Arc::new(History { shared, readers: Arc::new(Semaphore::new(READERS_MAX)) }), archivist)
+        (Arc::new(History { shared, readers: Readers::new() }), archivist)
     }
 
     /// Starts the archive's thread. `lane` leads to the engine that is told what has arrived; `runtime` lets a thread wait for room there.
@@ -125,11 +124,16 @@ impl History {
         self.shared.wanted.notify_one();
     }
 
-    /// Removes what is older than this, as far as whole databases are; whether any was.
-    pub async fn retire(&self, before_millis: i64) -> bool {
-        let archive = Arc::clone(&self.shared.archive);
-        let retired = tokio::task::spawn_blocking(move || archive.retire(before_millis)).await;
-        match retired {
+    /// Removes what is older than this, as far as whole databases are and nothing in them lives; whether any was removed.
+    /// `living` is the first block of which something is in memory, or has left it and is not done with.
+    pub async fn retire(&self, before_millis: i64, living: Option<u64>) -> bool {
+        let (archive, parked) = (Arc::clone(&self.shared.archive), Arc::clone(&self.shared.parked));
+        let retired = tokio::task::spawn_blocking(move || {
+            let parked = parked.span()?.map(|(first, _)| first);
+            let living = living.into_iter().chain(parked).min().unwrap_or(u64::MAX);
+            archive.retire(before_millis, living)
+        });
+        match retired.await {
             Ok(Ok(0)) | Err(_) => false,
             Ok(Ok(databases)) => {
                 tracing::info!(databases, "removed from the archive what is older than the retention");
@@ -140,6 +144,11 @@ impl History {
                 false
             }
         }
+    }
+
+    /// Databases of the archive that cannot be read.
+    pub fn damaged(&self) -> usize {
+        self.shared.archive.damaged()
     }
 
     /// A message that is not in memory, if it is found; on the caller's thread.
@@ -153,33 +162,34 @@ impl History {
     /// Reads on a thread of its own, of which there are few.
     async fn reading<T: Send + 'static>(
         &self,
+        tenant: u32,
         read: impl FnOnce(&Shared) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, HistoryUnavailable> {
-        let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| HistoryUnavailable)?;
+        let turn = self.readers.turn(tenant).await.map_err(|TooMany| HistoryUnavailable::TooMany)?;
         let shared = Arc::clone(&self.shared);
         let reading = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _turn = turn;
             read(&shared)
         });
-        let read = reading.await.map_err(|_| HistoryUnavailable)?;
+        let read = reading.await.map_err(|_| HistoryUnavailable::Unreadable)?;
         read.map_err(|error| {
             tracing::error!(%error, "the archive cannot be read");
-            HistoryUnavailable
+            if error.is_damage() { HistoryUnavailable::Damaged } else { HistoryUnavailable::Unreadable }
         })
     }
 }
 
 impl crate::api::History for History {
-    fn read(&self, number: u64) -> Looking<'_> {
-        Box::pin(self.reading(move |shared| shared.find(number)))
+    fn read(&self, tenant: u32, number: u64) -> Looking<'_> {
+        Box::pin(self.reading(tenant, move |shared| shared.find(number)))
     }
 
     fn list(&self, asked: Asked) -> Listing<'_> {
         Box::pin(async move {
             let mut is_ready = self.shared.is_ready.subscribe();
             let ready = tokio::time::timeout(INDEX_WAIT, is_ready.wait_for(|is_ready| *is_ready)).await;
-            let _ = ready.map_err(|_| HistoryUnavailable)?;
-            self.reading(move |shared| lists::page(shared, &asked)).await
+            let _ = ready.map_err(|_| HistoryUnavailable::Unreadable)?;
+            self.reading(asked.tenant, move |shared| lists::page(shared, &asked)).await
         })
     }
 }
@@ -190,7 +200,13 @@ impl Shared {
         let block = block_of(number);
         let found = match self.on_their_way(block).into_iter().find(|message| is(message, number)) {
             Some(found) => Some(found),
-            None => self.stored(block)?.remove(&number),
+            None => match self.stored(block) {
+                Err(error) if error.is_damage() => {
+                    let aside = shelves::read_aside(&*self.archive, block).remove(&number);
+                    Some(aside.ok_or(error)?)
+                }
+                stored => stored?.remove(&number),
+            },
         };
         let is_retired = self.archive.database_of(block).is_none() && !self.archive.is_empty();
         Ok(match found {
@@ -301,25 +317,35 @@ impl Archivist {
     pub fn restore_index(&mut self) -> Result<(), ShelfError> {
         let parked = &self.parked;
         let unread = RefCell::new(None);
-        self.shelves.restore_index(|block| {
+        let elsewhere = |block| {
             parked.messages(block).unwrap_or_else(|error| {
                 unread.borrow_mut().get_or_insert(error);
                 Vec::new()
             })
-        })?;
+        };
+        let last = self.shared.parked.span()?.map(|(_, last)| last);
+        self.shelves.restore_index(elsewhere, last)?;
         if let Some(error) = unread.into_inner() {
             return Err(error);
         }
         self.shelves.flush()?;
-        self.shared.is_ready.send_replace(true);
+        self.tell_if_ready();
         Ok(())
+    }
+
+    fn tell_if_ready(&self) {
+        if self.shelves.is_indexed() {
+            self.shared.is_ready.send_replace(true);
+        }
     }
 
     /// What there is to do; nothing after a second without. `None` at the end.
     fn wait(&self) -> Option<Work> {
         let mut waiting = self.shared.lock();
         // More blocks may come while some are gathered; a second without any is a round without work.
-        while let Some(sleep) = waiting.sleep() {
+        while self.shelves.is_indexed()
+            && let Some(sleep) = waiting.sleep()
+        {
             let was_idle = !waiting.has_any();
             let (back, ended) =
                 self.shared.wanted.wait_timeout(waiting, sleep).unwrap_or_else(PoisonError::into_inner);
@@ -341,7 +367,10 @@ impl Archivist {
     pub fn turn(&mut self, work: &Work) -> Result<Vec<Command>, ShelfError> {
         let Work { writes, parks, loads } = work;
         let mut told = Vec::new();
-        if writes.is_empty() && parks.is_empty() && loads.is_empty() {
+        if !self.shelves.is_indexed() {
+            self.shelves.index_some()?;
+            self.tell_if_ready();
+        } else if writes.is_empty() && parks.is_empty() && loads.is_empty() {
             self.mark()?;
         }
         if !writes.is_empty() {
@@ -367,8 +396,14 @@ impl Archivist {
     }
 
     fn write(&mut self, writes: &[Arc<ArchiveWrite>]) -> Result<Command, ShelfError> {
-        writes.iter().try_for_each(|write| self.shelves.write(write))?;
-        self.shelves.flush()?;
+        loop {
+            writes.iter().try_for_each(|write| self.shelves.write(write))?;
+            self.shelves.flush()?;
+            // What was written to a database that turns out to be damaged is set aside the second time.
+            if !self.shelves.take_loss() {
+                break;
+            }
+        }
         self.unpark(writes)?;
         let blocks: Vec<u64> = writes.iter().map(|write| write.block).collect();
         let mut waiting = self.shared.lock();
@@ -404,9 +439,15 @@ impl Archivist {
 
     fn load(&self, load: Load) -> Result<Command, ShelfError> {
         let messages = match load.shelf {
-            // What waits for it is in the journal still: better no gateway than one that forgets it.
             Shelf::Archive => {
-                let messages = shelves::read(&*self.shared.archive, load.block)?;
+                let messages = match shelves::read(&*self.shared.archive, load.block) {
+                    // News for what is not to be had any more is without a message.
+                    Err(error) if error.is_damage() => {
+                        tracing::error!(%error, "news has come for a damaged part of the archive");
+                        shelves::read_aside(&*self.shared.archive, load.block)
+                    }
+                    read => read?,
+                };
                 messages.into_values().collect()
             }
             // Without what is parked nothing can go on: it is neither in memory nor in the journal.

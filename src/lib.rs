@@ -21,6 +21,7 @@ pub mod ops;
 pub mod packing;
 mod parked;
 mod providers;
+mod readers;
 mod sandbox;
 pub mod say;
 mod secrets;

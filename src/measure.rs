@@ -140,6 +140,8 @@ impl Measures {
             clock_jumps: engine.clock.0,
             clock_doubted: engine.clock.1,
             wall: engine.wall,
+            living_from: engine.living_from,
+            archive_damaged: 0,
             credit_reserved: engine.reserved.clone(),
         }
     }

@@ -334,6 +334,7 @@ async fn keep_house(
         for (refusal, count) in refusals.snapshot() {
             snapshot.refused[refusal as usize] += count;
         }
+        snapshot.archive_damaged = history.damaged();
         house.metrics.publish(&snapshot, &house.doors);
         let Ok(mut space) = space::space(&root) else { continue };
         let mut level = reserve.level(space);
@@ -343,7 +344,7 @@ async fn keep_house(
         if is_time && started.elapsed() >= CLOCK_TRIED && !snapshot.clock_doubted {
             retired_at = Some(Instant::now());
             let before = snapshot.wall.0.saturating_sub(retention);
-            if history.retire(before).await {
+            if history.retire(before, snapshot.living_from).await {
                 space = space::space(&root).unwrap_or(space);
                 level = reserve.level(space);
             }

@@ -262,6 +262,11 @@ impl Engine {
         }
     }
 
+    /// The first block that is asked for.
+    pub(crate) fn first_loading(&self) -> Option<u64> {
+        self.loading.blocks.first_key_value().map(|(load, _)| load.block)
+    }
+
     pub(crate) fn is_loading(&self, load: Load) -> bool {
         self.loading.blocks.contains_key(&load)
     }

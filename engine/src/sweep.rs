@@ -9,7 +9,7 @@ use codecs::message_id::Side;
 use crate::effect::{ArchiveWrite, Load, Shelf};
 use crate::engine::{DueKind, Engine};
 use crate::message::{Message, State};
-use crate::pages::{BLOCK_MESSAGES, order_of, place_of};
+use crate::pages::{BLOCK_MESSAGES, block_of, order_of, place_of};
 use crate::record::{self, Record};
 use crate::schedule::Due;
 use crate::step::{Step, Verdict};
@@ -49,6 +49,8 @@ pub(crate) struct Sweep {
     archiving: BTreeMap<u64, (u64, Vec<(u64, u32)>)>,
     /// Messages in the archive, or on their way there, that their tenant has not been told of.
     untold: BTreeMap<u64, Debt>,
+    /// The first block of which something is untold; what is no longer is seen at the next round.
+    untold_from: Option<u64>,
     /// Ids kept for late news of messages that have left memory.
     retired: VecDeque<(Mono, u64, u16, Box<[u8]>)>,
 }
@@ -84,6 +86,7 @@ impl Sweep {
     pub fn owe(&mut self, number: u64, tenant: u32, group: u64, since: Wall) {
         let debt = self.untold.entry(number).or_insert(Debt { tenant, group, since });
         debt.group = group;
+        self.untold_from = self.untold_from.into_iter().chain([block_of(number)]).min();
     }
 
     /// Nothing is owed for it any more, or it lives again and says so itself.
@@ -93,6 +96,12 @@ impl Sweep {
 
     pub fn owed(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
         self.untold.iter().map(|(number, debt)| (*number, debt.tenant))
+    }
+
+    /// The first block that is on its way to the archive or of which something is untold.
+    pub fn first_block(&self) -> Option<u64> {
+        let archiving = self.archiving.first_key_value().map(|(block, _)| *block);
+        archiving.into_iter().chain(self.untold_from).min()
     }
 
     pub fn next_micros(&self, empty: bool) -> Option<u64> {
@@ -170,6 +179,7 @@ impl Engine {
             now.millis_since(debt.since) < ttl.as_millis() as i64
         });
         self.counters.dropped += (before - self.sweep.untold.len()) as u64;
+        self.sweep.untold_from = self.sweep.untold.keys().map(|number| block_of(*number)).min();
     }
 
     pub(crate) fn sweep_page(&mut self, block: u64) {

@@ -11,6 +11,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use crate::database::Database;
 use crate::error::{OpenError, StoreError};
 use crate::pieces;
@@ -48,10 +50,15 @@ pub enum ArchiveError {
 impl ArchiveError {
     /// Whether what is there cannot be read, for good. Of an old database that costs what it has, and nothing else.
     pub fn is_damage(&self) -> bool {
-        matches!(
-            self,
-            ArchiveError::Store(StoreError::Damaged { .. }) | ArchiveError::Open(OpenError::Damaged { .. })
-        )
+        let is_lost = |error: &std::io::Error| error.raw_os_error() == Some(Errno::IO.raw_os_error());
+        match self {
+            ArchiveError::Store(StoreError::Damaged { .. })
+            | ArchiveError::Open(OpenError::Damaged { .. }) => true,
+            // The disk cannot give back what it was given.
+            ArchiveError::Store(StoreError::Io { source, .. })
+            | ArchiveError::Open(OpenError::Io { source, .. }) => is_lost(source),
+            _ => false,
+        }
     }
 }
 
@@ -99,8 +106,12 @@ pub trait Blocks: Send {
 
     fn remove(&mut self, block: u64, name: &[u8]) -> Result<(), ArchiveError>;
 
-    /// Returns when everything written so far is on the disk.
+    /// Returns when everything written so far is on the disk; but see `take_loss`.
     fn flush(&mut self) -> Result<(), ArchiveError>;
+
+    /// Whether a database other than the newest was found damaged after it had been written to. Then nothing that was written
+    /// before the last flush and after the one before that is sure to be there; what is written to it again is refused.
+    fn take_loss(&mut self) -> bool;
 
     /// Notes in the side files, now and not within the second, what has been flushed: for when nothing follows.
     fn mark(&mut self) -> Result<(), ArchiveError>;
@@ -229,6 +240,10 @@ impl Blocks for Archive {
 
     fn flush(&mut self) -> Result<(), ArchiveError> {
         self.reader.databases.flush()
+    }
+
+    fn take_loss(&mut self) -> bool {
+        self.reader.databases.take_loss()
     }
 
     fn mark(&mut self) -> Result<(), ArchiveError> {

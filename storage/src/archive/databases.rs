@@ -26,6 +26,8 @@ struct Set {
     entries: Vec<Entry>,
     /// The greatest block for which room was made.
     last_block: Option<u64>,
+    /// What was written to a database may be gone with it.
+    has_lost: bool,
     /// Grows with every use; for finding what has not been used for long.
     uses: u64,
 }
@@ -86,6 +88,7 @@ impl Databases {
         self.lock().entries.is_empty()
     }
 
+    #[cfg(test)]
     pub(super) fn last_block(&self) -> Option<u64> {
         self.lock().last_block
     }
@@ -169,34 +172,42 @@ impl Databases {
         self.lock().used(block, false)
     }
 
-    /// The newest first: what is noted there of the others must not be younger than what it is about. The error of one that is
-    /// damaged says so once, and that what was written to it since its last flush is not there.
+    /// The newest first: what is noted there of the others must not be younger than what it is about. Damage of the newest is an
+    /// error; what was written to another one that is damaged is a loss (`take_loss`).
     pub(super) fn flush(&self) -> Result<(), ArchiveError> {
-        let unflushed: Vec<Arc<Slot>> = {
+        let (unflushed, newest) = {
             let mut set = self.lock();
             let unflushed = set.entries.iter_mut().rev().filter(|entry| entry.unflushed);
-            unflushed
+            let unflushed: Vec<Arc<Slot>> = unflushed
                 .map(|entry| {
                     entry.unflushed = false;
                     Arc::clone(&entry.slot)
                 })
-                .collect()
+                .collect();
+            (unflushed, set.entries.last().map(|entry| Arc::clone(&entry.slot)))
         };
-        let flush = |slot: &Arc<Slot>| {
-            slot.with_open(|open| Ok(open.witness.flush(&open.database, false)?))
-        };
-        // All of them, whatever the first one says: none is asked again.
-        let flushed: Vec<Result<(), ArchiveError>> = unflushed.iter().map(flush).collect();
-        flushed.into_iter().collect()
+        let mut has_lost = false;
+        for slot in &unflushed {
+            match slot.with_open(|open| Ok(open.witness.flush(&open.database, false)?)) {
+                Err(error) if error.is_damage() && !newest.as_ref().is_some_and(|n| Arc::ptr_eq(n, slot)) => {
+                }
+                flushed => flushed?,
+            }
+            has_lost |= slot.take_loss();
+        }
+        self.lock().has_lost |= has_lost;
+        Ok(())
+    }
+
+    pub(super) fn take_loss(&self) -> bool {
+        std::mem::take(&mut self.lock().has_lost)
     }
 
     pub(super) fn mark(&self) -> Result<(), ArchiveError> {
         let mut set = self.lock();
         for entry in set.entries.iter_mut().filter(|entry| entry.unmarked && !entry.unflushed) {
+            entry.slot.with_open(|open| Ok(open.witness.mark()?))?;
             entry.unmarked = false;
-            if entry.slot.is_open() {
-                entry.slot.with_open(|open| Ok(open.witness.mark()?))?;
-            }
         }
         Ok(())
     }

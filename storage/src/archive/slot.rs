@@ -32,8 +32,8 @@ pub(super) struct Slot {
 enum Hold {
     Closed,
     Open(Open),
-    /// What was found.
-    Damaged(String),
+    /// What was found; and whether what was written to it since its last flush may be gone, and nobody has been told.
+    Damaged(String, bool),
     /// It has been retired.
     Gone,
 }
@@ -71,7 +71,7 @@ impl Slot {
         }
         let open = match &mut *hold {
             Hold::Open(open) => open,
-            Hold::Damaged(place) => return Err(StoreError::damaged(&self.path, place.clone()).into()),
+            Hold::Damaged(place, _) => return Err(StoreError::damaged(&self.path, place.clone()).into()),
             Hold::Closed | Hold::Gone => return Ok(None),
         };
         match guarded(&self.path, || act(open)) {
@@ -85,15 +85,20 @@ impl Slot {
         }
     }
 
-    /// The same if it is open. What was written to it and not flushed before it was found damaged is an error.
+    /// The same if it is open.
     pub fn with_open(
         &self,
         act: impl FnOnce(&mut Open) -> Result<(), ArchiveError>,
     ) -> Result<(), ArchiveError> {
-        if matches!(*self.lock(), Hold::Closed | Hold::Gone) {
-            return Ok(());
+        if self.is_open() { self.with(act).map(drop) } else { Ok(()) }
+    }
+
+    /// Whether it was found damaged since it was last asked, and had been written to.
+    pub fn take_loss(&self) -> bool {
+        match &mut *self.lock() {
+            Hold::Damaged(_, has_loss) => mem::take(has_loss),
+            Hold::Closed | Hold::Open(_) | Hold::Gone => false,
         }
-        self.with(act).map(drop)
     }
 
     pub fn is_open(&self) -> bool {
@@ -101,7 +106,7 @@ impl Slot {
     }
 
     pub fn is_damaged(&self) -> bool {
-        matches!(*self.lock(), Hold::Damaged(_))
+        matches!(*self.lock(), Hold::Damaged(..))
     }
 
     pub fn close(&self) {
@@ -137,7 +142,8 @@ impl Slot {
 
     /// What sled has in memory of a damaged database is in an unknown state: it is neither used nor dropped, as that writes.
     fn found_damage(&self, hold: &mut Hold, place: String) {
-        mem::forget(mem::replace(hold, Hold::Damaged(place)));
+        let was_open = matches!(hold, Hold::Open(_));
+        mem::forget(mem::replace(hold, Hold::Damaged(place, was_open)));
     }
 
     fn lock(&self) -> MutexGuard<'_, Hold> {

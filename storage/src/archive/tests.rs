@@ -179,16 +179,28 @@ fn a_removal_that_a_crash_has_stopped_anywhere_lets_the_archive_open() {
     let rows: [(&str, Crash, bool); 6] = [
         ("before the new list", |_, _| (), true),
         ("after the new list", |directory, name| drop(unlist(directory, name)), true),
-        ("after the renaming", |directory, name| rename_for_removal(directory, &unlist(directory, name)), false),
-        ("without its side file", |directory, name| {
-            rename_for_removal(directory, &unlist(directory, name));
-            fs::remove_file(directory.join(format!("{name}-flushed"))).unwrap();
-        }, false),
-        ("half removed", |directory, name| {
-            rename_for_removal(directory, &unlist(directory, name));
-            fs::remove_file(directory.join(format!("{name}-flushed"))).unwrap();
-            fs::remove_file(directory.join(format!("{name}.removing/db"))).unwrap();
-        }, false),
+        (
+            "after the renaming",
+            |directory, name| rename_for_removal(directory, &unlist(directory, name)),
+            false,
+        ),
+        (
+            "without its side file",
+            |directory, name| {
+                rename_for_removal(directory, &unlist(directory, name));
+                fs::remove_file(directory.join(format!("{name}-flushed"))).unwrap();
+            },
+            false,
+        ),
+        (
+            "half removed",
+            |directory, name| {
+                rename_for_removal(directory, &unlist(directory, name));
+                fs::remove_file(directory.join(format!("{name}-flushed"))).unwrap();
+                fs::remove_file(directory.join(format!("{name}.removing/db"))).unwrap();
+            },
+            false,
+        ),
         // As the release before did it.
         ("renamed while it is listed", rename_for_removal, false),
     ];
