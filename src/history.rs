@@ -463,3 +463,6 @@ fn stop(error: &ShelfError) -> ! {
     crate::say::complaint(format_args!("tidegate: the archive or the parked store fails: {error}"));
     std::process::exit(1)
 }
+
+#[cfg(test)]
+mod tests;
