@@ -190,6 +190,7 @@ impl Databases {
         for slot in &unflushed {
             match slot.with_open(|open| Ok(open.witness.flush(&open.database, false)?)) {
                 Err(error) if error.is_damage() && !newest.as_ref().is_some_and(|n| Arc::ptr_eq(n, slot)) => {
+                    slot.give_up(&error);
                 }
                 flushed => flushed?,
             }

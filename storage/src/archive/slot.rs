@@ -8,6 +8,7 @@ use std::fs;
 use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::ArchiveError;
@@ -27,6 +28,8 @@ const SETTINGS: Settings = Settings {
 pub(super) struct Slot {
     path: PathBuf,
     hold: Mutex<Hold>,
+    /// Something of it could not be read.
+    hurt: AtomicBool,
 }
 
 enum Hold {
@@ -45,31 +48,43 @@ pub(super) struct Open {
 
 impl Slot {
     pub fn new(path: PathBuf) -> Slot {
-        Slot { path, hold: Mutex::new(Hold::Closed) }
+        Slot { path, hold: Mutex::new(Hold::Closed), hurt: AtomicBool::new(false) }
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Does `act` with the database, which is opened for it; `None` when it is gone.
+    /// Does `act` with the database, which is opened for it; `None` when it is gone. After an error that is damage it is used
+    /// on, as other parts of it may be whole; after a panic, and when it does not open, it is not.
     pub fn with<T>(
         &self,
         act: impl FnOnce(&mut Open) -> Result<T, ArchiveError>,
     ) -> Result<Option<T>, ArchiveError> {
-        let mut hold = self.lock();
-        if matches!(*hold, Hold::Closed) {
+        let done = self.with_hold(&mut self.lock(), act);
+        if done.as_ref().is_err_and(ArchiveError::is_damage) {
+            self.hurt.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+
+    fn with_hold<T>(
+        &self,
+        hold: &mut Hold,
+        act: impl FnOnce(&mut Open) -> Result<T, ArchiveError>,
+    ) -> Result<Option<T>, ArchiveError> {
+        if matches!(hold, Hold::Closed) {
             match self.open() {
                 Ok(open) => *hold = Hold::Open(open),
                 Err(error) => {
                     if let OpenError::Damaged { place, .. } = &error {
-                        self.found_damage(&mut hold, place.clone());
+                        found_damage(hold, place.clone());
                     }
                     return Err(error.into());
                 }
             }
         }
-        let open = match &mut *hold {
+        let open = match hold {
             Hold::Open(open) => open,
             Hold::Damaged(place, _) => return Err(StoreError::damaged(&self.path, place.clone()).into()),
             Hold::Closed | Hold::Gone => return Ok(None),
@@ -77,11 +92,18 @@ impl Slot {
         match guarded(&self.path, || act(open)) {
             Ok(done) => done.map(Some),
             Err(error) => {
-                if let StoreError::Damaged { place, .. } = &error {
-                    self.found_damage(&mut hold, place.clone());
-                }
-                Err(error.into())
+                let error = error.into();
+                found_damage(hold, place_of(&error));
+                Err(error)
             }
+        }
+    }
+
+    /// It did not take what was written to it: it is not used any more.
+    pub fn give_up(&self, error: &ArchiveError) {
+        let mut hold = self.lock();
+        if matches!(*hold, Hold::Open(_)) {
+            found_damage(&mut hold, place_of(error));
         }
     }
 
@@ -105,8 +127,9 @@ impl Slot {
         matches!(*self.lock(), Hold::Open(_))
     }
 
+    /// Whether something of it could not be read since the process began.
     pub fn is_damaged(&self) -> bool {
-        matches!(*self.lock(), Hold::Damaged(..))
+        self.hurt.load(Ordering::Relaxed)
     }
 
     pub fn close(&self) {
@@ -140,13 +163,20 @@ impl Slot {
         })?
     }
 
-    /// What sled has in memory of a damaged database is in an unknown state: it is neither used nor dropped, as that writes.
-    fn found_damage(&self, hold: &mut Hold, place: String) {
-        let was_open = matches!(hold, Hold::Open(_));
-        mem::forget(mem::replace(hold, Hold::Damaged(place, was_open)));
-    }
-
     fn lock(&self) -> MutexGuard<'_, Hold> {
         self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What sled has in memory of a damaged database is in an unknown state: it is neither used nor dropped, as that writes.
+fn found_damage(hold: &mut Hold, place: String) {
+    let was_open = matches!(hold, Hold::Open(_));
+    mem::forget(mem::replace(hold, Hold::Damaged(place, was_open)));
+}
+
+fn place_of(damage: &ArchiveError) -> String {
+    match damage {
+        ArchiveError::Store(StoreError::Damaged { place, .. }) => place.clone(),
+        other => other.to_string(),
     }
 }

@@ -257,6 +257,33 @@ fn a_start_that_ends_a_removal_takes_it_from_the_list_first() {
 }
 
 #[test]
+fn a_panic_in_an_old_database_is_its_end_and_not_that_of_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut archive = opened(directory.path());
+    archive.make_room(10, NOVEMBER + MONTH).unwrap();
+    for block in [1, 10] {
+        archive.write_block(block, b"block").unwrap();
+    }
+    let reader = archive.reader();
+    let broken = archive.reader.databases.read(1, |_| -> Result<(), StoreError> { panic!("as sled does") });
+    assert!(broken.is_err_and(|error| error.is_damage()));
+    assert_eq!((reader.damaged(), archive.take_loss()), (1, false));
+    archive.flush().unwrap();
+    assert!(archive.take_loss(), "what was written to it since the flush before may be gone");
+    for _ in 0..2 {
+        assert!(reader.read_block(1).is_err_and(|error| error.is_damage()));
+        assert!(archive.write_block(2, b"more").is_err_and(|error| error.is_damage()));
+        assert_eq!(read(&archive, 10), stored(b"block", None));
+        archive.write_block(11, b"more").unwrap();
+        archive.flush().unwrap();
+        archive.mark().unwrap();
+        assert!(!archive.take_loss());
+    }
+    assert_eq!(reader.retire(i64::MAX, u64::MAX).unwrap(), 1);
+    assert_eq!((read(&archive, 1), reader.damaged()), (None, 0));
+}
+
+#[test]
 fn who_has_a_retired_database_in_hand_does_not_make_it_again() {
     let directory = tempfile::tempdir().unwrap();
     let mut archive = opened(directory.path());
