@@ -6,7 +6,7 @@ use std::time::Duration;
 use codecs::instant::{Mono, Wall};
 use codecs::message_id::Side;
 
-use crate::effect::{ArchiveWrite, Load, Shelf};
+use crate::effect::{ArchiveWrite, Load, OwnedId, Shelf};
 use crate::engine::{DueKind, Engine};
 use crate::message::{Message, State};
 use crate::pages::{BLOCK_MESSAGES, block_of, order_of, place_of};
@@ -26,14 +26,10 @@ const WAKE_EVERY_MICROS: u64 = 1_000_000;
 const STAY_WHEN_FULL: Duration = Duration::from_secs(5);
 /// Blocks on their way to the archive at once; the others wait as they are.
 const ARCHIVING_MAX: usize = 1_024;
-/// Ids kept for late news at once; beyond, the oldest is forgotten.
-const RETIRED_MAX: usize = 1_000_000;
 /// Idempotency keys of one tenant that may be forgotten in one round.
 const KEYS_FORGOTTEN: usize = 10_000;
 /// How long what belongs to a tenant or provider that is no longer defined waits.
 const WAIT: Duration = Duration::from_secs(72 * 3_600);
-/// How long an id of a message that did not succeed is kept for late news.
-const LATE_NEWS: Duration = Duration::from_secs(3_600);
 
 #[derive(Default)]
 pub(crate) struct Sweep {
@@ -45,14 +41,22 @@ pub(crate) struct Sweep {
     /// When the oldest message seen waiting in this round was accepted, and in the last whole round.
     oldest: Option<Wall>,
     oldest_before: Option<Wall>,
-    /// Blocks on their way to the archive: which of their messages, and those of them that are untold, with their tenants.
-    archiving: BTreeMap<u64, (u64, Vec<(u64, u32)>)>,
+    /// Blocks on their way to the archive.
+    archiving: BTreeMap<u64, Archiving>,
     /// Messages in the archive, or on their way there, that their tenant has not been told of.
     untold: BTreeMap<u64, Debt>,
     /// The first block of which something is untold; what is no longer is seen at the next round.
     untold_from: Option<u64>,
-    /// Ids kept for late news of messages that have left memory.
-    retired: VecDeque<(Mono, u64, u16, Box<[u8]>)>,
+}
+
+/// Messages of one block on their way to the archive.
+struct Archiving {
+    /// Their places.
+    mask: u64,
+    /// Those that are untold, with their tenants.
+    untold: Vec<(u64, u32)>,
+    /// What is kept there of their ids, and in the receipt index until then.
+    ids: Vec<OwnedId>,
 }
 
 /// What a tenant is still to be told.
@@ -105,7 +109,7 @@ impl Sweep {
     }
 
     pub fn next_micros(&self, empty: bool) -> Option<u64> {
-        (!empty || !self.retired.is_empty()).then_some(WAKE_EVERY_MICROS)
+        (!empty).then_some(WAKE_EVERY_MICROS)
     }
 }
 
@@ -148,9 +152,6 @@ impl Engine {
     /// Looks at some pages: waits that have ended, and what may go to the archive by its age.
     pub(crate) fn sweep_pages(&mut self) {
         let now = self.now.mono;
-        while self.sweep.retired.front().is_some_and(|(until, ..)| *until <= now) {
-            self.forget_retired();
-        }
         if self.sweep.round.is_empty() {
             if now.0 < self.sweep.round_began.0.saturating_add(SWEEP_EVERY_MICROS) {
                 return;
@@ -292,7 +293,7 @@ impl Engine {
             return;
         }
         let whole = !split && taken.len() as u64 == BLOCK_MESSAGES;
-        let (mut mask, mut untold) = (0, Vec::new());
+        let (mut mask, mut untold, mut ids) = (0, Vec::new(), Vec::new());
         let mut messages = Vec::with_capacity(taken.len());
         for message in taken {
             mask |= 1 << place_of(message.number);
@@ -300,17 +301,16 @@ impl Engine {
                 untold.push((message.number, message.tenant));
                 self.sweep.owe(message.number, message.tenant, 0, message.final_at);
             }
-            self.retire_ids(&message);
+            self.retire_ids(&message, &mut ids);
             messages.push(message.into_bytes());
         }
-        self.sweep.archiving.insert(block, (mask, untold));
+        self.sweep.archiving.insert(block, Archiving { mask, untold, ids: ids.clone() });
         let unpark = self.parking.rows(block, mask);
-        self.effects.archive.push(ArchiveWrite { block, whole, messages, unpark });
+        self.effects.archive.push(ArchiveWrite { block, whole, messages, unpark, ids, at: self.now.wall });
     }
 
-    /// Forgets the provider's ids of a message that no news can change; those of another are kept a while for late news.
-    fn retire_ids(&mut self, message: &Message) {
-        let until = self.now.mono.after(LATE_NEWS);
+    /// Forgets the provider's ids of a message that no news can change; those of another are to be found in the archive.
+    fn retire_ids(&mut self, message: &Message, kept: &mut Vec<OwnedId>) {
         let is_over = matches!(message.state, State::Delivered | State::Read | State::Sent);
         let (provider, number) = (message.provider, message.number);
         for (_, step) in message.steps() {
@@ -318,26 +318,23 @@ impl Engine {
             self.with_key(provider, Side::Response, id, |engine, key| {
                 if is_over {
                     engine.index.remove(provider, key, number);
-                } else {
-                    engine.sweep.retired.push_back((until, number, provider, key.into()));
+                } else if !key.is_empty() {
+                    kept.push(OwnedId { hash: crate::receipt_index::key(provider, key), number });
                 }
             });
-        }
-        if self.sweep.retired.len() > RETIRED_MAX {
-            self.forget_retired();
-        }
-    }
-
-    fn forget_retired(&mut self) {
-        if let Some((_, number, provider, key)) = self.sweep.retired.pop_front() {
-            self.index.remove(provider, &key, number);
         }
     }
 
     /// The archive holds these blocks durably: from now on a replay need not bring their messages back.
     pub(crate) fn archived(&mut self, blocks: &[u64]) {
         for block in blocks {
-            let Some((mask, untold)) = self.sweep.archiving.remove(block) else { continue };
+            let Some(Archiving { mask, untold, ids }) = self.sweep.archiving.remove(block) else { continue };
+            for id in ids {
+                // Unless it lives again: then it is found in memory.
+                if self.pages.get(id.number).is_none() {
+                    self.index.remove_hash(id.hash, id.number);
+                }
+            }
             record::write(&mut self.group, &Record::Parked { block: *block, mask });
             self.parking.rows_gone(*block, mask);
             for (number, tenant) in untold {
