@@ -19,6 +19,7 @@ use crate::api::{HistoryUnavailable, Kept, Listing, Looking};
 use crate::block;
 pub use crate::block::amended as messages;
 use crate::index::Index;
+use crate::late::LateIds;
 use crate::lists::{self, Asked};
 use crate::parked::{ParkedShelf, ShelfError};
 use crate::readers::{Readers, TooMany};
@@ -45,6 +46,7 @@ pub struct Shared {
     wanted: Condvar,
     pub archive: Arc<dyn ReadBlocks>,
     pub parked: Arc<dyn ReadParked>,
+    late_ids: Arc<dyn ReadBlocks>,
     pub index: Arc<Mutex<Index>>,
     /// The index knows again what it had in memory when the process before ended.
     is_ready: watch::Sender<bool>,
@@ -61,12 +63,22 @@ struct Waiting {
     parks: VecDeque<u64>,
     parking: HashMap<u64, Arc<ParkWrite>>,
     loads: VecDeque<Load>,
+    /// Ids whose owners are asked for, as hashes.
+    questions: Vec<u64>,
     closed: bool,
+}
+
+/// Where messages are, and what finds them, that are not in memory.
+pub struct Stores {
+    pub archive: Box<dyn Blocks>,
+    pub parked: Box<dyn ParkedBlocks>,
+    pub late_ids: Box<dyn Blocks>,
 }
 
 impl History {
     /// The two ends of archive and parked store, the working one without a thread.
-    pub fn over(archive: Box<dyn Blocks>, parked: Box<dyn ParkedBlocks>) -> (Arc<History>, Archivist) {
+    pub fn over(stores: Stores) -> (Arc<History>, Archivist) {
+        let Stores { archive, parked, late_ids } = stores;
         let parked_reader = parked.reader();
         let shelves = Shelves::new(archive);
         let shared = Arc::new(Shared {
@@ -74,34 +86,44 @@ impl History {
             wanted: Condvar::new(),
             archive: shelves.reader(),
             parked: parked_reader,
+            late_ids: late_ids.reader(),
             index: shelves.index(),
             is_ready: watch::Sender::new(false),
         });
         let parked = ParkedShelf::new(parked);
-        let archivist = Archivist { shelves, parked, shared: Arc::clone(&shared), marked_at: Instant::now() };
+        let late_ids = LateIds::new(late_ids);
+        let shared_too = Arc::clone(&shared);
+        let archivist =
+            Archivist { shelves, parked, late_ids, shared: shared_too, marked_at: Instant::now() };
         (Arc::new(History { shared, readers: Readers::new() }), archivist)
     }
 
     /// Starts the archive's thread. `lane` leads to the engine that is told what has arrived; `runtime` lets a thread wait for room there.
     pub fn start(
-        archive: Box<dyn Blocks>,
-        parked: Box<dyn ParkedBlocks>,
+        stores: Stores,
         lane: Lane,
         runtime: tokio::runtime::Handle,
     ) -> std::io::Result<(Arc<History>, JoinHandle<()>)> {
-        let (history, archivist) = History::over(archive, parked);
+        let (history, archivist) = History::over(stores);
         let thread = thread::Builder::new().name("archive".into());
         let thread = thread.spawn(move || run(archivist, &lane, &runtime))?;
         Ok((history, thread))
     }
 
     /// Takes what a durable group has for the archive and the parked store.
-    pub fn take(&self, writes: Vec<ArchiveWrite>, parks: Vec<ParkWrite>, loads: Vec<Load>) {
-        if writes.is_empty() && parks.is_empty() && loads.is_empty() {
+    pub fn take(
+        &self,
+        writes: Vec<ArchiveWrite>,
+        parks: Vec<ParkWrite>,
+        loads: Vec<Load>,
+        questions: Vec<u64>,
+    ) {
+        let is_waited_for = !(parks.is_empty() && loads.is_empty() && questions.is_empty());
+        if writes.is_empty() && !is_waited_for {
             return;
         }
         let mut work = self.shared.lock();
-        let wakes = work.order.is_empty() || !parks.is_empty() || !loads.is_empty();
+        let wakes = work.order.is_empty() || is_waited_for;
         for write in writes {
             work.since.get_or_insert_with(Instant::now);
             work.order.push_back(write.block);
@@ -112,6 +134,7 @@ impl History {
             work.parking.insert(write.block, Arc::new(write));
         }
         work.loads.extend(loads);
+        work.questions.extend(questions);
         // While it gathers, the thread wakes by itself.
         if wakes || work.order.len() >= BATCH_BLOCKS {
             self.shared.wanted.notify_one();
@@ -143,6 +166,15 @@ impl History {
                 tracing::error!(%error, "what is older than the retention cannot be removed");
                 false
             }
+        }
+    }
+
+    /// Forgets the ids of messages that went to the archive before this.
+    pub async fn retire_ids(&self, before_millis: i64) {
+        let late_ids = Arc::clone(&self.shared.late_ids);
+        let retired = tokio::task::spawn_blocking(move || late_ids.retire(before_millis, u64::MAX)).await;
+        if let Ok(Err(error)) = retired {
+            tracing::error!(%error, "ids that no news is waited for any more cannot be removed");
         }
     }
 
@@ -259,7 +291,12 @@ fn is(message: &[u8], number: u64) -> bool {
 
 impl Waiting {
     fn has_any(&self) -> bool {
-        !(self.order.is_empty() && self.parks.is_empty() && self.loads.is_empty())
+        !self.order.is_empty() || self.is_waited_for()
+    }
+
+    /// Something does not gather: the engine waits for it.
+    fn is_waited_for(&self) -> bool {
+        !(self.parks.is_empty() && self.loads.is_empty() && self.questions.is_empty())
     }
 
     fn take(&mut self) -> Work {
@@ -270,13 +307,13 @@ impl Waiting {
         let count = self.parks.len().min(BATCH_BLOCKS);
         let blocks: Vec<u64> = self.parks.drain(..count).collect();
         let parks = blocks.iter().filter_map(|block| self.parking.get(block).cloned()).collect();
-        Work { writes, parks, loads: self.loads.drain(..).collect() }
+        let questions = std::mem::take(&mut self.questions);
+        Work { writes, parks, loads: self.loads.drain(..).collect(), questions }
     }
 
     /// How long the thread may still sleep; nothing when there is something to do now.
     fn sleep(&self) -> Option<Duration> {
-        if self.closed || !self.parks.is_empty() || !self.loads.is_empty() || self.order.len() >= BATCH_BLOCKS
-        {
+        if self.closed || self.is_waited_for() || self.order.len() >= BATCH_BLOCKS {
             return None;
         }
         let left = self.since.map_or(MARK_AFTER, |since| GATHER.saturating_sub(since.elapsed()));
@@ -289,12 +326,20 @@ pub struct Work {
     writes: Vec<Arc<ArchiveWrite>>,
     parks: Vec<Arc<ParkWrite>>,
     loads: Vec<Load>,
+    questions: Vec<u64>,
+}
+
+impl Work {
+    fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.parks.is_empty() && self.loads.is_empty() && self.questions.is_empty()
+    }
 }
 
 /// Writes blocks and reads them back, a turn at a time.
 pub struct Archivist {
     shelves: Shelves,
     parked: ParkedShelf,
+    late_ids: LateIds,
     shared: Arc<Shared>,
     marked_at: Instant,
 }
@@ -365,12 +410,12 @@ impl Archivist {
     /// Does it: writes a batch of blocks and makes it durable, reads what is wanted back. With nothing to do it notes beside
     /// the databases what they hold, so that a cut tail is seen at the next start. What the engine is to be told comes back.
     pub fn turn(&mut self, work: &Work) -> Result<Vec<Command>, ShelfError> {
-        let Work { writes, parks, loads } = work;
+        let Work { writes, parks, loads, questions } = work;
         let mut told = Vec::new();
         if !self.shelves.is_indexed() {
             self.shelves.index_some()?;
             self.tell_if_ready();
-        } else if writes.is_empty() && parks.is_empty() && loads.is_empty() {
+        } else if work.is_empty() {
             self.mark()?;
         }
         if !writes.is_empty() {
@@ -382,6 +427,10 @@ impl Archivist {
         for load in loads {
             told.push(self.load(*load)?);
         }
+        let numbers = self.late_ids.owners(questions)?;
+        if !numbers.is_empty() {
+            told.push(Command::Owners { numbers });
+        }
         // Also while there is always something to do: a database that is not marked is never closed.
         if self.marked_at.elapsed() >= MARK_AFTER {
             self.mark()?;
@@ -392,6 +441,7 @@ impl Archivist {
     fn mark(&mut self) -> Result<(), ShelfError> {
         self.marked_at = Instant::now();
         self.shelves.mark()?;
+        self.late_ids.mark()?;
         self.parked.mark()
     }
 
@@ -404,6 +454,7 @@ impl Archivist {
                 break;
             }
         }
+        self.late_ids.keep(writes)?;
         self.unpark(writes)?;
         let blocks: Vec<u64> = writes.iter().map(|write| write.block).collect();
         let mut waiting = self.shared.lock();

@@ -10,6 +10,7 @@ pub mod fold;
 pub mod history;
 mod huffman;
 pub mod index;
+mod late;
 mod listen;
 mod lists;
 mod lockouts;

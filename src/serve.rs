@@ -29,7 +29,7 @@ use crate::api::{self, ApiState};
 use crate::commit::{CommitLoop, Outlets};
 use crate::directory::Directory;
 use crate::first_run::{self, Announcement};
-use crate::history::History;
+use crate::history::{History, Stores};
 use crate::lockouts::Lockouts;
 use crate::measure::Measures;
 use crate::metrics::{DoorCounts, Metrics};
@@ -183,9 +183,13 @@ async fn serve(
     let house = House::new(&config, clock);
     let ids = Arc::new(Permutation::new(&store.id_key));
     let lane = house.partition.intake.lane(Source::Process);
+    let stores = Stores {
+        archive: Box::new(store.archive),
+        parked: Box::new(store.parked),
+        late_ids: Box::new(store.late_ids),
+    };
     let (history, archive_thread) =
-        History::start(Box::new(store.archive), Box::new(store.parked), lane, runtime.handle().clone())
-            .map_err(ServeError::Start)?;
+        History::start(stores, lane, runtime.handle().clone()).map_err(ServeError::Start)?;
     let outlets = Outlets {
         partition: house.partition.clone(),
         replies: Arc::clone(&house.replies),
@@ -321,6 +325,7 @@ async fn keep_house(
     phase: watch::Sender<Phase>,
 ) {
     let retention = i64::try_from(config.storage.retention.as_millis()).unwrap_or(i64::MAX);
+    let late_news = i64::try_from(late_news(&config).as_millis()).unwrap_or(i64::MAX);
     let (started, mut retired_at) = (Instant::now(), None::<Instant>);
     let lane = house.partition.intake.lane(Source::Process);
     let reserve = store::reserve(&config);
@@ -344,6 +349,7 @@ async fn keep_house(
         if is_time && started.elapsed() >= CLOCK_TRIED && !snapshot.clock_doubted {
             retired_at = Some(Instant::now());
             let before = snapshot.wall.0.saturating_sub(retention);
+            history.retire_ids(snapshot.wall.0.saturating_sub(late_news)).await;
             if history.retire(before, snapshot.living_from).await {
                 space = space::space(&root).unwrap_or(space);
                 level = reserve.level(space);
@@ -371,6 +377,13 @@ async fn keep_house(
             phase.send_replace(Phase::Draining);
         }
     }
+}
+
+/// How long news may come for a message after its end: as long as any provider's receipts are waited for, or any tenant's kept.
+fn late_news(config: &Config) -> Duration {
+    let waits = config.provider.iter().map(|provider| provider.receipt_wait);
+    let kept = config.tenant.iter().map(|tenant| tenant.receipt_ttl);
+    waits.chain(kept).max().unwrap_or_default()
 }
 
 /// Waits for SIGTERM, SIGINT, or the disk to be full; whether it was the disk.

@@ -22,6 +22,8 @@ use crate::{fold, packing};
 
 /// Where the key of message ids is kept in the catalog.
 const ID_KEY: &str = "ids/key";
+/// A database a day.
+const LATE_IDS: archive::Options = archive::Options { period_millis: 86_400_000, bytes_max: u64::MAX };
 /// There in the catalog once the parked store has been made.
 const PARKED_MADE: &str = "parked/made";
 
@@ -60,6 +62,7 @@ pub struct Store {
     pub vault: Vault,
     pub catalog: Catalog,
     pub archive: Archive,
+    pub late_ids: Archive,
     pub parked: Parked,
     pub journal: Journal,
     pub engine: Engine,
@@ -109,6 +112,7 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     let mut catalog = Catalog::open(&layout.catalog())?;
     let id_key = id_key(&mut catalog, is_new)?;
     let archive = Archive::open(&layout.archive(), archive_options(config))?;
+    let late_ids = Archive::open(&layout.late_ids(), LATE_IDS)?;
     let parked = open_parked(&layout, &mut catalog)?;
     let (journal, recovery) = journal::create_or_open(root, journal_options(config))?;
     let mut engine = Engine::new(&id_key, clock.now());
@@ -120,7 +124,7 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
         return Err(StoreStartError::ArchiveGone { path: layout.archive().display().to_string() });
     }
     fold_parked(&parked, &mut engine)?;
-    Ok(Store { layout, vault, catalog, archive, parked, journal, engine, id_key, next_group })
+    Ok(Store { layout, vault, catalog, archive, late_ids, parked, journal, engine, id_key, next_group })
 }
 
 /// The parked store. One that was there and is not is a loss, and not an empty one.

@@ -124,7 +124,14 @@ pub struct EarlyReceipts {
 
 impl EarlyReceipts {
     pub fn new(count_max: usize, age_max: Duration) -> EarlyReceipts {
-        EarlyReceipts { count_max, age_max, by_id: BTreeMap::new(), by_arrival: BTreeMap::new(), arrivals: 0, asked: 0 }
+        EarlyReceipts {
+            count_max,
+            age_max,
+            by_id: BTreeMap::new(),
+            by_arrival: BTreeMap::new(),
+            arrivals: 0,
+            asked: 0,
+        }
     }
 
     /// Changes how long a receipt may wait; those that are held included.
@@ -289,9 +296,14 @@ mod tests {
         }
         early.take(1, b"a");
         let mut asked = Vec::new();
-        for (until, at_most, expected) in
-            [(5, 9, &[][..]), (40, 1, &[b"b"]), (30, 9, &[b"b"]), (30, 9, &[]), (50, 9, &[b"c"]), (50, 9, &[])]
-        {
+        for (until, at_most, expected) in [
+            (5, 9, &[][..]),
+            (40, 1, &[b"b"]),
+            (30, 9, &[b"b"]),
+            (30, 9, &[]),
+            (50, 9, &[b"c"]),
+            (50, 9, &[]),
+        ] {
             asked.clear();
             early.unasked(Mono(until), at_most, &mut asked);
             let expected: Vec<u64> = expected.iter().map(|id| key(1, *id)).collect();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use codecs::instant::Wall;
 use engine::pages::{BLOCK_MESSAGES, order_of};
 use storage::archive::{Archive, Options};
 use storage::parked::Parked;
@@ -30,7 +31,10 @@ impl House {
     fn new(directory: tempfile::TempDir) -> House {
         let archive = Archive::open(&directory.path().join("archive"), Options::default()).unwrap();
         let parked = Parked::open(&directory.path().join("parked")).unwrap();
-        let (history, mut archivist) = History::over(Box::new(archive), Box::new(parked));
+        let late_ids = Archive::open(&directory.path().join("late-ids"), Options::default()).unwrap();
+        let stores =
+            Stores { archive: Box::new(archive), parked: Box::new(parked), late_ids: Box::new(late_ids) };
+        let (history, mut archivist) = History::over(stores);
         archivist.restore_index().unwrap();
         House { directory, history, archivist }
     }
@@ -52,7 +56,7 @@ impl House {
     }
 
     fn archive(&mut self, write: ArchiveWrite) {
-        self.history.take(vec![write], Vec::new(), Vec::new());
+        self.history.take(vec![write], Vec::new(), Vec::new(), Vec::new());
         let work = self.archivist.work();
         let told = self.archivist.turn(&work).unwrap();
         assert_eq!(told.len(), 1, "it is acknowledged");
@@ -96,7 +100,14 @@ fn write(block: u64, steps: u8) -> ArchiveWrite {
     let first = block * BLOCK_MESSAGES;
     let messages =
         (first..first + BLOCK_MESSAGES).map(|order| message(order, TENANT, order, accepted, steps));
-    ArchiveWrite { block, whole: false, messages: messages.collect(), unpark: 0 }
+    ArchiveWrite {
+        block,
+        whole: false,
+        messages: messages.collect(),
+        unpark: 0,
+        ids: Vec::new(),
+        at: Wall(0),
+    }
 }
 
 fn month_of(directory: &Path) -> std::path::PathBuf {

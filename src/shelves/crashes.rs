@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use codecs::instant::Wall;
 use engine::pages::BLOCK_MESSAGES;
 use proptest::prelude::*;
 use storage::archive::{Begin, Note};
@@ -223,7 +224,14 @@ impl Machine {
                     .parked
                     .get(&block)
                     .map_or(0, |parked| parked.keys().fold(0, |m, n| m | 1 << place_of(*n)));
-                let write = ArchiveWrite { block, whole: false, messages, unpark: rows & places };
+                let write = ArchiveWrite {
+                    block,
+                    whole: false,
+                    messages,
+                    unpark: rows & places,
+                    ids: Vec::new(),
+                    at: Wall(0),
+                };
                 self.expected.extend(write.messages.iter().filter_map(|m| engine::message::number_of(m)));
                 self.shelves.write(&write).unwrap();
                 self.pending.push(write);

@@ -100,7 +100,9 @@ impl House {
             self.expected.insert(order_of(number_of(message).unwrap()), message.clone());
         }
         let whole = messages.len() as u64 == BLOCK_MESSAGES;
-        self.shelves.write(&ArchiveWrite { block, whole, messages, unpark: 0 }).unwrap();
+        self.shelves
+            .write(&ArchiveWrite { block, whole, messages, unpark: 0, ids: Vec::new(), at: Wall(0) })
+            .unwrap();
     }
 
     /// A whole block: three tenants in turn, and phones that repeat.
@@ -270,7 +272,17 @@ fn a_block_that_cannot_be_read_is_left_as_it_is_and_what_comes_for_it_is_set_asi
     house.shelves.archive.write_block(1, &[77; 50]).unwrap();
     for order in [70, 69] {
         let messages = vec![message(slot(order) | order, tenant(order), phone(order), 1, 4)];
-        house.shelves.write(&ArchiveWrite { block: 1, whole: false, messages, unpark: 0 }).unwrap();
+        house
+            .shelves
+            .write(&ArchiveWrite {
+                block: 1,
+                whole: false,
+                messages,
+                unpark: 0,
+                ids: Vec::new(),
+                at: Wall(0),
+            })
+            .unwrap();
     }
     let reader = house.shelves.reader();
     let stored = reader.read_block(1).unwrap().unwrap();

@@ -86,6 +86,8 @@ pub struct Files {
     pub side: Box<dyn SideFile>,
     pub blocks: Box<dyn Blocks>,
     pub parked: Box<dyn ParkedBlocks>,
+    /// In the same database as the blocks: names of rows are none of theirs.
+    pub late_ids: Box<dyn Blocks>,
 }
 
 impl Disk {
@@ -97,7 +99,8 @@ impl Disk {
             log: Box::new(hold.clone()),
             side: Box::new(hold.clone()),
             blocks: Box::new(hold.clone()),
-            parked: Box::new(hold),
+            parked: Box::new(hold.clone()),
+            late_ids: Box::new(hold),
         }
     }
 

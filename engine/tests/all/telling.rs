@@ -345,7 +345,10 @@ fn a_late_receipt_brings_an_archived_message_back_and_amends_it() {
     house.seconds(75);
     assert!(house.engine.message(numbers[1]).is_none());
     let sequence = house.receipt("up", text_id("id-1"), DELIVERED, None);
-    assert!(house.acknowledged.iter().any(|(_, acknowledged)| *acknowledged == sequence), "it is on the disk");
+    assert!(
+        house.acknowledged.iter().any(|(_, acknowledged)| *acknowledged == sequence),
+        "it is on the disk"
+    );
     assert!(house.told(session).is_empty());
     house.seconds(4);
     assert_eq!(house.told(session), numbers[1..2]);

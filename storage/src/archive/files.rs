@@ -93,7 +93,9 @@ pub(super) fn end_removal(path: &Path) -> io::Result<()> {
 
 /// The archive of the release before becomes one database of several. Each step may be the last before a crash.
 pub(super) fn move_the_one_before(directory: &Path) -> io::Result<()> {
-    let aside = directory.with_file_name("archive-before");
+    let mut aside = directory.file_name().unwrap_or_default().to_owned();
+    aside.push("-before");
+    let aside = directory.with_file_name(aside);
     if directory.join("db").exists() && !aside.exists() {
         fs::rename(directory, &aside)?;
     }
