@@ -75,6 +75,16 @@ pub struct Stores {
     pub late_ids: Box<dyn Blocks>,
 }
 
+impl Stores {
+    pub fn new(
+        archive: impl Blocks + 'static,
+        parked: impl ParkedBlocks + 'static,
+        late_ids: impl Blocks + 'static,
+    ) -> Stores {
+        Stores { archive: Box::new(archive), parked: Box::new(parked), late_ids: Box::new(late_ids) }
+    }
+}
+
 impl History {
     /// The two ends of archive and parked store, the working one without a thread.
     pub fn over(stores: Stores) -> (Arc<History>, Archivist) {

@@ -183,11 +183,7 @@ async fn serve(
     let house = House::new(&config, clock);
     let ids = Arc::new(Permutation::new(&store.id_key));
     let lane = house.partition.intake.lane(Source::Process);
-    let stores = Stores {
-        archive: Box::new(store.archive),
-        parked: Box::new(store.parked),
-        late_ids: Box::new(store.late_ids),
-    };
+    let stores = Stores::new(store.archive, store.parked, store.late_ids);
     let (history, archive_thread) =
         History::start(stores, lane, runtime.handle().clone()).map_err(ServeError::Start)?;
     let outlets = Outlets {

@@ -361,6 +361,32 @@ fn a_late_receipt_brings_an_archived_message_back_and_amends_it() {
 }
 
 #[test]
+fn the_engine_says_from_which_block_on_something_lives() {
+    let first = |house: &House| house.engine.snapshot().living_from;
+    let (mut house, numbers) = sent(definitions(), 200);
+    let block = |number: u64| Some(engine::pages::block_of(number));
+    assert_eq!(first(&house), block(numbers[0]));
+    // Those of the first block are delivered, archived and untold; the others wait for their receipts, parked.
+    deliver(&mut house, 0..63);
+    house.archives = false;
+    house.seconds(75);
+    assert_eq!(first(&house), block(numbers[0]), "on its way to the archive");
+    house.archives = true;
+    house.seconds(75);
+    assert_eq!((house.engine.snapshot().living, first(&house)), (0, block(numbers[0])), "untold");
+    house.crash();
+    assert_eq!(first(&house), block(numbers[0]), "untold after a restart");
+    let session = house.bind_tenant("acme", 100);
+    let told = house.told(session);
+    house.acknowledge("acme", session, &told, 0);
+    house.seconds(75);
+    assert_eq!(first(&house), None, "what is parked is the store's to say");
+    house.archives = false;
+    house.receipt("up", text_id("id-100"), DELIVERED, None);
+    assert_eq!(first(&house), block(numbers[100]), "read back");
+}
+
+#[test]
 fn news_that_comes_long_after_the_end_finds_its_message_also_after_a_restart() {
     for (restarts, long) in [(false, 2 * 3_600), (true, 75), (true, 50 * 3_600)] {
         let name = format!("restarts: {restarts}, {long} s");
