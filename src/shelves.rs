@@ -171,7 +171,7 @@ impl Shelves {
             }
         }
         let is_old = reader.before_ends().is_some();
-        if is_old && !unless_damaged(reader.read_note(0, INDEXED))?.is_none_or(|indexed| indexed.is_some()) {
+        if is_old && unless_damaged(reader.read_note(0, INDEXED))?.is_some_and(|indexed| indexed.is_none()) {
             tracing::info!("indexing the archive of the release before");
             self.unindexed = Some(0);
         }
@@ -195,7 +195,7 @@ impl Shelves {
                 None => return Ok(()),
             };
             let Some(block) = next else {
-                return self.archive.put_note(0, INDEXED, &[]);
+                return unless_damaged(self.archive.put_note(0, INDEXED, &[])).map(drop);
             };
             self.note_again(block, Vec::new())?;
             from = block + 1;

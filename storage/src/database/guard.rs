@@ -5,9 +5,9 @@
 //! end says so once ([`abort_on_panic`]): then the hook aborts, before anything unwinds, unless the panicking thread is in a
 //! guarded call. sled's own threads are in none: what they write and truncate is every database's.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +18,8 @@ use crate::error::StoreError;
 static ABORTS: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// The database whose guarded call is on this thread.
-    static HERE: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
+    /// Whether this thread is in a guarded call.
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
     static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -34,9 +34,9 @@ pub fn abort_on_panic() {
 /// other.
 pub(crate) fn guarded<T>(path: &Path, call: impl FnOnce() -> T) -> Result<T, StoreError> {
     set_hook();
-    let around = HERE.replace(Some(path.to_owned()));
+    let around = IS_GUARDED.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(call));
-    HERE.set(around);
+    IS_GUARDED.set(around);
     result.map_err(|_| {
         let what = LAST_PANIC.take().unwrap_or_else(|| "sled cannot read it".to_owned());
         StoreError::damaged(path, what)
@@ -48,7 +48,7 @@ fn set_hook() {
     HOOK.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if HERE.with_borrow(Option::is_some) {
+            if IS_GUARDED.get() {
                 LAST_PANIC.set(Some(place(info)));
                 return;
             }
@@ -90,5 +90,29 @@ mod tests {
         );
         assert!(text.contains("tidegate journal salvage DIR") && !text.contains("secret"), "{text}");
         assert_eq!(guarded(path, || 7).unwrap(), 7);
+    }
+
+    /// The child is this test again.
+    #[test]
+    fn a_panic_ends_the_process_unless_it_is_in_a_guarded_call() {
+        use std::os::unix::process::ExitStatusExt;
+        const CHILD: &str = "TIDEGATE_GUARD_CHILD";
+        const NAME: &str = "database::guard::tests::a_panic_ends_the_process_unless_it_is_in_a_guarded_call";
+        if std::env::var_os(CHILD).is_some() {
+            abort_on_panic();
+            let inside = || {
+                guarded(Path::new("/somewhere"), || panic!("as sled does")).is_err_and(|_: StoreError| true)
+            };
+            assert!(std::thread::spawn(inside).join().unwrap());
+            eprintln!("still alive");
+            let _ = std::thread::spawn(|| panic!("a broken invariant")).join();
+            process::exit(0);
+        }
+        let mut child = process::Command::new(std::env::current_exe().unwrap());
+        let ended = child.args([NAME, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.signal(), Some(6), "{said}");
+        assert!(said.contains("still alive") && said.contains("a broken invariant"), "{said}");
+        assert!(!said.contains("as sled does"), "{said}");
     }
 }

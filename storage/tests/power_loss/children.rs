@@ -181,7 +181,9 @@ impl Months {
         let start = (next / BLOCKS) as i64 * MONTH_MILLIS;
         self.archive.make_room(next, start).unwrap();
         for (key, value) in values.into_iter().enumerate() {
-            value.map(|value| self.archive.put_note(next, &[key as u8], &value).unwrap());
+            if let Some(value) = value {
+                self.archive.put_note(next, &[key as u8], &value).unwrap();
+            }
         }
         self.archive.flush().unwrap();
         self.archive.reader().retire(start + 1, next).unwrap();
