@@ -1,5 +1,6 @@
-//! Messages that are not in memory: the thread that writes them to the archive and the parked store and reads them back, and
-//! the way for the doors to look them up and list them. What a block is, is `shelves`' and `parked`'s.
+//! Messages that are not in memory: the thread that writes them to the archive and the parked store, reads them back and finds
+//! them by providers' ids, and the way for the doors to look them up and list them. What a block is, is `shelves`' and
+//! `parked`'s; whose turn it is to look is `readers`'.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -100,11 +101,13 @@ impl History {
             index: shelves.index(),
             is_ready: watch::Sender::new(false),
         });
-        let parked = ParkedShelf::new(parked);
-        let late_ids = LateIds::new(late_ids);
-        let shared_too = Arc::clone(&shared);
-        let archivist =
-            Archivist { shelves, parked, late_ids, shared: shared_too, marked_at: Instant::now() };
+        let archivist = Archivist {
+            shelves,
+            parked: ParkedShelf::new(parked),
+            late_ids: LateIds::new(late_ids),
+            shared: Arc::clone(&shared),
+            marked_at: Instant::now(),
+        };
         (Arc::new(History { shared, readers: Readers::new() }), archivist)
     }
 

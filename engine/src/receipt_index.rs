@@ -182,8 +182,10 @@ impl EarlyReceipts {
         }
     }
 
-    /// Appends the hashes of the ids of those that have been held since before `until` and that nobody has asked for, each once.
+    /// Appends the hashes of the ids of those that have been held since before `until` and that nobody has asked for, each once;
+    /// of all, when half of the room is taken: soon the oldest would have to go.
     pub fn unasked(&mut self, until: Mono, at_most: usize, out: &mut Vec<u64>) {
+        let until = if self.len() > self.count_max / 2 { Mono(u64::MAX) } else { until };
         for (arrival, hash) in self.by_arrival.range(self.asked..).take(at_most) {
             if self.by_id.get(&(*hash, *arrival)).is_some_and(|early| early.held > until) {
                 return;
@@ -309,6 +311,12 @@ mod tests {
             let expected: Vec<u64> = expected.iter().map(|id| key(1, *id)).collect();
             assert_eq!(asked, expected, "until {until}");
         }
+        for id in 0..4u8 {
+            early.hold(1, &[id], Box::new([id]), Mono(60));
+        }
+        asked.clear();
+        early.unasked(Mono(50), 9, &mut asked);
+        assert_eq!(asked.len(), 4, "more than half of the room is taken");
     }
 
     #[test]
