@@ -10,6 +10,7 @@ mod stories;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use codecs::instant::Wall;
 use engine::columns;
 use engine::effect::ArchiveWrite;
 use engine::pages::{BLOCK_MESSAGES, block_of};
@@ -83,7 +84,14 @@ fn disk(count: u64, tenants: u64) {
     let (mut used, before) = (Used::default(), written());
     for first in (0..blocks).step_by(BATCH as usize) {
         let batch: Vec<ArchiveWrite> = (first..blocks.min(first + BATCH))
-            .map(|block| ArchiveWrite { block, whole: true, messages: stories.block(block, 0), unpark: 0 })
+            .map(|block| ArchiveWrite {
+                block,
+                whole: true,
+                messages: stories.block(block, 0),
+                unpark: 0,
+                ids: Vec::new(),
+                at: Wall(0),
+            })
             .collect();
         used.of(|| write(&mut shelves, &batch));
     }
@@ -108,7 +116,7 @@ fn disk(count: u64, tenants: u64) {
         Shelves::new(Box::new(Archive::open(directory.path(), options).expect("it was closed")));
     let opened = began.elapsed();
     let began = Instant::now();
-    shelves.restore_index(|_| Vec::new()).expect("it was closed");
+    shelves.restore_index(|_| Vec::new(), None).expect("it was closed");
     println!("open: {opened:.0?}, its index {:.0?}", began.elapsed());
     reads(&shelves, &stories, blocks);
 }
@@ -148,7 +156,7 @@ fn write(shelves: &mut Shelves, batch: &[ArchiveWrite]) {
 fn late(stories: &Stories, block: u64) -> ArchiveWrite {
     let first = block * BLOCK_MESSAGES;
     let messages = (0..13).map(|place| stories.message(first + place * 5, 0)).collect();
-    ArchiveWrite { block, whole: false, messages, unpark: 0 }
+    ArchiveWrite { block, whole: false, messages, unpark: 0, ids: Vec::new(), at: Wall(0) }
 }
 
 /// How long a look at something takes, each at another place.

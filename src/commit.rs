@@ -332,8 +332,8 @@ impl Committer {
     /// The group is on disk: its effects leave. What goes to the archive is seen by readers before any answer can send them there.
     pub fn release(&self, effects: Effects) {
         self.outlets.health.set_oldest_unflushed(None);
-        let Effects { connections, replies, archive, parks, loads, received, .. } = effects;
-        self.outlets.history.take(archive, parks, loads);
+        let Effects { connections, replies, archive, parks, loads, questions, received, .. } = effects;
+        self.outlets.history.take(archive, parks, loads, questions);
         for (connection, outgoing) in connections {
             self.outlets.partition.links.release(connection, outgoing);
         }

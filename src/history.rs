@@ -1,5 +1,6 @@
-//! Messages that are not in memory: the thread that writes them to the archive and the parked store and reads them back, and
-//! the way for the doors to look them up and list them. What a block is, is `shelves`' and `parked`'s.
+//! Messages that are not in memory: the thread that writes them to the archive and the parked store, reads them back and finds
+//! them by providers' ids, and the way for the doors to look them up and list them. What a block is, is `shelves`' and
+//! `parked`'s; whose turn it is to look is `readers`'.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -13,15 +14,17 @@ use engine::effect::{ArchiveWrite, Load, ParkWrite, Shelf};
 use engine::pages::block_of;
 use storage::archive::{ArchiveError, Blocks, ReadBlocks};
 use storage::parked::{ParkedBlocks, ReadParked};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::api::{HistoryUnavailable, Kept, Listing, Looking};
 use crate::block;
 pub use crate::block::amended as messages;
 use crate::index::Index;
+use crate::late::LateIds;
 use crate::lists::{self, Asked};
 use crate::memory;
 use crate::parked::{ParkedShelf, ShelfError};
+use crate::readers::{Readers, TooMany};
 use crate::shelves::{self, ReadError, Shelves};
 
 /// Blocks written before one flush.
@@ -30,15 +33,13 @@ const BATCH_BLOCKS: usize = 256;
 const GATHER: Duration = Duration::from_millis(50);
 /// How long after the last block the side files are brought up to date.
 const MARK_AFTER: Duration = Duration::from_secs(1);
-/// Look-ups and lists at once; each has a thread while it reads.
-const READERS_MAX: usize = 8;
 /// How long a list waits for the index after a start.
 const INDEX_WAIT: Duration = Duration::from_secs(10);
 
 /// What is not in memory, as the rest of the process sees it. What is handed to it can be looked up at once.
 pub struct History {
     shared: Arc<Shared>,
-    readers: Arc<Semaphore>,
+    readers: Readers,
 }
 
 /// What the thread and the readers share.
@@ -47,6 +48,7 @@ pub struct Shared {
     wanted: Condvar,
     pub archive: Arc<dyn ReadBlocks>,
     pub parked: Arc<dyn ReadParked>,
+    late_ids: Arc<dyn ReadBlocks>,
     pub index: Arc<Mutex<Index>>,
     /// The index knows again what it had in memory when the process before ended.
     is_ready: watch::Sender<bool>,
@@ -63,12 +65,32 @@ struct Waiting {
     parks: VecDeque<u64>,
     parking: HashMap<u64, Arc<ParkWrite>>,
     loads: VecDeque<Load>,
+    /// Ids whose owners are asked for, as hashes.
+    questions: Vec<u64>,
     closed: bool,
+}
+
+/// Where messages are, and what finds them, that are not in memory.
+pub struct Stores {
+    pub archive: Box<dyn Blocks>,
+    pub parked: Box<dyn ParkedBlocks>,
+    pub late_ids: Box<dyn Blocks>,
+}
+
+impl Stores {
+    pub fn new(
+        archive: impl Blocks + 'static,
+        parked: impl ParkedBlocks + 'static,
+        late_ids: impl Blocks + 'static,
+    ) -> Stores {
+        Stores { archive: Box::new(archive), parked: Box::new(parked), late_ids: Box::new(late_ids) }
+    }
 }
 
 impl History {
     /// The two ends of archive and parked store, the working one without a thread.
-    pub fn over(archive: Box<dyn Blocks>, parked: Box<dyn ParkedBlocks>) -> (Arc<History>, Archivist) {
+    pub fn over(stores: Stores) -> (Arc<History>, Archivist) {
+        let Stores { archive, parked, late_ids } = stores;
         let parked_reader = parked.reader();
         let shelves = Shelves::new(archive);
         let shared = Arc::new(Shared {
@@ -76,40 +98,47 @@ impl History {
             wanted: Condvar::new(),
             archive: shelves.reader(),
             parked: parked_reader,
+            late_ids: late_ids.reader(),
             index: shelves.index(),
             is_ready: watch::Sender::new(false),
         });
-        let parked = ParkedShelf::new(parked);
         let archivist = Archivist {
             shelves,
-            parked,
+            parked: ParkedShelf::new(parked),
+            late_ids: LateIds::new(late_ids),
             shared: Arc::clone(&shared),
             marked_at: Instant::now(),
             has_worked: false,
         };
-        (Arc::new(History { shared, readers: Arc::new(Semaphore::new(READERS_MAX)) }), archivist)
+        (Arc::new(History { shared, readers: Readers::new() }), archivist)
     }
 
     /// Starts the archive's thread. `lane` leads to the engine that is told what has arrived; `runtime` lets a thread wait for room there.
     pub fn start(
-        archive: Box<dyn Blocks>,
-        parked: Box<dyn ParkedBlocks>,
+        stores: Stores,
         lane: Lane,
         runtime: tokio::runtime::Handle,
     ) -> std::io::Result<(Arc<History>, JoinHandle<()>)> {
-        let (history, archivist) = History::over(archive, parked);
+        let (history, archivist) = History::over(stores);
         let thread = thread::Builder::new().name("archive".into());
         let thread = thread.spawn(move || run(archivist, &lane, &runtime))?;
         Ok((history, thread))
     }
 
     /// Takes what a durable group has for the archive and the parked store.
-    pub fn take(&self, writes: Vec<ArchiveWrite>, parks: Vec<ParkWrite>, loads: Vec<Load>) {
-        if writes.is_empty() && parks.is_empty() && loads.is_empty() {
+    pub fn take(
+        &self,
+        writes: Vec<ArchiveWrite>,
+        parks: Vec<ParkWrite>,
+        loads: Vec<Load>,
+        questions: Vec<u64>,
+    ) {
+        let is_waited_for = !(parks.is_empty() && loads.is_empty() && questions.is_empty());
+        if writes.is_empty() && !is_waited_for {
             return;
         }
         let mut work = self.shared.lock();
-        let wakes = work.order.is_empty() || !parks.is_empty() || !loads.is_empty();
+        let wakes = work.order.is_empty() || is_waited_for;
         for write in writes {
             work.since.get_or_insert_with(Instant::now);
             work.order.push_back(write.block);
@@ -120,6 +149,7 @@ impl History {
             work.parking.insert(write.block, Arc::new(write));
         }
         work.loads.extend(loads);
+        work.questions.extend(questions);
         // While it gathers, the thread wakes by itself.
         if wakes || work.order.len() >= BATCH_BLOCKS {
             self.shared.wanted.notify_one();
@@ -132,11 +162,16 @@ impl History {
         self.shared.wanted.notify_one();
     }
 
-    /// Removes what is older than this, as far as whole databases are; whether any was.
-    pub async fn retire(&self, before_millis: i64) -> bool {
-        let archive = Arc::clone(&self.shared.archive);
-        let retired = tokio::task::spawn_blocking(move || archive.retire(before_millis)).await;
-        match retired {
+    /// Removes what is older than this, as far as whole databases are and nothing in them lives; whether any was removed.
+    /// `living` is the first block of which something is in memory, or has left it and is not done with.
+    pub async fn retire(&self, before_millis: i64, living: Option<u64>) -> bool {
+        let (archive, parked) = (Arc::clone(&self.shared.archive), Arc::clone(&self.shared.parked));
+        let retired = tokio::task::spawn_blocking(move || {
+            let parked = parked.span()?.map(|(first, _)| first);
+            let living = living.into_iter().chain(parked).min().unwrap_or(u64::MAX);
+            archive.retire(before_millis, living)
+        });
+        match retired.await {
             Ok(Ok(0)) | Err(_) => false,
             Ok(Ok(databases)) => {
                 tracing::info!(databases, "removed from the archive what is older than the retention");
@@ -147,6 +182,20 @@ impl History {
                 false
             }
         }
+    }
+
+    /// Forgets the ids of messages that went to the archive before this.
+    pub async fn retire_ids(&self, before_millis: i64) {
+        let late_ids = Arc::clone(&self.shared.late_ids);
+        let retired = tokio::task::spawn_blocking(move || late_ids.retire(before_millis, u64::MAX)).await;
+        if let Ok(Err(error)) = retired {
+            tracing::error!(%error, "ids that no news is waited for any more cannot be removed");
+        }
+    }
+
+    /// Databases of the archive that cannot be read.
+    pub fn damaged(&self) -> usize {
+        self.shared.archive.damaged()
     }
 
     /// A message that is not in memory, if it is found; on the caller's thread.
@@ -160,33 +209,34 @@ impl History {
     /// Reads on a thread of its own, of which there are few.
     async fn reading<T: Send + 'static>(
         &self,
+        tenant: u32,
         read: impl FnOnce(&Shared) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, HistoryUnavailable> {
-        let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| HistoryUnavailable)?;
+        let turn = self.readers.turn(tenant).await.map_err(|TooMany| HistoryUnavailable::TooMany)?;
         let shared = Arc::clone(&self.shared);
         let reading = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _turn = turn;
             read(&shared)
         });
-        let read = reading.await.map_err(|_| HistoryUnavailable)?;
+        let read = reading.await.map_err(|_| HistoryUnavailable::Unreadable)?;
         read.map_err(|error| {
             tracing::error!(%error, "the archive cannot be read");
-            HistoryUnavailable
+            if error.is_damage() { HistoryUnavailable::Damaged } else { HistoryUnavailable::Unreadable }
         })
     }
 }
 
 impl crate::api::History for History {
-    fn read(&self, number: u64) -> Looking<'_> {
-        Box::pin(self.reading(move |shared| shared.find(number)))
+    fn read(&self, tenant: u32, number: u64) -> Looking<'_> {
+        Box::pin(self.reading(tenant, move |shared| shared.find(number)))
     }
 
     fn list(&self, asked: Asked) -> Listing<'_> {
         Box::pin(async move {
             let mut is_ready = self.shared.is_ready.subscribe();
             let ready = tokio::time::timeout(INDEX_WAIT, is_ready.wait_for(|is_ready| *is_ready)).await;
-            let _ = ready.map_err(|_| HistoryUnavailable)?;
-            self.reading(move |shared| lists::page(shared, &asked)).await
+            let _ = ready.map_err(|_| HistoryUnavailable::Unreadable)?;
+            self.reading(asked.tenant, move |shared| lists::page(shared, &asked)).await
         })
     }
 }
@@ -197,7 +247,13 @@ impl Shared {
         let block = block_of(number);
         let found = match self.on_their_way(block).into_iter().find(|message| is(message, number)) {
             Some(found) => Some(found),
-            None => self.stored(block)?.remove(&number),
+            None => match self.stored(block) {
+                Err(error) if error.is_damage() => {
+                    let aside = shelves::read_aside(&*self.archive, block).remove(&number);
+                    Some(aside.ok_or(error)?)
+                }
+                stored => stored?.remove(&number),
+            },
         };
         let is_retired = self.archive.database_of(block).is_none() && !self.archive.is_empty();
         Ok(match found {
@@ -250,7 +306,12 @@ fn is(message: &[u8], number: u64) -> bool {
 
 impl Waiting {
     fn has_any(&self) -> bool {
-        !(self.order.is_empty() && self.parks.is_empty() && self.loads.is_empty())
+        !self.order.is_empty() || self.is_waited_for()
+    }
+
+    /// Something does not gather: the engine waits for it.
+    fn is_waited_for(&self) -> bool {
+        !(self.parks.is_empty() && self.loads.is_empty() && self.questions.is_empty())
     }
 
     fn take(&mut self) -> Work {
@@ -261,13 +322,13 @@ impl Waiting {
         let count = self.parks.len().min(BATCH_BLOCKS);
         let blocks: Vec<u64> = self.parks.drain(..count).collect();
         let parks = blocks.iter().filter_map(|block| self.parking.get(block).cloned()).collect();
-        Work { writes, parks, loads: self.loads.drain(..).collect() }
+        let questions = std::mem::take(&mut self.questions);
+        Work { writes, parks, loads: self.loads.drain(..).collect(), questions }
     }
 
     /// How long the thread may still sleep; nothing when there is something to do now.
     fn sleep(&self) -> Option<Duration> {
-        if self.closed || !self.parks.is_empty() || !self.loads.is_empty() || self.order.len() >= BATCH_BLOCKS
-        {
+        if self.closed || self.is_waited_for() || self.order.len() >= BATCH_BLOCKS {
             return None;
         }
         let left = self.since.map_or(MARK_AFTER, |since| GATHER.saturating_sub(since.elapsed()));
@@ -280,12 +341,20 @@ pub struct Work {
     writes: Vec<Arc<ArchiveWrite>>,
     parks: Vec<Arc<ParkWrite>>,
     loads: Vec<Load>,
+    questions: Vec<u64>,
+}
+
+impl Work {
+    fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.parks.is_empty() && self.loads.is_empty() && self.questions.is_empty()
+    }
 }
 
 /// Writes blocks and reads them back, a turn at a time.
 pub struct Archivist {
     shelves: Shelves,
     parked: ParkedShelf,
+    late_ids: LateIds,
     shared: Arc<Shared>,
     marked_at: Instant,
     /// Something was done since memory was given back.
@@ -310,25 +379,35 @@ impl Archivist {
     pub fn restore_index(&mut self) -> Result<(), ShelfError> {
         let parked = &self.parked;
         let unread = RefCell::new(None);
-        self.shelves.restore_index(|block| {
+        let elsewhere = |block| {
             parked.messages(block).unwrap_or_else(|error| {
                 unread.borrow_mut().get_or_insert(error);
                 Vec::new()
             })
-        })?;
+        };
+        let last = self.shared.parked.span()?.map(|(_, last)| last);
+        self.shelves.restore_index(elsewhere, last)?;
         if let Some(error) = unread.into_inner() {
             return Err(error);
         }
         self.shelves.flush()?;
-        self.shared.is_ready.send_replace(true);
+        self.tell_if_ready();
         Ok(())
+    }
+
+    fn tell_if_ready(&self) {
+        if self.shelves.is_indexed() {
+            self.shared.is_ready.send_replace(true);
+        }
     }
 
     /// What there is to do; nothing after a second without. `None` at the end.
     fn wait(&self) -> Option<Work> {
         let mut waiting = self.shared.lock();
         // More blocks may come while some are gathered; a second without any is a round without work.
-        while let Some(sleep) = waiting.sleep() {
+        while self.shelves.is_indexed()
+            && let Some(sleep) = waiting.sleep()
+        {
             let was_idle = !waiting.has_any();
             let (back, ended) =
                 self.shared.wanted.wait_timeout(waiting, sleep).unwrap_or_else(PoisonError::into_inner);
@@ -348,9 +427,12 @@ impl Archivist {
     /// Does it: writes a batch of blocks and makes it durable, reads what is wanted back. With nothing to do it notes beside
     /// the databases what they hold, so that a cut tail is seen at the next start. What the engine is to be told comes back.
     pub fn turn(&mut self, work: &Work) -> Result<Vec<Command>, ShelfError> {
-        let Work { writes, parks, loads } = work;
+        let Work { writes, parks, loads, questions } = work;
         let mut told = Vec::new();
-        if writes.is_empty() && parks.is_empty() && loads.is_empty() {
+        if !self.shelves.is_indexed() {
+            self.shelves.index_some()?;
+            self.tell_if_ready();
+        } else if work.is_empty() {
             if std::mem::take(&mut self.has_worked) {
                 memory::give_back();
             }
@@ -367,6 +449,10 @@ impl Archivist {
         for load in loads {
             told.push(self.load(*load)?);
         }
+        let numbers = self.late_ids.owners(questions)?;
+        if !numbers.is_empty() {
+            told.push(Command::Owners { numbers });
+        }
         // Also while there is always something to do: a database that is not marked is never closed.
         if self.marked_at.elapsed() >= MARK_AFTER {
             self.mark()?;
@@ -377,12 +463,20 @@ impl Archivist {
     fn mark(&mut self) -> Result<(), ShelfError> {
         self.marked_at = Instant::now();
         self.shelves.mark()?;
+        self.late_ids.mark()?;
         self.parked.mark()
     }
 
     fn write(&mut self, writes: &[Arc<ArchiveWrite>]) -> Result<Command, ShelfError> {
-        writes.iter().try_for_each(|write| self.shelves.write(write))?;
-        self.shelves.flush()?;
+        loop {
+            writes.iter().try_for_each(|write| self.shelves.write(write))?;
+            self.shelves.flush()?;
+            // What was written to a database that turns out to be damaged is set aside the second time.
+            if !self.shelves.take_loss() {
+                break;
+            }
+        }
+        self.late_ids.keep(writes)?;
         self.unpark(writes)?;
         let blocks: Vec<u64> = writes.iter().map(|write| write.block).collect();
         let mut waiting = self.shared.lock();
@@ -418,9 +512,15 @@ impl Archivist {
 
     fn load(&self, load: Load) -> Result<Command, ShelfError> {
         let messages = match load.shelf {
-            // What waits for it is in the journal still: better no gateway than one that forgets it.
             Shelf::Archive => {
-                let messages = shelves::read(&*self.shared.archive, load.block)?;
+                let messages = match shelves::read(&*self.shared.archive, load.block) {
+                    // News for what is not to be had any more is without a message.
+                    Err(error) if error.is_damage() => {
+                        tracing::error!(%error, "news has come for a damaged part of the archive");
+                        shelves::read_aside(&*self.shared.archive, load.block)
+                    }
+                    read => read?,
+                };
                 messages.into_values().collect()
             }
             // Without what is parked nothing can go on: it is neither in memory nor in the journal.
@@ -436,3 +536,6 @@ fn stop(error: &ShelfError) -> ! {
     crate::say::complaint(format_args!("tidegate: the archive or the parked store fails: {error}"));
     std::process::exit(1)
 }
+
+#[cfg(test)]
+mod tests;

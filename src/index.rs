@@ -7,7 +7,8 @@
 //!
 //! Notes beside the blocks (`storage::archive`): `T` tenant chapter: a run · `S` chapter bucket: recipients · `C` chapter: the
 //! time of its oldest and its newest message. In the newest database `O` database chapter: it is open; what is in memory of
-//! it is read again from its blocks after a crash. An open chapter is noted before what it is about can be on the disk.
+//! it is read again from its blocks after a crash. An open chapter is noted before what it is about can be on the disk, and
+//! that note goes after its rows are: within one database the order of writes sees to that, between two a flush.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -102,7 +103,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// Notes messages of a block of which no row is known; `known` are places that have theirs.
+    /// Notes messages of a block of which no row is known; `known` are places that have theirs. It comes before they are written.
     pub fn note(
         &mut self,
         archive: &mut dyn Blocks,
@@ -120,8 +121,11 @@ impl Index {
         let chapter = match self.chapters.entry(key) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(closed) => {
-                let noted_in = archive.reader().last_block().unwrap_or(0);
+                let noted_in = newest(&*archive.reader());
                 archive.put_note(noted_in, &open_name(key), &[])?;
+                if noted_in != key.database {
+                    archive.flush()?;
+                }
                 closed.insert(Chapter::new(noted_in))
             }
         };
@@ -147,59 +151,33 @@ impl Index {
         Ok(())
     }
 
-    /// Joins the rows of a chapter with what is on disk of it.
+    /// Ends a chapter in memory. In a database that is damaged there is nothing to be listed.
     fn close(&mut self, archive: &mut dyn Blocks, key: Key) -> Result<(), ArchiveError> {
-        let Some(mut chapter) = self.chapters.remove(&key) else { return Ok(()) };
-        let (reader, block) = (archive.reader(), key.block());
-        let span = reader.read_note(block, &span_name(key.chapter))?.and_then(|bytes| read_span(&bytes));
-        chapter.rows.sort_unstable_by_key(|row| (row.tenant, row.place));
-        for rows in chapter.rows.chunk_by(|one, other| one.tenant == other.tenant) {
-            let Some(first) = rows.first() else { continue };
-            let name = run_name(first.tenant, key.chapter);
-            let mut places: Vec<u64> = rows.iter().map(|row| u64::from(row.place)).collect();
-            if span.is_some() {
-                places.extend(
-                    reader.read_note(block, &name)?.map(|bytes| read_run(&bytes)).unwrap_or_default(),
-                );
-            }
-            archive.put_note(block, &name, &write_run(places))?;
+        let Some(chapter) = self.chapters.remove(&key) else { return Ok(()) };
+        let noted_in = chapter.noted_in;
+        match write_rows(archive, key, chapter) {
+            Err(error) if error.is_damage() && key.database != noted_in => {}
+            written => written?,
         }
-        let mut buckets = vec![Vec::new(); BUCKETS as usize];
-        for row in &chapter.rows {
-            if let Some(bucket) = buckets.get_mut((row.hash % BUCKETS) as usize) {
-                bucket.push(recipient(row.hash, u64::from(row.place) / BLOCK_MESSAGES));
-            }
+        if noted_in != key.database {
+            archive.flush()?;
         }
-        for (bucket, mut recipients) in (0u8..).zip(buckets).filter(|(_, recipients)| !recipients.is_empty())
-        {
-            let name = bucket_name(key.chapter, bucket);
-            if span.is_some() {
-                recipients
-                    .extend(reader.read_note(block, &name)?.map(|b| read_sorted(&b)).unwrap_or_default());
-            }
-            archive.put_note(block, &name, &write_sorted(recipients))?;
-        }
-        let span = chapter.span.join(span.unwrap_or(Span::NONE));
-        archive.put_note(block, &span_name(key.chapter), &write_span(span))?;
-        archive.remove_note(chapter.noted_in, &open_name(key))
+        archive.remove_note(noted_in, &open_name(key))
     }
 
     /// The chapters that were open when the process before ended, each as a range of blocks that are to be noted again.
     pub fn left_open(reader: &dyn ReadBlocks) -> Result<Vec<std::ops::Range<u64>>, ArchiveError> {
         let mut left = Vec::new();
         // The newest database, and the one before it: a new one may just have begun.
-        let newest = reader.last_block().unwrap_or(0);
-        let before = reader.database_of(newest).and_then(|first| first.checked_sub(1));
-        for block in [Some(newest), before].into_iter().flatten() {
+        for noted_in in reader.databases().iter().rev().take(2) {
             let mut to = vec![b'O' + 1];
-            while let Some((name, _)) = reader.note_before(block, b"O", &to)? {
-                left.extend(read_open_name(&name).map(|key| {
-                    let end = (key.chapter + 1) * CHAPTER_BLOCKS;
-                    // A block of the next database has a chapter of its own.
-                    let ends =
-                        (key.block()..end).find(|block| reader.database_of(*block) != Some(key.database));
-                    key.block()..ends.unwrap_or(end)
-                }));
+            loop {
+                let (name, _) = match reader.note_before(noted_in.block, b"O", &to) {
+                    Ok(Some(note)) => note,
+                    Err(error) if !error.is_damage() => return Err(error),
+                    Ok(None) | Err(_) => break,
+                };
+                left.extend(read_open_name(&name).map(|key| blocks_of(reader, key)));
                 to = name;
             }
         }
@@ -235,6 +213,49 @@ impl Chapter {
             self.span = self.span.join(Span { oldest: accepted, newest: accepted });
         }
     }
+}
+
+/// Where open chapters are noted.
+fn newest(reader: &dyn ReadBlocks) -> u64 {
+    reader.databases().last().map_or(0, |newest| newest.block)
+}
+
+/// The blocks of a chapter. A block of the next database has a chapter of its own.
+fn blocks_of(reader: &dyn ReadBlocks, key: Key) -> std::ops::Range<u64> {
+    let end = (key.chapter + 1) * CHAPTER_BLOCKS;
+    let ends = (key.block()..end).find(|block| reader.database_of(*block) != Some(key.database));
+    key.block()..ends.unwrap_or(end)
+}
+
+/// Joins the rows of a chapter with what is on disk of it.
+fn write_rows(archive: &mut dyn Blocks, key: Key, mut chapter: Chapter) -> Result<(), ArchiveError> {
+    let (reader, block) = (archive.reader(), key.block());
+    let span = reader.read_note(block, &span_name(key.chapter))?.and_then(|bytes| read_span(&bytes));
+    chapter.rows.sort_unstable_by_key(|row| (row.tenant, row.place));
+    for rows in chapter.rows.chunk_by(|one, other| one.tenant == other.tenant) {
+        let Some(first) = rows.first() else { continue };
+        let name = run_name(first.tenant, key.chapter);
+        let mut places: Vec<u64> = rows.iter().map(|row| u64::from(row.place)).collect();
+        if span.is_some() {
+            places.extend(reader.read_note(block, &name)?.map(|bytes| read_run(&bytes)).unwrap_or_default());
+        }
+        archive.put_note(block, &name, &write_run(places))?;
+    }
+    let mut buckets = vec![Vec::new(); BUCKETS as usize];
+    for row in &chapter.rows {
+        if let Some(bucket) = buckets.get_mut((row.hash % BUCKETS) as usize) {
+            bucket.push(recipient(row.hash, u64::from(row.place) / BLOCK_MESSAGES));
+        }
+    }
+    for (bucket, mut recipients) in (0u8..).zip(buckets).filter(|(_, recipients)| !recipients.is_empty()) {
+        let name = bucket_name(key.chapter, bucket);
+        if span.is_some() {
+            recipients.extend(reader.read_note(block, &name)?.map(|b| read_sorted(&b)).unwrap_or_default());
+        }
+        archive.put_note(block, &name, &write_sorted(recipients))?;
+    }
+    let span = chapter.span.join(span.unwrap_or(Span::NONE));
+    archive.put_note(block, &span_name(key.chapter), &write_span(span))
 }
 
 /// What is known of a tenant's messages at or below a number's order, in the nearest chapter that has any. `None` at the end.

@@ -7,6 +7,8 @@ use engine::columns;
 use engine::message::{Message, number_of};
 use engine::pages::{BLOCK_MESSAGES, order_of, place_of};
 
+use storage::archive::Begin;
+
 use crate::history::Shared;
 use crate::index;
 use crate::shelves::ReadError;
@@ -90,9 +92,19 @@ pub fn page(shared: &Shared, asked: &Asked) -> Result<Page, ReadError> {
 
 fn stored(shared: &Shared, asked: &Asked) -> Result<Page, ReadError> {
     let mut page = Page { messages: Vec::new(), floor: asked.floor, is_last: false };
-    let (mut at, mut read) = (asked.at, 0);
+    let begins = shared.archive.databases();
+    let (mut at, mut read) = (asked.at.min(newest_of_its_time(&begins, asked)), 0);
     for _ in 0..CHAPTERS_MAX {
-        let Some(step) = step(shared, asked, at)? else {
+        let step = if is_too_old(&begins, asked, at) { Ok(None) } else { step(shared, asked, at) };
+        let step = match step {
+            // What was looked at is an answer; what is below is refused when it is asked for.
+            Err(error) if error.is_damage() && at < asked.at => {
+                page.floor = at.saturating_add(1);
+                return Ok(page);
+            }
+            step => step?,
+        };
+        let Some(step) = step else {
             // What the engine was asked for may go on above.
             page.is_last = asked.floor == 0;
             return Ok(page);
@@ -109,7 +121,13 @@ fn stored(shared: &Shared, asked: &Asked) -> Result<Page, ReadError> {
             if (block + 1) * BLOCK_MESSAGES <= asked.floor {
                 return Ok(page);
             }
-            take_block(shared, asked, *block, *mask, &mut page)?;
+            match take_block(shared, asked, *block, *mask, &mut page) {
+                Err(error) if error.is_damage() && (block + 1) * BLOCK_MESSAGES <= asked.at => {
+                    page.floor = (block + 1) * BLOCK_MESSAGES;
+                    return Ok(page);
+                }
+                taken => taken?,
+            }
             read += 1;
             if page.messages.len() >= asked.most || read >= BLOCKS_MAX {
                 page.floor = asked.floor.max(block * BLOCK_MESSAGES);
@@ -123,6 +141,18 @@ fn stored(shared: &Shared, asked: &Asked) -> Result<Page, ReadError> {
     }
     page.floor = at.saturating_add(1);
     Ok(page)
+}
+
+/// The last place that may be old enough, by when the databases begin: those that are too new are not opened. Numbers are given
+/// in the order of time, so a database is not older than the oldest message of the one before it.
+fn newest_of_its_time(begins: &[Begin], asked: &Asked) -> u64 {
+    let too_new = begins.windows(2).find(|pair| pair[0].millis >= asked.until).map(|pair| pair[1].block);
+    too_new.map_or(u64::MAX, |block| (block * BLOCK_MESSAGES).saturating_sub(1))
+}
+
+/// Whether a newer database begins before the time that is asked for.
+fn is_too_old(begins: &[Begin], asked: &Asked, at: u64) -> bool {
+    begins.iter().any(|begin| begin.block > at / BLOCK_MESSAGES && begin.millis < asked.since)
 }
 
 fn step(shared: &Shared, asked: &Asked, at: u64) -> Result<Option<index::Step>, ReadError> {

@@ -110,6 +110,8 @@ enum JournalCommand {
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|broken| tidegate::say::complaint(format_args!("{}", last_words(broken)))));
+    // A broken invariant ends the process; damaged files of an old month do not.
+    storage::abort_on_panic();
     let line = CommandLine::parse();
     match line.command {
         None => serve::run(line.serve.config.as_deref(), line.serve.use_ballast),

@@ -141,6 +141,8 @@ impl Measures {
             clock_doubted: engine.clock.1,
             wall: engine.wall,
             server: Default::default(),
+            living_from: engine.living_from,
+            archive_damaged: 0,
             credit_reserved: engine.reserved.clone(),
         }
     }

@@ -105,6 +105,8 @@ metrics! {
         "1 when an answer waits for the disk, 0 when `durability = \"os\"` leaves it to the page cache.";
     BLOB_FILES = "tidegate_storage_blob_files", Gauge, "", Count,
         "Files that the store must never make; anything but 0 is a defect.";
+    ARCHIVE_DAMAGED = "tidegate_archive_damaged", Gauge, "", Count,
+        "Databases of the archive that were found damaged: what they have is not answered until a backup takes their place.";
     CREDIT_RESERVED = "tidegate_credit_reserved", Gauge, "currency", Count,
         "Credit set aside for messages without an outcome, of all tenants.";
     PARKED = "tidegate_messages_parked", Gauge, "", Count,
@@ -149,6 +151,10 @@ pub struct Snapshot {
     pub credit_reserved: Vec<(String, Micros)>,
     pub clock_jumps: u64,
     pub clock_doubted: bool,
+    /// The first block of which something lives, but for what is parked.
+    pub living_from: Option<u64>,
+    /// Databases of the archive that cannot be read.
+    pub archive_damaged: usize,
     /// The time that the engine goes by; long ago before it has said so.
     pub wall: Wall,
 }
@@ -348,6 +354,7 @@ fn publish_store(snapshot: &Snapshot) {
     metrics::counter!(JOURNAL_APPENDED).absolute(snapshot.journal_appended);
     metrics::gauge!(JOURNAL_DURABLE).set(f64::from(u8::from(snapshot.durable)));
     metrics::gauge!(BLOB_FILES).set(snapshot.blob_files as f64);
+    metrics::gauge!(ARCHIVE_DAMAGED).set(snapshot.archive_damaged as f64);
 }
 
 fn publish_provider(provider: &ProviderSnapshot) {

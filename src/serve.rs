@@ -30,7 +30,7 @@ use crate::api::{self, ApiState};
 use crate::commit::{CommitLoop, Outlets};
 use crate::directory::Directory;
 use crate::first_run::{self, Announcement};
-use crate::history::History;
+use crate::history::{History, Stores};
 use crate::lockouts::Lockouts;
 use crate::measure::Measures;
 use crate::metrics::{DoorCounts, Metrics, Snapshot};
@@ -177,8 +177,9 @@ impl House {
     }
 
     /// What has been counted and measured until now, for `/metrics` and for the housekeeping.
-    fn publish(&self, smpp: &SmppCounts) -> Snapshot {
+    fn publish(&self, smpp: &SmppCounts, archive_damaged: usize) -> Snapshot {
         let mut snapshot = self.measures.snapshot();
+        snapshot.archive_damaged = archive_damaged;
         snapshot.server = smpp.server.snapshot();
         for (refusal, count) in smpp.refusals.snapshot() {
             snapshot.refused[refusal as usize] += count;
@@ -210,9 +211,9 @@ async fn serve(
     let (house, binds) = House::new(&config, clock, &provider_names);
     let ids = Arc::new(Permutation::new(&store.id_key));
     let lane = house.partition.intake.lane(Source::Process);
+    let stores = Stores::new(store.archive, store.parked, store.late_ids);
     let (history, archive_thread) =
-        History::start(Box::new(store.archive), Box::new(store.parked), lane, runtime.handle().clone())
-            .map_err(ServeError::Start)?;
+        History::start(stores, lane, runtime.handle().clone()).map_err(ServeError::Start)?;
     let outlets = Outlets {
         partition: house.partition.clone(),
         replies: Arc::clone(&house.replies),
@@ -239,7 +240,7 @@ async fn serve(
     let lockouts = Lockouts::restore(store.layout.lockouts(), smpp.lockout(), clock);
     let doors = open_doors(listeners, smpp, state, operations, &house, &phases);
     let binds = providers::start(binds, &phases);
-    house.publish(&counts);
+    house.publish(&counts, history.damaged());
     let root = store.layout.root().to_owned();
     let keeper = Arc::clone(&history);
     let housekeeping =
@@ -352,6 +353,7 @@ async fn keep_house(
     phase: watch::Sender<Phase>,
 ) {
     let retention = i64::try_from(config.storage.retention.as_millis()).unwrap_or(i64::MAX);
+    let late_news = i64::try_from(late_news(&config).as_millis()).unwrap_or(i64::MAX);
     let (started, mut retired_at) = (Instant::now(), None::<Instant>);
     let lane = house.partition.intake.lane(Source::Process);
     let reserve = store::reserve(&config);
@@ -361,7 +363,7 @@ async fn keep_house(
     loop {
         ticks.tick().await;
         lockouts.keep();
-        let snapshot = house.publish(&counts);
+        let snapshot = house.publish(&counts, history.damaged());
         let Ok(mut space) = space::space(&root) else { continue };
         let mut level = reserve.level(space);
         // Now and then, and before anything is refused.
@@ -370,7 +372,8 @@ async fn keep_house(
         if is_time && started.elapsed() >= CLOCK_TRIED && !snapshot.clock_doubted {
             retired_at = Some(Instant::now());
             let before = snapshot.wall.0.saturating_sub(retention);
-            if history.retire(before).await {
+            history.retire_ids(snapshot.wall.0.saturating_sub(late_news)).await;
+            if history.retire(before, snapshot.living_from).await {
                 space = space::space(&root).unwrap_or(space);
                 level = reserve.level(space);
             }
@@ -397,6 +400,13 @@ async fn keep_house(
             phase.send_replace(Phase::Draining);
         }
     }
+}
+
+/// How long news may come for a message after its end: as long as any provider's receipts are waited for, or any tenant's kept.
+fn late_news(config: &Config) -> Duration {
+    let waits = config.provider.iter().map(|provider| provider.receipt_wait);
+    let kept = config.tenant.iter().map(|tenant| tenant.receipt_ttl);
+    waits.chain(kept).max().unwrap_or_default()
 }
 
 /// Waits for SIGTERM, SIGINT, or the disk to be full; whether it was the disk.

@@ -25,6 +25,8 @@ use crate::{fold, packing};
 
 /// Where the key of message ids is kept in the catalog.
 const ID_KEY: &str = "ids/key";
+/// A database a day.
+const LATE_IDS: archive::Options = archive::Options { period_millis: 86_400_000, bytes_max: u64::MAX };
 /// There in the catalog once the parked store has been made.
 const PARKED_MADE: &str = "parked/made";
 
@@ -63,6 +65,7 @@ pub struct Store {
     pub vault: Vault,
     pub catalog: Catalog,
     pub archive: Archive,
+    pub late_ids: Archive,
     pub parked: Parked,
     pub journal: Journal,
     pub engine: Engine,
@@ -120,7 +123,7 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
         let shelves = shelves.map(|thread| thread.join().unwrap_or_else(|cause| panic::resume_unwind(cause)));
         (shelves, folded)
     });
-    let (archive, parked) = shelves.map_err(|source| cannot_use(root, source))??;
+    let OpenShelves { archive, late_ids, parked } = shelves.map_err(|source| cannot_use(root, source))??;
     let Folded { journal, mut engine, next_group, names_archived } = folded?;
     if names_archived && archive.is_empty() {
         return Err(StoreStartError::ArchiveGone { path: layout.archive().display().to_string() });
@@ -132,17 +135,26 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
         parked_milliseconds = (began.elapsed() - journal_took).as_millis() as u64,
         "the store is open"
     );
-    Ok(Store { layout, vault, catalog, archive, parked, journal, engine, id_key, next_group })
+    Ok(Store { layout, vault, catalog, archive, late_ids, parked, journal, engine, id_key, next_group })
 }
 
-/// The archive and the parked store.
+/// What holds messages that are not in memory, and the ids of those that did not succeed.
+struct OpenShelves {
+    archive: Archive,
+    late_ids: Archive,
+    parked: Parked,
+}
+
 fn open_shelves(
     config: &Config,
     layout: &Layout,
     catalog: &mut Catalog,
-) -> Result<(Archive, Parked), StoreStartError> {
-    let archive = Archive::open(&layout.archive(), archive_options(config))?;
-    Ok((archive, open_parked(layout, catalog)?))
+) -> Result<OpenShelves, StoreStartError> {
+    Ok(OpenShelves {
+        archive: Archive::open(&layout.archive(), archive_options(config))?,
+        late_ids: Archive::open(&layout.late_ids(), LATE_IDS)?,
+        parked: open_parked(layout, catalog)?,
+    })
 }
 
 /// The journal, and what it knows.

@@ -226,6 +226,10 @@ pub enum Command {
         load: Load,
         messages: Vec<Vec<u8>>,
     },
+    /// Numbers of archived messages that own ids of `Effects::questions`.
+    Owners {
+        numbers: Vec<u64>,
+    },
     /// Refuse intake and grant no new intent; the reply comes when nothing is in flight.
     Drain {
         reply: ReplyId,

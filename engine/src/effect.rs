@@ -1,6 +1,6 @@
 //! What goes out: everything the engine wants done once a group is on disk. Released by the commit loop, in order.
 
-use codecs::instant::Mono;
+use codecs::instant::{Mono, Wall};
 
 use hashbrown::HashMap;
 
@@ -149,6 +149,18 @@ pub struct ArchiveWrite {
     pub messages: Vec<Vec<u8>>,
     /// Places of the block, bit 0 the first, whose messages the parked store is to forget with this.
     pub unpark: u64,
+    /// Providers' ids of those messages for which news may still come.
+    pub ids: Vec<OwnedId>,
+    /// When they left memory.
+    pub at: Wall,
+}
+
+/// Whose an id of a provider's is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnedId {
+    /// As the receipt index has it (`receipt_index::key`).
+    pub hash: u64,
+    pub number: u64,
 }
 
 /// Messages of one block for the parked store. It keeps what it has of the block's other messages.
@@ -183,6 +195,8 @@ pub struct Effects {
     pub archive: Vec<ArchiveWrite>,
     pub parks: Vec<ParkWrite>,
     pub loads: Vec<Load>,
+    /// Ids, as hashes, whose owners may be in the archive.
+    pub questions: Vec<u64>,
     /// When submissions answered here were received, and how many each time: for the accept latency.
     pub received: Vec<(Mono, u32)>,
     /// Somebody waits for an answer, or something is to be sent to a provider.
@@ -237,5 +251,6 @@ impl Effects {
             && self.archive.is_empty()
             && self.parks.is_empty()
             && self.loads.is_empty()
+            && self.questions.is_empty()
     }
 }

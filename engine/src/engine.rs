@@ -183,6 +183,7 @@ impl Engine {
             Command::Cancel { reply, tenant, number } => self.cancel(reply, tenant, number),
             Command::Archived { blocks } => self.archived(&blocks),
             Command::Parked { blocks } => self.parked(&blocks),
+            Command::Owners { numbers } => self.owners(&numbers),
             Command::Loaded { load, messages } => self.loaded(load, messages),
             Command::Drain { reply } => self.draining.get_or_insert_default().push(reply),
             Command::Disk(level) => self.disk = level,
@@ -195,6 +196,7 @@ impl Engine {
     pub fn run(&mut self, ring_over: u64) {
         self.dues();
         self.expire_early_receipts();
+        self.ask_for_owners();
         self.queue_all_returned();
         self.sweep_pages();
         self.look_at_parked();

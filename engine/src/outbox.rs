@@ -58,6 +58,10 @@ pub(crate) enum News {
         tenant: u32,
         number: u64,
     },
+    /// Receipts are held that its ids match.
+    Early {
+        number: u64,
+    },
     /// The time has come to look at what is parked in it.
     Look {
         block: u64,
@@ -69,9 +73,10 @@ pub(crate) enum News {
 impl News {
     fn number(&self) -> Option<u64> {
         match *self {
-            News::Tell { number, .. } | News::Receipt { number, .. } | News::Cancel { number, .. } => {
-                Some(number)
-            }
+            News::Tell { number, .. }
+            | News::Receipt { number, .. }
+            | News::Early { number }
+            | News::Cancel { number, .. } => Some(number),
             News::Response { token, .. } => Some(token.number()),
             News::Look { .. } | News::Ahead => None,
         }
@@ -271,6 +276,11 @@ impl Engine {
         }
     }
 
+    /// The first block that is asked for.
+    pub(crate) fn first_loading(&self) -> Option<u64> {
+        self.loading.blocks.first_key_value().map(|(load, _)| load.block)
+    }
+
     pub(crate) fn is_loading(&self, load: Load) -> bool {
         self.loading.blocks.contains_key(&load)
     }
@@ -346,7 +356,8 @@ impl Engine {
             }
             News::Cancel { reply, tenant, number } => self.cancel(reply, tenant, number),
             News::Look { block } => self.looked_at(block),
-            News::Ahead => {}
+            // They were matched when it was put into memory.
+            News::Early { .. } | News::Ahead => {}
         }
     }
 }

@@ -246,6 +246,11 @@ impl Pages {
         ControlFlow::Continue(())
     }
 
+    /// The first block that has messages here.
+    pub fn first_block(&self) -> Option<u64> {
+        self.order.first_key_value().map(|(block, _)| *block)
+    }
+
     pub fn blocks(&self) -> Vec<u64> {
         let mut blocks: Vec<u64> = self.places.keys().copied().collect();
         blocks.sort_unstable();

@@ -124,6 +124,11 @@ impl Parking {
         self.writing.contains_key(&block)
     }
 
+    /// The first block on its way into the store.
+    pub fn first_writing(&self) -> Option<u64> {
+        self.writing.first_key_value().map(|(block, _)| *block)
+    }
+
     /// Which of these places of a block have a row in the store.
     pub fn rows(&self, block: u64, mask: u64) -> u64 {
         self.blocks.get(&block).map_or(0, |parked| parked.rows & mask)

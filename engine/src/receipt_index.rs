@@ -81,7 +81,8 @@ impl ReceiptIndex {
         }
     }
 
-    fn remove_hash(&mut self, hash: u64, number: u64) {
+    /// The same for an id of which only the hash is at hand.
+    pub fn remove_hash(&mut self, hash: u64, number: u64) {
         let owned = |entry: &Entry| entry.hash == hash && entry.number() == number;
         if let Ok(occupied) = self.shard(hash).find_entry(hash, owned) {
             occupied.remove();
@@ -120,11 +121,20 @@ pub struct EarlyReceipts {
     /// The hash of each by arrival.
     by_arrival: BTreeMap<u64, u64>,
     arrivals: u64,
+    /// The arrival up to which it has been asked whether a message that has left memory owns them.
+    asked: u64,
 }
 
 impl EarlyReceipts {
     pub fn new(count_max: usize, age_max: Duration) -> EarlyReceipts {
-        EarlyReceipts { count_max, age_max, by_id: BTreeMap::new(), by_arrival: BTreeMap::new(), arrivals: 0 }
+        EarlyReceipts {
+            count_max,
+            age_max,
+            by_id: BTreeMap::new(),
+            by_arrival: BTreeMap::new(),
+            arrivals: 0,
+            asked: 0,
+        }
     }
 
     /// Changes how long a receipt may wait; those that are held included.
@@ -172,6 +182,19 @@ impl EarlyReceipts {
     pub fn expire(&mut self, now: Mono, out: &mut Vec<EarlyReceipt>) {
         while self.next_expiry().is_some_and(|expiry| expiry <= now) {
             out.extend(self.take_oldest());
+        }
+    }
+
+    /// Appends the hashes of the ids of those that have been held since before `until` and that nobody has asked for, each once;
+    /// of all, when half of the room is taken: soon the oldest would have to go.
+    pub fn unasked(&mut self, until: Mono, at_most: usize, out: &mut Vec<u64>) {
+        let until = if self.len() > self.count_max / 2 { Mono(u64::MAX) } else { until };
+        for (arrival, hash) in self.by_arrival.range(self.asked..).take(at_most) {
+            if self.by_id.get(&(*hash, *arrival)).is_some_and(|early| early.held > until) {
+                return;
+            }
+            out.push(*hash);
+            self.asked = arrival + 1;
         }
     }
 
@@ -268,6 +291,35 @@ mod tests {
         assert_eq!(displaced.map(|held| held.payload[0]), Some(1));
         assert_eq!(early.len(), 2);
         assert_eq!(early.take(1, b"a"), None);
+    }
+
+    #[test]
+    fn what_has_been_held_for_a_while_is_asked_for_once() {
+        let mut early = EarlyReceipts::new(10, Duration::from_secs(1));
+        for (id, held) in [(b"a", 10), (b"b", 20), (b"b", 30), (b"c", 40)] {
+            early.hold(1, id, Box::new(*id), Mono(held));
+        }
+        early.take(1, b"a");
+        let mut asked = Vec::new();
+        for (until, at_most, expected) in [
+            (5, 9, &[][..]),
+            (40, 1, &[b"b"]),
+            (30, 9, &[b"b"]),
+            (30, 9, &[]),
+            (50, 9, &[b"c"]),
+            (50, 9, &[]),
+        ] {
+            asked.clear();
+            early.unasked(Mono(until), at_most, &mut asked);
+            let expected: Vec<u64> = expected.iter().map(|id| key(1, *id)).collect();
+            assert_eq!(asked, expected, "until {until}");
+        }
+        for id in 0..4u8 {
+            early.hold(1, &[id], Box::new([id]), Mono(60));
+        }
+        asked.clear();
+        early.unasked(Mono(50), 9, &mut asked);
+        assert_eq!(asked.len(), 4, "more than half of the room is taken");
     }
 
     #[test]

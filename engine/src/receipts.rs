@@ -1,6 +1,6 @@
 //! Finding the message of a receipt, and what is done with one that has none yet. What it means for the message is `message.rs`'s.
 
-use codecs::instant::Wall;
+use codecs::instant::{Mono, Wall};
 use codecs::message_id::{self, Side};
 use codecs::receipt::State as ReceiptState;
 
@@ -17,6 +17,11 @@ use crate::step::{ERROR_OCTETS_MAX, Step};
 
 /// Digits at the end of two numbers that must agree for a receipt to belong to a message.
 const PHONE_DIGITS_COMPARED: u32 = 7;
+
+/// How long a receipt without a message is held, in microseconds, before the archive is asked: mostly its response is on its way.
+const ASK_AFTER_MICROS: u64 = 2_000_000;
+/// Ids that the archive is asked for in one turn.
+const ASKED_AT_ONCE: usize = 1_000;
 
 /// The bit of an early receipt's state that says that it is held under another id as well.
 const COPY: u8 = 0x80;
@@ -278,6 +283,24 @@ impl Engine {
         for (provider, key) in held {
             if self.index.find(provider, &key).is_some() {
                 self.match_early(provider, &key);
+            }
+        }
+    }
+
+    /// Asks for messages in the archive that own the ids of receipts for which no response has come.
+    pub(crate) fn ask_for_owners(&mut self) {
+        if !self.early.is_empty()
+            && let Some(until) = self.now.mono.0.checked_sub(ASK_AFTER_MICROS)
+        {
+            self.early.unasked(Mono(until), ASKED_AT_ONCE, &mut self.effects.questions);
+        }
+    }
+
+    /// Archived messages for which receipts are held: they live again, and take them then.
+    pub(crate) fn owners(&mut self, numbers: &[u64]) {
+        for number in numbers {
+            if self.pages.get(*number).is_none() && !self.parking.is_away(*number) {
+                self.load(block_of(*number), News::Early { number: *number });
             }
         }
     }

@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub clock: (u64, bool),
     /// The time that the engine goes by.
     pub wall: Wall,
+    /// The first block of which something lives, on its way somewhere or untold included; what is parked is the store's to say.
+    pub living_from: Option<u64>,
 }
 
 impl Engine {
@@ -65,7 +67,13 @@ impl Engine {
             untold: self.tenants.untold(),
             clock: self.wall_clock.alarm(),
             wall: self.now.wall,
+            living_from: self.living_from(),
         }
+    }
+
+    fn living_from(&self) -> Option<u64> {
+        let (pages, sweep) = (self.pages.first_block(), self.sweep.first_block());
+        [pages, sweep, self.parking.first_writing(), self.first_loading()].into_iter().flatten().min()
     }
 
     /// The tenants and providers by their permanent numbers, for those who speak with the engine in numbers.

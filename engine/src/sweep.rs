@@ -6,10 +6,10 @@ use std::time::Duration;
 use codecs::instant::{Mono, Wall};
 use codecs::message_id::Side;
 
-use crate::effect::{ArchiveWrite, Load, Shelf};
+use crate::effect::{ArchiveWrite, Load, OwnedId, Shelf};
 use crate::engine::{DueKind, Engine};
 use crate::message::{Message, State};
-use crate::pages::{BLOCK_MESSAGES, order_of, place_of};
+use crate::pages::{BLOCK_MESSAGES, block_of, order_of, place_of};
 use crate::receipt_index;
 use crate::record::{self, Record};
 use crate::schedule::Due;
@@ -27,14 +27,10 @@ const WAKE_EVERY_MICROS: u64 = 1_000_000;
 const STAY_WHEN_FULL: Duration = Duration::from_secs(5);
 /// Blocks on their way to the archive at once; the others wait as they are.
 const ARCHIVING_MAX: usize = 1_024;
-/// Ids kept for late news at once; beyond, the oldest is forgotten.
-const RETIRED_MAX: usize = 1_000_000;
 /// Idempotency keys of one tenant that may be forgotten in one round.
 const KEYS_FORGOTTEN: usize = 10_000;
 /// How long what belongs to a tenant or provider that is no longer defined waits.
 const WAIT: Duration = Duration::from_secs(72 * 3_600);
-/// How long an id of a message that did not succeed is kept for late news.
-const LATE_NEWS: Duration = Duration::from_secs(3_600);
 
 #[derive(Default)]
 pub(crate) struct Sweep {
@@ -43,14 +39,24 @@ pub(crate) struct Sweep {
     /// Pages still to be looked at in this round.
     round: VecDeque<u64>,
     round_began: Mono,
-    /// Blocks on their way to the archive: which of their messages, and those of them that are untold, with their tenants.
-    archiving: BTreeMap<u64, (u64, Vec<(u64, u32)>)>,
+    /// Blocks on their way to the archive.
+    archiving: BTreeMap<u64, Archiving>,
     /// Messages in the archive, or on their way there, that their tenant has not been told of.
     untold: BTreeMap<u64, Debt>,
+    /// The first block of which something is untold; what is no longer is seen at the next round.
+    untold_from: Option<u64>,
     /// Ids of messages of a block that leaves memory, as the receipt index has them, and their numbers: to be forgotten together.
     forgotten: Vec<(u64, u64)>,
-    /// Ids kept for late news of messages that have left memory.
-    retired: VecDeque<(Mono, u64, u16, Box<[u8]>)>,
+}
+
+/// Messages of one block on their way to the archive.
+struct Archiving {
+    /// Their places.
+    mask: u64,
+    /// Those that are untold, with their tenants.
+    untold: Vec<(u64, u32)>,
+    /// What is kept there of their ids, and in the receipt index until then.
+    ids: Vec<OwnedId>,
 }
 
 /// What a tenant is still to be told.
@@ -84,6 +90,7 @@ impl Sweep {
     pub fn owe(&mut self, number: u64, tenant: u32, group: u64, since: Wall) {
         let debt = self.untold.entry(number).or_insert(Debt { tenant, group, since });
         debt.group = group;
+        self.untold_from = self.untold_from.into_iter().chain([block_of(number)]).min();
     }
 
     /// Nothing is owed for it any more, or it lives again and says so itself.
@@ -95,8 +102,14 @@ impl Sweep {
         self.untold.iter().map(|(number, debt)| (*number, debt.tenant))
     }
 
+    /// The first block that is on its way to the archive or of which something is untold.
+    pub fn first_block(&self) -> Option<u64> {
+        let archiving = self.archiving.first_key_value().map(|(block, _)| *block);
+        archiving.into_iter().chain(self.untold_from).min()
+    }
+
     pub fn next_micros(&self, empty: bool) -> Option<u64> {
-        (!empty || !self.retired.is_empty()).then_some(WAKE_EVERY_MICROS)
+        (!empty).then_some(WAKE_EVERY_MICROS)
     }
 }
 
@@ -143,9 +156,6 @@ impl Engine {
     pub(crate) fn sweep_pages(&mut self) {
         let now = self.now.mono;
         self.see_wanted();
-        while self.sweep.retired.front().is_some_and(|(until, ..)| *until <= now) {
-            self.forget_retired();
-        }
         if self.sweep.round.is_empty() {
             if now.0 < self.sweep.round_began.0.saturating_add(SWEEP_EVERY_MICROS) {
                 return;
@@ -174,6 +184,7 @@ impl Engine {
             now.millis_since(debt.since) < ttl.as_millis() as i64
         });
         self.counters.dropped += (before - self.sweep.untold.len()) as u64;
+        self.sweep.untold_from = self.sweep.untold.keys().map(|number| block_of(*number)).min();
     }
 
     pub(crate) fn sweep_page(&mut self, block: u64) {
@@ -280,7 +291,7 @@ impl Engine {
             return;
         }
         let whole = !split && taken.len() as u64 == BLOCK_MESSAGES;
-        let (mut mask, mut untold) = (0, Vec::new());
+        let (mut mask, mut untold, mut ids) = (0, Vec::new(), Vec::new());
         let mut messages = Vec::with_capacity(taken.len());
         for message in taken {
             mask |= 1 << place_of(message.number);
@@ -288,18 +299,17 @@ impl Engine {
                 untold.push((message.number, message.tenant));
                 self.sweep.owe(message.number, message.tenant, 0, message.final_at);
             }
-            self.retire_ids(&message);
+            self.retire_ids(&message, &mut ids);
             messages.push(message.into_bytes());
         }
         self.forget_ids();
-        self.sweep.archiving.insert(block, (mask, untold));
+        self.sweep.archiving.insert(block, Archiving { mask, untold, ids: ids.clone() });
         let unpark = self.parking.rows(block, mask);
-        self.effects.archive.push(ArchiveWrite { block, whole, messages, unpark });
+        self.effects.archive.push(ArchiveWrite { block, whole, messages, unpark, ids, at: self.now.wall });
     }
 
-    /// Forgets the provider's ids of a message that no news can change; those of another are kept a while for late news.
-    fn retire_ids(&mut self, message: &Message) {
-        let until = self.now.mono.after(LATE_NEWS);
+    /// Forgets the provider's ids of a message that no news can change; those of another are to be found in the archive.
+    fn retire_ids(&mut self, message: &Message, kept: &mut Vec<OwnedId>) {
         let is_over = matches!(message.state, State::Delivered | State::Read | State::Sent);
         let (provider, number) = (message.provider, message.number);
         for (_, step) in message.steps() {
@@ -307,13 +317,10 @@ impl Engine {
             self.with_key(provider, Side::Response, id, |engine, key| {
                 if is_over {
                     engine.sweep.forgotten.push((receipt_index::key(provider, key), number));
-                } else {
-                    engine.sweep.retired.push_back((until, number, provider, key.into()));
+                } else if !key.is_empty() {
+                    kept.push(OwnedId { hash: receipt_index::key(provider, key), number });
                 }
             });
-        }
-        if self.sweep.retired.len() > RETIRED_MAX {
-            self.forget_retired();
         }
     }
 
@@ -323,16 +330,16 @@ impl Engine {
         self.sweep.forgotten.clear();
     }
 
-    fn forget_retired(&mut self) {
-        if let Some((_, number, provider, key)) = self.sweep.retired.pop_front() {
-            self.index.remove(provider, &key, number);
-        }
-    }
-
     /// The archive holds these blocks durably: from now on a replay need not bring their messages back.
     pub(crate) fn archived(&mut self, blocks: &[u64]) {
         for block in blocks {
-            let Some((mask, untold)) = self.sweep.archiving.remove(block) else { continue };
+            let Some(Archiving { mask, untold, ids }) = self.sweep.archiving.remove(block) else { continue };
+            for id in ids {
+                // Unless it lives again: then it is found in memory.
+                if self.pages.get(id.number).is_none() {
+                    self.index.remove_hash(id.hash, id.number);
+                }
+            }
             record::write(&mut self.group, &Record::Parked { block: *block, mask });
             self.parking.rows_gone(*block, mask);
             for (number, tenant) in untold {

@@ -108,6 +108,12 @@ struct Output {
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
+    // A thread that is missing would be measured as silence.
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |broken| {
+        print(broken);
+        std::process::abort();
+    }));
     let result = match CommandLine::parse().tool {
         Tool::Smsc(smsc) => simulate(&smsc),
         Tool::Smpp { options, output } => output.write(|| Ok(smpp::run(options).map(|run| run.summary)?)),

@@ -20,7 +20,7 @@ use engine::pages::order_of;
 use engine::step::Step;
 
 use super::problem::{Problem, Refused};
-use super::read::{ok, unavailable};
+use super::read::ok;
 use super::{ApiState, show};
 use crate::directory::TenantAccess;
 use crate::lists::Asked;
@@ -41,7 +41,11 @@ pub async fn messages(State(api): State<Arc<ApiState>>, request: Request) -> Res
     let mut found = Vec::new();
     let mut next = None;
     for _ in 0..ROUNDS_MAX {
-        let round = api.round(&tenant, &asked).await?;
+        let round = match api.round(&tenant, &asked).await {
+            // What was found is an answer; who goes on behind it learns why that cannot be had.
+            Err(_) if !found.is_empty() => break,
+            round => round?,
+        };
         found.extend(round.messages);
         next = round.next;
         let Some(at) = next.filter(|_| found.len() < limit) else { break };
@@ -63,8 +67,7 @@ impl ApiState {
     async fn round(&self, tenant: &TenantAccess, asked: &Asked) -> Result<Round, Problem> {
         let living = self.living(tenant, asked.at).await?;
         let below = Asked { floor: living.floor, ..asked.clone() };
-        let kept = self.history.list(below).await;
-        let kept = kept.map_err(|_| unavailable("the archive cannot be listed at the moment"))?;
+        let kept = self.history.list(below).await?;
         let living: Vec<Message> = living.messages.into_iter().filter_map(Message::read).collect();
         // The archive may have an older form of what lives again.
         let lives = |message: &Message| living.iter().any(|living| living.number == message.number);

@@ -24,8 +24,10 @@ use connectors::admission::Admission;
 use connectors::clock::Clock;
 use connectors::intake::Intake;
 use connectors::reply::Replies;
+use engine::command::Refusal;
 use engine::id::Permutation;
 
+use self::problem::Problem;
 use crate::directory::Directory;
 use crate::lists::{Asked, Page};
 use crate::metrics::DoorCounts;
@@ -79,17 +81,40 @@ pub enum Kept {
 
 /// Messages that no longer live.
 pub trait History: Send + Sync {
-    /// By number.
-    fn read(&self, number: u64) -> Looking<'_>;
+    /// By number, for this tenant.
+    fn read(&self, tenant: u32, number: u64) -> Looking<'_>;
 
     /// Of a tenant, the newest first.
     fn list(&self, asked: Asked) -> Listing<'_>;
 }
 
-/// The archive cannot be read now; that is not the same as no message.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the archive cannot be read")]
-pub struct HistoryUnavailable;
+/// The archive was not read; that is not the same as no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryUnavailable {
+    #[error("the archive cannot be read at the moment")]
+    Unreadable,
+    #[error("a part of the archive that this needs is damaged")]
+    Damaged,
+    #[error("too many look-ups of this tenant wait already")]
+    TooMany,
+}
+
+impl From<HistoryUnavailable> for Problem {
+    fn from(unavailable: HistoryUnavailable) -> Problem {
+        let (refusal, detail) = match unavailable {
+            HistoryUnavailable::Unreadable => {
+                (Refusal::Unavailable, "the archive cannot be read at the moment")
+            }
+            HistoryUnavailable::Damaged => {
+                (Refusal::Unavailable, "a part of the archive that this needs is damaged; its log says more")
+            }
+            HistoryUnavailable::TooMany => {
+                (Refusal::RateLimited, "too many look-ups of this tenant wait already")
+            }
+        };
+        Problem { detail: detail.into(), ..Problem::from(refusal) }
+    }
+}
 
 /// The routes of `/v1`. The listener gives each request its peer's address (`ConnectInfo<SocketAddr>`); without it a
 /// tenant with an `ip_allow` list is refused.

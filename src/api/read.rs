@@ -72,11 +72,7 @@ impl ApiState {
         };
         let kept = match living {
             Some(bytes) => Kept::Message(bytes),
-            None => self
-                .history
-                .read(number)
-                .await
-                .map_err(|_| unavailable("the archive cannot be read at the moment"))?,
+            None => self.history.read(tenant.number, number).await?,
         };
         let bytes = match kept {
             Kept::Message(bytes) => bytes,

@@ -78,7 +78,9 @@ impl House {
             self.expected.insert(order_of(number_of(message).unwrap()), message.clone());
         }
         let whole = messages.len() as u64 == BLOCK_MESSAGES;
-        self.shelves.write(&ArchiveWrite { block, whole, messages, unpark: 0 }).unwrap();
+        self.shelves
+            .write(&ArchiveWrite { block, whole, messages, unpark: 0, ids: Vec::new(), at: Wall(0) })
+            .unwrap();
     }
 
     /// A whole block: three tenants in turn, and phones that repeat.
@@ -98,7 +100,7 @@ impl House {
         drop(std::mem::replace(&mut self.shelves, Shelves::new(Box::new(other))));
         let archive = Archive::open(self.directory.path(), Options::default()).unwrap();
         self.shelves = Shelves::new(Box::new(archive));
-        self.shelves.restore_index(|_| Vec::new()).unwrap();
+        self.shelves.restore_index(|_| Vec::new(), None).unwrap();
     }
 
     /// All orders that the index gives for a tenant, or for a phone of it.
@@ -223,7 +225,7 @@ fn a_month_has_its_own_chapters_and_what_is_retired_is_in_no_list() {
     house.check("three months");
     house.crash();
     house.check("three months after a crash");
-    assert_eq!(house.shelves.reader().retire(NOVEMBER + MONTH + 1).unwrap(), 1);
+    assert_eq!(house.shelves.reader().retire(NOVEMBER + MONTH + 1, u64::MAX).unwrap(), 1);
     house.expected.retain(|order, _| *order >= 3 * BLOCK_MESSAGES);
     house.check("two months");
 }
@@ -242,14 +244,29 @@ fn many_open_chapters_are_closed_by_and_by() {
 }
 
 #[test]
-fn a_block_that_cannot_be_read_is_refused_and_left_as_it_is() {
+fn a_block_that_cannot_be_read_is_left_as_it_is_and_what_comes_for_it_is_set_aside() {
     let mut house = House::new();
     house.shelves.archive.make_room(1, 1).unwrap();
     house.shelves.archive.write_block(1, &[77; 50]).unwrap();
-    let messages = vec![message(slot(70) | 70, tenant(70), phone(70), 1, 4)];
-    let write = ArchiveWrite { block: 1, whole: false, messages, unpark: 0 };
-    let refused = house.shelves.write(&write);
-    assert!(matches!(refused, Err(ReadError::Unreadable { block: 1, .. })), "{refused:?}");
-    let stored = house.shelves.reader().read_block(1).unwrap().unwrap();
+    for order in [70, 69] {
+        let messages = vec![message(slot(order) | order, tenant(order), phone(order), 1, 4)];
+        house
+            .shelves
+            .write(&ArchiveWrite {
+                block: 1,
+                whole: false,
+                messages,
+                unpark: 0,
+                ids: Vec::new(),
+                at: Wall(0),
+            })
+            .unwrap();
+    }
+    let reader = house.shelves.reader();
+    let stored = reader.read_block(1).unwrap().unwrap();
     assert_eq!((stored.bytes, stored.amendment), (vec![77; 50], None));
+    let refused = read(&*reader, 1);
+    assert!(matches!(refused, Err(ReadError::Unreadable { block: 1, .. })), "{refused:?}");
+    let aside: Vec<u64> = read_aside(&*reader, 1).into_keys().map(order_of).collect();
+    assert_eq!(aside.into_iter().collect::<std::collections::BTreeSet<_>>(), [69, 70].into());
 }

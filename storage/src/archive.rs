@@ -11,11 +11,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
+use crate::database::Database;
 use crate::error::{OpenError, StoreError};
 use crate::pieces;
 use databases::Databases;
 
 mod databases;
+mod files;
+mod slot;
 
 /// How the archive is cut into databases.
 #[derive(Debug, Clone, Copy)]
@@ -42,11 +47,35 @@ pub enum ArchiveError {
     Open(#[from] OpenError),
 }
 
+impl ArchiveError {
+    /// Whether what is there cannot be read, for good. Of an old database that costs what it has, and nothing else.
+    pub fn is_damage(&self) -> bool {
+        let is_lost = |error: &std::io::Error| error.raw_os_error() == Some(Errno::IO.raw_os_error());
+        match self {
+            ArchiveError::Store(StoreError::Damaged { .. })
+            | ArchiveError::Open(OpenError::Damaged { .. }) => true,
+            // The disk cannot give back what it was given.
+            ArchiveError::Store(StoreError::Io { source, .. })
+            | ArchiveError::Open(OpenError::Io { source, .. }) => is_lost(source),
+            _ => false,
+        }
+    }
+}
+
 /// A block as it was last written whole, and its amendment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredBlock {
     pub bytes: Vec<u8>,
     pub amendment: Option<Vec<u8>>,
+}
+
+/// Where a database begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begin {
+    /// The first block that belongs to it, whether it is there or not.
+    pub block: u64,
+    /// When its oldest message came, milliseconds since 1970.
+    pub millis: i64,
 }
 
 /// A note's name and what it says.
@@ -69,13 +98,20 @@ pub trait Blocks: Send {
     /// a new one for it and all that follow.
     fn make_room(&mut self, block: u64, accepted_millis: i64) -> Result<bool, ArchiveError>;
 
+    /// After a start: room was made up to this block, though it may not have been written: no new database begins below it.
+    fn had_room(&mut self, block: u64);
+
     /// Replaces the value called `name` in the database that has this block.
     fn put(&mut self, block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError>;
 
     fn remove(&mut self, block: u64, name: &[u8]) -> Result<(), ArchiveError>;
 
-    /// Returns when everything written so far is on the disk.
+    /// Returns when everything written so far is on the disk; but see `take_loss`.
     fn flush(&mut self) -> Result<(), ArchiveError>;
+
+    /// Whether a database other than the newest was found damaged after it had been written to. Then nothing that was written
+    /// before the last flush and after the one before that is sure to be there; what is written to it again is refused.
+    fn take_loss(&mut self) -> bool;
 
     /// Notes in the side files, now and not within the second, what has been flushed: for when nothing follows.
     fn mark(&mut self) -> Result<(), ArchiveError>;
@@ -115,14 +151,14 @@ pub trait ReadBlocks: Send + Sync {
     /// The first block of the database that has this one; `None` where there is none.
     fn database_of(&self, block: u64) -> Option<u64>;
 
-    /// The last block that was written, of all databases.
-    fn last_block(&self) -> Option<u64>;
+    /// All databases, the oldest first.
+    fn databases(&self) -> Vec<Begin>;
 
     /// Up to which block the archive of the release before has its blocks, if there is one: nothing is noted of those.
     fn before_ends(&self) -> Option<u64>;
 
-    /// The value called `name` in the database that has this block.
-    fn get(&self, block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError>;
+    /// The values with these names in the database that has this block, as they are at one moment.
+    fn get_all(&self, block: u64, names: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, ArchiveError>;
 
     /// The value with the greatest name below `to` that begins with `prefix`, in the database that has this block.
     fn last_before(&self, block: u64, prefix: &[u8], to: &[u8]) -> Result<Option<Note>, ArchiveError>;
@@ -130,14 +166,24 @@ pub trait ReadBlocks: Send + Sync {
     /// The least name that is not below `from`, in the database that has this block.
     fn first_name(&self, block: u64, from: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError>;
 
-    /// Removes the databases of which all is older than this; says how many. Who reads there at this moment still can.
-    fn retire(&self, before_millis: i64) -> Result<usize, ArchiveError>;
+    /// How many databases are known to be damaged: what they have cannot be read.
+    fn damaged(&self) -> usize;
+
+    /// Removes the databases of which all is older than this, and which have no block from `living` on; says how many.
+    fn retire(&self, before_millis: i64, living: u64) -> Result<usize, ArchiveError>;
+
+    /// The value called `name` in the database that has this block.
+    fn get(&self, block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
+        Ok(self.get_all(block, &[name])?.pop().flatten())
+    }
 
     /// The block with its amendment; `None` while it has not been written.
     fn read_block(&self, block: u64) -> Result<Option<StoredBlock>, ArchiveError> {
-        let Some(bytes) = self.get(block, &block_name(block))? else { return Ok(None) };
-        let amendment = self.get(block, &amendment_name(block))?;
-        Ok(Some(StoredBlock { bytes, amendment }))
+        // At one moment: when they are joined between two reads, the old block would come without its amendment.
+        let found = self.get_all(block, &[&block_name(block), &amendment_name(block)])?;
+        let mut found = found.into_iter();
+        let (bytes, amendment) = (found.next().flatten(), found.next().flatten());
+        Ok(bytes.map(|bytes| StoredBlock { bytes, amendment }))
     }
 
     fn read_note(&self, block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
@@ -180,6 +226,10 @@ impl Blocks for Archive {
         self.reader.databases.make_room(block, accepted_millis)
     }
 
+    fn had_room(&mut self, block: u64) {
+        self.reader.databases.had_room(block);
+    }
+
     fn put(&mut self, block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
         self.reader.databases.write(block, |database| pieces::put(database, name, bytes))
     }
@@ -190,6 +240,10 @@ impl Blocks for Archive {
 
     fn flush(&mut self) -> Result<(), ArchiveError> {
         self.reader.databases.flush()
+    }
+
+    fn take_loss(&mut self) -> bool {
+        self.reader.databases.take_loss()
     }
 
     fn mark(&mut self) -> Result<(), ArchiveError> {
@@ -210,16 +264,17 @@ impl ReadBlocks for ArchiveReader {
         self.databases.first_of(block)
     }
 
-    fn last_block(&self) -> Option<u64> {
-        self.databases.last_block()
+    fn databases(&self) -> Vec<Begin> {
+        self.databases.begins()
     }
 
     fn before_ends(&self) -> Option<u64> {
         self.databases.before_ends()
     }
 
-    fn get(&self, block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
-        Ok(self.databases.read(block, |database| pieces::get(database, name))?.flatten())
+    fn get_all(&self, block: u64, names: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, ArchiveError> {
+        let all = |database: &Database| names.iter().map(|name| pieces::get(database, name)).collect();
+        Ok(self.databases.read(block, all)?.unwrap_or_default())
     }
 
     fn last_before(&self, block: u64, prefix: &[u8], to: &[u8]) -> Result<Option<Note>, ArchiveError> {
@@ -231,8 +286,12 @@ impl ReadBlocks for ArchiveReader {
         Ok(self.databases.read(block, |database| database.first_key_from(from))?.flatten())
     }
 
-    fn retire(&self, before_millis: i64) -> Result<usize, ArchiveError> {
-        self.databases.retire(before_millis)
+    fn damaged(&self) -> usize {
+        self.databases.damaged()
+    }
+
+    fn retire(&self, before_millis: i64, living: u64) -> Result<usize, ArchiveError> {
+        self.databases.retire(before_millis, living)
     }
 }
 

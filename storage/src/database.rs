@@ -14,7 +14,7 @@
 //!   file in `blobs/` that sled neither syncs nor reclaims; so `blobs/` is empty, asserted at every start.
 //! - `snap.*.generating` is removed before opening: sled refuses a torn one for ever. So is `conf` while there is no data.
 //! - What sled may destroy while it opens a file is copied aside first, and put back after an interruption; see `tail`.
-//! - sled panics on damage. While it opens and is first read, a hook prints what an operator can do.
+//! - sled panics on damage. While it opens and is first read, and at every read of the archive, that becomes an error; see `guard`.
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
@@ -35,6 +35,8 @@ pub(crate) mod ahead;
 mod guard;
 mod tail;
 
+pub use guard::abort_on_panic;
+pub(crate) use guard::guarded;
 pub(crate) use tail::{BEFORE_OPEN, UNDO_OPEN};
 
 const LOCK_ATTEMPTS: u32 = 100;
@@ -80,7 +82,7 @@ impl Database {
             file.try_clone().and_then(|file| ahead::read(vec![file])).map_err(io)?;
         }
         tail::keep(path, &file, settings.segment_bytes).map_err(io)?;
-        let sled = guard::guarded(path, || open_sled(path, settings))??;
+        let sled = guarded(path, || open_sled(path, settings))??;
         let database = Database {
             synced_segment: Cell::new(-1),
             durability: settings.durability,
@@ -133,7 +135,7 @@ impl Database {
 
     /// Removes all keys of `[from, to)`, with the hook of the rules set.
     pub(crate) fn remove_guarded(&self, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
-        guard::guarded(&self.path, || self.remove_range(from, to, u64::MAX))?.map(drop)
+        guarded(&self.path, || self.remove_range(from, to, u64::MAX))?.map(drop)
     }
 
     /// Everything whose key begins with `prefix`, in order.
@@ -150,7 +152,7 @@ impl Database {
         from: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        guard::guarded(&self.path, || {
+        guarded(&self.path, || {
             for pair in self.sled.range(from..) {
                 let (key, value) = pair.map_err(|error| self.error(error))?;
                 if visit(&key, &value).is_break() {
@@ -163,7 +165,7 @@ impl Database {
 
     /// The pair with the greatest key below `to`, read with the hook of the rules set.
     pub(crate) fn last_before_guarded(&self, to: &[u8]) -> Result<Option<Pair>, StoreError> {
-        guard::guarded(&self.path, || self.last_before(to))?
+        guarded(&self.path, || self.last_before(to))?
     }
 
     /// The least key that is not below `from`.

@@ -1,6 +1,6 @@
 //! Where everything lies below the storage path, and which version of it this is. It opens no database.
 //!
-//! `journal/` · `archive/` · `catalog/` · `flushed` (the journal's side file) · `ballast` · `FORMAT` · `administrator.key`
+//! `journal/` · `archive/` · `late-ids/` · `parked/` · `catalog/` · `flushed` (the journal's side file) · `ballast` · `FORMAT` · `administrator.key`
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -41,6 +41,11 @@ impl Layout {
 
     pub fn parked(&self) -> PathBuf {
         self.root.join("parked")
+    }
+
+    /// Ids of providers' that archived messages own.
+    pub fn late_ids(&self) -> PathBuf {
+        self.root.join("late-ids")
     }
 
     pub fn catalog(&self) -> PathBuf {

@@ -18,4 +18,5 @@ mod segments;
 pub mod space;
 mod witness;
 
+pub use database::abort_on_panic;
 pub use error::{OpenError, StoreError};

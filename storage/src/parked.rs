@@ -58,6 +58,9 @@ pub trait ParkedBlocks: Send {
 pub trait ReadParked: Send + Sync {
     /// As `ParkedReader::messages`.
     fn messages(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The first and the last block of which something is kept.
+    fn span(&self) -> Result<Option<(u64, u64)>, StoreError>;
 }
 
 /// The writing end.
@@ -142,6 +145,17 @@ impl ReadParked for ParkedReader {
     fn messages(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError> {
         pieces::get(&self.lock(), &name(MESSAGES, block))
     }
+
+    fn span(&self) -> Result<Option<(u64, u64)>, StoreError> {
+        let database = self.lock();
+        let first = database.first_key_from(&[ROWS])?;
+        let last = database.last_before(&[ROWS + 1])?.map(|(key, _)| key);
+        let block = |key: Option<Vec<u8>>| {
+            let key = key.filter(|key| key.first() == Some(&ROWS))?;
+            Some(u64::from_be_bytes(*key.get(1..)?.first_chunk()?))
+        };
+        Ok(block(first).zip(block(last)))
+    }
 }
 
 impl ParkedReader {
@@ -169,6 +183,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("parked");
         let mut store = Parked::open(&path).unwrap();
+        assert_eq!(store.reader().span().unwrap(), None);
         for (number, octet, length) in
             [(7u64, 1, 30_000), (u64::MAX >> 8, 2, 10), (7, 3, 9_000), (300, 4, 50)]
         {
@@ -182,6 +197,7 @@ mod tests {
         assert_eq!(store.read(7).unwrap(), Some(block(3, 9_000)));
         assert_eq!(store.read(300).unwrap(), None);
         assert_eq!(store.reader().messages(7).unwrap(), Some(vec![3; 9_000]));
+        assert_eq!(store.reader().span().unwrap(), Some((7, u64::MAX >> 8)));
         let mut rows = Vec::new();
         store.each_rows(&mut |number, found| rows.push((number, found.to_vec()))).unwrap();
         assert_eq!(rows, [(7, vec![3; 900]), (u64::MAX >> 8, vec![2; 1])]);

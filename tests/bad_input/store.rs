@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::Value;
+use storage::archive::{Archive, Blocks, Options};
 
 use crate::end_to_end::send;
 use crate::support::gateway::Gateway;
@@ -168,6 +169,60 @@ fn an_archive_that_is_gone_with_all_that_belongs_to_it_is_noticed() {
     gateway.end_well();
     fs::remove_dir_all(&archive).unwrap();
     assert_refused(&home, &["tidegate-data/archive is missing"]);
+}
+
+#[test]
+fn damage_in_an_old_month_costs_that_month_and_the_gateway_goes_on() {
+    let provider = crate::support::provider::Provider::start();
+    let home = Home::new(&settings::plain(provider.address()));
+    Gateway::start(&home).end_well();
+    let archive = home.store().join("archive");
+    spoiled_month(&archive);
+
+    // The first block of messages belongs to the damaged month: what comes for it is set aside.
+    let gateway = Gateway::start(&home);
+    let mut http = gateway.http(KEY);
+    let ids: Vec<String> =
+        (0..70).map(|place| send(&mut http, 254_712_345_678 + place, &Value::Null)).collect();
+    crate::support::wait::until_true("a month that is known to be damaged", || {
+        gateway.ops("/metrics").text().lines().any(|line| line == "tidegate_archive_damaged 1")
+    });
+    for id in &ids {
+        http.message(id, "delivered");
+    }
+    crate::support::wait::until_true("what is set aside", || gateway.said().contains("is set aside"));
+    let listed = http.get("/v1/messages");
+    assert_eq!((listed.status, listed.code()), (503, "unavailable".into()));
+    assert!(listed.text().contains("damaged"), "{}", listed.text());
+    assert!(gateway.is_ready());
+    gateway.end_well();
+    let gateway = Gateway::start(&home);
+    for id in [&ids[0], &ids[69]] {
+        gateway.http(KEY).message(id, "delivered");
+    }
+    gateway.end_well();
+}
+
+/// An archive with an old month, of which nothing is left but its length, and a newer one.
+fn spoiled_month(archive: &Path) {
+    const OLD: i64 = 1_700_000_000_000;
+    const MONTHS: i64 = 100 * 86_400_000;
+    let mut months = Archive::open(archive, Options::default()).unwrap();
+    for (first, accepted) in [(0, OLD), (1 << 20, OLD + MONTHS)] {
+        months.make_room(first, accepted).unwrap();
+        for block in first..first + 40 {
+            months.write_block(block, &block.to_le_bytes().repeat(1_000)).unwrap();
+        }
+    }
+    months.flush().unwrap();
+    months.mark().unwrap();
+    drop(months);
+    let file = fs::read_dir(archive).unwrap().map(|entry| entry.unwrap().path().join("db"));
+    let file = file.filter(|file| file.exists()).min().expect("a database");
+    let mut octets = fs::read(&file).unwrap();
+    // sled checks what it reads of a page, and takes its links to be right.
+    octets.iter_mut().skip(4_096).step_by(997).for_each(|octet| *octet ^= 0x40);
+    fs::write(file, octets).unwrap();
 }
 
 #[test]

@@ -80,6 +80,25 @@ fn every_form_of_receipt_finds_its_message() {
 }
 
 #[test]
+fn a_receipt_that_comes_after_its_message_was_given_up_and_archived_finds_it_after_a_restart() {
+    let provider = Provider::with(Profile { receipt_delay: Delay::Fixed(9_000.0), ..Profile::default() });
+    let up = settings::provider("up", provider.address(), &[("receipt_wait", "\"1s\"")]);
+    let settings = format!("{up}{}", settings::tenant(&[]));
+    let mut stage = Stage::with(provider, &settings);
+    // As many as fill a block, which goes to the archive when the last of them is done.
+    let ids: Vec<String> = (0..63).map(|place| send(&mut stage.http, TO + place, &Value::Null)).collect();
+    for id in &ids {
+        stage.http.message(id, "unknown");
+    }
+    let late_ids = stage.home.store().join("late-ids/databases");
+    until_true("ids on the disk", || std::fs::read_to_string(&late_ids).is_ok_and(|list| !list.is_empty()));
+    let mut stage = stage.restart();
+    for id in &ids {
+        stage.http.message(id, "delivered");
+    }
+}
+
+#[test]
 fn a_receipt_that_comes_after_a_restart_finds_its_message() {
     let provider = Provider::with(Profile { receipt_delay: Delay::Fixed(3_000.0), ..Profile::default() });
     let settings = settings::plain(provider.address());

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use storage::StoreError;
-use storage::archive::{ArchiveError, Blocks, Note, ReadBlocks};
+use storage::archive::{ArchiveError, Begin, Blocks, Note, ReadBlocks};
 use storage::journal::SideFile;
 use storage::log::{CHUNK_MAX, Chunk, Durability, Log, LogError, Visit};
 use storage::parked::{ParkedBlock, ParkedBlocks, ReadParked};
@@ -86,6 +86,8 @@ pub struct Files {
     pub side: Box<dyn SideFile>,
     pub blocks: Box<dyn Blocks>,
     pub parked: Box<dyn ParkedBlocks>,
+    /// In the same database as the blocks: names of rows are none of theirs.
+    pub late_ids: Box<dyn Blocks>,
 }
 
 impl Disk {
@@ -97,7 +99,8 @@ impl Disk {
             log: Box::new(hold.clone()),
             side: Box::new(hold.clone()),
             blocks: Box::new(hold.clone()),
-            parked: Box::new(hold),
+            parked: Box::new(hold.clone()),
+            late_ids: Box::new(hold),
         }
     }
 
@@ -316,6 +319,12 @@ impl Blocks for Hold {
         Ok(false)
     }
 
+    fn had_room(&mut self, _block: u64) {}
+
+    fn take_loss(&mut self) -> bool {
+        false
+    }
+
     fn put(&mut self, _block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
         let mut platter = self.spend()?;
         platter.blocks.insert(name.to_vec(), bytes.to_vec());
@@ -408,6 +417,14 @@ impl ReadParked for Hold {
     fn messages(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.disk.lock().parked.get(&(block, Kind::Messages)).cloned())
     }
+
+    fn span(&self) -> Result<Option<(u64, u64)>, StoreError> {
+        let platter = self.disk.lock();
+        let mut blocks =
+            platter.parked.keys().filter(|(_, kind)| *kind == Kind::Rows).map(|(block, _)| *block);
+        let first = blocks.next();
+        Ok(first.map(|first| (first, blocks.next_back().unwrap_or(first))))
+    }
 }
 
 /// One database, with all blocks.
@@ -420,18 +437,17 @@ impl ReadBlocks for Hold {
         Some(0)
     }
 
-    fn last_block(&self) -> Option<u64> {
-        let platter = self.disk.lock();
-        let last = platter.blocks.keys().rfind(|name| name.len() == BLOCK_NAME)?;
-        last.first_chunk().map(|block| u64::from_be_bytes(*block))
+    fn databases(&self) -> Vec<Begin> {
+        vec![Begin { block: 0, millis: 0 }]
     }
 
     fn before_ends(&self) -> Option<u64> {
         None
     }
 
-    fn get(&self, _block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
-        Ok(self.disk.lock().blocks.get(name).cloned())
+    fn get_all(&self, _block: u64, names: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, ArchiveError> {
+        let platter = self.disk.lock();
+        Ok(names.iter().map(|name| platter.blocks.get(*name).cloned()).collect())
     }
 
     fn last_before(&self, _block: u64, prefix: &[u8], to: &[u8]) -> Result<Option<Note>, ArchiveError> {
@@ -445,7 +461,11 @@ impl ReadBlocks for Hold {
         Ok(self.disk.lock().blocks.range(from.to_vec()..).next().map(|(name, _)| name.clone()))
     }
 
-    fn retire(&self, _before_millis: i64) -> Result<usize, ArchiveError> {
+    fn damaged(&self) -> usize {
+        0
+    }
+
+    fn retire(&self, _before_millis: i64, _living: u64) -> Result<usize, ArchiveError> {
         Ok(0)
     }
 }

@@ -23,7 +23,7 @@ use engine::message::State;
 use storage::journal::{self, Options};
 use storage::log::Durability;
 use tidegate::commit::{self, Committer, Decided, Outlets, Writer};
-use tidegate::history::{Archivist, History};
+use tidegate::history::{Archivist, History, Stores};
 use tidegate::measure::Measures;
 use tidegate::ops::Health;
 use tidegate::{fold, store};
@@ -118,7 +118,7 @@ pub struct Opened {
 
 /// Opens the store and folds it. What stops it is a failure of the run.
 pub fn open(world: &World, clock: Clock) -> Result<Opened, String> {
-    let Files { log, side, blocks, parked } = world.disk.open();
+    let Files { log, side, blocks, parked, late_ids } = world.disk.open();
     let options = Options {
         durability: Durability::Fsync,
         ring_bytes_min: world.plan.ring,
@@ -132,7 +132,7 @@ pub fn open(world: &World, clock: Clock) -> Result<Opened, String> {
     let next_group = folded.map_err(|error| format!("the journal cannot be folded: {error}"))?;
     store::fold_parked(parked.as_ref(), &mut engine)
         .map_err(|error| format!("what is parked cannot be folded: {error}"))?;
-    let (history, archivist) = History::over(blocks, parked);
+    let (history, archivist) = History::over(Stores { archive: blocks, parked, late_ids });
     Ok(Opened { engine, history, archivist, journal, next_group })
 }
 

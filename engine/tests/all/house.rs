@@ -67,6 +67,9 @@ pub struct House {
     pub parked: BTreeMap<u64, (Vec<u8>, Block)>,
     pub parks: Vec<ParkWrite>,
     pub loads: Vec<Load>,
+    /// Whose the ids of archived messages are, by hash; and what the engine asked for.
+    pub owners: BTreeMap<u64, u64>,
+    pub questions: Vec<u64>,
     pub archive_writes: Vec<(u64, bool, usize)>,
     pub requests: Vec<Request>,
     /// What providers were asked: the bind, the part, and the body of the query_sm.
@@ -103,6 +106,8 @@ impl House {
             parked: BTreeMap::new(),
             parks: Vec::new(),
             loads: Vec::new(),
+            owners: BTreeMap::new(),
+            questions: Vec::new(),
             archive_writes: Vec::new(),
             requests: Vec::new(),
             asks: Vec::new(),
@@ -122,9 +127,14 @@ impl House {
     /// One turn of the commit loop, and the archive's part after it.
     pub fn turn(&mut self, commands: impl IntoIterator<Item = Command>) {
         self.one_turn(commands);
-        while self.archives && !(self.writes.is_empty() && self.parks.is_empty() && self.loads.is_empty()) {
+        while self.archives && self.is_archive_wanted() {
             self.serve_archive();
         }
+    }
+
+    fn is_archive_wanted(&self) -> bool {
+        let is_idle = self.writes.is_empty() && self.parks.is_empty() && self.loads.is_empty();
+        !(is_idle && self.questions.is_empty())
     }
 
     /// The archive does what it was asked for, and says so.
@@ -137,6 +147,7 @@ impl House {
                 let number = Message::read(bytes.clone()).expect("an archived message reads").number;
                 stored.insert(number, bytes);
             }
+            self.owners.extend(write.ids.iter().map(|id| (id.hash, id.number)));
             self.forget_parked(write.block, write.unpark);
             blocks.push(write.block);
         }
@@ -154,6 +165,11 @@ impl House {
             };
             let messages = stored.map(|stored| stored.values().cloned().collect()).unwrap_or_default();
             commands.push(Command::Loaded { load, messages });
+        }
+        let questions = std::mem::take(&mut self.questions);
+        let numbers: Vec<u64> = questions.iter().filter_map(|hash| self.owners.get(hash).copied()).collect();
+        if !numbers.is_empty() {
+            commands.push(Command::Owners { numbers });
         }
         self.one_turn(commands);
     }
@@ -226,6 +242,7 @@ impl House {
         }
         self.replies.extend(effects.replies);
         self.loads.extend(effects.loads);
+        self.questions.extend(effects.questions);
         self.parks.extend(effects.parks);
         for write in effects.archive {
             self.archive_writes.push((write.block, write.whole, write.messages.len()));
@@ -524,6 +541,7 @@ impl House {
         self.writes.clear();
         self.parks.clear();
         self.loads.clear();
+        self.questions.clear();
         self.requests.clear();
         self.turn([]);
     }

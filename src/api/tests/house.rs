@@ -69,9 +69,9 @@ pub struct Shelf {
 }
 
 impl History for Shelf {
-    fn read(&self, number: u64) -> Looking<'_> {
+    fn read(&self, _tenant: u32, number: u64) -> Looking<'_> {
         let found = match *self.broken.lock().unwrap() {
-            true => Err(HistoryUnavailable),
+            true => Err(HistoryUnavailable::Unreadable),
             false => Ok(self.messages.lock().unwrap().get(&number).cloned()),
         };
         Box::pin(async move { Ok(found?.map_or(Kept::Nowhere, Kept::Message)) })
@@ -91,7 +91,7 @@ impl History for Shelf {
         let last = messages.last().map_or(asked.floor, |last| order_of(last.number));
         let floor = if is_cut { last } else { asked.floor };
         let page = Page { messages, floor, is_last: false };
-        Box::pin(async move { if is_broken { Err(HistoryUnavailable) } else { Ok(page) } })
+        Box::pin(async move { if is_broken { Err(HistoryUnavailable::Unreadable) } else { Ok(page) } })
     }
 }
 

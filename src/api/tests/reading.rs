@@ -4,6 +4,8 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::house::{ACME, Answer, House, OTHER};
+use crate::api::HistoryUnavailable;
+use crate::api::problem::Problem;
 
 async fn sent(house: &House, body: &Value) -> String {
     let answer = house.send(&body.to_string()).await;
@@ -191,4 +193,17 @@ async fn what_is_sent_cannot_be_cancelled() {
     house.until(&id, "delivered").await;
     let answer = house.ask(Method::DELETE, &format!("/v1/messages/{id}"), &[], "").await;
     assert_eq!(answer.refusal(), (409, "conflict", None));
+}
+
+#[test]
+fn a_look_up_that_is_not_made_says_why_and_when_to_come_back() {
+    for (unavailable, status, code, words) in [
+        (HistoryUnavailable::Unreadable, 503, "unavailable", "at the moment"),
+        (HistoryUnavailable::Damaged, 503, "unavailable", "damaged"),
+        (HistoryUnavailable::TooMany, 429, "rate_limited", "too many look-ups"),
+    ] {
+        let problem = Problem::from(unavailable);
+        assert_eq!((problem.status.as_u16(), problem.code), (status, code), "{unavailable}");
+        assert!(problem.detail.contains(words) && problem.retry_after.is_some(), "{problem:?}");
+    }
 }

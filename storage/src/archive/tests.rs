@@ -51,7 +51,7 @@ fn blocks_of_any_length_come_back_after_a_reopening() {
         assert_eq!(read(&archive, number as u64), stored(&octets(1, length), None), "{length} bytes");
     }
     assert_eq!(read(&archive, 99), None);
-    assert_eq!((archive.blob_files(), archive.reader().last_block()), (0, Some(8)));
+    assert_eq!((archive.blob_files(), archive.reader.databases.last_block()), (0, Some(8)));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_month_a_period_or_a_bound_begins_a_database_and_blocks_stay_where_they_are(
         let reader = archive.reader();
         assert_eq!(reader.database_of(199), Some(0), "{name}");
         assert_eq!(reader.database_of(200), Some(if count == 2 { 200 } else { 0 }), "{name}");
-        assert_eq!(reader.last_block(), Some(200), "{name}");
+        assert_eq!(archive.reader.databases.last_block(), Some(200), "{name}");
     }
 }
 
@@ -143,12 +143,12 @@ fn retention_removes_whole_databases_and_what_is_below_them_is_gone_for_good() {
     }
     archive.flush().unwrap();
     assert_eq!(
-        archive.reader().retire(NOVEMBER + MONTH).unwrap(),
+        archive.reader().retire(NOVEMBER + MONTH, u64::MAX).unwrap(),
         0,
         "its youngest may be as young as the next"
     );
-    assert_eq!(archive.reader().retire(NOVEMBER + 2 * MONTH + 1).unwrap(), 2);
-    assert_eq!(archive.reader().retire(i64::MAX).unwrap(), 1, "the newest is written to");
+    assert_eq!(archive.reader().retire(NOVEMBER + 2 * MONTH + 1, u64::MAX).unwrap(), 2);
+    assert_eq!(archive.reader().retire(i64::MAX, u64::MAX).unwrap(), 1, "the newest is written to");
     archive.write_block(5, b"a late amendment of what is retired").unwrap();
     archive.flush().unwrap();
     let in_directory = fs::read_dir(directory.path()).unwrap().count();
@@ -160,18 +160,167 @@ fn retention_removes_whole_databases_and_what_is_below_them_is_gone_for_good() {
 }
 
 #[test]
-fn a_removal_that_a_crash_has_stopped_ends_at_the_next_start() {
+fn what_has_living_messages_stays_however_old_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut archive = Archive::open(directory.path(), Options::default()).unwrap();
+    for month in 0..4 {
+        archive.make_room(month * 10, NOVEMBER + month as i64 * MONTH).unwrap();
+    }
+    for (living, retired, oldest) in [(0, 0, 0), (9, 0, 0), (10, 1, 10), (29, 1, 20), (u64::MAX, 1, 30)] {
+        assert_eq!(archive.reader().retire(i64::MAX, living).unwrap(), retired, "living from {living}");
+        assert_eq!(archive.reader().databases()[0].block, oldest, "living from {living}");
+    }
+}
+
+#[test]
+fn a_removal_that_a_crash_has_stopped_anywhere_lets_the_archive_open() {
+    /// What a crash leaves; and whether the oldest database is still there then.
+    type Crash = fn(&Path, &str);
+    let rows: [(&str, Crash, bool); 6] = [
+        ("before the new list", |_, _| (), true),
+        ("after the new list", |directory, name| drop(unlist(directory, name)), true),
+        (
+            "after the renaming",
+            |directory, name| rename_for_removal(directory, &unlist(directory, name)),
+            false,
+        ),
+        (
+            "without its side file",
+            |directory, name| {
+                rename_for_removal(directory, &unlist(directory, name));
+                fs::remove_file(directory.join(format!("{name}-flushed"))).unwrap();
+            },
+            false,
+        ),
+        (
+            "half removed",
+            |directory, name| {
+                rename_for_removal(directory, &unlist(directory, name));
+                fs::remove_file(directory.join(format!("{name}-flushed"))).unwrap();
+                fs::remove_file(directory.join(format!("{name}.removing/db"))).unwrap();
+            },
+            false,
+        ),
+        // As the release before did it.
+        ("renamed while it is listed", rename_for_removal, false),
+    ];
+    for (name, crash, stays) in rows {
+        let directory = tempfile::tempdir().unwrap();
+        let mut archive = opened(directory.path());
+        archive.write_block(1, b"old").unwrap();
+        archive.make_room(10, NOVEMBER + MONTH).unwrap();
+        archive.write_block(10, b"new").unwrap();
+        archive.flush().unwrap();
+        archive.mark().unwrap();
+        drop(archive);
+        crash(directory.path(), &databases(directory.path())[0]);
+        for start in ["first", "second"] {
+            let archive = Archive::open(directory.path(), Options::default())
+                .unwrap_or_else(|error| panic!("{name}, {start} start: {error}"));
+            let old = if stays { stored(b"old", None) } else { None };
+            assert_eq!((read(&archive, 1), read(&archive, 10)), (old, stored(b"new", None)), "{name}");
+            assert_eq!(databases(directory.path()).len(), if stays { 2 } else { 1 }, "{name}");
+        }
+        let files = fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(files, if stays { 5 } else { 3 }, "{name}: databases, their side files and the list");
+    }
+}
+
+/// Takes a database from the list.
+fn unlist(directory: &Path, name: &str) -> String {
+    let left: Vec<String> = databases(directory).into_iter().filter(|other| other != name).collect();
+    fs::write(directory.join("databases"), left.join("\n") + "\n").unwrap();
+    name.to_owned()
+}
+
+fn rename_for_removal(directory: &Path, name: &str) {
+    fs::rename(directory.join(name), directory.join(format!("{name}.removing"))).unwrap();
+}
+
+#[test]
+fn a_start_that_ends_a_removal_takes_it_from_the_list_first() {
     let directory = tempfile::tempdir().unwrap();
     let mut archive = opened(directory.path());
     archive.make_room(10, NOVEMBER + MONTH).unwrap();
     drop(archive);
-    let oldest = directory.path().join(&databases(directory.path())[0]);
-    fs::rename(&oldest, oldest.with_file_name(format!("{}.removing", databases(directory.path())[0])))
-        .unwrap();
-    let archive = Archive::open(directory.path(), Options::default()).unwrap();
-    assert_eq!(databases(directory.path()).len(), 1);
-    assert_eq!(archive.reader().database_of(9), None);
+    let oldest = databases(directory.path()).remove(0);
+    rename_for_removal(directory.path(), &oldest);
+    // What cannot be removed stands for a crash in the middle of the removal.
+    let side_file = directory.path().join(format!("{oldest}-flushed"));
+    fs::remove_file(&side_file).unwrap();
+    fs::create_dir(&side_file).unwrap();
+    assert!(Archive::open(directory.path(), Options::default()).is_err());
+    // All of it had gone, and the end of the start had not come.
+    fs::remove_dir(&side_file).unwrap();
+    fs::remove_dir_all(directory.path().join(format!("{oldest}.removing"))).unwrap();
+    assert!(Archive::open(directory.path(), Options::default()).is_ok());
+}
+
+#[test]
+fn a_panic_in_an_old_database_is_its_end_and_not_that_of_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut archive = opened(directory.path());
+    archive.make_room(10, NOVEMBER + MONTH).unwrap();
+    for block in [1, 10] {
+        archive.write_block(block, b"block").unwrap();
+    }
+    let reader = archive.reader();
+    let broken = archive.reader.databases.read(1, |_| -> Result<(), StoreError> { panic!("as sled does") });
+    assert!(broken.is_err_and(|error| error.is_damage()));
+    assert_eq!((reader.damaged(), archive.take_loss()), (1, false));
+    archive.flush().unwrap();
+    assert!(archive.take_loss(), "what was written to it since the flush before may be gone");
+    for _ in 0..2 {
+        assert!(reader.read_block(1).is_err_and(|error| error.is_damage()));
+        assert!(archive.write_block(2, b"more").is_err_and(|error| error.is_damage()));
+        assert_eq!(read(&archive, 10), stored(b"block", None));
+        archive.write_block(11, b"more").unwrap();
+        archive.flush().unwrap();
+        archive.mark().unwrap();
+        assert!(!archive.take_loss());
+    }
+    assert_eq!(reader.retire(i64::MAX, u64::MAX).unwrap(), 1);
+    assert_eq!((read(&archive, 1), reader.damaged()), (None, 0));
+}
+
+#[test]
+fn who_has_a_retired_database_in_hand_does_not_make_it_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut archive = opened(directory.path());
+    let slot = archive.reader.databases.slot_of(0).unwrap();
+    archive.make_room(10, NOVEMBER + MONTH).unwrap();
+    assert_eq!(archive.reader().retire(i64::MAX, u64::MAX).unwrap(), 1);
+    assert!(slot.with(|_| Ok(())).unwrap().is_none());
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn a_reader_never_goes_back_while_block_and_amendment_are_joined() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut archive = opened(directory.path());
+    archive.write_block(1, &[0; 8]).unwrap();
+    let reader = archive.reader();
+    let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ends = Arc::clone(&is_over);
+    let reading = thread::spawn(move || {
+        let mut newest = 0;
+        while !ends.load(std::sync::atomic::Ordering::Relaxed) {
+            let found = reader.read_block(1).unwrap().unwrap();
+            let found = found.amendment.unwrap_or(found.bytes);
+            let version = u64::from_be_bytes(found.try_into().unwrap());
+            assert!(version >= newest, "{version} after {newest}");
+            newest = version;
+        }
+    });
+    for version in 1u64..3_000 {
+        archive.amend(1, &version.to_be_bytes()).unwrap();
+        archive.write_block(1, &version.to_be_bytes()).unwrap();
+        if reading.is_finished() {
+            break;
+        }
+    }
+    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    reading.join().unwrap();
 }
 
 #[test]
@@ -209,7 +358,7 @@ fn the_archive_of_the_release_before_is_one_database_of_several() {
     for _ in 0..2 {
         let mut archive = Archive::open(&directory, Options::default()).unwrap();
         let reader = archive.reader();
-        assert_eq!(reader.last_block().map(|last| last.min(4)), Some(4));
+        assert_eq!(archive.reader.databases.last_block().map(|last| last.min(4)), Some(4));
         assert!(reader.before_ends().is_some_and(|end| end == 5 || end == u64::MAX));
         assert_eq!(
             [0, 4, 5].map(|from| reader.next_block(from).unwrap().filter(|next| *next < 5)),

@@ -24,9 +24,11 @@ pub fn run(task: &str, store: &Path) {
     match task.split_once(' ').unwrap() {
         ("write", "catalog") => write_values(Catalog::open(store).unwrap()),
         ("write", "archive") => write_values(<Archive as Values>::open(store).unwrap()),
+        ("write", "months") => write_values(<Months as Values>::open(store).unwrap()),
         ("write", log) => write_groups(store, options(log)),
         ("check", "catalog") => say(&check_values::<Catalog>(store)),
         ("check", "archive") => say(&check_values::<Archive>(store)),
+        ("check", "months") => say(&check_values::<Months>(store)),
         ("check", log) => say(&check_groups(store, options(log))),
         _ => panic!("no task {task}"),
     }
@@ -153,6 +155,60 @@ impl Values for Archive {
 
     fn get(&self, key: u64) -> Option<Vec<u8>> {
         self.reader().read_block(key).unwrap().map(|stored| stored.bytes)
+    }
+}
+
+/// Archives that begin a database every now and then, write all values into it, and let those before it go.
+struct Months {
+    archive: Archive,
+    puts: u64,
+}
+
+/// Values put into one database.
+const PUTS: u64 = 25;
+/// Blocks of one database; each value is a note there.
+const BLOCKS: u64 = 10;
+const MONTH_MILLIS: i64 = 31 * 86_400_000;
+
+impl Months {
+    fn newest(&self) -> u64 {
+        self.archive.reader().databases().last().map_or(0, |newest| newest.block)
+    }
+
+    fn begin_month(&mut self) {
+        let next = self.newest() + BLOCKS;
+        let values: Vec<Option<Vec<u8>>> = (0..KEYS).map(|key| self.get(key)).collect();
+        let start = (next / BLOCKS) as i64 * MONTH_MILLIS;
+        self.archive.make_room(next, start).unwrap();
+        for (key, value) in values.into_iter().enumerate() {
+            if let Some(value) = value {
+                self.archive.put_note(next, &[key as u8], &value).unwrap();
+            }
+        }
+        self.archive.flush().unwrap();
+        self.archive.reader().retire(start + 1, next).unwrap();
+    }
+}
+
+impl Values for Months {
+    fn open(store: &Path) -> Result<Months, OpenError> {
+        Ok(Months { archive: <Archive as Values>::open(store)?, puts: 0 })
+    }
+
+    fn put(&mut self, key: u64, value: &[u8]) {
+        self.puts += 1;
+        if self.puts.is_multiple_of(PUTS) {
+            self.begin_month();
+        }
+        self.archive.put_note(self.newest(), &[key as u8], value).unwrap();
+        self.archive.flush().unwrap();
+    }
+
+    /// A database that a power failure has brought back is older than those after it.
+    fn get(&self, key: u64) -> Option<Vec<u8>> {
+        let reader = self.archive.reader();
+        let databases = reader.databases();
+        databases.iter().rev().find_map(|month| reader.read_note(month.block, &[key as u8]).unwrap())
     }
 }
 

@@ -77,6 +77,17 @@ impl Image {
                 }
                 self.names.insert(to.clone(), *file);
             }
+            What::RenameDirectory { from, to } if self.directories.contains(from) => {
+                let moved =
+                    |path: PathBuf| path.strip_prefix(from).map(|rest| to.join(rest)).unwrap_or(path.clone());
+                self.directories = std::mem::take(&mut self.directories).into_iter().map(moved).collect();
+                let names = std::mem::take(&mut self.names).into_iter();
+                self.names = names.map(|(path, file)| (moved(path), file)).collect();
+            }
+            // One in which something is left cannot go.
+            What::RemoveDirectory { path } if !self.names.keys().any(|name| name.starts_with(path)) => {
+                self.directories.remove(path);
+            }
             What::Unlink { path, file } if self.names.get(path) == Some(file) => {
                 self.names.remove(path);
             }

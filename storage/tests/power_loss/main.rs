@@ -56,6 +56,11 @@ fn the_archive_keeps_what_was_flushed() {
     assert_nothing_is_lost("archive");
 }
 
+#[test]
+fn an_archive_of_which_databases_go_keeps_what_the_others_have() {
+    assert_nothing_is_lost("months");
+}
+
 /// What the others show means something: this would be found.
 #[test]
 fn a_journal_that_is_left_to_the_operating_system_loses_what_was_flushed() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The calls that change files, make changes durable, or speak.
-const CALLS: &str = "openat,creat,write,pwrite64,ftruncate,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,fsync,fdatasync";
+const CALLS: &str = "openat,creat,write,pwrite64,ftruncate,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,fsync,fdatasync";
 
 /// A file keeps its number whatever it is called.
 pub type FileNumber = usize;
@@ -27,6 +27,13 @@ pub enum What {
     Unlink {
         path: PathBuf,
         file: FileNumber,
+    },
+    RenameDirectory {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    RemoveDirectory {
+        path: PathBuf,
     },
     Write {
         file: FileNumber,
@@ -139,6 +146,11 @@ impl Reader {
             }
             ("rename", [from, to]) => self.rename(string_path(from), string_path(to)),
             ("unlink", [path]) => self.unlink(string_path(path)),
+            ("unlinkat", [at, path, flags]) => {
+                let path = descriptor_path(at).join(string_path(path));
+                if *flags == "0" { self.unlink(path) } else { self.remove_directory(path) }
+            }
+            ("rmdir", [path]) => self.remove_directory(string_path(path)),
             ("mkdir", [path, _]) => self.directory(string_path(path)),
             ("fsync" | "fdatasync", [descriptor]) => self.sync(descriptor),
             _ => panic!("{name} is not understood: {arguments:?}"),
@@ -176,6 +188,14 @@ impl Reader {
     }
 
     fn rename(&mut self, from: PathBuf, to: PathBuf) -> Vec<What> {
+        if self.directories.contains(&from) {
+            let moved =
+                |path: PathBuf| path.strip_prefix(&from).map(|rest| to.join(rest)).unwrap_or(path.clone());
+            self.directories = std::mem::take(&mut self.directories).into_iter().map(moved).collect();
+            let names = std::mem::take(&mut self.names).into_iter();
+            self.names = names.map(|(path, file)| (moved(path), file)).collect();
+            return vec![What::RenameDirectory { from, to }];
+        }
         let Some(file) = self.names.remove(&from) else { return Vec::new() };
         self.names.insert(to.clone(), file);
         vec![What::Rename { from, to, file }]
@@ -184,6 +204,10 @@ impl Reader {
     fn unlink(&mut self, path: PathBuf) -> Vec<What> {
         let Some(file) = self.names.remove(&path) else { return Vec::new() };
         vec![What::Unlink { path, file }]
+    }
+
+    fn remove_directory(&mut self, path: PathBuf) -> Vec<What> {
+        if self.directories.remove(&path) { vec![What::RemoveDirectory { path }] } else { Vec::new() }
     }
 
     fn directory(&mut self, path: PathBuf) -> Vec<What> {
@@ -211,10 +235,13 @@ impl Reader {
 fn target(what: &What) -> Option<Result<FileNumber, &Path>> {
     match what {
         What::Write { file, .. } | What::Truncate { file, .. } => Some(Ok(*file)),
-        What::Create { path, .. } | What::Directory { path } | What::Unlink { path, .. } => {
-            Some(Err(path.parent().expect("below the root")))
+        What::Create { path, .. }
+        | What::Directory { path }
+        | What::RemoveDirectory { path }
+        | What::Unlink { path, .. } => Some(Err(path.parent().expect("below the root"))),
+        What::Rename { to, .. } | What::RenameDirectory { to, .. } => {
+            Some(Err(to.parent().expect("below the root")))
         }
-        What::Rename { to, .. } => Some(Err(to.parent().expect("below the root"))),
         What::SyncFile { .. } | What::SyncDirectory { .. } | What::Say { .. } => None,
     }
 }
