@@ -21,6 +21,8 @@ const DUES_MAX: usize = 20_000;
 const SWEEP_PAGES: usize = 256;
 /// How often every page is looked at, in microseconds.
 const SWEEP_EVERY_MICROS: u64 = 5_000_000;
+/// How soon `run` is wanted in the middle of a round, in microseconds: nothing else may bring it on.
+const GO_ON_MICROS: u64 = 2_000;
 /// How often `run` is wanted while messages live, in microseconds.
 const WAKE_EVERY_MICROS: u64 = 1_000_000;
 /// How long a page that is not done stays in memory that holds much.
@@ -39,6 +41,8 @@ pub(crate) struct Sweep {
     /// Pages still to be looked at in this round.
     round: VecDeque<u64>,
     round_began: Mono,
+    /// Of this round, pages that were to leave memory while too much was on its way.
+    again: VecDeque<u64>,
     /// Blocks on their way to the archive.
     archiving: BTreeMap<u64, Archiving>,
     /// Messages in the archive, or on their way there, that their tenant has not been told of.
@@ -109,6 +113,9 @@ impl Sweep {
     }
 
     pub fn next_micros(&self, empty: bool) -> Option<u64> {
+        if !self.round.is_empty() {
+            return Some(GO_ON_MICROS);
+        }
         (!empty).then_some(WAKE_EVERY_MICROS)
     }
 }
@@ -156,6 +163,7 @@ impl Engine {
     pub(crate) fn sweep_pages(&mut self) {
         let now = self.now.mono;
         self.see_wanted();
+        self.let_leave_again();
         if self.sweep.round.is_empty() {
             if now.0 < self.sweep.round_began.0.saturating_add(SWEEP_EVERY_MICROS) {
                 return;
@@ -163,6 +171,7 @@ impl Engine {
             self.sweep.round_began = now;
             self.look_for_oldest();
             self.sweep.round = self.pages.blocks().into();
+            self.sweep.again.clear();
             self.idempotency.expire(self.now.wall, KEYS_FORGOTTEN);
             self.forget_debts();
             self.look_at_queued_for_the_down();
@@ -188,8 +197,6 @@ impl Engine {
     }
 
     pub(crate) fn sweep_page(&mut self, block: u64) {
-        let Some(page) = self.pages.page(block) else { return };
-        let since = page.since;
         self.see_queued(block);
         let Some(page) = self.pages.page(block) else { return };
         let overdue: Vec<(u64, Step<'static>)> =
@@ -208,12 +215,29 @@ impl Engine {
         }
         // Before what has been woken is parked.
         self.act_on_arrivals();
-        let age = self.now.wall.0.saturating_sub(since);
-        let may_go = !self.is_leaving(block) && self.sweep.archiving.len() < ARCHIVING_MAX;
-        if may_go && age >= self.stay().as_millis() as i64 {
-            // Not telling: a receipt on its way will be acknowledged in a moment.
-            self.archive(block, |message| message.is_final() && message.telling.is_none());
-            self.park_page(block);
+        self.let_leave(block);
+    }
+
+    /// What of an old page is final goes to the archive, and what will wait long is parked.
+    fn let_leave(&mut self, block: u64) {
+        let Some(page) = self.pages.page(block).filter(|_| !self.is_leaving(block)) else { return };
+        if self.now.wall.0.saturating_sub(page.since) < self.stay().as_millis() as i64 {
+            return;
+        }
+        if self.sweep.archiving.len() >= ARCHIVING_MAX || !self.may_park_more() {
+            self.sweep.again.push_back(block);
+            return;
+        }
+        // Not telling: a receipt on its way will be acknowledged in a moment.
+        self.archive(block, |message| message.is_final() && message.telling.is_none());
+        self.park_page(block);
+    }
+
+    /// Those that had to stay because too much was on its way: they need not wait for the next round.
+    fn let_leave_again(&mut self) {
+        while self.sweep.archiving.len() < ARCHIVING_MAX && self.may_park_more() {
+            let Some(block) = self.sweep.again.pop_front() else { return };
+            self.let_leave(block);
         }
     }
 
@@ -350,6 +374,9 @@ impl Engine {
             self.load_if_wanted(Load { block: *block, shelf: Shelf::Archive });
             if self.pages.page(*block).is_some_and(|page| page.is_done()) {
                 self.sweep.done(*block);
+            } else {
+                // What waits long of the same page could not leave before: a block has one way at a time.
+                self.let_leave(*block);
             }
         }
     }
