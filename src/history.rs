@@ -37,7 +37,8 @@ const INDEX_WAIT: Duration = Duration::from_secs(10);
 /// What is not in memory, as the rest of the process sees it. What is handed to it can be looked up at once.
 pub struct History {
     shared: Arc<Shared>,
-    readers: Arc<Semaphore>,
+    /// Places for threads that read; without any it is read where it is asked.
+    readers: Option<Arc<Semaphore>>,
 }
 
 /// What the thread and the readers share.
@@ -66,8 +67,8 @@ struct Waiting {
 }
 
 impl History {
-    /// The two ends of archive and parked store, the working one without a thread.
-    pub fn over(archive: Box<dyn Blocks>, parked: Box<dyn ParkedBlocks>) -> (Arc<History>, Archivist) {
+    /// The two ends of archive and parked store, neither with a thread.
+    pub fn over(archive: Box<dyn Blocks>, parked: Box<dyn ParkedBlocks>) -> (History, Archivist) {
         let parked_reader = parked.reader();
         let shelves = Shelves::new(archive);
         let shared = Arc::new(Shared {
@@ -80,7 +81,7 @@ impl History {
         });
         let parked = ParkedShelf::new(parked);
         let archivist = Archivist { shelves, parked, shared: Arc::clone(&shared), marked_at: Instant::now() };
-        (Arc::new(History { shared, readers: Arc::new(Semaphore::new(READERS_MAX)) }), archivist)
+        (History { shared, readers: None }, archivist)
     }
 
     /// Starts the archive's thread. `lane` leads to the engine that is told what has arrived; `runtime` lets a thread wait for room there.
@@ -90,10 +91,11 @@ impl History {
         lane: Lane,
         runtime: tokio::runtime::Handle,
     ) -> std::io::Result<(Arc<History>, JoinHandle<()>)> {
-        let (history, archivist) = History::over(archive, parked);
+        let (mut history, archivist) = History::over(archive, parked);
+        history.readers = Some(Arc::new(Semaphore::new(READERS_MAX)));
         let thread = thread::Builder::new().name("archive".into());
         let thread = thread.spawn(move || run(archivist, &lane, &runtime))?;
-        Ok((history, thread))
+        Ok((Arc::new(history), thread))
     }
 
     /// Takes what a durable group has for the archive and the parked store.
@@ -127,15 +129,14 @@ impl History {
 
     /// Removes what is older than this, as far as whole databases are; whether any was.
     pub async fn retire(&self, before_millis: i64) -> bool {
-        let archive = Arc::clone(&self.shared.archive);
-        let retired = tokio::task::spawn_blocking(move || archive.retire(before_millis)).await;
+        let retired = self.apart(move |shared| shared.archive.retire(before_millis)).await;
         match retired {
-            Ok(Ok(0)) | Err(_) => false,
-            Ok(Ok(databases)) => {
+            Some(Ok(0)) | None => false,
+            Some(Ok(databases)) => {
                 tracing::info!(databases, "removed from the archive what is older than the retention");
                 true
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 tracing::error!(%error, "what is older than the retention cannot be removed");
                 false
             }
@@ -150,18 +151,23 @@ impl History {
         }
     }
 
-    /// Reads on a thread of its own, of which there are few.
+    /// Works on a thread of its own, of which there are few, where there are threads at all.
+    async fn apart<T: Send + 'static>(&self, work: impl FnOnce(&Shared) -> T + Send + 'static) -> Option<T> {
+        let Some(readers) = &self.readers else { return Some(work(&self.shared)) };
+        let permit = Arc::clone(readers).acquire_owned().await.ok()?;
+        let shared = Arc::clone(&self.shared);
+        let working = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work(&shared)
+        });
+        working.await.ok()
+    }
+
     async fn reading<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Shared) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, HistoryUnavailable> {
-        let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| HistoryUnavailable)?;
-        let shared = Arc::clone(&self.shared);
-        let reading = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            read(&shared)
-        });
-        let read = reading.await.map_err(|_| HistoryUnavailable)?;
+        let read = self.apart(read).await.ok_or(HistoryUnavailable)?;
         read.map_err(|error| {
             tracing::error!(%error, "the archive cannot be read");
             HistoryUnavailable

@@ -63,10 +63,14 @@ struct Platter {
     parked: Values,
     parked_durable: Values,
     parked_calls: Vec<ParkedCall>,
+    /// Parked blocks that were ever flushed.
+    parked_ever: u64,
     /// After so many more calls it refuses.
     refuses: Option<(u32, Refuses)>,
     /// The newest flushed group is lost in the next kill: a planted bug.
     loses_a_group: bool,
+    /// The newest parked block is lost in the next kill: another one.
+    loses_parked: bool,
 }
 
 /// The disk, which outlives the processes that write it.
@@ -125,6 +129,11 @@ impl Disk {
         let writes = std::mem::take(&mut platter.parked_calls);
         let kept = dice.in_range(0..writes.len() as u64 + 1) as usize;
         platter.keep_parked(writes.into_iter().take(kept));
+        if std::mem::take(&mut platter.loses_parked)
+            && let Some((block, _)) = platter.parked_durable.keys().next_back().copied()
+        {
+            platter.parked_durable.retain(|(of, _), _| *of < block);
+        }
         platter.parked = platter.parked_durable.clone();
     }
 
@@ -141,6 +150,16 @@ impl Disk {
     /// The next crash takes the newest flushed group with it.
     pub fn lose_a_group(&self) {
         self.lock().loses_a_group = true;
+    }
+
+    /// The next crash takes the newest parked block with it.
+    pub fn lose_parked(&self) {
+        self.lock().loses_parked = true;
+    }
+
+    /// Parked blocks that have ever been written.
+    pub fn parked_ever(&self) -> u64 {
+        self.lock().parked_ever
     }
 
     /// The messages of the parked blocks.
@@ -370,6 +389,7 @@ impl ParkedBlocks for Hold {
     fn flush(&mut self) -> Result<(), StoreError> {
         let mut platter = self.spend()?;
         let writes = std::mem::take(&mut platter.parked_calls);
+        platter.parked_ever += writes.iter().filter(|(_, value)| value.is_some()).count() as u64 / 2;
         platter.keep_parked(writes.into_iter());
         Ok(())
     }

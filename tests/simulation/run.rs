@@ -11,11 +11,35 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::caller;
 use crate::dice::Dice;
 use crate::gateway::{self, Gateway, Living, clock};
+use crate::operator;
 use crate::plan::{Event, Planted};
 use crate::verdict;
-use crate::world::{World, jump, pass};
+use crate::world::{Tally, World, jump, pass};
+
+/// Messages that are cancelled in one go.
+const CANCELLED_AT_ONCE: usize = 10;
+
+/// Something that is to happen in a good share of the runs, and how often it has.
+type Kind = (&'static str, fn(&Tally) -> u64);
+
+pub const KINDS: [Kind; 13] = [
+    ("accepted over HTTP", |tally| tally.accepted),
+    ("replayed under a key", |tally| tally.replayed),
+    ("refused another body", |tally| tally.mismatched),
+    ("read", |tally| tally.read),
+    ("listed", |tally| tally.listed),
+    ("cancelled", |tally| tally.cancelled),
+    ("rules", |tally| tally.rules),
+    ("bounced", |tally| tally.bounced),
+    ("moved", |tally| tally.moved),
+    ("let go", |tally| tally.let_go),
+    ("resolved", |tally| tally.resolved),
+    ("asked by query_sm", |tally| tally.asked),
+    ("parked", |tally| tally.parked),
+];
 
 /// What a run was like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +51,9 @@ pub struct Report {
     pub stops: u64,
     pub doubled: u64,
     pub virtual_seconds: u64,
+    pub tally: Tally,
+    /// Runs in which each of these happened, in the order of `KINDS`.
+    pub with: [u64; KINDS.len()],
 }
 
 impl Report {
@@ -38,6 +65,9 @@ impl Report {
         self.stops += other.stops;
         self.doubled += other.doubled;
         self.virtual_seconds += other.virtual_seconds;
+        for (sum, (_, count)) in self.with.iter_mut().zip(KINDS) {
+            *sum += u64::from(count(&other.tally) > 0);
+        }
     }
 }
 
@@ -112,6 +142,10 @@ impl Run {
                 let seed = self.dice.word();
                 tenants.spawn(crate::tenant::run(Arc::clone(&world), index, number, seed));
             }
+            for number in 0..tenant.callers {
+                let seed = self.dice.word();
+                tenants.spawn(crate::caller::run(Arc::clone(&world), index, number, seed));
+            }
         }
         for (at, event) in world.plan.events.clone() {
             self.until(self.began + at).await?;
@@ -173,6 +207,9 @@ impl Run {
                 if self.world.planted == Planted::LostGroup {
                     self.world.disk.lose_a_group();
                 }
+                if self.world.planted == Planted::LostParked {
+                    self.world.disk.lose_parked();
+                }
                 self.die().await?;
             }
             Event::Restart => {
@@ -187,10 +224,9 @@ impl Run {
             Event::Jump(millis) => jump(millis),
             Event::ProviderDown(index) => self.world.hubs[index].set_down(true),
             Event::ProviderUp(index) => self.world.hubs[index].set_down(false),
-            Event::Cancel => {
-                if let Some(gateway) = &self.gateway {
-                    gateway.cancel(&self.world).await;
-                }
+            Event::Cancel => self.cancel(),
+            Event::Operate(kind) => {
+                drop(tokio::spawn(operator::operate(Arc::clone(&self.world), kind, self.dice.word())));
             }
             Event::DiskNearlyFull(is_so) => {
                 if let Some(gateway) = &self.gateway {
@@ -199,6 +235,19 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Tenants ask to cancel the messages that were accepted last.
+    fn cancel(&mut self) {
+        let accepted: Vec<(u64, u64, usize)> = {
+            let book = self.world.book();
+            let accepted = book.seen.iter().filter_map(|(phone, seen)| Some((*phone, seen.id?, seen.tenant)));
+            accepted.rev().take(CANCELLED_AT_ONCE).collect()
+        };
+        for (phone, id, tenant) in accepted {
+            let seed = self.dice.word();
+            tokio::spawn(caller::cancel(Arc::clone(&self.world), phone, id, tenant, seed));
+        }
     }
 
     /// No more faults: everything that is open comes to its end, or the run fails.
@@ -210,6 +259,10 @@ impl Run {
         let mut quiet = 0;
         loop {
             self.until(Instant::now() + Duration::from_secs(10)).await?;
+            if quiet == 0 && !self.world.plan.is_fair {
+                let settling = operator::settle(Arc::clone(&self.world), self.dice.word());
+                drop(tokio::spawn(settling));
+            }
             let living = self.look();
             let open = verdict::still_open(&self.world, &living);
             self.world.note(format_args!("open: {open:?}"));
@@ -241,6 +294,8 @@ impl Run {
         let opened = gateway::open(&self.world, clock())?;
         self.report.virtual_seconds = self.began.elapsed().as_secs();
         self.report.hash = self.world.hash();
+        self.report.tally = self.world.book().tally;
+        self.report.tally.parked = self.world.disk.parked_ever();
         verdict::judge(&self.world, &opened, &mut self.report)
     }
 }
