@@ -159,12 +159,15 @@ pub async fn settle(world: Arc<World>, seed: u64) {
         enable(&world, &mut dice, &provider.id).await;
     }
     resolve(&world, &mut dice).await;
+    asked(&world, &mut dice, "/v1/ops/queue").await;
+    asked(&world, &mut dice, "/v1/ops/providers").await;
 }
 
 async fn asked(world: &World, dice: &mut Dice, path: &str) -> Option<Answer> {
     let answer = ask(world, dice, ADMINISTRATOR, &Asked::get(path.to_owned())).await;
     let status = answer.as_ref().map(|answer| answer.status);
-    world.note(format_args!("an operator asks {path}: {status:?}"));
+    let body = answer.as_ref().map(|answer| answer.body.to_string());
+    world.note(format_args!("an operator asks {path}: {status:?} {body:?}"));
     match status {
         None | Some(200 | 503) => {}
         _ => world.fail(format!("an operator asks {path} and is told {answer:?}")),
@@ -202,22 +205,30 @@ async fn made(
     which: Which,
     until: Option<Wall>,
 ) {
+    let endings = world.book().endings;
     let Some(answer) = order(world, dice, path, body).await else { return };
     let mut book = world.book();
+    // Whoever ends rules meanwhile may have ended this one.
+    let ended = book.endings != endings;
     if stops == Stops::Untried {
         book.tally.bounced += answer.body["messages"].as_u64().unwrap_or(0);
     }
     let numbers = answer.body["rules"].as_array().into_iter().flatten();
     for number in numbers.filter_map(Value::as_u64) {
         book.tally.rules += 1;
-        book.rules.push(Rule { number, stops, which: which.clone(), until, ended: false });
+        book.rules.push(Rule { number, stops, which: which.clone(), until, ended });
     }
 }
 
+/// Somebody is about to end these.
+fn end(world: &World, is_meant: impl Fn(&Rule) -> bool) {
+    let mut book = world.book();
+    book.endings += 1;
+    book.rules.iter_mut().for_each(|rule| rule.ended |= is_meant(rule));
+}
+
 async fn enable(world: &World, dice: &mut Dice, provider: &str) {
-    for rule in &mut world.book().rules {
-        rule.ended |= rule.which.provider.as_deref() == Some(provider);
-    }
+    end(world, |rule| rule.which.provider.as_deref() == Some(provider));
     order(world, dice, &format!("/v1/ops/providers/{provider}/enable"), &json!({"reason": "simulated"}))
         .await;
 }
@@ -233,9 +244,7 @@ async fn resume(world: &World, dice: &mut Dice, all: bool) {
         None if all => body["all"] = json!(true),
         None => drop(draw(world, dice, &mut body)),
     }
-    for rule in &mut world.book().rules {
-        rule.ended |= one.is_none_or(|number| number == rule.number);
-    }
+    end(world, |rule| one.is_none_or(|number| number == rule.number));
     if let Some(answer) = order(world, dice, "/v1/ops/queue/resume", &body).await {
         world.book().tally.let_go += answer.body["messages"].as_u64().unwrap_or(0);
     }

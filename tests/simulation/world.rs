@@ -69,6 +69,8 @@ pub struct Book {
     pub cancelled: BTreeSet<u64>,
     /// What operators were told holds.
     pub rules: Vec<Rule>,
+    /// How often they have begun to end some.
+    pub endings: u64,
     pub tally: Tally,
 }
 
