@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::columns::accepted_millis;
 use engine::effect::ArchiveWrite;
-use storage::archive::{ArchiveError, Blocks, ReadBlocks};
+use storage::archive::{ArchiveError, Blocks, ReadBlocks, StoredBlock};
 
 use crate::block::{self, BlockWriter, Messages, Unreadable};
 use crate::index::Index;
@@ -51,10 +51,21 @@ impl Shelves {
     /// Writes what a block has new. `flush` makes it durable.
     pub fn write(&mut self, write: &ArchiveWrite) -> Result<(), ReadError> {
         self.make_room(write.block, &write.messages)?;
-        let known = if write.whole { self.put(write.block, &write.messages)? } else { self.join(write)? };
+        let stored = if write.whole { None } else { self.archive.reader().read_block(write.block)? };
+        match stored {
+            Some(stored) => self.join(write, stored),
+            None => {
+                self.note_new(write, 0)?;
+                Ok(self.put(write.block, &write.messages)?)
+            }
+        }
+    }
+
+    /// Notes in the index what of a block is about to be written and was not there: what a crash left written and without a note
+    /// would be in no list.
+    fn note_new(&mut self, write: &ArchiveWrite, had: u64) -> Result<(), ArchiveError> {
         // What was parked before has its rows in the index since then.
-        lock(&self.index).note(&mut *self.archive, write.block, &write.messages, known | write.unpark)?;
-        Ok(())
+        lock(&self.index).note(&mut *self.archive, write.block, &write.messages, had | write.unpark)
     }
 
     /// Notes in the index messages that are kept elsewhere.
@@ -71,25 +82,23 @@ impl Shelves {
         Ok(())
     }
 
-    /// Adds messages to what is there of their block; the places that it had.
-    fn join(&mut self, write: &ArchiveWrite) -> Result<u64, ReadError> {
-        let Some(stored) = self.archive.reader().read_block(write.block)? else {
-            return Ok(self.put(write.block, &write.messages)?);
-        };
+    /// Adds messages to what is there of their block.
+    fn join(&mut self, write: &ArchiveWrite, stored: StoredBlock) -> Result<(), ReadError> {
         let mut amendment = stored.amendment.unwrap_or_default();
         let had = block::places(&stored.bytes, &amendment);
         if let Some((had, pieces)) = had
             && pieces < PIECES_MAX
         {
+            self.note_new(write, had)?;
             let messages: Vec<&[u8]> = write.messages.iter().map(Vec::as_slice).collect();
             self.writer.amend(&mut amendment, &messages, had);
-            self.archive.amend(write.block, &amendment)?;
-            return Ok(had);
+            return Ok(self.archive.amend(write.block, &amendment)?);
         }
         // What cannot be read is not written over: its messages are nowhere else.
         let unreadable = |source| ReadError::Unreadable { block: write.block, source };
         let mut joined = block::amended(&stored.bytes, &amendment).map_err(unreadable)?;
         let had = joined.keys().fold(0, |mask, number| mask | 1 << engine::pages::place_of(*number));
+        self.note_new(write, had)?;
         for message in &write.messages {
             if let Some(number) = engine::message::number_of(message) {
                 joined.insert(number, message.clone());
@@ -97,15 +106,13 @@ impl Shelves {
         }
         let mut joined: Vec<Vec<u8>> = joined.into_values().collect();
         joined.sort_by_key(|message| engine::message::number_of(message).map(engine::pages::order_of));
-        self.put(write.block, &joined)?;
-        Ok(had)
+        Ok(self.put(write.block, &joined)?)
     }
 
-    /// Writes a block anew; of none of its places anything was known.
-    fn put(&mut self, block: u64, messages: &[Vec<u8>]) -> Result<u64, ArchiveError> {
+    /// Writes a block anew.
+    fn put(&mut self, block: u64, messages: &[Vec<u8>]) -> Result<(), ArchiveError> {
         let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
-        self.archive.write_block(block, self.writer.block(&messages))?;
-        Ok(0)
+        self.archive.write_block(block, self.writer.block(&messages))
     }
 
     /// Returns when all that was written is on the disk.

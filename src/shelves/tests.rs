@@ -11,6 +11,7 @@ use engine::money::Micros;
 use engine::pages::{BLOCK_MESSAGES, block_of, order_of};
 use engine::step::{Step, Verdict};
 use engine::submission::{Body, Priority, Via};
+use storage::StoreError;
 use storage::archive::{Archive, Options};
 
 use super::*;
@@ -274,4 +275,56 @@ fn a_block_that_cannot_be_read_is_refused_and_left_as_it_is() {
     assert!(matches!(refused, Err(ReadError::Unreadable { block: 1, .. })), "{refused:?}");
     let stored = house.shelves.reader().read_block(1).unwrap().unwrap();
     assert_eq!((stored.bytes, stored.amendment), (vec![77; 50], None));
+}
+
+/// An archive that takes so many more values, as one does that is killed.
+struct Ending {
+    archive: Archive,
+    left: u32,
+}
+
+impl Blocks for Ending {
+    fn make_room(&mut self, block: u64, accepted_millis: i64) -> Result<bool, ArchiveError> {
+        self.archive.make_room(block, accepted_millis)
+    }
+
+    fn put(&mut self, block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| StoreError::Full { path: "ended".into() })?;
+        self.archive.put(block, name, bytes)
+    }
+
+    fn remove(&mut self, block: u64, name: &[u8]) -> Result<(), ArchiveError> {
+        self.archive.remove(block, name)
+    }
+
+    fn flush(&mut self) -> Result<(), ArchiveError> {
+        self.archive.flush()
+    }
+
+    fn mark(&mut self) -> Result<(), ArchiveError> {
+        self.archive.mark()
+    }
+
+    fn reader(&self) -> Arc<dyn ReadBlocks> {
+        self.archive.reader()
+    }
+}
+
+#[test]
+fn what_is_in_the_archive_is_in_its_lists_wherever_the_process_ends() {
+    for left in 0..4 {
+        let mut house = House::new();
+        let archive = Archive::open(tempfile::tempdir().unwrap().path(), Options::default()).unwrap();
+        drop(std::mem::replace(&mut house.shelves, Shelves::new(Box::new(archive))));
+        let archive = Archive::open(house.directory.path(), Options::default()).unwrap();
+        house.shelves = Shelves::new(Box::new(Ending { archive, left }));
+        let messages = vec![message(slot(1) | 1, tenant(1), phone(1), NOVEMBER, 4)];
+        let write = ArchiveWrite { block: 0, whole: false, messages, unpark: 0 };
+        let is_written = house.shelves.write(&write).is_ok();
+        house.crash();
+        let archived: Vec<u64> =
+            read(&*house.shelves.reader(), 0).unwrap().into_keys().map(order_of).collect();
+        assert_eq!(house.listed(tenant(1), None), archived, "ended after {left}");
+        assert!(!is_written || archived == [1], "ended after {left}");
+    }
 }
