@@ -400,6 +400,9 @@ impl ParkedBlocks for Hold {
 
     fn read(&self, block: u64) -> Result<Option<ParkedBlock>, StoreError> {
         let platter = self.disk.lock();
+        if platter.refuses == Some((0, Refuses::Broken)) {
+            return Err(refusal(Refuses::Broken));
+        }
         let value = |kind| platter.parked.get(&(block, kind)).cloned();
         Ok(match (value(Kind::Rows), value(Kind::Messages)) {
             (None, None) => None,

@@ -15,6 +15,7 @@ use connectors::smpp::server::{Server, ServerOptions};
 use connectors::smpp::{Phase, Phases};
 use engine::Engine;
 use engine::command::{Command, DiskLevel};
+use engine::effect::{Load, Shelf};
 use engine::id::Permutation;
 use engine::message::State;
 use ring::digest;
@@ -439,11 +440,17 @@ async fn archive(house: House, mut archivist: Archivist, lane: Lane, mut dice: D
             () = lane.stopped() => return,
             _ = wanted => {}
         }
-        pass(Duration::from_millis(dice.in_range(0..house.world.plan.flush_max * 3 + 1))).await;
+        let plan = &house.world.plan;
+        let stall = if house.world.is_calm() { 0 } else { plan.archive_stall };
+        pass(Duration::from_millis(dice.in_range(0..plan.flush_max * 3 + stall + 1))).await;
         let work = archivist.work();
         match archivist.turn(&work) {
             Ok(told) => {
                 for command in told {
+                    let is_parked = |load: &Load| load.shelf == Shelf::Parked;
+                    if matches!(&command, Command::Loaded { load, .. } if is_parked(load)) {
+                        house.world.book().tally.read_back += 1;
+                    }
                     // A process that is stopping needs no telling.
                     let _ = lane.offer(command).await;
                 }

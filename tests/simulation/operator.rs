@@ -18,6 +18,8 @@ const TRIES: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Suspend,
+    /// Everything, until it is resumed.
+    SuspendAll,
     Resume,
     Bounce,
     Move,
@@ -119,6 +121,11 @@ pub async fn operate(world: Arc<World>, kind: Kind, seed: u64) {
             body["for"] = json!(lasts_word);
             let which = draw(&world, &mut dice, &mut body);
             made(&world, &mut dice, "/v1/ops/queue/suspend", &body, Stops::All, which, until).await;
+        }
+        Kind::SuspendAll => {
+            (body["for"], body["all"]) = (json!("ever"), json!(true));
+            let which = Which::default();
+            made(&world, &mut dice, "/v1/ops/queue/suspend", &body, Stops::All, which, None).await;
         }
         Kind::Bounce => {
             body["for"] = json!(lasts.map(|_| lasts_word));

@@ -89,6 +89,8 @@ pub struct ProviderPlan {
     pub window: u32,
     pub binds: u16,
     pub throughput: u32,
+    /// The same of each bind.
+    pub bind_throughput: u32,
     pub form: Form,
     pub in_doubt: InDoubt,
     pub lost_answers: u64,
@@ -161,6 +163,8 @@ pub struct Plan {
     /// Octets on their way in one direction.
     pub room: usize,
     pub archive_after: Duration,
+    /// Milliseconds for which the archive's thread may be held up each time it has something to do.
+    pub archive_stall: u64,
     /// Messages that wait in memory; more are parked.
     pub queue_memory: u64,
     /// One provider, tenants of one priority and no faults: whose turn it is can be checked.
@@ -187,7 +191,8 @@ impl Plan {
             delay_max: dice.choose(&[0, 2, 20, 100]),
             room: dice.choose(&[512, 4 << 10, 64 << 10]),
             archive_after: Duration::from_secs(dice.choose(&[1, 10, 60])),
-            queue_memory: dice.choose(&[3, 30, 1_000_000]),
+            archive_stall: dice.choose(&[0, 0, 0, 2_000, 20_000]),
+            queue_memory: dice.choose(&[3, 10, 30, 1_000_000]),
             is_fair,
             is_gentle,
             shares: [16, 4, 1],
@@ -226,7 +231,12 @@ impl Plan {
                 let ends = at + Duration::from_millis(dice.in_range(500..30_000));
                 match event {
                     Event::ProviderDown(index) => self.events.push((ends, Event::ProviderUp(index))),
-                    Event::DiskNearlyFull(_) => self.events.push((ends, Event::DiskNearlyFull(false))),
+                    Event::DiskNearlyFull(_) => {
+                        // Where it goes on, the process stops while that can still be written.
+                        let next =
+                            if dice.happens(30) { Event::Restart } else { Event::DiskNearlyFull(false) };
+                        self.events.push((ends, next));
+                    }
                     _ => {}
                 }
             }
@@ -240,10 +250,10 @@ impl Plan {
     /// What waits is held, some of it is cancelled and moved, and in the end all is let go; the process may die in between.
     fn draw_surgery(&mut self, dice: &mut Dice, until: u64) {
         let mut at = dice.in_range(200..until / 2);
-        let kinds = [Kind::Suspend, Kind::Bounce, Kind::List, Kind::Move, Kind::Ledger, Kind::Resume];
+        let kinds = [Kind::SuspendAll, Kind::Bounce, Kind::List, Kind::Move, Kind::Ledger, Kind::Resume];
         for kind in kinds {
             self.events.push((Duration::from_millis(at), Event::Operate(kind)));
-            at += dice.in_range(100..5_000);
+            at += dice.in_range(500..8_000);
             if dice.happens(10) {
                 let event = if self.is_gentle { Event::Restart } else { Event::Kill };
                 self.events.push((Duration::from_millis(at), event));
@@ -346,6 +356,7 @@ fn provider(dice: &mut Dice, index: usize, is_fair: bool, is_kind: bool) -> Prov
         window: if is_fair { 10 } else { dice.choose(&[1, 4, 10, 50]) },
         binds: if is_fair { 1 } else { dice.in_range(1..4) as u16 },
         throughput: if is_fair { 20 } else { dice.choose(&[0, 0, 10, 100]) },
+        bind_throughput: if is_fair { 0 } else { dice.choose(&[0, 0, 0, 4, 20]) },
         form: dice.choose(&Form::ALL),
         in_doubt: dice.choose(&[InDoubt::Resend, InDoubt::Resend, InDoubt::Fail, InDoubt::Hold]),
         lost_answers,
@@ -397,7 +408,7 @@ fn provider_definition(provider: &ProviderPlan, planted: Planted) -> ProviderDef
         in_doubt: provider.in_doubt,
         in_doubt_wait: Duration::from_secs(10),
         query_after: provider.query_after,
-        bind_throughput: 0,
+        bind_throughput: provider.bind_throughput * faster,
         receipt_wait: Duration::from_secs(1_800),
         receipts: AskReceipt::Asked,
         charset: Charset::Gsm7,

@@ -25,7 +25,7 @@ const CANCELLED_AT_ONCE: usize = 10;
 /// Something that is to happen in a good share of the runs, and how often it has.
 type Kind = (&'static str, fn(&Tally) -> u64);
 
-pub const KINDS: [Kind; 13] = [
+pub const KINDS: [Kind; 14] = [
     ("accepted over HTTP", |tally| tally.accepted),
     ("replayed under a key", |tally| tally.replayed),
     ("refused another body", |tally| tally.mismatched),
@@ -39,6 +39,7 @@ pub const KINDS: [Kind; 13] = [
     ("resolved", |tally| tally.resolved),
     ("asked by query_sm", |tally| tally.asked),
     ("parked", |tally| tally.parked),
+    ("read back", |tally| tally.read_back),
 ];
 
 /// What a run was like.

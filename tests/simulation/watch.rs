@@ -58,8 +58,8 @@ pub struct Watch {
     messages: BTreeMap<u64, Known>,
     /// Places of untried messages that wait, in the order of numbers.
     lanes: BTreeMap<Lane, BTreeSet<u64>>,
-    /// When parts were given to each provider within the last second.
-    given: BTreeMap<u16, VecDeque<(Instant, u32)>>,
+    /// When parts were given to each provider, and to each of its binds, within the last second.
+    given: BTreeMap<(u16, Option<u16>), VecDeque<(Instant, u32)>>,
 }
 
 impl Known {
@@ -128,9 +128,9 @@ impl Watch {
         let payload = &step[step::PAYLOAD..];
         match step[0] {
             step::INTENT => {
-                let provider = u16::from_le_bytes([payload[1], payload[2]]);
+                let [provider, bind] = [1, 3].map(|at| u16::from_le_bytes([payload[at], payload[at + 1]]));
                 lane.remove(&order_of(number));
-                self.intent(world, number, provider);
+                self.intent(world, number, provider, bind);
             }
             step::RESPONSE if payload[1] == 0 => known.left = known.left.saturating_sub(1),
             step::HELD => drop(lane.remove(&order_of(number))),
@@ -154,7 +154,7 @@ impl Watch {
         }
     }
 
-    fn intent(&mut self, world: &World, number: u64, provider: u16) {
+    fn intent(&mut self, world: &World, number: u64, provider: u16, bind: u16) {
         let Some(known) = self.messages.get_mut(&number) else { return };
         let was_tried = std::mem::replace(&mut known.is_tried, true);
         let (known, phone) = (&*known, known.phone);
@@ -179,7 +179,8 @@ impl Watch {
         if is_plain {
             self.overtakes(world, number, lane);
         }
-        self.paces(world, provider, left);
+        self.paces(world, (provider, None), left);
+        self.paces(world, (provider, Some(bind)), left);
     }
 
     /// P5: within a tenant's priority, what was accepted first is sent first.
@@ -193,25 +194,23 @@ impl Watch {
         }
     }
 
-    /// In each second no more parts than the provider's rate and its burst.
-    fn paces(&mut self, world: &World, provider: u16, parts: u32) {
-        let name = self.providers.get(usize::from(provider)).map_or("", String::as_str);
+    /// In each second no more parts than the rate of the provider, or the bind, and its burst.
+    fn paces(&mut self, world: &World, of: (u16, Option<u16>), parts: u32) {
+        let name = self.providers.get(usize::from(of.0)).map_or("", String::as_str);
         let Some(plan) = world.plan.providers.iter().find(|plan| plan.id == name) else { return };
-        if plan.throughput == 0 {
+        let rate = if of.1.is_none() { plan.throughput } else { plan.bind_throughput };
+        if rate == 0 {
             return;
         }
         let now = Instant::now();
-        let given = self.given.entry(provider).or_default();
+        let given = self.given.entry(of).or_default();
         given.retain(|(at, _)| *at + Duration::from_secs(1) > now);
         given.push_back((now, parts));
         let sum: u32 = given.iter().map(|(_, parts)| parts).sum();
         // A long message is given whole once there is a token for its first part.
-        let most = plan.throughput + plan.throughput.div_ceil(10) + parts;
+        let most = rate + rate.div_ceil(10) + parts;
         if sum > most {
-            world.fail(format!(
-                "rates: {sum} parts within a second to {name}, whose rate is {}",
-                plan.throughput
-            ));
+            world.fail(format!("rates: {sum} parts within a second to {name}, {of:?}, whose rate is {rate}"));
         }
     }
 }

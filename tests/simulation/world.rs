@@ -90,6 +90,7 @@ pub struct Tally {
     pub resolved: u64,
     pub asked: u64,
     pub parked: u64,
+    pub read_back: u64,
 }
 
 struct Trace {
