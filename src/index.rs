@@ -187,10 +187,10 @@ impl Index {
     /// The chapters that were open when the process before ended, each as a range of blocks that are to be noted again.
     pub fn left_open(reader: &dyn ReadBlocks) -> Result<Vec<std::ops::Range<u64>>, ArchiveError> {
         let mut left = Vec::new();
-        // The newest database, and the one before it: a new one may just have begun.
-        let newest = reader.last_block().unwrap_or(0);
-        let before = reader.database_of(newest).and_then(|first| first.checked_sub(1));
-        for block in [Some(newest), before].into_iter().flatten() {
+        // The newest database, be it without a block yet, and the one before it: a new one may just have begun.
+        let newest = reader.database_of(u64::MAX);
+        let before = newest.and_then(|first| first.checked_sub(1));
+        for block in [newest, before].into_iter().flatten() {
             let mut to = vec![b'O' + 1];
             while let Some((name, _)) = reader.note_before(block, b"O", &to)? {
                 left.extend(read_open_name(&name).map(|key| {

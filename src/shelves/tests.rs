@@ -113,6 +113,11 @@ impl House {
 
     /// The process ends without a word after a flush, and another one begins.
     fn crash(&mut self) {
+        self.crash_beside(|_| Vec::new());
+    }
+
+    /// The same with messages that are kept elsewhere.
+    fn crash_beside(&mut self, parked: impl Fn(u64) -> Vec<Vec<u8>>) {
         self.shelves.flush().unwrap();
         self.shelves.mark().unwrap();
         // The database is let go of before it is opened again.
@@ -121,7 +126,7 @@ impl House {
         drop(std::mem::replace(&mut self.shelves, Shelves::new(Box::new(other))));
         let archive = Archive::open(self.directory.path(), Options::default()).unwrap();
         self.shelves = Shelves::new(Box::new(archive));
-        self.shelves.restore_index(|_| Vec::new()).unwrap();
+        self.shelves.restore_index(parked).unwrap();
     }
 
     /// All orders that the index gives for a tenant, or for a phone of it.
@@ -275,6 +280,19 @@ fn a_block_that_cannot_be_read_is_refused_and_left_as_it_is() {
     assert!(matches!(refused, Err(ReadError::Unreadable { block: 1, .. })), "{refused:?}");
     let stored = house.shelves.reader().read_block(1).unwrap().unwrap();
     assert_eq!((stored.bytes, stored.amendment), (vec![77; 50], None));
+}
+
+#[test]
+fn a_month_that_begins_with_what_is_parked_is_listed_after_a_crash() {
+    let mut house = House::new();
+    house.write_block(0, NOVEMBER);
+    let order = BLOCK_MESSAGES + 1;
+    let parked = vec![message(slot(order) | order, tenant(order), phone(order), NOVEMBER + MONTH, 2)];
+    house.shelves.note(1, &parked).unwrap();
+    house.crash_beside(|block| if block == 1 { parked.clone() } else { Vec::new() });
+    let (reader, index) = (house.shelves.reader(), house.shelves.index());
+    let step = index::of_tenant(&index, &*reader, tenant(order), order).unwrap();
+    assert_eq!(step.map(|step| step.blocks), Some(vec![(1, 1 << 1)]));
 }
 
 /// An archive that takes so many more values, as one does that is killed.

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Method;
+use engine::id::Permutation;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::dice::Dice;
+use crate::gateway::ID_KEY;
 use crate::http::{Answer, Asked, ask};
 use crate::plan::TenantPlan;
+use crate::verdict;
 use crate::world::{World, pass, wall};
 
 /// Refusals of what may be sent again.
@@ -275,6 +278,7 @@ impl Caller {
                 self.world.fail(format!("P7: {phone} was told to be at its end and is {status}"));
             }
             200 => self.world.book().tally.read += 1,
+            404 if self.is_retired(id) => {}
             503 if !answer.body["detail"].as_str().is_some_and(|detail| detail.contains("does not have")) => {
             }
             _ => self.world.fail(format!("P1: {id} for {phone} is not found: {}", answer.body)),
@@ -310,6 +314,7 @@ impl Caller {
                 self.is_its_own(message);
             }
             let Some(next) = page.body["next"].as_str() else {
+                expected.retain(|id| !self.is_retired(*id));
                 if let Some(id) = expected.pop_first() {
                     self.world.fail(format!("P1: {}: {id} is in no list, {to}", self.name));
                 }
@@ -319,6 +324,13 @@ impl Caller {
             cursor = format!("&cursor={next}");
         }
         self.world.fail(format!("{}: a list does not end", self.name));
+    }
+
+    /// It has gone with its month.
+    fn is_retired(&self, id: u64) -> bool {
+        let number = Permutation::new(&ID_KEY).number(id);
+        let retired = verdict::retired(&self.world).unwrap_or_default();
+        number.is_some_and(|number| retired.contains_key(&number))
     }
 
     fn is_its_own(&self, message: &Value) {

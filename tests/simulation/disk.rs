@@ -1,4 +1,4 @@
-//! The simulated disk: the journal's log and side file, and the archive's blocks. After a kill it holds what was flushed and
+//! The simulated disk: the journal's log and side file, and the parked blocks; the archive is `months`. After a kill it holds what was flushed and
 //! some prefix of what was written since; it can refuse, and it can be made to lie.
 
 use std::collections::BTreeMap;
@@ -8,12 +8,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use storage::StoreError;
-use storage::archive::{ArchiveError, Blocks, Note, ReadBlocks};
+use storage::archive::Blocks;
 use storage::journal::SideFile;
 use storage::log::{CHUNK_MAX, Chunk, Durability, Log, LogError, Visit};
 use storage::parked::{ParkedBlock, ParkedBlocks, ReadParked};
 
 use crate::dice::Dice;
+use crate::months::Months;
 
 #[derive(Clone, Debug)]
 enum Call {
@@ -22,8 +23,6 @@ enum Call {
 }
 
 type Chunks = BTreeMap<(u64, u32), Vec<u8>>;
-/// What the archive keeps, by name.
-type BlockMap = BTreeMap<Vec<u8>, Vec<u8>>;
 /// Rows and messages of the parked blocks, each a value of its own.
 type Values = BTreeMap<(u64, Kind), Vec<u8>>;
 
@@ -36,11 +35,6 @@ enum Kind {
     Rows,
 }
 
-/// The length of a block's name; those of amendments and notes are shorter or begin higher.
-const BLOCK_NAME: usize = 16;
-/// What the name of an amendment begins with, before the block's number.
-const AMENDMENT: u8 = 0x10;
-
 /// How the disk refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refuses {
@@ -49,7 +43,7 @@ pub enum Refuses {
 }
 
 #[derive(Default)]
-struct Platter {
+pub struct Platter {
     /// Handles of an earlier process reach nothing.
     process: u32,
     log: Chunks,
@@ -57,9 +51,7 @@ struct Platter {
     log_calls: Vec<Call>,
     side: Vec<u8>,
     side_durable: Vec<u8>,
-    blocks: BlockMap,
-    blocks_durable: BlockMap,
-    block_calls: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub months: Months,
     parked: Values,
     parked_durable: Values,
     parked_calls: Vec<ParkedCall>,
@@ -79,7 +71,7 @@ pub struct Disk(Arc<Mutex<Platter>>);
 
 /// One process's hold of the disk.
 #[derive(Clone)]
-struct Hold {
+pub struct Hold {
     disk: Disk,
     process: u32,
 }
@@ -120,12 +112,7 @@ impl Disk {
         }
         platter.log = platter.log_durable.clone();
         platter.side = platter.side_durable.clone();
-        let writes = std::mem::take(&mut platter.block_calls);
-        let kept = dice.in_range(0..writes.len() as u64 + 1) as usize;
-        for (name, bytes) in writes.into_iter().take(kept) {
-            put(&mut platter.blocks_durable, name, bytes);
-        }
-        platter.blocks = platter.blocks_durable.clone();
+        platter.months.crash(dice);
         let writes = std::mem::take(&mut platter.parked_calls);
         let kept = dice.in_range(0..writes.len() as u64 + 1) as usize;
         platter.keep_parked(writes.into_iter().take(kept));
@@ -169,18 +156,7 @@ impl Disk {
         messages.map(|(_, bytes)| bytes.clone()).collect()
     }
 
-    /// The archive's blocks with their amendments.
-    pub fn blocks(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let platter = self.lock();
-        let archived = platter.blocks.iter().filter(|(name, _)| name.len() == BLOCK_NAME);
-        let archived = archived.map(|(name, bytes)| {
-            let amendment = [&[AMENDMENT][..], &name[..8]].concat();
-            (bytes.clone(), platter.blocks.get(&amendment).cloned().unwrap_or_default())
-        });
-        archived.collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Platter> {
+    pub fn lock(&self) -> MutexGuard<'_, Platter> {
         self.0.lock().expect("the disk is never left half written")
     }
 }
@@ -210,8 +186,13 @@ impl Platter {
 }
 
 impl Hold {
+    /// The disk, for a look.
+    pub fn look(&self) -> MutexGuard<'_, Platter> {
+        self.disk.lock()
+    }
+
     /// The disk, for a writing call that it takes.
-    fn spend(&self) -> Result<MutexGuard<'_, Platter>, StoreError> {
+    pub fn spend(&self) -> Result<MutexGuard<'_, Platter>, StoreError> {
         let mut platter = self.disk.lock();
         if platter.process != self.process {
             return Err(refusal(Refuses::Broken));
@@ -330,49 +311,6 @@ impl SideFile for Hold {
     }
 }
 
-impl Blocks for Hold {
-    fn make_room(&mut self, _block: u64, _accepted_millis: i64) -> Result<bool, ArchiveError> {
-        Ok(false)
-    }
-
-    fn put(&mut self, _block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
-        let mut platter = self.spend()?;
-        platter.blocks.insert(name.to_vec(), bytes.to_vec());
-        platter.block_calls.push((name.to_vec(), Some(bytes.to_vec())));
-        Ok(())
-    }
-
-    fn remove(&mut self, _block: u64, name: &[u8]) -> Result<(), ArchiveError> {
-        let mut platter = self.spend()?;
-        platter.blocks.remove(name);
-        platter.block_calls.push((name.to_vec(), None));
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), ArchiveError> {
-        let mut platter = self.spend()?;
-        for (name, bytes) in std::mem::take(&mut platter.block_calls) {
-            put(&mut platter.blocks_durable, name, bytes);
-        }
-        Ok(())
-    }
-
-    fn mark(&mut self) -> Result<(), ArchiveError> {
-        Ok(self.spend().map(|_| ())?)
-    }
-
-    fn reader(&self) -> Arc<dyn ReadBlocks> {
-        Arc::new(self.clone())
-    }
-}
-
-fn put(map: &mut BlockMap, name: Vec<u8>, bytes: Option<Vec<u8>>) {
-    match bytes {
-        Some(bytes) => map.insert(name, bytes),
-        None => map.remove(&name),
-    };
-}
-
 impl ParkedBlocks for Hold {
     fn write(&mut self, block: u64, parked: &ParkedBlock) -> Result<(), StoreError> {
         self.spend()?.set_parked((block, Kind::Messages), Some(parked.messages.clone()));
@@ -430,45 +368,5 @@ impl ParkedBlocks for Hold {
 impl ReadParked for Hold {
     fn messages(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.disk.lock().parked.get(&(block, Kind::Messages)).cloned())
-    }
-}
-
-/// One database, with all blocks.
-impl ReadBlocks for Hold {
-    fn is_empty(&self) -> bool {
-        self.disk.lock().blocks.is_empty()
-    }
-
-    fn database_of(&self, _block: u64) -> Option<u64> {
-        Some(0)
-    }
-
-    fn last_block(&self) -> Option<u64> {
-        let platter = self.disk.lock();
-        let last = platter.blocks.keys().rfind(|name| name.len() == BLOCK_NAME)?;
-        last.first_chunk().map(|block| u64::from_be_bytes(*block))
-    }
-
-    fn before_ends(&self) -> Option<u64> {
-        None
-    }
-
-    fn get(&self, _block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
-        Ok(self.disk.lock().blocks.get(name).cloned())
-    }
-
-    fn last_before(&self, _block: u64, prefix: &[u8], to: &[u8]) -> Result<Option<Note>, ArchiveError> {
-        let platter = self.disk.lock();
-        let last = platter.blocks.range(..to.to_vec()).next_back();
-        let last = last.filter(|(name, _)| name.starts_with(prefix));
-        Ok(last.map(|(name, bytes)| (name.clone(), bytes.clone())))
-    }
-
-    fn first_name(&self, _block: u64, from: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
-        Ok(self.disk.lock().blocks.range(from.to_vec()..).next().map(|(name, _)| name.clone()))
-    }
-
-    fn retire(&self, _before_millis: i64) -> Result<usize, ArchiveError> {
-        Ok(0)
     }
 }

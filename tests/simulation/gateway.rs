@@ -74,6 +74,7 @@ pub struct Gateway {
     health: Arc<Health>,
     process_lane: Lane,
     pub window: Arc<Mutex<Window>>,
+    pub history: Arc<History>,
     /// Told when the process has ended by itself.
     pub died: Arc<Notify>,
 }
@@ -204,7 +205,7 @@ impl Gateway {
             admission,
             intake: Arc::clone(&partition.intake),
             replies: Arc::clone(&replies),
-            history,
+            history: Arc::clone(&history) as _,
             health: Arc::clone(&health),
             counts: Arc::default(),
             ids: Arc::new(Permutation::new(&ID_KEY)),
@@ -216,7 +217,7 @@ impl Gateway {
         tasks.spawn(doors(state).serve(calls, lane.clone()));
         health.set_started();
         let (window, died) = (house.window, house.died);
-        Ok(Gateway { tasks, bells, partition, replies, health, process_lane: lane, window, died })
+        Ok(Gateway { tasks, bells, partition, replies, health, process_lane: lane, window, history, died })
     }
 
     /// SIGKILL: nothing of the process runs any more.

@@ -11,6 +11,7 @@ mod dice;
 mod disk;
 mod gateway;
 mod http;
+mod months;
 mod net;
 mod operator;
 mod pdu;

@@ -163,6 +163,8 @@ pub struct Plan {
     /// Octets on their way in one direction.
     pub room: usize,
     pub archive_after: Duration,
+    /// After so many milliseconds the archive begins another database.
+    pub archive_period: i64,
     /// Milliseconds for which the archive's thread may be held up each time it has something to do.
     pub archive_stall: u64,
     /// Messages that wait in memory; more are parked.
@@ -191,6 +193,7 @@ impl Plan {
             delay_max: dice.choose(&[0, 2, 20, 100]),
             room: dice.choose(&[512, 4 << 10, 64 << 10]),
             archive_after: Duration::from_secs(dice.choose(&[1, 10, 60])),
+            archive_period: dice.choose(&[2_000, 20_000, 20_000, i64::MAX]),
             archive_stall: dice.choose(&[0, 0, 0, 2_000, 20_000]),
             queue_memory: dice.choose(&[3, 10, 30, 1_000_000]),
             is_fair,

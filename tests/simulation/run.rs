@@ -17,15 +17,17 @@ use crate::gateway::{self, Gateway, Living, clock};
 use crate::operator;
 use crate::plan::{Event, Planted};
 use crate::verdict;
-use crate::world::{Tally, World, jump, pass};
+use crate::world::{Tally, World, jump, pass, wall};
 
 /// Messages that are cancelled in one go.
 const CANCELLED_AT_ONCE: usize = 10;
+/// In which quiet round old months are removed.
+const RETIRES_AT: u32 = 4;
 
 /// Something that is to happen in a good share of the runs, and how often it has.
 type Kind = (&'static str, fn(&Tally) -> u64);
 
-pub const KINDS: [Kind; 14] = [
+pub const KINDS: [Kind; 16] = [
     ("accepted over HTTP", |tally| tally.accepted),
     ("replayed under a key", |tally| tally.replayed),
     ("refused another body", |tally| tally.mismatched),
@@ -40,6 +42,8 @@ pub const KINDS: [Kind; 14] = [
     ("asked by query_sm", |tally| tally.asked),
     ("parked", |tally| tally.parked),
     ("read back", |tally| tally.read_back),
+    ("several months", |tally| tally.months.saturating_sub(1)),
+    ("retired", |tally| tally.retired),
 ];
 
 /// What a run was like.
@@ -272,11 +276,26 @@ impl Run {
                 Some(_) if Instant::now() < deadline => quiet = 0,
                 Some(open) => return Err(format!("it does not come to an end: {open}")),
             }
+            if quiet == RETIRES_AT {
+                self.retire().await;
+            }
             // Some more, for what comes twice and for the archive.
             if quiet == 8 {
                 return Ok(());
             }
         }
+    }
+
+    /// What is older than a month or two goes.
+    async fn retire(&mut self) {
+        let Some(gateway) = &self.gateway else { return };
+        let age = self.dice.in_range(0..200_000) as i64;
+        let months = self.world.disk.lock().months.databases() as u64;
+        gateway.history.retire(wall().0 - age).await;
+        let left = self.world.disk.lock().months.databases() as u64;
+        let mut book = self.world.book();
+        (book.tally.months, book.tally.retired) = (months.max(1), months - left);
+        self.world.note(format_args!("of {months} months {left} are left"));
     }
 
     /// What the engine had in memory at the last look; asks for the next one.

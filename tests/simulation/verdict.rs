@@ -24,10 +24,13 @@ const UNKNOWN: u8 = 7;
 pub fn all_are_found(world: &World, opened: &Opened) -> Result<(), String> {
     let living: BTreeSet<u64> = opened.engine.living().map(|message| message.number).collect();
     let ids = Permutation::new(&ID_KEY);
+    let retired = retired(world)?;
     for (phone, seen) in &world.book().seen {
         let Some(id) = seen.id else { continue };
         let number = ids.number(id).ok_or_else(|| format!("P1: {id} of {phone} is no id"))?;
-        let is_found = living.contains(&number) || matches!(opened.history.find(number), Ok(Some(_)));
+        let is_found = living.contains(&number)
+            || retired.contains_key(&number)
+            || matches!(opened.history.find(number), Ok(Some(_)));
         if !is_found {
             return Err(format!("P1: {id} for {phone} was acknowledged and is nowhere"));
         }
@@ -74,14 +77,20 @@ fn is_final(state: u8) -> bool {
 
 /// All messages that there are: parked, in the archive, which knows better, and living, which knows best.
 pub fn all_messages(world: &World, opened: &Opened) -> Result<BTreeMap<u64, Message>, String> {
-    let mut all = parked(world)?;
+    let mut all = retired(world)?;
+    all.extend(parked(world)?);
     all.extend(archived(world)?);
     all.extend(opened.engine.living().map(|message| (message.number, message.clone())));
     Ok(all)
 }
 
+/// What has gone with its month.
+pub fn retired(world: &World) -> Result<BTreeMap<u64, Message>, String> {
+    stored(world.disk.lock().months.retired())
+}
+
 fn archived(world: &World) -> Result<BTreeMap<u64, Message>, String> {
-    stored(world.disk.blocks())
+    stored(world.disk.lock().months.blocks())
 }
 
 fn parked(world: &World) -> Result<BTreeMap<u64, Message>, String> {

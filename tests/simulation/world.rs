@@ -91,6 +91,8 @@ pub struct Tally {
     pub asked: u64,
     pub parked: u64,
     pub read_back: u64,
+    pub months: u64,
+    pub retired: u64,
 }
 
 struct Trace {
@@ -134,11 +136,13 @@ impl World {
             (first..first + u64::from(tenant.messages)).collect()
         });
         let book = Book { todo: todo.collect(), ..Book::default() };
+        let disk = Disk::default();
+        disk.lock().months.period = plan.archive_period;
         Arc::new(World {
             seed,
             planted,
             net: Net::default(),
-            disk: Disk::default(),
+            disk,
             hubs: hubs.collect(),
             front: Mutex::default(),
             doors: Mutex::default(),
