@@ -94,7 +94,7 @@ fn a_seed_is_the_same_run_every_time() {
 /// The simulation is able to fail: each planted bug is found, and for what it is.
 #[test]
 fn planted_bugs_are_found() {
-    let table: [(Planted, &[&str]); 12] = [
+    let table: [(Planted, &[&str]); 13] = [
         (Planted::LostGroup, &["P1: ", "P2: ", "the store does not open"]),
         (Planted::EarlyRelease, &["P1: ", "P2: ", "P4: "]),
         (Planted::DoubleSettle, &["P3: "]),
@@ -107,6 +107,7 @@ fn planted_bugs_are_found() {
         (Planted::ShortList, &["is in no list"]),
         (Planted::DroppedAnswer, &["P4: "]),
         (Planted::LostParked, &["P1: ", "parked"]),
+        (Planted::EagerRetention, &["P1: ", "P3: ", "P2: "]),
     ];
     for (planted, words) in table {
         let (reports, failure) = run_all(0, 1_000, planted);

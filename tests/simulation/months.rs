@@ -51,6 +51,17 @@ impl Months {
         self.databases.len()
     }
 
+    /// The oldest database goes without a word: a planted bug.
+    pub fn lose_oldest(&mut self) {
+        let Some((gone, _)) = self.databases.first().copied().filter(|_| self.databases.len() > 1) else {
+            return;
+        };
+        self.databases.remove(0);
+        self.values.retain(|(database, _), _| *database != gone);
+        self.durable.retain(|(database, _), _| *database != gone);
+        self.calls.retain(|((database, _), _)| *database != gone);
+    }
+
     /// Of what was not flushed, a prefix of each database is left.
     pub fn crash(&mut self, dice: &mut Dice) {
         let calls = std::mem::take(&mut self.calls);

@@ -47,6 +47,8 @@ pub enum Planted {
     DroppedAnswer,
     /// The disk forgets parked blocks in a kill that it had flushed.
     LostParked,
+    /// Retention takes a month more than it should.
+    EagerRetention,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

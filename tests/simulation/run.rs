@@ -292,6 +292,9 @@ impl Run {
         let age = self.dice.in_range(0..200_000) as i64;
         let months = self.world.disk.lock().months.databases() as u64;
         gateway.history.retire(wall().0 - age).await;
+        if self.world.planted == Planted::EagerRetention {
+            self.world.disk.lock().months.lose_oldest();
+        }
         let left = self.world.disk.lock().months.databases() as u64;
         let mut book = self.world.book();
         (book.tally.months, book.tally.retired) = (months.max(1), months - left);
