@@ -48,6 +48,8 @@ struct Known {
 }
 
 type Lane = (u16, u32, Priority);
+/// A provider, or one of its binds.
+type Sender = (u16, Option<u16>);
 
 #[derive(Debug, Default)]
 pub struct Watch {
@@ -59,7 +61,7 @@ pub struct Watch {
     /// Places of untried messages that wait, in the order of numbers.
     lanes: BTreeMap<Lane, BTreeSet<u64>>,
     /// When parts were given to each provider, and to each of its binds, within the last second.
-    given: BTreeMap<(u16, Option<u16>), VecDeque<(Instant, u32)>>,
+    given: BTreeMap<Sender, VecDeque<(Instant, u32)>>,
 }
 
 impl Known {
@@ -195,7 +197,7 @@ impl Watch {
     }
 
     /// In each second no more parts than the rate of the provider, or the bind, and its burst.
-    fn paces(&mut self, world: &World, of: (u16, Option<u16>), parts: u32) {
+    fn paces(&mut self, world: &World, of: Sender, parts: u32) {
         let name = self.providers.get(usize::from(of.0)).map_or("", String::as_str);
         let Some(plan) = world.plan.providers.iter().find(|plan| plan.id == name) else { return };
         let rate = if of.1.is_none() { plan.throughput } else { plan.bind_throughput };
