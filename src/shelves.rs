@@ -157,6 +157,11 @@ impl Shelves {
             Err(ReadError::Unreadable { .. }) => Vec::new(),
         };
         messages.extend(elsewhere);
+        if !messages.is_empty() {
+            // What is kept elsewhere has no block in the archive that would say that this one is its newest database's: another
+            // one must not begin with it.
+            self.make_room(block, &messages)?;
+        }
         lock(&self.index).note(&mut *self.archive, block, &messages, 0)
     }
 }

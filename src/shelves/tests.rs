@@ -295,6 +295,21 @@ fn a_month_that_begins_with_what_is_parked_is_listed_after_a_crash() {
     assert_eq!(step.map(|step| step.blocks), Some(vec![(1, 1 << 1)]));
 }
 
+#[test]
+fn a_month_does_not_begin_within_a_block_that_was_parked_before_a_crash() {
+    let mut house = House::new();
+    house.write_block(0, NOVEMBER);
+    let order = BLOCK_MESSAGES + 1;
+    let parked = vec![message(slot(order) | order, tenant(order), phone(order), NOVEMBER, 2)];
+    house.shelves.note(1, &parked).unwrap();
+    house.crash_beside(|block| if block == 1 { parked.clone() } else { Vec::new() });
+    let later = order + 3;
+    house.write(vec![message(slot(later) | later, tenant(later), phone(later), NOVEMBER + MONTH, 4)]);
+    let (reader, index) = (house.shelves.reader(), house.shelves.index());
+    let step = index::of_tenant(&index, &*reader, tenant(order), later).unwrap();
+    assert_eq!(step.and_then(|step| step.blocks.first().copied()), Some((1, 1 << 1 | 1 << 4)));
+}
+
 /// An archive that takes so many more values, as one does that is killed.
 struct Ending {
     archive: Archive,
