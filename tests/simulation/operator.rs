@@ -212,11 +212,14 @@ async fn made(
     which: Which,
     until: Option<Wall>,
 ) {
-    let endings = world.book().endings;
+    let (endings, is_ending) = {
+        let book = world.book();
+        (book.endings, book.ending > 0)
+    };
     let Some(answer) = order(world, dice, path, body).await else { return };
     let mut book = world.book();
     // Whoever ends rules meanwhile may have ended this one.
-    let ended = book.endings != endings;
+    let ended = is_ending || book.endings != endings;
     if stops == Stops::Untried {
         book.tally.bounced += answer.body["messages"].as_u64().unwrap_or(0);
     }
@@ -231,6 +234,7 @@ async fn made(
 fn end(world: &World, is_meant: impl Fn(&Rule) -> bool) {
     let mut book = world.book();
     book.endings += 1;
+    book.ending += 1;
     book.rules.iter_mut().for_each(|rule| rule.ended |= is_meant(rule));
 }
 
@@ -238,6 +242,7 @@ async fn enable(world: &World, dice: &mut Dice, provider: &str) {
     end(world, |rule| rule.which.provider.as_deref() == Some(provider));
     order(world, dice, &format!("/v1/ops/providers/{provider}/enable"), &json!({"reason": "simulated"}))
         .await;
+    world.book().ending -= 1;
 }
 
 /// Ends one rule, those that name something, or all.
@@ -252,7 +257,9 @@ async fn resume(world: &World, dice: &mut Dice, all: bool) {
         None => drop(draw(world, dice, &mut body)),
     }
     end(world, |rule| one.is_none_or(|number| number == rule.number));
-    if let Some(answer) = order(world, dice, "/v1/ops/queue/resume", &body).await {
+    let answer = order(world, dice, "/v1/ops/queue/resume", &body).await;
+    world.book().ending -= 1;
+    if let Some(answer) = answer {
         world.book().tally.let_go += answer.body["messages"].as_u64().unwrap_or(0);
     }
 }

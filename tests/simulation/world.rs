@@ -69,8 +69,9 @@ pub struct Book {
     pub cancelled: BTreeSet<u64>,
     /// What operators were told holds.
     pub rules: Vec<Rule>,
-    /// How often they have begun to end some.
+    /// How often they have begun to end some, and how many of those orders have no answer yet.
     pub endings: u64,
+    pub ending: u64,
     pub tally: Tally,
 }
 
