@@ -39,7 +39,8 @@ const INDEX_WAIT: Duration = Duration::from_secs(10);
 /// What is not in memory, as the rest of the process sees it. What is handed to it can be looked up at once.
 pub struct History {
     shared: Arc<Shared>,
-    readers: Readers,
+    /// Places for threads that read; without any it is read where it is asked.
+    readers: Option<Readers>,
 }
 
 /// What the thread and the readers share.
@@ -88,8 +89,8 @@ impl Stores {
 }
 
 impl History {
-    /// The two ends of archive and parked store, the working one without a thread.
-    pub fn over(stores: Stores) -> (Arc<History>, Archivist) {
+    /// The two ends of archive and parked store, neither with a thread.
+    pub fn over(stores: Stores) -> (History, Archivist) {
         let Stores { archive, parked, late_ids } = stores;
         let parked_reader = parked.reader();
         let shelves = Shelves::new(archive);
@@ -110,7 +111,7 @@ impl History {
             marked_at: Instant::now(),
             has_worked: false,
         };
-        (Arc::new(History { shared, readers: Readers::new() }), archivist)
+        (History { shared, readers: None }, archivist)
     }
 
     /// Starts the archive's thread. `lane` leads to the engine that is told what has arrived; `runtime` lets a thread wait for room there.
@@ -119,10 +120,11 @@ impl History {
         lane: Lane,
         runtime: tokio::runtime::Handle,
     ) -> std::io::Result<(Arc<History>, JoinHandle<()>)> {
-        let (history, archivist) = History::over(stores);
+        let (mut history, archivist) = History::over(stores);
+        history.readers = Some(Readers::new());
         let thread = thread::Builder::new().name("archive".into());
         let thread = thread.spawn(move || run(archivist, &lane, &runtime))?;
-        Ok((history, thread))
+        Ok((Arc::new(history), thread))
     }
 
     /// Takes what a durable group has for the archive and the parked store.
@@ -165,19 +167,18 @@ impl History {
     /// Removes what is older than this, as far as whole databases are and nothing in them lives; whether any was removed.
     /// `living` is the first block of which something is in memory, or has left it and is not done with.
     pub async fn retire(&self, before_millis: i64, living: Option<u64>) -> bool {
-        let (archive, parked) = (Arc::clone(&self.shared.archive), Arc::clone(&self.shared.parked));
-        let retired = tokio::task::spawn_blocking(move || {
-            let parked = parked.span()?.map(|(first, _)| first);
+        let retired = self.apart(move |shared| {
+            let parked = shared.parked.span()?.map(|(first, _)| first);
             let living = living.into_iter().chain(parked).min().unwrap_or(u64::MAX);
-            archive.retire(before_millis, living)
+            shared.archive.retire(before_millis, living)
         });
         match retired.await {
-            Ok(Ok(0)) | Err(_) => false,
-            Ok(Ok(databases)) => {
+            Some(Ok(0)) | None => false,
+            Some(Ok(databases)) => {
                 tracing::info!(databases, "removed from the archive what is older than the retention");
                 true
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 tracing::error!(%error, "what is older than the retention cannot be removed");
                 false
             }
@@ -206,19 +207,30 @@ impl History {
         }
     }
 
-    /// Reads on a thread of its own, of which there are few.
+    /// Works on a thread of its own, where there are threads at all.
+    async fn apart<T: Send + 'static>(&self, work: impl FnOnce(&Shared) -> T + Send + 'static) -> Option<T> {
+        if self.readers.is_none() {
+            return Some(work(&self.shared));
+        }
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || work(&shared)).await.ok()
+    }
+
+    /// Reads in a tenant's turn.
     async fn reading<T: Send + 'static>(
         &self,
         tenant: u32,
         read: impl FnOnce(&Shared) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, HistoryUnavailable> {
-        let turn = self.readers.turn(tenant).await.map_err(|TooMany| HistoryUnavailable::TooMany)?;
-        let shared = Arc::clone(&self.shared);
-        let reading = tokio::task::spawn_blocking(move || {
+        let turn = match &self.readers {
+            Some(readers) => Some(readers.turn(tenant).await.map_err(|TooMany| HistoryUnavailable::TooMany)?),
+            None => None,
+        };
+        let read = self.apart(move |shared| {
             let _turn = turn;
-            read(&shared)
+            read(shared)
         });
-        let read = reading.await.map_err(|_| HistoryUnavailable::Unreadable)?;
+        let read = read.await.ok_or(HistoryUnavailable::Unreadable)?;
         read.map_err(|error| {
             tracing::error!(%error, "the archive cannot be read");
             if error.is_damage() { HistoryUnavailable::Damaged } else { HistoryUnavailable::Unreadable }

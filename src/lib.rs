@@ -1,10 +1,10 @@
 //! The parts of the gateway process: for the binary, and for tests that drive them without it. It is no library for others.
 
-mod api;
+pub mod api;
 pub mod block;
 pub mod commit;
 mod definitions;
-mod directory;
+pub mod directory;
 mod first_run;
 pub mod fold;
 pub mod history;

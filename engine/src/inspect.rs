@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::{DueKind, Engine};
 use crate::ledger::Wallet;
 use crate::message::{Charge, Message, PartState, STORED, State};
-use crate::parking::NEAR;
 use crate::schedule::Schedule;
 
 /// What a fold of the journal must give again.
@@ -151,12 +150,9 @@ impl Engine {
                     queued.get(usize::from(message.provider)).is_some_and(|queue| queue.contains(&number))
                         || has_due(&wall, DueKind::Send, number)
                 }
-                State::Scheduled => {
-                    // What is not near is seen when all pages are looked at.
-                    has_due(&wall, DueKind::Send, number) || message.starts_at > self.now.wall.after(NEAR)
-                }
                 State::InDoubt => has_due(&mono, DueKind::Doubt, number) || doubtful.contains(&number),
                 State::Sending => message.part_states().any(|part| part == PartState::Sending),
+                // What is scheduled is seen when all pages are looked at.
                 _ => true,
             };
             assert!(is_found, "{number} is {:?}, and nothing will wake it", message.state);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use codecs::instant::{Mono, Wall};
 use codecs::message_id::Side;
 
+use crate::accept::millis;
 use crate::effect::{ArchiveWrite, Load, OwnedId, Shelf};
 use crate::engine::{DueKind, Engine};
 use crate::message::{Message, State};
@@ -124,7 +125,7 @@ impl Engine {
     /// Everything whose time has come.
     pub(crate) fn dues(&mut self) {
         let mut due = Vec::new();
-        let wall = crate::accept::millis(self.now.wall);
+        let wall = millis(self.now.wall);
         self.wall_dues.take_due(wall, DUES_MAX, &mut due);
         self.mono_dues.take_due(self.now.mono.0, DUES_MAX, &mut due);
         for Due { kind, number, .. } in due {
@@ -199,6 +200,14 @@ impl Engine {
     pub(crate) fn sweep_page(&mut self, block: u64) {
         self.see_queued(block);
         let Some(page) = self.pages.page(block) else { return };
+        // Before the next look, kept to the millisecond; twice as long, for a round may take a while.
+        let next_look = self.now.wall.after(Duration::from_micros(2 * SWEEP_EVERY_MICROS));
+        let soon = page
+            .messages()
+            .filter(|message| message.state == State::Scheduled && message.starts_at <= next_look);
+        for message in soon {
+            self.wall_dues.insert(millis(message.starts_at), DueKind::Send as u8, message.number);
+        }
         let overdue: Vec<(u64, Step<'static>)> =
             page.messages().filter_map(|message| Some((message.number, self.overdue(message)?))).collect();
         for (number, step) in overdue {

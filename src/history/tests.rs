@@ -35,7 +35,7 @@ impl House {
         let stores = Stores::new(archive, parked, late_ids);
         let (history, mut archivist) = History::over(stores);
         archivist.restore_index().unwrap();
-        House { directory, history, archivist }
+        House { directory, history: Arc::new(history), archivist }
     }
 
     /// Three months, closed.

@@ -1,4 +1,4 @@
-//! The simulated disk: the journal's log and side file, and the archive's blocks. After a kill it holds what was flushed and
+//! The simulated disk: the journal's log and side file, and the parked blocks; the archive is `months`. After a kill it holds what was flushed and
 //! some prefix of what was written since; it can refuse, and it can be made to lie.
 
 use std::collections::BTreeMap;
@@ -8,12 +8,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use storage::StoreError;
-use storage::archive::{ArchiveError, Begin, Blocks, Note, ReadBlocks};
+use storage::archive::Blocks;
 use storage::journal::SideFile;
 use storage::log::{CHUNK_MAX, Chunk, Durability, Log, LogError, Visit};
 use storage::parked::{ParkedBlock, ParkedBlocks, ReadParked};
 
 use crate::dice::Dice;
+use crate::months::{Databases, Months};
 
 #[derive(Clone, Debug)]
 enum Call {
@@ -22,8 +23,6 @@ enum Call {
 }
 
 type Chunks = BTreeMap<(u64, u32), Vec<u8>>;
-/// What the archive keeps, by name.
-type BlockMap = BTreeMap<Vec<u8>, Vec<u8>>;
 /// Rows and messages of the parked blocks, each a value of its own.
 type Values = BTreeMap<(u64, Kind), Vec<u8>>;
 
@@ -36,11 +35,6 @@ enum Kind {
     Rows,
 }
 
-/// The length of a block's name; those of amendments and notes are shorter or begin higher.
-const BLOCK_NAME: usize = 16;
-/// What the name of an amendment begins with, before the block's number.
-const AMENDMENT: u8 = 0x10;
-
 /// How the disk refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refuses {
@@ -49,7 +43,7 @@ pub enum Refuses {
 }
 
 #[derive(Default)]
-struct Platter {
+pub struct Platter {
     /// Handles of an earlier process reach nothing.
     process: u32,
     log: Chunks,
@@ -57,16 +51,19 @@ struct Platter {
     log_calls: Vec<Call>,
     side: Vec<u8>,
     side_durable: Vec<u8>,
-    blocks: BlockMap,
-    blocks_durable: BlockMap,
-    block_calls: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub months: Months,
+    pub late_ids: Months,
     parked: Values,
     parked_durable: Values,
     parked_calls: Vec<ParkedCall>,
+    /// Parked blocks that were ever flushed.
+    parked_ever: u64,
     /// After so many more calls it refuses.
     refuses: Option<(u32, Refuses)>,
     /// The newest flushed group is lost in the next kill: a planted bug.
     loses_a_group: bool,
+    /// The newest parked block is lost in the next kill: another one.
+    loses_parked: bool,
 }
 
 /// The disk, which outlives the processes that write it.
@@ -75,7 +72,7 @@ pub struct Disk(Arc<Mutex<Platter>>);
 
 /// One process's hold of the disk.
 #[derive(Clone)]
-struct Hold {
+pub struct Hold {
     disk: Disk,
     process: u32,
 }
@@ -86,7 +83,6 @@ pub struct Files {
     pub side: Box<dyn SideFile>,
     pub blocks: Box<dyn Blocks>,
     pub parked: Box<dyn ParkedBlocks>,
-    /// In the same database as the blocks: names of rows are none of theirs.
     pub late_ids: Box<dyn Blocks>,
 }
 
@@ -98,9 +94,9 @@ impl Disk {
         Files {
             log: Box::new(hold.clone()),
             side: Box::new(hold.clone()),
-            blocks: Box::new(hold.clone()),
+            blocks: Box::new(Databases { hold: hold.clone(), of: |platter| &mut platter.months }),
             parked: Box::new(hold.clone()),
-            late_ids: Box::new(hold),
+            late_ids: Box::new(Databases { hold, of: |platter| &mut platter.late_ids }),
         }
     }
 
@@ -119,15 +115,16 @@ impl Disk {
         }
         platter.log = platter.log_durable.clone();
         platter.side = platter.side_durable.clone();
-        let writes = std::mem::take(&mut platter.block_calls);
-        let kept = dice.in_range(0..writes.len() as u64 + 1) as usize;
-        for (name, bytes) in writes.into_iter().take(kept) {
-            put(&mut platter.blocks_durable, name, bytes);
-        }
-        platter.blocks = platter.blocks_durable.clone();
+        platter.months.crash(dice);
+        platter.late_ids.crash(dice);
         let writes = std::mem::take(&mut platter.parked_calls);
         let kept = dice.in_range(0..writes.len() as u64 + 1) as usize;
         platter.keep_parked(writes.into_iter().take(kept));
+        if std::mem::take(&mut platter.loses_parked)
+            && let Some((block, _)) = platter.parked_durable.keys().next_back().copied()
+        {
+            platter.parked_durable.retain(|(of, _), _| *of < block);
+        }
         platter.parked = platter.parked_durable.clone();
     }
 
@@ -146,6 +143,16 @@ impl Disk {
         self.lock().loses_a_group = true;
     }
 
+    /// The next crash takes the newest parked block with it.
+    pub fn lose_parked(&self) {
+        self.lock().loses_parked = true;
+    }
+
+    /// Parked blocks that have ever been written.
+    pub fn parked_ever(&self) -> u64 {
+        self.lock().parked_ever
+    }
+
     /// The messages of the parked blocks.
     pub fn parked(&self) -> Vec<Vec<u8>> {
         let platter = self.lock();
@@ -153,18 +160,7 @@ impl Disk {
         messages.map(|(_, bytes)| bytes.clone()).collect()
     }
 
-    /// The archive's blocks with their amendments.
-    pub fn blocks(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let platter = self.lock();
-        let archived = platter.blocks.iter().filter(|(name, _)| name.len() == BLOCK_NAME);
-        let archived = archived.map(|(name, bytes)| {
-            let amendment = [&[AMENDMENT][..], &name[..8]].concat();
-            (bytes.clone(), platter.blocks.get(&amendment).cloned().unwrap_or_default())
-        });
-        archived.collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Platter> {
+    pub fn lock(&self) -> MutexGuard<'_, Platter> {
         self.0.lock().expect("the disk is never left half written")
     }
 }
@@ -194,8 +190,13 @@ impl Platter {
 }
 
 impl Hold {
+    /// The disk, for a look.
+    pub fn look(&self) -> MutexGuard<'_, Platter> {
+        self.disk.lock()
+    }
+
     /// The disk, for a writing call that it takes.
-    fn spend(&self) -> Result<MutexGuard<'_, Platter>, StoreError> {
+    pub fn spend(&self) -> Result<MutexGuard<'_, Platter>, StoreError> {
         let mut platter = self.disk.lock();
         if platter.process != self.process {
             return Err(refusal(Refuses::Broken));
@@ -314,55 +315,6 @@ impl SideFile for Hold {
     }
 }
 
-impl Blocks for Hold {
-    fn make_room(&mut self, _block: u64, _accepted_millis: i64) -> Result<bool, ArchiveError> {
-        Ok(false)
-    }
-
-    fn had_room(&mut self, _block: u64) {}
-
-    fn take_loss(&mut self) -> bool {
-        false
-    }
-
-    fn put(&mut self, _block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
-        let mut platter = self.spend()?;
-        platter.blocks.insert(name.to_vec(), bytes.to_vec());
-        platter.block_calls.push((name.to_vec(), Some(bytes.to_vec())));
-        Ok(())
-    }
-
-    fn remove(&mut self, _block: u64, name: &[u8]) -> Result<(), ArchiveError> {
-        let mut platter = self.spend()?;
-        platter.blocks.remove(name);
-        platter.block_calls.push((name.to_vec(), None));
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), ArchiveError> {
-        let mut platter = self.spend()?;
-        for (name, bytes) in std::mem::take(&mut platter.block_calls) {
-            put(&mut platter.blocks_durable, name, bytes);
-        }
-        Ok(())
-    }
-
-    fn mark(&mut self) -> Result<(), ArchiveError> {
-        Ok(self.spend().map(|_| ())?)
-    }
-
-    fn reader(&self) -> Arc<dyn ReadBlocks> {
-        Arc::new(self.clone())
-    }
-}
-
-fn put(map: &mut BlockMap, name: Vec<u8>, bytes: Option<Vec<u8>>) {
-    match bytes {
-        Some(bytes) => map.insert(name, bytes),
-        None => map.remove(&name),
-    };
-}
-
 impl ParkedBlocks for Hold {
     fn write(&mut self, block: u64, parked: &ParkedBlock) -> Result<(), StoreError> {
         self.spend()?.set_parked((block, Kind::Messages), Some(parked.messages.clone()));
@@ -379,6 +331,7 @@ impl ParkedBlocks for Hold {
     fn flush(&mut self) -> Result<(), StoreError> {
         let mut platter = self.spend()?;
         let writes = std::mem::take(&mut platter.parked_calls);
+        platter.parked_ever += writes.iter().filter(|(_, value)| value.is_some()).count() as u64 / 2;
         platter.keep_parked(writes.into_iter());
         Ok(())
     }
@@ -389,6 +342,9 @@ impl ParkedBlocks for Hold {
 
     fn read(&self, block: u64) -> Result<Option<ParkedBlock>, StoreError> {
         let platter = self.disk.lock();
+        if platter.refuses == Some((0, Refuses::Broken)) {
+            return Err(refusal(Refuses::Broken));
+        }
         let value = |kind| platter.parked.get(&(block, kind)).cloned();
         Ok(match (value(Kind::Rows), value(Kind::Messages)) {
             (None, None) => None,
@@ -424,48 +380,5 @@ impl ReadParked for Hold {
             platter.parked.keys().filter(|(_, kind)| *kind == Kind::Rows).map(|(block, _)| *block);
         let first = blocks.next();
         Ok(first.map(|first| (first, blocks.next_back().unwrap_or(first))))
-    }
-}
-
-/// One database, with all blocks.
-impl ReadBlocks for Hold {
-    fn is_empty(&self) -> bool {
-        self.disk.lock().blocks.is_empty()
-    }
-
-    fn database_of(&self, _block: u64) -> Option<u64> {
-        Some(0)
-    }
-
-    fn databases(&self) -> Vec<Begin> {
-        vec![Begin { block: 0, millis: 0 }]
-    }
-
-    fn before_ends(&self) -> Option<u64> {
-        None
-    }
-
-    fn get_all(&self, _block: u64, names: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, ArchiveError> {
-        let platter = self.disk.lock();
-        Ok(names.iter().map(|name| platter.blocks.get(*name).cloned()).collect())
-    }
-
-    fn last_before(&self, _block: u64, prefix: &[u8], to: &[u8]) -> Result<Option<Note>, ArchiveError> {
-        let platter = self.disk.lock();
-        let last = platter.blocks.range(..to.to_vec()).next_back();
-        let last = last.filter(|(name, _)| name.starts_with(prefix));
-        Ok(last.map(|(name, bytes)| (name.clone(), bytes.clone())))
-    }
-
-    fn first_name(&self, _block: u64, from: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
-        Ok(self.disk.lock().blocks.range(from.to_vec()..).next().map(|(name, _)| name.clone()))
-    }
-
-    fn damaged(&self) -> usize {
-        0
-    }
-
-    fn retire(&self, _before_millis: i64, _living: u64) -> Result<usize, ArchiveError> {
-        Ok(0)
     }
 }

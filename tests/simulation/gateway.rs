@@ -1,30 +1,32 @@
 //! The gateway in a run: the product's own parts, joined as `serve` joins them, each a task of the one thread. It can be
 //! killed between any two of their steps, and drained.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use codecs::text::Encoding;
 use connectors::admission::Admission;
 use connectors::clock::Clock;
 use connectors::intake::{Lane, Source};
 use connectors::partition::Partition;
 use connectors::reply::Replies;
-use connectors::smpp::access::{Authenticator, Denied, TenantAccess};
 use connectors::smpp::client::{ProviderBind, ProviderBindOptions};
 use connectors::smpp::server::{Server, ServerOptions};
 use connectors::smpp::{Phase, Phases};
 use engine::Engine;
 use engine::command::{Command, DiskLevel};
-use engine::effect::{Cancelled, Reply};
+use engine::effect::{Load, Shelf};
 use engine::id::Permutation;
 use engine::message::State;
+use ring::digest;
 use storage::journal::{self, Options};
 use storage::log::Durability;
+use tidegate::api::{self, ApiState};
 use tidegate::commit::{self, Committer, Decided, Outlets, Writer};
+use tidegate::directory::{Account, Directory, Entries};
 use tidegate::history::{Archivist, History, Stores};
 use tidegate::measure::Measures;
+use tidegate::operate::{self, Operations};
 use tidegate::ops::Health;
 use tidegate::{fold, store};
 use tokio::sync::{Notify, mpsc, watch};
@@ -33,16 +35,17 @@ use tokio::time::Instant;
 
 use crate::dice::Dice;
 use crate::disk::Files;
+use crate::http::{ADMINISTRATOR, Doors};
 use crate::net::Stream;
-use crate::plan::{Planted, TenantPlan};
+use crate::plan::Planted;
 use crate::planted;
 use crate::provider::Door;
+use crate::verdict;
+use crate::watch::Watch;
 use crate::world::{World, pass, wall};
 
 /// The key of message ids, the same for every run.
 pub const ID_KEY: [u8; 32] = [7; 32];
-/// Messages that an operator cancels in one go.
-const CANCELLED_AT_ONCE: usize = 10;
 /// Connections that wait to be accepted.
 const FRONT: usize = 64;
 
@@ -68,9 +71,10 @@ pub struct Gateway {
     bells: Bells,
     partition: Partition,
     replies: Arc<Replies>,
+    health: Arc<Health>,
     process_lane: Lane,
-    tenants: Vec<String>,
     pub window: Arc<Mutex<Window>>,
+    pub history: Arc<History>,
     /// Told when the process has ended by itself.
     pub died: Arc<Notify>,
 }
@@ -133,7 +137,7 @@ pub fn open(world: &World, clock: Clock) -> Result<Opened, String> {
     store::fold_parked(parked.as_ref(), &mut engine)
         .map_err(|error| format!("what is parked cannot be folded: {error}"))?;
     let (history, archivist) = History::over(Stores { archive: blocks, parked, late_ids });
-    Ok(Opened { engine, history, archivist, journal, next_group })
+    Ok(Opened { engine, history: Arc::new(history), archivist, journal, next_group })
 }
 
 impl Gateway {
@@ -144,12 +148,15 @@ impl Gateway {
         clock: Clock,
         dice: &mut Dice,
     ) -> Result<Gateway, String> {
+        let messages = verdict::all_messages(world, &opened)?;
         let Opened { mut engine, history, archivist, journal, next_group } = opened;
         let definitions = world.plan.definitions(world.planted);
         let recovered = engine.recovered(definitions, clock.now(), next_group);
         recovered.map_err(|error| format!("the engine does not recover: {error}"))?;
         engine.check();
         let (tenants, providers) = engine.names();
+        *world.watch.lock().expect("the watch is whole") =
+            Watch::begin((tenants.clone(), providers.clone()), &messages);
         let house = House {
             world: Arc::clone(world),
             partition: Partition::new(clock),
@@ -161,11 +168,12 @@ impl Gateway {
         let partition = house.partition.clone();
         let replies = Replies::new();
         let handing_out = Arc::clone(&replies);
+        let health = Health::new();
         let outlets = Outlets {
             partition: partition.clone(),
             replies: Arc::clone(&replies),
-            history,
-            health: Health::new(),
+            history: Arc::clone(&history),
+            health: Arc::clone(&health),
             measures: Arc::new(Measures::new(true)),
         };
         let (writer, committer) = commit::halves(engine, journal, next_group, outlets);
@@ -185,29 +193,44 @@ impl Gateway {
         });
         tasks.spawn(archive(house.clone(), archivist, lane.clone(), Dice::new(dice.word())));
         spawn_binds(&mut tasks, world, &providers, &partition, &bells, dice);
-        let server = Server::new(
-            ServerOptions::default(),
-            partition.clone(),
-            Arc::new(Directory { tenants: tenants.clone(), plans: world.plan.tenants.clone() }),
-            Admission::new(),
-        );
+        let (directory, admission) = (directory(world, &tenants, &providers), Admission::new());
+        let authenticator = Arc::clone(&directory) as _;
+        let server =
+            Server::new(ServerOptions::default(), partition.clone(), authenticator, Arc::clone(&admission));
         let (front, connections) = mpsc::channel(FRONT);
         *world.front.lock().expect("the front is whole") = Some(front);
         tasks.spawn(accept(server, connections, bells.clone()));
+        let state = ApiState {
+            directory,
+            admission,
+            intake: Arc::clone(&partition.intake),
+            replies: Arc::clone(&replies),
+            history: Arc::clone(&history) as _,
+            health: Arc::clone(&health),
+            counts: Arc::default(),
+            ids: Arc::new(Permutation::new(&ID_KEY)),
+            clock,
+            limits: api::Limits::default(),
+        };
+        let (front, calls) = mpsc::channel(FRONT);
+        *world.doors.lock().expect("the doors are whole") = Some(front);
+        tasks.spawn(doors(state).serve(calls, lane.clone()));
+        health.set_started();
         let (window, died) = (house.window, house.died);
-        Ok(Gateway { tasks, bells, partition, replies, process_lane: lane, tenants, window, died })
+        Ok(Gateway { tasks, bells, partition, replies, health, process_lane: lane, window, history, died })
     }
 
     /// SIGKILL: nothing of the process runs any more.
     pub async fn kill(mut self, world: &World, dice: &mut Dice) {
-        *world.front.lock().expect("the front is whole") = None;
+        world.close();
         world.disk.crash(dice);
         self.tasks.shutdown().await;
     }
 
     /// SIGTERM: as `serve` ends. It is killed if that takes too long.
     pub async fn end(mut self, world: &World, dice: &mut Dice) {
-        *world.front.lock().expect("the front is whole") = None;
+        world.close();
+        self.health.set_draining();
         self.bells.ring(Phase::Draining);
         let (reply, drained) = self.replies.open();
         let drained_in_time = match self.process_lane.offer(Command::Drain { reply }).await {
@@ -227,60 +250,35 @@ impl Gateway {
         self.tasks.shutdown().await;
     }
 
-    /// An operator asks to cancel the messages that were accepted last, and is told which of them are.
-    pub async fn cancel(&self, world: &Arc<World>) {
-        let ids = Permutation::new(&ID_KEY);
-        let accepted: Vec<(u64, u64, usize)> = {
-            let book = world.book();
-            let accepted = book.seen.iter().filter_map(|(phone, seen)| Some((*phone, seen.id?, seen.tenant)));
-            accepted.rev().take(CANCELLED_AT_ONCE).collect()
-        };
-        for (phone, id, tenant) in accepted {
-            let Some(number) = ids.number(id) else { continue };
-            let Some(tenant) = self.tenants.iter().position(|id| *id == world.plan.tenants[tenant].id) else {
-                continue;
-            };
-            let (reply, told) = self.replies.open();
-            let cancel = Command::Cancel { reply, tenant: tenant as u32, number };
-            if self.process_lane.offer(cancel).await.is_err() {
-                return;
-            }
-            let world = Arc::clone(world);
-            tokio::spawn(async move {
-                let told = told.await;
-                world.note(format_args!("cancelling {phone}: {told:?}"));
-                if let Ok(Reply::Cancelled(Cancelled::Done)) = told {
-                    world.book().cancelled.insert(phone);
-                }
-            });
-        }
-    }
-
     pub async fn disk_is_nearly_full(&self, is_so: bool) {
         let level = if is_so { DiskLevel::RefuseIntake } else { DiskLevel::Fine };
+        self.health.set_storage_full(is_so);
         // One that is stopping needs no telling.
         let _ = self.process_lane.offer(Command::Disk(level)).await;
     }
 }
 
-struct Directory {
-    tenants: Vec<String>,
-    plans: Vec<TenantPlan>,
+/// Who may come in, by the permanent numbers that the engine gave.
+fn directory(world: &World, tenants: &[String], providers: &[String]) -> Arc<Directory> {
+    let accounts = world.accounts.iter().filter_map(|tenant| {
+        let number = tenants.iter().position(|id| *id == tenant.id)? as u32;
+        Some(Account { number, tenant, key_hashes: &[] })
+    });
+    Directory::new(Entries::new(accounts, (0u16..).zip(providers.iter().cloned())))
 }
 
-impl Authenticator for Directory {
-    fn authenticate(&self, system_id: &[u8], _: &[u8], _: IpAddr) -> Result<TenantAccess, Denied> {
-        let plan =
-            self.plans.iter().find(|plan| plan.id.as_bytes() == system_id).ok_or(Denied::Credentials)?;
-        let tenant = self.tenants.iter().position(|id| *id == plan.id).ok_or(Denied::Unavailable)?;
-        Ok(TenantAccess {
-            tenant: tenant as u32,
-            max_binds: 10,
-            window: plan.window,
-            rate: plan.rate,
-            charset: Encoding::Gsm7,
-        })
-    }
+fn doors(state: ApiState) -> Doors {
+    let hash = digest::digest(&digest::SHA256, ADMINISTRATOR.as_bytes());
+    let operations = Operations {
+        administrator: hash.as_ref().try_into().expect("SHA-256 has 32 octets"),
+        intake: Arc::clone(&state.intake),
+        replies: Arc::clone(&state.replies),
+        ids: Arc::clone(&state.ids),
+        clock: state.clock,
+        counts: Arc::default(),
+        binds: Arc::default(),
+    };
+    Doors { api: api::router(state), operations: operate::router(Arc::new(operations)) }
 }
 
 fn spawn_binds(
@@ -358,6 +356,9 @@ async fn write(house: House, mut writer: Writer, decided: mpsc::Sender<Decided>)
             true
         });
         groups.extend(writer.take_group());
+        let mut watch = house.world.watch.lock().expect("the watch is whole");
+        groups.iter().for_each(|decided| watch.see(&house.world, &decided.group.records));
+        drop(watch);
         turns += 1;
         if turns.is_multiple_of(house.checks) {
             writer.engine().check();
@@ -442,11 +443,17 @@ async fn archive(house: House, mut archivist: Archivist, lane: Lane, mut dice: D
             () = lane.stopped() => return,
             _ = wanted => {}
         }
-        pass(Duration::from_millis(dice.in_range(0..house.world.plan.flush_max * 3 + 1))).await;
+        let plan = &house.world.plan;
+        let stall = if house.world.is_calm() { 0 } else { plan.archive_stall };
+        pass(Duration::from_millis(dice.in_range(0..plan.flush_max * 3 + stall + 1))).await;
         let work = archivist.work();
         match archivist.turn(&work) {
             Ok(told) => {
                 for command in told {
+                    let is_parked = |load: &Load| load.shelf == Shelf::Parked;
+                    if matches!(&command, Command::Loaded { load, .. } if is_parked(load)) {
+                        house.world.book().tally.read_back += 1;
+                    }
                     // A process that is stopping needs no telling.
                     let _ = lane.offer(command).await;
                 }

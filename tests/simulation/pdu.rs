@@ -8,6 +8,7 @@ use crate::net::Stream;
 pub mod command {
     pub const BIND_RECEIVER: u32 = 1;
     pub const BIND_TRANSMITTER: u32 = 2;
+    pub const QUERY_SM: u32 = 3;
     pub const SUBMIT_SM: u32 = 4;
     pub const DELIVER_SM: u32 = 5;
     pub const UNBIND: u32 = 6;

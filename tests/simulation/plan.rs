@@ -11,6 +11,7 @@ use engine::submission::Priority;
 
 use crate::dice::Dice;
 use crate::disk::Refuses;
+use crate::operator::Kind;
 
 /// What a part costs.
 pub const PRICE: i64 = 1_000;
@@ -33,6 +34,20 @@ pub enum Planted {
     UnfairQueue,
     /// The engine believes in larger windows than the providers do.
     WindowOverrun,
+    /// The engine believes in larger rates than the providers have.
+    RateOverrun,
+    /// A suspension is for others than the operator meant.
+    LeakingSuspension,
+    /// A request's key does not reach the engine.
+    ForgottenKey,
+    /// A list of what lives leaves out the newest.
+    ShortList,
+    /// What a provider says when it is asked does not reach the engine.
+    DroppedAnswer,
+    /// The disk forgets parked blocks in a kill that it had flushed.
+    LostParked,
+    /// Retention takes a month more than it should.
+    EagerRetention,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +72,15 @@ pub struct TenantPlan {
     pub settle_on: SettleOn,
     pub priority: Priority,
     pub habit: Habit,
+    /// Tasks that speak HTTP for it.
+    pub callers: u32,
+}
+
+impl TenantPlan {
+    /// Its key of the HTTP API.
+    pub fn key(&self) -> String {
+        format!("key-of-{}", self.id)
+    }
 }
 
 /// What a provider does, in percent of the messages it gets.
@@ -66,6 +90,8 @@ pub struct ProviderPlan {
     pub window: u32,
     pub binds: u16,
     pub throughput: u32,
+    /// The same of each bind.
+    pub bind_throughput: u32,
     pub form: Form,
     pub in_doubt: InDoubt,
     pub lost_answers: u64,
@@ -80,6 +106,11 @@ pub struct ProviderPlan {
     pub receipts_twice: u64,
     pub receipts_never: u64,
     pub receipts_failed: u64,
+    /// When it is asked about a message without a receipt.
+    pub query_after: Option<Duration>,
+    pub lost_queries: u64,
+    pub late_queries: u64,
+    pub wrong_queries: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,9 +125,24 @@ pub enum Event {
     ProviderDown(usize),
     ProviderUp(usize),
     DiskNearlyFull(bool),
-    /// An operator cancels some of the messages that were accepted last.
+    /// Tenants cancel some of the messages that were accepted last.
     Cancel,
+    Operate(Kind),
 }
+
+/// What operators change, as often as it stands here.
+const CHANGES: [Kind; 10] = [
+    Kind::Suspend,
+    Kind::Suspend,
+    Kind::Suspend,
+    Kind::Resume,
+    Kind::Resume,
+    Kind::Bounce,
+    Kind::Move,
+    Kind::Disable,
+    Kind::Enable,
+    Kind::Doubts,
+];
 
 /// Draws an event, for so many providers.
 type Make = fn(&mut Dice, usize) -> Event;
@@ -118,6 +164,10 @@ pub struct Plan {
     /// Octets on their way in one direction.
     pub room: usize,
     pub archive_after: Duration,
+    /// After so many milliseconds the archive begins another database.
+    pub archive_period: i64,
+    /// Milliseconds for which the archive's thread may be held up each time it has something to do.
+    pub archive_stall: u64,
     /// Messages that wait in memory; more are parked.
     pub queue_memory: u64,
     /// One provider, tenants of one priority and no faults: whose turn it is can be checked.
@@ -144,7 +194,9 @@ impl Plan {
             delay_max: dice.choose(&[0, 2, 20, 100]),
             room: dice.choose(&[512, 4 << 10, 64 << 10]),
             archive_after: Duration::from_secs(dice.choose(&[1, 10, 60])),
-            queue_memory: dice.choose(&[3, 30, 1_000_000]),
+            archive_period: dice.choose(&[2_000, 20_000, 20_000, i64::MAX]),
+            archive_stall: dice.choose(&[0, 0, 0, 2_000, 20_000]),
+            queue_memory: dice.choose(&[3, 10, 30, 1_000_000]),
             is_fair,
             is_gentle,
             shares: [16, 4, 1],
@@ -158,7 +210,7 @@ impl Plan {
     fn draw_events(&mut self, dice: &mut Dice) {
         let until = dice.in_range(10_000..90_000);
         let providers = self.providers.len();
-        let kinds: [(u64, Make); 9] = [
+        let kinds: [(u64, Make); 10] = [
             (4, |_, _| Event::Kill),
             (2, |_, _| Event::Restart),
             (6, |_, _| Event::Cut),
@@ -170,24 +222,69 @@ impl Plan {
             (3, |dice, providers| Event::ProviderDown(dice.in_range(0..providers as u64) as usize)),
             (1, |_, _| Event::DiskNearlyFull(true)),
             (8, |_, _| Event::Cancel),
+            (4, |dice, _| Event::Operate(dice.choose(&CHANGES))),
         ];
         for (most, make) in kinds {
             for _ in 0..dice.in_range(0..most + 1) {
                 let at = Duration::from_millis(dice.in_range(200..until));
                 let event = make(dice, providers);
-                if self.is_gentle && !matches!(event, Event::Restart | Event::Cancel) {
+                if self.is_gentle && !matches!(event, Event::Restart | Event::Cancel | Event::Operate(_)) {
                     continue;
                 }
                 self.events.push((at, event));
                 let ends = at + Duration::from_millis(dice.in_range(500..30_000));
                 match event {
                     Event::ProviderDown(index) => self.events.push((ends, Event::ProviderUp(index))),
-                    Event::DiskNearlyFull(_) => self.events.push((ends, Event::DiskNearlyFull(false))),
+                    Event::DiskNearlyFull(_) => {
+                        // Where it goes on, the process stops while that can still be written.
+                        let next =
+                            if dice.happens(30) { Event::Restart } else { Event::DiskNearlyFull(false) };
+                        self.events.push((ends, next));
+                    }
                     _ => {}
                 }
             }
         }
+        if dice.happens(75) {
+            self.draw_surgery(dice, until);
+        }
         self.events.sort_by_key(|(at, _)| *at);
+    }
+
+    /// What waits is held, some of it is cancelled and moved, and in the end all is let go; the process may die in between.
+    fn draw_surgery(&mut self, dice: &mut Dice, until: u64) {
+        let mut at = dice.in_range(200..until / 2);
+        let kinds = [Kind::SuspendAll, Kind::Bounce, Kind::List, Kind::Move, Kind::Ledger, Kind::Resume];
+        for kind in kinds {
+            self.events.push((Duration::from_millis(at), Event::Operate(kind)));
+            at += dice.in_range(500..8_000);
+            if dice.happens(10) {
+                let event = if self.is_gentle { Event::Restart } else { Event::Kill };
+                self.events.push((Duration::from_millis(at), event));
+                at += dice.in_range(100..5_000);
+            }
+        }
+    }
+
+    /// Whether the clock does.
+    pub fn jumps(&self) -> bool {
+        self.events.iter().any(|(_, event)| matches!(event, Event::Jump(_)))
+    }
+
+    /// The tenants as they stand in a file, for the doors.
+    pub fn accounts(&self) -> Vec<config::Tenant> {
+        let text = self.tenants.iter().map(|tenant| {
+            let TenantPlan { id, rate, window, .. } = tenant;
+            let (key, price) = (tenant.key(), Micros(PRICE));
+            format!(
+                "[[tenant]]\nid = \"{id}\"\ncurrency = \"EUR\"\nprice = \"{price}\"\nrate = {rate}\n\
+                 api_keys = [\"{key}\"]\n\
+                 smpp = {{ system_id = \"{id}\", password = \"secret\", window = {window}, max_binds = 10 }}\n"
+            )
+        });
+        let text: String = text.collect();
+        let config = config::load(Some(("simulated", &text)), []);
+        config.unwrap_or_else(|problems| panic!("{problems:?}")).tenant
     }
 
     /// What the engine is told. A planted bug may make it tell a lie.
@@ -208,7 +305,7 @@ impl Plan {
                 ..Settings::default()
             },
             tenants: tenants.collect(),
-            providers: self.providers.iter().map(provider_definition).collect(),
+            providers: self.providers.iter().map(|provider| provider_definition(provider, planted)).collect(),
             routes: vec![RouteDefinition { providers: ids, strategy, ..RouteDefinition::default() }],
             rates: Vec::new(),
         }
@@ -235,20 +332,35 @@ fn tenant(dice: &mut Dice, index: usize, is_fair: bool) -> TenantPlan {
         settle_on: dice.choose(&[SettleOn::Sent, SettleOn::Delivered]),
         priority: if is_fair { Priority::Normal } else { dice.choose(&[Priority::Normal, Priority::High]) },
         habit: if is_fair { Habit::Plain } else { dice.choose(&habits) },
+        callers: if is_fair { 0 } else { dice.in_range(0..3) as u32 },
     }
 }
 
 fn provider(dice: &mut Dice, index: usize, is_fair: bool, is_kind: bool) -> ProviderPlan {
     let mut some = |of: &[u64]| if is_kind { 0 } else { dice.choose(of) };
     let percents = [0, 0, 2, 10];
-    let fates = [0; 10].map(|_: u64| some(&percents));
-    let [lost_answers, late_answers, throttles, retries, refuses, refuses_binds, early, late, twice, never] =
-        fates;
+    let fates = [0; 13].map(|_: u64| some(&percents));
+    let [
+        lost_answers,
+        late_answers,
+        throttles,
+        retries,
+        refuses,
+        refuses_binds,
+        early,
+        late,
+        twice,
+        never,
+        ..,
+    ] = fates;
+    let [.., lost_queries, late_queries, wrong_queries] = fates;
+    let query_after = dice.choose(&[None, Some(5), Some(60)]).filter(|_| !is_fair);
     ProviderPlan {
         id: format!("p{index}"),
         window: if is_fair { 10 } else { dice.choose(&[1, 4, 10, 50]) },
         binds: if is_fair { 1 } else { dice.in_range(1..4) as u16 },
         throughput: if is_fair { 20 } else { dice.choose(&[0, 0, 10, 100]) },
+        bind_throughput: if is_fair { 0 } else { dice.choose(&[0, 0, 0, 4, 20]) },
         form: dice.choose(&Form::ALL),
         in_doubt: dice.choose(&[InDoubt::Resend, InDoubt::Resend, InDoubt::Fail, InDoubt::Hold]),
         lost_answers,
@@ -261,8 +373,13 @@ fn provider(dice: &mut Dice, index: usize, is_fair: bool, is_kind: bool) -> Prov
         receipts_early: early * 3,
         receipts_late: late,
         receipts_twice: twice,
-        receipts_never: never,
+        // One that is asked loses more of them.
+        receipts_never: if query_after.is_some() { never * 3 } else { never },
         receipts_failed: if is_kind { 0 } else { 20 },
+        query_after: query_after.map(Duration::from_secs),
+        lost_queries: lost_queries * 2,
+        late_queries: late_queries * 2,
+        wrong_queries: wrong_queries * 2,
     }
 }
 
@@ -278,13 +395,18 @@ fn tenant_definition(tenant: &TenantPlan, priority: Priority) -> TenantDefinitio
     }
 }
 
-fn provider_definition(provider: &ProviderPlan) -> ProviderDefinition {
+fn provider_definition(provider: &ProviderPlan, planted: Planted) -> ProviderDefinition {
+    let faster = if planted == Planted::RateOverrun { 3 } else { 1 };
     ProviderDefinition {
         id: provider.id.clone(),
         priority: 1,
-        throughput: provider.throughput,
+        throughput: provider.throughput * faster,
+        burst: 1,
         message_id: provider.form,
         in_doubt: provider.in_doubt,
+        in_doubt_wait: Duration::from_secs(10),
+        query_after: provider.query_after,
+        bind_throughput: provider.bind_throughput * faster,
         receipt_wait: Duration::from_secs(1_800),
         cost: Micros(1),
         attempts_max: 4,

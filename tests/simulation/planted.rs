@@ -1,12 +1,13 @@
 //! Bugs that are put between the product's parts, to show that the simulation finds them. The product has no hooks for them.
 
 use connectors::partition::Partition;
-use engine::command::Command;
+use engine::command::{Command, Query};
 use engine::effect::Outgoing;
 use engine::ledger::{Change, Wallet};
 use engine::money::Micros;
 use engine::record::{self, Record, Records};
 use engine::submission::Priority;
+use engine::surgery::Operation;
 use tidegate::commit::Decided;
 
 use crate::plan::{PRICE, Planted};
@@ -34,6 +35,18 @@ pub fn alter_commands(world: &World, partition: &Partition, commands: &mut [Comm
                     }
                     start = item.end as usize;
                 }
+            }
+            (Planted::LeakingSuspension, Command::Operate { order, .. })
+                if matches!(order.operation, Operation::Suspend { .. }) =>
+            {
+                order.filter.prefix = Some("1".to_owned());
+            }
+            (Planted::ForgottenKey, Command::Submit(submissions)) => submissions.idempotency = None,
+            (Planted::ShortList, Command::Query { query: Query::Living { at, .. }, .. }) => {
+                *at = (*at).min(5);
+            }
+            (Planted::DroppedAnswer, Command::AskAnswers { items, .. }) => {
+                items.iter_mut().for_each(|item| item.state = None);
             }
             _ => {}
         }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::dice::Dice;
 use crate::net::Stream;
-use crate::pdu::{Frame, MESSAGE_STATE, Peer, RECEIPTED_MESSAGE_ID, Sm, command};
+use crate::pdu::{self, Frame, MESSAGE_STATE, Peer, RECEIPTED_MESSAGE_ID, Sm, command};
 use crate::plan::{ProviderPlan, RESPONSE_TIMEOUT};
 use crate::world::{World, pass, wall};
 
@@ -21,6 +21,10 @@ const THROTTLED: u32 = 0x58;
 const SYSTEM_ERROR: u32 = 0x08;
 const BIND_FAILED: u32 = 0x0D;
 const WRONG_DESTINATION: u32 = 0x0B;
+const QUERY_FAILED: u32 = 0x67;
+/// SMPP message_state.
+const ENROUTE: u8 = 1;
+const UNKNOWN: u8 = 7;
 /// deliver_sm without an answer at once, by session.
 const DELIVERIES_MAX: usize = 10;
 /// A submit_sm that was written so long ago may have been given up by the gateway: it had its place in the window before it
@@ -40,6 +44,9 @@ pub struct Received {
     pub taken: bool,
     /// The id that it was given, as it stands in the response.
     pub id: String,
+    /// What becomes of it, and when.
+    pub fate: u8,
+    ends: Instant,
     /// The receipts for it that were acknowledged: when, on the wall clock, and what they said.
     pub acknowledged: Vec<(Wall, u8)>,
 }
@@ -147,8 +154,8 @@ struct Session {
     hub: Arc<Hub>,
     name: String,
     peer: Peer,
-    /// Answers that are due, with their status and id.
-    answers: BTreeMap<(Instant, u32), (Frame, u32, String)>,
+    /// Answers that are due, with their status and body.
+    answers: BTreeMap<(Instant, u32), (Frame, u32, Vec<u8>)>,
     /// When each submit_sm was written that has no answer yet.
     unanswered: BTreeMap<u32, Instant>,
     deliveries: BTreeMap<u32, (Instant, Job)>,
@@ -216,6 +223,7 @@ impl Session {
         match frame.command {
             command::ENQUIRE_LINK => self.peer.respond(&frame, 0, &[]),
             command::SUBMIT_SM => self.submitted(frame),
+            command::QUERY_SM => self.queried(frame),
             command::UNBIND => {
                 self.peer.respond(&frame, 0, &[]);
                 return false;
@@ -227,10 +235,8 @@ impl Session {
         true
     }
 
-    fn submitted(&mut self, frame: Frame) {
-        let Some(sm) = Sm::read(&frame.body) else {
-            return self.world.fail(format!("{}: a submit_sm that is cut", self.name));
-        };
+    /// The window is for requests of both kinds.
+    fn takes_a_place(&mut self, frame: &Frame) {
         let now = Instant::now();
         self.unanswered.retain(|_, written| *written + WINDOW_SEEN > now);
         self.unanswered.insert(frame.sequence, frame.written);
@@ -238,6 +244,50 @@ impl Session {
             let (count, window) = (self.unanswered.len(), self.hub.plan.window);
             self.world.fail(format!("{}: {count} unanswered in a window of {window}", self.name));
         }
+    }
+
+    /// Says what became of a message, unless it forgets to, or something else.
+    fn queried(&mut self, frame: Frame) {
+        self.takes_a_place(&frame);
+        let id = pdu::take_text(&mut &frame.body[..]).unwrap_or_default();
+        let is_calm = self.world.is_calm();
+        let mut state = self.hub.lock();
+        let mut fate = |percent: u64| !is_calm && state.dice.happens(percent);
+        let plan = &self.hub.plan;
+        let (is_lost, is_late, is_wrong) =
+            (fate(plan.lost_queries), fate(plan.late_queries), fate(plan.wrong_queries));
+        let pause = state.dice.in_range(0..plan.answer_millis + 1);
+        let pause = pause + if is_late { state.dice.in_range(31_000..50_000) } else { 0 };
+        let wrong = state.dice.choose(&[None, Some(ENROUTE), Some(UNKNOWN), Some(0), Some(99)]);
+        let found = state.record.iter().find(|received| received.taken && received.id == id);
+        let truth = found.map(|found| if found.ends <= Instant::now() { found.fate } else { ENROUTE });
+        drop(state);
+        if truth.is_none() {
+            self.world.fail(format!("{} is asked about {id:?}, which it never gave", self.name));
+        }
+        let said = if is_wrong { wrong } else { truth };
+        let lost = if is_lost { ", no answer" } else { "" };
+        self.world
+            .note(format_args!("{} is asked about {id} in {}: {said:?}{lost}", self.name, frame.sequence));
+        if is_lost {
+            self.unanswered.remove(&frame.sequence);
+            return;
+        }
+        self.world.book().tally.asked += 1;
+        let (status, body) = match said {
+            Some(state) => (0, [id.as_bytes(), b"\0\0", &[state, 0]].concat()),
+            None => (QUERY_FAILED, Vec::new()),
+        };
+        let at = Instant::now() + Duration::from_millis(pause);
+        self.answers.insert((at, frame.sequence), (frame, status, body));
+    }
+
+    fn submitted(&mut self, frame: Frame) {
+        let Some(sm) = Sm::read(&frame.body) else {
+            return self.world.fail(format!("{}: a submit_sm that is cut", self.name));
+        };
+        let now = Instant::now();
+        self.takes_a_place(&frame);
         let phone = sm.destination.parse().unwrap_or_default();
         let is_calm = self.world.is_calm();
         let plan = self.hub.plan.clone();
@@ -258,10 +308,13 @@ impl Session {
         let number = 0xA_0000 + of as u64 * 7;
         let id = if status == 0 { response_id(plan.form, number) } else { String::new() };
         let (part, taken) = (sm.part(), status == 0);
-        let entry = Received { at: now, phone, part, taken, id: id.clone(), acknowledged: Vec::new() };
-        state.record.push(entry);
+        let outcome =
+            if state.dice.happens(plan.receipts_failed) { state.dice.in_range(1..5) as usize } else { 0 };
+        let ends = now + Duration::from_millis(pause + state.dice.in_range(0..10_000));
+        let (fate, acknowledged) = (STATES[outcome].0, Vec::new());
+        state.record.push(Received { at: now, phone, part, taken, id: id.clone(), fate, ends, acknowledged });
         if taken && sm.registered & 1 != 0 {
-            plan_receipts(&mut state, &plan, is_calm, of, pause);
+            plan_receipts(&mut state, &plan, is_calm, of, (pause, STATES[outcome]));
         }
         drop(state);
         self.world.note(format_args!(
@@ -276,15 +329,15 @@ impl Session {
             self.unanswered.remove(&frame.sequence);
         } else {
             let at = now + Duration::from_millis(pause);
-            self.answers.insert((at, frame.sequence), (frame, status, id));
+            let body = if status == 0 { [id.as_bytes(), b"\0"].concat() } else { Vec::new() };
+            self.answers.insert((at, frame.sequence), (frame, status, body));
         }
     }
 
     fn answer(&mut self) {
         while let Some(entry) = self.answers.first_entry().filter(|entry| entry.key().0 <= Instant::now()) {
-            let (frame, status, id) = entry.remove();
+            let (frame, status, body) = entry.remove();
             self.unanswered.remove(&frame.sequence);
-            let body = if status == 0 { [id.as_bytes(), b"\0"].concat() } else { Vec::new() };
             self.peer.respond(&frame, status, &body);
         }
     }
@@ -330,7 +383,14 @@ impl Session {
     }
 }
 
-fn plan_receipts(state: &mut HubState, plan: &ProviderPlan, is_calm: bool, of: usize, answer_millis: u64) {
+fn plan_receipts(
+    state: &mut HubState,
+    plan: &ProviderPlan,
+    is_calm: bool,
+    of: usize,
+    (answer_millis, outcome): (u64, (u8, &'static str)),
+) {
+    let ends = state.record[of].ends.saturating_duration_since(Instant::now()).as_millis() as u64;
     let dice = &mut state.dice;
     let mut fate = |percent: u64| !is_calm && dice.happens(percent);
     let (never, early, late, twice) = (
@@ -342,14 +402,12 @@ fn plan_receipts(state: &mut HubState, plan: &ProviderPlan, is_calm: bool, of: u
     if never {
         return;
     }
-    let usual = answer_millis + dice.in_range(0..10_000);
     let pause = match (early, late) {
         (true, _) => dice.in_range(0..answer_millis + 1),
         (_, true) => dice.in_range(60_000..900_000),
-        _ => usual,
+        _ => ends,
     };
-    let kind = if dice.happens(plan.receipts_failed) { dice.in_range(1..5) as usize } else { 0 };
-    let job = Job { of, state: STATES[kind], tlv: dice.happens(30) };
+    let job = Job { of, state: outcome, tlv: dice.happens(30) };
     let mut all: VecDeque<(u64, Job)> = VecDeque::from([(pause, job.clone())]);
     if twice {
         all.push_back((pause + dice.in_range(0..20_000), job));

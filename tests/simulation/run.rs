@@ -11,11 +11,40 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::caller;
 use crate::dice::Dice;
 use crate::gateway::{self, Gateway, Living, clock};
+use crate::operator;
 use crate::plan::{Event, Planted};
 use crate::verdict;
-use crate::world::{World, jump, pass};
+use crate::world::{Tally, World, jump, pass, wall};
+
+/// Messages that are cancelled in one go.
+const CANCELLED_AT_ONCE: usize = 10;
+/// In which quiet round old months are removed.
+const RETIRES_AT: u32 = 4;
+
+/// Something that is to happen in a good share of the runs, and how often it has.
+type Kind = (&'static str, fn(&Tally) -> u64);
+
+pub const KINDS: [Kind; 16] = [
+    ("accepted over HTTP", |tally| tally.accepted),
+    ("replayed under a key", |tally| tally.replayed),
+    ("refused another body", |tally| tally.mismatched),
+    ("read", |tally| tally.read),
+    ("listed", |tally| tally.listed),
+    ("cancelled", |tally| tally.cancelled),
+    ("rules", |tally| tally.rules),
+    ("bounced", |tally| tally.bounced),
+    ("moved", |tally| tally.moved),
+    ("let go", |tally| tally.let_go),
+    ("resolved", |tally| tally.resolved),
+    ("asked by query_sm", |tally| tally.asked),
+    ("parked", |tally| tally.parked),
+    ("read back", |tally| tally.read_back),
+    ("several months", |tally| tally.months.saturating_sub(1)),
+    ("retired", |tally| tally.retired),
+];
 
 /// What a run was like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +56,9 @@ pub struct Report {
     pub stops: u64,
     pub doubled: u64,
     pub virtual_seconds: u64,
+    pub tally: Tally,
+    /// Runs in which each of these happened, in the order of `KINDS`.
+    pub with: [u64; KINDS.len()],
 }
 
 impl Report {
@@ -38,6 +70,9 @@ impl Report {
         self.stops += other.stops;
         self.doubled += other.doubled;
         self.virtual_seconds += other.virtual_seconds;
+        for (sum, (_, count)) in self.with.iter_mut().zip(KINDS) {
+            *sum += u64::from(count(&other.tally) > 0);
+        }
     }
 }
 
@@ -112,6 +147,10 @@ impl Run {
                 let seed = self.dice.word();
                 tenants.spawn(crate::tenant::run(Arc::clone(&world), index, number, seed));
             }
+            for number in 0..tenant.callers {
+                let seed = self.dice.word();
+                tenants.spawn(crate::caller::run(Arc::clone(&world), index, number, seed));
+            }
         }
         for (at, event) in world.plan.events.clone() {
             self.until(self.began + at).await?;
@@ -173,6 +212,9 @@ impl Run {
                 if self.world.planted == Planted::LostGroup {
                     self.world.disk.lose_a_group();
                 }
+                if self.world.planted == Planted::LostParked {
+                    self.world.disk.lose_parked();
+                }
                 self.die().await?;
             }
             Event::Restart => {
@@ -187,10 +229,9 @@ impl Run {
             Event::Jump(millis) => jump(millis),
             Event::ProviderDown(index) => self.world.hubs[index].set_down(true),
             Event::ProviderUp(index) => self.world.hubs[index].set_down(false),
-            Event::Cancel => {
-                if let Some(gateway) = &self.gateway {
-                    gateway.cancel(&self.world).await;
-                }
+            Event::Cancel => self.cancel(),
+            Event::Operate(kind) => {
+                drop(tokio::spawn(operator::operate(Arc::clone(&self.world), kind, self.dice.word())));
             }
             Event::DiskNearlyFull(is_so) => {
                 if let Some(gateway) = &self.gateway {
@@ -199,6 +240,19 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Tenants ask to cancel the messages that were accepted last.
+    fn cancel(&mut self) {
+        let accepted: Vec<(u64, u64, usize)> = {
+            let book = self.world.book();
+            let accepted = book.seen.iter().filter_map(|(phone, seen)| Some((*phone, seen.id?, seen.tenant)));
+            accepted.rev().take(CANCELLED_AT_ONCE).collect()
+        };
+        for (phone, id, tenant) in accepted {
+            let seed = self.dice.word();
+            tokio::spawn(caller::cancel(Arc::clone(&self.world), phone, id, tenant, seed));
+        }
     }
 
     /// No more faults: everything that is open comes to its end, or the run fails.
@@ -210,6 +264,10 @@ impl Run {
         let mut quiet = 0;
         loop {
             self.until(Instant::now() + Duration::from_secs(10)).await?;
+            if quiet == 0 && !self.world.plan.is_fair {
+                let settling = operator::settle(Arc::clone(&self.world), self.dice.word());
+                drop(tokio::spawn(settling));
+            }
             let living = self.look();
             let open = verdict::still_open(&self.world, &living);
             self.world.note(format_args!("open: {open:?}"));
@@ -218,11 +276,30 @@ impl Run {
                 Some(_) if Instant::now() < deadline => quiet = 0,
                 Some(open) => return Err(format!("it does not come to an end: {open}")),
             }
+            if quiet == RETIRES_AT {
+                self.retire().await;
+            }
             // Some more, for what comes twice and for the archive.
             if quiet == 8 {
                 return Ok(());
             }
         }
+    }
+
+    /// What is older than a month or two goes.
+    async fn retire(&mut self) {
+        let Some(gateway) = &self.gateway else { return };
+        let age = self.dice.in_range(0..200_000) as i64;
+        let months = self.world.disk.lock().months.databases() as u64;
+        let living = self.look().iter().map(|living| engine::pages::block_of(living.number)).min();
+        gateway.history.retire(wall().0 - age, living).await;
+        if self.world.planted == Planted::EagerRetention {
+            self.world.disk.lock().months.lose_oldest();
+        }
+        let left = self.world.disk.lock().months.databases() as u64;
+        let mut book = self.world.book();
+        (book.tally.months, book.tally.retired) = (months.max(1), months - left);
+        self.world.note(format_args!("of {months} months {left} are left"));
     }
 
     /// What the engine had in memory at the last look; asks for the next one.
@@ -241,6 +318,8 @@ impl Run {
         let opened = gateway::open(&self.world, clock())?;
         self.report.virtual_seconds = self.began.elapsed().as_secs();
         self.report.hash = self.world.hash();
+        self.report.tally = self.world.book().tally;
+        self.report.tally.parked = self.world.disk.parked_ever();
         verdict::judge(&self.world, &opened, &mut self.report)
     }
 }

@@ -17,14 +17,20 @@ use crate::provider::Hub;
 use crate::run::Report;
 use crate::world::World;
 
+/// SMPP message_state of what a provider does not know either.
+const UNKNOWN: u8 = 7;
+
 /// P1, at every start: what was acknowledged is there.
 pub fn all_are_found(world: &World, opened: &Opened) -> Result<(), String> {
     let living: BTreeSet<u64> = opened.engine.living().map(|message| message.number).collect();
     let ids = Permutation::new(&ID_KEY);
+    let retired = retired(world)?;
     for (phone, seen) in &world.book().seen {
         let Some(id) = seen.id else { continue };
         let number = ids.number(id).ok_or_else(|| format!("P1: {id} of {phone} is no id"))?;
-        let is_found = living.contains(&number) || matches!(opened.history.find(number), Ok(Some(_)));
+        let is_found = living.contains(&number)
+            || retired.contains_key(&number)
+            || matches!(opened.history.find(number), Ok(Some(_)));
         if !is_found {
             return Err(format!("P1: {id} for {phone} was acknowledged and is nowhere"));
         }
@@ -32,9 +38,9 @@ pub fn all_are_found(world: &World, opened: &Opened) -> Result<(), String> {
     Ok(())
 }
 
-/// What has not come to its end yet. `living` is what the engine has in memory; what it holds waits for an operator.
+/// What has not come to its end yet. `living` is what the engine has in memory.
 pub fn still_open(world: &World, living: &[Living]) -> Option<String> {
-    let is_open = |message: &&Living| !message.is_done && message.state != State::Held;
+    let is_open = |message: &&Living| !message.is_done;
     if let Some(Living { number, state, .. }) = living.iter().find(is_open) {
         return Some(format!("{number} is {state:?}"));
     }
@@ -44,12 +50,9 @@ pub fn still_open(world: &World, living: &[Living]) -> Option<String> {
     };
     archived.keys().for_each(|number| drop(parked.remove(number)));
     living.iter().for_each(|message| drop(parked.remove(&message.number)));
-    if let Some(message) = parked.values().find(|message| message.state != State::Held) {
+    if let Some(message) = parked.values().next() {
         return Some(format!("{} is parked and {:?}", message.number, message.state));
     }
-    let held = living.iter().filter(|message| message.state == State::Held).map(|message| message.number);
-    let held: BTreeSet<u64> = held.chain(parked.into_keys()).collect();
-    let ids = Permutation::new(&ID_KEY);
     let book = world.book();
     if let Some(index) = book.todo.iter().position(|todo| !todo.is_empty()) {
         return Some(format!("tenant {index} has {} to submit", book.todo[index].len()));
@@ -60,7 +63,7 @@ pub fn still_open(world: &World, living: &[Living]) -> Option<String> {
     for (phone, seen) in &book.seen {
         let Some(id) = seen.id.filter(|_| seen.registered) else { continue };
         let is_told = seen.told.iter().any(|state| is_final(*state));
-        if !is_told && !ids.number(id).is_some_and(|number| held.contains(&number)) {
+        if !is_told {
             return Some(format!("{id} for {phone} is not told, only {:?}", seen.told));
         }
     }
@@ -73,15 +76,21 @@ fn is_final(state: u8) -> bool {
 }
 
 /// All messages that there are: parked, in the archive, which knows better, and living, which knows best.
-fn all_messages(world: &World, opened: &Opened) -> Result<BTreeMap<u64, Message>, String> {
-    let mut all = parked(world)?;
+pub fn all_messages(world: &World, opened: &Opened) -> Result<BTreeMap<u64, Message>, String> {
+    let mut all = retired(world)?;
+    all.extend(parked(world)?);
     all.extend(archived(world)?);
     all.extend(opened.engine.living().map(|message| (message.number, message.clone())));
     Ok(all)
 }
 
+/// What has gone with its month.
+pub fn retired(world: &World) -> Result<BTreeMap<u64, Message>, String> {
+    stored(world.disk.lock().months.retired())
+}
+
 fn archived(world: &World) -> Result<BTreeMap<u64, Message>, String> {
-    stored(world.disk.blocks())
+    stored(world.disk.lock().months.blocks())
 }
 
 fn parked(world: &World) -> Result<BTreeMap<u64, Message>, String> {
@@ -118,14 +127,15 @@ pub fn judge(world: &World, opened: &Opened, report: &mut Report) -> Result<(), 
     report.doubled = doubles_show_a_doubt(world, &by_phone)?;
     receipts_found_their_messages(world, &by_phone)?;
     cancelled_stays_cancelled(world, &by_phone)?;
+    bounced_is_with_nobody(world, &by_phone)?;
+    who_is_asked_is_heard(world, &by_phone)?;
     nothing_is_in_doubt_for_nothing(world, &by_phone)?;
     turns_were_taken(world, &by_phone)
 }
 
-/// After the calm every message is at an end, or waits for an operator.
+/// After the calm every message is at an end: operators have let go of what was held.
 fn states_are_lawful(all: &BTreeMap<u64, Message>) -> Result<(), String> {
-    let ends = |message: &&Message| !message.is_final() && message.state != State::Held;
-    match all.values().find(ends) {
+    match all.values().find(|message| !message.is_final()) {
         Some(message) => Err(format!("{} for {} is {:?}", message.number, phone(message), message.state)),
         None => Ok(()),
     }
@@ -145,7 +155,7 @@ fn tenants_know(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Result<(),
             continue;
         };
         let state = message.state.receipt_state() as u8;
-        if message.state != State::Held && !seen.told.contains(&state) {
+        if !seen.told.contains(&state) {
             return Err(format!(
                 "P7: {phone} is {:?}, and its tenant was told {:?}",
                 message.state, seen.told
@@ -241,6 +251,42 @@ fn cancelled_stays_cancelled(world: &World, by_phone: &BTreeMap<u64, &Message>) 
         let is_taken = |hub: &Arc<Hub>| hub.record().iter().any(|one| one.phone == *phone && one.taken);
         if message.state != State::Cancelled || world.hubs.iter().any(is_taken) {
             return Err(format!("P1: {phone} was cancelled: {}", story(message)));
+        }
+    }
+    Ok(())
+}
+
+/// What an operator has cancelled costs nothing, and no provider has it.
+fn bounced_is_with_nobody(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Result<(), String> {
+    let is_bounced =
+        |message: &&&Message| message.steps().any(|(_, step)| matches!(step, Step::Bounced { .. }));
+    for message in by_phone.values().filter(is_bounced) {
+        let is_taken =
+            |hub: &Arc<Hub>| hub.record().iter().any(|one| one.phone == phone(message) && one.taken);
+        let is_free = message.state == State::Cancelled && message.charge == Charge::Released;
+        if !is_free || world.hubs.iter().any(is_taken) {
+            return Err(format!("surgery: {} was bounced: {}", phone(message), story(message)));
+        }
+    }
+    Ok(())
+}
+
+/// P4: what a provider says when it is asked counts like a receipt: where it would have said so, no message ends unknown.
+fn who_is_asked_is_heard(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Result<(), String> {
+    for hub in world.hubs.iter().filter(|hub| hub.plan.query_after.is_some() && !world.plan.jumps()) {
+        for received in hub.record().iter().filter(|received| received.taken && received.fate != UNKNOWN) {
+            let message = by_phone[&received.phone];
+            let is_its_own = |(_, step): (_, Step<'_>)| {
+                matches!(step, Step::Response { verdict: Verdict::Accepted, part, id, .. }
+                    if part == received.part && id == received.id.as_bytes())
+            };
+            let waited_in_vain = message.state == State::Unknown
+                && message.steps().any(|(_, step)| matches!(step, Step::Unknown))
+                && message.parts() == 1;
+            if waited_in_vain && message.steps().any(is_its_own) {
+                let (phone, story) = (received.phone, story(message));
+                return Err(format!("P4: {phone} is unknown, and nobody heard {}: {story}", received.fate));
+            }
         }
     }
     Ok(())

@@ -14,9 +14,12 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::dice::Dice;
 use crate::disk::Disk;
+use crate::http::Call;
 use crate::net::{Net, Stream};
+use crate::operator::Rule;
 use crate::plan::{Plan, Planted};
 use crate::provider::Hub;
+use crate::watch::Watch;
 
 /// When the runs begin, in milliseconds since 1970.
 const WALL_FIRST: i64 = 1_795_182_600_000;
@@ -62,8 +65,35 @@ pub struct Book {
     pub todo: Vec<VecDeque<u64>>,
     /// Submissions without an answer yet.
     pub unanswered: u32,
-    /// The phones whose messages an operator was told are cancelled.
+    /// The phones whose messages their tenant was told are cancelled.
     pub cancelled: BTreeSet<u64>,
+    /// What operators were told holds.
+    pub rules: Vec<Rule>,
+    /// How often they have begun to end some, and how many of those orders have no answer yet.
+    pub endings: u64,
+    pub ending: u64,
+    pub tally: Tally,
+}
+
+/// How often what was tried has been answered as it should.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub accepted: u64,
+    pub replayed: u64,
+    pub mismatched: u64,
+    pub read: u64,
+    pub listed: u64,
+    pub cancelled: u64,
+    pub rules: u64,
+    pub bounced: u64,
+    pub moved: u64,
+    pub let_go: u64,
+    pub resolved: u64,
+    pub asked: u64,
+    pub parked: u64,
+    pub read_back: u64,
+    pub months: u64,
+    pub retired: u64,
 }
 
 struct Trace {
@@ -81,6 +111,12 @@ pub struct World {
     pub hubs: Vec<Arc<Hub>>,
     /// Where connections are accepted, while the gateway is up.
     pub front: Mutex<Option<mpsc::Sender<(Stream, SocketAddr)>>>,
+    /// Where HTTP requests are taken, likewise.
+    pub doors: Mutex<Option<mpsc::Sender<Call>>>,
+    /// What the writer has decided.
+    pub watch: Mutex<Watch>,
+    /// What the product's directory is made of.
+    pub accounts: Vec<config::Tenant>,
     /// No more faults: what is open can end.
     pub is_calm: AtomicBool,
     book: Mutex<Book>,
@@ -101,13 +137,19 @@ impl World {
             (first..first + u64::from(tenant.messages)).collect()
         });
         let book = Book { todo: todo.collect(), ..Book::default() };
+        let disk = Disk::default();
+        disk.lock().months.period = plan.archive_period;
+        disk.lock().late_ids.period = plan.archive_period;
         Arc::new(World {
             seed,
             planted,
             net: Net::default(),
-            disk: Disk::default(),
+            disk,
             hubs: hubs.collect(),
             front: Mutex::default(),
+            doors: Mutex::default(),
+            watch: Mutex::default(),
+            accounts: plan.accounts(),
             is_calm: AtomicBool::new(plan.is_fair || plan.is_gentle),
             book: Mutex::new(book),
             trace: Mutex::new(Trace { hash: 0xcbf2_9ce4_8422_2325, line: String::new(), shows }),
@@ -152,6 +194,12 @@ impl World {
 
     pub fn failure(&self) -> Option<String> {
         self.failure.lock().expect("a failure is whole").clone()
+    }
+
+    /// Nobody comes in any more.
+    pub fn close(&self) {
+        *self.front.lock().expect("the front is whole") = None;
+        *self.doors.lock().expect("the doors are whole") = None;
     }
 
     /// A connection to the gateway, if it is up and accepts.

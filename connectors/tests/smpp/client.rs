@@ -436,6 +436,14 @@ fn it_asks_about_messages_and_hands_on_what_is_answered_and_what_is_not() {
         (24, Status::UNKNOWNERR.0, None),
     ];
     assert_eq!(answers, expected);
+    // What is asked twice at once is answered twice.
+    upstream.house.asks(connection, &[26, 26], b"id\0\0\0\0");
+    let twice = [peer.read().sequence, peer.read().sequence];
+    peer.send(&twice.map(|of| frame(Pdus::QUERY_SM_RESP, Status::OK, of, b"id\0\0\x02\x00")).concat());
+    upstream.house.wait_for("two more answers", |commands| {
+        let found = commands.iter().flat_map(ask_answers).filter(|(token, ..)| *token == 26).count();
+        (found == 2).then_some(())
+    });
     // A late answer is for nobody, and a connection that ends gives back messages and no questions.
     peer.send(&frame(Pdus::QUERY_SM_RESP, Status::OK, asks[3].sequence, b"id\0\0\x02\x00"));
     upstream.house.asks(connection, &[25], b"id\0\0\0\0");

@@ -1,7 +1,7 @@
 //! One session with a provider: its turns, its events and its end. It decides nothing about messages.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,9 +39,10 @@ pub struct Bind<'o, S> {
     receipts: Receipts,
     unanswered: Vec<PartToken>,
     ask_answers: Vec<AskAnswer>,
-    /// Questions that wait for the window, and the tokens of those without an answer.
+    /// Questions that wait for the window, and the tokens of those without an answer, each as often as it was asked: what was
+    /// asked in vain while the bind was down is asked at once.
     asks: VecDeque<Ask>,
-    asked: HashSet<u64>,
+    asked: HashMap<u64, u32>,
     reader: Reader,
     /// Sequence numbers of data_sm without an answer: theirs is another response.
     data: HashSet<u32>,
@@ -80,7 +81,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             unanswered: Vec::new(),
             ask_answers: Vec::new(),
             asks: VecDeque::new(),
-            asked: HashSet::new(),
+            asked: HashMap::new(),
             reader: Reader::default(),
             data: HashSet::new(),
             frames: Vec::new(),
@@ -164,7 +165,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn frame(&mut self, now: Now, lane: &Lane, frame: &[u8]) {
         match self.line.session.receive(now.mono, frame) {
             Event::Response { token, command, status, late, body } => {
-                if command == Pdu::QUERY_SM_RESP || self.asked.contains(&token) {
+                if command == Pdu::QUERY_SM_RESP || self.asked.contains_key(&token) {
                     self.ask_answered(now, token, status, body);
                 } else {
                     self.answered(token, status, late, body);
@@ -225,8 +226,10 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     /// What a question has brought; a late answer is as good as none, for the question may have been asked again.
     fn ask_answered(&mut self, now: Now, token: u64, status: Status, body: &[u8]) {
-        if !self.asked.remove(&token) {
-            return;
+        let Some(count) = self.asked.get_mut(&token) else { return };
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            self.asked.remove(&token);
         }
         let response = QuerySmResponse::read(body).ok().filter(|_| status == Status::OK);
         let date = response.map(|response| response.final_date).unwrap_or_default();
@@ -282,7 +285,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     /// What time has brought about.
     fn run_out(&mut self, now: Now) {
         while let TimeoutEvent::Expired { token, .. } = self.line.session.timeout(now.mono) {
-            if self.asked.contains(&token) {
+            if self.asked.contains_key(&token) {
                 self.ask_answered(now, token, Status::UNKNOWNERR, &[]);
             } else {
                 self.unanswered.push(PartToken(token));
@@ -322,7 +325,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             if self.line.session.request(now, Pdu::QUERY_SM, *token, body).is_err() {
                 return;
             }
-            self.asked.insert(*token);
+            let count = self.asked.entry(*token).or_default();
+            *count = count.saturating_add(1);
             self.asks.pop_front();
         }
     }
@@ -365,8 +369,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         let reason = self.line.why_closed();
         let mut lost = self.line.close().await;
         // Nothing comes back of a question but its answer.
-        lost.unsent.retain(|token| !self.asked.contains(token));
-        lost.in_flight.retain(|token| !self.asked.contains(token));
+        lost.unsent.retain(|token| !self.asked.contains_key(token));
+        lost.in_flight.retain(|token| !self.asked.contains_key(token));
         let Some(up) = self.up else {
             tracing::debug!(provider = %self.options.provider_id, %ending, reason, "not bound");
             return (ending, Duration::ZERO);
