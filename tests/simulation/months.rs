@@ -145,7 +145,7 @@ impl Databases {
     }
 
     fn look<T>(&self, act: impl FnOnce(&mut Months) -> T) -> T {
-        act((self.of)(&mut *self.hold.look()))
+        act((self.of)(&mut self.hold.look()))
     }
 }
 

@@ -254,7 +254,14 @@ async fn resume(world: &World, dice: &mut Dice, all: bool) {
     match one {
         Some(number) => body["rule"] = json!(number),
         None if all => body["all"] = json!(true),
-        None => drop(draw(world, dice, &mut body)),
+        None => {
+            draw(world, dice, &mut body);
+            // Rules are not ended by ages; what named nothing else ends all.
+            let is_by_age = ["older_than", "newer_than"].iter().any(|name| !body[*name].is_null());
+            if is_by_age {
+                body = json!({"reason": "simulated", "all": true});
+            }
+        }
     }
     end(world, |rule| one.is_none_or(|number| number == rule.number));
     let answer = order(world, dice, "/v1/ops/queue/resume", &body).await;
