@@ -28,7 +28,7 @@ const GROUP_OCTETS: usize = 4 << 20;
 /// A group of so many octets is handed over although the one before it is still being flushed.
 const GROUP_OCTETS_AHEAD: usize = 256 << 10;
 /// How long a small group waits for others when it answers nobody and sends nothing to a provider.
-const NOT_URGENT: Duration = Duration::from_millis(2);
+const NOT_URGENT: Duration = Duration::from_micros(500);
 /// Before a smaller group goes, others may run.
 const GROUP_OCTETS_SMALL: usize = 16 << 10;
 /// How often at most, as long as they bring something.
@@ -106,7 +106,10 @@ pub fn halves(engine: Engine, journal: Journal, next_group: u64, outlets: Outlet
 /// The writer's thread. A group stays open while the committer has one to flush, so that what comes meanwhile shares the next
 /// flush; one that is worth a flush of its own is handed over before, so that the committer need not wait for it.
 fn write(mut writer: Writer, decided: &Sender<Decided>, busy: &AtomicBool) {
-    let mut hand_over = |group| decided.send(group).is_ok();
+    let mut hand_over = |group| {
+        busy.store(true, Release);
+        decided.send(group).is_ok()
+    };
     let mut commands = Vec::new();
     let mut patience = Patience::default();
     let mut watch = Watch { seen: Instant::now(), is_busy: false, has_worked: false };

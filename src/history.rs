@@ -29,6 +29,9 @@ use crate::shelves::{self, ReadError, Shelves};
 
 /// Blocks written before one flush.
 const BATCH_BLOCKS: usize = 256;
+/// Questions for the owners of ids answered in one turn, beside which what is waited for goes on, and kept for later ones.
+const BATCH_QUESTIONS: usize = 256;
+const QUESTIONS_MAX: usize = 100_000;
 /// How long blocks are gathered for one flush. Nobody waits for them, and each can be looked up meanwhile.
 const GATHER: Duration = Duration::from_millis(50);
 /// How long after the last block the side files are brought up to date.
@@ -152,6 +155,8 @@ impl History {
         }
         work.loads.extend(loads);
         work.questions.extend(questions);
+        // Beyond, a provider sends receipts of nothing that we know, faster than they can be looked up.
+        work.questions.truncate(QUESTIONS_MAX);
         // While it gathers, the thread wakes by itself.
         if wakes || work.order.len() >= BATCH_BLOCKS {
             self.shared.wanted.notify_one();
@@ -334,7 +339,8 @@ impl Waiting {
         let count = self.parks.len().min(BATCH_BLOCKS);
         let blocks: Vec<u64> = self.parks.drain(..count).collect();
         let parks = blocks.iter().filter_map(|block| self.parking.get(block).cloned()).collect();
-        let questions = std::mem::take(&mut self.questions);
+        let count = self.questions.len().min(BATCH_QUESTIONS);
+        let questions = self.questions.drain(..count).collect();
         Work { writes, parks, loads: self.loads.drain(..).collect(), questions }
     }
 

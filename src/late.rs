@@ -38,12 +38,22 @@ impl LateIds {
         self.store.mark()
     }
 
-    /// The numbers that own these ids.
+    /// The numbers that own these ids. A day is asked for all of them before the next one, which may have to be opened.
     pub fn owners(&self, hashes: &[u64]) -> Result<Vec<u64>, ArchiveError> {
+        if hashes.is_empty() {
+            return Ok(Vec::new());
+        }
         let reader = self.store.reader();
-        let mut numbers = Vec::new();
-        for hash in hashes {
-            numbers.extend(owner(&*reader, *hash)?);
+        let (mut numbers, mut open) = (Vec::new(), hashes.to_vec());
+        for day in reader.databases().iter().rev() {
+            let mut unknown = Vec::with_capacity(open.len());
+            for hash in open {
+                match owner(&*reader, day.block, hash)? {
+                    Some(number) => numbers.push(number),
+                    None => unknown.push(hash),
+                }
+            }
+            open = unknown;
         }
         numbers.sort_unstable();
         numbers.dedup();
@@ -51,22 +61,15 @@ impl LateIds {
     }
 }
 
-fn owner(reader: &dyn ReadBlocks, hash: u64) -> Result<Option<u64>, ArchiveError> {
-    for day in reader.databases().iter().rev() {
-        match reader.get(day.block, &row(hash)) {
-            // A damaged day costs what it has.
-            Err(error) if error.is_damage() => {
-                tracing::error!(%error, "a day of receipts' ids cannot be read")
-            }
-            found => {
-                let number = found?.and_then(|number| Some(u64::from_be_bytes(number.try_into().ok()?)));
-                if number.is_some() {
-                    return Ok(number);
-                }
-            }
+fn owner(reader: &dyn ReadBlocks, day: u64, hash: u64) -> Result<Option<u64>, ArchiveError> {
+    match reader.get(day, &row(hash)) {
+        // A damaged day costs what it has.
+        Err(error) if error.is_damage() => {
+            tracing::error!(%error, "a day of receipts' ids cannot be read");
+            Ok(None)
         }
+        found => Ok(found?.and_then(|number| Some(u64::from_be_bytes(number.try_into().ok()?)))),
     }
-    Ok(None)
 }
 
 fn millis(at: Wall) -> u64 {

@@ -262,6 +262,15 @@ impl Engine {
 
     /// A response has named the message of receipts that came before it.
     pub(crate) fn match_early(&mut self, provider: u16, key: &[u8]) {
+        let owner = self.index.find(provider, key).and_then(|(number, _)| self.pages.get(number));
+        let is_for = |early: &EarlyReceipt, owner: &Message| {
+            decode_early(early).is_none_or(|(_, _, news)| phones_agree(owner, news.phone))
+        };
+        // Those of another message, whose response may still come, stay.
+        let fits = |early: &EarlyReceipt| owner.is_none_or(|owner| is_for(early, owner));
+        if !self.early.of(provider, key).any(fits) {
+            return;
+        }
         let held = self.early.of(provider, key).next().is_some();
         if held {
             let (at, receipt) = (self.now.wall.0, &encode_key(key));

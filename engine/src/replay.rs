@@ -140,7 +140,13 @@ impl Engine {
 
     /// The ids under which receipts for this message will come, by what the definitions say of them now.
     fn index(&mut self, number: u64) {
-        self.with_ids(number, |engine, provider, key, part| engine.index.insert(provider, key, number, part));
+        self.with_ids(number, |engine, provider, key, part| {
+            // The newest owner of an id keeps it.
+            let owner = engine.index.find(provider, key).map(|(owner, _)| order_of(owner));
+            if owner.is_none_or(|owner| owner <= order_of(number)) {
+                engine.index.insert(provider, key, number, part);
+            }
+        });
     }
 
     /// The same for a message that has come back, with the receipts that have come for it meanwhile.

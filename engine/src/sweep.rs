@@ -164,6 +164,8 @@ impl Engine {
     pub(crate) fn sweep_pages(&mut self) {
         let now = self.now.mono;
         self.see_wanted();
+        // Before what has been woken is parked.
+        self.act_on_arrivals();
         self.let_leave_again();
         if self.sweep.round.is_empty() {
             if now.0 < self.sweep.round_began.0.saturating_add(SWEEP_EVERY_MICROS) {
@@ -244,7 +246,10 @@ impl Engine {
 
     /// Those that had to stay because too much was on its way: they need not wait for the next round.
     fn let_leave_again(&mut self) {
-        while self.sweep.archiving.len() < ARCHIVING_MAX && self.may_park_more() {
+        for _ in 0..SWEEP_PAGES {
+            if self.sweep.archiving.len() >= ARCHIVING_MAX || !self.may_park_more() {
+                return;
+            }
             let Some(block) = self.sweep.again.pop_front() else { return };
             self.let_leave(block);
         }
@@ -384,8 +389,9 @@ impl Engine {
             if self.pages.page(*block).is_some_and(|page| page.is_done()) {
                 self.sweep.done(*block);
             } else {
-                // What waits long of the same page could not leave before: a block has one way at a time.
-                self.let_leave(*block);
+                // What waits long of the same page could not leave before: a block has one way at a time. And not now: what has come
+                // back in this turn is in no queue yet.
+                self.sweep.again.push_back(*block);
             }
         }
     }

@@ -33,7 +33,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { period_millis: i64::MAX, bytes_max: 8 << 30 }
+        Options { period_millis: i64::MAX, bytes_max: 1 << 30 }
     }
 }
 

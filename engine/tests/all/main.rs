@@ -8,6 +8,7 @@ mod accepting;
 mod asking;
 mod folding;
 mod golden;
+mod left_behind;
 mod listing;
 mod looking;
 mod pacing;

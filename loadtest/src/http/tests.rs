@@ -246,10 +246,10 @@ fn questions_are_asked_at_their_rate_and_each_is_measured() {
             tokio::spawn(serve(stream, accept, Arc::clone(&shared)));
         }
     });
-    let ids: Vec<String> = (0..100).map(|id| id.to_string()).collect();
+    let paths: Vec<String> = (0..100).map(|id| format!("/v1/messages/{id}")).collect();
     let questions = Questions { address, key: "tg_live_x".into(), rate: 1_000.0 };
     let began = std::time::Instant::now();
-    assert_eq!(read_latency(&questions, &ids).unwrap().samples, 100);
+    assert_eq!(read_latency(&questions, &paths).unwrap().samples, 100);
     assert!(began.elapsed() >= Duration::from_millis(99));
     assert_eq!(seen.lock().unwrap().asked.len(), 100);
 }
