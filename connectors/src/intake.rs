@@ -16,6 +16,8 @@ const TURN_MESSAGES: usize = 1_000;
 /// Messages taken at once from providers and this process: what is in the house already goes on first, else it piles up behind
 /// what many tenants bring.
 const HOUSE_MESSAGES: usize = 5_000;
+/// Turns of each of them: one alone, which may say what nobody asked for, does not take all.
+const HOUSE_ROUNDS: usize = 2;
 /// Messages taken at once from tenants. A provider says two things of a message, its tenant too (the message, and that it was
 /// told): as long as this is not the greater number, what comes in does not outrun what goes out.
 const TENANTS_MESSAGES: usize = TURN_MESSAGES;
@@ -118,8 +120,8 @@ impl Intake {
             waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         waiting.nudged = false;
-        waiting.house.take(HOUSE_MESSAGES, taken);
-        waiting.tenants.take(TENANTS_MESSAGES, taken);
+        waiting.house.take(HOUSE_MESSAGES, HOUSE_ROUNDS, taken);
+        waiting.tenants.take(TENANTS_MESSAGES, usize::MAX, taken);
         true
     }
 
@@ -174,10 +176,12 @@ impl Turns {
         queue.push_back((room, command));
     }
 
-    /// Takes at most `most` messages and the rest of a command; each source at most its turn.
-    fn take(&mut self, most: usize, taken: &mut Vec<Command>) {
+    /// Takes at most `most` messages and the rest of a command; each source at most so many turns.
+    fn take(&mut self, most: usize, rounds: usize, taken: &mut Vec<Command>) {
         let mut total = 0;
-        while total < most {
+        let mut turns = self.order.len().saturating_mul(rounds);
+        while total < most && turns > 0 {
+            turns -= 1;
             let Some(source) = self.order.pop_front() else { break };
             let Some(queue) = self.queues.get_mut(&source) else { continue };
             let mut turn = 0;
@@ -339,6 +343,19 @@ mod tests {
         }
         let takes: Vec<usize> = (0..8).map(|_| take(&intake).len()).collect();
         assert_eq!(takes, [1, 1, 1, 1, 1, 1, 1, 0]);
+    }
+
+    #[test]
+    fn one_provider_alone_leaves_tenants_a_third() {
+        let intake = Intake::new();
+        let (provider, tenant) = (intake.lane(Source::Provider(0)), intake.lane(Source::Tenant(1)));
+        for number in 0..9 {
+            provider.try_offer(batch(1_000, number, 500)).unwrap();
+            tenant.try_offer(batch(1, number, 500)).unwrap();
+        }
+        let of_tenants = take(&intake).iter().filter(|(tenant, _)| *tenant == 1).count();
+        assert_eq!(of_tenants, 2);
+        assert_eq!(take(&intake).len(), 6);
     }
 
     #[test]
