@@ -16,10 +16,10 @@ use storage::archive::{ArchiveError, Blocks, ReadBlocks};
 use storage::parked::{ParkedBlocks, ReadParked};
 use tokio::sync::watch;
 
-use crate::api::{HistoryUnavailable, Kept, Listing, Looking};
+use crate::api::{HistoryUnavailable, Kept, Listing, Looking, Placing};
 use crate::block;
 pub use crate::block::amended as messages;
-use crate::index::Index;
+use crate::index::{self, Index};
 use crate::late::LateIds;
 use crate::lists::{self, Asked};
 use crate::memory;
@@ -246,6 +246,14 @@ impl History {
 impl crate::api::History for History {
     fn read(&self, tenant: u32, number: u64) -> Looking<'_> {
         Box::pin(self.reading(tenant, move |shared| shared.find(number)))
+    }
+
+    fn place_before(&self, tenant: u32, until: i64) -> Placing<'_> {
+        Box::pin(self.reading(tenant, move |shared| match index::place_before(&*shared.archive, until) {
+            // The list itself says what of it can be had.
+            Err(error) if error.is_damage() => Ok(u64::MAX),
+            place => Ok(place?),
+        }))
     }
 
     fn list(&self, asked: Asked) -> Listing<'_> {

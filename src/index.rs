@@ -339,6 +339,40 @@ pub fn to_phone(
     Ok(Some(Step { blocks: blocks.into_iter().map(|block| (block, u64::MAX)).collect(), floor, span }))
 }
 
+/// A place at or above the last message that came before a time, in milliseconds since 1970, as far as closed chapters tell.
+///
+/// Numbers are given in the order of time, so it is searched for by halves. The chapter in which the time falls is within: what
+/// of it is still in memory has no span.
+pub fn place_before(reader: &dyn ReadBlocks, until: i64) -> Result<u64, ArchiveError> {
+    let databases = reader.databases();
+    let Some(begin) = databases.iter().rposition(|begin| begin.millis < until) else { return Ok(u64::MAX) };
+    let first = databases.get(begin).map_or(0, |begin| begin.block);
+    let end = match databases.get(begin + 1) {
+        Some(next) => next.block.saturating_sub(1) / CHAPTER_BLOCKS,
+        None => {
+            let last = reader.note_before(first, b"C", &span_name(u64::MAX))?;
+            last.and_then(|(name, _)| chapter_of(&name)).unwrap_or(0)
+        }
+    };
+    let key = Key { database: first, chapter: first / CHAPTER_BLOCKS };
+    let (mut low, mut high) = (key.chapter, end + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let span = closed_span(reader, key, middle)?;
+        if span.oldest == i64::MAX {
+            // One that is not closed tells nothing: what is above it is looked at one by one.
+            return Ok(above(high));
+        }
+        if span.oldest < until { low = middle + 1 } else { high = middle }
+    }
+    Ok(if high > end && databases.get(begin + 1).is_none() { u64::MAX } else { above(high) })
+}
+
+/// The last place of a chapter.
+fn above(chapter: u64) -> u64 {
+    (chapter + 1).saturating_mul(CHAPTER_MESSAGES) - 1
+}
+
 fn nothing_down_to(database: u64) -> Step {
     Step { blocks: Vec::new(), floor: database * BLOCK_MESSAGES, span: Span::NONE }
 }

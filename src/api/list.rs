@@ -38,6 +38,10 @@ pub async fn messages(State(api): State<Arc<ApiState>>, request: Request) -> Res
     let (head, _) = request.into_parts();
     let tenant = api.authenticate(&head)?;
     let (mut asked, limit) = asked(&api, &tenant, &head.uri)?;
+    if asked.until != i64::MAX {
+        // Else all that has come since would be looked at first.
+        asked.at = asked.at.min(api.history.place_before(tenant.number, asked.until).await?);
+    }
     let mut found = Vec::new();
     let mut next = None;
     for _ in 0..ROUNDS_MAX {

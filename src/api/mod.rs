@@ -66,6 +66,8 @@ impl Default for Limits {
 
 /// What a look into the archive gives, when it does.
 pub type Looking<'a> = Pin<Box<dyn Future<Output = Result<Kept, HistoryUnavailable>> + Send + 'a>>;
+/// What a search for a place gives, when it does.
+pub type Placing<'a> = Pin<Box<dyn Future<Output = Result<u64, HistoryUnavailable>> + Send + 'a>>;
 /// What a list of the archive gives, when it does.
 pub type Listing<'a> = Pin<Box<dyn Future<Output = Result<Page, HistoryUnavailable>> + Send + 'a>>;
 
@@ -86,6 +88,9 @@ pub trait History: Send + Sync {
 
     /// Of a tenant, the newest first.
     fn list(&self, asked: Asked) -> Listing<'_>;
+
+    /// A place in the order of numbers at or above all that came before this, in milliseconds since 1970.
+    fn place_before(&self, tenant: u32, until: i64) -> Placing<'_>;
 }
 
 /// The archive was not read; that is not the same as no message.

@@ -270,3 +270,24 @@ fn a_block_that_cannot_be_read_is_left_as_it_is_and_what_comes_for_it_is_set_asi
     let aside: Vec<u64> = read_aside(&*reader, 1).into_keys().map(order_of).collect();
     assert_eq!(aside.into_iter().collect::<std::collections::BTreeSet<_>>(), [69, 70].into());
 }
+
+#[test]
+fn what_came_before_a_time_is_found_without_looking_at_all_that_came_since() {
+    const HOUR: i64 = 3_600_000;
+    let mut house = House::new();
+    let blocks: Vec<(u64, i64)> =
+        (0..40).map(|place| (place * 512 + 7, NOVEMBER + place as i64 * HOUR)).collect();
+    for (block, accepted) in &blocks {
+        house.write_block(*block, *accepted);
+        house.shelves.flush().unwrap();
+    }
+    let reader = house.shelves.reader();
+    for (place, (block, accepted)) in blocks.iter().enumerate() {
+        let found = index::place_before(&*reader, *accepted + 1).unwrap();
+        assert!(found >= (block + 1) * BLOCK_MESSAGES - 1, "{place}: {found}");
+        let just_before = index::place_before(&*reader, *accepted).unwrap();
+        assert!(place == 0 || just_before >= (blocks[place - 1].0 + 1) * BLOCK_MESSAGES - 1, "{place}");
+    }
+    let early = index::place_before(&*reader, NOVEMBER + 2 * HOUR).unwrap();
+    assert!(early < blocks[8].0 * BLOCK_MESSAGES, "{early} of {}", blocks[39].0 * BLOCK_MESSAGES);
+}

@@ -25,7 +25,7 @@ use engine::pages::order_of;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::api::{ApiState, History, HistoryUnavailable, Kept, Limits, Listing, Looking, router};
+use crate::api::{ApiState, History, HistoryUnavailable, Kept, Limits, Listing, Looking, Placing, router};
 use crate::directory::{Account, Directory, Entries};
 use crate::lists::{Asked, Page};
 use crate::metrics::DoorCounts;
@@ -75,6 +75,10 @@ impl History for Shelf {
             false => Ok(self.messages.lock().unwrap().get(&number).cloned()),
         };
         Box::pin(async move { Ok(found?.map_or(Kept::Nowhere, Kept::Message)) })
+    }
+
+    fn place_before(&self, _tenant: u32, _until: i64) -> Placing<'_> {
+        Box::pin(async { Ok(u64::MAX) })
     }
 
     fn list(&self, asked: Asked) -> Listing<'_> {
