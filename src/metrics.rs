@@ -98,7 +98,7 @@ metrics! {
     FLUSH_SECONDS = "tidegate_journal_flush_seconds", Histogram, "", Seconds,
         "Writing and flushing one journal group.";
     JOURNAL_BYTES = "tidegate_journal_bytes", Gauge, "", Bytes,
-        "Size of the journal on disk.";
+        "What the journal holds; its file on disk may be twice as large, because its room is used in turns.";
     JOURNAL_APPENDED = "tidegate_journal_appended_bytes_total", Counter, "", Bytes,
         "Bytes of the groups given to the journal, packed; what the process writes beyond them the store adds.";
     JOURNAL_DURABLE = "tidegate_journal_durable", Gauge, "", Count,

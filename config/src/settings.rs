@@ -56,7 +56,7 @@ pub struct Storage {
     /// How long finished messages are kept at least. They go by the month, or by the eighth of this where that is shorter.
     /// Default 400 d, least 1 h.
     pub retention: Duration,
-    /// The least size of the journal's ring; it grows to four times its living octets. Default 256 MiB, which a start reads in about a second; least 1 MiB.
+    /// The least size of the journal's ring; it grows to four times its living octets. Default 192 MiB, which a start reads in about a second; least 1 MiB.
     pub ring: Size,
     /// Free space below which intake is refused; the larger of this and `reserve_percent` holds. Default 2 GiB.
     pub reserve: Size,

@@ -130,7 +130,7 @@ fn values_are_resolved() {
     let secrets = good("[storage]\npath = '/data'\n").secrets;
     assert_eq!(secrets.key_file, PathBuf::from("/data/secret.key"));
     // A section keeps what the file does not say.
-    assert_eq!(good("[storage]\npath = '/data'\n").storage.ring, Size(256 << 20));
+    assert_eq!(good("[storage]\npath = '/data'\n").storage.ring, Size(192 << 20));
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub(crate) fn choices(path: &Path) -> String {
          lost; or restore a backup; or start with another storage path"
             .to_owned()
     } else {
-        "Choices: restore a backup of this directory; or move it away and start without it".to_owned()
+        "Choices: restore a backup of this directory; or move it away and start without it (one of the archive's has a line in archive/databases, which goes too)".to_owned()
     }
 }
 
