@@ -49,7 +49,7 @@ fn the_defaults_are_what_the_documentation_promises() {
     assert_eq!(config.storage.path, PathBuf::from("tidegate-data"));
     assert_eq!((config.storage.log, config.storage.durability), (JournalLog::Sled, Durability::Fsync));
     assert_eq!(config.storage.retention, Duration::from_secs(400 * 86_400));
-    assert_eq!((config.storage.ring, config.storage.reserve), (Size(256 << 20), Size(2 << 30)));
+    assert_eq!((config.storage.ring, config.storage.reserve), (Size(192 << 20), Size(2 << 30)));
     assert_eq!(config.secrets.key_file, PathBuf::from("tidegate-data/secret.key"));
     assert_eq!((config.queue.memory, config.queue.max), (1_000_000, 20_000_000));
     assert_eq!(config.limits.batch, 10_000);
