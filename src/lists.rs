@@ -116,7 +116,7 @@ fn stored(shared: &Shared, asked: &Asked) -> Result<Page, ReadError> {
             return Ok(page);
         }
         let is_too_new = step.span.oldest >= asked.until && step.span.oldest != i64::MAX;
-        let blocks = if is_too_new { &[][..] } else { &step.blocks[..] };
+        let blocks = if is_too_new { &[][..] } else { old_enough(shared, asked, &step)? };
         for (block, mask) in blocks {
             if (block + 1) * BLOCK_MESSAGES <= asked.floor {
                 return Ok(page);
@@ -148,6 +148,27 @@ fn stored(shared: &Shared, asked: &Asked) -> Result<Page, ReadError> {
 fn newest_of_its_time(begins: &[Begin], asked: &Asked) -> u64 {
     let too_new = begins.windows(2).find(|pair| pair[0].millis >= asked.until).map(|pair| pair[1].block);
     too_new.map_or(u64::MAX, |block| (block * BLOCK_MESSAGES).saturating_sub(1))
+}
+
+/// The blocks of a chapter, the newest first, without those of which all is too new; searched for by halves, as numbers are given
+/// in the order of time.
+fn old_enough<'a>(
+    shared: &Shared,
+    asked: &Asked,
+    step: &'a index::Step,
+) -> Result<&'a [(u64, u64)], ReadError> {
+    let (mut low, mut high) = (0, if step.span.newest < asked.until { 0 } else { step.blocks.len() });
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let messages = match shared.stored(step.blocks[middle].0) {
+            // Those that are read one by one say what of them can be had.
+            Err(error) if error.is_damage() => break,
+            messages => messages?,
+        };
+        let oldest = messages.values().filter_map(|message| columns::accepted_millis(message)).min();
+        if oldest.is_some_and(|oldest| oldest >= asked.until) { low = middle + 1 } else { high = middle }
+    }
+    Ok(&step.blocks[low..])
 }
 
 /// Whether a newer database begins before the time that is asked for.
