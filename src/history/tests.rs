@@ -329,3 +329,26 @@ fn copy_all(from: &Path, to: &Path) {
         }
     }
 }
+
+#[test]
+fn a_list_up_to_any_time_has_all_that_came_before_and_nothing_else() {
+    let house = House::filled();
+    let accepted = |order: u64| {
+        let block = order / BLOCK_MESSAGES;
+        NOVEMBER + (block / BLOCKS) as i64 * MONTH + (block % BLOCKS) as i64
+    };
+    let newest = 3 * BLOCKS * BLOCK_MESSAGES - 1;
+    for block in [0, 1, 7, BLOCKS - 1, BLOCKS, BLOCKS + 1, 2 * BLOCKS + 20, 3 * BLOCKS - 1] {
+        for until in [accepted(block * BLOCK_MESSAGES), accepted(block * BLOCK_MESSAGES) + 1] {
+            let place = index::place_before(&*house.history.shared.archive, until).unwrap();
+            let (found, error) = house.list(newest.min(place), i64::MIN, until);
+            let expected: Vec<u64> = (0..=newest).rev().filter(|order| accepted(*order) < until).collect();
+            assert!(
+                error.is_none() && found == expected,
+                "{block}, {until}: {} of {}",
+                found.len(),
+                expected.len()
+            );
+        }
+    }
+}
