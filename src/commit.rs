@@ -27,7 +27,7 @@ use crate::packing;
 const GROUP_OCTETS: usize = 4 << 20;
 /// A group of so many octets is handed over although the one before it is still being flushed.
 const GROUP_OCTETS_AHEAD: usize = 256 << 10;
-/// How long a small group waits for others when it answers nobody and sends nothing to a provider.
+/// How long a small group waits for others when it answers no tenant and sends nothing to a provider.
 const NOT_URGENT: Duration = Duration::from_micros(500);
 /// Before a smaller group goes, others may run.
 const GROUP_OCTETS_SMALL: usize = 16 << 10;

@@ -67,12 +67,7 @@ impl ReceiptIndex {
         Some((entry.number(), entry.part()))
     }
 
-    /// Forgets the id, unless a newer message has it by now.
-    pub fn remove(&mut self, provider: u16, canonical: &[u8], number: u64) {
-        self.remove_hash(key(provider, canonical), number);
-    }
-
-    /// The same for the ids of many messages, of which only hash and number are at hand. All are looked at before the first
+    /// Forgets ids of many messages, by hash and number (`remove_hash`). All are looked at before the first
     /// is removed: looks do not wait for each other's memory, removals do.
     pub fn remove_all(&mut self, ids: &[(u64, u64)]) {
         let found = |hash: u64| self.shards[shard_of(hash)].find(hash, |entry| entry.hash == hash).is_some();
@@ -81,7 +76,7 @@ impl ReceiptIndex {
         }
     }
 
-    /// The same for an id of which only the hash is at hand.
+    /// Forgets the id with this hash, unless a newer message has it by now.
     pub fn remove_hash(&mut self, hash: u64, number: u64) {
         let owned = |entry: &Entry| entry.hash == hash && entry.number() == number;
         if let Ok(occupied) = self.shard(hash).find_entry(hash, owned) {
@@ -260,11 +255,11 @@ mod tests {
         let mut index = ReceiptIndex::default();
         index.insert(1, b"abc", 10, 0);
         index.insert(1, b"abc", 11, 0);
-        index.remove(1, b"abc", 10);
+        index.remove_hash(key(1, b"abc"), 10);
         assert_eq!(index.find(1, b"abc"), Some((11, 0)));
-        index.remove(1, b"abc", 11);
+        index.remove_hash(key(1, b"abc"), 11);
         assert!(index.is_empty());
-        index.remove(1, b"abc", 11);
+        index.remove_hash(key(1, b"abc"), 11);
     }
 
     #[test]
@@ -357,7 +352,7 @@ mod tests {
                         model.remove(&(provider, id));
                     }
                 } else {
-                    index.remove(provider, &[id], number);
+                    index.remove_hash(key(provider, &[id]), number);
                     if model.get(&(provider, id)).is_some_and(|owner| owner.0 == number) {
                         model.remove(&(provider, id));
                     }

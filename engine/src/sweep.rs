@@ -386,12 +386,12 @@ impl Engine {
                 }
             }
             self.load_if_wanted(Load { block: *block, shelf: Shelf::Archive });
-            if self.pages.page(*block).is_some_and(|page| page.is_done()) {
-                self.sweep.done(*block);
-            } else {
+            match self.pages.page(*block).map(|page| page.is_done()) {
+                Some(true) => self.sweep.done(*block),
                 // What waits long of the same page could not leave before: a block has one way at a time. And not now: what has come
                 // back in this turn is in no queue yet.
-                self.sweep.again.push_back(*block);
+                Some(false) => self.sweep.again.push_back(*block),
+                None => {}
             }
         }
     }

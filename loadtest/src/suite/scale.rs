@@ -90,20 +90,13 @@ fn far_away(bench: &Bench) -> Result<Figures, SuiteError> {
 /// A history first, then a load at half of the rate, and beside it questions for messages all over the history.
 fn reading(bench: &Bench) -> Result<Figures, SuiteError> {
     let (house, history) = house_with_a_history(bench)?;
-    let questions = (bench.options.seconds * QUESTIONS) as u32;
-    let serials = (0..questions).map(|place| place.wrapping_mul(2_654_435_761) % bench.options.history);
-    let ids = serials.filter_map(|serial| history.book.accepted_id(serial));
-    let paths: Vec<String> = ids.map(|id| format!("/v1/messages/{id}")).collect();
-    asking(bench, &house, &paths, QUESTIONS)
+    asking(bench, &house, &messages_all_over(bench, &history, QUESTIONS), QUESTIONS)
 }
 
 /// The same with questions for pages of a tenant's list, each from the moment on at which some message of the history came.
 fn listing(bench: &Bench) -> Result<Figures, SuiteError> {
     let (house, history) = house_with_a_history(bench)?;
-    let questions = (bench.options.seconds * LISTS) as u32;
-    let serials = (0..questions).map(|place| place.wrapping_mul(2_654_435_761) % bench.options.history);
-    let ids = serials.filter_map(|serial| history.book.accepted_id(serial));
-    let messages: Vec<String> = ids.map(|id| format!("/v1/messages/{id}")).collect();
+    let messages = messages_all_over(bench, &history, LISTS);
     let address = house.gateway.settings.http.to_string();
     let asker = Questions { address, key: Settings::key(0), rate: LISTS };
     let answers = read_all(&asker, &messages)
@@ -119,11 +112,20 @@ fn listing(bench: &Bench) -> Result<Figures, SuiteError> {
 /// The same with questions for all messages to one number.
 fn searching(bench: &Bench) -> Result<Figures, SuiteError> {
     let (house, history) = house_with_a_history(bench)?;
-    let questions = (bench.options.seconds * SEARCHES) as u32;
-    let serials = (0..questions).map(|place| place.wrapping_mul(2_654_435_761) % bench.options.history);
-    let numbers = serials.map(|serial| history.numbers.destination(serial));
+    let numbers = serials_all_over(bench, SEARCHES).map(|serial| history.numbers.destination(serial));
     let paths: Vec<String> = numbers.map(|number| format!("/v1/messages?to=%2B{number}")).collect();
     asking(bench, &house, &paths, SEARCHES)
+}
+
+/// Places all over the history, as many as are asked about.
+fn serials_all_over(bench: &Bench, rate: f64) -> impl Iterator<Item = u32> {
+    let (questions, history) = ((bench.options.seconds * rate) as u32, bench.options.history);
+    (0..questions).map(move |place| place.wrapping_mul(2_654_435_761) % history)
+}
+
+fn messages_all_over(bench: &Bench, history: &Finished, rate: f64) -> Vec<String> {
+    let ids = serials_all_over(bench, rate).filter_map(|serial| history.book.accepted_id(serial));
+    ids.map(|id| format!("/v1/messages/{id}")).collect()
 }
 
 fn house_with_a_history(bench: &Bench) -> Result<(House, Finished), SuiteError> {
