@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use codecs::message_id::Form;
+use codecs::text::national::{Language, Languages};
 use config::{Config, InDoubt, MessageIdForm, Price, Settle, Strategy};
 use engine::catalog::{
-    self, Definitions, ProviderDefinition, RouteDefinition, Settings, SettleOn, TenantDefinition,
+    self, Definitions, Flash, LongMessages, NationalTables, ProviderDefinition, RouteDefinition, Settings,
+    SettleOn, TenantDefinition,
 };
 use engine::money::Micros;
 use engine::submission::Priority;
@@ -112,6 +114,23 @@ fn provider(provider: &config::Provider) -> ProviderDefinition {
             config::AskReceipt::Never => catalog::AskReceipt::Never,
         },
         charset: provider_charset(provider.charset),
+        packed: provider.packed,
+        national: NationalTables {
+            single: languages(&provider.single_shift),
+            locking: languages(&provider.locking_shift),
+        },
+        long_messages: match provider.long_messages {
+            config::LongMessages::Udh8 => LongMessages::Udh8,
+            config::LongMessages::Udh16 => LongMessages::Udh16,
+            config::LongMessages::Sar => LongMessages::Sar,
+            config::LongMessages::Payload => LongMessages::Payload,
+        },
+        flash: match provider.flash {
+            config::Flash::AsGiven => Flash::AsGiven,
+            config::Flash::General => Flash::General,
+            config::Flash::Class => Flash::Class,
+            config::Flash::Subunit => Flash::Subunit,
+        },
         cost: Micros(provider.cost.0),
         attempts_max: u8::try_from(provider.retry.attempts).unwrap_or(u8::MAX),
         retry_first: provider.retry.pause.min,
@@ -119,6 +138,26 @@ fn provider(provider: &config::Provider) -> ProviderDefinition {
         source_ton_npi: pair(provider.source_ton, provider.source_npi),
         destination_ton_npi: pair(provider.dest_ton, provider.dest_npi),
     }
+}
+
+/// The codec's languages of the setting's.
+pub fn languages(named: &[config::Language]) -> Languages {
+    let language = |named: &config::Language| match named {
+        config::Language::Turkish => Language::Turkish,
+        config::Language::Spanish => Language::Spanish,
+        config::Language::Portuguese => Language::Portuguese,
+        config::Language::Bengali => Language::Bengali,
+        config::Language::Gujarati => Language::Gujarati,
+        config::Language::Hindi => Language::Hindi,
+        config::Language::Kannada => Language::Kannada,
+        config::Language::Malayalam => Language::Malayalam,
+        config::Language::Oriya => Language::Oriya,
+        config::Language::Punjabi => Language::Punjabi,
+        config::Language::Tamil => Language::Tamil,
+        config::Language::Telugu => Language::Telugu,
+        config::Language::Urdu => Language::Urdu,
+    };
+    named.iter().map(language).collect()
 }
 
 fn provider_charset(charset: config::Charset) -> catalog::Charset {

@@ -7,9 +7,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use codecs::address::{self, Sender};
 use codecs::text::Encoding;
+use codecs::text::national::Languages;
 use config::{IpBlock, Tenant};
 use connectors::smpp::access::{self, Authenticator, Denied};
 
+use crate::definitions;
 use crate::secrets::{KeyHash, PasswordCheck, sha256};
 
 /// What the doors know of one tenant.
@@ -23,6 +25,10 @@ pub struct TenantAccess {
     pub ip_allow: Vec<IpBlock>,
     /// The source address of a message that names none; empty where the tenant has none.
     pub default_sender: Sender,
+    /// Whose tables may be used for its texts.
+    pub national: Languages,
+    /// Whether its texts are made to fit GSM 7-bit, where a request does not say.
+    pub transliterate: bool,
     pub smpp: Option<SmppAccess>,
 }
 
@@ -102,6 +108,8 @@ fn access(account: &Account<'_>) -> TenantAccess {
         ip_allow: tenant.ip_allow.clone(),
         // A name that is no sender was refused when the settings were read; should one come through, none is used.
         default_sender: named.and_then(Result::ok).unwrap_or(Sender::EMPTY),
+        national: definitions::languages(&tenant.national),
+        transliterate: tenant.transliterate,
         smpp,
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::problem::Fault;
 use crate::section::Section;
 use crate::units::{DAY, HOUR, Micros, SECOND, Secret};
-use crate::words::{AskReceipt, BindKind, Charset, InDoubt, MessageIdForm, ProviderKind};
+use crate::words::{
+    AskReceipt, BindKind, Charset, Flash, InDoubt, Language, LongMessages, MessageIdForm, ProviderKind,
+};
 
 /// One upstream.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +54,16 @@ pub struct Provider {
     pub registered_delivery: AskReceipt,
     /// What data_coding 0 means there. Default `gsm7`.
     pub charset: Charset,
+    /// Whether its GSM 7-bit is packed, eight septets in seven octets; with the charset `gsm7` only. Default false.
+    pub packed: bool,
+    /// Languages whose single shift table it passes on to phones. Default none.
+    pub single_shift: Vec<Language>,
+    /// Languages whose locking shift table it passes on to phones. Default none.
+    pub locking_shift: Vec<Language>,
+    /// How it takes messages of several parts. Default `udh8`.
+    pub long_messages: LongMessages,
+    /// How it takes messages that are shown at once and not kept. Default `as_given`.
+    pub flash: Flash,
     /// Type of number of the source address, 0 to 6, in place of the one told from its form. Default none.
     pub source_ton: Option<u8>,
     /// Numbering plan of the source address, 0 to 18, likewise.
@@ -104,6 +116,11 @@ impl Provider {
         let system_id = section.text("system_id", 0..=15);
         section.require("system_id");
         let throughput = section.between("throughput", 0..=1_000_000);
+        let charset = section.get("charset").unwrap_or(Charset::Gsm7);
+        let packed = section.get("packed").unwrap_or(false);
+        let single_shift = section.get("single_shift").unwrap_or_default();
+        let locking_shift = section.get("locking_shift").unwrap_or_default();
+        check_alphabet(section, charset, packed, [&single_shift, &locking_shift]);
         Some(Self {
             kind: section.get("kind").unwrap_or(ProviderKind::Smpp),
             port: section.between("port", 1..=u16::MAX).unwrap_or(2_775),
@@ -121,7 +138,12 @@ impl Provider {
             receipt_wait: section.between("receipt_wait", SECOND..=DAY * 30).unwrap_or(HOUR * 72),
             query_after: section.between("query_after", SECOND..=DAY * 30),
             registered_delivery: section.get("registered_delivery").unwrap_or(AskReceipt::Asked),
-            charset: section.get("charset").unwrap_or(Charset::Gsm7),
+            charset,
+            packed,
+            single_shift,
+            locking_shift,
+            long_messages: section.get("long_messages").unwrap_or(LongMessages::Udh8),
+            flash: section.get("flash").unwrap_or(Flash::AsGiven),
             source_ton: section.between("source_ton", 0..=6),
             source_npi: section.between("source_npi", 0..=18),
             dest_ton: section.between("dest_ton", 0..=6),
@@ -178,6 +200,16 @@ fn read_burst(section: &mut Section<'_>, throughput: Option<u32>) -> u32 {
     match throughput.unwrap_or(0) {
         0 => 0,
         limit => burst.unwrap_or((limit / 10).max(1)),
+    }
+}
+
+/// What is said of the GSM alphabet means nothing where data_coding 0 is another one.
+fn check_alphabet(section: &mut Section<'_>, charset: Charset, packed: bool, shifts: [&Vec<Language>; 2]) {
+    let [single, locking] = shifts.map(|languages| !languages.is_empty());
+    let given = [("packed", packed), ("single_shift", single), ("locking_shift", locking)];
+    for (key, _) in given.into_iter().filter(|(_, is_given)| *is_given && charset != Charset::Gsm7) {
+        let mend = "remove it, or write charset = \"gsm7\"";
+        section.problem(&[key], "goes with the charset \"gsm7\" only", mend);
     }
 }
 

@@ -1,28 +1,23 @@
-//! From the queues to the binds: who may send how much now, the intents, and the bodies of the `submit_sm`.
-//! What comes back is `outcome.rs`'s.
+//! From the queues to the binds: who may send how much now, and the intents. The bodies of the `submit_sm` are `parts.rs`'s, what
+//! comes back is `outcome.rs`'s.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use codecs::instant::Mono;
-use codecs::smpp::pdu::SmeAddress;
-use codecs::smpp::write::{self, Carrier, SHORT_MESSAGE_OCTETS_MAX, SmFields};
-use codecs::split;
-use codecs::text::{self, Encoding};
 use hashbrown::HashMap;
 
-use crate::catalog::{AskReceipt, Charset, Definitions, ProviderDefinition};
+use crate::catalog::{AskReceipt, Definitions, ProviderDefinition};
 use crate::command::{ConnectionId, PartToken};
-use crate::effect::{Outgoing, Request};
 use crate::engine::Engine;
 use crate::fair_queue::{FairQueue, QUANTUM_PARTS, Taken};
 use crate::hash::FixedState;
 use crate::message::{Message, PartState, State};
 use crate::money::Micros;
+use crate::parts;
 use crate::record::NameKind;
 use crate::step::{HoldCause, Step};
-use crate::submission::{Body, Extra, Priority};
+use crate::submission::Priority;
 use crate::surgery::AGAIN_MICROS;
 use crate::throttle::AdaptiveRate;
 use crate::token_bucket::TokenBucket;
@@ -38,8 +33,6 @@ const AHEAD_MAX: usize = 16_384;
 const ROUND_TRIP_SHORT: Duration = Duration::from_millis(500);
 /// How long places are kept for `high` where one was seen, though a round trip is short.
 const HIGH_LATELY: Duration = Duration::from_secs(60);
-/// UDHI of esm_class (SMPP 3.4 §5.2.12).
-const UDHI: u8 = 0x40;
 
 /// One bind as the engine sees it. `in_flight` is exactly the parts in state `Sending` with this bind.
 #[derive(Debug, Default)]
@@ -560,7 +553,7 @@ impl Engine {
         }
         self.effects.is_urgent = true;
         let out = self.effects.outgoing(connection);
-        write_parts(message, provider.definition.as_ref(), out);
+        parts::write(message, provider.definition.as_ref(), out);
         if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
             counters.submitted += u64::from(parts);
         }
@@ -571,104 +564,6 @@ impl Engine {
     pub(crate) fn is_over(&self, message: &Message) -> bool {
         self.valid_until(message) <= self.now.wall
     }
-}
-
-/// The bodies of all waiting parts of a message, each with its token.
-fn write_parts(message: &Message, definition: Option<&ProviderDefinition>, out: &mut Outgoing) {
-    let body = message.body();
-    let source = definition.and_then(|d| d.source_ton_npi).unwrap_or((body.source_ton, body.source_npi));
-    let destination = definition
-        .and_then(|d| d.destination_ton_npi)
-        .unwrap_or((body.destination_ton, body.destination_npi));
-    let mut digits = [0u8; 20];
-    // The tenant's own validity goes along, so that a password that is late is not delivered tomorrow. Ours is ours.
-    let mut validity = Vec::new();
-    if let Some(until) = message.valid_until {
-        codecs::time::write_absolute(&mut validity, until);
-    }
-    let fields = SmFields {
-        service_type: body.service_type,
-        source: SmeAddress { ton: source.0, npi: source.1, octets: body.source },
-        destination: SmeAddress {
-            ton: destination.0,
-            npi: destination.1,
-            octets: decimal(body.destination, &mut digits),
-        },
-        esm_class: body.esm_class,
-        protocol_id: body.protocol_id,
-        priority_flag: u8::from(message.priority == Priority::High),
-        validity_period: &validity,
-        registered_delivery: u8::from(message.wants_receipts()),
-        data_coding: body.data_coding,
-        ..SmFields::default()
-    };
-    let tlvs = body.extra(Extra::Tlvs).unwrap_or_default();
-    if message.parts() == 1 {
-        let text = in_charset(definition, &body, body.octets);
-        write_part(message, 0, &SmFields { text: &text, carrier: carrier(&[], &text), ..fields }, tlvs, out);
-        return;
-    }
-    let reference = (message.number & 0xff) as u8;
-    for (place, range) in split::parts(body.encoding, body.octets).enumerate() {
-        let part = place as u8;
-        if message.part(part) != Some(PartState::Waiting) {
-            continue;
-        }
-        let header = split::udh8(reference, message.parts(), part + 1);
-        let text = in_charset(definition, &body, body.octets.get(range).unwrap_or_default());
-        let esm_class = body.esm_class | UDHI;
-        let carrier = carrier(&header, &text);
-        let part_fields = SmFields { header: &header, text: &text, esm_class, carrier, ..fields };
-        write_part(message, part, &part_fields, tlvs, out);
-    }
-}
-
-/// short_message where it fits; a provider's alphabet may need more octets than ours.
-fn carrier(header: &[u8], text: &[u8]) -> Carrier {
-    match header.len() + text.len() > SHORT_MESSAGE_OCTETS_MAX {
-        true => Carrier::MessagePayload,
-        false => Carrier::ShortMessage,
-    }
-}
-
-/// The octets of a text in what data_coding 0 means at this provider. Characters that it does not have become question marks.
-fn in_charset<'a>(
-    definition: Option<&ProviderDefinition>,
-    body: &Body<'_>,
-    octets: &'a [u8],
-) -> Cow<'a, [u8]> {
-    let charset = definition.map_or(Charset::Gsm7, |definition| definition.charset);
-    if charset == Charset::Gsm7 || body.encoding != Encoding::Gsm7 || body.esm_class & UDHI != 0 {
-        return Cow::Borrowed(octets);
-    }
-    let text = text::decode(Encoding::Gsm7, octets);
-    let below = |limit: u32| {
-        let octet =
-            move |character: char| u8::try_from(u32::from(character)).ok().filter(|o| u32::from(*o) < limit);
-        text.chars().map(|character| octet(character).unwrap_or(b'?')).collect()
-    };
-    Cow::Owned(match charset {
-        Charset::Latin1 => below(0x100),
-        Charset::Ascii => below(0x80),
-        Charset::Utf8 => text.into_bytes(),
-        Charset::Ucs2 => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
-        Charset::Gsm7 => octets.to_vec(),
-    })
-}
-
-fn write_part(message: &Message, part: u8, fields: &SmFields<'_>, tlvs: &[u8], out: &mut Outgoing) {
-    let start = out.bodies.len();
-    if write::sm_body(&mut out.bodies, fields).is_err() {
-        // Doors check every field against the same limits; a body that still does not fit is sent without its source and
-        // service type, which are what a provider can do without, rather than never.
-        out.bodies.truncate(start);
-        let bare = SmFields { service_type: b"", source: SmeAddress::default(), ..*fields };
-        let written = write::sm_body(&mut out.bodies, &bare);
-        debug_assert!(written.is_ok(), "a part does not fit a submit_sm");
-    }
-    out.bodies.extend_from_slice(tlvs);
-    let token = PartToken::new(message.number, part).0;
-    out.requests.push(Request { token, end: out.bodies.len() as u32 });
 }
 
 /// The decimal digits of a number, without an allocation.

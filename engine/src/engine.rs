@@ -9,6 +9,7 @@ use crate::command::{Command, DiskLevel, Now, Query, ReplyId};
 use crate::counters::Counters;
 use crate::dispatch::Providers;
 use crate::effect::{Balance, Cancelled, Effects, Reply};
+use crate::fitting::References;
 use crate::id::{Number, Permutation};
 use crate::idempotency::Idempotency;
 use crate::ledger::{Change as LedgerChange, Wallet};
@@ -96,6 +97,8 @@ pub struct Engine {
     pub(crate) queued: Queued,
     /// The group of the newest epoch record that the ring knows of.
     pub(crate) epoch_group: u64,
+    /// The reference numbers of long messages.
+    pub(crate) references: References,
     /// Room for the canonical octets of one provider's id.
     pub(crate) key: Vec<u8>,
     /// Room for the text of one receipt.
@@ -134,6 +137,7 @@ impl Engine {
             waiting: 0,
             queued: Queued::default(),
             epoch_group: 0,
+            references: References::default(),
             key: Vec::new(),
             text: Vec::new(),
             settings,
@@ -361,6 +365,7 @@ impl Engine {
             }
             Query::Living { tenant, at, most } => Reply::Living(self.living_of(tenant, at, most)),
             Query::Balance { tenant } => Reply::Balance(self.balance(tenant)),
+            Query::Estimate { tenant, ref body } => Reply::Estimated(self.estimate(tenant, body)),
             Query::Wallets => Reply::Wallets(self.tenants.wallets()),
         };
         self.effects.replies.push((reply, answer));

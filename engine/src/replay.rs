@@ -103,6 +103,9 @@ impl Engine {
         (self.epoch, self.next) = (self.epoch, self.next).max((number.epoch(), number.sequence() + 1));
         message.image_group = self.group_number;
         self.ring.add_fresh(self.group_number, message.number);
+        if message.parts() > 1 {
+            self.references.seen(&message.body());
+        }
         let since = message.accepted_at.0;
         self.pages.insert(message, since);
         Some(())

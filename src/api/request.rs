@@ -36,6 +36,7 @@ pub struct Message<'a> {
     pub reference: Option<Text<'a>>,
     pub metadata: Option<&'a RawValue>,
     pub flash: Option<bool>,
+    pub transliterate: Option<bool>,
     pub receipt: Option<bool>,
 }
 
@@ -198,6 +199,7 @@ impl<'de> Message<'de> {
             "reference" => member(&mut self.reference, map, TEXT),
             "metadata" => member(&mut self.metadata, map, "an object"),
             "flash" => member(&mut self.flash, map, FLAG),
+            "transliterate" => member(&mut self.transliterate, map, FLAG),
             "receipt" => member(&mut self.receipt, map, FLAG),
             "callback_url" | "template" | "variables" | "media" => {
                 let value =

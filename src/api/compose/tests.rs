@@ -16,6 +16,8 @@ fn tenant() -> TenantAccess {
         rate: 0,
         ip_allow: Vec::new(),
         default_sender: address::sender("Shop").unwrap(),
+        national: Languages::NONE,
+        transliterate: false,
         smpp: None,
     }
 }
