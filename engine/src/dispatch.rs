@@ -11,7 +11,7 @@ use crate::catalog::{AskReceipt, Definitions, ProviderDefinition};
 use crate::command::{ConnectionId, PartToken};
 use crate::engine::Engine;
 use crate::fair_queue::{FairQueue, QUANTUM_PARTS, Taken};
-use crate::hash::FixedState;
+use crate::hash::{self, FixedState};
 use crate::message::{Message, PartState, State};
 use crate::money::Micros;
 use crate::parts;
@@ -78,6 +78,14 @@ impl Bind {
     }
 }
 
+/// A lane, and the bind that the message at its head goes over.
+#[derive(Clone, Copy, Debug)]
+struct WaitsForBind {
+    tenant: u32,
+    priority: Priority,
+    bind: usize,
+}
+
 /// What a provider's binds may be given now.
 struct Credit {
     parts: u32,
@@ -115,6 +123,8 @@ pub(crate) struct Provider {
     pub disabled: bool,
     /// When tokens will be there for what waits.
     wake: Option<Mono>,
+    /// Lanes that have stopped at a tenant's own part whose bind has no room, or was not at hand.
+    waits_for_bind: Vec<WaitsForBind>,
     /// When a message of high priority last waited here.
     high_seen: Option<Mono>,
     /// What it is to be asked, and the parts that were sent since it was last asked.
@@ -139,6 +149,7 @@ impl Provider {
             name_group: 0,
             disabled: false,
             wake: None,
+            waits_for_bind: Vec::new(),
             high_seen: None,
             asks: VecDeque::new(),
             parts_since_ask: 0,
@@ -254,24 +265,59 @@ impl Provider {
         }
     }
 
-    /// Takes from the queue what one bind may be given now. When that is nothing, notes when it will be.
+    /// The lanes that waited for a bind are looked at anew: binds have come and gone, and have room or not.
+    fn start_waiting_lanes(&mut self) {
+        for lane in std::mem::take(&mut self.waits_for_bind) {
+            self.queue.start(lane.tenant, lane.priority);
+        }
+    }
+
+    /// The bind of a lane that waits for it and has room now; the lane goes on.
+    fn start_lane_with_room(&mut self, now: Mono) -> Option<usize> {
+        let place = self.lane_with_room(now)?;
+        let lane = self.waits_for_bind.swap_remove(place);
+        self.queue.start(lane.tenant, lane.priority);
+        Some(lane.bind)
+    }
+
+    fn lane_with_room(&mut self, now: Mono) -> Option<usize> {
+        let Provider { waits_for_bind, binds, .. } = self;
+        let has_room = |lane: &WaitsForBind| binds.get_mut(lane.bind).is_some_and(|bind| bind.room(now) > 0);
+        waits_for_bind.iter().position(has_room)
+    }
+
+    /// Notes when the rate of a bind allows what waits for it; a window that is full tells by itself.
+    fn wake_for_lanes(&mut self, now: Mono, before: Option<Mono>) {
+        let Provider { waits_for_bind, binds, .. } = self;
+        let limited = waits_for_bind.iter().filter_map(|lane| {
+            let bind = binds.get_mut(lane.bind).filter(|bind| bind.places() > 0)?;
+            Some(bind.rate.wait_for(now, 1)).filter(|at| *at > now)
+        });
+        self.wake = limited.chain(before).chain(self.wake).min();
+    }
+
+    /// Takes from the queue what one bind may be given now, the one that is asked for or else the one with most room. When that is
+    /// nothing, notes when it will be.
     fn take_run(
         &mut self,
         now: Mono,
         high_percent: u32,
-        is_here: impl Fn(u64) -> bool,
+        asked: Option<usize>,
+        may_go: impl Fn(&[Bind], usize, u64) -> bool,
         taken: &mut Vec<Taken>,
     ) -> Option<usize> {
         let credit = self.credit(now, high_percent);
-        let bind = self.best_bind(now)?;
+        let bind = asked.or_else(|| self.best_bind(now))?;
         let room = self.binds[bind].room(now).min(credit.parts);
+        let Provider { queue, binds, .. } = &mut *self;
+        let is_here = |number: u64| may_go(binds, bind, number);
         for run in [room.min(RUN_PARTS), room] {
-            self.queue.take(run, run.saturating_sub(credit.for_all), &is_here, taken);
+            queue.take(run, run.saturating_sub(credit.for_all), is_here, taken);
             if !taken.is_empty() {
                 return Some(bind);
             }
         }
-        let (priority, parts) = self.queue.peek(&is_here)?;
+        let (priority, parts) = queue.peek(is_here)?;
         let (places_kept, tokens_kept) = match priority {
             Priority::High => (0, 0),
             _ => (credit.places_kept, credit.tokens_kept),
@@ -288,7 +334,8 @@ impl Provider {
             self.wake = Some(at);
             return None;
         }
-        taken.extend(self.queue.take_next(&is_here));
+        let Provider { queue, binds, .. } = self;
+        taken.extend(queue.take_next(|number: u64| may_go(binds, bind, number)));
         (!taken.is_empty()).then_some(bind)
     }
 }
@@ -412,6 +459,15 @@ impl Providers {
     }
 }
 
+/// The bind over which all parts go that a tenant has cut of one message: of those that are up the one that ranks highest for them,
+/// so that another one that comes or goes changes the way of few.
+fn own_bind(binds: &[Bind], message: &Message) -> Option<usize> {
+    let set = message.body().set_of_own_part(message.tenant)?;
+    let up = binds.iter().enumerate().filter(|(_, bind)| bind.connection.is_some());
+    let rank = |bind: usize| hash::hash64(set, &(bind as u64).to_le_bytes());
+    up.map(|(bind, _)| bind).max_by_key(|bind| rank(*bind))
+}
+
 pub(crate) fn waiting_parts(message: &Message) -> u8 {
     message.part_states().filter(|part| *part == PartState::Waiting).count() as u8
 }
@@ -492,6 +548,11 @@ impl Engine {
     fn dispatch_to(&mut self, index: u16) {
         let now = self.now.mono;
         let mut taken = Vec::new();
+        // Since something was last sent, a lane was given its bind and sent nothing: when the rate allows it.
+        let mut stuck: Option<Option<Mono>> = None;
+        if let Some(provider) = self.providers.get_mut(index) {
+            provider.start_waiting_lanes();
+        }
         loop {
             let is_enabled = self.providers.is_enabled(index);
             let Some(provider) = self.providers.get_mut(index) else { return };
@@ -510,17 +571,48 @@ impl Engine {
                 return;
             };
             taken.clear();
-            let is_here = |number: u64| pages.get(number).is_some() || !parking.is_away(number);
-            let bind = provider.take_run(now, settings.high_percent, is_here, &mut taken);
-            for stop in provider.queue.take_stops() {
-                // Nothing of its tenant and priority overtakes it; its block is read back in a moment.
-                self.read_for(index, &stop);
+            let asked = if stuck.is_some() { None } else { provider.start_lane_with_room(now) };
+            let may_go = |binds: &[Bind], bind: usize, number: u64| match pages.get(number) {
+                Some(message) => !message.is_own_part || own_bind(binds, message) == Some(bind),
+                None => !parking.is_away(number),
+            };
+            let bind = provider.take_run(now, settings.high_percent, asked, may_go, &mut taken);
+            self.note_stops(index);
+            if let Some(bind) = bind {
+                stuck = None;
+                for one in &taken {
+                    self.intend(index, bind, one.number);
+                }
+                self.read_further(index, &taken);
+                continue;
             }
-            let Some(bind) = bind else { return };
-            for one in &taken {
-                self.intend(index, bind, one.number);
+            let Some(provider) = self.providers.get_mut(index) else { return };
+            if asked.is_some() {
+                stuck = Some(provider.wake);
+            } else if stuck.is_some() || provider.lane_with_room(now).is_none() {
+                return provider.wake_for_lanes(now, stuck.flatten());
             }
-            self.read_further(index, &taken);
+        }
+    }
+
+    /// Lanes have stopped: at a parked message, which is read back, or at a tenant's own part that goes over another bind. Nothing of the
+    /// same tenant and priority overtakes either.
+    fn note_stops(&mut self, index: u16) {
+        let Engine { providers, pages, .. } = &mut *self;
+        let Some(provider) = providers.get_mut(index) else { return };
+        let mut away = Vec::new();
+        for stop in provider.queue.take_stops() {
+            match pages.get(stop.number) {
+                Some(message) => {
+                    let bind = own_bind(&provider.binds, message).unwrap_or(0);
+                    let Taken { tenant, priority, .. } = stop;
+                    provider.waits_for_bind.push(WaitsForBind { tenant, priority, bind });
+                }
+                None => away.push(stop),
+            }
+        }
+        for stop in away {
+            self.read_for(index, &stop);
         }
     }
 
