@@ -6,7 +6,7 @@ use crate::problem::Fault;
 use crate::read::PriorityOrNumber;
 use crate::section::Section;
 use crate::units::{DAY, HOUR, IpBlock, MINUTE, Micros, Secret, UnixMillis};
-use crate::words::{Billing, Language, Priority, Settle, TenantStatus};
+use crate::words::{Billing, Charset, Language, Priority, Settle, TenantStatus};
 
 /// One customer.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +73,8 @@ pub struct TenantSmpp {
     pub max_binds: u32,
     /// Unanswered requests on each bind, 1 to 65,535; more are answered ESME_RTHROTTLED. Default 100.
     pub window: u32,
+    /// What its data_coding 0 means: `gsm7`, `latin1`, `ascii` or `ucs2`. Default `gsm7`.
+    pub charset: Charset,
 }
 
 /// What a part costs a tenant.
@@ -138,7 +140,16 @@ impl TenantSmpp {
         section.require("password");
         let max_binds = section.between("max_binds", 1..=1_024).unwrap_or(8);
         let window = section.between("window", 1..=65_535).unwrap_or(100);
-        Some(Self { system_id: system_id?, password: password?, max_binds, window })
+        let charset = section.get("charset").unwrap_or(Charset::Gsm7);
+        if charset == Charset::Utf8 {
+            let mend = "write \"gsm7\", \"latin1\", \"ascii\" or \"ucs2\"";
+            section.problem(
+                &["charset"],
+                "is \"utf8\", which no data_coding says of a tenant's message",
+                mend,
+            );
+        }
+        Some(Self { system_id: system_id?, password: password?, max_binds, window, charset })
     }
 }
 

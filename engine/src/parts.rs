@@ -95,6 +95,7 @@ impl<'a> Writer<'a, '_> {
         if self.message.parts() == 1 {
             return self.part(0, header, text, self.fields.esm_class);
         }
+        self.drop_sar();
         let way = self.definition.map_or(LongMessages::Udh8, |definition| definition.long_messages);
         let waits = |part: u8| self.message.part(part) == Some(PartState::Waiting);
         let fits = body.octets.len() <= PAYLOAD_OCTETS_MAX;
@@ -123,6 +124,20 @@ impl<'a> Writer<'a, '_> {
                 self.part(part, &with_header, text, self.fields.esm_class | UDHI);
             }
         }
+    }
+
+    /// That a tenant said of a whole text that it is the first part of one means nothing for the parts that we make of it.
+    fn drop_sar(&mut self) {
+        let all = Tlvs::new(&self.tlvs);
+        if all.value_of(tag::SAR_TOTAL_SEGMENTS).is_none() {
+            return;
+        }
+        let mut kept = Vec::with_capacity(self.tlvs.len());
+        let of_sar = [tag::SAR_MSG_REF_NUM, tag::SAR_TOTAL_SEGMENTS, tag::SAR_SEGMENT_SEQNUM];
+        for (tag, value) in all.filter(|(tag, _)| !of_sar.contains(tag)) {
+            push_tlv(&mut kept, tag, value);
+        }
+        self.tlvs = Cow::Owned(kept);
     }
 
     fn part(&mut self, part: u8, header: &[u8], text: &[u8], esm_class: u8) {

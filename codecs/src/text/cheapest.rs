@@ -91,6 +91,7 @@ fn national(text: &str, languages: Languages) -> Option<National> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
     use crate::split::header_and_text;

@@ -289,7 +289,7 @@ fn a_national_text_goes_with_its_header_in_every_part_where_all_providers_take_i
             let encoding = if is_national { Encoding::Gsm7 } else { Encoding::Ucs2 };
             read.push_str(&text::decode_user_data(encoding, elements, octets));
             let air = if is_national { (octets.len() * 7).div_ceil(8) } else { octets.len() };
-            assert!(air + elements.len() + 1 <= 140);
+            assert!((0..=140).contains(&(air + elements.len() + 1)));
         }
         assert_eq!(read, text);
         let Outcome::Accepted { parts, encoding, price, .. } = outcome else { panic!("{outcome:?}") };
@@ -433,6 +433,39 @@ fn a_header_that_names_ports_goes_in_every_part_of_what_we_cut() {
         assert!(request.sm().short_message.len() <= 140);
         let (elements, _) = split::header_and_text(request.sm().short_message).unwrap();
         assert!(elements.ends_with(&ports[1..]));
+    }
+}
+
+#[test]
+fn sar_parameters_of_a_tenant_go_with_its_own_parts_and_never_beside_ours() {
+    let sar = |total: u8| {
+        let mut tlvs = Vec::new();
+        let all: [(u16, &[u8]); 4] = [
+            (tag::SAR_MSG_REF_NUM, &[0, 9]),
+            (tag::SAR_TOTAL_SEGMENTS, &[total]),
+            (tag::SAR_SEGMENT_SEQNUM, &[1]),
+            (tag::SOURCE_PORT, &[1, 2]),
+        ];
+        for (tag, value) in all {
+            codecs::smpp::write::tlv(&mut tlvs, tag, value).unwrap();
+        }
+        tlvs
+    };
+    for way in [LongMessages::Udh8, LongMessages::Sar, LongMessages::Payload] {
+        let mut house = house_with(|up| up.long_messages = way);
+        let bind = house.bind("up", 0, 10);
+        house.accepted("acme", &Sms { tlvs: sar(2), ..Sms::default() });
+        house.accepted("acme", &Sms { tlvs: sar(1), ..long(300, 2) });
+        let requests = house.taken(bind);
+        let totals = |request: &Request| {
+            let all = request.sm().tlvs().filter(|(found, _)| *found == tag::SAR_TOTAL_SEGMENTS);
+            let totals: Vec<u8> = all.map(|(_, value)| value[0]).collect();
+            assert_eq!(request.sm().tlvs().value_of(tag::SOURCE_PORT), Some(&[1, 2][..]));
+            totals
+        };
+        assert_eq!(totals(&requests[0]), [2], "its own, as it is");
+        let ours: &[u8] = if way == LongMessages::Sar { &[2] } else { &[] };
+        assert!(requests[1..].iter().all(|request| totals(request) == ours), "{way:?}");
     }
 }
 

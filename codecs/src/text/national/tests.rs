@@ -101,8 +101,8 @@ fn without_a_language_it_is_the_default_alphabet() {
 #[test]
 fn texts_of_several_languages_have_the_septets_of_the_specification() {
     use Language::{Hindi, Portuguese, Spanish, Turkish, Urdu};
-    let rows: [(Option<Language>, Option<Language>, &str, &[u8]); 8] = [
-        (None, Some(Turkish), "ağaç", b"a\x1Bga\x1Bc"),
+    for (locking, single, text, septets) in [
+        (None, Some(Turkish), "ağaç", &b"a\x1Bga\x1Bc"[..]),
         (Some(Turkish), None, "ağaç €", b"a\x0Ca\x60 \x04"),
         (None, Some(Spanish), "aquí", b"aqu\x1Bi"),
         (Some(Portuguese), Some(Portuguese), "ação Φ", b"a\x09\x7Bo \x1B\x12"),
@@ -110,8 +110,7 @@ fn texts_of_several_languages_have_the_septets_of_the_specification() {
         (Some(Hindi), Some(Hindi), "१", b"\x1B\x1D"),
         (Some(Urdu), Some(Urdu), "سلام۔", b"\x3D\x4D\x00\x4E\x1B\x3F"),
         (Some(Turkish), Some(Turkish), "ı[", b"\x07\x1B\x3C"),
-    ];
-    for (locking, single, text, septets) in rows {
+    ] {
         let tables = Tables { locking, single };
         let mut octets = Vec::new();
         tables.encode(text, &mut octets).unwrap();
