@@ -405,3 +405,37 @@ enum Seen {
 pub(crate) fn millis(wall: Wall) -> u64 {
     u64::try_from(wall.0).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Now;
+
+    #[test]
+    fn outcomes_kept_with_a_key_read_back_and_those_of_earlier_versions_too() {
+        let engine = Engine::new(&[7; 32], Now::default());
+        let accepted = |number, parts, encoding, scheduled| Outcome::Accepted {
+            id: engine.ids.id(number),
+            price: Micros(5),
+            parts,
+            encoding,
+            scheduled,
+        };
+        let outcomes = [
+            accepted(65, 1, Encoding::Gsm7, false),
+            Outcome::Refused(Refusal::NoRoute),
+            accepted(67, 3, Encoding::Ucs2, true),
+        ];
+        let (first, kept) = engine.keep_outcomes(&outcomes);
+        assert_eq!(engine.outcomes_again(first, &kept), outcomes);
+        // Without parts and encoding: accepted for now and for later, as they were written before.
+        let mut earlier = vec![0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, Refusal::NoRoute as u8 + 1];
+        earlier.extend_from_slice(&[0, 2, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1]);
+        let expected = [
+            accepted(65, 0, Encoding::Gsm7, false),
+            Outcome::Refused(Refusal::NoRoute),
+            accepted(67, 0, Encoding::Gsm7, true),
+        ];
+        assert_eq!(engine.outcomes_again(65, &earlier), expected);
+    }
+}

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use codecs::message_id::Form;
 use engine::catalog::{
-    Definitions, InDoubt, ProviderDefinition, RouteDefinition, Settings, SettleOn, Strategy, TenantDefinition,
+    Definitions, InDoubt, LongMessages, ProviderDefinition, RouteDefinition, Settings, SettleOn, Strategy,
+    TenantDefinition,
 };
 use engine::money::Micros;
 use engine::submission::Priority;
@@ -94,6 +95,7 @@ pub struct ProviderPlan {
     pub bind_throughput: u32,
     pub form: Form,
     pub in_doubt: InDoubt,
+    pub long_messages: LongMessages,
     pub lost_answers: u64,
     pub late_answers: u64,
     pub throttles: u64,
@@ -363,6 +365,12 @@ fn provider(dice: &mut Dice, index: usize, is_fair: bool, is_kind: bool) -> Prov
         bind_throughput: if is_fair { 0 } else { dice.choose(&[0, 0, 0, 4, 20]) },
         form: dice.choose(&Form::ALL),
         in_doubt: dice.choose(&[InDoubt::Resend, InDoubt::Resend, InDoubt::Fail, InDoubt::Hold]),
+        long_messages: dice.choose(&[
+            LongMessages::Udh8,
+            LongMessages::Udh16,
+            LongMessages::Sar,
+            LongMessages::Payload,
+        ]),
         lost_answers,
         late_answers,
         throttles,
@@ -404,6 +412,7 @@ fn provider_definition(provider: &ProviderPlan, planted: Planted) -> ProviderDef
         burst: 1,
         message_id: provider.form,
         in_doubt: provider.in_doubt,
+        long_messages: provider.long_messages,
         in_doubt_wait: Duration::from_secs(10),
         query_after: provider.query_after,
         bind_throughput: provider.bind_throughput * faster,

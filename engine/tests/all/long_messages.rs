@@ -8,7 +8,10 @@ use codecs::smpp::tlv::tag;
 use codecs::split::{self, Concatenation, concatenation};
 use codecs::text::national::{Language, Languages};
 use codecs::text::{self, Encoding, packed};
-use engine::catalog::*;
+use engine::catalog::{
+    AskReceipt, Charset, Flash, LongMessages, NationalTables, ProviderDefinition, SettleOn,
+    Strategy as RouteStrategy,
+};
 use engine::command::{Command, PartToken, Query, Refusal, ReplyId};
 use engine::effect::{Estimate, Outcome, Reply};
 use engine::message::State;
@@ -16,6 +19,8 @@ use engine::money::Micros;
 use engine::step::ALL_PARTS;
 use engine::submission::{Priority, UDHI, Via};
 use engine::surgery::{Filter, Operation};
+
+use proptest::prelude::*;
 
 use crate::house::*;
 use crate::surgery::order;
@@ -303,7 +308,7 @@ fn a_national_text_goes_with_its_header_in_every_part_where_all_providers_take_i
 fn an_estimate_is_what_would_be_accepted_and_changes_nothing() {
     let mut definitions = definitions();
     definitions.providers[1].long_messages = LongMessages::Udh16;
-    definitions.routes[0].strategy = Strategy::RoundRobin;
+    definitions.routes[0].strategy = RouteStrategy::RoundRobin;
     let mut house = House::new(definitions);
     let asked = |house: &mut House, sms: &Sms| {
         let mut body = Vec::new();
@@ -490,4 +495,67 @@ fn what_the_version_before_kept_is_cut_as_it_was() {
     let body = message.body();
     let lengths: Vec<usize> = body.cut().parts(body.octets).map(|part| part.len()).collect();
     assert_eq!((lengths, message.priority), (vec![134, 16], Priority::Normal));
+}
+
+/// A text, what it is encoded as, and its octets.
+fn any_content() -> impl Strategy<Value = (Encoding, Vec<u8>)> {
+    let gsm = "[a-zA-Z0-9 €\\[\\]{}£éà]{0,700}";
+    let wide = "[a-zа-я\u{1F600}-\u{1F64F}e\u{301}\u{200D}]{0,400}";
+    let latin = "[a-z\u{A0}-\u{FF}\\[]{0,500}";
+    let encoded = |encoding: Encoding| {
+        move |text: String| {
+            let mut octets = Vec::new();
+            text::encode(&text, text::Choice::Only(encoding), &mut octets).expect("it is of the alphabet");
+            (encoding, octets)
+        }
+    };
+    prop_oneof![
+        gsm.prop_map(encoded(Encoding::Gsm7)),
+        wide.prop_map(encoded(Encoding::Ucs2)),
+        latin.prop_map(encoded(Encoding::Latin1)),
+        proptest::collection::vec(any::<u8>(), 0..700).prop_map(|octets| (Encoding::Binary, octets)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the text, the encoding, the ways of the two providers and the one it goes to: all of it arrives, in as many parts as
+    /// were paid for, and each fits the air.
+    #[test]
+    fn every_text_arrives_whole_in_the_parts_that_were_paid((encoding, octets) in any_content(), ways in any::<[u8; 2]>()) {
+        let ways = ways.map(|way| match way % 4 {
+            0 => LongMessages::Udh8,
+            1 => LongMessages::Udh16,
+            2 => LongMessages::Sar,
+            _ => LongMessages::Payload,
+        });
+        let mut definitions = definitions();
+        for (provider, way) in definitions.providers.iter_mut().zip(ways) {
+            provider.long_messages = way;
+        }
+        let mut house = House::new(definitions);
+        let bind = house.bind("up", 0, 300);
+        let parts = split::Cut::new(encoding).count(&octets) as u8;
+        let data_coding = encoding.data_coding();
+        let number = house.accepted("acme", &Sms { encoding, data_coding, text: octets.clone(), parts, ..Sms::default() });
+        let paid = house.message(number).parts();
+        prop_assert!(paid >= parts);
+        prop_assert_eq!(house.message(number).price, Micros(1_000_000 * i64::from(paid)));
+        let requests = house.taken(bind);
+        let is_one = ways[0] == LongMessages::Payload && paid > 1;
+        prop_assert_eq!(requests.len(), if is_one { 1 } else { usize::from(paid) });
+        prop_assert_eq!(joined(&requests), octets);
+        for request in requests.iter().filter(|_| !is_one) {
+            let header = request.sm().content().len() - cut(request).1.len();
+            let text = cut(request).1.len();
+            let air = match encoding {
+                Encoding::Gsm7 => (text * 7).div_ceil(8),
+                // Shown by the properties of `split`: it depends on the whole text.
+                Encoding::Latin1 => 0,
+                _ => text,
+            };
+            prop_assert!(header + air <= 140, "{header} and {air}");
+        }
+    }
 }

@@ -19,6 +19,8 @@ use engine::submission::{Body, Extra, Priority, Via, push_extra};
 const UDHI: u8 = 0x40;
 /// service_type without its NUL.
 const SERVICE_TYPE_OCTETS_MAX: usize = 5;
+/// A header of more leaves no room for a text beside it in each part.
+const ELEMENTS_OCTETS_MAX: usize = 128;
 /// TLVs of one message that are kept.
 const TLV_OCTETS_MAX: usize = 1_024;
 
@@ -261,6 +263,9 @@ fn parts(fields: &Fields<'_>, encoding: Encoding) -> Result<u8, Refusal> {
     // What fits a short_message beside a header was meant to be one part, whatever the header says.
     if is_part || has_header && fields.content.len() <= SHORT_MESSAGE_OCTETS_MAX {
         return Ok(1);
+    }
+    if elements.len() > ELEMENTS_OCTETS_MAX {
+        return Err(Refusal::InvalidEncoding);
     }
     let cut = Cut { elements: elements.len(), ..Cut::new(encoding) };
     u8::try_from(cut.count(text)).map_err(|_| Refusal::TooLong)

@@ -153,6 +153,13 @@ fn what_has_a_header_for_something_else_is_cut_with_it_in_every_part() {
 }
 
 #[test]
+fn a_header_that_leaves_no_room_is_not_put_into_every_part() {
+    let fields = SmFields { text: b"", esm_class: 0x40, data_coding: 4, ..plain() };
+    let payload = [&[130, 0x70, 128][..], &[0; 128], &[1; 200]].concat();
+    assert_eq!(refused(&fields, &[(tag::MESSAGE_PAYLOAD, &payload)]), Refusal::InvalidEncoding);
+}
+
+#[test]
 fn latin1_is_counted_by_what_a_phone_gets() {
     for (text, parts) in [
         (vec![b'a'; 160], 1),
