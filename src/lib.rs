@@ -23,6 +23,7 @@ pub mod ops;
 pub mod packing;
 mod parked;
 mod providers;
+mod reach;
 mod readers;
 mod sandbox;
 pub mod say;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use codecs::receipt::State;
 use codecs::smpp::{BindKind, Command as Pdus, Status};
-use connectors::smpp::client::{Pauses, ProviderBind, ProviderBindOptions, Reconnect, Secret};
+use connectors::smpp::client::{Host, Pauses, ProviderBind, ProviderBindOptions, Reconnect, Secret};
 use connectors::smpp::counters::BindSnapshot;
 use connectors::smpp::{Phase, Phases};
 use engine::command::{Command, ConnectionId};
@@ -24,6 +24,10 @@ struct Upstream {
     counters: std::sync::Arc<connectors::smpp::counters::BindCounters>,
     phase: watch::Sender<Phase>,
     running: JoinHandle<()>,
+}
+
+fn local(port: u16) -> Vec<Host> {
+    vec![Host { port, ..Host::default() }]
 }
 
 fn options() -> ProviderBindOptions {
@@ -50,7 +54,8 @@ impl Upstream {
         let house = House::new();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let bind = ProviderBind::new(ProviderBindOptions { port, ..options }, house.partition.clone());
+        let bind =
+            ProviderBind::new(ProviderBindOptions { hosts: local(port), ..options }, house.partition.clone());
         let counters = bind.counters();
         let (phase, phases) = Phases::channel();
         let running = house.runtime.spawn(bind.run(phases));
@@ -389,8 +394,10 @@ fn closing_ends_a_supervisor_that_is_not_connected() {
     let port = deaf.local_addr().unwrap().as_socket().unwrap().port();
     let slow = Pauses { first: Duration::from_secs(3_600), max: Duration::from_secs(3_600) };
     let reconnect = Reconnect { usual: slow, ..Reconnect::default() };
-    let bind =
-        ProviderBind::new(ProviderBindOptions { port, reconnect, ..options() }, house.partition.clone());
+    let bind = ProviderBind::new(
+        ProviderBindOptions { hosts: local(port), reconnect, ..options() },
+        house.partition.clone(),
+    );
     let counters = bind.counters();
     let (phase, phases) = Phases::channel();
     let running = house.runtime.spawn(bind.run(phases));

@@ -8,7 +8,8 @@ use std::time::Duration;
 use codecs::instant::Mono;
 use codecs::receipt::State;
 use codecs::smpp::pdu::{self, Header, MessageIdResponse, QuerySmResponse};
-use codecs::smpp::session::{Event, INTERFACE_VERSION, Role, Session, TimeoutEvent};
+use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
+use codecs::smpp::tlv::tag;
 use codecs::smpp::{Command as Pdu, Status, write};
 use engine::command::{AskAnswer, Command, ConnectionId, Now, PartToken, Receipts, Response, Responses};
 use engine::effect::Ask;
@@ -25,6 +26,10 @@ use crate::smpp::phase::{Phase, Phases};
 
 /// PDUs of one session that are logged because they were not understood; all are counted.
 const LOGGED_MAX: u32 = 10;
+/// From this interface_version on responses may tell congestion_state.
+const VERSION_WITH_CONGESTION: u8 = 0x50;
+/// Below, a provider has room (SMPP 5.0 §4.8.4.18), and nobody need know.
+const CONGESTION_TOLD: u8 = 91;
 
 pub struct Bind<'o, S> {
     options: &'o ProviderBindOptions,
@@ -44,6 +49,8 @@ pub struct Bind<'o, S> {
     asks: VecDeque<Ask>,
     asked: HashMap<u64, u32>,
     reader: Reader,
+    /// The most that a response of this turn said of how busy the provider is.
+    congestion: u8,
     /// Sequence numbers of data_sm without an answer: theirs is another response.
     data: HashSet<u32>,
     /// Where answers are written before they join the output.
@@ -82,7 +89,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             ask_answers: Vec::new(),
             asks: VecDeque::new(),
             asked: HashMap::new(),
-            reader: Reader::default(),
+            reader: Reader::new(Arc::clone(&options.dialect)),
+            congestion: 0,
             data: HashSet::new(),
             frames: Vec::new(),
             refused: None,
@@ -133,7 +141,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             system_id: options.system_id.as_bytes(),
             password: options.password.0.as_bytes(),
             system_type: options.system_type.as_bytes(),
-            interface_version: INTERFACE_VERSION,
+            interface_version: options.interface_version,
             ..pdu::Bind::default()
         };
         match self.line.session.bind(self.line.clock().mono(), options.kind, &bind) {
@@ -192,7 +200,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
                 self.counters.malformed.add(1);
                 self.log(frame, status.name().unwrap_or("refused"));
             }
-            // alert_notification and outbind have no answer; a response to nothing gets none.
+            Event::Other { command: Pdu::ALERT_NOTIFICATION, .. } => self.alerted(),
+            // outbind has no answer, and comes too late; a response to nothing gets none.
             _ => {}
         }
     }
@@ -212,8 +221,27 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         tracing::info!(provider = %provider_id, bind, ?kind, connection = id.0, "bound");
     }
 
+    /// A phone is there again for which the provider set its delivery pending flag (SMPP 3.4 §4.12). We set none, so it changes
+    /// nothing.
+    fn alerted(&mut self) {
+        self.counters.alerts.add(1);
+        tracing::debug!(provider = %self.options.provider_id, "alert_notification");
+    }
+
+    /// congestion_state is told by providers of SMPP 5.0 in any response (§4.8.4.18); it is looked for in those to messages.
+    fn heed_congestion(&mut self, response: &MessageIdResponse<'_>) {
+        if self.options.interface_version < VERSION_WITH_CONGESTION {
+            return;
+        }
+        if let Some([state]) = response.tlvs().value_of(tag::CONGESTION_STATE) {
+            self.congestion = self.congestion.max(*state);
+        }
+    }
+
     fn answered(&mut self, token: u64, status: Status, late: bool, body: &[u8]) {
-        let id = if status == Status::OK { MessageIdResponse::read(body).message_id } else { &[] };
+        let response = MessageIdResponse::read(body);
+        self.heed_congestion(&response);
+        let id = if status == Status::OK { response.message_id } else { &[] };
         self.responses.ids.extend_from_slice(id);
         self.counters.late_responses.add(u64::from(late));
         self.responses.items.push(Response {
@@ -302,6 +330,10 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             self.counters.responses.add(responses.items.len() as u64);
             self.line.offer(Command::Responses(Responses { provider, bind, ..responses }));
         }
+        let congestion = std::mem::take(&mut self.congestion);
+        if congestion >= CONGESTION_TOLD {
+            self.line.offer(Command::Congested { provider, state: congestion });
+        }
         if !self.receipts.items.is_empty() {
             let receipts = std::mem::take(&mut self.receipts);
             self.counters.receipts.add(receipts.items.len() as u64);
@@ -340,7 +372,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         self.acknowledge(now, &outgoing.acknowledged);
         self.counters.submitted.add(outgoing.requests.len() as u64);
         self.line.backlog.push(outgoing.requests, outgoing.bodies);
-        self.line.feed(now, Pdu::SUBMIT_SM);
+        self.line.feed(now, self.options.submit);
         self.asks.extend(outgoing.asks);
         self.ask_about(now);
         self.counters.in_flight.set(self.line.session.in_flight() as u64);
