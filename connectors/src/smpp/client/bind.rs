@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codecs::instant::Mono;
+use codecs::message_id::{self, Side};
 use codecs::receipt::State;
 use codecs::smpp::pdu::{self, Header, MessageIdResponse, QuerySmResponse};
 use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
@@ -48,6 +49,8 @@ pub struct Bind<'o, S> {
     /// asked in vain while the bind was down is asked at once.
     asks: VecDeque<Ask>,
     asked: HashMap<u64, u32>,
+    /// The ids that they were asked by.
+    asked_ids: HashMap<u64, Vec<u8>>,
     reader: Reader,
     /// The most that a response of this turn said of how busy the provider is.
     congestion: u8,
@@ -89,6 +92,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             ask_answers: Vec::new(),
             asks: VecDeque::new(),
             asked: HashMap::new(),
+            asked_ids: HashMap::new(),
             reader: Reader::new(Arc::clone(&options.dialect)),
             congestion: 0,
             data: HashSet::new(),
@@ -260,6 +264,10 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             self.asked.remove(&token);
         }
         let response = QuerySmResponse::read(body).ok().filter(|_| status == Status::OK);
+        let response = response.filter(|response| self.is_about(token, response.message_id));
+        if !self.asked.contains_key(&token) {
+            self.asked_ids.remove(&token);
+        }
         let date = response.map(|response| response.final_date).unwrap_or_default();
         self.ask_answers.push(AskAnswer {
             token: PartToken(token),
@@ -268,6 +276,24 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             error: response.map_or(0, |response| response.error_code),
             done: codecs::time::read(date, now.wall).ok().flatten(),
         });
+    }
+
+    /// Whether an answer names the message that was asked about, in whichever of the provider's forms, or none.
+    fn is_about(&self, token: u64, named: &[u8]) -> bool {
+        let Some(asked) = self.asked_ids.get(&token).filter(|_| !named.is_empty()) else { return true };
+        let form = self.options.message_id;
+        let key = |side, id: &[u8]| {
+            let mut key = Vec::new();
+            message_id::canonical(form, side, id, &mut key);
+            key
+        };
+        let wanted = key(Side::Response, asked);
+        let is_same = [Side::Response, Side::Receipt].into_iter().any(|side| key(side, named) == wanted);
+        if !is_same {
+            self.counters.malformed.add(1);
+            tracing::warn!(provider = %self.options.provider_id, "a query_sm_resp of another message");
+        }
+        is_same
     }
 
     fn delivered(&mut self, now: Now, frame: &[u8], sequence: u32, command: Pdu, delivery: &Delivery<'_>) {
@@ -357,6 +383,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             if self.line.session.request(now, Pdu::QUERY_SM, *token, body).is_err() {
                 return;
             }
+            let id = body.split(|octet| *octet == 0).next().unwrap_or_default();
+            self.asked_ids.insert(*token, id.to_vec());
             let count = self.asked.entry(*token).or_default();
             *count = count.saturating_add(1);
             self.asks.pop_front();
