@@ -86,7 +86,8 @@ fn tenant(tenant: &config::Tenant) -> TenantDefinition {
     }
 }
 
-fn provider(provider: &config::Provider) -> ProviderDefinition {
+/// What the engine needs of one provider.
+pub fn provider(provider: &config::Provider) -> ProviderDefinition {
     ProviderDefinition {
         id: provider.id.clone(),
         enabled: provider.enabled,

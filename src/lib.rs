@@ -22,6 +22,7 @@ pub mod operate;
 pub mod ops;
 pub mod packing;
 mod parked;
+mod probe;
 mod providers;
 mod reach;
 mod readers;

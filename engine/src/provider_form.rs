@@ -52,7 +52,7 @@ pub enum SubmitForm {
 
 impl SubmitForm {
     /// The body of one part. `valid_until` is the tenant's own.
-    pub(crate) fn write(
+    pub fn write(
         self,
         out: &mut Vec<u8>,
         fields: &SmFields<'_>,
@@ -134,7 +134,7 @@ impl TlvRule {
 }
 
 /// The TLVs that follow the fields of every part of a message.
-pub(crate) fn tlvs<'a>(definition: Option<&ProviderDefinition>, body: &Body<'a>) -> Cow<'a, [u8]> {
+pub fn tlvs<'a>(definition: Option<&ProviderDefinition>, body: &Body<'a>) -> Cow<'a, [u8]> {
     let given = body.extra(Extra::Tlvs).unwrap_or_default();
     match definition {
         // SMPP 3.4 §3.4: a peer of an earlier version must not be sent optional parameters.

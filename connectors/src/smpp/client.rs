@@ -8,6 +8,7 @@ mod backoff;
 mod bind;
 mod dial;
 mod outbind;
+pub mod probe;
 mod receipt;
 
 use std::net::IpAddr;
