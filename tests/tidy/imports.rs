@@ -302,7 +302,8 @@ mod tests {
     #[test]
     fn a_workspace_apart_is_held_to_its_row_too() {
         let root = "[workspace.dependencies]\nbytes = \"1\"\n[dependencies]\nbytes.workspace = true\n";
-        let apart = "[workspace.dependencies]\nnom = \"8\"\ntokio = \"1\"\n[dependencies]\nnom.workspace = true\n";
+        let apart =
+            "[workspace.dependencies]\nnom = \"8\"\ntokio = \"1\"\n[dependencies]\nnom.workspace = true\n";
         let files = [
             ("Cargo.toml", root),
             ("core/Cargo.toml", apart),
