@@ -1,0 +1,178 @@
+"""The interoperability suite: real peers against the real gateway. `tests/interop/run` installs what it needs and calls it.
+
+Each tenant sends each kind of message; npm's SMSC must read what was meant, and the tenant must be told of it. tshark listens
+meanwhile, and must find no PDU malformed. Everything ends within TIME_SECONDS, and nothing outlives the suite.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+
+from capture import Capture
+from peers import (
+    BINARY, FLASH, KINDS, LONG, TEXT, UNICODE, Gateway, Kannel, NpmTenant, PASSWORD, SmpplibTenant,
+)
+from programs import Node, fail, free_ports, wait_for
+
+TIME_SECONDS = 170
+CONTENTS = {
+    TEXT: "Plain, with {braces} and a Euro: \u20ac",
+    LONG: "A long text, of which every part has its place in the whole. " * 6,
+    UNICODE: "Привет, мир \U0001f600",
+    BINARY: bytes(range(1, 120)),
+    FLASH: "A flash",
+}
+# Octets that a phone number has no room for tell who and what a message was.
+NUMBERS = {}
+
+
+def number(tenant, kind):
+    return NUMBERS.setdefault((tenant, kind), f"2547{len(NUMBERS):08}")
+
+
+def content_of(kind, found):
+    """What the SMSC got for one number, its parts put together by their user data headers."""
+    def place(message):
+        elements = [bytes.fromhex(element) for element in message["udh"]]
+        numbers = [element[-1] for element in elements if element[0] in (0x00, 0x08)]
+        return numbers[0] if numbers else 0
+
+    parts = sorted(found, key=place)
+    if kind == BINARY:
+        return b"".join(bytes.fromhex(part["hex"]) for part in parts)
+    return "".join(part["text"] for part in parts)
+
+
+def check_at_smsc(smsc, tenant, kind):
+    """Waits until all of a message is there; how many parts it has."""
+    to = number(tenant.name, kind)
+
+    def whole():
+        found = [message for message in smsc.of("message") if message["to"] == to]
+        return found if found and content_of(kind, found) == CONTENTS[kind] else None
+
+    try:
+        found = wait_for(f"{tenant.name}'s {kind} message at the SMSC", whole)
+    except AssertionError as error:
+        fail(f"{error}; there is: {[message for message in smsc.of('message') if message['to'] == to]}")
+    codings = {message["data_coding"] for message in found}
+    is_flash = all(coding & 0x10 and coding & 0x03 == 0 or coding == 0xF0 for coding in codings)
+    if is_flash != (kind == FLASH):
+        fail(f"{tenant.name}'s {kind} message came with data_coding {codings}")
+    return len(found)
+
+
+def check_told(tenant, kind):
+    """Each part has its response, and each id its receipt."""
+    to = number(tenant.name, kind)
+    ids = wait_for(f"a response to {tenant.name}'s {kind} message", lambda: tenant.answers(to))
+    receipts = wait_for(
+        f"{tenant.name}'s receipts of its {kind} message",
+        lambda: len(tenant.receipts(to)) >= len(ids) and tenant.receipts(to),
+    )
+    told = sorted(receipt_id for receipt_id, _ in receipts)
+    if tenant.name != "kannel" and told != sorted(tenant.answers(to)):
+        fail(f"{tenant.name} was given {ids} and told of {told}")
+    for _, text in receipts:
+        if "stat:DELIVRD" not in text:
+            fail(f"{tenant.name}'s receipt says {text!r}")
+    return len(ids), len(receipts)
+
+
+def run(binary, work, home):
+    http_port, smpp_port, ops_port, provider_port, *kannel_ports = free_ports(7)
+    modules = os.path.join(work, "node_modules")
+    running = []
+    try:
+        capture = Capture(home, [smpp_port, provider_port])
+        running.append(capture)
+        smsc = Node("smsc", home, modules, "smsc", provider_port)
+        running.append(smsc)
+        wait_for("npm's SMSC", lambda: smsc.of("listening"))
+        tenants = [NpmTenant.name, SmpplibTenant.name, Kannel.name]
+        gateway = Gateway(binary, home, (http_port, smpp_port, ops_port), provider_port, tenants)
+        running.append(gateway.program)
+        wait_for("the gateway", gateway.is_ready)
+        bound = wait_for("the gateway's bind", lambda: smsc.of("bound"))[0]
+        if (bound["system_id"], bound["password"]) != ("gateway", PASSWORD):
+            fail(f"the gateway bound as {bound}")
+        peers = []
+        for start in (
+            lambda: NpmTenant(home, modules, smpp_port),
+            lambda: SmpplibTenant(smpp_port),
+            lambda: Kannel(home, smpp_port, kannel_ports),
+        ):
+            peers.append(start())
+            running.append(peers[-1])
+        outbound(smsc, peers)
+        keep_alive(smsc, peers[0])
+        check_gateway(gateway)
+        for peer in reversed(peers):
+            peer.end()
+        code = gateway.program.end()
+        if code != 0:
+            fail(f"the gateway ended with {code}; see {gateway.program.log}")
+        capture.check()
+    finally:
+        for each in reversed(running):
+            try:
+                each.end()
+            except Exception as error:  # What is left is killed with us.
+                print(f"tests/interop: {each} did not end: {error}", file=sys.stderr)
+
+
+def outbound(smsc, peers):
+    for kind in KINDS:
+        for peer in peers:
+            peer.send(kind, number(peer.name, kind), CONTENTS[kind])
+    for peer in peers:
+        for kind in peer.sends:
+            parts = check_at_smsc(smsc, peer, kind)
+            answers, receipts = check_told(peer, kind)
+            print(f"{peer.name:8} {kind:8} sent: {answers} responses, {parts} parts at the SMSC, {receipts} receipts")
+
+
+def keep_alive(smsc, tenant):
+    """Both sides ask, and both are answered: a silence at the SMSC, and a question of the tenant's."""
+    asked = tenant.order("enquire_link")
+    answered = wait_for(
+        "the answer to npm's enquire_link",
+        lambda: [found for found in tenant.of("response") if found["number"] == asked],
+    )
+    if (answered[0]["command"], answered[0]["status"]) != ("enquire_link_resp", 0):
+        fail(f"npm's enquire_link was answered with {answered}")
+    wait_for("an enquire_link at the SMSC", lambda: smsc.of("enquired"))
+
+
+def check_gateway(gateway):
+    """What the gateway counts of what it could not read, match or send."""
+    metrics = gateway.metrics()
+    for name, value in sorted(metrics.items()):
+        if any(word in name for word in ("malformed", "unmatched", "in_doubt")) and value:
+            fail(f"the gateway counts {name} {value}")
+
+
+def out_of_time(*_):
+    fail(f"the suite was not through after {TIME_SECONDS} s")
+
+
+def main():
+    binary, work = sys.argv[1:]
+    signal.signal(signal.SIGALRM, out_of_time)
+    signal.alarm(TIME_SECONDS)
+    began = time.monotonic()
+    home = tempfile.mkdtemp(prefix="tidegate-interop-")
+    try:
+        run(binary, work, home)
+    except BaseException:
+        print(f"tests/interop: kept {home}", file=sys.stderr)
+        raise
+    shutil.rmtree(home)
+    print(f"tests/interop: all fine after {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
