@@ -69,6 +69,8 @@ counters! {
         submits,
         /// PDUs that could not be read, unknown commands, commands in the wrong state, and lost streams.
         malformed,
+        /// Responses to nothing that is waited for; they are passed over.
+        responses_unmatched,
         /// deliver_sm that were answered.
         deliveries_answered,
         /// deliver_sm that were not answered in time.
@@ -104,6 +106,8 @@ counters! {
         mobile_originated,
         /// PDUs that could not be read, unknown commands, and lost streams.
         malformed,
+        /// Responses to nothing that is waited for; they are passed over.
+        responses_unmatched,
     }
 }
 

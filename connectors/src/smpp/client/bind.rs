@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use codecs::instant::Mono;
 use codecs::receipt::State;
-use codecs::smpp::pdu::{self, Header, MessageIdResponse, QuerySmResponse};
+use codecs::smpp::masked::Masked;
+use codecs::smpp::pdu::{self, MessageIdResponse, QuerySmResponse};
 use codecs::smpp::session::{Event, INTERFACE_VERSION, Role, Session, TimeoutEvent};
 use codecs::smpp::{Command as Pdu, Status, write};
 use engine::command::{AskAnswer, Command, ConnectionId, Now, PartToken, Receipts, Response, Responses};
@@ -192,7 +193,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
                 self.counters.malformed.add(1);
                 self.log(frame, status.name().unwrap_or("refused"));
             }
-            // alert_notification and outbind have no answer; a response to nothing gets none.
+            Event::Unmatched { .. } => self.counters.responses_unmatched.add(1),
+            // alert_notification and outbind have no answer.
             _ => {}
         }
     }
@@ -269,8 +271,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn log(&mut self, frame: &[u8], what: &str) {
         self.logged = self.logged.saturating_add(1);
         if self.logged <= LOGGED_MAX {
-            let header = Header::read(frame);
-            tracing::warn!(provider = %self.options.provider_id, ?header, what, "a PDU that was not taken");
+            let (provider, pdu) = (&self.options.provider_id, Masked(frame));
+            tracing::warn!(%provider, what, %pdu, "a PDU that was not taken");
         }
     }
 
