@@ -52,7 +52,7 @@ counters! {
         connections,
         /// Of these, bound ones.
         bound,
-        /// Connections that were not let in because there were too many.
+        /// Connections that were not let in because there were too many of them.
         turned_away,
         /// Connections without the PROXY header or the TLS that they had to begin with.
         not_entered,

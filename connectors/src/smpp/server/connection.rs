@@ -208,6 +208,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.shared.counters.binds_refused.add(1);
             return self.line.session.refuse_bind(sequence, Status::ALYBND);
         };
+        if !self.pass.bound() {
+            return;
+        }
         self.fit_window(now.mono, frame, access.window);
         let system_id = self.shared.options.system_id.as_bytes();
         if let Err(error) = self.line.session.accept_bind(now.mono, sequence, system_id) {
@@ -215,7 +218,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return self.line.session.refuse_bind(sequence, Status::SYSERR);
         }
         self.shared.counters.binds_accepted.add(1);
-        self.pass.bound();
         let Partition { intake, links, .. } = &self.shared.partition;
         let (id, link) = links.open();
         self.line.join(intake.lane(Source::Tenant(access.tenant)), link);
