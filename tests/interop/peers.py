@@ -1,12 +1,14 @@
 """The programs of the suite, each as something that messages are sent through and that tells what came back.
 
-A tenant has `name`, `sends` (its kinds of messages), `send(kind, to, content)`, `answers(to)`: what our responses said for a
-number, `receipts(to)`: what it was told, and `inbound(text)`: what phones sent to it. What must hold is suite.py's.
+A tenant has `name`, `send(kind, to, content)`, `answers(to)`: what our responses said for a
+number, `receipts(to)`: what it was told, and `inbound(phone)`: what a phone wrote to it, and whether it is to be shown at once.
+What must hold is suite.py's.
 """
 
 import http.server
 import os
 import select
+import subprocess
 import threading
 import urllib.parse
 import urllib.request
@@ -24,30 +26,40 @@ BINARY_CODING = 0x04
 UNICODE_CODING = 0x08
 
 
+def is_flash(coding):
+    """A message class that is to be shown at once: the general group, and the one for classes (3GPP TS 23.038)."""
+    return coding & 0xF0 in (0x10, 0xF0) and coding & 0x03 == 0
+
+
 class Gateway:
     """The real binary with one provider and a tenant for each peer."""
 
     def __init__(self, binary, home, ports, provider_port, tenants):
+        """`tenants`: each by its name, with the number under which phones write to it."""
         self.http, self.smpp, self.ops = ports
         with open(os.path.join(home, "tidegate.toml"), "w", encoding="utf-8") as settings:
-            settings.write(self._settings(provider_port, tenants))
+            settings.write(self._settings(binary, provider_port, tenants))
         # Not in need of a disk with room.
         environment = {"TIDEGATE__STORAGE__RESERVE": "1MiB", "TIDEGATE__STORAGE__RESERVE_PERCENT": "0"}
         command = [binary, "serve", "--config", "tidegate.toml"]
         self.program = Program("tidegate", command, home, environment=environment)
 
-    def _settings(self, provider_port, tenants):
+    def _settings(self, binary, provider_port, tenants):
         text = (
             f'[http]\nlisten = "127.0.0.1:{self.http}"\n[smpp]\nlisten = "127.0.0.1:{self.smpp}"\n'
             f'[ops]\nlisten = "127.0.0.1:{self.ops}"\n'
             f'[[provider]]\nid = "up"\nhost = "127.0.0.1"\nport = {provider_port}\nsystem_id = "gateway"\n'
             f'password = "{PASSWORD}"\nenquire_link = "2s"\nreconnect = {{ min = "50ms", max = "500ms" }}\n'
         )
-        for name in tenants:
+        # A gateway from before messages from phones is driven without them.
+        self.takes_phones = "[[inbound]]" in subprocess.check_output([binary, "config", "default"], text=True)
+        for name, number in tenants.items():
             text += (
                 f'[[tenant]]\nid = "{name}"\ncurrency = "KES"\nbalance = "1000.00"\nprice = "1.00"\n'
                 f'api_keys = ["tg_live_{name}"]\nsmpp = {{ system_id = "{name}", password = "{PASSWORD}" }}\n'
             )
+            if self.takes_phones:
+                text += f'[[inbound]]\nmatch = {{ to = ["{number}"] }}\ntenant = "{name}"\n'
         return text
 
     def is_ready(self):
@@ -69,7 +81,6 @@ class NpmTenant(Node):
     """npm's smpp. Its long messages are one submit_sm with message_payload."""
 
     name = "npm"
-    sends = KINDS
 
     def __init__(self, home, modules, smpp_port):
         super().__init__("npm", home, modules, "tenant", smpp_port, self.name, PASSWORD)
@@ -111,12 +122,18 @@ class NpmTenant(Node):
             if found["esm_class"] & 0x3C == 0x04 and found["from"] == to
         ]
 
+    def inbound(self, phone):
+        return [
+            (bytes.fromhex(found["hex"]) if found["text"] is None else found["text"], is_flash(found["data_coding"]))
+            for found in self.of("message")
+            if found["esm_class"] & 0x3C == 0 and found["from"] == phone
+        ]
+
 
 class SmpplibTenant:
     """Python's smpplib. It cuts its long messages itself, with user data headers."""
 
     name = "smpplib"
-    sends = KINDS
 
     def __init__(self, smpp_port):
         self.client = smpplib.client.Client("127.0.0.1", smpp_port, timeout=10, allow_unknown_opt_params=True)
@@ -162,6 +179,22 @@ class SmpplibTenant:
         mine = [pdu for pdu in list(self.delivered) if pdu.esm_class & 0x3C == 4 and pdu.source_addr.decode() == to]
         return [(pdu.receipted_message_id.decode(), pdu.short_message.decode()) for pdu in mine]
 
+    def inbound(self, phone):
+        mine = [pdu for pdu in list(self.delivered) if pdu.esm_class & 0x3C == 0 and pdu.source_addr.decode() == phone]
+        return [(self._text(pdu), is_flash(pdu.data_coding)) for pdu in mine]
+
+    def _text(self, pdu):
+        octets = pdu.short_message or pdu.message_payload
+        if pdu.data_coding == UNICODE_CODING:
+            return octets.decode("utf-16-be")
+        if pdu.data_coding == BINARY_CODING:
+            return octets
+        # The library writes GSM 7-bit and does not read it; its own table does.
+        codes = iter(octets)
+        return "".join(
+            smpplib.gsm.GSM_CHARACTER_TABLE[code if code != 0x1B else 0x80 + next(codes)] for code in codes
+        )
+
     def check(self):
         if not self.reader.is_alive():
             fail("smpplib's reader has ended")
@@ -182,7 +215,6 @@ class Kannel:
     """
 
     name = "kannel"
-    sends = KINDS
 
     def __init__(self, home, smpp_port, ports):
         admin, boxes, self.door = ports
@@ -255,7 +287,7 @@ group = sms-service
 keyword = default
 catch-all = true
 max-messages = 0
-get-url = "{self.back}/inbound?from=%p&to=%P&text=%b&coding=%c&udh=%u"
+get-url = "{self.back}/inbound?from=%p&to=%P&text=%b&coding=%c&udh=%u&mclass=%m"
 """
 
     def _get(self, url):
@@ -305,6 +337,15 @@ get-url = "{self.back}/inbound?from=%p&to=%P&text=%b&coding=%c&udh=%u"
     def receipts(self, to):
         """Type 1: delivered."""
         return [(form.get("id", ""), form.get("text", "")) for form in self._told(to, "1")]
+
+    def inbound(self, phone):
+        """Kannel gives text as UTF-8, or as UTF-16 where it came so."""
+        read = {"0": lambda octets: octets.decode(), "1": bytes, "2": lambda octets: octets.decode("utf-16-be")}
+        return [
+            (read[form["coding"]](form["text"].encode("latin-1")), form["mclass"] == "0")
+            for path, form in list(self.calls)
+            if path == "/inbound" and form["from"].lstrip("+") == phone
+        ]
 
     def end(self):
         self.smsbox.end()

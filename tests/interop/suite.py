@@ -13,7 +13,8 @@ import time
 
 from capture import Capture
 from peers import (
-    BINARY, FLASH, KINDS, LONG, TEXT, UNICODE, Gateway, Kannel, NpmTenant, PASSWORD, SmpplibTenant,
+    BINARY, BINARY_CODING, FLASH, FLASH_CODING, KINDS, LONG, PASSWORD, TEXT, UNICODE, UNICODE_CODING, Gateway, Kannel,
+    NpmTenant, SmpplibTenant, is_flash,
 )
 from programs import Node, fail, free_ports, wait_for
 
@@ -31,6 +32,11 @@ NUMBERS = {}
 
 def number(tenant, kind):
     return NUMBERS.setdefault((tenant, kind), f"2547{len(NUMBERS):08}")
+
+
+def own_number(tenant):
+    """What phones write to."""
+    return {"npm": "40401", "smpplib": "40402", "kannel": "40403"}[tenant]
 
 
 def content_of(kind, found):
@@ -59,8 +65,7 @@ def check_at_smsc(smsc, tenant, kind):
     except AssertionError as error:
         fail(f"{error}; there is: {[message for message in smsc.of('message') if message['to'] == to]}")
     codings = {message["data_coding"] for message in found}
-    is_flash = all(coding & 0x10 and coding & 0x03 == 0 or coding == 0xF0 for coding in codings)
-    if is_flash != (kind == FLASH):
+    if {is_flash(coding) for coding in codings} != {kind == FLASH}:
         fail(f"{tenant.name}'s {kind} message came with data_coding {codings}")
     return len(found)
 
@@ -92,7 +97,7 @@ def run(binary, work, home):
         smsc = Node("smsc", home, modules, "smsc", provider_port)
         running.append(smsc)
         wait_for("npm's SMSC", lambda: smsc.of("listening"))
-        tenants = [NpmTenant.name, SmpplibTenant.name, Kannel.name]
+        tenants = {name: own_number(name) for name in (NpmTenant.name, SmpplibTenant.name, Kannel.name)}
         gateway = Gateway(binary, home, (http_port, smpp_port, ops_port), provider_port, tenants)
         running.append(gateway.program)
         wait_for("the gateway", gateway.is_ready)
@@ -108,6 +113,8 @@ def run(binary, work, home):
             peers.append(start())
             running.append(peers[-1])
         outbound(smsc, peers)
+        if gateway.takes_phones:
+            inbound(smsc, peers)
         keep_alive(smsc, peers[0])
         check_gateway(gateway)
         for peer in reversed(peers):
@@ -125,14 +132,49 @@ def run(binary, work, home):
 
 
 def outbound(smsc, peers):
-    for kind in KINDS:
-        for peer in peers:
+    for peer in peers:
+        for kind in KINDS:
             peer.send(kind, number(peer.name, kind), CONTENTS[kind])
     for peer in peers:
-        for kind in peer.sends:
+        for kind in KINDS:
             parts = check_at_smsc(smsc, peer, kind)
             answers, receipts = check_told(peer, kind)
             print(f"{peer.name:8} {kind:8} sent: {answers} responses, {parts} parts at the SMSC, {receipts} receipts")
+
+
+def inbound(smsc, peers):
+    """A phone for each kind of message writes to each tenant."""
+    for peer in peers:
+        for kind in KINDS:
+            phone = number(f"{peer.name}'s phone", kind)
+            for pdu in as_sent_by_phone(kind):
+                smsc.order(
+                    "deliver_sm", source_addr_ton=1, source_addr_npi=1, source_addr=phone,
+                    dest_addr_ton=0, dest_addr_npi=1, destination_addr=own_number(peer.name), **pdu,
+                )
+    for peer in peers:
+        for kind in KINDS:
+            phone = number(f"{peer.name}'s phone", kind)
+            found = wait_for(f"a {kind} message from a phone at {peer.name}", lambda: peer.inbound(phone))
+            if found != [(CONTENTS[kind], kind == FLASH)]:
+                fail(f"{peer.name} reads a {kind} message from a phone as {found}")
+        print(f"{peer.name:8} has what phones wrote, of {len(KINDS)} kinds")
+
+
+def as_sent_by_phone(kind):
+    content = CONTENTS[kind]
+    if kind == LONG:
+        # The last part first, then the others.
+        cuts = [content[start : start + 153] for start in range(0, len(content), 153)]
+        parts = [(number, part) for number, part in enumerate(cuts, start=1)]
+        return [
+            {"text": part, "udh": f"05000342{len(parts):02x}{number:02x}", "data_coding": 0}
+            for number, part in reversed(parts)
+        ]
+    if kind == BINARY:
+        return [{"hex": content.hex(), "data_coding": BINARY_CODING}]
+    coding = {TEXT: 0, UNICODE: UNICODE_CODING, FLASH: FLASH_CODING}[kind]
+    return [{"text": content, "data_coding": coding}]
 
 
 def keep_alive(smsc, tenant):
