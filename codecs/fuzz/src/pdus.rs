@@ -1,16 +1,21 @@
 //! The body of every PDU: the same octets read as each, and what is read, written strictly, reads the same again.
 
 use codecs::address;
+use codecs::smpp::masked::Masked;
 use codecs::smpp::pdu::{
     self, Bind, BindResponse, CancelSm, DataSm, Header, MessageIdResponse, QuerySm, QuerySmResponse,
     ReplaceSm, Sm, SmeAddress,
 };
 use codecs::smpp::write::{self, Carrier, SmFields, WriteError};
 
-pub fn check(octets: &[u8]) {
-    if let Some(header) = Header::read(octets) {
+/// The longest line that the log gets of a PDU: names, addresses and numbers in hexadecimal, and the heads of TLVs.
+const MASKED_MAX: usize = 4_096;
+
+pub fn check(body: &[u8]) {
+    assert!(Masked(body).to_string().len() <= MASKED_MAX);
+    if let Some(header) = Header::read(body) {
         assert_eq!(header.command.is_response(), header.command.0 >> 31 == 1);
-        assert_eq!(pdu::body(octets).len() + 16, octets.len());
+        assert_eq!(pdu::body(body).len() + 16, body.len());
     }
     let body = octets;
     binds(body);
