@@ -17,7 +17,6 @@ pub fn check(body: &[u8]) {
         assert_eq!(header.command.is_response(), header.command.0 >> 31 == 1);
         assert_eq!(pdu::body(body).len() + 16, body.len());
     }
-    let body = octets;
     binds(body);
     messages(body);
     questions(body);
