@@ -52,7 +52,8 @@ class Gateway:
             f'password = "{PASSWORD}"\nenquire_link = "2s"\nreconnect = {{ min = "50ms", max = "500ms" }}\n'
         )
         # A gateway from before messages from phones is driven without them.
-        self.takes_phones = "[[inbound]]" in subprocess.check_output([binary, "config", "default"], text=True)
+        settings = subprocess.check_output([binary, "config", "default"], text=True)
+        self.takes_phones, self.serves_operations = "[[inbound]]" in settings, "#operations = " in settings
         for name, number in tenants.items():
             text += (
                 f'[[tenant]]\nid = "{name}"\ncurrency = "KES"\nbalance = "1000.00"\nprice = "1.00"\n'
@@ -115,6 +116,15 @@ class NpmTenant(Node):
             fail(f"npm was refused: {refused}")
         return [found["message_id"] for found in mine]
 
+    def ask(self, command, **pdu):
+        """A request and its response."""
+        asked = self.order(command, **pdu)
+        found = wait_for(
+            f"the answer to npm's {command}",
+            lambda: [found for found in self.of("response") if found["number"] == asked],
+        )
+        return found[0]
+
     def receipts(self, to):
         return [
             (found["receipted_message_id"], found["text"] or "")
@@ -140,7 +150,8 @@ class SmpplibTenant:
         self.client.set_message_sent_handler(lambda pdu: self.responses.append((pdu.sequence, pdu.message_id)))
         self.client.set_message_received_handler(lambda pdu: self.delivered.append(pdu))
         self.client.set_error_pdu_handler(lambda pdu: self.errors.append((pdu.command, pdu.status)))
-        self.responses, self.delivered, self.errors, self.numbers = [], [], [], {}
+        self.client.set_query_resp_handler(lambda pdu: self.states.append(pdu.message_state))
+        self.responses, self.delivered, self.errors, self.states, self.numbers = [], [], [], [], {}
         self.is_over = threading.Event()
         self.client.connect()
         self.client.bind_transceiver(system_id=self.name, password=PASSWORD)
@@ -168,6 +179,15 @@ class SmpplibTenant:
                 registered_delivery=True,
             )
             self.numbers[sent.sequence] = to
+
+    def query(self, message_id):
+        """The message_state of a message."""
+        known = len(self.states)
+        self.client.query_message(
+            message_id=message_id, source_addr_ton=smpplib.consts.SMPP_TON_ALNUM, source_addr="PYTHON"
+        )
+        wait_for("the answer to smpplib's query_sm", lambda: len(self.states) > known)
+        return self.states[known]
 
     def answers(self, to):
         if self.errors:

@@ -26,6 +26,9 @@ CONTENTS = {
     BINARY: bytes(range(1, 120)),
     FLASH: "A flash",
 }
+# message_state (SMPP 3.4 §5.2.28), and statuses of what cannot be done any more.
+SCHEDULED, ENROUTE, DELIVERED, DELETED = 0, 1, 2, 4
+CANCEL_FAILED, REPLACE_FAILED, QUERY_FAILED = 0x11, 0x13, 0x67
 # Octets that a phone number has no room for tell who and what a message was.
 NUMBERS = {}
 
@@ -115,6 +118,8 @@ def run(binary, work, home):
         outbound(smsc, peers)
         if gateway.takes_phones:
             inbound(smsc, peers)
+        if gateway.serves_operations:
+            operations(smsc, peers[0], peers[1])
         keep_alive(smsc, peers[0])
         check_gateway(gateway)
         for peer in reversed(peers):
@@ -177,14 +182,40 @@ def as_sent_by_phone(kind):
     return [{"text": content, "data_coding": coding}]
 
 
+def operations(smsc, npm, smpplib):
+    """query_sm, replace_sm and cancel_sm: of what has been delivered, of what waits, and of what nobody knows."""
+    state = smpplib.query(smpplib.answers(number(smpplib.name, TEXT))[0])
+    if state != DELIVERED:
+        fail(f"smpplib is told that its message is in state {state}")
+    source = {"source_addr_ton": 5, "source_addr": "NPM"}
+    delivered = {"message_id": npm.answers(number(npm.name, TEXT))[0], **source}
+    destination = {"dest_addr_ton": 1, "dest_addr_npi": 1, "destination_addr": "254799999999"}
+    waits = npm.ask(
+        "submit_sm", **source, **destination, schedule_delivery_time="000000010000000R", text="later", data_coding=0
+    )
+    waiting = {"message_id": waits["message_id"], **source}
+    for command, pdu, statuses, states in (
+        ("query_sm", delivered, {0}, {DELIVERED}),
+        ("cancel_sm", {**delivered, "destination_addr": ""}, {CANCEL_FAILED}, None),
+        ("replace_sm", {**delivered, "text": "other"}, {REPLACE_FAILED}, None),
+        ("query_sm", waiting, {0}, {SCHEDULED, ENROUTE}),
+        ("replace_sm", {**waiting, "text": "much later", "schedule_delivery_time": "000000020000000R"}, {0}, None),
+        ("cancel_sm", {**waiting, "destination_addr": ""}, {0}, None),
+        ("query_sm", waiting, {0}, {DELETED}),
+        ("query_sm", {**waiting, "message_id": "nobody"}, {QUERY_FAILED}, None),
+    ):
+        answer = npm.ask(command, **pdu)
+        if answer["status"] not in statuses or (states and answer["message_state"] not in states):
+            fail(f"npm's {command} was answered with {answer}")
+    if any(message["to"] == "254799999999" for message in smsc.of("message")):
+        fail("a message that was cancelled was sent")
+    print("npm and smpplib can query, replace and cancel")
+
+
 def keep_alive(smsc, tenant):
     """Both sides ask, and both are answered: a silence at the SMSC, and a question of the tenant's."""
-    asked = tenant.order("enquire_link")
-    answered = wait_for(
-        "the answer to npm's enquire_link",
-        lambda: [found for found in tenant.of("response") if found["number"] == asked],
-    )
-    if (answered[0]["command"], answered[0]["status"]) != ("enquire_link_resp", 0):
+    answered = tenant.ask("enquire_link")
+    if (answered["command"], answered["status"]) != ("enquire_link_resp", 0):
         fail(f"npm's enquire_link was answered with {answered}")
     wait_for("an enquire_link at the SMSC", lambda: smsc.of("enquired"))
 
