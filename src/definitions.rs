@@ -22,6 +22,7 @@ pub fn definitions(config: &Config) -> Definitions {
         tenants: config.tenant.iter().map(tenant).collect(),
         providers: config.provider.iter().map(provider).collect(),
         routes: config.route.iter().map(route).collect(),
+        inbound: Vec::new(),
         rates: config
             .rates
             .iter()
@@ -45,6 +46,7 @@ fn settings(config: &Config) -> Settings {
         failover_after: config.routing.failover_after,
         early_receipt: EARLY_RECEIPT,
         archive_after: ARCHIVE_AFTER,
+        inbound: catalog::InboundSettings::default(),
     }
 }
 
@@ -76,6 +78,7 @@ fn tenant(tenant: &config::Tenant) -> TenantDefinition {
         },
         default_provider: tenant.default_provider.clone(),
         receipt_ttl: tenant.receipt_ttl,
+        binds: tenant.smpp.is_some(),
     }
 }
 
@@ -116,6 +119,7 @@ fn provider(provider: &config::Provider) -> ProviderDefinition {
         attempts_max: u8::try_from(provider.retry.attempts).unwrap_or(u8::MAX),
         retry_first: provider.retry.pause.min,
         retry_max: provider.retry.pause.max,
+        inbound_tenant: None,
         source_ton_npi: pair(provider.source_ton, provider.source_npi),
         destination_ton_npi: pair(provider.dest_ton, provider.dest_npi),
     }

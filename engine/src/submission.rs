@@ -47,9 +47,18 @@ pub enum Extra {
     Tlvs = 5,
     /// The provider that the tenant asked for, by its id.
     Provider = 6,
+    /// Of a message from a phone: the phone's address as it came, where it is no number in one form.
+    Phone = 32,
+    /// The address that it was written to, where that is longer than `source` may be.
+    Address = 33,
+    /// What stands for each PDU that brought it, u64 little-endian each: by these a repetition is known.
+    Arrivals = 34,
+    /// How many of its parts never came, u8.
+    Missing = 35,
 }
 
-/// A message's body, borrowed. `octets` are as they go to a provider before they are cut into parts: unpacked septets, UTF-16BE, Latin-1
+/// A message's body, borrowed. In one from a phone, `destination` is the phone and `source` what it was written to, as in the
+/// message that it may answer. `octets` are as they go to a provider before they are cut into parts: unpacked septets, UTF-16BE, Latin-1
 /// or binary; with UDHI set in `esm_class` they begin with the user data header and are one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Body<'a> {

@@ -91,7 +91,7 @@ impl ApiState {
     }
 
     async fn living(&self, tenant: &TenantAccess, at: u64) -> Result<Living, Problem> {
-        let query = Question::Living { tenant: tenant.number, at, most: LIVING_MAX };
+        let query = Question::Living { tenant: tenant.number, at, most: LIVING_MAX, inbound: false };
         match self.ask(tenant, |reply| Command::Query { reply, query }).await? {
             Reply::Living(living) => Ok(living),
             other => unreachable!("{other:?} answers no question for living messages"),

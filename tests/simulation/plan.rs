@@ -307,6 +307,7 @@ impl Plan {
             tenants: tenants.collect(),
             providers: self.providers.iter().map(|provider| provider_definition(provider, planted)).collect(),
             routes: vec![RouteDefinition { providers: ids, strategy, ..RouteDefinition::default() }],
+            inbound: Vec::new(),
             rates: Vec::new(),
         }
     }

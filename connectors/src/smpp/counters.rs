@@ -98,7 +98,7 @@ counters! {
         receipts,
         /// deliver_sm and data_sm that say they are receipts and cannot be read as such.
         receipts_unreadable,
-        /// Messages from phones, which are refused as long as they are not supported.
+        /// Messages from phones, and parts of such.
         mobile_originated,
         /// PDUs that could not be read, unknown commands, and lost streams.
         malformed,

@@ -4,7 +4,7 @@
 use codecs::address;
 use codecs::instant::Wall;
 use codecs::receipt::{self, State};
-use codecs::smpp::pdu::{DataSm, Sm};
+use codecs::smpp::pdu::{DataSm, Sm, SmeAddress};
 use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::split;
 use codecs::text::{Encoding, encoding_of};
@@ -29,21 +29,30 @@ pub enum Delivered {
 
 /// The fields that matter, of either PDU.
 pub struct Delivery<'a> {
-    sequence: u32,
-    esm_class: u8,
-    data_coding: u8,
-    source: &'a [u8],
-    content: &'a [u8],
-    tlvs: Tlvs<'a>,
+    pub sequence: u32,
+    pub service_type: &'a [u8],
+    pub source: SmeAddress<'a>,
+    pub destination: SmeAddress<'a>,
+    pub esm_class: u8,
+    pub protocol_id: u8,
+    /// schedule_delivery_time, where some SMSCs say when the message came to them.
+    pub schedule: &'a [u8],
+    pub data_coding: u8,
+    pub content: &'a [u8],
+    pub tlvs: Tlvs<'a>,
 }
 
 impl<'a> Delivery<'a> {
     pub fn of_deliver(sequence: u32, sm: &Sm<'a>) -> Delivery<'a> {
         Delivery {
             sequence,
+            service_type: sm.service_type,
+            source: sm.source,
+            destination: sm.destination,
             esm_class: sm.esm_class,
+            protocol_id: sm.protocol_id,
+            schedule: sm.schedule_delivery_time,
             data_coding: sm.data_coding,
-            source: sm.source.octets,
             content: sm.content(),
             tlvs: sm.tlvs(),
         }
@@ -52,9 +61,13 @@ impl<'a> Delivery<'a> {
     pub fn of_data(sequence: u32, data: &DataSm<'a>) -> Delivery<'a> {
         Delivery {
             sequence,
+            service_type: data.service_type,
+            source: data.source,
+            destination: data.destination,
             esm_class: data.esm_class,
+            protocol_id: 0,
+            schedule: &[],
             data_coding: data.data_coding,
-            source: data.source.octets,
             content: data.content(),
             tlvs: data.tlvs(),
         }
@@ -93,7 +106,7 @@ impl Reader {
         receipts.items.push(Receipt {
             sequence: delivery.sequence,
             state: state(tlvs, text.state),
-            phone: phone(delivery.source),
+            phone: phone(delivery.source.octets),
             tlv_id_end,
             text_id_end,
             error_end,
@@ -158,7 +171,6 @@ fn append(bytes: &mut Vec<u8>, value: &[u8], max: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects)]
-    use codecs::smpp::pdu::SmeAddress;
     use codecs::smpp::write::{self, SmFields};
 
     use super::*;
