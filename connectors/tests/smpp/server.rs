@@ -10,7 +10,7 @@ use connectors::admission::Admission;
 use connectors::intake::LANE_COMMANDS_MAX;
 use connectors::smpp::access::{Authenticator, Denied, TenantAccess};
 use connectors::smpp::lockout::LockoutOptions;
-use connectors::smpp::server::{Server, ServerOptions};
+use connectors::smpp::server::{Entrance, Server, ServerOptions};
 use connectors::smpp::{Phase, Phases};
 use engine::command::{Command, Refusal};
 use engine::submission::Body;
@@ -73,7 +73,7 @@ impl Site {
         let address = listener.local_addr().unwrap();
         let serving = house.runtime.spawn({
             let server = server.clone();
-            async move { server.serve(listener, tls, phases).await }
+            async move { server.serve(listener, Entrance { tls, proxies: None }, phases).await }
         });
         Site { house, server, address, phase, serving }
     }
