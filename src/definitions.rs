@@ -5,7 +5,8 @@ use std::time::Duration;
 use codecs::message_id::Form;
 use config::{Config, InDoubt, MessageIdForm, Price, Settle, Strategy};
 use engine::catalog::{
-    self, Definitions, ProviderDefinition, RouteDefinition, Settings, SettleOn, TenantDefinition,
+    self, Definitions, InboundDefinition, InboundSettings, ProviderDefinition, RouteDefinition, Settings,
+    SettleOn, TenantDefinition,
 };
 use engine::money::Micros;
 use engine::submission::Priority;
@@ -22,7 +23,7 @@ pub fn definitions(config: &Config) -> Definitions {
         tenants: config.tenant.iter().map(tenant).collect(),
         providers: config.provider.iter().map(provider).collect(),
         routes: config.route.iter().map(route).collect(),
-        inbound: Vec::new(),
+        inbound: config.inbound.iter().map(inbound).collect(),
         rates: config
             .rates
             .iter()
@@ -46,7 +47,7 @@ fn settings(config: &Config) -> Settings {
         failover_after: config.routing.failover_after,
         early_receipt: EARLY_RECEIPT,
         archive_after: ARCHIVE_AFTER,
-        inbound: catalog::InboundSettings::default(),
+        inbound: phones(config),
     }
 }
 
@@ -119,7 +120,7 @@ fn provider(provider: &config::Provider) -> ProviderDefinition {
         attempts_max: u8::try_from(provider.retry.attempts).unwrap_or(u8::MAX),
         retry_first: provider.retry.pause.min,
         retry_max: provider.retry.pause.max,
-        inbound_tenant: None,
+        inbound_tenant: provider.inbound_tenant.clone(),
         source_ton_npi: pair(provider.source_ton, provider.source_npi),
         destination_ton_npi: pair(provider.dest_ton, provider.dest_npi),
     }
@@ -132,6 +133,28 @@ fn provider_charset(charset: config::Charset) -> catalog::Charset {
         config::Charset::Ascii => catalog::Charset::Ascii,
         config::Charset::Utf8 => catalog::Charset::Utf8,
         config::Charset::Ucs2 => catalog::Charset::Ucs2,
+    }
+}
+
+fn phones(config: &Config) -> InboundSettings {
+    let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    InboundSettings {
+        parts_wait: config.phones.parts_wait,
+        parts_max: count(config.phones.parts_max),
+        repeat_window: config.phones.repeat_window,
+        kept_max: count(config.kept.max),
+        kept_for: config.kept.time,
+    }
+}
+
+fn inbound(rule: &config::Inbound) -> InboundDefinition {
+    InboundDefinition {
+        providers: rule.matches.provider.clone(),
+        to: rule.matches.to.clone(),
+        to_prefixes: rule.matches.to_prefix.clone(),
+        from_prefixes: rule.matches.from_prefix.clone(),
+        keywords: rule.matches.keyword.clone(),
+        tenant: rule.tenant.clone(),
     }
 }
 

@@ -6,6 +6,7 @@
 //! then what entries say about one another is checked (`lists`). All mistakes are told at once, each with its place
 //! and its mend. The crate reads no file and no environment.
 
+mod inbound;
 mod lists;
 mod problem;
 mod provider;
@@ -20,6 +21,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
+pub use inbound::{Inbound, InboundMatch, Kept, Phones};
 pub use problem::Problem;
 pub use provider::{Backoff, Provider, Retry};
 pub use route::{Match, Rates, Route};
@@ -63,12 +65,18 @@ pub struct Config {
     pub fairness: Fairness,
     /// `[routing]`
     pub routing: Routing,
+    /// `[phones]`
+    pub phones: Phones,
+    /// `[kept]`
+    pub kept: Kept,
     /// `[[provider]]`, in the order of the file, the disabled ones included. Default none.
     pub provider: Vec<Provider>,
     /// `[[tenant]]`, in the order of the file. Default none.
     pub tenant: Vec<Tenant>,
     /// `[[route]]`, in the order in which they are tried. Default none.
     pub route: Vec<Route>,
+    /// `[[inbound]]`, in the order in which they are tried. Default none.
+    pub inbound: Vec<Inbound>,
     /// `[rates.NAME]`. Default none.
     pub rates: BTreeMap<String, Rates>,
 }
@@ -135,7 +143,7 @@ fn layers(
 
 fn resolve<'t>(all: &mut Section<'t>, problems: &'t Problems) -> Option<Config> {
     let sections = Sections::read(all);
-    let (provider, tenant, route, rates) = Lists::read(all, problems).into_parts();
+    let (provider, tenant, route, inbound, rates) = Lists::read(all, problems).into_parts();
     let sections = sections?;
     Some(Config {
         http: sections.http,
@@ -148,9 +156,12 @@ fn resolve<'t>(all: &mut Section<'t>, problems: &'t Problems) -> Option<Config> 
         limits: sections.limits,
         fairness: sections.fairness,
         routing: sections.routing,
+        phones: sections.phones,
+        kept: sections.kept,
         provider,
         tenant,
         route,
+        inbound,
         rates,
     })
 }

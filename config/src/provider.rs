@@ -52,6 +52,8 @@ pub struct Provider {
     pub registered_delivery: AskReceipt,
     /// What data_coding 0 means there. Default `gsm7`.
     pub charset: Charset,
+    /// The id of the tenant whose its messages from phones are where no `[[inbound]]` matches. Default none.
+    pub inbound_tenant: Option<String>,
     /// Type of number of the source address, 0 to 6, in place of the one told from its form. Default none.
     pub source_ton: Option<u8>,
     /// Numbering plan of the source address, 0 to 18, likewise.
@@ -122,6 +124,7 @@ impl Provider {
             query_after: section.between("query_after", SECOND..=DAY * 30),
             registered_delivery: section.get("registered_delivery").unwrap_or(AskReceipt::Asked),
             charset: section.get("charset").unwrap_or(Charset::Gsm7),
+            inbound_tenant: section.get("inbound_tenant"),
             source_ton: section.between("source_ton", 0..=6),
             source_npi: section.between("source_npi", 0..=18),
             dest_ton: section.between("dest_ton", 0..=6),

@@ -105,7 +105,8 @@ pub enum Reply {
     /// The number was never given: there is no such message anywhere.
     NeverGiven,
     Living(Living),
-    Kept(KeptPage),
+    /// `None`: there is no such provider.
+    Kept(Option<KeptPage>),
     Balance(Option<Balance>),
     Wallets(Vec<(u32, Wallet)>),
     Cancelled(Cancelled),

@@ -17,7 +17,6 @@ use hashbrown::HashMap;
 use crate::bytes::Reader;
 use crate::catalog::{AskReceipt, Charset, Definitions, SettleOn};
 use crate::command::{DiskLevel, Inbound, InboundItem, PartForm, PartOf};
-use crate::dispatch::decimal;
 use crate::engine::Engine;
 use crate::hash::BlockHash;
 use crate::kept::Drawer;
@@ -191,8 +190,8 @@ impl Engine {
     }
 
     fn tenant_of(&self, provider: u16, body: &Body<'_>) -> Option<u32> {
-        let from = phone(body);
-        let origin = Origin { provider, from: &from, to: address(body), body, text: text_of(body) };
+        let from = body.phone();
+        let origin = Origin { provider, from: &from, to: body.address(), body, text: text_of(body) };
         self.phones.rules.tenant_of(&origin)
     }
 
@@ -337,31 +336,10 @@ fn decode_key(provider: u16, reader: &mut Reader<'_>) -> Option<Key> {
 
 /// The phone and what it wrote to; parts of one message agree in both, however their types of number vary.
 fn ends(body: &Body<'_>) -> Box<[u8]> {
-    let mut ends = phone(body).into_owned();
+    let mut ends = body.phone().into_owned();
     ends.push(0);
-    ends.extend_from_slice(address(body));
+    ends.extend_from_slice(body.address());
     ends.into()
-}
-
-/// The phone's address as it is shown to its tenant.
-pub(crate) fn phone<'a>(body: &Body<'a>) -> Cow<'a, [u8]> {
-    match body.extra(Extra::Phone) {
-        Some(address) => Cow::Borrowed(address),
-        None => {
-            let mut digits = [0; 20];
-            Cow::Owned(decimal(body.destination, &mut digits).to_vec())
-        }
-    }
-}
-
-/// The address that the phone wrote to.
-pub(crate) fn address<'a>(body: &Body<'a>) -> &'a [u8] {
-    body.extra(Extra::Address).unwrap_or(body.source)
-}
-
-/// How many parts never came.
-pub(crate) fn missing(body: &Body<'_>) -> u8 {
-    body.extra(Extra::Missing).and_then(|value| value.first().copied()).unwrap_or(0)
 }
 
 /// The user data header of the octets, with its length; empty where there is none.

@@ -210,9 +210,12 @@ impl Engine {
         provider: Option<&str>,
         from: u64,
         most: usize,
-    ) -> KeptPage {
-        let wanted = provider.map(|id| self.providers.index_of(id));
-        let is_wanted = |of: u16| wanted.is_none_or(|wanted| wanted == Some(of));
+    ) -> Option<KeptPage> {
+        let wanted = match provider {
+            Some(id) => Some(self.providers.index_of(id)?),
+            None => None,
+        };
+        let is_wanted = |of: u16| wanted.is_none_or(|wanted| wanted == of);
         let waiting = if drawer == Drawer::Unmatched { self.waiting_receipts() } else { Vec::new() };
         let mut page = KeptPage {
             total: self.kept.of(drawer).len() + waiting.len(),
@@ -240,7 +243,7 @@ impl Engine {
                 page.rows.push(KeptRow { number, provider: name, at, what });
             }
         }
-        page
+        Some(page)
     }
 
     fn what(&self, drawer: Drawer, octets: &[u8]) -> Option<KeptWhat> {
@@ -249,11 +252,11 @@ impl Engine {
             Drawer::Unrouted => {
                 let (body, _) = Body::read(octets)?;
                 Some(KeptWhat::Message {
-                    from: crate::inbound::phone(&body).into_owned(),
-                    to: crate::inbound::address(&body).to_vec(),
+                    from: body.phone().into_owned(),
+                    to: body.address().to_vec(),
                     encoding: body.encoding.name(),
                     parts: body.parts,
-                    missing: crate::inbound::missing(&body),
+                    missing: body.missing(),
                     octets: body.octets.len(),
                 })
             }

@@ -15,7 +15,6 @@ use crate::dispatch::decimal;
 use crate::effect::{Load, Outgoing, Request, Shelf};
 use crate::engine::{DueKind, Engine};
 use crate::id::{ID_DIGITS, id_digits};
-use crate::inbound;
 use crate::message::Message;
 use crate::pages::{BLOCK_MESSAGES, block_of};
 use crate::receipts::{ReceiptIds, ReceiptNews};
@@ -413,7 +412,7 @@ fn write_receipt(message: &Message, id: u64, text: &mut Vec<u8>, out: &mut Outgo
 /// Appends the `deliver_sm` that brings a message from a phone: its text as the phone sent it, in one piece (SMPP 3.4 §5.3.2.32).
 fn write_inbound(message: &Message, out: &mut Outgoing) {
     let body = message.body();
-    let phone = inbound::phone(&body);
+    let phone = body.phone();
     let is_long = body.octets.len() > SHORT_MESSAGE_OCTETS_MAX;
     let fields = SmFields {
         service_type: body.service_type,

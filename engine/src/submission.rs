@@ -5,10 +5,13 @@
 //! destination TON and NPI (one octet each) · destination u64 · send_at i64 · valid_until i64 (ms, 0: none) · lengths of source u8,
 //! service_type u8, octets u16, extras u16 · then these four. Extras are (tag u8, length u16, value) triples.
 
+use std::borrow::Cow;
+
 use codecs::instant::Wall;
 use codecs::text::Encoding;
 
 use crate::bytes::Reader;
+use crate::dispatch::decimal;
 
 /// The door a message came through; receipts go back the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,6 +196,30 @@ impl<'a> Body<'a> {
                 return Some(value);
             }
         }
+    }
+}
+
+/// Of a message from a phone.
+impl<'a> Body<'a> {
+    /// The phone's address as its tenant is told it.
+    pub fn phone(&self) -> Cow<'a, [u8]> {
+        match self.extra(Extra::Phone) {
+            Some(address) => Cow::Borrowed(address),
+            None => {
+                let mut digits = [0; 20];
+                Cow::Owned(decimal(self.destination, &mut digits).to_vec())
+            }
+        }
+    }
+
+    /// The address that the phone wrote to.
+    pub fn address(&self) -> &'a [u8] {
+        self.extra(Extra::Address).unwrap_or(self.source)
+    }
+
+    /// How many of its parts never came.
+    pub fn missing(&self) -> u8 {
+        self.extra(Extra::Missing).and_then(|value| value.first().copied()).unwrap_or(0)
     }
 }
 

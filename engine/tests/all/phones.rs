@@ -25,7 +25,7 @@ fn text(house: &House, number: u64) -> String {
 fn kept(house: &mut House, drawer: Drawer) -> KeptPage {
     let query = Query::Kept { drawer, provider: None, from: 0, most: 100 };
     match house.ask(Command::Query { reply: ReplyId(3), query }) {
-        Reply::Kept(page) => page,
+        Reply::Kept(Some(page)) => page,
         other => panic!("{other:?}"),
     }
 }
