@@ -100,8 +100,14 @@ impl Engine {
             return Status::X_T_APPN;
         };
         let is_known = self.phones.arrivals.is_known(item.arrival);
-        self.phones.arrivals.note(item.arrival, self.now.wall);
-        if is_known {
+        let may_repeat = !self.settings.inbound.repeat_window.is_zero();
+        match is_known {
+            // Whoever sends again may do so once more.
+            true => self.phones.arrivals.note(item.arrival, self.now.wall),
+            false if may_repeat => self.note_arrival(item.arrival, self.now.wall),
+            false => {}
+        }
+        if is_known && may_repeat {
             self.counters.inbound_repeated += 1;
             return Status::OK;
         }
@@ -286,7 +292,7 @@ impl Engine {
         let (number, arrival, octets) = (reader.u8()?, reader.u64()?, reader.rest());
         Body::read(octets)?;
         let (at, group) = (Wall(at), self.group_number);
-        self.phones.arrivals.note(arrival, at);
+        self.note_arrival(arrival, at);
         self.phones.parts.keep(&key, number, Piece { arrival, at, group, octets: octets.into() });
         self.ring.add(group, Item::Part(Box::new((key, number))));
         Some(())
@@ -296,7 +302,23 @@ impl Engine {
     pub(crate) fn note_arrivals(&mut self, body: &Body<'_>, at: Wall) {
         let stamps = body.extra(Extra::Arrivals).unwrap_or_default();
         for stamp in stamps.as_chunks::<8>().0 {
-            self.phones.arrivals.note(u64::from_le_bytes(*stamp), at);
+            self.note_arrival(u64::from_le_bytes(*stamp), at);
+        }
+    }
+
+    /// The present group says that it came.
+    pub(crate) fn note_arrival(&mut self, arrival: u64, at: Wall) {
+        self.phones.arrivals.note(arrival, at);
+        self.ring.add(self.group_number, Item::Arrival(arrival));
+    }
+
+    /// Its message may leave the journal before it has come for the last time.
+    pub(crate) fn carry_arrival(&mut self, arrival: u64) {
+        let window = self.settings.inbound.repeat_window.as_millis() as i64;
+        let at = self.phones.arrivals.at.get(&arrival).copied();
+        if let Some(at) = at.filter(|at| *at >= self.now.wall.0 - window) {
+            record::write(&mut self.group, &Record::Arrival { arrival, at });
+            self.ring.add(self.group_number, Item::Arrival(arrival));
         }
     }
 

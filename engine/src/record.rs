@@ -96,6 +96,11 @@ pub enum Record<'a> {
         at: i64,
         part: &'a [u8],
     },
+    /// What stands for a PDU from a phone, and when it came, where the message that it brought is in no group any more.
+    Arrival {
+        arrival: u64,
+        at: i64,
+    },
     /// Something kept for the operator; with nothing but its number, it is kept no more.
     Kept {
         drawer: u8,
@@ -130,6 +135,7 @@ mod kind {
     pub const RULE: u8 = 20;
     pub const INBOUND_PART: u8 = 24;
     pub const KEPT: u8 = 25;
+    pub const ARRIVAL: u8 = 26;
 }
 
 /// Why a group's bytes could not be read.
@@ -223,6 +229,10 @@ pub fn write(out: &mut Vec<u8>, record: &Record<'_>) {
             out.extend_from_slice(&at.to_le_bytes());
             out.extend_from_slice(part);
         }),
+        Record::Arrival { arrival, at } => frame(out, kind::ARRIVAL, |out| {
+            out.extend_from_slice(&arrival.to_le_bytes());
+            out.extend_from_slice(&at.to_le_bytes());
+        }),
         Record::Kept { drawer, number, provider, at, entry } => frame(out, kind::KEPT, |out| {
             out.push(drawer);
             out.extend_from_slice(&number.to_le_bytes());
@@ -272,7 +282,7 @@ impl<'a> Iterator for Records<'a> {
         let payload = self.reader.u32().and_then(|length| self.reader.take(usize::try_from(length).ok()?));
         let Some(payload) = payload else { return Some(Err(malformed)) };
         let is_known = (kind::ACCEPT..=kind::EARLY_RECEIPT).contains(&kind)
-            || matches!(kind, kind::RULE | kind::INBOUND_PART | kind::KEPT);
+            || matches!(kind, kind::RULE | kind::INBOUND_PART | kind::KEPT | kind::ARRIVAL);
         if !is_known {
             return Some(Err(RecordError::UnknownKind { at, kind }));
         }
@@ -316,6 +326,7 @@ fn read_payload(kind: u8, payload: &[u8]) -> Option<Record<'_>> {
         kind::INBOUND_PART => {
             Record::InboundPart { provider: reader.u16()?, at: reader.i64()?, part: reader.rest() }
         }
+        kind::ARRIVAL => Record::Arrival { arrival: reader.u64()?, at: reader.i64()? },
         kind::KEPT => Record::Kept {
             drawer: reader.u8()?,
             number: reader.u64()?,

@@ -68,6 +68,7 @@ impl Engine {
                 Record::InboundPart { provider, at, part } => {
                     self.replay_part(provider, at, part).ok_or(content("a part from a phone"))?;
                 }
+                Record::Arrival { arrival, at } => self.note_arrival(arrival, Wall(at)),
                 Record::Kept { drawer, number, provider, at, entry } => {
                     let entry = Entry::new(provider, Wall(at), entry);
                     self.replay_kept(drawer, number, entry).ok_or(content("what is kept"))?;

@@ -33,6 +33,8 @@ pub(crate) enum Item {
     Early(u16, Box<[u8]>),
     /// A part of a message from a phone, by its key and its number.
     Part(Box<(Key, u8)>),
+    /// What stands for a PDU from a phone.
+    Arrival(u64),
     Kept(Drawer, u64),
     Epoch,
     /// An operator's, or the last number that was given to one.
@@ -129,6 +131,7 @@ impl Engine {
             }
             Item::Early(provider, key) => self.carry_early(provider, key),
             Item::Part(part) => self.carry_part(group, part.0, part.1),
+            Item::Arrival(arrival) => self.carry_arrival(arrival),
             Item::Kept(drawer, number) => self.carry_kept(group, drawer, number),
             Item::Epoch if self.epoch_group > group => {}
             Item::Epoch => self.record_epoch(),

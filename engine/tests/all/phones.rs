@@ -319,3 +319,26 @@ fn untold_messages_from_phones_wait_in_the_archive_until_their_time() {
     house.acknowledge("acme", session, &[number], 0x66);
     assert_eq!(house.engine.counters().dropped, 1);
 }
+
+#[test]
+fn a_repetition_is_known_also_when_its_message_has_left_the_journal() {
+    let mut definitions = definitions();
+    definitions.settings.inbound.repeat_window = Duration::from_secs(3_600);
+    definitions.tenants[0].binds = false;
+    let mut house = House::new(definitions);
+    house.ring_over = 1;
+    house.from_phones("up", &[FromPhone::default()]);
+    house.seconds(100);
+    for _ in 0..200 {
+        house.accepted("acme", &Sms::default());
+    }
+    assert_eq!(inbound(&house), []);
+    assert!(house.release_before > 10, "the ring turns: {}", house.release_before);
+    house.crash();
+    house.from_phones("up", &[FromPhone::default()]);
+    assert_eq!((inbound(&house).len(), house.engine.counters().inbound_repeated), (0, 1));
+    house.seconds(3_700);
+    house.crash();
+    house.from_phones("up", &[FromPhone::default()]);
+    assert_eq!(inbound(&house).len(), 1);
+}
