@@ -224,6 +224,19 @@ pub fn write(out: &mut Vec<u8>, record: &Record<'_>) {
             out.extend_from_slice(&at.to_le_bytes());
             out.extend_from_slice(receipt);
         }),
+        Record::InboundPart { .. } | Record::Arrival { .. } | Record::Kept { .. } => {
+            write_inbound(out, record)
+        }
+        Record::Rule { number, rule } => frame(out, kind::RULE, |out| {
+            out.extend_from_slice(&number.to_le_bytes());
+            out.extend_from_slice(rule);
+        }),
+    }
+}
+
+/// Of messages from phones, and of what is kept for the operator.
+fn write_inbound(out: &mut Vec<u8>, record: &Record<'_>) {
+    match *record {
         Record::InboundPart { provider, at, part } => frame(out, kind::INBOUND_PART, |out| {
             out.extend_from_slice(&provider.to_le_bytes());
             out.extend_from_slice(&at.to_le_bytes());
@@ -240,10 +253,7 @@ pub fn write(out: &mut Vec<u8>, record: &Record<'_>) {
             out.extend_from_slice(&at.to_le_bytes());
             out.extend_from_slice(entry);
         }),
-        Record::Rule { number, rule } => frame(out, kind::RULE, |out| {
-            out.extend_from_slice(&number.to_le_bytes());
-            out.extend_from_slice(rule);
-        }),
+        _ => {}
     }
 }
 

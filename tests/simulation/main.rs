@@ -100,7 +100,7 @@ fn planted_bugs_are_found() {
         (Planted::EarlyRelease, &["P1: ", "P2: ", "P4: "]),
         (Planted::DoubleSettle, &["P3: "]),
         (Planted::DroppedReceipt, &["P4: "]),
-        (Planted::DroppedPhone, &["P1: "]),
+        (Planted::DroppedPhone, &["P1: ", "P7: "]),
         (Planted::UnfairQueue, &["P5: "]),
         (Planted::WindowOverrun, &["unanswered in a window of"]),
         (Planted::RateOverrun, &["rates: "]),
