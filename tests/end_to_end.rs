@@ -9,6 +9,7 @@ mod first_minute;
 mod lists;
 mod operators;
 mod phones;
+mod probing;
 mod process;
 mod providers;
 mod receipts;

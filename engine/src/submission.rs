@@ -58,6 +58,10 @@ pub enum Extra {
     Arrivals = 34,
     /// How many of its parts never came, u8.
     Missing = 35,
+    /// TLVs of the tenant's `submit_sm` that mean something to one provider only, as they were: passed on where its entry says so.
+    VendorTlvs = 48,
+    /// Values for TLVs by the names that providers' entries give them (`provider_form::push_named`).
+    NamedTlvs = 49,
 }
 
 /// A message's body, borrowed. In one from a phone, `destination` is the phone and `source` what it was written to, as in the

@@ -15,6 +15,7 @@ mod read;
 mod request;
 mod show;
 mod submit;
+mod tlvs;
 
 use std::pin::Pin;
 use std::sync::Arc;

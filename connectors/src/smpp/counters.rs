@@ -102,6 +102,8 @@ counters! {
         receipts_unreadable,
         /// Messages from phones, and parts of such.
         mobile_originated,
+        /// alert_notification: phones that are there again.
+        alerts,
         /// PDUs that could not be read, unknown commands, and lost streams.
         malformed,
     }

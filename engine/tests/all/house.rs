@@ -450,7 +450,7 @@ impl House {
     }
 
     /// Messages from phones in one batch; gives their sequence numbers.
-    pub fn from_phones(&mut self, provider: &str, all: &[FromPhone]) -> Vec<u32> {
+    pub fn phones_write(&mut self, provider: &str, all: &[FromPhone]) -> Vec<u32> {
         let command = self.inbound(provider, all);
         let Command::Inbound(inbound) = &command else { unreachable!() };
         let sequences = inbound.items.iter().map(|item| item.sequence).collect();

@@ -35,7 +35,7 @@ fn a_message_from_a_phone_is_on_disk_then_acknowledged_then_told() {
     let mut house = House::new(definitions());
     let before = house.money("acme");
     let groups = house.journal.len();
-    let sequences = house.from_phones("up", &[FromPhone::default()]);
+    let sequences = house.phones_write("up", &[FromPhone::default()]);
     assert_eq!(house.journal.len(), groups + 1);
     assert_eq!(house.acknowledged, [(ConnectionId(u32::MAX - 1), sequences[0])]);
     let number = inbound(&house)[0];
@@ -64,15 +64,15 @@ fn a_message_from_a_phone_is_on_disk_then_acknowledged_then_told() {
 fn what_comes_again_within_the_window_is_acknowledged_and_nothing_more() {
     let mut house = House::new(definitions());
     let one = FromPhone::default();
-    house.from_phones("up", &[one.clone(), one.clone()]);
+    house.phones_write("up", &[one.clone(), one.clone()]);
     assert_eq!((inbound(&house).len(), house.acknowledged.len()), (1, 2));
     // The acknowledgement was lost with the process.
     house.crash();
-    house.from_phones("up", std::slice::from_ref(&one));
+    house.phones_write("up", std::slice::from_ref(&one));
     assert_eq!(inbound(&house).len(), 1);
     assert_eq!(house.engine.counters().inbound_repeated, 1);
     house.seconds(61);
-    house.from_phones("up", &[one]);
+    house.phones_write("up", &[one]);
     assert_eq!(house.engine.counters().inbound_repeated, 1, "the same text again, later, is another message");
     assert_eq!(house.engine.counters().providers[0].inbound, 1, "since the start");
 }
@@ -83,17 +83,17 @@ fn parts_in_any_order_become_one_message_also_across_a_crash() {
     let parts = [(3, "gamma"), (1, "alpha "), (2, "beta ")];
     let parts = parts.map(|(number, text)| FromPhone::part(number, 3, text.as_bytes()));
     for part in &parts {
-        house.from_phones("up", &[part.clone(), part.clone()]);
+        house.phones_write("up", &[part.clone(), part.clone()]);
         house.crash();
         // The provider did not see the answer.
-        house.from_phones("up", std::slice::from_ref(part));
+        house.phones_write("up", std::slice::from_ref(part));
     }
     assert_eq!(house.acknowledged.len(), 9);
     let numbers = inbound(&house);
     assert_eq!(numbers.len(), 1);
     assert_eq!(text(&house, numbers[0]), "alpha beta gamma");
     assert_eq!((house.message(numbers[0]).parts(), house.engine.parts_of_phones()), (3, 0));
-    house.from_phones("up", &parts);
+    house.phones_write("up", &parts);
     assert_eq!((inbound(&house).len(), house.engine.parts_of_phones()), (1, 0), "all came before");
 }
 
@@ -103,7 +103,7 @@ fn a_surrogate_pair_across_two_parts_is_one_character() {
     let units: Vec<u8> = "a🌍b".encode_utf16().flat_map(u16::to_be_bytes).collect();
     let (first, second) = units.split_at(4);
     for (number, text) in [(2, second), (1, first)] {
-        house.from_phones("up", &[FromPhone { data_coding: 8, ..FromPhone::part(number, 2, text) }]);
+        house.phones_write("up", &[FromPhone { data_coding: 8, ..FromPhone::part(number, 2, text) }]);
     }
     let message = house.message(inbound(&house)[0]);
     assert_eq!(codecs::text::decode(Encoding::Ucs2, message.body().octets), "a🌍b");
@@ -112,7 +112,7 @@ fn a_surrogate_pair_across_two_parts_is_one_character() {
 #[test]
 fn what_is_incomplete_at_its_time_is_told_as_it_is_and_marked() {
     let mut house = House::new(definitions());
-    house.from_phones("up", &[FromPhone::part(1, 3, b"only "), FromPhone::part(3, 3, b"this")]);
+    house.phones_write("up", &[FromPhone::part(1, 3, b"only "), FromPhone::part(3, 3, b"this")]);
     house.seconds(599);
     assert_eq!(inbound(&house), []);
     house.crash();
@@ -129,7 +129,7 @@ fn beyond_the_bound_the_oldest_incomplete_message_goes() {
     definitions.settings.inbound.parts_max = 2;
     let mut house = House::new(definitions);
     for phone in 1..=3 {
-        house.from_phones("up", &[FromPhone { phone, ..FromPhone::part(1, 2, b"half") }]);
+        house.phones_write("up", &[FromPhone { phone, ..FromPhone::part(1, 2, b"half") }]);
     }
     let numbers = inbound(&house);
     assert_eq!(numbers.len(), 1);
@@ -139,8 +139,8 @@ fn beyond_the_bound_the_oldest_incomplete_message_goes() {
 #[test]
 fn a_reference_that_is_given_out_again_loses_no_text() {
     let mut house = House::new(definitions());
-    house.from_phones("up", &[FromPhone::part(1, 2, b"old")]);
-    house.from_phones("up", &[FromPhone::part(1, 2, b"new "), FromPhone::part(2, 2, b"one")]);
+    house.phones_write("up", &[FromPhone::part(1, 2, b"old")]);
+    house.phones_write("up", &[FromPhone::part(1, 2, b"new "), FromPhone::part(2, 2, b"one")]);
     let texts: Vec<String> = inbound(&house).iter().map(|number| text(&house, *number)).collect();
     assert_eq!(texts, ["old", "new one"]);
 }
@@ -175,7 +175,7 @@ fn the_first_rule_that_fits_decides_then_the_providers_default() {
         definitions.inbound = vec![rule(change)];
         definitions.providers[0].inbound_tenant = Some("acme".to_owned());
         let mut house = House::new(definitions);
-        house.from_phones("up", std::slice::from_ref(message));
+        house.phones_write("up", std::slice::from_ref(message));
         assert_eq!(to_other(&house), *expected, "case {place}");
     }
 }
@@ -184,11 +184,11 @@ fn the_first_rule_that_fits_decides_then_the_providers_default() {
 fn what_no_rule_names_is_kept_and_goes_to_whom_a_later_rule_names() {
     let mut house = House::new(definitions());
     let one = FromPhone { to: "999", ..FromPhone::default() };
-    house.from_phones("up", std::slice::from_ref(&one));
+    house.phones_write("up", std::slice::from_ref(&one));
     assert_eq!((inbound(&house).len(), house.acknowledged.len()), (0, 1));
     assert_eq!(house.engine.counters().inbound_unrouted, 1);
     house.crash();
-    house.from_phones("up", &[one]);
+    house.phones_write("up", &[one]);
     let page = kept(&mut house, Drawer::Unrouted);
     assert_eq!((page.total, page.rows.len()), (1, 1));
     let KeptWhat::Message { from, to, parts, .. } = &page.rows[0].what else { panic!("{page:?}") };
@@ -207,8 +207,8 @@ fn what_is_kept_is_bounded_and_lives_in_the_ring() {
     let mut house = House::new(definitions);
     house.ring_over = 1;
     for phone in 1..=40 {
-        house.from_phones("up", &[FromPhone { phone, to: "999", ..FromPhone::default() }]);
-        house.from_phones("up", &[FromPhone { phone, ..FromPhone::part(1, 2, b"half") }]);
+        house.phones_write("up", &[FromPhone { phone, to: "999", ..FromPhone::default() }]);
+        house.phones_write("up", &[FromPhone { phone, ..FromPhone::part(1, 2, b"half") }]);
     }
     for _ in 0..200 {
         house.accepted("acme", &Sms::default());
@@ -256,10 +256,10 @@ fn receipts_without_a_message_can_be_seen_with_their_reason() {
 fn a_full_disk_sends_them_back_for_later() {
     let mut house = House::new(definitions());
     house.turn([Command::Disk(DiskLevel::RefuseIntake)]);
-    house.from_phones("up", &[FromPhone::default()]);
+    house.phones_write("up", &[FromPhone::default()]);
     assert_eq!(inbound(&house), []);
     house.turn([Command::Disk(DiskLevel::Fine)]);
-    house.from_phones("up", &[FromPhone::default()]);
+    house.phones_write("up", &[FromPhone::default()]);
     assert_eq!(inbound(&house).len(), 1);
 }
 
@@ -276,7 +276,7 @@ fn data_coding_0_is_told_by_a_number_that_means_the_same_to_everybody() {
         definitions.providers[0].charset = charset;
         let mut house = House::new(definitions);
         let session = house.bind_tenant("acme", 5);
-        house.from_phones("up", &[FromPhone { text: octets.to_vec(), ..FromPhone::default() }]);
+        house.phones_write("up", &[FromPhone { text: octets.to_vec(), ..FromPhone::default() }]);
         let requests = house.taken(session);
         assert_eq!((requests[0].sm().data_coding, requests[0].sm().content()), (coding, told), "{charset:?}");
     }
@@ -287,7 +287,7 @@ fn a_long_message_goes_as_message_payload() {
     let mut house = House::new(definitions());
     let session = house.bind_tenant("acme", 5);
     let half = [b'x'; 153];
-    house.from_phones("up", &[FromPhone::part(1, 2, &half), FromPhone::part(2, 2, &half)]);
+    house.phones_write("up", &[FromPhone::part(1, 2, &half), FromPhone::part(2, 2, &half)]);
     let requests = house.taken(session);
     let sm = requests[0].sm();
     assert_eq!((sm.short_message, sm.esm_class, sm.content().len()), (&b""[..], 0, 306));
@@ -298,7 +298,7 @@ fn a_tenant_without_binds_is_not_told_and_its_messages_go_to_the_archive() {
     let mut definitions = definitions();
     definitions.tenants[0].binds = false;
     let mut house = House::new(definitions);
-    house.from_phones("up", &[FromPhone::default()]);
+    house.phones_write("up", &[FromPhone::default()]);
     let number = inbound(&house)[0];
     house.pass(Duration::from_secs(70));
     assert_eq!(inbound(&house), []);
@@ -309,7 +309,7 @@ fn a_tenant_without_binds_is_not_told_and_its_messages_go_to_the_archive() {
 #[test]
 fn untold_messages_from_phones_wait_in_the_archive_until_their_time() {
     let mut house = House::new(definitions());
-    house.from_phones("up", &[FromPhone::default()]);
+    house.phones_write("up", &[FromPhone::default()]);
     let number = inbound(&house)[0];
     house.seconds(300);
     assert_eq!(inbound(&house), []);
@@ -327,7 +327,7 @@ fn a_repetition_is_known_also_when_its_message_has_left_the_journal() {
     definitions.tenants[0].binds = false;
     let mut house = House::new(definitions);
     house.ring_over = 1;
-    house.from_phones("up", &[FromPhone::default()]);
+    house.phones_write("up", &[FromPhone::default()]);
     house.seconds(100);
     for _ in 0..200 {
         house.accepted("acme", &Sms::default());
@@ -335,10 +335,10 @@ fn a_repetition_is_known_also_when_its_message_has_left_the_journal() {
     assert_eq!(inbound(&house), []);
     assert!(house.release_before > 10, "the ring turns: {}", house.release_before);
     house.crash();
-    house.from_phones("up", &[FromPhone::default()]);
+    house.phones_write("up", &[FromPhone::default()]);
     assert_eq!((inbound(&house).len(), house.engine.counters().inbound_repeated), (0, 1));
     house.seconds(3_700);
     house.crash();
-    house.from_phones("up", &[FromPhone::default()]);
+    house.phones_write("up", &[FromPhone::default()]);
     assert_eq!(inbound(&house).len(), 1);
 }
