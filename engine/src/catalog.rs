@@ -7,6 +7,8 @@ use codecs::instant::Wall;
 use codecs::message_id::Form;
 
 use crate::money::Micros;
+use crate::provider_form::{AddressTypes, SubmitForm, TlvRule};
+use crate::status_table::StatusTable;
 use crate::submission::Priority;
 
 /// All tenants, providers and routes that hold from now on.
@@ -157,6 +159,16 @@ pub enum Charset {
     Ucs2,
 }
 
+/// Whose form the id in a receipt's TLV (0x001E) has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlvId {
+    /// The response's, else the receipt's.
+    #[default]
+    Either,
+    Response,
+    Receipt,
+}
+
 #[derive(Clone, Debug)]
 pub struct ProviderDefinition {
     pub id: String,
@@ -170,6 +182,8 @@ pub struct ProviderDefinition {
     /// Parts a second over each bind; 0: no limit but the provider's.
     pub bind_throughput: u32,
     pub message_id: Form,
+    /// Whose form the id in a receipt's TLV has.
+    pub tlv_id: TlvId,
     pub in_doubt: InDoubt,
     pub in_doubt_wait: Duration,
     pub receipt_wait: Duration,
@@ -184,9 +198,13 @@ pub struct ProviderDefinition {
     pub attempts_max: u8,
     pub retry_first: Duration,
     pub retry_max: Duration,
-    /// (TON, NPI) put in place of the tenant's, where set.
-    pub source_ton_npi: Option<(u8, u8)>,
-    pub destination_ton_npi: Option<(u8, u8)>,
+    /// What it means by its statuses.
+    pub statuses: StatusTable,
+    pub types: AddressTypes,
+    pub submit: SubmitForm,
+    /// Whether it may be sent TLVs at all.
+    pub takes_tlvs: bool,
+    pub tlvs: Vec<TlvRule>,
 }
 
 /// For who cares about some of it only: the settings say all of it.
@@ -200,6 +218,7 @@ impl Default for ProviderDefinition {
             burst: 1,
             bind_throughput: 0,
             message_id: Form::Text,
+            tlv_id: TlvId::Either,
             in_doubt: InDoubt::Resend,
             in_doubt_wait: Duration::from_secs(10),
             receipt_wait: Duration::from_secs(72 * 3_600),
@@ -210,8 +229,11 @@ impl Default for ProviderDefinition {
             attempts_max: 3,
             retry_first: Duration::from_secs(5),
             retry_max: Duration::from_secs(60),
-            source_ton_npi: None,
-            destination_ton_npi: None,
+            statuses: StatusTable::default(),
+            types: AddressTypes::default(),
+            submit: SubmitForm::SubmitSm,
+            takes_tlvs: true,
+            tlvs: Vec::new(),
         }
     }
 }

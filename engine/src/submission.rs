@@ -47,6 +47,10 @@ pub enum Extra {
     Tlvs = 5,
     /// The provider that the tenant asked for, by its id.
     Provider = 6,
+    /// TLVs of the tenant's `submit_sm` that mean something to one provider only, as they were: passed on where its entry says so.
+    VendorTlvs = 48,
+    /// Values for TLVs by the names that providers' entries give them (`provider_form::push_named`).
+    NamedTlvs = 49,
 }
 
 /// A message's body, borrowed. `octets` are as they go to a provider before they are cut into parts: unpacked septets, UTF-16BE, Latin-1
