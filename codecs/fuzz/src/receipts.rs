@@ -2,7 +2,7 @@
 
 use codecs::instant::Wall;
 use codecs::message_id::{self, Form, Side};
-use codecs::receipt::{self, Notice, Receipt, State};
+use codecs::receipt::{self, DateForm, Dialect, Notice, Pattern, Receipt, State};
 
 use crate::front;
 
@@ -20,6 +20,7 @@ pub fn check(octets: &[u8]) {
     let _ = receipt::read(&ascii);
     date(octets, 0);
     ids(octets);
+    dialects(octets);
     written(octets);
 }
 
@@ -42,6 +43,25 @@ fn stands_in(octets: &[u8], found: &Receipt<'_>) {
 fn date(digits: &[u8], offset_minutes: i32) {
     if let Some(wall) = receipt::read_date(digits, RECEIVED, offset_minutes) {
         assert!(wall.0.abs_diff(RECEIVED.0) <= NEAR_MILLIS);
+    }
+}
+
+/// Texts without labels, and dates of one form only, as the entries of some providers have them.
+fn dialects(octets: &[u8]) {
+    for pattern in ["{stat},{id},{}", "{id} {stat} {done date}", "{}|{id}|{stat}|{err}"] {
+        for date in [DateForm::Auto, DateForm::Short, DateForm::Long, DateForm::Epoch] {
+            let states = vec![(b"ACCEPTD".to_vec(), State::Delivered)];
+            let pattern = Some(Pattern::parse(pattern).expect("the pattern is one"));
+            let dialect = Dialect { offset_minutes: -330, date, states, pattern };
+            for is_known in [false, true] {
+                let Some(found) = dialect.read(octets, is_known) else { continue };
+                for digits in [found.done_date, found.submit_date] {
+                    let wall = dialect.date(digits, RECEIVED);
+                    assert!(wall.is_none_or(|wall| wall.0.abs_diff(RECEIVED.0) <= NEAR_MILLIS));
+                }
+                found.id.into_iter().for_each(ids);
+            }
+        }
     }
 }
 
