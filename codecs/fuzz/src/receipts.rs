@@ -1,5 +1,7 @@
 //! Receipts, their dates and the ids in them: what is read stands in the text, and what we write is read again.
 
+use std::sync::LazyLock;
+
 use codecs::instant::Wall;
 use codecs::message_id::{self, Form, Side};
 use codecs::receipt::{self, DateForm, Dialect, Notice, Pattern, Receipt, State};
@@ -46,23 +48,27 @@ fn date(digits: &[u8], offset_minutes: i32) {
     }
 }
 
-/// Texts without labels, and dates of one form only, as the entries of some providers have them.
+/// Texts without labels, and dates of one form only, as the entries of some providers have them. An octet chooses which.
 fn dialects(octets: &[u8]) {
-    for pattern in ["{stat},{id},{}", "{id} {stat} {done date}", "{}|{id}|{stat}|{err}"] {
-        for date in [DateForm::Auto, DateForm::Short, DateForm::Long, DateForm::Epoch] {
-            let states = vec![(b"ACCEPTD".to_vec(), State::Delivered)];
-            let pattern = Some(Pattern::parse(pattern).expect("the pattern is one"));
-            let dialect = Dialect { offset_minutes: -330, date, states, pattern };
-            for is_known in [false, true] {
-                let Some(found) = dialect.read(octets, is_known) else { continue };
-                for digits in [found.done_date, found.submit_date] {
-                    let wall = dialect.date(digits, RECEIVED);
-                    assert!(wall.is_none_or(|wall| wall.0.abs_diff(RECEIVED.0) <= NEAR_MILLIS));
-                }
-                found.id.into_iter().for_each(ids);
-            }
-        }
+    static DIALECTS: LazyLock<Vec<Dialect>> = LazyLock::new(|| {
+        let patterns = ["{stat},{id},{}", "{id} {stat} {done date}", "{}|{id}|{stat}|{err}"];
+        let dates = [DateForm::Auto, DateForm::Short, DateForm::Long, DateForm::Epoch];
+        let dialect = |(pattern, date): (&str, DateForm)| Dialect {
+            offset_minutes: -330,
+            date,
+            states: vec![(b"ACCEPTD".to_vec(), State::Delivered)],
+            pattern: Some(Pattern::parse(pattern).expect("the pattern is one")),
+        };
+        patterns.into_iter().flat_map(|pattern| dates.map(|date| dialect((pattern, date)))).collect()
+    });
+    let choice = octets.last().map_or(0, |octet| usize::from(*octet));
+    let dialect = &DIALECTS[choice % DIALECTS.len()];
+    let Some(found) = dialect.read(octets, choice & 0x80 != 0) else { return };
+    for digits in [found.done_date, found.submit_date] {
+        let wall = dialect.date(digits, RECEIVED);
+        assert!(wall.is_none_or(|wall| wall.0.abs_diff(RECEIVED.0) <= NEAR_MILLIS));
     }
+    found.id.into_iter().for_each(ids);
 }
 
 fn ids(id: &[u8]) {
