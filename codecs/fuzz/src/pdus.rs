@@ -3,7 +3,7 @@
 use codecs::address;
 use codecs::smpp::masked::Masked;
 use codecs::smpp::pdu::{
-    self, Bind, BindResponse, CancelSm, DataSm, Header, MessageIdResponse, QuerySm, QuerySmResponse,
+    self, Bind, BindResponse, CancelSm, DataSm, Header, MessageIdResponse, Outbind, QuerySm, QuerySmResponse,
     ReplaceSm, Sm, SmeAddress,
 };
 use codecs::smpp::write::{self, Carrier, SmFields, WriteError};
@@ -35,6 +35,9 @@ fn binds(body: &[u8]) {
         let anomalies = Bind::read(&again).map(|bind| bind.anomalies);
         assert_eq!(Bind::read(&again), Ok(Bind { anomalies: anomalies.unwrap_or_default(), ..bind }));
     }
+    if let Ok(outbind) = Outbind::read(body) {
+        assert!(outbind.system_id.len() + outbind.password.len() <= body.len());
+    }
     let response = BindResponse::read(body);
     let version = response.sc_interface_version;
     if let Some(again) = written(|out| write::bind_response_body(out, response.system_id, version)) {
@@ -51,9 +54,28 @@ fn messages(body: &[u8]) {
     if let Ok(data) = DataSm::read(body) {
         addresses(data.destination);
         assert!(data.content().len() <= body.len() && data.tlvs().count() <= body.len());
+        data_again(&data);
     }
     if let Ok(replace) = ReplaceSm::read(body) {
         assert!(replace.content().len() <= body.len() && replace.tlvs().count() <= body.len());
+    }
+}
+
+fn data_again(data: &DataSm<'_>) {
+    let fields = SmFields {
+        service_type: data.service_type,
+        source: data.source,
+        destination: data.destination,
+        esm_class: data.esm_class,
+        registered_delivery: data.registered_delivery,
+        data_coding: data.data_coding,
+        text: data.content(),
+        ..SmFields::default()
+    };
+    if let Some(again) = written(|out| write::data_sm_body(out, &fields, None)) {
+        let read = DataSm::read(&again).expect("what we write is read");
+        assert_eq!((read.content(), read.anomalies), (data.content(), 0));
+        assert_eq!((read.source, read.destination), (data.source, data.destination));
     }
 }
 

@@ -1,8 +1,10 @@
 //! Receipts, their dates and the ids in them: what is read stands in the text, and what we write is read again.
 
+use std::sync::LazyLock;
+
 use codecs::instant::Wall;
 use codecs::message_id::{self, Form, Side};
-use codecs::receipt::{self, Notice, Receipt, State};
+use codecs::receipt::{self, DateForm, Dialect, Notice, Pattern, Receipt, State};
 
 use crate::front;
 
@@ -20,6 +22,7 @@ pub fn check(octets: &[u8]) {
     let _ = receipt::read(&ascii);
     date(octets, 0);
     ids(octets);
+    dialects(octets);
     written(octets);
 }
 
@@ -43,6 +46,29 @@ fn date(digits: &[u8], offset_minutes: i32) {
     if let Some(wall) = receipt::read_date(digits, RECEIVED, offset_minutes) {
         assert!(wall.0.abs_diff(RECEIVED.0) <= NEAR_MILLIS);
     }
+}
+
+/// Texts without labels, and dates of one form only, as the entries of some providers have them. An octet chooses which.
+fn dialects(octets: &[u8]) {
+    static DIALECTS: LazyLock<Vec<Dialect>> = LazyLock::new(|| {
+        let patterns = ["{stat},{id},{}", "{id} {stat} {done date}", "{}|{id}|{stat}|{err}"];
+        let dates = [DateForm::Auto, DateForm::Short, DateForm::Long, DateForm::Epoch];
+        let dialect = |(pattern, date): (&str, DateForm)| Dialect {
+            offset_minutes: -330,
+            date,
+            states: vec![(b"ACCEPTD".to_vec(), State::Delivered)],
+            pattern: Some(Pattern::parse(pattern).expect("the pattern is one")),
+        };
+        patterns.into_iter().flat_map(|pattern| dates.map(|date| dialect((pattern, date)))).collect()
+    });
+    let choice = octets.last().map_or(0, |octet| usize::from(*octet));
+    let dialect = &DIALECTS[choice % DIALECTS.len()];
+    let Some(found) = dialect.read(octets, choice & 0x80 != 0) else { return };
+    for digits in [found.done_date, found.submit_date] {
+        let wall = dialect.date(digits, RECEIVED);
+        assert!(wall.is_none_or(|wall| wall.0.abs_diff(RECEIVED.0) <= NEAR_MILLIS));
+    }
+    found.id.into_iter().for_each(ids);
 }
 
 fn ids(id: &[u8]) {

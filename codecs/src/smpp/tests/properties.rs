@@ -6,9 +6,11 @@ use proptest::prelude::*;
 
 use crate::smpp::frame::{FRAME_OCTETS_MAX, next_frame};
 use crate::smpp::pdu::{
-    self, Bind, BindResponse, CancelSm, Header, MessageIdResponse, QuerySm, QuerySmResponse, SmeAddress,
+    self, Bind, BindResponse, CancelSm, DataSm, Header, MessageIdResponse, Outbind, QuerySm, QuerySmResponse,
+    SmeAddress,
 };
-use crate::smpp::write::{self, WriteError};
+use crate::smpp::tlv::tag;
+use crate::smpp::write::{self, SmFields, WriteError};
 use crate::smpp::{Command, Status};
 
 /// What a C-octet string of at most so many octets may hold.
@@ -76,6 +78,32 @@ proptest! {
         let answer = BindResponse { system_id, sc_interface_version: version };
         let body = written(|out| write::bind_response_body(out, system_id, version));
         prop_assert_eq!(BindResponse::read(&body), answer);
+    }
+
+    /// A data_sm is written from the fields of a message; a peer's outbind is only read.
+    #[test]
+    fn data_and_outbinds_come_back(
+        words in (word(5), word(15), word(64)), addresses in (address(64), address(64)), octets in any::<[u8; 3]>(),
+        content in vec(any::<u8>(), 0..600), seconds in any::<Option<u32>>(),
+    ) {
+        let (service_type, system_id, password) = &words;
+        let [esm_class, registered_delivery, data_coding] = octets;
+        let (header, text) = content.split_at(content.len() / 3);
+        let (source, destination) = (sme(&addresses.0), sme(&addresses.1));
+        let fields = SmFields {
+            service_type, source, destination, esm_class, registered_delivery, data_coding, header, text,
+            ..SmFields::default()
+        };
+        let body = written(|out| write::data_sm_body(out, &fields, seconds));
+        let data = DataSm::read(&body).unwrap();
+        prop_assert_eq!((data.service_type, data.anomalies), (&service_type[..], 0));
+        prop_assert_eq!((data.source, data.destination), (source, destination));
+        prop_assert_eq!([data.esm_class, data.registered_delivery, data.data_coding], octets);
+        let time_to_live = data.tlvs().value_of(tag::QOS_TIME_TO_LIVE).map(<[u8]>::to_vec);
+        prop_assert_eq!(time_to_live, seconds.map(|seconds| seconds.to_be_bytes().to_vec()));
+        prop_assert_eq!(data.content(), &content[..]);
+        let outbind = [&system_id[..], b"\0", password, b"\0"].concat();
+        prop_assert_eq!(Outbind::read(&outbind), Ok(Outbind { system_id, password }));
     }
 
     #[test]
