@@ -3,13 +3,20 @@
 use std::time::Duration;
 
 use codecs::message_id::Form;
+use codecs::receipt::{DateForm, Dialect, Pattern, State};
+use codecs::smpp::status::Class;
 use codecs::text::national::{Language, Languages};
-use config::{Config, InDoubt, MessageIdForm, Price, Settle, Strategy};
+use config::{
+    Config, InDoubt, InterfaceVersion, MessageIdForm, MessageIdSide, Price, ReceiptDate, ReceiptDialect,
+    ReceiptState, Settle, StatusMeaning, Strategy, TlvType,
+};
 use engine::catalog::{
-    self, Definitions, Flash, LongMessages, NationalTables, ProviderDefinition, RouteDefinition, Settings,
-    SettleOn, TenantDefinition,
+    self, Definitions, Flash, InboundDefinition, InboundSettings, LongMessages, NationalTables,
+    ProviderDefinition, RouteDefinition, Settings, SettleOn, TenantDefinition, TlvId,
 };
 use engine::money::Micros;
+use engine::provider_form::{AddressTypes, SubmitForm, TlvForm, TlvRule};
+use engine::status_table::{StatusRule, StatusTable};
 use engine::submission::Priority;
 
 /// How long a receipt waits for its response before it counts as unmatched.
@@ -24,6 +31,7 @@ pub fn definitions(config: &Config) -> Definitions {
         tenants: config.tenant.iter().map(tenant).collect(),
         providers: config.provider.iter().map(provider).collect(),
         routes: config.route.iter().map(route).collect(),
+        inbound: config.inbound.iter().map(inbound).collect(),
         rates: config
             .rates
             .iter()
@@ -47,6 +55,7 @@ fn settings(config: &Config) -> Settings {
         failover_after: config.routing.failover_after,
         early_receipt: EARLY_RECEIPT,
         archive_after: ARCHIVE_AFTER,
+        inbound: phones(config),
     }
 }
 
@@ -78,14 +87,12 @@ fn tenant(tenant: &config::Tenant) -> TenantDefinition {
         },
         default_provider: tenant.default_provider.clone(),
         receipt_ttl: tenant.receipt_ttl,
+        binds: tenant.smpp.is_some(),
     }
 }
 
-fn provider(provider: &config::Provider) -> ProviderDefinition {
-    let pair = |ton: Option<u8>, npi: Option<u8>| match (ton, npi) {
-        (None, None) => None,
-        (ton, npi) => Some((ton.unwrap_or(0), npi.unwrap_or(0))),
-    };
+/// What the engine needs of one provider.
+pub fn provider(provider: &config::Provider) -> ProviderDefinition {
     ProviderDefinition {
         id: provider.id.clone(),
         enabled: provider.enabled,
@@ -93,12 +100,11 @@ fn provider(provider: &config::Provider) -> ProviderDefinition {
         throughput: provider.throughput,
         burst: provider.burst,
         bind_throughput: provider.bind_throughput,
-        message_id: match provider.message_id {
-            MessageIdForm::Text => Form::Text,
-            MessageIdForm::Hex => Form::Hex,
-            MessageIdForm::Dec => Form::Dec,
-            MessageIdForm::HexDec => Form::HexDec,
-            MessageIdForm::DecHex => Form::DecHex,
+        message_id: message_id(provider.message_id),
+        tlv_id: match provider.message_id_tlv {
+            MessageIdSide::Either => TlvId::Either,
+            MessageIdSide::Response => TlvId::Response,
+            MessageIdSide::Receipt => TlvId::Receipt,
         },
         in_doubt: match provider.in_doubt {
             InDoubt::Resend => catalog::InDoubt::Resend,
@@ -135,8 +141,89 @@ fn provider(provider: &config::Provider) -> ProviderDefinition {
         attempts_max: u8::try_from(provider.retry.attempts).unwrap_or(u8::MAX),
         retry_first: provider.retry.pause.min,
         retry_max: provider.retry.pause.max,
-        source_ton_npi: pair(provider.source_ton, provider.source_npi),
-        destination_ton_npi: pair(provider.dest_ton, provider.dest_npi),
+        inbound_tenant: provider.inbound_tenant.clone(),
+        statuses: StatusTable::new(provider.status.iter().map(status_rule).collect()),
+        types: AddressTypes {
+            international: provider.types.international,
+            short: provider.types.short,
+            alphanumeric: provider.types.alphanumeric,
+            destination: provider.types.destination,
+        },
+        submit: match provider.submit {
+            config::SubmitForm::SubmitSm => SubmitForm::SubmitSm,
+            config::SubmitForm::DataSm => SubmitForm::DataSm,
+        },
+        takes_tlvs: provider.interface_version != InterfaceVersion::V33,
+        tlvs: provider.tlv.iter().map(tlv_rule).collect(),
+    }
+}
+
+fn status_rule(rule: &config::StatusRule) -> StatusRule {
+    StatusRule {
+        first: rule.first,
+        last: rule.last,
+        class: match rule.class {
+            StatusMeaning::Permanent => Class::Permanent,
+            StatusMeaning::Temporary => Class::Retry,
+            StatusMeaning::Throttle => Class::Throttle,
+            StatusMeaning::InDoubt => Class::InDoubt,
+        },
+        delay: rule.delay,
+        tries: rule.tries,
+    }
+}
+
+fn tlv_rule(tlv: &config::Tlv) -> TlvRule {
+    let form = match tlv.form {
+        TlvType::Octets => TlvForm::Octets,
+        TlvType::CString => TlvForm::CString,
+        TlvType::U8 => TlvForm::U8,
+        TlvType::U16 => TlvForm::U16,
+        TlvType::U32 => TlvForm::U32,
+    };
+    let constant = tlv.value.as_ref().and_then(|value| form.octets(value.as_bytes()));
+    TlvRule { tag: tlv.tag, name: tlv.name.clone(), form, constant, pass: tlv.pass }
+}
+
+/// How a provider's message ids read.
+pub fn message_id(form: MessageIdForm) -> Form {
+    match form {
+        MessageIdForm::Text => Form::Text,
+        MessageIdForm::Hex => Form::Hex,
+        MessageIdForm::Dec => Form::Dec,
+        MessageIdForm::HexDec => Form::HexDec,
+        MessageIdForm::DecHex => Form::DecHex,
+    }
+}
+
+/// How a provider's receipts read.
+pub fn dialect(receipt: &ReceiptDialect) -> Dialect {
+    let state = |(word, state): &(String, ReceiptState)| (word.clone().into_bytes(), receipt_state(*state));
+    Dialect {
+        offset_minutes: i32::from(receipt.offset_minutes),
+        date: match receipt.date {
+            ReceiptDate::Auto => DateForm::Auto,
+            ReceiptDate::Short => DateForm::Short,
+            ReceiptDate::Long => DateForm::Long,
+            ReceiptDate::Epoch => DateForm::Epoch,
+        },
+        states: receipt.stat.iter().map(state).collect(),
+        pattern: receipt.pattern.as_ref().and_then(|pattern| Pattern::parse(pattern).ok()),
+    }
+}
+
+fn receipt_state(state: ReceiptState) -> State {
+    match state {
+        ReceiptState::Scheduled => State::Scheduled,
+        ReceiptState::Enroute => State::Enroute,
+        ReceiptState::Delivered => State::Delivered,
+        ReceiptState::Expired => State::Expired,
+        ReceiptState::Deleted => State::Deleted,
+        ReceiptState::Undeliverable => State::Undeliverable,
+        ReceiptState::Accepted => State::Accepted,
+        ReceiptState::Unknown => State::Unknown,
+        ReceiptState::Rejected => State::Rejected,
+        ReceiptState::Skipped => State::Skipped,
     }
 }
 
@@ -167,6 +254,28 @@ fn provider_charset(charset: config::Charset) -> catalog::Charset {
         config::Charset::Ascii => catalog::Charset::Ascii,
         config::Charset::Utf8 => catalog::Charset::Utf8,
         config::Charset::Ucs2 => catalog::Charset::Ucs2,
+    }
+}
+
+fn phones(config: &Config) -> InboundSettings {
+    let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    InboundSettings {
+        parts_wait: config.phones.parts_wait,
+        parts_max: count(config.phones.parts_max),
+        repeat_window: config.phones.repeat_window,
+        kept_max: count(config.kept.max),
+        kept_for: config.kept.time,
+    }
+}
+
+fn inbound(rule: &config::Inbound) -> InboundDefinition {
+    InboundDefinition {
+        providers: rule.matches.provider.clone(),
+        to: rule.matches.to.clone(),
+        to_prefixes: rule.matches.to_prefix.clone(),
+        from_prefixes: rule.matches.from_prefix.clone(),
+        keywords: rule.matches.keyword.clone(),
+        tenant: rule.tenant.clone(),
     }
 }
 

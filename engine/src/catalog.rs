@@ -8,6 +8,8 @@ use codecs::message_id::Form;
 use codecs::text::national::{Languages, Tables};
 
 use crate::money::Micros;
+use crate::provider_form::{AddressTypes, SubmitForm, TlvRule};
+use crate::status_table::StatusTable;
 use crate::submission::Priority;
 
 /// All tenants, providers and routes that hold from now on.
@@ -17,6 +19,8 @@ pub struct Definitions {
     pub tenants: Vec<TenantDefinition>,
     pub providers: Vec<ProviderDefinition>,
     pub routes: Vec<RouteDefinition>,
+    /// Whose a message from a phone is: the first that fits decides.
+    pub inbound: Vec<InboundDefinition>,
     /// Price tables by name: (prefix digits, price of a part); the empty prefix is the default.
     pub rates: Vec<(String, Vec<(String, Micros)>)>,
 }
@@ -43,6 +47,33 @@ pub struct Settings {
     pub early_receipt: Duration,
     /// How long a full or old block waits before its finished messages go to the archive.
     pub archive_after: Duration,
+    pub inbound: InboundSettings,
+}
+
+/// What holds for messages from phones, and for what is kept for the operator.
+#[derive(Clone, Debug)]
+pub struct InboundSettings {
+    /// How long the parts of a message wait for those that are missing.
+    pub parts_wait: Duration,
+    /// Parts that may wait; beyond, the oldest incomplete message goes to its tenant as it is.
+    pub parts_max: usize,
+    /// What comes again within this is the same.
+    pub repeat_window: Duration,
+    /// Of each kind, what is kept for the operator at most, and how long.
+    pub kept_max: usize,
+    pub kept_for: Duration,
+}
+
+impl Default for InboundSettings {
+    fn default() -> InboundSettings {
+        InboundSettings {
+            parts_wait: Duration::from_secs(600),
+            parts_max: 10_000,
+            repeat_window: Duration::from_secs(60),
+            kept_max: 10_000,
+            kept_for: Duration::from_secs(7 * 24 * 3_600),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -58,6 +89,7 @@ impl Default for Settings {
             failover_after: Duration::from_secs(10),
             early_receipt: Duration::from_secs(600),
             archive_after: Duration::from_secs(60),
+            inbound: InboundSettings::default(),
         }
     }
 }
@@ -99,6 +131,8 @@ pub struct TenantDefinition {
     pub default_provider: Option<String>,
     /// How long its receipts wait for it before they are dropped.
     pub receipt_ttl: Duration,
+    /// Messages from phones are handed to its binds; else they are only listed.
+    pub binds: bool,
 }
 
 /// For who cares about some of it only: the settings say all of it.
@@ -117,6 +151,7 @@ impl Default for TenantDefinition {
             settle_on: SettleOn::Sent,
             default_provider: None,
             receipt_ttl: Duration::from_secs(72 * 3_600),
+            binds: true,
         }
     }
 }
@@ -200,6 +235,16 @@ impl NationalTables {
     }
 }
 
+/// Whose form the id in a receipt's TLV (0x001E) has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlvId {
+    /// The response's, else the receipt's.
+    #[default]
+    Either,
+    Response,
+    Receipt,
+}
+
 #[derive(Clone, Debug)]
 pub struct ProviderDefinition {
     pub id: String,
@@ -213,6 +258,8 @@ pub struct ProviderDefinition {
     /// Parts a second over each bind; 0: no limit but the provider's.
     pub bind_throughput: u32,
     pub message_id: Form,
+    /// Whose form the id in a receipt's TLV has.
+    pub tlv_id: TlvId,
     pub in_doubt: InDoubt,
     pub in_doubt_wait: Duration,
     pub receipt_wait: Duration,
@@ -232,9 +279,15 @@ pub struct ProviderDefinition {
     pub attempts_max: u8,
     pub retry_first: Duration,
     pub retry_max: Duration,
-    /// (TON, NPI) put in place of the tenant's, where set.
-    pub source_ton_npi: Option<(u8, u8)>,
-    pub destination_ton_npi: Option<(u8, u8)>,
+    /// What it means by its statuses.
+    pub statuses: StatusTable,
+    pub types: AddressTypes,
+    pub submit: SubmitForm,
+    /// Whether it may be sent TLVs at all.
+    pub takes_tlvs: bool,
+    pub tlvs: Vec<TlvRule>,
+    /// Whose its messages from phones are where no rule fits.
+    pub inbound_tenant: Option<String>,
 }
 
 /// For who cares about some of it only: the settings say all of it.
@@ -248,6 +301,7 @@ impl Default for ProviderDefinition {
             burst: 1,
             bind_throughput: 0,
             message_id: Form::Text,
+            tlv_id: TlvId::Either,
             in_doubt: InDoubt::Resend,
             in_doubt_wait: Duration::from_secs(10),
             receipt_wait: Duration::from_secs(72 * 3_600),
@@ -262,8 +316,12 @@ impl Default for ProviderDefinition {
             attempts_max: 3,
             retry_first: Duration::from_secs(5),
             retry_max: Duration::from_secs(60),
-            source_ton_npi: None,
-            destination_ton_npi: None,
+            statuses: StatusTable::default(),
+            types: AddressTypes::default(),
+            submit: SubmitForm::SubmitSm,
+            takes_tlvs: true,
+            tlvs: Vec::new(),
+            inbound_tenant: None,
         }
     }
 }
@@ -275,6 +333,23 @@ pub enum Strategy {
     Weighted,
     LeastCost,
     RoundRobin,
+}
+
+/// Whose messages from phones are that are like this. One value of each list suffices; an empty list asks nothing, but of the
+/// two for the address that was written to, a value of either suffices.
+#[derive(Clone, Debug, Default)]
+pub struct InboundDefinition {
+    /// Provider ids.
+    pub providers: Vec<String>,
+    /// The address that was written to, without a plus; in any case of letters.
+    pub to: Vec<String>,
+    /// How it begins.
+    pub to_prefixes: Vec<String>,
+    /// How the phone's number begins, in digits.
+    pub from_prefixes: Vec<String>,
+    /// The first word of the text, in any case.
+    pub keywords: Vec<String>,
+    pub tenant: String,
 }
 
 #[derive(Clone, Debug, Default)]

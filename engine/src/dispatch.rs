@@ -17,7 +17,7 @@ use crate::money::Micros;
 use crate::parts;
 use crate::record::NameKind;
 use crate::step::{HoldCause, Step};
-use crate::submission::Priority;
+use crate::submission::{Body, Priority};
 use crate::surgery::AGAIN_MICROS;
 use crate::throttle::AdaptiveRate;
 use crate::token_bucket::TokenBucket;
@@ -236,8 +236,9 @@ impl Provider {
         up.map(|(index, bind)| (index, bind.room(now))).max_by_key(|(_, room)| *room).map(|(index, _)| index)
     }
 
-    pub fn source_ton_npi(&self) -> Option<(u8, u8)> {
-        self.definition.as_ref().and_then(|definition| definition.source_ton_npi)
+    /// The type of number and the numbering plan of a message's sender here.
+    pub fn source_type(&self, body: &Body<'_>) -> (u8, u8) {
+        self.definition.as_ref().map(|definition| definition.types).unwrap_or_default().source(body)
     }
 
     /// The bind that may be given one request now that is not urgent. When there is none for the rate, notes when there will be.
@@ -645,7 +646,7 @@ impl Engine {
         }
         self.effects.is_urgent = true;
         let out = self.effects.outgoing(connection);
-        parts::write(message, provider.definition.as_ref(), out);
+        parts::write(message, provider.definition.as_ref(), now.wall, out);
         if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
             counters.submitted += u64::from(parts);
         }

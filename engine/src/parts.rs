@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use codecs::instant::Wall;
 use codecs::smpp::pdu::SmeAddress;
 use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::smpp::write::{self, Carrier, SHORT_MESSAGE_OCTETS_MAX, SmFields};
@@ -14,8 +15,9 @@ use crate::command::PartToken;
 use crate::dispatch::decimal;
 use crate::effect::{Outgoing, Request};
 use crate::message::{Message, PartState};
+use crate::provider_form::{self, SubmitForm};
 use crate::step::ALL_PARTS;
-use crate::submission::{Body, Extra, Priority, UDHI};
+use crate::submission::{Body, Priority, UDHI};
 
 /// dest_addr_subunit 1: the mobile's display (SMPP 3.4 §5.3.2.2).
 const DISPLAY: u8 = 1;
@@ -23,12 +25,16 @@ const DISPLAY: u8 = 1;
 const PAYLOAD_OCTETS_MAX: usize = 32_000;
 
 /// The bodies of all waiting parts of a message, each with its token.
-pub(crate) fn write(message: &Message, definition: Option<&ProviderDefinition>, out: &mut Outgoing) {
+pub(crate) fn write(
+    message: &Message,
+    definition: Option<&ProviderDefinition>,
+    now: Wall,
+    out: &mut Outgoing,
+) {
     let body = message.body();
-    let source = definition.and_then(|d| d.source_ton_npi).unwrap_or((body.source_ton, body.source_npi));
-    let destination = definition
-        .and_then(|d| d.destination_ton_npi)
-        .unwrap_or((body.destination_ton, body.destination_npi));
+    let types = definition.map(|definition| definition.types).unwrap_or_default();
+    let (source, destination) = (types.source(&body), types.destination(&body));
+    let form = definition.map(|definition| definition.submit).unwrap_or_default();
     let mut digits = [0u8; 20];
     // The tenant's own validity goes along, so that a password that is late is not delivered tomorrow. Ours is ours.
     let mut validity = Vec::new();
@@ -51,8 +57,8 @@ pub(crate) fn write(message: &Message, definition: Option<&ProviderDefinition>, 
         data_coding: body.data_coding,
         ..SmFields::default()
     };
-    let tlvs = Cow::Borrowed(body.extra(Extra::Tlvs).unwrap_or_default());
-    let mut writer = Writer { message, definition, body, fields, tlvs, out };
+    let tlvs = provider_form::tlvs(definition, &body);
+    let mut writer = Writer { message, definition, form, now, body, fields, tlvs, out };
     writer.flash();
     writer.parts();
 }
@@ -61,6 +67,8 @@ pub(crate) fn write(message: &Message, definition: Option<&ProviderDefinition>, 
 struct Writer<'a, 'o> {
     message: &'a Message,
     definition: Option<&'a ProviderDefinition>,
+    form: SubmitForm,
+    now: Wall,
     body: Body<'a>,
     /// What all parts have alike.
     fields: SmFields<'a>,
@@ -71,7 +79,10 @@ struct Writer<'a, 'o> {
 impl<'a> Writer<'a, '_> {
     /// Says in the provider's way that the message is of class 0, if it is.
     fn flash(&mut self) {
-        let way = self.definition.map_or(Flash::AsGiven, |definition| definition.flash);
+        let way = match self.definition.map_or(Flash::AsGiven, |definition| definition.flash) {
+            Flash::Subunit if !self.takes_tlvs() => Flash::General,
+            way => way,
+        };
         if way == Flash::AsGiven || !is_flash(self.fields.data_coding) {
             return;
         }
@@ -96,7 +107,10 @@ impl<'a> Writer<'a, '_> {
             return self.part(0, header, text, self.fields.esm_class);
         }
         self.drop_sar();
-        let way = self.definition.map_or(LongMessages::Udh8, |definition| definition.long_messages);
+        let way = match self.definition.map_or(LongMessages::Udh8, |definition| definition.long_messages) {
+            LongMessages::Sar | LongMessages::Payload if !self.takes_tlvs() => LongMessages::Udh8,
+            way => way,
+        };
         let waits = |part: u8| self.message.part(part) == Some(PartState::Waiting);
         let fits = body.octets.len() <= PAYLOAD_OCTETS_MAX;
         if way == LongMessages::Payload && fits && (0..self.message.parts()).all(waits) {
@@ -126,6 +140,10 @@ impl<'a> Writer<'a, '_> {
         }
     }
 
+    fn takes_tlvs(&self) -> bool {
+        self.definition.is_none_or(|definition| definition.takes_tlvs)
+    }
+
     /// That a tenant said of a whole text that it is the first part of one means nothing for the parts that we make of it.
     fn drop_sar(&mut self) {
         let all = Tlvs::new(&self.tlvs);
@@ -148,12 +166,13 @@ impl<'a> Writer<'a, '_> {
         };
         let start = self.out.bodies.len();
         let fields = SmFields { header, text: &text, esm_class, carrier, ..self.fields };
-        if write::sm_body(&mut self.out.bodies, &fields).is_err() {
+        let valid_until = self.message.valid_until;
+        if self.form.write(&mut self.out.bodies, &fields, valid_until, self.now).is_err() {
             // Doors check every field against the same limits; a body that still does not fit is sent without its source and
             // service type, which are what a provider can do without, rather than never.
             self.out.bodies.truncate(start);
             let bare = SmFields { service_type: b"", source: SmeAddress::default(), ..fields };
-            let written = write::sm_body(&mut self.out.bodies, &bare);
+            let written = self.form.write(&mut self.out.bodies, &bare, valid_until, self.now);
             debug_assert!(written.is_ok(), "a part does not fit a submit_sm");
         }
         self.out.bodies.extend_from_slice(&self.tlvs);

@@ -6,12 +6,15 @@
 //! service_type u8, octets u16, extras u16 · then these four. Extras are (tag u8, length u16, value) triples. The top bit of encoding is
 //! set where there is an extra that says how the text is cut: builds that would cut it otherwise refuse it.
 
+use std::borrow::Cow;
+
 use codecs::instant::Wall;
 use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::split::{self, Cut, Reference};
 use codecs::text::Encoding;
 
 use crate::bytes::Reader;
+use crate::dispatch::decimal;
 use crate::hash;
 
 /// UDHI of esm_class: the octets begin with a user data header (SMPP 3.4 §5.2.12).
@@ -63,9 +66,22 @@ pub enum Extra {
     Provider = 6,
     /// How a long text is cut, given by the engine: flags u8, reference number u16. Without it, as the first versions cut.
     Cut = 7,
+    /// Of a message from a phone: the phone's address as it came, where it is no number in one form.
+    Phone = 32,
+    /// The address that it was written to, where that is longer than `source` may be.
+    Address = 33,
+    /// What stands for each PDU that brought it, u64 little-endian each: by these a repetition is known.
+    Arrivals = 34,
+    /// How many of its parts never came, u8.
+    Missing = 35,
+    /// TLVs of the tenant's `submit_sm` that mean something to one provider only, as they were: passed on where its entry says so.
+    VendorTlvs = 48,
+    /// Values for TLVs by the names that providers' entries give them (`provider_form::push_named`).
+    NamedTlvs = 49,
 }
 
-/// A message's body, borrowed. `octets` are as they go to a provider before they are cut into parts: unpacked septets, UTF-16BE, Latin-1
+/// A message's body, borrowed. In one from a phone, `destination` is the phone and `source` what it was written to, as in the
+/// message that it may answer. `octets` are as they go to a provider before they are cut into parts: unpacked septets, UTF-16BE, Latin-1
 /// or binary; with UDHI set in `esm_class` they begin with a user data header, which every part carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Body<'a> {
@@ -269,6 +285,30 @@ pub(crate) fn push_cut(extras: &mut Vec<u8>, size: Reference, reference: u16) {
     let [low, high] = reference.to_le_bytes();
     let flags = if size == Reference::Wide { CUT_WIDE } else { 0 };
     push_extra(extras, Extra::Cut, &[flags, low, high]);
+}
+
+/// Of a message from a phone.
+impl<'a> Body<'a> {
+    /// The phone's address as its tenant is told it.
+    pub fn phone(&self) -> Cow<'a, [u8]> {
+        match self.extra(Extra::Phone) {
+            Some(address) => Cow::Borrowed(address),
+            None => {
+                let mut digits = [0; 20];
+                Cow::Owned(decimal(self.destination, &mut digits).to_vec())
+            }
+        }
+    }
+
+    /// The address that the phone wrote to.
+    pub fn address(&self) -> &'a [u8] {
+        self.extra(Extra::Address).unwrap_or(self.source)
+    }
+
+    /// How many of its parts never came.
+    pub fn missing(&self) -> u8 {
+        self.extra(Extra::Missing).and_then(|value| value.first().copied()).unwrap_or(0)
+    }
 }
 
 /// Appends one extra to a buffer that becomes `Body::extras`.

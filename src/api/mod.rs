@@ -2,19 +2,21 @@
 //! becomes of a message is decided there.
 //!
 //! `auth` who asks · `request` the JSON of a message · `compose` its body · `submit` the way in · `estimate` what it would cost · `read` the questions · `list` pages of messages ·
-//! `show` messages as JSON · `problem` refusals.
+//! `inbound` messages from phones · `show` messages as JSON · `problem` refusals.
 
 mod auth;
 mod body;
 mod compose;
 mod estimate;
 mod idempotency;
+mod inbound;
 mod list;
 pub mod problem;
 mod read;
 mod request;
 mod show;
 mod submit;
+mod tlvs;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -130,6 +132,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/messages/{id}", get(read::message).delete(read::cancel))
         .route("/v1/messages/{id}/events", get(read::events))
         .route("/v1/estimate", post(estimate::estimate))
+        .route("/v1/inbound", get(inbound::list))
+        .route("/v1/inbound/{id}", get(inbound::message))
         .route("/v1/balance", get(read::balance))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)

@@ -34,7 +34,7 @@ impl<T: Display> Serialize for Shown<T> {
 
 /// A time in JSON.
 #[derive(Clone, Copy)]
-struct Time(Wall);
+pub struct Time(pub Wall);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -105,8 +105,7 @@ fn shown<'a>(message: &'a Message, api: &ApiState, tenant: &'a TenantAccess) -> 
     let moments = moments(message);
     let entered = |states: &[State]| moments.last_entry(states).map(Time);
     let is_binary = body.encoding == Encoding::Binary;
-    let (elements, octets) = body.header_and_text();
-    let content = text::decode_user_data(body.encoding, elements, octets);
+    let content = content(&body);
     let (text, data) = if is_binary { (None, Some(content)) } else { (Some(content), None) };
     let failed = [State::Failed, State::Rejected, State::Expired];
     ShownMessage {
@@ -149,12 +148,18 @@ fn provider_ids(message: &Message) -> impl Iterator<Item = &[u8]> {
     (0..message.parts()).chain(all).filter_map(|part| message.provider_id(part))
 }
 
+/// The text of a message as a phone shows it, or the octets of one that is none as hexadecimal digits.
+pub fn content(body: &Body<'_>) -> String {
+    let (elements, octets) = body.header_and_text();
+    text::decode_user_data(body.encoding, elements, octets)
+}
+
 pub fn sender(body: &Body<'_>) -> Option<String> {
     let sender = address::sender_octets(body.source_ton, body.source_npi, body.source).ok()?;
     Some(sender.to_string()).filter(|shown| !shown.is_empty())
 }
 
-fn lossy(octets: &[u8]) -> Cow<'_, str> {
+pub fn lossy(octets: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(octets)
 }
 
@@ -460,6 +465,7 @@ fn doubt_word(cause: DoubtCause) -> &'static str {
         DoubtCause::NoAnswer => "no_answer",
         DoubtCause::BindLost => "bind_lost",
         DoubtCause::Restart => "restart",
+        DoubtCause::Answer => "answer",
     }
 }
 

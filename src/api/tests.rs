@@ -3,5 +3,6 @@
 mod estimating;
 pub mod house;
 mod listing;
+mod phones;
 mod reading;
 mod sending;

@@ -221,7 +221,6 @@ fn every_mistake_of_a_provider_is_told() {
             "cost = 0.5",
             "\"cost\" in [[provider]] is a number with a fraction, not a string; write a decimal in quotes with at most 6 digits behind the point, such as \"1.00\"",
         ),
-        ("tls = {}", "key \"tls\" in [[provider]] is not supported by this version; remove it"),
         (
             "long_messages = 'udh'",
             "\"long_messages\" in [[provider]] is \"udh\", which is not one of its words; did you mean \"udh8\"?",
@@ -411,6 +410,47 @@ fn entries_must_agree_with_one_another() {
                 "tidegate.toml:7: key \"mcc_mnc\" in match of [[route]] is not supported by this version; remove it",
                 "tidegate.toml:7: \"channel\" in match of [[route]] is \"whatsapp\", which is not supported by this \
              version; write one of \"sms\"",
+            ],
+        ),
+        // Whose messages from phones are.
+        (
+            &format!(
+                "{UP}{ACME}[[inbound]]\ntenant = 'acne'\n[[inbound]]\nmatch.provider = ['upp']\ntenant = 'acme'\n"
+            ),
+            &[
+                "tidegate.toml:10: unknown tenant \"acne\"; did you mean \"acme\"?",
+                "tidegate.toml:12: unknown provider \"upp\"; did you mean \"up\"?",
+            ],
+        ),
+        (
+            &format!("{UP}inbound_tenant = 'acne'\n{ACME}[[inbound]]\n"),
+            &[
+                "tidegate.toml:5: unknown tenant \"acne\"; did you mean \"acme\"?",
+                "tidegate.toml:10: \"tenant\" is missing in [[inbound]]; write tenant = …",
+            ],
+        ),
+        (
+            &format!(
+                "{ACME}[[inbound]]\ntenant = 'acme'\nmatch = {{ to = [''], to_prefix = ['+1'], from_prefix = [''], keyword = ['STOP ALL'] }}\n"
+            ),
+            &[
+                "tidegate.toml:7: \"to\" in match of [[inbound]] holds what is no address; write numbers, short codes or names of \
+                 1 to 64 characters, such as \"22334\"",
+                "tidegate.toml:7: \"to_prefix\" in match of [[inbound]] holds \"+1\", which is not a prefix; write 1 to 15 digits \
+                 without +, such as \"254\"",
+                "tidegate.toml:7: \"from_prefix\" in match of [[inbound]] holds \"\", which is not a prefix; write 1 to 15 digits \
+                 without +, such as \"254\"",
+                "tidegate.toml:7: \"keyword\" in match of [[inbound]] holds \"STOP ALL\", which is not one word; write one word for \
+                 each, such as \"STOP\"",
+            ],
+        ),
+        (
+            &format!(
+                "{UP}{ACME}[[inbound]]\ntenant = 'acme'\nprovider = 'up'\n[phones]\nparts_wait = '0s'\n"
+            ),
+            &[
+                "tidegate.toml:11: unknown key \"provider\" in [[inbound]]; write one of \"match\", \"tenant\", or remove it",
+                "tidegate.toml:13: \"parts_wait\" in [phones] is \"0s\", which is out of range; write a value from \"1s\" to \"3d\"",
             ],
         ),
         (

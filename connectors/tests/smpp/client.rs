@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use codecs::receipt::State;
 use codecs::smpp::{BindKind, Command as Pdus, Status};
-use connectors::smpp::client::{Pauses, ProviderBind, ProviderBindOptions, Reconnect, Secret};
+use connectors::smpp::client::{Host, Pauses, ProviderBind, ProviderBindOptions, Reconnect, Secret};
 use connectors::smpp::counters::BindSnapshot;
 use connectors::smpp::{Phase, Phases};
 use engine::command::{Command, ConnectionId};
+use engine::submission::Body;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -18,15 +19,19 @@ use crate::house::House;
 use crate::peer::{Pdu, Peer, frame, receipt_body, sm_body};
 
 /// A bind, and the provider that it binds to.
-struct Upstream {
-    house: House,
-    listener: TcpListener,
+pub struct Upstream {
+    pub house: House,
+    pub listener: TcpListener,
     counters: std::sync::Arc<connectors::smpp::counters::BindCounters>,
     phase: watch::Sender<Phase>,
     running: JoinHandle<()>,
 }
 
-fn options() -> ProviderBindOptions {
+pub fn local(port: u16) -> Vec<Host> {
+    vec![Host { port, ..Host::default() }]
+}
+
+pub fn options() -> ProviderBindOptions {
     let brief = Pauses { first: Duration::from_millis(1), max: Duration::from_millis(5) };
     ProviderBindOptions {
         provider: 3,
@@ -35,22 +40,36 @@ fn options() -> ProviderBindOptions {
         system_id: "us".to_owned(),
         password: Secret("secret".to_owned()),
         window: 100,
-        reconnect: Reconnect { usual: brief, already_bound: brief, refused: brief, ..Reconnect::default() },
+        reconnect: Reconnect {
+            usual: brief,
+            already_bound: brief,
+            refused: brief,
+            wrong: brief,
+            ..Reconnect::default()
+        },
         seed: Some(1),
         ..ProviderBindOptions::default()
     }
 }
 
 impl Upstream {
-    fn new() -> Upstream {
+    pub fn new() -> Upstream {
         Upstream::with(options())
     }
 
-    fn with(options: ProviderBindOptions) -> Upstream {
+    pub fn with(options: ProviderBindOptions) -> Upstream {
+        Upstream::reached_by(options, |port, options| ProviderBindOptions { hosts: local(port), ..options })
+    }
+
+    /// With options that depend on the port of its listener.
+    pub fn reached_by(
+        options: ProviderBindOptions,
+        reach: impl FnOnce(u16, ProviderBindOptions) -> ProviderBindOptions,
+    ) -> Upstream {
         let house = House::new();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let bind = ProviderBind::new(ProviderBindOptions { port, ..options }, house.partition.clone());
+        let bind = ProviderBind::new(reach(port, options), house.partition.clone());
         let counters = bind.counters();
         let (phase, phases) = Phases::channel();
         let running = house.runtime.spawn(bind.run(phases));
@@ -58,20 +77,20 @@ impl Upstream {
     }
 
     /// Takes a connection and its bind request.
-    fn accept(&self) -> (Peer, Pdu) {
+    pub fn accept(&self) -> (Peer, Pdu) {
         let mut peer = Peer::of(self.listener.accept().unwrap().0);
         let bind = peer.read();
         (peer, bind)
     }
 
     /// Takes a connection and lets it in.
-    fn bound(&self) -> Peer {
+    pub fn bound(&self) -> Peer {
         let (mut peer, bind) = self.accept();
         peer.send_pdu(bind.command.response(), Status::OK, bind.sequence, b"up\0");
         peer
     }
 
-    fn up(&self, count: usize) -> (Peer, ConnectionId) {
+    pub fn up(&self, count: usize) -> (Peer, ConnectionId) {
         (self.bound(), self.house.connection(count))
     }
 
@@ -83,7 +102,7 @@ impl Upstream {
         })
     }
 
-    fn responses(&self, count: usize) -> Vec<(u64, u32, String)> {
+    pub fn responses(&self, count: usize) -> Vec<(u64, u32, String)> {
         self.house.wait_for("responses", |commands| {
             let mut found = Vec::new();
             for command in commands {
@@ -100,7 +119,7 @@ impl Upstream {
         })
     }
 
-    fn snapshot(&self) -> BindSnapshot {
+    pub fn snapshot(&self) -> BindSnapshot {
         self.counters.snapshot()
     }
 }
@@ -211,17 +230,46 @@ fn a_receipt_may_come_before_its_response() {
 fn what_is_no_receipt_is_answered_at_once() {
     let upstream = Upstream::new();
     let (mut peer, _) = upstream.up(1);
-    for (esm_class, text, status) in [(0, &b"hello"[..], Status::X_R_APPN), (4, b"no id at all", Status::OK)]
-    {
-        peer.send_pdu(Pdus::DELIVER_SM, Status::OK, 900, &sm_body(b"254712345678", b"100", esm_class, text));
-        assert_eq!(peer.read().head(), (Pdus::DELIVER_SM_RESP, status, 900));
-    }
+    peer.send_pdu(Pdus::DELIVER_SM, Status::OK, 900, &sm_body(b"254712345678", b"100", 4, b"no id at all"));
+    assert_eq!(peer.read().head(), (Pdus::DELIVER_SM_RESP, Status::OK, 900));
     peer.send_pdu(Pdus::DELIVER_SM, Status::OK, 901, b"\0\x01");
     assert_ne!(peer.read().status, Status::OK);
     peer.send_pdu(Pdus(0x777), Status::OK, 902, b"");
     assert_eq!(peer.read().head(), (Pdus::GENERIC_NACK, Status::INVCMDID, 902));
     let snapshot = upstream.snapshot();
-    assert_eq!((snapshot.mobile_originated, snapshot.receipts_unreadable, snapshot.malformed), (1, 1, 2));
+    assert_eq!((snapshot.mobile_originated, snapshot.receipts_unreadable, snapshot.malformed), (0, 1, 2));
+}
+
+#[test]
+fn messages_from_phones_are_answered_only_when_they_are_on_disk() {
+    let upstream = Upstream::new();
+    let (mut peer, _) = upstream.up(1);
+    upstream.house.hold_still();
+    let data = b"\0\x01\x01254712345678\0\x01\x01100\0\0\0\0\x04\x24\0\x02hi";
+    peer.send(
+        &[
+            frame(Pdus::DELIVER_SM, Status::OK, 900, &sm_body(b"254712345678", b"100", 0, b"hello")),
+            frame(Pdus::DATA_SM, Status::OK, 901, data),
+            frame(Pdus::ENQUIRE_LINK, Status::OK, 902, &[]),
+        ]
+        .concat(),
+    );
+    // Had they been answered at once, the answers would be here before this one.
+    assert_eq!(peer.read().head(), (Pdus::ENQUIRE_LINK_RESP, Status::OK, 902));
+    upstream.house.wait_for("the messages", |commands| {
+        let inbound = commands.iter().find_map(|command| match command {
+            Command::Inbound(inbound) => Some(inbound),
+            _ => None,
+        })?;
+        let (first, octets) = Body::read(&inbound.bodies)?;
+        let (second, _) = Body::read(&inbound.bodies[octets..])?;
+        assert_eq!((first.octets, second.octets, inbound.items.len()), (&b"hello"[..], &b"hi"[..], 2));
+        Some(())
+    });
+    upstream.house.go_on();
+    assert_eq!(peer.read().head(), (Pdus::DELIVER_SM_RESP, Status::OK, 900));
+    assert_eq!(peer.read().head(), (Pdus::DATA_SM_RESP, Status::OK, 901));
+    upstream.house.wait_until("the counter", || upstream.snapshot().mobile_originated == 2);
 }
 
 #[test]
@@ -389,8 +437,10 @@ fn closing_ends_a_supervisor_that_is_not_connected() {
     let port = deaf.local_addr().unwrap().as_socket().unwrap().port();
     let slow = Pauses { first: Duration::from_secs(3_600), max: Duration::from_secs(3_600) };
     let reconnect = Reconnect { usual: slow, ..Reconnect::default() };
-    let bind =
-        ProviderBind::new(ProviderBindOptions { port, reconnect, ..options() }, house.partition.clone());
+    let bind = ProviderBind::new(
+        ProviderBindOptions { hosts: local(port), reconnect, ..options() },
+        house.partition.clone(),
+    );
     let counters = bind.counters();
     let (phase, phases) = Phases::channel();
     let running = house.runtime.spawn(bind.run(phases));
@@ -436,6 +486,15 @@ fn it_asks_about_messages_and_hands_on_what_is_answered_and_what_is_not() {
         (24, Status::UNKNOWNERR.0, None),
     ];
     assert_eq!(answers, expected);
+    // An answer about another message says nothing of this one; the other form of its own id, or none, does.
+    upstream.house.asks(connection, &[27, 28], b"id\0\0\0\0");
+    let two = [peer.read().sequence, peer.read().sequence];
+    peer.send(&frame(Pdus::QUERY_SM_RESP, Status::OK, two[0], b"other\0\0\x02\x00"));
+    peer.send(&frame(Pdus::QUERY_SM_RESP, Status::OK, two[1], b"\0\0\x02\x00"));
+    upstream.house.wait_for("two answers", |commands| {
+        let found: Vec<_> = commands.iter().flat_map(ask_answers).skip(4).collect();
+        (found == [(27, 0, None), (28, 0, Some(State::Delivered))]).then_some(())
+    });
     // What is asked twice at once is answered twice.
     upstream.house.asks(connection, &[26, 26], b"id\0\0\0\0");
     let twice = [peer.read().sequence, peer.read().sequence];

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use codecs::text::Encoding;
 use connectors::clock::Clock;
+use connectors::intake::Wakes;
 use connectors::partition::Partition;
 use engine::command::{Command, ConnectionId, Door, Refusal};
 use engine::effect::{Ask, Outcome, Outgoing, Request, SubmitAnswer};
@@ -161,7 +162,7 @@ fn run(partition: &Partition, noted: &Noted) {
     let mut binds = HashMap::new();
     let mut next_id = FIRST_ID;
     let mut taken = Vec::new();
-    while partition.intake.take(None, &mut taken) {
+    while partition.intake.take(None, Wakes::Any, &mut taken) {
         for command in taken.drain(..) {
             let answer = answer(&command, &mut next_id, &mut closed, &mut binds);
             let mut state = noted.lock();
@@ -214,6 +215,10 @@ fn answer(
         Command::Receipts(receipts) => {
             outgoing.acknowledged = receipts.items.iter().map(|receipt| (receipt.sequence, 0)).collect();
             Some((receipts.connection?, outgoing))
+        }
+        Command::Inbound(inbound) => {
+            outgoing.acknowledged = inbound.items.iter().map(|item| (item.sequence, 0)).collect();
+            Some((inbound.connection?, outgoing))
         }
         Command::BindUp { provider, bind, connection, .. } => {
             binds.insert((*provider, *bind), *connection);

@@ -6,6 +6,7 @@ mod house;
 /// What tenants and providers are promised, one behaviour at a time.
 mod accepting;
 mod asking;
+mod dialects;
 mod folding;
 mod golden;
 mod left_behind;
@@ -15,6 +16,7 @@ mod looking;
 mod own_parts;
 mod pacing;
 mod parking;
+mod phones;
 mod reading_back;
 mod recovering;
 mod sending;

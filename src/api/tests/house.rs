@@ -13,7 +13,7 @@ use codecs::receipt::State;
 use codecs::text::Encoding;
 use connectors::admission::Admission;
 use connectors::clock::Clock;
-use connectors::intake::{Intake, Source};
+use connectors::intake::{Intake, Source, Wakes};
 use connectors::reply::Replies;
 use engine::Engine;
 use engine::command::{
@@ -157,7 +157,7 @@ impl House {
         let (intake, replies) = (Arc::clone(&house.state.intake), Arc::clone(&house.state.replies));
         house.thread = Some(std::thread::spawn(move || {
             let mut commands = Vec::new();
-            while intake.take(None, &mut commands) {
+            while intake.take(None, Wakes::Any, &mut commands) {
                 for command in commands.drain(..) {
                     let Command::Submit(submissions) = command else { panic!("{command:?}") };
                     let engine::command::Door::Http(reply) = submissions.door else { panic!() };
@@ -257,7 +257,7 @@ pub fn accepted(count: usize, first: u64) -> Vec<Outcome> {
 
 fn run(mut engine: Engine, intake: &Arc<Intake>, replies: &Replies, archive: &Shelf, clock: Clock) {
     let (mut commands, mut group) = (Vec::new(), 1);
-    while intake.take(Some(Instant::now() + Duration::from_millis(1)), &mut commands) {
+    while intake.take(Some(Instant::now() + Duration::from_millis(1)), Wakes::Any, &mut commands) {
         engine.begin(clock.now(), group);
         for command in commands.drain(..) {
             engine.handle(command);

@@ -6,16 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codecs::instant::Mono;
+use codecs::message_id::{self, Side};
 use codecs::receipt::State;
-use codecs::smpp::pdu::{self, Header, MessageIdResponse, QuerySmResponse};
-use codecs::smpp::session::{Event, INTERFACE_VERSION, Role, Session, TimeoutEvent};
+use codecs::smpp::masked::Masked;
+use codecs::smpp::pdu::{self, MessageIdResponse, QuerySmResponse};
+use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
+use codecs::smpp::tlv::tag;
 use codecs::smpp::{Command as Pdu, Status, write};
-use engine::command::{AskAnswer, Command, ConnectionId, Now, PartToken, Receipts, Response, Responses};
+use engine::command::{
+    AskAnswer, Command, ConnectionId, Inbound, Now, PartToken, Receipts, Response, Responses,
+};
 use engine::effect::Ask;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::ProviderBindOptions;
 use super::backoff::Ending;
+use super::phone::Phones;
 use super::receipt::{Delivered, Delivery, Reader};
 use crate::intake::Lane;
 use crate::partition::Partition;
@@ -25,6 +31,10 @@ use crate::smpp::phase::{Phase, Phases};
 
 /// PDUs of one session that are logged because they were not understood; all are counted.
 const LOGGED_MAX: u32 = 10;
+/// From this interface_version on responses may tell congestion_state.
+const VERSION_WITH_CONGESTION: u8 = 0x50;
+/// Below, a provider has room (SMPP 5.0 §4.8.4.18), and nobody need know.
+const CONGESTION_TOLD: u8 = 91;
 
 pub struct Bind<'o, S> {
     options: &'o ProviderBindOptions,
@@ -37,13 +47,19 @@ pub struct Bind<'o, S> {
     /// What one turn has gathered for the commit loop.
     responses: Responses,
     receipts: Receipts,
+    inbound: Inbound,
     unanswered: Vec<PartToken>,
     ask_answers: Vec<AskAnswer>,
     /// Questions that wait for the window, and the tokens of those without an answer, each as often as it was asked: what was
     /// asked in vain while the bind was down is asked at once.
     asks: VecDeque<Ask>,
     asked: HashMap<u64, u32>,
+    /// The ids that they were asked by.
+    asked_ids: HashMap<u64, Vec<u8>>,
     reader: Reader,
+    phones: Phones,
+    /// The most that a response of this turn said of how busy the provider is.
+    congestion: u8,
     /// Sequence numbers of data_sm without an answer: theirs is another response.
     data: HashSet<u32>,
     /// Where answers are written before they join the output.
@@ -78,11 +94,15 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             up: None,
             responses: Responses::default(),
             receipts: Receipts::default(),
+            inbound: Inbound::default(),
             unanswered: Vec::new(),
             ask_answers: Vec::new(),
             asks: VecDeque::new(),
             asked: HashMap::new(),
-            reader: Reader::default(),
+            asked_ids: HashMap::new(),
+            reader: Reader::new(Arc::clone(&options.dialect)),
+            phones: Phones::default(),
+            congestion: 0,
             data: HashSet::new(),
             frames: Vec::new(),
             refused: None,
@@ -133,7 +153,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             system_id: options.system_id.as_bytes(),
             password: options.password.0.as_bytes(),
             system_type: options.system_type.as_bytes(),
-            interface_version: INTERFACE_VERSION,
+            interface_version: options.interface_version,
             ..pdu::Bind::default()
         };
         match self.line.session.bind(self.line.clock().mono(), options.kind, &bind) {
@@ -192,7 +212,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
                 self.counters.malformed.add(1);
                 self.log(frame, status.name().unwrap_or("refused"));
             }
-            // alert_notification and outbind have no answer; a response to nothing gets none.
+            Event::Other { command: Pdu::ALERT_NOTIFICATION, .. } => self.alerted(),
+            Event::Unmatched { .. } => self.counters.responses_unmatched.add(1),
+            // outbind has no answer, and comes too late.
             _ => {}
         }
     }
@@ -212,8 +234,27 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         tracing::info!(provider = %provider_id, bind, ?kind, connection = id.0, "bound");
     }
 
+    /// A phone is there again for which the provider set its delivery pending flag (SMPP 3.4 §4.12). We set none, so it changes
+    /// nothing.
+    fn alerted(&mut self) {
+        self.counters.alerts.add(1);
+        tracing::debug!(provider = %self.options.provider_id, "alert_notification");
+    }
+
+    /// congestion_state is told by providers of SMPP 5.0 in any response (§4.8.4.18); it is looked for in those to messages.
+    fn heed_congestion(&mut self, response: &MessageIdResponse<'_>) {
+        if self.options.interface_version < VERSION_WITH_CONGESTION {
+            return;
+        }
+        if let Some([state]) = response.tlvs().value_of(tag::CONGESTION_STATE) {
+            self.congestion = self.congestion.max(*state);
+        }
+    }
+
     fn answered(&mut self, token: u64, status: Status, late: bool, body: &[u8]) {
-        let id = if status == Status::OK { MessageIdResponse::read(body).message_id } else { &[] };
+        let response = MessageIdResponse::read(body);
+        self.heed_congestion(&response);
+        let id = if status == Status::OK { response.message_id } else { &[] };
         self.responses.ids.extend_from_slice(id);
         self.counters.late_responses.add(u64::from(late));
         self.responses.items.push(Response {
@@ -232,6 +273,10 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             self.asked.remove(&token);
         }
         let response = QuerySmResponse::read(body).ok().filter(|_| status == Status::OK);
+        let response = response.filter(|response| self.is_about(token, response.message_id));
+        if !self.asked.contains_key(&token) {
+            self.asked_ids.remove(&token);
+        }
         let date = response.map(|response| response.final_date).unwrap_or_default();
         self.ask_answers.push(AskAnswer {
             token: PartToken(token),
@@ -242,35 +287,50 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         });
     }
 
+    /// Whether an answer names the message that was asked about, in whichever of the provider's forms, or none.
+    fn is_about(&self, token: u64, named: &[u8]) -> bool {
+        let Some(asked) = self.asked_ids.get(&token).filter(|_| !named.is_empty()) else { return true };
+        let form = self.options.message_id;
+        let key = |side, id: &[u8]| {
+            let mut key = Vec::new();
+            message_id::canonical(form, side, id, &mut key);
+            key
+        };
+        let wanted = key(Side::Response, asked);
+        let is_same = [Side::Response, Side::Receipt].into_iter().any(|side| key(side, named) == wanted);
+        if !is_same {
+            self.counters.malformed.add(1);
+            tracing::warn!(provider = %self.options.provider_id, "a query_sm_resp of another message");
+        }
+        is_same
+    }
+
     fn delivered(&mut self, now: Now, frame: &[u8], sequence: u32, command: Pdu, delivery: &Delivery<'_>) {
-        let status = match self.reader.read(now.wall, delivery, &mut self.receipts) {
-            Delivered::Receipt => {
-                if command == Pdu::DATA_SM {
-                    self.data.insert(sequence);
-                }
-                return;
+        match self.reader.read(now.wall, delivery, &mut self.receipts) {
+            Delivered::Receipt => {}
+            Delivered::MobileOriginated => {
+                self.counters.mobile_originated.add(1);
+                self.phones.add(self.options.provider, delivery, &mut self.inbound);
             }
             // Refused it would come again and again.
             Delivered::Unreadable => {
                 self.counters.receipts_unreadable.add(1);
                 self.log(frame, "a receipt without an id");
-                Status::OK
+                return self.line.session.respond(now.mono, command, sequence, Status::OK, &[0]);
             }
-            Delivered::MobileOriginated => {
-                self.counters.mobile_originated.add(1);
-                Status::X_R_APPN
-            }
-        };
-        let body: &[u8] = if status == Status::OK { &[0] } else { &[] };
-        self.line.session.respond(now.mono, command, sequence, status, body);
+        }
+        // It is answered when it is on disk.
+        if command == Pdu::DATA_SM {
+            self.data.insert(sequence);
+        }
     }
 
     /// The header says enough; what follows may be the text of a message.
     fn log(&mut self, frame: &[u8], what: &str) {
         self.logged = self.logged.saturating_add(1);
         if self.logged <= LOGGED_MAX {
-            let header = Header::read(frame);
-            tracing::warn!(provider = %self.options.provider_id, ?header, what, "a PDU that was not taken");
+            let (provider, pdu) = (&self.options.provider_id, Masked(frame));
+            tracing::warn!(%provider, what, %pdu, "a PDU that was not taken");
         }
     }
 
@@ -302,11 +362,20 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             self.counters.responses.add(responses.items.len() as u64);
             self.line.offer(Command::Responses(Responses { provider, bind, ..responses }));
         }
+        let congestion = std::mem::take(&mut self.congestion);
+        if congestion >= CONGESTION_TOLD {
+            self.line.offer(Command::Congested { provider, state: congestion });
+        }
         if !self.receipts.items.is_empty() {
             let receipts = std::mem::take(&mut self.receipts);
             self.counters.receipts.add(receipts.items.len() as u64);
             let connection = Some(up.id);
             self.line.offer(Command::Receipts(Receipts { provider, connection, ..receipts }));
+        }
+        if !self.inbound.items.is_empty() {
+            let inbound = std::mem::take(&mut self.inbound);
+            let connection = Some(up.id);
+            self.line.offer(Command::Inbound(Inbound { provider, connection, ..inbound }));
         }
         if !self.ask_answers.is_empty() {
             let items = std::mem::take(&mut self.ask_answers);
@@ -325,6 +394,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             if self.line.session.request(now, Pdu::QUERY_SM, *token, body).is_err() {
                 return;
             }
+            let id = body.split(|octet| *octet == 0).next().unwrap_or_default();
+            self.asked_ids.insert(*token, id.to_vec());
             let count = self.asked.entry(*token).or_default();
             *count = count.saturating_add(1);
             self.asks.pop_front();
@@ -340,7 +411,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         self.acknowledge(now, &outgoing.acknowledged);
         self.counters.submitted.add(outgoing.requests.len() as u64);
         self.line.backlog.push(outgoing.requests, outgoing.bodies);
-        self.line.feed(now, Pdu::SUBMIT_SM);
+        self.line.feed(now, self.options.submit);
         self.asks.extend(outgoing.asks);
         self.ask_about(now);
         self.counters.in_flight.set(self.line.session.in_flight() as u64);

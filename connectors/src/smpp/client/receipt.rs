@@ -1,10 +1,12 @@
 //! A provider's deliver_sm or data_sm: is it a receipt, and what does it tell. Which message it belongs to is the engine's.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::Arc;
+
 use codecs::address;
 use codecs::instant::Wall;
-use codecs::receipt::{self, State};
-use codecs::smpp::pdu::{DataSm, Sm};
+use codecs::receipt::{self, Dialect, State};
+use codecs::smpp::pdu::{DataSm, Sm, SmeAddress};
 use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::split;
 use codecs::text::{Encoding, encoding_of};
@@ -29,21 +31,30 @@ pub enum Delivered {
 
 /// The fields that matter, of either PDU.
 pub struct Delivery<'a> {
-    sequence: u32,
-    esm_class: u8,
-    data_coding: u8,
-    source: &'a [u8],
-    content: &'a [u8],
-    tlvs: Tlvs<'a>,
+    pub sequence: u32,
+    pub service_type: &'a [u8],
+    pub source: SmeAddress<'a>,
+    pub destination: SmeAddress<'a>,
+    pub esm_class: u8,
+    pub protocol_id: u8,
+    /// schedule_delivery_time, where some SMSCs say when the message came to them.
+    pub schedule: &'a [u8],
+    pub data_coding: u8,
+    pub content: &'a [u8],
+    pub tlvs: Tlvs<'a>,
 }
 
 impl<'a> Delivery<'a> {
     pub fn of_deliver(sequence: u32, sm: &Sm<'a>) -> Delivery<'a> {
         Delivery {
             sequence,
+            service_type: sm.service_type,
+            source: sm.source,
+            destination: sm.destination,
             esm_class: sm.esm_class,
+            protocol_id: sm.protocol_id,
+            schedule: sm.schedule_delivery_time,
             data_coding: sm.data_coding,
-            source: sm.source.octets,
             content: sm.content(),
             tlvs: sm.tlvs(),
         }
@@ -52,9 +63,13 @@ impl<'a> Delivery<'a> {
     pub fn of_data(sequence: u32, data: &DataSm<'a>) -> Delivery<'a> {
         Delivery {
             sequence,
+            service_type: data.service_type,
+            source: data.source,
+            destination: data.destination,
             esm_class: data.esm_class,
+            protocol_id: 0,
+            schedule: &[],
             data_coding: data.data_coding,
-            source: data.source.octets,
             content: data.content(),
             tlvs: data.tlvs(),
         }
@@ -64,17 +79,25 @@ impl<'a> Delivery<'a> {
 /// Reads receipts; it keeps its buffer from one to the next.
 #[derive(Default)]
 pub struct Reader {
+    dialect: Arc<Dialect>,
     ascii: Vec<u8>,
 }
 
 impl Reader {
+    pub fn new(dialect: Arc<Dialect>) -> Reader {
+        Reader { dialect, ascii: Vec::new() }
+    }
+
     /// Adds a receipt to the batch, if it is one.
     pub fn read(&mut self, now: Wall, delivery: &Delivery<'_>, receipts: &mut Receipts) -> Delivered {
         let Delivery { esm_class, tlvs, .. } = *delivery;
-        let content = self.text(delivery);
-        let text = receipt::read(content).or_else(|| receipt::read(after_header(esm_class, content)));
         let tlv_id = tlvs.value_of(tag::RECEIPTED_MESSAGE_ID).map(unpadded).unwrap_or_default();
         let is_marked = receipt::is_receipt(esm_class) || !tlv_id.is_empty();
+        let dialect = Arc::clone(&self.dialect);
+        let content = self.text(delivery);
+        let text = dialect
+            .read(content, is_marked)
+            .or_else(|| dialect.read(after_header(esm_class, content), is_marked));
         // Without the mark a text counts only when it has both: people write "id:" too.
         let looks_like_one = text.is_some_and(|text| text.id.is_some() && !text.stat.is_empty());
         if !is_marked && !looks_like_one {
@@ -92,12 +115,12 @@ impl Reader {
         let error_end = append(bytes, error, ERROR_OCTETS_MAX);
         receipts.items.push(Receipt {
             sequence: delivery.sequence,
-            state: state(tlvs, text.state),
-            phone: phone(delivery.source),
+            state: state(&dialect, tlvs, text.state),
+            phone: phone(delivery.source.octets),
             tlv_id_end,
             text_id_end,
             error_end,
-            done: receipt::read_date(text.done_date, now, 0),
+            done: dialect.date(text.done_date, now),
         });
         Delivered::Receipt
     }
@@ -122,9 +145,10 @@ fn after_header(esm_class: u8, content: &[u8]) -> &[u8] {
 
 /// message_state counts before the text. A length of 2 has been seen: the last octet is the state. What nobody knows is no
 /// outcome, so more is waited for.
-fn state(tlvs: Tlvs<'_>, text: Option<State>) -> State {
+fn state(dialect: &Dialect, tlvs: Tlvs<'_>, text: Option<State>) -> State {
     let number = tlvs.value_of(tag::MESSAGE_STATE).and_then(|value| value.last().copied());
-    number.and_then(State::from_number).or(text).unwrap_or(State::Enroute)
+    let by_number = number.and_then(State::from_number).map(|state| dialect.state(state));
+    by_number.or(text).unwrap_or(State::Enroute)
 }
 
 /// network_error_code (SMPP 3.4 §5.3.2.31) as text: three octets, the last two of them the code. ASCII digits have been seen.
@@ -158,7 +182,6 @@ fn append(bytes: &mut Vec<u8>, value: &[u8], max: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects)]
-    use codecs::smpp::pdu::SmeAddress;
     use codecs::smpp::write::{self, SmFields};
 
     use super::*;
@@ -257,6 +280,37 @@ mod tests {
         assert_eq!(delivered, Delivered::Receipt);
         assert_eq!(parts(&receipts), ("77", "", "", State::Rejected));
         assert_eq!(receipts.items[0].sequence, 9);
+    }
+
+    #[test]
+    fn a_receipt_in_message_payload_is_read() {
+        let body = deliver(0x04, 0, b"", &[(tag::MESSAGE_PAYLOAD, TEXT)]);
+        assert_eq!(parts(&read(&body).1), ("", "0123", "000", State::Delivered));
+    }
+
+    #[test]
+    fn a_provider_may_mean_something_else_by_a_word_or_a_number_and_live_elsewhere() {
+        let dialect = Dialect {
+            offset_minutes: 180,
+            states: vec![(b"ACCEPTD".to_vec(), State::Delivered), (b"0".to_vec(), State::Expired)],
+            ..Dialect::default()
+        };
+        let mut reader = Reader::new(Arc::new(dialect));
+        let accepted = [6];
+        let state: (u16, &[u8]) = (tag::MESSAGE_STATE, &accepted);
+        for (text, tlvs, expected) in [
+            (&b"id:1 done date:2611201650 stat:ACCEPTD"[..], &[][..], State::Delivered),
+            (b"id:1 done date:2611201650 stat:DELIVRD", &[state], State::Delivered),
+            (b"id:1 done date:2611201650 stat:0", &[], State::Expired),
+            (b"id:1 done date:2611201650 stat:UNDELIV", &[], State::Undeliverable),
+        ] {
+            let body = deliver(0x04, 0, text, tlvs);
+            let mut receipts = Receipts::default();
+            let sm = Sm::read(&body).unwrap();
+            reader.read(NOW, &Delivery::of_deliver(5, &sm), &mut receipts);
+            assert_eq!(receipts.items[0].state, expected, "{}", text.escape_ascii());
+            assert_eq!(receipts.items[0].done, Some(NOW));
+        }
     }
 
     #[test]
