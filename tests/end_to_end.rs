@@ -11,6 +11,7 @@ mod operators;
 mod probing;
 mod process;
 mod providers;
+mod reaching;
 mod receipts;
 mod texts;
 
