@@ -1,12 +1,12 @@
 //! A provider's deliver_sm or data_sm: is it a receipt, and what does it tell. Which message it belongs to is the engine's.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use codecs::address;
-use codecs::instant::Wall;
 use std::sync::Arc;
 
+use codecs::address;
+use codecs::instant::Wall;
 use codecs::receipt::{self, Dialect, State};
-use codecs::smpp::pdu::{DataSm, Sm};
+use codecs::smpp::pdu::{DataSm, Sm, SmeAddress};
 use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::split;
 use codecs::text::{Encoding, encoding_of};
@@ -31,21 +31,30 @@ pub enum Delivered {
 
 /// The fields that matter, of either PDU.
 pub struct Delivery<'a> {
-    sequence: u32,
-    esm_class: u8,
-    data_coding: u8,
-    source: &'a [u8],
-    content: &'a [u8],
-    tlvs: Tlvs<'a>,
+    pub sequence: u32,
+    pub service_type: &'a [u8],
+    pub source: SmeAddress<'a>,
+    pub destination: SmeAddress<'a>,
+    pub esm_class: u8,
+    pub protocol_id: u8,
+    /// schedule_delivery_time, where some SMSCs say when the message came to them.
+    pub schedule: &'a [u8],
+    pub data_coding: u8,
+    pub content: &'a [u8],
+    pub tlvs: Tlvs<'a>,
 }
 
 impl<'a> Delivery<'a> {
     pub fn of_deliver(sequence: u32, sm: &Sm<'a>) -> Delivery<'a> {
         Delivery {
             sequence,
+            service_type: sm.service_type,
+            source: sm.source,
+            destination: sm.destination,
             esm_class: sm.esm_class,
+            protocol_id: sm.protocol_id,
+            schedule: sm.schedule_delivery_time,
             data_coding: sm.data_coding,
-            source: sm.source.octets,
             content: sm.content(),
             tlvs: sm.tlvs(),
         }
@@ -54,9 +63,13 @@ impl<'a> Delivery<'a> {
     pub fn of_data(sequence: u32, data: &DataSm<'a>) -> Delivery<'a> {
         Delivery {
             sequence,
+            service_type: data.service_type,
+            source: data.source,
+            destination: data.destination,
             esm_class: data.esm_class,
+            protocol_id: 0,
+            schedule: &[],
             data_coding: data.data_coding,
-            source: data.source.octets,
             content: data.content(),
             tlvs: data.tlvs(),
         }
@@ -103,7 +116,7 @@ impl Reader {
         receipts.items.push(Receipt {
             sequence: delivery.sequence,
             state: state(dialect, tlvs, text.state),
-            phone: phone(delivery.source),
+            phone: phone(delivery.source.octets),
             tlv_id_end,
             text_id_end,
             error_end,
@@ -169,7 +182,6 @@ fn append(bytes: &mut Vec<u8>, value: &[u8], max: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects)]
-    use codecs::smpp::pdu::SmeAddress;
     use codecs::smpp::write::{self, SmFields};
 
     use super::*;
