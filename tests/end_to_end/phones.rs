@@ -32,7 +32,7 @@ impl Upstream {
         settings::plain(self.listener.local_addr().unwrap()) + rule
     }
 
-    /// The gateway, bound.
+    /// The gateway, bound. Left while it lives it would come again, and be taken for the next one.
     #[track_caller]
     fn bound(&self) -> Peer {
         let stream = until("the gateway's bind", || self.listener.accept().ok()).0;
@@ -95,7 +95,8 @@ fn what_was_acknowledged_is_told_after_a_kill_and_a_repetition_is_known() {
     let home = Home::new(&upstream.settings());
     let gateway = Gateway::start(&home);
     let stop = deliver("22334", 0, 0, b"STOP", &[]);
-    taken(&mut upstream.bound(), &stop);
+    let mut first = upstream.bound();
+    taken(&mut first, &stop);
     gateway.kill();
 
     let gateway = Gateway::start(&home);
@@ -177,7 +178,8 @@ fn what_nobody_is_named_for_is_shown_to_the_operator_and_goes_to_whom_is_named_l
     let upstream = Upstream::new();
     let home = Home::new(&upstream.settings());
     let gateway = Gateway::start(&home);
-    taken(&mut upstream.bound(), &deliver("999", 0, 0, b"hello?", &[]));
+    let mut first = upstream.bound();
+    taken(&mut first, &deliver("999", 0, 0, b"hello?", &[]));
     let ops = gateway.addresses().ops.to_string();
     let shown = |home: &Home, ops: &str, which: [&str; 2]| {
         let output = program(home, &which).args(["--ops", ops, "--json"]).output().unwrap();
@@ -202,7 +204,8 @@ fn what_nobody_is_named_for_is_shown_to_the_operator_and_goes_to_whom_is_named_l
     assert_eq!(shown(&home, &ops, ["inbound", "unrouted"])["total"], 0);
     let receipt =
         b"id:77 sub:001 dlvrd:001 submit date:2611200930 done date:2611200930 stat:DELIVRD err:000 text:";
-    taken(&mut upstream.bound(), &deliver("22334", 4, 0, receipt, &[]));
+    let mut second = upstream.bound();
+    taken(&mut second, &deliver("22334", 4, 0, receipt, &[]));
     let unmatched = shown(&home, &ops, ["receipts", "unmatched"]);
     let row = &unmatched["data"][0];
     assert_eq!((&row["provider_message_id"], &row["state"]), (&json!("77"), &json!("delivered")));
