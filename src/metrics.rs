@@ -73,6 +73,12 @@ metrics! {
         "Binds of tenants that were refused: for a wrong_password, because they were locked_out after too many, or for an other cause.";
     NOT_ENTERED = "tidegate_smpp_connections_not_begun_total", Counter, "", Count,
         "Connections to the SMPP listeners without the PROXY header or the TLS that they must begin with.";
+    TENANT_PDUS_BAD = "tidegate_smpp_tenant_pdus_bad_total", Counter, "cause", Count,
+        "PDUs of tenants and strangers that were not taken: malformed (which could not be read, or have no place there, lost streams too; the log shows them) or unmatched (responses to nothing).";
+    PROVIDER_PDUS_BAD = "tidegate_smpp_provider_pdus_bad_total", Counter, "provider, cause", Count,
+        "The same of providers.";
+    SLOW_READERS = "tidegate_smpp_slow_readers_total", Counter, "", Count,
+        "Connections of tenants that were closed because the tenant did not read what it was sent.";
     UNMATCHED = "tidegate_receipts_unmatched_total", Counter, "", Count,
         "Delivery receipts for which no message was found.";
     REPEATED = "tidegate_receipts_repeated_total", Counter, "", Count,
@@ -201,6 +207,8 @@ pub struct BindSnapshot {
     pub bind: u16,
     pub is_up: bool,
     pub in_flight: u64,
+    pub malformed: u64,
+    pub responses_unmatched: u64,
 }
 
 /// A histogram as its owner gathers it: totals by upper bound since the start of the process.
@@ -332,13 +340,7 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
     for (key, count) in OperatorKey::ALL.iter().zip(&doors.turned_away) {
         metrics::counter!(TURNED_AWAY, "key" => key.word()).absolute(count.load(Relaxed));
     }
-    let ServerSnapshot { binds_refused, wrong_passwords, locked_out, not_entered, .. } = snapshot.server;
-    metrics::counter!(NOT_ENTERED).absolute(not_entered);
-    let other = binds_refused.saturating_sub(wrong_passwords).saturating_sub(locked_out);
-    for (cause, count) in [("wrong_password", wrong_passwords), ("locked_out", locked_out), ("other", other)]
-    {
-        metrics::counter!(BINDS_REFUSED, "cause" => cause).absolute(count);
-    }
+    publish_server(&snapshot.server);
     metrics::counter!(RESENT).absolute(snapshot.resent_in_doubt);
     metrics::counter!(TOLD).absolute(snapshot.told);
     metrics::counter!(DROPPED).absolute(snapshot.dropped);
@@ -357,6 +359,20 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
     for (currency, reserved) in &snapshot.credit_reserved {
         metrics::gauge!(CREDIT_RESERVED, "currency" => currency.clone()).set(reserved.0 as f64 / 1e6);
     }
+}
+
+fn publish_server(server: &ServerSnapshot) {
+    let ServerSnapshot { binds_refused, wrong_passwords, locked_out, .. } = *server;
+    let other = binds_refused.saturating_sub(wrong_passwords).saturating_sub(locked_out);
+    for (cause, count) in [("wrong_password", wrong_passwords), ("locked_out", locked_out), ("other", other)]
+    {
+        metrics::counter!(BINDS_REFUSED, "cause" => cause).absolute(count);
+    }
+    for (cause, count) in [("malformed", server.malformed), ("unmatched", server.responses_unmatched)] {
+        metrics::counter!(TENANT_PDUS_BAD, "cause" => cause).absolute(count);
+    }
+    metrics::counter!(NOT_ENTERED).absolute(server.not_entered);
+    metrics::counter!(SLOW_READERS).absolute(server.slow_readers);
 }
 
 /// Several refusals share a code. Every code is there from the start, so that a rate over it begins at zero.
@@ -397,6 +413,13 @@ fn publish_provider(provider: &ProviderSnapshot) {
     }
     for (priority, depth) in ["low", "normal", "high"].into_iter().zip(provider.queue_depth) {
         metrics::gauge!(QUEUE_DEPTH, label("priority", priority)).set(depth as f64);
+    }
+    let of_binds = |count: fn(&BindSnapshot) -> u64| provider.binds.iter().map(count).sum::<u64>();
+    for (cause, count) in [
+        ("malformed", of_binds(|bind| bind.malformed)),
+        ("unmatched", of_binds(|bind| bind.responses_unmatched)),
+    ] {
+        metrics::counter!(PROVIDER_PDUS_BAD, label("cause", cause)).absolute(count);
     }
     for bind in &provider.binds {
         let labels =

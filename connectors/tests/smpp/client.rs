@@ -40,7 +40,13 @@ pub fn options() -> ProviderBindOptions {
         system_id: "us".to_owned(),
         password: Secret("secret".to_owned()),
         window: 100,
-        reconnect: Reconnect { usual: brief, already_bound: brief, refused: brief, ..Reconnect::default() },
+        reconnect: Reconnect {
+            usual: brief,
+            already_bound: brief,
+            refused: brief,
+            wrong: brief,
+            ..Reconnect::default()
+        },
         seed: Some(1),
         ..ProviderBindOptions::default()
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use codecs::instant::Mono;
 use codecs::message_id::{self, Side};
 use codecs::receipt::State;
-use codecs::smpp::pdu::{self, Header, MessageIdResponse, QuerySmResponse};
+use codecs::smpp::masked::Masked;
+use codecs::smpp::pdu::{self, MessageIdResponse, QuerySmResponse};
 use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
 use codecs::smpp::tlv::tag;
 use codecs::smpp::{Command as Pdu, Status, write};
@@ -212,7 +213,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
                 self.log(frame, status.name().unwrap_or("refused"));
             }
             Event::Other { command: Pdu::ALERT_NOTIFICATION, .. } => self.alerted(),
-            // outbind has no answer, and comes too late; a response to nothing gets none.
+            Event::Unmatched { .. } => self.counters.responses_unmatched.add(1),
+            // outbind has no answer, and comes too late.
             _ => {}
         }
     }
@@ -327,8 +329,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn log(&mut self, frame: &[u8], what: &str) {
         self.logged = self.logged.saturating_add(1);
         if self.logged <= LOGGED_MAX {
-            let header = Header::read(frame);
-            tracing::warn!(provider = %self.options.provider_id, ?header, what, "a PDU that was not taken");
+            let (provider, pdu) = (&self.options.provider_id, Masked(frame));
+            tracing::warn!(%provider, what, %pdu, "a PDU that was not taken");
         }
     }
 

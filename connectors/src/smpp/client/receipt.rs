@@ -283,6 +283,37 @@ mod tests {
     }
 
     #[test]
+    fn a_receipt_in_message_payload_is_read() {
+        let body = deliver(0x04, 0, b"", &[(tag::MESSAGE_PAYLOAD, TEXT)]);
+        assert_eq!(parts(&read(&body).1), ("", "0123", "000", State::Delivered));
+    }
+
+    #[test]
+    fn a_provider_may_mean_something_else_by_a_word_or_a_number_and_live_elsewhere() {
+        let dialect = Dialect {
+            offset_minutes: 180,
+            states: vec![(b"ACCEPTD".to_vec(), State::Delivered), (b"0".to_vec(), State::Expired)],
+            ..Dialect::default()
+        };
+        let mut reader = Reader::new(Arc::new(dialect));
+        let accepted = [6];
+        let state: (u16, &[u8]) = (tag::MESSAGE_STATE, &accepted);
+        for (text, tlvs, expected) in [
+            (&b"id:1 done date:2611201650 stat:ACCEPTD"[..], &[][..], State::Delivered),
+            (b"id:1 done date:2611201650 stat:DELIVRD", &[state], State::Delivered),
+            (b"id:1 done date:2611201650 stat:0", &[], State::Expired),
+            (b"id:1 done date:2611201650 stat:UNDELIV", &[], State::Undeliverable),
+        ] {
+            let body = deliver(0x04, 0, text, tlvs);
+            let mut receipts = Receipts::default();
+            let sm = Sm::read(&body).unwrap();
+            reader.read(NOW, &Delivery::of_deliver(5, &sm), &mut receipts);
+            assert_eq!(receipts.items[0].state, expected, "{}", text.escape_ascii());
+            assert_eq!(receipts.items[0].done, Some(NOW));
+        }
+    }
+
+    #[test]
     fn a_receipt_behind_a_header_is_read() {
         let text = [&b"\x05\0\x03\x01\x01\x01"[..], TEXT].concat();
         assert_eq!(parts(&read(&deliver(0x44, 0, &text, &[])).1).1, "0123");
