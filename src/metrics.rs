@@ -64,9 +64,9 @@ metrics! {
     RESENT = "tidegate_messages_resent_in_doubt_total", Counter, "", Count,
         "Messages sent again although their provider may have had them.";
     TOLD = "tidegate_messages_told_total", Counter, "", Count,
-        "Receipts handed to tenants and acknowledged by them.";
+        "Receipts, and messages from phones, handed to tenants and acknowledged by them.";
     DROPPED = "tidegate_messages_untold_dropped_total", Counter, "", Count,
-        "Receipts dropped because their tenant did not come for them in time.";
+        "Receipts, and messages from phones, that are not offered any more because their tenant did not come for them in time.";
     TURNED_AWAY = "tidegate_operations_unauthorized_total", Counter, "key", Count,
         "Requests to `/v1/ops` that came without the administrator's key (missing) or with another one (wrong).";
     BINDS_REFUSED = "tidegate_smpp_binds_refused_total", Counter, "cause", Count,
@@ -83,6 +83,16 @@ metrics! {
         "Delivery receipts for which no message was found.";
     REPEATED = "tidegate_receipts_repeated_total", Counter, "", Count,
         "Delivery receipts that changed nothing, because the message had its final state.";
+    INBOUND = "tidegate_inbound_total", Counter, "provider", Count,
+        "Messages from phones, whole or as much of them as came.";
+    INBOUND_UNROUTED = "tidegate_inbound_unrouted_total", Counter, "", Count,
+        "Messages from phones for which no rule named a tenant; they are kept for the operator.";
+    INBOUND_INCOMPLETE = "tidegate_inbound_incomplete_total", Counter, "", Count,
+        "Messages from phones of which parts did not come in time.";
+    INBOUND_DUPLICATES = "tidegate_inbound_duplicates_total", Counter, "", Count,
+        "Messages from phones, and parts of them, that a provider sent again.";
+    KEPT_DROPPED = "tidegate_kept_dropped_total", Counter, "", Count,
+        "Receipts and messages kept for the operator that were forgotten because there was no room for more.";
     LATE = "tidegate_responses_late_total", Counter, "", Count,
         "Responses of providers for messages that were no longer waited for.";
     QUEUE_DEPTH = "tidegate_queue_depth", Gauge, "provider, priority", Count,
@@ -120,7 +130,7 @@ metrics! {
     PARKED = "tidegate_messages_parked", Gauge, "", Count,
         "Messages that wait on disk, for their time, their provider or their receipt.";
     UNTOLD = "tidegate_untold_pending", Gauge, "", Count,
-        "Receipts that wait for their tenants.";
+        "Receipts, and messages from phones, that wait for their tenants.";
     CLOCK_JUMPS = "tidegate_clock_jumps_total", Counter, "", Count,
         "Jumps of the system's time of day by more than a minute.";
     CLOCK_DOUBTED = "tidegate_clock_doubted", Gauge, "", Count,
@@ -139,6 +149,10 @@ pub struct Snapshot {
     pub server: ServerSnapshot,
     pub unmatched: u64,
     pub repeated: u64,
+    pub inbound_unrouted: u64,
+    pub inbound_incomplete: u64,
+    pub inbound_duplicates: u64,
+    pub kept_dropped: u64,
     pub late_responses: u64,
     pub told: u64,
     pub dropped: u64,
@@ -177,6 +191,8 @@ pub struct ProviderSnapshot {
     pub receipts: [u64; ReceiptState::ALL.len()],
     pub throttled: u64,
     pub asked: u64,
+    /// Messages from phones.
+    pub inbound: u64,
     /// By `Priority as usize`.
     pub queue_depth: [u64; 3],
     /// Parts a second; 0: no limit.
@@ -330,6 +346,10 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
     metrics::counter!(DROPPED).absolute(snapshot.dropped);
     metrics::counter!(UNMATCHED).absolute(snapshot.unmatched);
     metrics::counter!(REPEATED).absolute(snapshot.repeated);
+    metrics::counter!(INBOUND_UNROUTED).absolute(snapshot.inbound_unrouted);
+    metrics::counter!(INBOUND_INCOMPLETE).absolute(snapshot.inbound_incomplete);
+    metrics::counter!(INBOUND_DUPLICATES).absolute(snapshot.inbound_duplicates);
+    metrics::counter!(KEPT_DROPPED).absolute(snapshot.kept_dropped);
     metrics::counter!(LATE).absolute(snapshot.late_responses);
     metrics::gauge!(PARKED).set(snapshot.parked as f64);
     metrics::gauge!(UNTOLD).set(snapshot.untold as f64);
@@ -382,6 +402,7 @@ fn publish_provider(provider: &ProviderSnapshot) {
     };
     metrics::counter!(SUBMITTED, "provider" => provider.id.clone()).absolute(provider.submitted);
     metrics::counter!(THROTTLED, "provider" => provider.id.clone()).absolute(provider.throttled);
+    metrics::counter!(INBOUND, "provider" => provider.id.clone()).absolute(provider.inbound);
     metrics::counter!(ASKED, "provider" => provider.id.clone()).absolute(provider.asked);
     metrics::gauge!(PROVIDER_RATE, "provider" => provider.id.clone()).set(provider.rate);
     for (state, count) in State::ALL.iter().zip(provider.outcomes).filter(|(_, count)| *count > 0) {

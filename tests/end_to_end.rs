@@ -8,6 +8,7 @@ mod entrances;
 mod first_minute;
 mod lists;
 mod operators;
+mod phones;
 mod probing;
 mod process;
 mod providers;

@@ -231,7 +231,7 @@ impl Engine {
     }
 
     /// The next number, with the tenant's slot. A new epoch begins when the sequences of this one are used up.
-    fn take_number(&mut self, tenant: u32) -> u64 {
+    pub(crate) fn take_number(&mut self, tenant: u32) -> u64 {
         let slot = self.tenants.get(tenant).map_or(0, |tenant| tenant.slot);
         if let Some(number) = Number::new(slot, self.epoch, self.next) {
             self.next += 1;

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 
 use crate::command::{ConnectionId, Refusal, ReplyId};
 use crate::hash::BlockHash;
+use crate::kept::KeptPage;
 use crate::ledger::Wallet;
 use crate::listing::Living;
 use crate::money::Micros;
@@ -104,6 +105,8 @@ pub enum Reply {
     /// The number was never given: there is no such message anywhere.
     NeverGiven,
     Living(Living),
+    /// `None`: there is no such provider.
+    Kept(Option<KeptPage>),
     Balance(Option<Balance>),
     Wallets(Vec<(u32, Wallet)>),
     Cancelled(Cancelled),

@@ -76,8 +76,17 @@ impl House {
     /// All pages of a list, the newest first, and the error that ended it.
     fn list(&self, at: u64, since: i64, until: i64) -> (Vec<u64>, Option<ReadError>) {
         let matches = Arc::new(|_: &engine::message::Message| true);
-        let mut asked =
-            Asked { tenant: TENANT, at, floor: 0, destination: None, since, until, most: 100, matches };
+        let mut asked = Asked {
+            tenant: TENANT,
+            inbound: false,
+            at,
+            floor: 0,
+            destination: None,
+            since,
+            until,
+            most: 100,
+            matches,
+        };
         let mut found = Vec::new();
         loop {
             match lists::page(&self.history.shared, &asked) {

@@ -102,7 +102,7 @@ counters! {
         receipts,
         /// deliver_sm and data_sm that say they are receipts and cannot be read as such.
         receipts_unreadable,
-        /// Messages from phones, which are refused as long as they are not supported.
+        /// Messages from phones, and parts of such.
         mobile_originated,
         /// alert_notification: phones that are there again.
         alerts,

@@ -209,6 +209,10 @@ fn answer(
             outgoing.acknowledged = receipts.items.iter().map(|receipt| (receipt.sequence, 0)).collect();
             Some((receipts.connection?, outgoing))
         }
+        Command::Inbound(inbound) => {
+            outgoing.acknowledged = inbound.items.iter().map(|item| (item.sequence, 0)).collect();
+            Some((inbound.connection?, outgoing))
+        }
         Command::BindUp { provider, bind, connection, .. } => {
             binds.insert((*provider, *bind), *connection);
             None

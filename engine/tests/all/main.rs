@@ -14,6 +14,7 @@ mod listing;
 mod looking;
 mod pacing;
 mod parking;
+mod phones;
 mod reading_back;
 mod recovering;
 mod sending;

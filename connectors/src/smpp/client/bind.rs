@@ -13,12 +13,15 @@ use codecs::smpp::pdu::{self, MessageIdResponse, QuerySmResponse};
 use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
 use codecs::smpp::tlv::tag;
 use codecs::smpp::{Command as Pdu, Status, write};
-use engine::command::{AskAnswer, Command, ConnectionId, Now, PartToken, Receipts, Response, Responses};
+use engine::command::{
+    AskAnswer, Command, ConnectionId, Inbound, Now, PartToken, Receipts, Response, Responses,
+};
 use engine::effect::Ask;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::ProviderBindOptions;
 use super::backoff::Ending;
+use super::phone::Phones;
 use super::receipt::{Delivered, Delivery, Reader};
 use crate::intake::Lane;
 use crate::partition::Partition;
@@ -44,6 +47,7 @@ pub struct Bind<'o, S> {
     /// What one turn has gathered for the commit loop.
     responses: Responses,
     receipts: Receipts,
+    inbound: Inbound,
     unanswered: Vec<PartToken>,
     ask_answers: Vec<AskAnswer>,
     /// Questions that wait for the window, and the tokens of those without an answer, each as often as it was asked: what was
@@ -53,6 +57,7 @@ pub struct Bind<'o, S> {
     /// The ids that they were asked by.
     asked_ids: HashMap<u64, Vec<u8>>,
     reader: Reader,
+    phones: Phones,
     /// The most that a response of this turn said of how busy the provider is.
     congestion: u8,
     /// Sequence numbers of data_sm without an answer: theirs is another response.
@@ -89,12 +94,14 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             up: None,
             responses: Responses::default(),
             receipts: Receipts::default(),
+            inbound: Inbound::default(),
             unanswered: Vec::new(),
             ask_answers: Vec::new(),
             asks: VecDeque::new(),
             asked: HashMap::new(),
             asked_ids: HashMap::new(),
             reader: Reader::new(Arc::clone(&options.dialect)),
+            phones: Phones::default(),
             congestion: 0,
             data: HashSet::new(),
             frames: Vec::new(),
@@ -205,8 +212,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
                 self.counters.malformed.add(1);
                 self.log(frame, status.name().unwrap_or("refused"));
             }
-            Event::Unmatched { .. } => self.counters.responses_unmatched.add(1),
             Event::Other { command: Pdu::ALERT_NOTIFICATION, .. } => self.alerted(),
+            Event::Unmatched { .. } => self.counters.responses_unmatched.add(1),
             // outbind has no answer, and comes too late.
             _ => {}
         }
@@ -299,26 +306,23 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     }
 
     fn delivered(&mut self, now: Now, frame: &[u8], sequence: u32, command: Pdu, delivery: &Delivery<'_>) {
-        let status = match self.reader.read(now.wall, delivery, &mut self.receipts) {
-            Delivered::Receipt => {
-                if command == Pdu::DATA_SM {
-                    self.data.insert(sequence);
-                }
-                return;
+        match self.reader.read(now.wall, delivery, &mut self.receipts) {
+            Delivered::Receipt => {}
+            Delivered::MobileOriginated => {
+                self.counters.mobile_originated.add(1);
+                self.phones.add(self.options.provider, delivery, &mut self.inbound);
             }
             // Refused it would come again and again.
             Delivered::Unreadable => {
                 self.counters.receipts_unreadable.add(1);
                 self.log(frame, "a receipt without an id");
-                Status::OK
+                return self.line.session.respond(now.mono, command, sequence, Status::OK, &[0]);
             }
-            Delivered::MobileOriginated => {
-                self.counters.mobile_originated.add(1);
-                Status::X_R_APPN
-            }
-        };
-        let body: &[u8] = if status == Status::OK { &[0] } else { &[] };
-        self.line.session.respond(now.mono, command, sequence, status, body);
+        }
+        // It is answered when it is on disk.
+        if command == Pdu::DATA_SM {
+            self.data.insert(sequence);
+        }
     }
 
     /// The header says enough; what follows may be the text of a message.
@@ -367,6 +371,11 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             self.counters.receipts.add(receipts.items.len() as u64);
             let connection = Some(up.id);
             self.line.offer(Command::Receipts(Receipts { provider, connection, ..receipts }));
+        }
+        if !self.inbound.items.is_empty() {
+            let inbound = std::mem::take(&mut self.inbound);
+            let connection = Some(up.id);
+            self.line.offer(Command::Inbound(Inbound { provider, connection, ..inbound }));
         }
         if !self.ask_answers.is_empty() {
             let items = std::mem::take(&mut self.ask_answers);
