@@ -120,18 +120,18 @@ pub fn provider(provider: &config::Provider) -> ProviderDefinition {
             config::AskReceipt::Never => catalog::AskReceipt::Never,
         },
         charset: provider_charset(provider.charset),
-        packed: provider.packed,
+        packed: provider.texts.packed,
         national: NationalTables {
-            single: languages(&provider.single_shift),
-            locking: languages(&provider.locking_shift),
+            single: languages(&provider.texts.single_shift),
+            locking: languages(&provider.texts.locking_shift),
         },
-        long_messages: match provider.long_messages {
+        long_messages: match provider.texts.long_messages {
             config::LongMessages::Udh8 => LongMessages::Udh8,
             config::LongMessages::Udh16 => LongMessages::Udh16,
             config::LongMessages::Sar => LongMessages::Sar,
             config::LongMessages::Payload => LongMessages::Payload,
         },
-        flash: match provider.flash {
+        flash: match provider.texts.flash {
             config::Flash::AsGiven => Flash::AsGiven,
             config::Flash::General => Flash::General,
             config::Flash::Class => Flash::Class,

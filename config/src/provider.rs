@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::dialect::{AddressTypes, ReceiptDialect, StatusRule, Tlv};
 use crate::reach::Reach;
 use crate::section::Section;
+use crate::texts::Texts;
 use crate::units::{DAY, HOUR, Micros, SECOND, Secret};
 use crate::words::{
-    AskReceipt, BindKind, Charset, Flash, InDoubt, InterfaceVersion, Language, LongMessages, MessageIdForm,
-    MessageIdSide, ProviderKind, SubmitForm,
+    AskReceipt, BindKind, Charset, InDoubt, InterfaceVersion, MessageIdForm, MessageIdSide, ProviderKind,
+    SubmitForm,
 };
 
 /// One upstream.
@@ -69,16 +70,8 @@ pub struct Provider {
     pub registered_delivery: AskReceipt,
     /// What data_coding 0 means there. Default `gsm7`.
     pub charset: Charset,
-    /// Whether its GSM 7-bit is packed, eight septets in seven octets; with the charset `gsm7` only. Default false.
-    pub packed: bool,
-    /// Languages whose single shift table it passes on to phones. Default none.
-    pub single_shift: Vec<Language>,
-    /// Languages whose locking shift table it passes on to phones. Default none.
-    pub locking_shift: Vec<Language>,
-    /// How it takes messages of several parts. Default `udh8`.
-    pub long_messages: LongMessages,
-    /// How it takes messages that are shown at once and not kept. Default `as_given`.
-    pub flash: Flash,
+    /// How it takes texts that are not one part of plain text.
+    pub texts: Texts,
     /// The id of the tenant whose its messages from phones are where no `[[inbound]]` matches. Default none.
     pub inbound_tenant: Option<String>,
     /// Types of number and numbering plans in place of those told from the addresses. Default none.
@@ -127,10 +120,6 @@ impl Provider {
         section.require("system_id");
         let throughput = section.between("throughput", 0..=1_000_000);
         let charset = section.get("charset").unwrap_or(Charset::Gsm7);
-        let packed = section.get("packed").unwrap_or(false);
-        let single_shift = section.get("single_shift").unwrap_or_default();
-        let locking_shift = section.get("locking_shift").unwrap_or_default();
-        check_alphabet(section, charset, packed, [&single_shift, &locking_shift]);
         let bind = section.get("bind").unwrap_or(BindKind::Transceiver);
         let interface_version = section.get("interface_version").unwrap_or(InterfaceVersion::V34);
         check_bind(section, bind, interface_version, reach.as_ref());
@@ -158,11 +147,7 @@ impl Provider {
             query_after: section.between("query_after", SECOND..=DAY * 30),
             registered_delivery: section.get("registered_delivery").unwrap_or(AskReceipt::Asked),
             charset,
-            packed,
-            single_shift,
-            locking_shift,
-            long_messages: section.get("long_messages").unwrap_or(LongMessages::Udh8),
-            flash: section.get("flash").unwrap_or(Flash::AsGiven),
+            texts: Texts::read(section, charset, interface_version),
             inbound_tenant: section.get("inbound_tenant"),
             types: AddressTypes::read(section),
             enquire_link: section.between("enquire_link", SECOND..=HOUR).unwrap_or(SECOND * 30),
@@ -217,16 +202,6 @@ fn read_burst(section: &mut Section<'_>, throughput: Option<u32>) -> u32 {
     match throughput.unwrap_or(0) {
         0 => 0,
         limit => burst.unwrap_or((limit / 10).max(1)),
-    }
-}
-
-/// What is said of the GSM alphabet means nothing where data_coding 0 is another one.
-fn check_alphabet(section: &mut Section<'_>, charset: Charset, packed: bool, shifts: [&Vec<Language>; 2]) {
-    let [single, locking] = shifts.map(|languages| !languages.is_empty());
-    let given = [("packed", packed), ("single_shift", single), ("locking_shift", locking)];
-    for (key, _) in given.into_iter().filter(|(_, is_given)| *is_given && charset != Charset::Gsm7) {
-        let mend = "remove it, or write charset = \"gsm7\"";
-        section.problem(&[key], "goes with the charset \"gsm7\" only", mend);
     }
 }
 
