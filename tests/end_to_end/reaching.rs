@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::end_to_end::{Stage, send};
 use crate::support::provider::Provider;
 use crate::support::settings;
+use crate::support::wait::until_true;
 
 const TO: u64 = 254_716_000_000;
 
@@ -117,4 +118,21 @@ fn a_tlv_goes_to_the_provider_whose_profile_knows_its_name() {
         let body = taken[0].body.as_ref().unwrap();
         assert_eq!(Tlvs(&body.tlvs).collect::<Vec<_>>(), expected, "{tlvs}");
     }
+}
+
+#[test]
+fn a_provider_of_version_3_3_is_bound_by_pairs_and_sent_no_tlv() {
+    let provider = Provider::start();
+    let entry = [
+        ("profile", "\"smpp33\""),
+        ("binds", "2"),
+        ("tlv", "[{ tag = 0x1400, name = \"a\", value = \"x\" }]"),
+    ];
+    let settings = [settings::provider("up", provider.address(), &entry), settings::tenant(&[])].concat();
+    let mut stage = Stage::with(provider, &settings);
+    let id = send(&mut stage.http, TO, &json!({"tlvs": {"a": "y"}}));
+    // Sent over a transmitter, told over a receiver.
+    stage.http.message(&id, "delivered");
+    assert_eq!(stage.provider.of(TO)[0].body.as_ref().unwrap().tlvs, b"");
+    until_true("two pairs", || stage.provider.counts().binds == 4);
 }
