@@ -400,7 +400,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
                 return;
             }
             let id = body.split(|octet| *octet == 0).next().unwrap_or_default();
-            self.asked_ids.insert(*token, id.to_vec());
+            if !id.is_empty() {
+                self.asked_ids.insert(*token, id.to_vec());
+            }
             let count = self.asked.entry(*token).or_default();
             *count = count.saturating_add(1);
             self.asks.pop_front();
