@@ -1,8 +1,10 @@
 //! Messages from phones through the real binary: acknowledged when they are on disk, given to their tenant across a SIGKILL,
 //! put together from parts, listed; and what nobody is named for is shown to the operator.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
 
+use loadtest::smsc::{PhonesProfile, Profile};
 use loadtest::wire::{self, Message, command, status, tag};
 use serde_json::{Value, json};
 
@@ -10,6 +12,7 @@ use crate::support::gateway::{Gateway, program};
 use crate::support::home::Home;
 use crate::support::http::Http;
 use crate::support::peer::{Heard, Pdu, Peer};
+use crate::support::provider::Provider;
 use crate::support::settings::{self, KEY};
 use crate::support::wait::{PATIENCE, until};
 
@@ -32,7 +35,7 @@ impl Upstream {
         settings::plain(self.listener.local_addr().unwrap()) + rule
     }
 
-    /// The gateway, bound.
+    /// The gateway, bound. Left while it lives it would come again, and be taken for the next one.
     #[track_caller]
     fn bound(&self) -> Peer {
         let stream = until("the gateway's bind", || self.listener.accept().ok()).0;
@@ -95,7 +98,8 @@ fn what_was_acknowledged_is_told_after_a_kill_and_a_repetition_is_known() {
     let home = Home::new(&upstream.settings());
     let gateway = Gateway::start(&home);
     let stop = deliver("22334", 0, 0, b"STOP", &[]);
-    taken(&mut upstream.bound(), &stop);
+    let mut first = upstream.bound();
+    taken(&mut first, &stop);
     gateway.kill();
 
     let gateway = Gateway::start(&home);
@@ -177,7 +181,8 @@ fn what_nobody_is_named_for_is_shown_to_the_operator_and_goes_to_whom_is_named_l
     let upstream = Upstream::new();
     let home = Home::new(&upstream.settings());
     let gateway = Gateway::start(&home);
-    taken(&mut upstream.bound(), &deliver("999", 0, 0, b"hello?", &[]));
+    let mut first = upstream.bound();
+    taken(&mut first, &deliver("999", 0, 0, b"hello?", &[]));
     let ops = gateway.addresses().ops.to_string();
     let shown = |home: &Home, ops: &str, which: [&str; 2]| {
         let output = program(home, &which).args(["--ops", ops, "--json"]).output().unwrap();
@@ -202,10 +207,66 @@ fn what_nobody_is_named_for_is_shown_to_the_operator_and_goes_to_whom_is_named_l
     assert_eq!(shown(&home, &ops, ["inbound", "unrouted"])["total"], 0);
     let receipt =
         b"id:77 sub:001 dlvrd:001 submit date:2611200930 done date:2611200930 stat:DELIVRD err:000 text:";
-    taken(&mut upstream.bound(), &deliver("22334", 4, 0, receipt, &[]));
+    let mut second = upstream.bound();
+    taken(&mut second, &deliver("22334", 4, 0, receipt, &[]));
     let unmatched = shown(&home, &ops, ["receipts", "unmatched"]);
     let row = &unmatched["data"][0];
     assert_eq!((&row["provider_message_id"], &row["state"]), (&json!("77"), &json!("delivered")));
     assert_eq!((&row["reason"], &unmatched["waiting"]), (&json!("waits"), &json!(1)));
+    gateway.end_well();
+}
+
+/// All pages.
+fn all_listed(http: &mut Http) -> Vec<Value> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = http.get(&format!("/v1/inbound?limit=50{cursor}")).json();
+        all.extend(page["data"].as_array().unwrap().iter().cloned());
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return all,
+        }
+    }
+}
+
+#[test]
+fn what_a_provider_brings_under_kills_is_listed_once_and_whole() {
+    const MESSAGES: u64 = 300;
+    let phones = PhonesProfile {
+        rate: 150.0,
+        count: MESSAGES,
+        long: 0.4,
+        duplicated: 0.2,
+        ..PhonesProfile::default()
+    };
+    let provider = Provider::with(Profile { phones, receipt_timeout: 2_000.0, ..Profile::default() });
+    let rule = "[[inbound]]\ntenant = \"acme\"\n";
+    let home = Home::new(&(settings::plain(provider.address()) + rule));
+    let mut gateway = Gateway::start(&home);
+    for kill in 1..=4 {
+        let some = kill * MESSAGES / 8;
+        until("messages from phones", || (provider.counts().phones_acknowledged > some).then_some(()));
+        gateway.kill();
+        gateway = Gateway::start(&home);
+    }
+    let mut tenant = Peer::transceiver(gateway.addresses().smpp);
+    let mut http = gateway.http(KEY);
+    let mut heard = BTreeSet::new();
+    while heard.len() < MESSAGES as usize {
+        let message = told(&mut tenant).body;
+        heard.insert(Message::parse(&message).unwrap().source.digits.to_vec());
+    }
+    let all = all_listed(&mut http);
+    let phones: BTreeSet<&str> = all.iter().map(|one| one["from"].as_str().unwrap()).collect();
+    assert_eq!((all.len(), phones.len()), (MESSAGES as usize, MESSAGES as usize));
+    assert!(all.iter().all(|one| one["complete"] == true), "{all:?}");
+    let long = all.iter().filter(|one| one["parts"] == 3);
+    assert!(long.clone().count() > 50);
+    // Each part says which message it is of.
+    for one in long {
+        let text = one["text"].as_str().unwrap();
+        let words: BTreeSet<&str> = text.split('.').filter(|words| !words.is_empty()).collect();
+        assert_eq!((words.len(), text.len()), (1, 3 * 114), "{text}");
+    }
     gateway.end_well();
 }

@@ -1,6 +1,8 @@
 //! Any order, any repetition and any interleaving of senders gives each text once; what is incomplete ends at its time, the
 //! oldest first.
 
+#![allow(clippy::indexing_slicing, clippy::expect_used)]
+
 use proptest::prelude::*;
 
 use super::*;
