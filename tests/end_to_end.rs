@@ -12,6 +12,7 @@ mod phones;
 mod probing;
 mod process;
 mod providers;
+mod reaching;
 mod receipts;
 mod texts;
 

@@ -116,8 +116,7 @@ def run(binary, work, home):
             peers.append(start())
             running.append(peers[-1])
         outbound(smsc, peers)
-        if gateway.takes_phones:
-            inbound(smsc, peers)
+        inbound(smsc, peers)
         if gateway.serves_operations:
             operations(smsc, peers[0], peers[1])
         keep_alive(smsc, peers[0])

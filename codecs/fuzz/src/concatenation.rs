@@ -2,6 +2,7 @@
 
 use codecs::split::{self, PARTS_MAX};
 use codecs::text::{Encoding, decode};
+use codecs::user_data;
 
 use crate::front;
 
@@ -15,7 +16,21 @@ fn header(octets: &[u8]) {
     if let Some((elements, text)) = split::header_and_text(octets) {
         assert_eq!(1 + elements.len() + text.len(), octets.len());
     }
-    let Some(found) = split::concatenation(octets) else { return };
+    let mut others = Vec::new();
+    let part = user_data::part(octets, &mut others);
+    let found = split::concatenation(octets);
+    assert_eq!(part.map(|part| part.place), found);
+    if let (Some(part), Some((_, text))) = (part, split::header_and_text(octets)) {
+        assert_eq!(part.text, text);
+        // What else the header says is a header again, and says nothing of parts.
+        assert!(
+            others.is_empty() || split::header_and_text(&others).is_some_and(|(_, text)| text.is_empty())
+        );
+        assert_eq!(split::concatenation(&others), None);
+    } else {
+        assert!(others.is_empty());
+    }
+    let Some(found) = found else { return };
     assert!((1..=found.total).contains(&found.number));
     if let Ok(reference) = u8::try_from(found.reference) {
         let again = split::udh8(reference, found.total, found.number);

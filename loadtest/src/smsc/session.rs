@@ -525,6 +525,7 @@ impl From<&Message<'_>> for Body {
             data_coding: message.data_coding,
             registered_delivery: message.registered_delivery,
             content: message.content().to_vec(),
+            tlvs: message.tlvs.0.to_vec(),
         }
     }
 }

@@ -281,7 +281,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         self.ask_answers.push(AskAnswer {
             token: PartToken(token),
             status: status.0,
-            state: response.and_then(|response| State::from_number(response.message_state)),
+            state: response
+                .and_then(|response| State::from_number(response.message_state))
+                .map(|state| self.options.dialect.state(state)),
             error: response.map_or(0, |response| response.error_code),
             done: codecs::time::read(date, now.wall).ok().flatten(),
         });

@@ -93,8 +93,8 @@ impl Reader {
         let Delivery { esm_class, tlvs, .. } = *delivery;
         let tlv_id = tlvs.value_of(tag::RECEIPTED_MESSAGE_ID).map(unpadded).unwrap_or_default();
         let is_marked = receipt::is_receipt(esm_class) || !tlv_id.is_empty();
-        let dialect = Arc::clone(&self.dialect);
-        let content = self.text(delivery);
+        let Reader { dialect, ascii } = self;
+        let content = text_of(delivery, ascii);
         let text = dialect
             .read(content, is_marked)
             .or_else(|| dialect.read(after_header(esm_class, content), is_marked));
@@ -115,7 +115,7 @@ impl Reader {
         let error_end = append(bytes, error, ERROR_OCTETS_MAX);
         receipts.items.push(Receipt {
             sequence: delivery.sequence,
-            state: state(&dialect, tlvs, text.state),
+            state: state(dialect, tlvs, text.state),
             phone: phone(delivery.source.octets),
             tlv_id_end,
             text_id_end,
@@ -124,16 +124,16 @@ impl Reader {
         });
         Delivered::Receipt
     }
+}
 
-    /// The text as ASCII; some SMSCs write their receipts in UCS-2.
-    fn text<'t>(&'t mut self, delivery: &Delivery<'t>) -> &'t [u8] {
-        if encoding_of(delivery.data_coding) != Encoding::Ucs2 {
-            return delivery.content;
-        }
-        self.ascii.clear();
-        receipt::ascii_of_ucs2(delivery.content, &mut self.ascii);
-        &self.ascii
+/// The text as ASCII; some SMSCs write their receipts in UCS-2.
+fn text_of<'t>(delivery: &Delivery<'t>, ascii: &'t mut Vec<u8>) -> &'t [u8] {
+    if encoding_of(delivery.data_coding) != Encoding::Ucs2 {
+        return delivery.content;
     }
+    ascii.clear();
+    receipt::ascii_of_ucs2(delivery.content, ascii);
+    ascii
 }
 
 /// What follows a user data header. Some SMSCs set the flag and write none, so it is read without only in the second place.
