@@ -342,3 +342,22 @@ fn a_repetition_is_known_also_when_its_message_has_left_the_journal() {
     house.phones_write("up", &[FromPhone::default()]);
     assert_eq!(inbound(&house).len(), 1);
 }
+
+#[test]
+fn receipts_of_one_unknown_id_are_held_once_and_never_many() {
+    let mut house = House::new(definitions());
+    let delivered = codecs::receipt::State::Delivered;
+    for _ in 0..3 {
+        house.receipt("up", text_id("77"), delivered, Some(254_700_000_001));
+    }
+    assert_eq!((kept(&mut house, Drawer::Unmatched).total, house.engine.counters().repeated), (1, 2));
+    // One that never ends: each names another phone.
+    for phone in 0..200 {
+        house.receipt("up", text_id("77"), delivered, Some(254_700_000_002 + phone));
+    }
+    let page = kept(&mut house, Drawer::Unmatched);
+    assert_eq!((page.waiting, page.total), (32, 201), "those that found no room are shown as well");
+    assert_eq!(house.acknowledged.len(), 203);
+    let octets: usize = house.journal.iter().map(|(_, records)| records.len()).sum();
+    assert!(octets < 100_000, "{octets} octets for 203 receipts");
+}
