@@ -107,8 +107,8 @@ impl Cut {
                 Measure::Latin1Units => octets / 2,
                 Measure::Octets => octets,
             };
-            // A header that leaves no room is a stranger's; what comes with it is cut all the same.
-            room.max(2)
+            // A header that leaves no room is a stranger's; what comes with it is cut all the same, and never inside a pair.
+            room.max(4)
         };
         Limits { single: room(single), part: room(part) }
     }

@@ -278,3 +278,18 @@ fn pair_starts(octets: &[u8]) -> Vec<usize> {
     }
     starts
 }
+
+#[test]
+fn a_text_is_cut_however_little_room_its_header_leaves() {
+    let world: Vec<u8> = "🌍🌍🌍🌍".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let family: Vec<u8> =
+        "👨\u{200D}👩\u{200D}👧\u{200D}👦".repeat(3).encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for elements in 0..=255 {
+        for octets in [&world, &family] {
+            let cut = Cut { elements, ..Cut::new(Encoding::Ucs2) };
+            let ranges: Vec<_> = cut.parts(octets).take(octets.len() + 1).collect();
+            assert!(ranges.len() <= octets.len(), "{elements} octets of elements");
+            assert_eq!(ranges.last().map(|range| range.end), Some(octets.len()));
+        }
+    }
+}
