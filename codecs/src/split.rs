@@ -165,7 +165,9 @@ impl Cutter {
             Measure::Units => cluster::open_surrogate(part),
             Measure::Latin1Septets | Measure::Latin1Units | Measure::Octets => 0,
         };
-        end.saturating_sub(cut)
+        // Beside a header that leaves next to no room a character may be longer than a part, which must not be empty for that.
+        let shortened = end.saturating_sub(cut);
+        if shortened > start { shortened } else { end }
     }
 }
 
