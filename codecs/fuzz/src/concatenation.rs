@@ -78,5 +78,5 @@ fn room(cut: Cut, is_one_of_several: bool) -> Option<usize> {
         Encoding::Binary => octets,
         Encoding::Latin1 => return None,
     };
-    Some(room.max(2))
+    Some(room.max(4))
 }

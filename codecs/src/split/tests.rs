@@ -2,7 +2,7 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
-use crate::text::{Choice, encode};
+use crate::text::{Choice, decode, encode};
 use proptest::prelude::*;
 
 fn octets(text: &str, encoding: Encoding) -> Vec<u8> {
@@ -292,6 +292,8 @@ fn a_part_is_never_empty_however_little_room_a_header_leaves() {
                 let parts: Vec<_> = cut.parts(&text).take(text.len() + 1).collect();
                 assert!(parts.len() <= text.len() && parts.iter().all(|part| !part.is_empty()), "{elements}");
                 assert_eq!(parts.last().map(|part| part.end), Some(text.len()));
+                let shown: String = parts.into_iter().map(|part| decode(encoding, &text[part])).collect();
+                assert!(encoding != Encoding::Ucs2 || shown == decode(encoding, &text), "{elements}");
             }
         }
     }
