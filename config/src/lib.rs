@@ -18,6 +18,7 @@ mod route;
 mod section;
 mod settings;
 mod tenant;
+mod texts;
 mod tree;
 mod units;
 mod words;
@@ -33,11 +34,12 @@ pub use reach::{Host, Outbind, ProviderTls, Reach};
 pub use route::{Match, Rates, Route};
 pub use settings::{Fairness, Http, Limits, Ops, Queue, Routing, Secrets, Serve, Smpp, Storage, Tls};
 pub use tenant::{Price, Tenant, TenantSmpp};
+pub use texts::Texts;
 pub use units::{IpBlock, Micros, Secret, Size, UnixMillis, parse_duration};
 pub use words::{
-    AskReceipt, Billing, BindKind, Channel, Charset, Durability, InDoubt, InterfaceVersion, JournalLog,
-    MessageIdForm, MessageIdSide, Priority, ProviderKind, ReceiptDate, ReceiptState, Settle, StatusMeaning,
-    Strategy, SubmitForm, TenantStatus, TlvType, Word,
+    AskReceipt, Billing, BindKind, Channel, Charset, Durability, Flash, InDoubt, InterfaceVersion,
+    JournalLog, Language, LongMessages, MessageIdForm, MessageIdSide, Priority, ProviderKind, ReceiptDate,
+    ReceiptState, Settle, StatusMeaning, Strategy, SubmitForm, TenantStatus, TlvType, Word,
 };
 
 use lists::Lists;

@@ -16,6 +16,7 @@ use crate::message::{Message, PartState, STORED, State};
 use crate::pages::block_of;
 use crate::parking::NEAR;
 use crate::receipts::{ErrorText, ReceiptNews};
+use crate::step::ALL_PARTS;
 
 /// Parts that are sent between two questions while messages wait.
 const PARTS_PER_ASK: u32 = 16;
@@ -74,7 +75,10 @@ impl Engine {
             return;
         };
         if let Some(entry) = self.providers.get_mut(message.provider) {
-            let parts = (0..message.parts()).filter(|part| message.part(*part) == Some(PartState::Accepted));
+            // What went as one has one id.
+            let is_one = message.parts() > 1 && message.provider_id(ALL_PARTS).is_some();
+            let parts = if is_one { ALL_PARTS..=ALL_PARTS } else { 0..=message.parts() - 1 };
+            let parts = parts.filter(|part| message.any_part(*part, PartState::Accepted));
             let room = ASKS_MAX.saturating_sub(entry.asks.len());
             entry.asks.extend(parts.take(room).map(|part| PartToken::new(number, part)));
         }
@@ -140,7 +144,7 @@ impl Provider {
 
 /// The body of the query_sm; `None` when there is nothing to ask any more.
 fn question(message: &Message, part: u8, provider: &Provider) -> Option<Vec<u8>> {
-    if message.state != State::Sent || message.part(part) != Some(PartState::Accepted) {
+    if message.state != State::Sent || !message.any_part(part, PartState::Accepted) {
         return None;
     }
     let message_id = message.provider_id(part).filter(|id| !id.is_empty())?;

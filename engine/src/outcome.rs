@@ -36,7 +36,7 @@ impl Engine {
             self.counters.late_responses += 1;
             return;
         };
-        let was_sending = message.part(part) == Some(PartState::Sending)
+        let was_sending = message.any_part(part, PartState::Sending)
             && (message.provider, message.bind) == (provider, bind);
         // Of the parts of a message only the first answer says how long one takes.
         let is_first = message.sending_parts() == u32::from(message.parts());
@@ -235,11 +235,17 @@ impl Engine {
         }
         let place = usize::from(bind);
         let now = self.now.mono;
-        let Some(entry) = self.providers.get_mut(provider) else { return };
+        let Engine { providers, pages, .. } = &mut *self;
+        let Some(entry) = providers.get_mut(provider) else { return };
         let Some(bind_entry) = entry.binds.get_mut(place) else { return };
         bind_entry.unsent.extend_from_slice(unsent);
         let connection = bind_entry.connection.take();
-        bind_entry.returning = connection.is_some() && bind_entry.in_flight > bind_entry.unsent.len() as u32;
+        let parts = |token: &PartToken| match token.part() {
+            ALL_PARTS => pages.get(token.number()).map_or(0, Message::sending_parts),
+            _ => 1,
+        };
+        let unsent: u32 = bind_entry.unsent.iter().map(parts).sum();
+        bind_entry.returning = connection.is_some() && bind_entry.in_flight > unsent;
         if entry.binds.iter().all(|bind| bind.connection.is_none()) {
             entry.up_since = None;
             entry.down_since = now;
@@ -278,7 +284,7 @@ impl Engine {
 
     fn is_sending(&self, provider: u16, bind: u16, token: PartToken) -> bool {
         self.pages.get(token.number()).is_some_and(|message| {
-            message.part(token.part()) == Some(PartState::Sending)
+            message.any_part(token.part(), PartState::Sending)
                 && (message.provider, message.bind) == (provider, bind)
         })
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use codecs::instant::{Mono, Wall};
 use codecs::receipt::State as ReceiptState;
 use codecs::smpp::pdu;
+use codecs::text::Encoding;
 use engine::catalog::*;
 use engine::command::*;
 use engine::effect::*;
@@ -639,6 +640,10 @@ pub struct Sms {
     pub send_at: Option<Wall>,
     pub valid_until: Option<Wall>,
     pub provider: Option<&'static str>,
+    pub encoding: Encoding,
+    pub data_coding: u8,
+    pub esm_class: u8,
+    pub tlvs: Vec<u8>,
 }
 
 impl Default for Sms {
@@ -653,6 +658,10 @@ impl Default for Sms {
             send_at: None,
             valid_until: None,
             provider: None,
+            encoding: Encoding::Gsm7,
+            data_coding: 0,
+            esm_class: 0,
+            tlvs: Vec::new(),
         }
     }
 }
@@ -668,8 +677,14 @@ impl Sms {
         if let Some(provider) = self.provider {
             push_extra(&mut extras, Extra::Provider, provider.as_bytes());
         }
+        if !self.tlvs.is_empty() {
+            push_extra(&mut extras, Extra::Tlvs, &self.tlvs);
+        }
         let body = Body {
             via: self.via,
+            encoding: self.encoding,
+            data_coding: self.data_coding,
+            esm_class: self.esm_class,
             priority: self.priority,
             registered_delivery: self.registered,
             parts: self.parts,
