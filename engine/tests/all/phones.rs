@@ -156,7 +156,11 @@ fn the_first_rule_that_fits_decides_then_the_providers_default() {
     let to_other = |house: &House| house.message(inbound(house)[0]).tenant == house.tenant("other");
     let stop = |text: &str| FromPhone { text: text.into(), ..FromPhone::default() };
     type Change<'a> = &'a dyn Fn(&mut InboundDefinition);
-    let cases: [(Change<'_>, FromPhone, bool); 12] = [
+    // A header that names the Hindi locking table, and a word of it.
+    let hindi =
+        FromPhone { text: b"\x03\x25\x01\x06\x2f\x42 x".to_vec(), esm_class: 0x40, ..FromPhone::default() };
+    let cases: [(Change<'_>, FromPhone, bool); 13] = [
+        (&|rule| rule.keywords = words(&["नम"]), hindi, true),
         (&|_| {}, FromPhone::default(), true),
         (&|rule| rule.providers = words(&["spare"]), FromPhone::default(), false),
         (&|rule| rule.providers = words(&["spare", "up"]), FromPhone::default(), true),
