@@ -107,7 +107,7 @@ impl Cut {
                 Measure::Latin1Units => octets / 2,
                 Measure::Octets => octets,
             };
-            // A header that leaves no room is a stranger's; what comes with it is cut all the same, and never inside a pair.
+            // A header that leaves no room is a stranger's; what comes with it is cut all the same, but not inside a surrogate pair.
             room.max(4)
         };
         Limits { single: room(single), part: room(part) }
@@ -160,7 +160,9 @@ impl Cutter {
         let cut = match self.measure {
             Measure::Septets => open_escape(part),
             Measure::Units if self.heeds_clusters => {
-                cluster::open(part, octets.get(end..).unwrap_or_default())
+                let cut = cluster::open(part, octets.get(end..).unwrap_or_default());
+                // Beside a header that leaves next to no room a character is longer than a part, which must not be empty for that.
+                if cut < part.len() { cut } else { cluster::open_surrogate(part) }
             }
             Measure::Units => cluster::open_surrogate(part),
             Measure::Latin1Septets | Measure::Latin1Units | Measure::Octets => 0,

@@ -115,7 +115,8 @@ impl Engine {
         {
             return Err(Refusal::QueueFull);
         }
-        let body = self.read(bytes)?;
+        let (body, length) = Body::read(bytes).ok_or(Refusal::InvalidRequest)?;
+        self.check_body(&body, length == bytes.len())?;
         let plan = self.plan(tenant, &body)?;
         let reserve = |wallet: &mut Wallet| {
             let outcome = wallet.reserve(plan.price);
@@ -130,16 +131,14 @@ impl Engine {
         Ok(self.accept(tenant, &body, bytes, &plan))
     }
 
-    /// A body as a door wrote it.
-    pub(crate) fn read<'b>(&self, bytes: &'b [u8]) -> Result<Body<'b>, Refusal> {
-        let (body, length) = Body::read(bytes).ok_or(Refusal::InvalidRequest)?;
+    /// Whether a body is as a door writes one: all of these octets, its parts counted, its times possible.
+    pub(crate) fn check_body(&self, body: &Body<'_>, is_all: bool) -> Result<(), Refusal> {
         let counted = || Cut { is_first_form: false, ..body.cut() }.count(body.header_and_text().1);
         let is_miscounted = body.parts > 1 && counted() != usize::from(body.parts);
-        if length != bytes.len() || body.parts == 0 || is_miscounted {
+        if !is_all || body.parts == 0 || is_miscounted {
             return Err(Refusal::InvalidRequest);
         }
-        self.check_times(&body)?;
-        Ok(body)
+        self.check_times(body)
     }
 
     fn check_times(&self, body: &Body<'_>) -> Result<(), Refusal> {

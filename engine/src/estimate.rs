@@ -3,15 +3,16 @@
 use crate::command::Refusal;
 use crate::effect::Estimate;
 use crate::engine::Engine;
-use crate::submission::UDHI;
+use crate::submission::{Body, UDHI};
 
 impl Engine {
     /// Credit, queues and the state of the disk are not looked at: they are of the moment.
-    pub(crate) fn estimate(&mut self, tenant: u32, body: &[u8]) -> Result<Estimate, Refusal> {
+    pub(crate) fn estimate(&mut self, tenant: u32, bytes: &[u8]) -> Result<Estimate, Refusal> {
         if let Some(refusal) = self.tenants.refusal(tenant, self.now.wall) {
             return Err(refusal);
         }
-        let body = self.read(body)?;
+        let (body, length) = Body::read(bytes).ok_or(Refusal::InvalidRequest)?;
+        self.check_body(&body, length == bytes.len())?;
         // A question takes nobody's turn.
         let turns = self.tenants.turns.clone();
         let plan = self.plan(tenant, &body);

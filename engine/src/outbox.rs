@@ -8,13 +8,14 @@ use codecs::receipt::{self, Notice};
 use codecs::smpp::pdu::SmeAddress;
 use codecs::smpp::status::Status;
 use codecs::smpp::tlv::tag;
-use codecs::smpp::write::{self, Carrier, SmFields};
+use codecs::smpp::write::{self, SmFields};
 
 use crate::command::{Acknowledgement, ConnectionId, PartToken, ReplyId};
 use crate::dispatch::decimal;
 use crate::effect::{Load, Outgoing, Request, Shelf};
 use crate::engine::{DueKind, Engine};
 use crate::id::{ID_DIGITS, id_digits};
+use crate::inbound;
 use crate::message::Message;
 use crate::pages::{BLOCK_MESSAGES, block_of};
 use crate::receipts::{ReceiptIds, ReceiptNews};
@@ -31,13 +32,6 @@ const LOADS_MAX: usize = 64;
 const TELL_AGAIN_MICROS: u64 = 1_000_000;
 /// esm_class of a delivery receipt (SMPP 3.4 §5.2.12).
 const ESM_RECEIPT: u8 = 0x04;
-/// Of esm_class: the text begins with a user data header; an answer goes the way that the message came.
-const UDHI: u8 = 0x40;
-const REPLY_PATH: u8 = 0x80;
-/// source_addr without its NUL (SMPP 3.4 §4.6.1).
-const ADDRESS_OCTETS_MAX: usize = 20;
-/// The longest text beside an sm_length (SMPP 3.4 §5.2.21).
-const SHORT_MESSAGE_OCTETS_MAX: usize = 254;
 
 /// Why a message, or a block of them, is wanted back.
 #[derive(Debug)]
@@ -254,7 +248,7 @@ impl Engine {
         let out = self.effects.outgoing(connection);
         match message.is_inbound() {
             false => write_receipt(message, id, &mut self.text, out),
-            true => write_inbound(message, out),
+            true => inbound::tell(message, out),
         }
         self.pages.set_telling(number, Some(state));
         if let Some(entry) = self.tenants.get_mut(tenant)
@@ -406,31 +400,6 @@ fn write_receipt(message: &Message, id: u64, text: &mut Vec<u8>, out: &mut Outgo
     let tlvs = write::tlv(&mut out.bodies, tag::RECEIPTED_MESSAGE_ID, &id_text)
         .and_then(|()| write::tlv(&mut out.bodies, tag::MESSAGE_STATE, &[state as u8]));
     debug_assert!(tlvs.is_ok(), "an id and a state fit their TLVs");
-    out.requests.push(Request { token: message.number, end: out.bodies.len() as u32 });
-}
-
-/// Appends the `deliver_sm` that brings a message from a phone: its text as the phone sent it, in one piece (SMPP 3.4 §5.3.2.32).
-fn write_inbound(message: &Message, out: &mut Outgoing) {
-    let body = message.body();
-    let phone = body.phone();
-    let is_long = body.octets.len() > SHORT_MESSAGE_OCTETS_MAX;
-    let fields = SmFields {
-        service_type: body.service_type,
-        source: SmeAddress {
-            ton: body.destination_ton,
-            npi: body.destination_npi,
-            octets: phone.get(..ADDRESS_OCTETS_MAX).unwrap_or(&phone),
-        },
-        destination: SmeAddress { ton: body.source_ton, npi: body.source_npi, octets: body.source },
-        esm_class: body.esm_class & (UDHI | REPLY_PATH),
-        protocol_id: body.protocol_id,
-        data_coding: body.data_coding,
-        text: body.octets,
-        carrier: if is_long { Carrier::MessagePayload } else { Carrier::ShortMessage },
-        ..SmFields::default()
-    };
-    let written = write::sm_body(&mut out.bodies, &fields);
-    debug_assert!(written.is_ok(), "a message from a phone fits a deliver_sm: {written:?}");
     out.requests.push(Request { token: message.number, end: out.bodies.len() as u32 });
 }
 

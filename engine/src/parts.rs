@@ -58,8 +58,10 @@ pub(crate) fn write(
         ..SmFields::default()
     };
     let tlvs = provider_form::tlvs(definition, &body);
-    let mut writer = Writer { message, definition, form, now, body, fields, tlvs, out };
-    writer.flash();
+    let mut writer = Writer { message, definition, form, now, body: &body, fields, tlvs, out };
+    if is_flash(body.data_coding) {
+        writer.flash();
+    }
     writer.parts();
 }
 
@@ -69,7 +71,7 @@ struct Writer<'a, 'o> {
     definition: Option<&'a ProviderDefinition>,
     form: SubmitForm,
     now: Wall,
-    body: Body<'a>,
+    body: &'a Body<'a>,
     /// What all parts have alike.
     fields: SmFields<'a>,
     tlvs: Cow<'a, [u8]>,
@@ -77,13 +79,14 @@ struct Writer<'a, 'o> {
 }
 
 impl<'a> Writer<'a, '_> {
-    /// Says in the provider's way that the message is of class 0, if it is.
+    /// Says in the provider's way that the message is of class 0.
+    #[cold]
     fn flash(&mut self) {
         let way = match self.definition.map_or(Flash::AsGiven, |definition| definition.flash) {
             Flash::Subunit if !self.takes_tlvs() => Flash::General,
             way => way,
         };
-        if way == Flash::AsGiven || !is_flash(self.fields.data_coding) {
+        if way == Flash::AsGiven {
             return;
         }
         self.fields.data_coding = match (way, self.body.encoding) {
@@ -103,9 +106,14 @@ impl<'a> Writer<'a, '_> {
         let body = self.body;
         let (elements, text) = body.header_and_text();
         let header = body.octets.get(..body.octets.len() - text.len()).unwrap_or_default();
-        if self.message.parts() == 1 {
-            return self.part(0, header, text, self.fields.esm_class);
+        match self.message.parts() {
+            1 => self.part(0, header, text, self.fields.esm_class),
+            _ => self.many(header, elements, text),
         }
+    }
+
+    fn many(&mut self, header: &[u8], elements: &[u8], text: &[u8]) {
+        let body = self.body;
         self.drop_sar();
         let way = match self.definition.map_or(LongMessages::Udh8, |definition| definition.long_messages) {
             LongMessages::Sar | LongMessages::Payload if !self.takes_tlvs() => LongMessages::Udh8,

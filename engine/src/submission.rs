@@ -248,6 +248,7 @@ impl<'a> Body<'a> {
     }
 
     /// Reference number and total of a part that its tenant has cut.
+    #[cold]
     fn own_part(&self) -> Option<(u16, u8)> {
         if self.parts > 1 {
             return None;

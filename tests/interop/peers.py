@@ -53,15 +53,12 @@ class Gateway:
             f'[http]\nlisten = "127.0.0.1:{self.http}"\n[smpp]\nlisten = "127.0.0.1:{self.smpp}"\n'
             f'[ops]\nlisten = "127.0.0.1:{self.ops}"\n'
         )
-        settings = subprocess.check_output([binary, "config", "default"], text=True)
-        self.serves_operations = "#operations = " in settings
-        self.ways = {way: WAYS[way] for way in WAYS if way == "udh8" or "#long_messages = " in settings}
-        for way in self.ways:
-            manner = "" if way == "udh8" else f'long_messages = "{way}"\n'
+        self.serves_operations = "#operations = " in subprocess.check_output([binary, "config", "default"], text=True)
+        for way, prefix in WAYS.items():
             text += (
                 f'[[provider]]\nid = "{way}"\nhost = "127.0.0.1"\nport = {provider_port}\nsystem_id = "{way}"\n'
                 f'password = "{PASSWORD}"\nenquire_link = "2s"\nreconnect = {{ min = "50ms", max = "500ms" }}\n'
-                f'{manner}[[route]]\nmatch = {{ prefix = ["{self.ways[way]}"] }}\nproviders = ["{way}"]\n'
+                f'long_messages = "{way}"\n[[route]]\nmatch = {{ prefix = ["{prefix}"] }}\nproviders = ["{way}"]\n'
             )
         for name, number in tenants.items():
             text += (

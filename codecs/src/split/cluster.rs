@@ -4,11 +4,11 @@
 /// Octets that a part gives up at most so that a character stays whole: a family of four is eleven units.
 const GIVEN_UP_MAX: usize = 24;
 
-/// Octets by which a part is shortened so that its last character is whole; never all of it. `next` is what follows it.
+/// Octets by which a part is shortened so that its last character is whole. `next` is what follows it.
 pub fn open(part: &[u8], next: &[u8]) -> usize {
     let least = open_surrogate(part);
     let mut given_up = least;
-    while given_up <= GIVEN_UP_MAX && given_up < part.len() {
+    while given_up <= GIVEN_UP_MAX {
         let Some((before, after)) = around(part, next, given_up) else { break };
         if !is_inside(before, after) {
             return given_up;

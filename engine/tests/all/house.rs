@@ -594,13 +594,14 @@ pub struct FromPhone {
     pub to: &'static str,
     pub text: Vec<u8>,
     pub data_coding: u8,
+    pub esm_class: u8,
     pub part: Option<PartOf>,
 }
 
 impl Default for FromPhone {
     fn default() -> FromPhone {
         let text = b"STOP it".to_vec();
-        FromPhone { phone: 254_712_345_678, to: "22334", text, data_coding: 0, part: None }
+        FromPhone { phone: 254_712_345_678, to: "22334", text, data_coding: 0, esm_class: 0, part: None }
     }
 }
 
@@ -618,6 +619,7 @@ impl FromPhone {
         let body = Body {
             encoding: codecs::text::encoding_of(self.data_coding),
             data_coding: self.data_coding,
+            esm_class: self.esm_class,
             destination: self.phone,
             source: self.to.as_bytes(),
             source_ton: 3,
