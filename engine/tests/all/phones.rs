@@ -431,3 +431,17 @@ fn parts_that_the_ring_has_carried_over_wait_no_longer_than_others() {
     house.seconds(100);
     assert_eq!(inbound(&house).len(), 1, "ten minutes after the first of them");
 }
+
+#[test]
+fn what_waits_is_parked_also_where_phones_write_the_last_of_each_block() {
+    let mut definitions = definitions();
+    definitions.settings.queue_memory = 100;
+    let mut house = House::new(definitions);
+    for _ in 0..600 {
+        let number = house.accepted("acme", &Sms::default());
+        if engine::pages::place_of(number) == 62 {
+            house.phones_write("up", &[FromPhone { phone: number, ..FromPhone::default() }]);
+        }
+    }
+    assert!(house.engine.living().count() < 200 + 600 / 64, "the rest is parked");
+}
