@@ -7,6 +7,7 @@ use config::{Config, InDoubt, MessageIdForm, Price, Settle, Strategy};
 use engine::catalog::{
     self, Definitions, ProviderDefinition, RouteDefinition, Settings, SettleOn, TenantDefinition,
 };
+use engine::command::AskKind;
 use engine::money::Micros;
 use engine::submission::Priority;
 
@@ -106,6 +107,7 @@ fn provider(provider: &config::Provider) -> ProviderDefinition {
         in_doubt_wait: provider.in_doubt_wait,
         receipt_wait: provider.receipt_wait,
         query_after: provider.query_after,
+        operations: provider.operations.iter().map(|operation| ask_kind(*operation)).collect(),
         receipts: match provider.registered_delivery {
             config::AskReceipt::Asked => catalog::AskReceipt::Asked,
             config::AskReceipt::Always => catalog::AskReceipt::Always,
@@ -118,6 +120,14 @@ fn provider(provider: &config::Provider) -> ProviderDefinition {
         retry_max: provider.retry.pause.max,
         source_ton_npi: pair(provider.source_ton, provider.source_npi),
         destination_ton_npi: pair(provider.dest_ton, provider.dest_npi),
+    }
+}
+
+fn ask_kind(operation: config::Operation) -> AskKind {
+    match operation {
+        config::Operation::Query => AskKind::Query,
+        config::Operation::Cancel => AskKind::Cancel,
+        config::Operation::Replace => AskKind::Replace,
     }
 }
 

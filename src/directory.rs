@@ -41,6 +41,7 @@ pub struct SmppAccess {
     pub password: PasswordCheck,
     pub binds_max: u32,
     pub window: u32,
+    pub message_id: access::IdRadix,
 }
 
 /// One tenant as it is put into the directory.
@@ -94,6 +95,10 @@ fn access(account: &Account<'_>) -> TenantAccess {
         password: PasswordCheck::new(smpp.password.expose().as_bytes()),
         binds_max: smpp.max_binds,
         window: smpp.window,
+        message_id: match smpp.message_id {
+            config::IdRadix::Dec => access::IdRadix::Dec,
+            config::IdRadix::Hex => access::IdRadix::Hex,
+        },
     });
     TenantAccess {
         number: account.number,
@@ -167,6 +172,7 @@ impl Authenticator for Directory {
             rate: tenant.rate,
             // SMPP 3.4 §5.2.19 leaves data_coding 0 to the SMSC, and here it is the GSM alphabet.
             charset: Encoding::Gsm7,
+            message_id: account.message_id,
         })
     }
 }

@@ -27,8 +27,8 @@ pub use settings::{Fairness, Http, Limits, Ops, Queue, Routing, Secrets, Serve, 
 pub use tenant::{Price, Tenant, TenantSmpp};
 pub use units::{IpBlock, Micros, Secret, Size, UnixMillis, parse_duration};
 pub use words::{
-    AskReceipt, Billing, BindKind, Channel, Charset, Durability, InDoubt, JournalLog, MessageIdForm,
-    Priority, ProviderKind, Settle, Strategy, TenantStatus, Word,
+    AskReceipt, Billing, BindKind, Channel, Charset, Durability, IdRadix, InDoubt, JournalLog, MessageIdForm,
+    Operation, Priority, ProviderKind, Settle, Strategy, TenantStatus, Word,
 };
 
 use lists::Lists;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::problem::Fault;
 use crate::section::Section;
 use crate::units::{DAY, HOUR, Micros, SECOND, Secret};
-use crate::words::{AskReceipt, BindKind, Charset, InDoubt, MessageIdForm, ProviderKind};
+use crate::words::{AskReceipt, BindKind, Charset, InDoubt, MessageIdForm, Operation, ProviderKind};
 
 /// One upstream.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +48,8 @@ pub struct Provider {
     /// How long after a message was sent its provider is asked by query_sm what became of it, and again each time after
     /// twice as long. Default none: it is not asked.
     pub query_after: Option<Duration>,
+    /// Which of query_sm, cancel_sm and replace_sm it is sent for tenants that ask about messages it has. Default none.
+    pub operations: Vec<Operation>,
     /// When it is asked for a receipt. Default `asked`.
     pub registered_delivery: AskReceipt,
     /// What data_coding 0 means there. Default `gsm7`.
@@ -120,6 +122,7 @@ impl Provider {
             in_doubt_wait: section.between("in_doubt_wait", Duration::ZERO..=DAY).unwrap_or(SECOND * 10),
             receipt_wait: section.between("receipt_wait", SECOND..=DAY * 30).unwrap_or(HOUR * 72),
             query_after: section.between("query_after", SECOND..=DAY * 30),
+            operations: section.get("operations").unwrap_or_default(),
             registered_delivery: section.get("registered_delivery").unwrap_or(AskReceipt::Asked),
             charset: section.get("charset").unwrap_or(Charset::Gsm7),
             source_ton: section.between("source_ton", 0..=6),

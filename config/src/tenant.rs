@@ -6,7 +6,7 @@ use crate::problem::Fault;
 use crate::read::PriorityOrNumber;
 use crate::section::Section;
 use crate::units::{DAY, HOUR, IpBlock, MINUTE, Micros, Secret, UnixMillis};
-use crate::words::{Billing, Priority, Settle, TenantStatus};
+use crate::words::{Billing, IdRadix, Priority, Settle, TenantStatus};
 
 /// One customer.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +68,8 @@ pub struct TenantSmpp {
     pub max_binds: u32,
     /// Unanswered requests on each bind, 1 to 65,535; more are answered ESME_RTHROTTLED. Default 100.
     pub window: u32,
+    /// How message ids are written in responses and in the TLVs of receipts. Default `dec`.
+    pub message_id: IdRadix,
 }
 
 /// What a part costs a tenant.
@@ -131,7 +133,8 @@ impl TenantSmpp {
         section.require("password");
         let max_binds = section.between("max_binds", 1..=1_024).unwrap_or(8);
         let window = section.between("window", 1..=65_535).unwrap_or(100);
-        Some(Self { system_id: system_id?, password: password?, max_binds, window })
+        let message_id = section.get("message_id").unwrap_or(IdRadix::Dec);
+        Some(Self { system_id: system_id?, password: password?, max_binds, window, message_id })
     }
 }
 

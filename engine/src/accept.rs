@@ -207,7 +207,7 @@ impl Engine {
 
     /// Puts a message that waits where it waits: a queue, or the schedule. Whether it is scheduled.
     pub(crate) fn queue_new(&mut self, message: &Message, send_at: Option<Wall>) -> bool {
-        self.watch_validity(message);
+        self.watch_validity(message.number, message.valid_until);
         match send_at {
             Some(at) => {
                 self.watch_start(message.number, at);
@@ -224,9 +224,9 @@ impl Engine {
 
     /// A validity that ends soon is kept to the millisecond. A later one is seen when all pages are looked at, every ten
     /// seconds: an entry a message, until its end, would grow with the traffic and not with what waits.
-    pub(crate) fn watch_validity(&mut self, message: &Message) {
-        if let Some(until) = message.valid_until.filter(|until| *until <= self.now.wall.after(SOON)) {
-            self.wall_dues.insert(millis(until), DueKind::Expire as u8, message.number);
+    pub(crate) fn watch_validity(&mut self, number: u64, valid_until: Option<Wall>) {
+        if let Some(until) = valid_until.filter(|until| *until <= self.now.wall.after(SOON)) {
+            self.wall_dues.insert(millis(until), DueKind::Expire as u8, number);
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use codecs::instant::Wall;
 use codecs::message_id::Form;
 
+use crate::command::AskKind;
 use crate::money::Micros;
 use crate::submission::Priority;
 
@@ -175,6 +176,8 @@ pub struct ProviderDefinition {
     pub receipt_wait: Duration,
     /// How long after a message was sent it is asked (query_sm) what became of it; `None`: never.
     pub query_after: Option<Duration>,
+    /// What it lets tenants do with messages that it has.
+    pub operations: Vec<AskKind>,
     pub receipts: AskReceipt,
     /// What data_coding 0 means there.
     pub charset: Charset,
@@ -204,6 +207,7 @@ impl Default for ProviderDefinition {
             in_doubt_wait: Duration::from_secs(10),
             receipt_wait: Duration::from_secs(72 * 3_600),
             query_after: None,
+            operations: Vec::new(),
             receipts: AskReceipt::Asked,
             charset: Charset::Gsm7,
             cost: Micros::ZERO,

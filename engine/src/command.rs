@@ -102,12 +102,21 @@ pub struct Responses {
     pub ids: Vec<u8>,
 }
 
-/// What a provider said when it was asked about a part by query_sm.
+/// What is asked of a provider beside messages: what became of a part, to forget it, to send another text in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AskKind {
+    Query,
+    Cancel,
+    Replace,
+}
+
+/// What a provider said when it was asked about a part.
 #[derive(Clone, Copy, Debug)]
 pub struct AskAnswer {
     pub token: PartToken,
+    pub kind: AskKind,
     pub status: u32,
-    /// `None` when it refused, or did not answer in time.
+    /// Of a query; `None` when it refused, or did not answer in time.
     pub state: Option<ReceiptState>,
     /// Its error_code.
     pub error: u8,
@@ -146,6 +155,50 @@ pub struct Acknowledgement {
     /// The number of the message whose receipt it was.
     pub number: u64,
     pub status: u32,
+}
+
+/// What a tenant's session wants of messages that it has submitted (SMPP 3.4 §4.8 to §4.10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantOperation {
+    pub tenant: u32,
+    pub connection: ConnectionId,
+    /// The sequence number to answer with.
+    pub sequence: u32,
+    pub wanted: Wanted,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Something of the message with this id, which the outside was given. Its source must be this one; empty: any.
+    OfOne { id: u64, source: Vec<u8>, what: OfOne },
+    /// That all are cancelled that have these three and wait.
+    CancelAll(Addresses),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OfOne {
+    Query,
+    Cancel,
+    Replace(Replacement),
+}
+
+/// What messages of a tenant may have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    pub service_type: Vec<u8>,
+    pub source: Vec<u8>,
+    pub destination: u64,
+}
+
+/// What takes the place of what a message was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// In the encoding of the message.
+    pub octets: Vec<u8>,
+    /// `None`: as it was.
+    pub send_at: Option<Wall>,
+    pub valid_until: Option<Wall>,
+    pub registered_delivery: u8,
 }
 
 /// One batch from one source.
@@ -199,6 +252,7 @@ pub enum Command {
         connection: ConnectionId,
         items: Vec<Acknowledgement>,
     },
+    Operation(Box<TenantOperation>),
     /// The tenants, providers and routes that hold from now on.
     Configure {
         definitions: Box<Definitions>,

@@ -52,6 +52,10 @@ pub struct Counters {
     pub told: u64,
     /// Receipts dropped untold after their time.
     pub dropped: u64,
+    /// Operations of tenants by `AskKind`: done, and not done.
+    pub operations: [[u64; 2]; 3],
+    /// Messages that got another text.
+    pub replaced: u64,
     /// Messages queued again although the provider may have them.
     pub resent_in_doubt: u64,
     pub providers: Vec<ProviderCounters>,

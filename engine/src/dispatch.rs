@@ -13,7 +13,7 @@ use codecs::text::{self, Encoding};
 use hashbrown::HashMap;
 
 use crate::catalog::{AskReceipt, Charset, Definitions, ProviderDefinition};
-use crate::command::{ConnectionId, PartToken};
+use crate::command::{AskKind, ConnectionId, PartToken};
 use crate::effect::{Outgoing, Request};
 use crate::engine::Engine;
 use crate::fair_queue::{FairQueue, QUANTUM_PARTS, Taken};
@@ -85,6 +85,13 @@ impl Bind {
     }
 }
 
+/// Something to be asked about one part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question {
+    pub token: PartToken,
+    pub kind: AskKind,
+}
+
 /// What a provider's binds may be given now.
 struct Credit {
     parts: u32,
@@ -125,7 +132,7 @@ pub(crate) struct Provider {
     /// When a message of high priority last waited here.
     high_seen: Option<Mono>,
     /// What it is to be asked, and the parts that were sent since it was last asked.
-    pub asks: VecDeque<PartToken>,
+    pub asks: VecDeque<Question>,
     pub parts_since_ask: u32,
 }
 
@@ -360,11 +367,9 @@ impl Providers {
         }
     }
 
-    /// A message, by its tenant, priority and number, leaves its provider's queue before its turn, if it is there.
-    pub fn dequeue(&mut self, provider: u16, (tenant, priority, number): (u32, Priority, u64)) {
-        if let Some(provider) = self.get_mut(provider) {
-            provider.queue.remove(tenant, priority, number);
-        }
+    /// A message, by its tenant, priority and number, leaves its provider's queue before its turn, if it is there. Whether it was.
+    pub fn dequeue(&mut self, provider: u16, (tenant, priority, number): (u32, Priority, u64)) -> bool {
+        self.get_mut(provider).is_some_and(|provider| provider.queue.remove(tenant, priority, number))
     }
 
     /// A message that was taken from its queue and not sent goes back into it, before this turn dispatches.
@@ -632,7 +637,7 @@ fn carrier(header: &[u8], text: &[u8]) -> Carrier {
 }
 
 /// The octets of a text in what data_coding 0 means at this provider. Characters that it does not have become question marks.
-fn in_charset<'a>(
+pub(crate) fn in_charset<'a>(
     definition: Option<&ProviderDefinition>,
     body: &Body<'_>,
     octets: &'a [u8],

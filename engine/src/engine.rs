@@ -13,6 +13,7 @@ use crate::id::{Number, Permutation};
 use crate::idempotency::Idempotency;
 use crate::ledger::{Change as LedgerChange, Wallet};
 use crate::message::{Charge, Message, STORED, State};
+use crate::operations::Operations;
 use crate::outbox::{Loading, News};
 use crate::pages::{Pages, block_of};
 use crate::parking::Parking;
@@ -45,6 +46,8 @@ pub(crate) enum DueKind {
     Tell = 4,
     /// A receipt that is late: its provider is asked.
     Ask = 5,
+    /// The end of the wait for what a tenant's operation was carried to a provider for.
+    Carried = 6,
 }
 
 /// A group that has been decided: what must reach the disk, and what may happen then.
@@ -87,6 +90,7 @@ pub struct Engine {
     pub(crate) sweep: Sweep,
     pub(crate) parking: Parking,
     pub(crate) surgery: Surgery,
+    pub(crate) operations: Operations,
     pub(crate) counters: Counters,
     pub(crate) disk: DiskLevel,
     pub(crate) draining: Option<Vec<ReplyId>>,
@@ -128,6 +132,7 @@ impl Engine {
             sweep: Sweep::default(),
             parking: Parking::default(),
             surgery: Surgery::default(),
+            operations: Operations::default(),
             counters: Counters::default(),
             disk: DiskLevel::Fine,
             draining: None,
@@ -172,6 +177,7 @@ impl Engine {
             Command::Acknowledged { tenant, connection, items } => {
                 self.acknowledged(tenant, connection, &items);
             }
+            Command::Operation(operation) => self.operation(*operation),
             Command::Configure { definitions, reply } => {
                 let configured = self.configure(*definitions);
                 self.let_go_held();
@@ -367,7 +373,7 @@ impl Engine {
     }
 
     /// Whether a message has this number. Its tenant's slot is not looked at: the asker compares the tenant.
-    fn was_given(&self, number: u64) -> bool {
+    pub(crate) fn was_given(&self, number: u64) -> bool {
         let number = Number(number);
         (number.epoch(), number.sequence()) < (self.epoch, self.next)
     }
@@ -388,18 +394,21 @@ impl Engine {
             self.load(block_of(number), News::Cancel { reply, tenant, number });
             return;
         }
-        let state = self.pages.get(number).filter(|message| message.tenant == tenant).map(|m| m.state);
-        let answer = match state {
+        let answer = self.cancel_living(tenant, number);
+        self.effects.replies.push((reply, Reply::Cancelled(answer)));
+    }
+
+    /// The same for one that is in memory, if it is anywhere.
+    pub(crate) fn cancel_living(&mut self, tenant: u32, number: u64) -> Cancelled {
+        let message = self.pages.get(number).filter(|message| message.tenant == tenant);
+        match message {
             None => Cancelled::NotLiving,
-            Some(State::Scheduled | State::Queued | State::Held)
-                if self.pages.get(number).is_some_and(Message::is_with_nobody) =>
-            {
+            Some(message) if message.is_still_ours() => {
                 self.step(number, &Step::Cancelled);
                 Cancelled::Done
             }
             Some(_) => Cancelled::TooLate,
-        };
-        self.effects.replies.push((reply, Reply::Cancelled(answer)));
+        }
     }
 
     /// When draining, the askers are told once nothing is in flight and no receipt is on its way to a tenant.

@@ -18,6 +18,8 @@ pub const HEAD_VERSION: u8 = 1;
 /// Stands for a group where the newest image of a message is not in the journal but in the parked store.
 pub const STORED: u64 = u64::MAX;
 const HEAD_FIXED: usize = 32;
+/// Where the price stands in a head.
+const PRICE_AT: usize = 24;
 
 /// The states of design.md §5, with the numbers used in metrics; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -273,6 +275,22 @@ impl Message {
         Some((message, head_length + length))
     }
 
+    /// The same message with another body and price, and a step that says so: a new whole image. `state` holds from here on.
+    pub fn with_body(&self, body: &Body<'_>, price: Micros, state: State, at: Wall) -> Option<Message> {
+        let head_length = self.head_length();
+        let mut bytes = Vec::with_capacity(self.bytes.len() + body.octets.len() + 2 * step::STEP_HEADER);
+        bytes.extend_from_slice(self.bytes.get(..head_length)?);
+        bytes.get_mut(PRICE_AT..PRICE_AT + 8)?.copy_from_slice(&price.0.to_le_bytes());
+        body.write(&mut bytes);
+        bytes.extend_from_slice(self.bytes.get(self.story as usize..)?);
+        let (parts, price) = (self.parts(), self.price);
+        let step = Step::Replaced { state, attempt: self.attempt, parts, price };
+        step.write(self.accepted_at, at, &mut bytes);
+        let mut message = Message::read(bytes)?;
+        (message.image_group, message.told) = (self.image_group, self.told);
+        Some(message)
+    }
+
     /// The whole message as it is kept: head, body, story.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -442,6 +460,7 @@ impl Message {
                 self.provider = provider;
                 self.attempt = 0;
             }
+            Step::Replaced { state, attempt, .. } => self.replace(state, attempt),
         }
         let news = self.state != before && self.is_final();
         if news {
@@ -466,6 +485,17 @@ impl Message {
             if self.part(index) == Some(PartState::Waiting) {
                 self.set_part(index, PartState::Sending);
             }
+        }
+    }
+
+    /// Its body is another one from here on. What is with a provider has as many parts as before.
+    fn replace(&mut self, state: State, attempt: u8) {
+        self.state = state;
+        if state != State::Sent {
+            self.attempt = attempt;
+            self.attempt_counts = true;
+            self.first_part = PartState::Waiting;
+            self.more_parts.iter_mut().flatten().for_each(|part| *part = PartState::Waiting);
         }
     }
 
@@ -672,6 +702,11 @@ impl Message {
     /// Whether no provider can have any of it: it may be cancelled, or go to another one.
     pub fn is_with_nobody(&self) -> bool {
         self.accepted_parts() == 0 && self.sending_parts() == 0 && !self.was_in_doubt()
+    }
+
+    /// Whether it waits and no provider can have any of it: until its intent is in a group, its tenant may do with it what it likes.
+    pub fn is_still_ours(&self) -> bool {
+        matches!(self.state, State::Scheduled | State::Queued | State::Held) && self.is_with_nobody()
     }
 
     /// Whether an operator has moved it and it has not been tried since.

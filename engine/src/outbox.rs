@@ -10,7 +10,7 @@ use codecs::smpp::status::Status;
 use codecs::smpp::tlv::tag;
 use codecs::smpp::write::{self, SmFields};
 
-use crate::command::{Acknowledgement, ConnectionId, PartToken, ReplyId};
+use crate::command::{Acknowledgement, ConnectionId, PartToken, ReplyId, TenantOperation};
 use crate::dispatch::decimal;
 use crate::effect::{Load, Outgoing, Request, Shelf};
 use crate::engine::{DueKind, Engine};
@@ -58,6 +58,11 @@ pub(crate) enum News {
         tenant: u32,
         number: u64,
     },
+    /// A tenant's operation. For a query, what the archive has is looked at and does not live again.
+    Operation {
+        number: u64,
+        operation: Box<TenantOperation>,
+    },
     /// Receipts are held that its ids match.
     Early {
         number: u64,
@@ -76,6 +81,7 @@ impl News {
             News::Tell { number, .. }
             | News::Receipt { number, .. }
             | News::Early { number }
+            | News::Operation { number, .. }
             | News::Cancel { number, .. } => Some(number),
             News::Response { token, .. } => Some(token.number()),
             News::Look { .. } | News::Ahead => None,
@@ -302,14 +308,17 @@ impl Engine {
             // What came is older than what is on its way there.
             return;
         }
-        let Some(Wanted { news, .. }) = self.loading.blocks.remove(&load) else { return };
+        let Some(Wanted { mut news, .. }) = self.loading.blocks.remove(&load) else { return };
         for tenant in std::mem::take(&mut self.loading.waiting) {
             self.tenants.mark(tenant);
         }
         let is_ahead = news.iter().any(|news| matches!(news, News::Ahead));
         match load.shelf {
             Shelf::Parked => self.copies(load.block, messages),
-            Shelf::Archive => self.live_again(messages, &news),
+            Shelf::Archive => {
+                news = self.answer_from_archive(&messages, news);
+                self.live_again(messages, &news);
+            }
         }
         for news in news {
             self.take_news(news);
@@ -355,6 +364,7 @@ impl Engine {
                 self.response(provider, bind, token, status, &id);
             }
             News::Cancel { reply, tenant, number } => self.cancel(reply, tenant, number),
+            News::Operation { operation, .. } => self.operation_after_load(*operation),
             News::Look { block } => self.looked_at(block),
             // They were matched when it was put into memory.
             News::Early { .. } | News::Ahead => {}
@@ -400,7 +410,7 @@ fn write_receipt(message: &Message, id: u64, text: &mut Vec<u8>, out: &mut Outgo
 }
 
 /// When the message got its final state, and the three characters of `err`.
-fn last_word(message: &Message) -> (Wall, ErrorWord) {
+pub(crate) fn last_word(message: &Message) -> (Wall, ErrorWord) {
     let mut word = (message.accepted_at, ErrorWord::default());
     for (at, step) in message.steps() {
         match step {
@@ -418,7 +428,7 @@ fn last_word(message: &Message) -> (Wall, ErrorWord) {
 
 /// `err` of a receipt: the provider's word, short.
 #[derive(Clone, Copy, Default)]
-struct ErrorWord {
+pub(crate) struct ErrorWord {
     octets: [u8; 8],
     length: u8,
 }
@@ -431,7 +441,7 @@ impl ErrorWord {
         ErrorWord { octets, length: length as u8 }
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.octets[..usize::from(self.length)]
     }
 }

@@ -269,6 +269,36 @@ pub fn cancel_sm_body(out: &mut Vec<u8>, cancel: &CancelSm<'_>) -> Result<(), Wr
     Ok(())
 }
 
+/// The fields of a replace_sm (SMPP 3.4 §4.10.1). The encoding is the one of the message that it replaces.
+#[derive(Clone, Copy, Default)]
+pub struct ReplaceFields<'a> {
+    pub message_id: &'a [u8],
+    pub source: SmeAddress<'a>,
+    /// Empty or 16 octets.
+    pub schedule_delivery_time: &'a [u8],
+    /// Empty or 16 octets.
+    pub validity_period: &'a [u8],
+    pub registered_delivery: u8,
+    pub text: &'a [u8],
+}
+
+/// The body of a replace_sm.
+pub fn replace_sm_body(out: &mut Vec<u8>, replace: &ReplaceFields<'_>) -> Result<(), WriteError> {
+    check(&field::MESSAGE_ID, replace.message_id)?;
+    check(&field::SOURCE, replace.source.octets)?;
+    check_time(&field::SCHEDULE, replace.schedule_delivery_time)?;
+    check_time(&field::VALIDITY, replace.validity_period)?;
+    check_length("short_message", replace.text.len(), SHORT_MESSAGE_OCTETS_MAX)?;
+    c_string(out, replace.message_id);
+    address(out, replace.source);
+    c_string(out, replace.schedule_delivery_time);
+    c_string(out, replace.validity_period);
+    // No text of the SMSC's own, and the length of this one.
+    out.extend_from_slice(&[replace.registered_delivery, 0, replace.text.len() as u8]);
+    out.extend_from_slice(replace.text);
+    Ok(())
+}
+
 fn address(out: &mut Vec<u8>, address: SmeAddress<'_>) {
     out.extend_from_slice(&[address.ton, address.npi]);
     c_string(out, address.octets);

@@ -25,6 +25,16 @@ pub struct TenantAccess {
     pub rate: u32,
     /// What the tenant means by data_coding 0.
     pub charset: Encoding,
+    /// How message ids are written for it.
+    pub message_id: IdRadix,
+}
+
+/// How a tenant is given message ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IdRadix {
+    #[default]
+    Dec,
+    Hex,
 }
 
 /// Why a bind is refused. The peer is not told the difference between the first two.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use connectors::clock::Clock;
 use connectors::partition::Partition;
-use engine::command::{Command, ConnectionId, Door, Refusal};
+use engine::command::{AskKind, Command, ConnectionId, Door, Refusal};
 use engine::effect::{Ask, Outcome, Outgoing, Request, SubmitAnswer};
 use engine::money::Micros;
 use engine::submission::Body;
@@ -140,7 +140,8 @@ impl House {
 
     /// Gives a connection several questions at once, with the same body.
     pub fn asks(&self, connection: ConnectionId, tokens: &[u64], body: &[u8]) {
-        let asks = tokens.iter().map(|token| Ask { token: *token, body: body.to_vec() });
+        let asks =
+            tokens.iter().map(|token| Ask { token: *token, kind: AskKind::Query, body: body.to_vec() });
         self.partition.links.release(connection, Outgoing { asks: asks.collect(), ..Outgoing::default() });
     }
 }

@@ -4,15 +4,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use codecs::receipt::State;
 use codecs::smpp::{BindKind, Command as Pdus, Status};
 use codecs::text::Encoding;
 use connectors::admission::Admission;
 use connectors::intake::LANE_COMMANDS_MAX;
-use connectors::smpp::access::{Authenticator, Denied, TenantAccess};
+use connectors::smpp::access::{Authenticator, Denied, IdRadix, TenantAccess};
 use connectors::smpp::lockout::LockoutOptions;
 use connectors::smpp::server::{Server, ServerOptions};
 use connectors::smpp::{Phase, Phases};
-use engine::command::{Command, Refusal};
+use engine::command::{Addresses, AskKind, Command, OfOne, Refusal, Wanted};
+use engine::effect::{Operated, OperationAnswer, Outgoing};
 use engine::submission::Body;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -42,7 +44,14 @@ pub struct Site {
 }
 
 pub fn access() -> TenantAccess {
-    TenantAccess { tenant: 7, max_binds: 10, window: 1_000, rate: 0, charset: Encoding::Gsm7 }
+    TenantAccess {
+        tenant: 7,
+        max_binds: 10,
+        window: 1_000,
+        rate: 0,
+        charset: Encoding::Gsm7,
+        message_id: IdRadix::Dec,
+    }
 }
 
 fn options() -> ServerOptions {
@@ -278,9 +287,9 @@ fn what_is_not_understood_is_answered_and_the_session_goes_on() {
     let truncated = &sm_body(b"100", b"254712345678", 0, b"hello")[..30];
     for (command, body, response, status) in [
         (Pdus(0x0000_0777), &b"what"[..], Pdus::GENERIC_NACK, Status::INVCMDID),
-        (Pdus::QUERY_SM, b"1\0\0\0\0", Pdus::QUERY_SM_RESP, Status::INVCMDID),
-        (Pdus::CANCEL_SM, b"\x001\0\0\0\0\0\0\0", Pdus::CANCEL_SM_RESP, Status::INVCMDID),
-        (Pdus::REPLACE_SM, b"1\0\0\0\0\0\0\0\0\x01a", Pdus::REPLACE_SM_RESP, Status::INVCMDID),
+        (Pdus::QUERY_SM, b"x\0\0\0\0", Pdus::QUERY_SM_RESP, Status::QUERYFAIL),
+        (Pdus::CANCEL_SM, b"\0x\0\0\0\0\0\0\0", Pdus::CANCEL_SM_RESP, Status::CANCELFAIL),
+        (Pdus::REPLACE_SM, b"x\0\0\0\0\0\0\0\0\x01a", Pdus::REPLACE_SM_RESP, Status::REPLACEFAIL),
         (Pdus::SUBMIT_MULTI, b"", Pdus::SUBMIT_MULTI_RESP, Status::INVCMDID),
         (Pdus::DELIVER_SM, b"", Pdus::DELIVER_SM_RESP, Status::INVCMDID),
         (Pdus::SUBMIT_SM, truncated, Pdus::SUBMIT_SM_RESP, Status::INVCMDLEN),
@@ -548,4 +557,62 @@ fn too_many_connections_are_turned_away() {
     drop(strangers);
     site.house.wait_until("their end", || connections() == 0);
     site.still_serves();
+}
+
+/// The operations that have come, in order.
+fn operations(site: &Site, count: usize) -> Vec<Wanted> {
+    site.house.wait_for("operations", |commands| {
+        let wanted = commands.iter().filter_map(|command| match command {
+            Command::Operation(operation) => Some(operation.wanted.clone()),
+            _ => None,
+        });
+        let wanted: Vec<Wanted> = wanted.collect();
+        (wanted.len() >= count).then_some(wanted)
+    })
+}
+
+#[test]
+fn operations_come_in_the_order_of_the_stream_and_are_answered_by_what_is_decided() {
+    let site = Site::with(options(), TenantAccess { message_id: IdRadix::Hex, ..access() }, None);
+    let mut peer = site.bound();
+    peer.send(&submit_frame(2));
+    assert_eq!(peer.read().body, format!("{FIRST_ID:x}\0").as_bytes());
+    let id = format!("{FIRST_ID:x}");
+    let query = [id.as_bytes(), b"\0\x05\0ACME\0"].concat();
+    let cancel = [b"\0", id.as_bytes(), b"\0\0\0\0\0\0\0"].concat();
+    let cancel_all = b"CMT\0\0\x05\0ACME\0\x01\x01254712345678\0".to_vec();
+    let replace = [id.as_bytes(), b"\0\0\0\0\x00000001000000000R\0\x11\0\x03new"].concat();
+    for (sequence, (command, body)) in (3..).zip([
+        (Pdus::QUERY_SM, &query),
+        (Pdus::CANCEL_SM, &cancel),
+        (Pdus::CANCEL_SM, &cancel_all),
+        (Pdus::REPLACE_SM, &replace),
+    ]) {
+        peer.send_pdu(command, Status::OK, sequence, body);
+    }
+    let wanted = operations(&site, 4);
+    let of_one = |source: &[u8], what| Wanted::OfOne { id: FIRST_ID, source: source.to_vec(), what };
+    assert_eq!(wanted[0], of_one(b"ACME", OfOne::Query));
+    assert_eq!(wanted[1], of_one(b"", OfOne::Cancel));
+    let (service_type, source, destination) = (b"CMT".to_vec(), b"ACME".to_vec(), 254_712_345_678);
+    assert_eq!(wanted[2], Wanted::CancelAll(Addresses { service_type, source, destination }));
+    let Wanted::OfOne { what: OfOne::Replace(replacement), .. } = &wanted[3] else { panic!("{wanted:?}") };
+    assert_eq!((&replacement.octets[..], replacement.registered_delivery), (&b"new"[..], 0x11));
+    assert!(replacement.valid_until.is_some() && replacement.send_at.is_none());
+    let state = Operated::State { id: FIRST_ID, state: State::Scheduled, done: None, error: 0 };
+    let answer = |sequence, kind, outcome| OperationAnswer { sequence, kind, outcome };
+    let operated = vec![
+        answer(3, AskKind::Query, state),
+        answer(4, AskKind::Cancel, Operated::Done),
+        answer(5, AskKind::Cancel, Operated::Failed),
+        answer(6, AskKind::Replace, Operated::Refused(Refusal::InsufficientCredit)),
+    ];
+    let outgoing = Outgoing { operated, ..Outgoing::default() };
+    site.house.partition.links.release(site.house.connection(1), outgoing);
+    let answer = peer.read();
+    assert_eq!(answer.head(), (Pdus::QUERY_SM_RESP, Status::OK, 3));
+    assert_eq!(answer.body, [id.as_bytes(), b"\0\0\x01\0"].concat(), "3.4 knows no SCHEDULED");
+    assert_eq!(peer.read().head(), (Pdus::CANCEL_SM_RESP, Status::OK, 4));
+    assert_eq!(peer.read().head(), (Pdus::CANCEL_SM_RESP, Status::CANCELFAIL, 5));
+    assert_eq!(peer.read().head(), (Pdus::REPLACE_SM_RESP, Status(0x40B), 6));
 }

@@ -74,6 +74,8 @@ pub struct House {
     pub requests: Vec<Request>,
     /// What providers were asked: the bind, the part, and the body of the query_sm.
     pub asks: Vec<(ConnectionId, PartToken, Vec<u8>)>,
+    /// What was answered to tenants' operations.
+    pub operated: Vec<(ConnectionId, OperationAnswer)>,
     pub answers: Vec<SubmitAnswer>,
     /// Receipts of providers that were acknowledged.
     pub acknowledged: Vec<(ConnectionId, u32)>,
@@ -111,6 +113,7 @@ impl House {
             archive_writes: Vec::new(),
             requests: Vec::new(),
             asks: Vec::new(),
+            operated: Vec::new(),
             answers: Vec::new(),
             acknowledged: Vec::new(),
             closed: Vec::new(),
@@ -234,6 +237,7 @@ impl House {
             let asks = outgoing.asks.into_iter();
             self.asks.extend(asks.map(|ask| (connection, PartToken(ask.token), ask.body)));
             self.answers.extend(outgoing.answers);
+            self.operated.extend(outgoing.operated.into_iter().map(|answer| (connection, answer)));
             self.acknowledged
                 .extend(outgoing.acknowledged.iter().map(|(sequence, _)| (connection, *sequence)));
             if outgoing.closed {
@@ -286,6 +290,10 @@ impl House {
     }
 
     // Tenants.
+
+    pub fn body(&self, number: u64) -> Body<'_> {
+        self.engine.message(number).expect("a message in memory").body()
+    }
 
     pub fn tenant(&self, id: &str) -> u32 {
         self.engine.names().0.iter().position(|name| name == id).expect("a tenant") as u32
@@ -370,6 +378,23 @@ impl House {
         let reply = self.replies.pop().expect("a reply").1;
         assert!(self.replies.is_empty());
         reply
+    }
+
+    /// What is answered to an operation of a tenant; `None` while it waits for somebody.
+    pub fn wants(&mut self, tenant: &str, wanted: Wanted) -> Option<Operated> {
+        self.sequence += 1;
+        let (connection, sequence) = (ConnectionId(u32::MAX), self.sequence);
+        let operation = TenantOperation { tenant: self.tenant(tenant), connection, sequence, wanted };
+        self.turn([Command::Operation(Box::new(operation))]);
+        self.operated.pop().map(|(to, answer)| {
+            assert_eq!((to, answer.sequence), (connection, sequence));
+            answer.outcome
+        })
+    }
+
+    pub fn of_one(&mut self, tenant: &str, number: u64, what: OfOne) -> Option<Operated> {
+        let id = engine::id::Permutation::new(&KEY).id(number);
+        self.wants(tenant, Wanted::OfOne { id, source: Vec::new(), what })
     }
 
     pub fn balance(&mut self, tenant: &str) -> Balance {

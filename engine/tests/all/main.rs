@@ -11,6 +11,7 @@ mod golden;
 mod left_behind;
 mod listing;
 mod looking;
+mod operating;
 mod pacing;
 mod parking;
 mod reading_back;

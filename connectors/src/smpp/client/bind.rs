@@ -10,7 +10,9 @@ use codecs::receipt::State;
 use codecs::smpp::pdu::{self, Header, MessageIdResponse, QuerySmResponse};
 use codecs::smpp::session::{Event, INTERFACE_VERSION, Role, Session, TimeoutEvent};
 use codecs::smpp::{Command as Pdu, Status, write};
-use engine::command::{AskAnswer, Command, ConnectionId, Now, PartToken, Receipts, Response, Responses};
+use engine::command::{
+    AskAnswer, AskKind, Command, ConnectionId, Now, PartToken, Receipts, Response, Responses,
+};
 use engine::effect::Ask;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -39,10 +41,10 @@ pub struct Bind<'o, S> {
     receipts: Receipts,
     unanswered: Vec<PartToken>,
     ask_answers: Vec<AskAnswer>,
-    /// Questions that wait for the window, and the tokens of those without an answer, each as often as it was asked: what was
-    /// asked in vain while the bind was down is asked at once.
+    /// Questions that wait for the window, and the tokens of those without an answer, with what was asked of each: what
+    /// was asked in vain while the bind was down is asked at once.
     asks: VecDeque<Ask>,
-    asked: HashMap<u64, u32>,
+    asked: HashMap<u64, Vec<AskKind>>,
     reader: Reader,
     /// Sequence numbers of data_sm without an answer: theirs is another response.
     data: HashSet<u32>,
@@ -165,9 +167,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn frame(&mut self, now: Now, lane: &Lane, frame: &[u8]) {
         match self.line.session.receive(now.mono, frame) {
             Event::Response { token, command, status, late, body } => {
-                if command == Pdu::QUERY_SM_RESP || self.asked.contains_key(&token) {
-                    self.ask_answered(now, token, status, body);
-                } else {
+                if let Some(kind) = self.asked_kind(token, command) {
+                    self.ask_answered(now, token, kind, status, body);
+                } else if ask_kind(command).is_none() {
                     self.answered(token, status, late, body);
                 }
             }
@@ -224,17 +226,31 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         });
     }
 
+    /// What was asked with this token, by the command of a response to it or of its own; a generic_nack is for the first.
+    fn asked_kind(&self, token: u64, command: Pdu) -> Option<AskKind> {
+        let asked = self.asked.get(&token)?;
+        match ask_kind(command) {
+            Some(kind) => asked.contains(&kind).then_some(kind),
+            None if command == Pdu::GENERIC_NACK => asked.first().copied(),
+            None => None,
+        }
+    }
+
     /// What a question has brought; a late answer is as good as none, for the question may have been asked again.
-    fn ask_answered(&mut self, now: Now, token: u64, status: Status, body: &[u8]) {
-        let Some(count) = self.asked.get_mut(&token) else { return };
-        *count = count.saturating_sub(1);
-        if *count == 0 {
+    fn ask_answered(&mut self, now: Now, token: u64, kind: AskKind, status: Status, body: &[u8]) {
+        let Some(asked) = self.asked.get_mut(&token) else { return };
+        if let Some(place) = asked.iter().position(|asked| *asked == kind) {
+            asked.remove(place);
+        }
+        if asked.is_empty() {
             self.asked.remove(&token);
         }
-        let response = QuerySmResponse::read(body).ok().filter(|_| status == Status::OK);
+        let is_state = kind == AskKind::Query && status == Status::OK;
+        let response = QuerySmResponse::read(body).ok().filter(|_| is_state);
         let date = response.map(|response| response.final_date).unwrap_or_default();
         self.ask_answers.push(AskAnswer {
             token: PartToken(token),
+            kind,
             status: status.0,
             state: response.and_then(|response| State::from_number(response.message_state)),
             error: response.map_or(0, |response| response.error_code),
@@ -284,9 +300,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     /// What time has brought about.
     fn run_out(&mut self, now: Now) {
-        while let TimeoutEvent::Expired { token, .. } = self.line.session.timeout(now.mono) {
-            if self.asked.contains_key(&token) {
-                self.ask_answered(now, token, Status::UNKNOWNERR, &[]);
+        while let TimeoutEvent::Expired { token, command } = self.line.session.timeout(now.mono) {
+            if let Some(kind) = self.asked_kind(token, command) {
+                self.ask_answered(now, token, kind, Status::UNKNOWNERR, &[]);
             } else {
                 self.unanswered.push(PartToken(token));
             }
@@ -321,12 +337,11 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     /// Asks what the window has room for, after the messages.
     fn ask_about(&mut self, now: Mono) {
-        while let Some(Ask { token, body }) = self.asks.front() {
-            if self.line.session.request(now, Pdu::QUERY_SM, *token, body).is_err() {
+        while let Some(Ask { token, kind, body }) = self.asks.front() {
+            if self.line.session.request(now, ask_command(*kind), *token, body).is_err() {
                 return;
             }
-            let count = self.asked.entry(*token).or_default();
-            *count = count.saturating_add(1);
+            self.asked.entry(*token).or_default().push(*kind);
             self.asks.pop_front();
         }
     }
@@ -391,4 +406,18 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         self.partition.links.close(up.id);
         (ending, self.partition.clock.mono().since(up.since))
     }
+}
+
+fn ask_command(kind: AskKind) -> Pdu {
+    match kind {
+        AskKind::Query => Pdu::QUERY_SM,
+        AskKind::Cancel => Pdu::CANCEL_SM,
+        AskKind::Replace => Pdu::REPLACE_SM,
+    }
+}
+
+/// What a request or its response is about, if it is no message.
+fn ask_kind(command: Pdu) -> Option<AskKind> {
+    let all = [AskKind::Query, AskKind::Cancel, AskKind::Replace];
+    all.into_iter().find(|kind| [ask_command(*kind), ask_command(*kind).response()].contains(&command))
 }

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Shared;
 use super::gate::Pass;
+use super::operations::About;
 use super::tenant::{Request, Tenant, delivery_window};
 use crate::intake::Source;
 use crate::partition::Partition;
@@ -128,10 +129,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return self.answered(token, status, late);
             }
             Event::Bind { sequence, kind, bind } => return self.bind(now, frame, sequence, kind, &bind),
+            Event::Query { sequence, query } => return self.operate(now, sequence, &About::Query(query)),
+            Event::Cancel { sequence, cancel } => {
+                return self.operate(now, sequence, &About::Cancel(cancel));
+            }
+            Event::Replace { sequence, replace } => {
+                return self.operate(now, sequence, &About::Replace(replace));
+            }
             // SMPP 3.4 §4.3.1 leaves no status for a known operation that is not served but this one.
-            Event::Query { sequence, .. } => return self.not_served(now, Pdu::QUERY_SM, sequence),
-            Event::Cancel { sequence, .. } => return self.not_served(now, Pdu::CANCEL_SM, sequence),
-            Event::Replace { sequence, .. } => return self.not_served(now, Pdu::REPLACE_SM, sequence),
             Event::Other { command, sequence, .. } => return self.not_served(now, command, sequence),
             Event::Malformed { malformed, .. } => return self.malformed(frame, malformed.field),
             Event::Refused { status, .. } => {
@@ -141,6 +146,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         if let Some(tenant) = &mut self.tenant {
             tenant.submit(now, &mut self.line.session, &request);
+        }
+    }
+
+    fn operate(&mut self, now: Now, sequence: u32, about: &About<'_>) {
+        if let Some(tenant) = &mut self.tenant {
+            tenant.operate(now, &mut self.line.session, sequence, about);
         }
     }
 
@@ -264,6 +275,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(tenant) = &mut self.tenant else { return };
         let outgoing = self.line.take_outgoing();
         tenant.answer(now, &mut self.line.session, &outgoing.answers);
+        tenant.answer_operations(now, &mut self.line.session, &outgoing.operated);
         self.line.backlog.push(outgoing.requests, outgoing.bodies);
         self.line.feed(now, Pdu::DELIVER_SM);
     }

@@ -10,13 +10,16 @@ use codecs::smpp::pdu::{DataSm, Sm};
 use codecs::smpp::session::Session;
 use codecs::smpp::write;
 use codecs::smpp::{BindKind, Command as Pdu, Status};
-use engine::command::{Acknowledgement, Command, ConnectionId, Door, Now, Refusal, Submission, Submissions};
-use engine::effect::{Outcome, SubmitAnswer};
+use engine::command::{
+    Acknowledgement, Command, ConnectionId, Door, Now, Refusal, Submission, Submissions, TenantOperation,
+};
+use engine::effect::{OperationAnswer, Outcome, SubmitAnswer};
 
 use super::Shared;
+use super::operations::{self, About, id_text};
 use super::submit::{Context, Reader};
 use crate::admission::Bucket;
-use crate::smpp::access::{Seat, TenantAccess};
+use crate::smpp::access::{IdRadix, Seat, TenantAccess};
 use crate::smpp::refusal;
 
 /// The engine's bound of a batch.
@@ -25,7 +28,7 @@ const BATCH_MESSAGES_MAX: usize = 1_000;
 const BATCH_OCTETS_MAX: usize = 1024 * 1024;
 const DELIVERY_WINDOW_MAX: u32 = 1_000;
 /// Peers from here on understand a body beside an error (SMPP 5.0 §4.2.1.2).
-const VERSION_5: u8 = 0x50;
+pub const VERSION_5: u8 = 0x50;
 /// No message_id, and additional_status_info_text.
 const NO_CREDIT_BODY: &[u8] = b"\0\x00\x1d\x00\x09no credit";
 
@@ -125,6 +128,37 @@ impl Tenant {
         }
     }
 
+    /// Hands an operation on, after what was submitted before it; or refuses it at once.
+    pub fn operate(&mut self, now: Now, session: &mut Session, sequence: u32, about: &About<'_>) {
+        let is_over_window = session.unanswered() > self.access.window as usize;
+        let wanted = if is_over_window { Err(Status::THROTTLED) } else { about.wanted(now.wall) };
+        let wanted = match wanted {
+            Ok(wanted) => wanted,
+            Err(status) => return session.respond(now.mono, about.command(), sequence, status, &[]),
+        };
+        if !self.batch.items.is_empty() {
+            self.end_batch();
+        }
+        let (tenant, connection) = (self.access.tenant, self.id);
+        let operation = TenantOperation { tenant, connection, sequence, wanted };
+        self.commands.push(Command::Operation(Box::new(operation)));
+    }
+
+    /// Answers operations, in one piece.
+    pub fn answer_operations(&mut self, now: Mono, session: &mut Session, answers: &[OperationAnswer]) {
+        if answers.is_empty() {
+            return;
+        }
+        self.frames.clear();
+        let version = session.peer_version().unwrap_or_default();
+        let no_credit = self.shared.options.no_credit_status;
+        for answer in answers {
+            let radix = self.access.message_id;
+            operations::write_answer(&mut self.frames, version, radix, no_credit, answer);
+        }
+        session.respond_frames(now, answers.len(), &self.frames);
+    }
+
     /// An answer to one of our deliver_sm.
     pub fn acknowledge(&mut self, number: u64, status: Status) {
         self.answered = self.answered.saturating_add(1);
@@ -203,8 +237,8 @@ impl Tenant {
         let response = if is_data { Pdu::DATA_SM_RESP } else { Pdu::SUBMIT_SM_RESP };
         let frames = &mut self.frames;
         match outcome {
-            Outcome::Accepted { id, .. } if is_data => {
-                let body = format!("{id:018}\0");
+            Outcome::Accepted { id, .. } if is_data || self.access.message_id != IdRadix::Dec => {
+                let body = id_text(id, self.access.message_id);
                 write::frame(frames, response, Status::OK, sequence, body.as_bytes());
             }
             Outcome::Accepted { id, .. } => write::submit_sm_response(frames, sequence, id),
