@@ -86,7 +86,9 @@ impl std::fmt::Debug for Shown {
 #[derive(Clone, Copy, Debug)]
 pub struct Announcement {
     pub http: SocketAddr,
+    pub http_is_tls: bool,
     pub smpp: SocketAddr,
+    pub smpp_tls: Option<SocketAddr>,
     pub ops: SocketAddr,
     /// Messages go to the simulated provider.
     pub sandbox: bool,
@@ -184,8 +186,11 @@ impl FirstRun {
     pub fn announce(&self, at: &Announcement, administrator: &Administrator) -> String {
         let mut text = String::from("Tidegate is running.\n\n");
         // Writing to a string does not fail.
-        let _ = writeln!(text, "  HTTP API     http://{}", reachable(at.http));
+        let _ = writeln!(text, "  HTTP API     {}", http_url(at));
         let _ = writeln!(text, "  SMPP         {}", reachable(at.smpp));
+        if let Some(listen) = at.smpp_tls {
+            let _ = writeln!(text, "  SMPP, TLS    {}", reachable(listen));
+        }
         let _ = writeln!(text, "  operations   http://{}  (/metrics, /healthz, /readyz)", reachable(at.ops));
         if at.sandbox {
             text.push_str("\nNo provider is configured: a simulated one delivers everything, and no message leaves this machine.\n");
@@ -209,8 +214,13 @@ impl FirstRun {
     }
 }
 
+fn http_url(at: &Announcement) -> String {
+    let scheme = if at.http_is_tls { "https" } else { "http" };
+    format!("{scheme}://{}", reachable(at.http))
+}
+
 fn first_words(shown: &Shown, at: &Announcement, administrator: &Administrator) -> String {
-    let url = format!("http://{}/v1/messages", reachable(at.http));
+    let url = format!("{}/v1/messages", http_url(at));
     let key = &shown.api_key;
     let password = &shown.smpp_password;
     let administrator_key = administrator.made.as_ref().map_or("made at an earlier start", |made| &made.key);
@@ -252,6 +262,8 @@ mod tests {
 
     const AT: Announcement = Announcement {
         http: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
+        http_is_tls: false,
+        smpp_tls: None,
         smpp: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2775),
         ops: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464),
         sandbox: true,

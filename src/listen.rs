@@ -11,9 +11,12 @@ use connectors::smpp::{Phase, Phases};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 /// For a request's head, and for the silence between two requests of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,8 +24,15 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves one listener until the phase is `Closing` and what was being answered is answered. Beyond `connections_max` a
-/// new connection waits to be accepted until another ends.
-pub async fn serve(listener: TcpListener, router: Router, connections_max: usize, phases: Phases) {
+/// new connection waits to be accepted until another ends. With `tls` it speaks nothing else.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Arc<ServerConfig>>,
+    connections_max: usize,
+    phases: Phases,
+) {
+    let tls = tls.map(TlsAcceptor::from);
     let places = Arc::new(Semaphore::new(connections_max));
     let mut connections = JoinSet::new();
     let mut watched = phases.clone();
@@ -33,7 +43,7 @@ pub async fn serve(listener: TcpListener, router: Router, connections_max: usize
             Some(_) = connections.join_next() => {}
             accepted = accept(&listener, &places) => {
                 let Some((stream, from, place)) = accepted else { continue };
-                connections.spawn(converse(stream, from, router.clone(), phases.clone(), place));
+                connections.spawn(begin(stream, from, tls.clone(), router.clone(), phases.clone(), place));
             }
         }
     }
@@ -57,14 +67,27 @@ async fn accept(
     }
 }
 
-async fn converse(
+async fn begin(
     stream: TcpStream,
     from: SocketAddr,
+    tls: Option<TlsAcceptor>,
     router: Router,
-    mut phases: Phases,
+    phases: Phases,
     _place: OwnedSemaphorePermit,
 ) {
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return converse(stream, from, router, phases).await };
+    match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => converse(stream, from, router, phases).await,
+        Ok(Err(error)) => tracing::debug!(%from, %error, "no TLS"),
+        Err(_) => tracing::debug!(%from, "no TLS in time"),
+    }
+}
+
+async fn converse<S>(stream: S, from: SocketAddr, router: Router, mut phases: Phases)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = TowerToHyperService::new(router.layer(Extension(ConnectInfo(from))));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -73,6 +73,8 @@ metrics! {
         "Requests to `/v1/ops` that came without the administrator's key (missing) or with another one (wrong).";
     BINDS_REFUSED = "tidegate_smpp_binds_refused_total", Counter, "cause", Count,
         "Binds of tenants that were refused: for a wrong_password, because they were locked_out after too many, or for an other cause.";
+    NOT_ENTERED = "tidegate_smpp_connections_not_begun_total", Counter, "", Count,
+        "Connections to the SMPP listeners without the PROXY header or the TLS that they must begin with.";
     UNMATCHED = "tidegate_receipts_unmatched_total", Counter, "", Count,
         "Delivery receipts for which no message was found.";
     REPEATED = "tidegate_receipts_repeated_total", Counter, "", Count,
@@ -318,7 +320,8 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
     for (key, count) in OperatorKey::ALL.iter().zip(&doors.turned_away) {
         metrics::counter!(TURNED_AWAY, "key" => key.word()).absolute(count.load(Relaxed));
     }
-    let ServerSnapshot { binds_refused, wrong_passwords, locked_out, .. } = snapshot.server;
+    let ServerSnapshot { binds_refused, wrong_passwords, locked_out, not_entered, .. } = snapshot.server;
+    metrics::counter!(NOT_ENTERED).absolute(not_entered);
     let other = binds_refused.saturating_sub(wrong_passwords).saturating_sub(locked_out);
     for (cause, count) in [("wrong_password", wrong_passwords), ("locked_out", locked_out), ("other", other)]
     {

@@ -1,6 +1,6 @@
 //! `tidegate serve`: opens the store, starts every part and joins them, runs until a signal, drains, ends.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,11 +15,13 @@ use connectors::partition::Partition;
 use connectors::reply::Replies;
 use connectors::smpp::client::ProviderBind;
 use connectors::smpp::counters::{RefusalCounters, ServerCounters};
-use connectors::smpp::server::{Server, ServerOptions};
+use connectors::smpp::server::{Entrance, Server, ServerOptions};
 use connectors::smpp::{Phase, Phases, Status};
+use connectors::tls;
 use engine::command::{Command, DiskLevel};
 use engine::id::Permutation;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use rustls::ServerConfig;
 use storage::space::{self, Level};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -71,6 +73,8 @@ pub enum ServeError {
         "stopped because the disk is nearly full; free some, or start with `tidegate serve --use-ballast`"
     )]
     DiskFull,
+    #[error("the keys of {door}'s TLS cannot be used")]
+    Tls { door: &'static str, source: tls::TlsError },
     #[error("cannot start")]
     Start(#[source] std::io::Error),
     #[error(transparent)]
@@ -110,7 +114,8 @@ pub fn run(config: Option<&Path>, use_ballast: bool) -> ExitCode {
 /// The listening sockets, taken before anything is started that a taken port would have to stop again.
 struct Listeners {
     http: TcpListener,
-    smpp: TcpListener,
+    http_tls: Option<Arc<ServerConfig>>,
+    smpp: Vec<(TcpListener, Entrance)>,
     ops: TcpListener,
 }
 
@@ -119,9 +124,21 @@ impl Listeners {
         let listen = async |door: &'static str, address: SocketAddr| {
             TcpListener::bind(address).await.map_err(|source| ServeError::Listen { door, address, source })
         };
+        let balancers = config.smpp.proxy_protocol.clone();
+        let proxies: Option<Arc<dyn Fn(IpAddr) -> bool + Send + Sync>> = match balancers.is_empty() {
+            true => None,
+            false => Some(Arc::new(move |from| balancers.iter().any(|block| block.contains(from)))),
+        };
+        let plain = Entrance { tls: None, proxies: proxies.clone() };
+        let mut smpp = vec![(listen("SMPP", config.smpp.listen).await?, plain)];
+        if let Some(address) = config.smpp.tls_listen {
+            let entrance = Entrance { tls: server_tls("SMPP", config.smpp.tls.as_ref())?, proxies };
+            smpp.push((listen("SMPP with TLS", address).await?, entrance));
+        }
         Ok(Listeners {
             http: listen("HTTP", config.http.listen).await?,
-            smpp: listen("SMPP", config.smpp.listen).await?,
+            http_tls: server_tls("HTTP", config.http.tls.as_ref())?,
+            smpp,
             ops: listen("operations", config.ops.listen).await?,
         })
     }
@@ -131,11 +148,26 @@ impl Listeners {
         let local = |listener: &TcpListener, configured| listener.local_addr().unwrap_or(configured);
         Announcement {
             http: local(&self.http, config.http.listen),
-            smpp: local(&self.smpp, config.smpp.listen),
+            http_is_tls: self.http_tls.is_some(),
+            smpp: self.smpp.first().map_or(config.smpp.listen, |(smpp, _)| local(smpp, config.smpp.listen)),
+            smpp_tls: self
+                .smpp
+                .get(1)
+                .zip(config.smpp.tls_listen)
+                .map(|((smpp, _), listen)| local(smpp, listen)),
             ops: local(&self.ops, config.ops.listen),
             sandbox,
         }
     }
+}
+
+fn server_tls(
+    door: &'static str,
+    tls: Option<&config::Tls>,
+) -> Result<Option<Arc<ServerConfig>>, ServeError> {
+    let Some(config::Tls { cert, key, client_ca }) = tls.cloned() else { return Ok(None) };
+    let config = tls::server(&tls::ServerFiles { cert, key, client_ca });
+    config.map(Some).map_err(|source| ServeError::Tls { door, source })
 }
 
 /// What the doors and the housekeeping share.
@@ -329,16 +361,19 @@ fn open_doors(
     phases: &Phases,
 ) -> JoinSet<()> {
     let mut doors = JoinSet::new();
-    doors.spawn(listen::serve(listeners.http, api::router(state), HTTP_CONNECTIONS_MAX, phases.clone()));
+    let Listeners { http, http_tls, smpp: smpp_listeners, ops: ops_listener } = listeners;
+    doors.spawn(listen::serve(http, api::router(state), http_tls, HTTP_CONNECTIONS_MAX, phases.clone()));
     let ops = OpsState {
         metrics: Arc::clone(&house.metrics),
         health: Arc::clone(&house.health),
         clock: house.partition.clock,
     };
     let ops = ops::router(ops, operate::router(Arc::new(operations)));
-    doors.spawn(listen::serve(listeners.ops, ops, OPS_CONNECTIONS_MAX, phases.clone()));
-    let phases = phases.clone();
-    doors.spawn(async move { smpp.serve(listeners.smpp, None, phases).await });
+    doors.spawn(listen::serve(ops_listener, ops, None, OPS_CONNECTIONS_MAX, phases.clone()));
+    for (listener, entrance) in smpp_listeners {
+        let (smpp, phases) = (smpp.clone(), phases.clone());
+        doors.spawn(async move { smpp.serve(listener, entrance, phases).await });
+    }
     doors
 }
 

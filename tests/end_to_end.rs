@@ -4,6 +4,7 @@
 mod credit;
 mod doors;
 mod earlier;
+mod entrances;
 mod first_minute;
 mod lists;
 mod operators;

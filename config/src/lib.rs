@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 pub use problem::Problem;
 pub use provider::{Backoff, Provider, Retry};
 pub use route::{Match, Rates, Route};
-pub use settings::{Fairness, Http, Limits, Ops, Queue, Routing, Secrets, Serve, Smpp, Storage};
+pub use settings::{Fairness, Http, Limits, Ops, Queue, Routing, Secrets, Serve, Smpp, Storage, Tls};
 pub use tenant::{Price, Tenant, TenantSmpp};
 pub use units::{IpBlock, Micros, Secret, Size, UnixMillis, parse_duration};
 pub use words::{

@@ -9,15 +9,12 @@ use crate::tree::{Node, Table, Value, variable_form};
 use crate::units::Secret;
 
 /// Keys of the documentation that this version does not apply: section, key.
-const NOT_SUPPORTED: [(&str, &str); 20] = [
+const NOT_SUPPORTED: [(&str, &str); 17] = [
     ("", "public"),
     ("", "mail"),
     ("", "payment"),
     ("", "tiers"),
     ("", "console"),
-    ("[http]", "tls"),
-    ("[smpp]", "tls"),
-    ("[smpp]", "tls_listen"),
     ("[[tenant]]", "tier"),
     ("[[tenant]]", "country"),
     ("[[tenant]]", "channels"),

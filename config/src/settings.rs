@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::problem::Fault;
 use crate::section::Section;
-use crate::units::{DAY, HOUR, MINUTE, SECOND, Size};
+use crate::units::{DAY, HOUR, IpBlock, MINUTE, SECOND, Size};
 use crate::words::{Durability, JournalLog};
 
 /// `[http]`: the listener of the API.
@@ -15,6 +15,18 @@ use crate::words::{Durability, JournalLog};
 pub struct Http {
     /// Address and port; port 0 takes a free one. Default `127.0.0.1:8080`.
     pub listen: SocketAddr,
+    /// Where given, the listener speaks TLS and nothing else.
+    pub tls: Option<Tls>,
+}
+
+/// `tls` of a listener: what it shows. Files are in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Its certificate, and those between it and a root.
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    /// Clients must show a certificate that one of these has signed. Default none: they need none.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// `[smpp]`: the listener for tenants' binds.
@@ -22,6 +34,11 @@ pub struct Http {
 pub struct Smpp {
     /// Address and port; port 0 takes a free one. Default `127.0.0.1:2775`.
     pub listen: SocketAddr,
+    /// A second listener, which speaks TLS; with `tls`, and not without. Default none.
+    pub tls_listen: Option<SocketAddr>,
+    pub tls: Option<Tls>,
+    /// Balancers whose connections begin with a PROXY header, which says whence they come. Default none.
+    pub proxy_protocol: Vec<IpBlock>,
     /// The name in our bind responses, 1 to 15 octets of ASCII. Default `tidegate`.
     pub system_id: String,
     /// The command_status of a submit_sm without credit. Default `0x0000040B`, in the range left to vendors
@@ -159,6 +176,8 @@ impl Sections {
         let (http, smpp, ops) = (http?, smpp?, ops?);
         let (serve, queue, limits, fairness, routing) = (serve?, queue?, limits?, fairness?, routing?);
         check_listeners(all, &[("http", http.listen), ("smpp", smpp.listen), ("ops", ops.listen)]);
+        let others = [("smpp", smpp.listen), ("http", http.listen), ("ops", ops.listen)];
+        check_tls_listener(all, smpp.tls_listen, &others);
         Some(Self { http, smpp, ops, serve, storage, secrets, queue, limits, fairness, routing })
     }
 }
@@ -166,7 +185,18 @@ impl Sections {
 impl Http {
     fn read(section: &mut Section<'_>) -> Option<Self> {
         let listen = section.get("listen");
-        Some(Self { listen: listen? })
+        let tls = section.table("tls", Tls::read);
+        Some(Self { listen: listen?, tls })
+    }
+}
+
+impl Tls {
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        section.require("cert");
+        section.require("key");
+        let (cert, key) = (section.get("cert"), section.get("key"));
+        let client_ca = section.get("client_ca");
+        Some(Self { cert: cert?, key: key?, client_ca })
     }
 }
 
@@ -175,7 +205,23 @@ impl Smpp {
         let listen = section.get("listen");
         let system_id = section.text("system_id", 1..=15);
         let no_credit_status = section.between("no_credit_status", 1..=u32::MAX);
-        Some(Self { listen: listen?, system_id: system_id?, no_credit_status: no_credit_status? })
+        let (tls_listen, tls) = (section.get("tls_listen"), section.table("tls", Tls::read));
+        if section.has("tls_listen") != section.has("tls") {
+            section.problem(
+                &["tls_listen", "tls"],
+                "and \"tls\" go together",
+                "write tls_listen = \"ADDRESS:PORT\" and tls = { cert = \"FILE\", key = \"FILE\" }",
+            );
+        }
+        let proxy_protocol = section.get("proxy_protocol").unwrap_or_default();
+        Some(Self {
+            listen: listen?,
+            tls_listen,
+            tls,
+            proxy_protocol,
+            system_id: system_id?,
+            no_credit_status: no_credit_status?,
+        })
     }
 }
 
@@ -313,5 +359,14 @@ fn check_listeners(all: &Section<'_>, listeners: &[(&str, SocketAddr)]) {
             let message = format!("[{name}] listens on the same address as [{other}]");
             all.problem_below(&[name, other], "listen", &message, "give each a port of its own");
         }
+    }
+}
+
+/// The same of the listener that a section has beside another.
+fn check_tls_listener(all: &Section<'_>, tls: Option<SocketAddr>, others: &[(&str, SocketAddr)]) {
+    let Some(tls) = tls.filter(|tls| tls.port() != 0) else { return };
+    if let Some((other, _)) = others.iter().find(|(_, listen)| *listen == tls) {
+        let message = format!("\"tls_listen\" in [smpp] is the address of [{other}]");
+        all.problem_below(&["smpp"], "tls_listen", &message, "give each a port of its own");
     }
 }

@@ -127,6 +127,11 @@ fn values_are_resolved() {
     assert_eq!(tenant("expires_at = 1970-01-01T00:00:01Z").expires_at, Some(UnixMillis(1_000)));
     assert_eq!(tenant("expires_at = '1970-01-01T00:00:01Z'").expires_at, Some(UnixMillis(1_000)));
     assert_eq!(tenant("ip_allow = ['::1']").ip_allow, [IpBlock::parse("::1").unwrap()]);
+    let smpp = good("[smpp]\ntls_listen = '[::]:3550'\ntls = { cert = 'c', key = 'k' }\nproxy_protocol = ['10.0.0.0/8']\n").smpp;
+    assert_eq!(smpp.tls_listen.unwrap().port(), 3550);
+    let files = Tls { cert: "c".into(), key: "k".into(), client_ca: None };
+    assert_eq!((smpp.tls, good("").smpp.tls), (Some(files), None));
+    assert_eq!(smpp.proxy_protocol, [IpBlock::parse("10.0.0.0/8").unwrap()]);
     let secrets = good("[storage]\npath = '/data'\n").secrets;
     assert_eq!(secrets.key_file, PathBuf::from("/data/secret.key"));
     // A section keeps what the file does not say.

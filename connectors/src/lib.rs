@@ -5,5 +5,7 @@ pub mod clock;
 pub mod intake;
 pub mod link;
 pub mod partition;
+mod proxy;
 pub mod reply;
 pub mod smpp;
+pub mod tls;

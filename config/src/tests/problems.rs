@@ -29,13 +29,27 @@ fn every_mistake_is_told_with_its_place_and_its_mend() {
         ("[[providers]]\n", &["tidegate.toml:1: unknown section [[providers]]; did you mean \"provider\"?"]),
         (
             "[http]\nport = 1\n",
-            &["tidegate.toml:2: unknown key \"port\" in [http]; write one of \"listen\", or remove it"],
+            &[
+                "tidegate.toml:2: unknown key \"port\" in [http]; write one of \"listen\", \"tls\", or remove it",
+            ],
+        ),
+        (
+            "[http]\ntls = { cert = 'a' }\n",
+            &["tidegate.toml:2: \"key\" is missing in tls of [http]; write key = …"],
+        ),
+        (
+            "[smpp]\ntls_listen = '127.0.0.1:3550'\n",
+            &[
+                "tidegate.toml:2: \"tls_listen\" in [smpp] and \"tls\" go together; write tls_listen = \"ADDRESS:PORT\" and tls = { cert = \"FILE\", key = \"FILE\" }",
+            ],
+        ),
+        (
+            "[smpp]\ntls_listen = '127.0.0.1:2775'\ntls = { cert = 'a', key = 'b' }\n",
+            &[
+                "tidegate.toml:2: \"tls_listen\" in [smpp] is the address of [smpp]; give each a port of its own",
+            ],
         ),
         // Of a later version.
-        (
-            "[http]\ntls = {}\n",
-            &["tidegate.toml:2: key \"tls\" in [http] is not supported by this version; remove it"],
-        ),
         (
             "[public]\nurl = 'x'\n",
             &["tidegate.toml:1: section [public] is not supported by this version; remove it"],
@@ -462,7 +476,7 @@ fn mistakes_in_variables_name_the_variable() {
         ),
         (
             ("TIDEGATE__HTTP__TLS__CERT", "x"),
-            "TIDEGATE__HTTP__TLS__CERT: key \"tls\" in [http] is not supported by this version; remove it",
+            "TIDEGATE__HTTP__TLS__CERT: \"key\" is missing in tls of [http]; write key = …",
         ),
         (
             ("TIDEGATE__STORAGE__RESERVE_PERCENT", "7%"),

@@ -54,6 +54,8 @@ counters! {
         bound,
         /// Connections that were not let in because there were too many.
         turned_away,
+        /// Connections without the PROXY header or the TLS that they had to begin with.
+        not_entered,
         /// accept failed: mostly too many open files.
         accept_failures,
         binds_accepted,

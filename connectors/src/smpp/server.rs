@@ -9,7 +9,7 @@ mod operations;
 mod submit;
 mod tenant;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use self::connection::Connection;
 use self::gate::{Gate, Pass};
@@ -31,6 +32,7 @@ use super::phase::{Phase, Phases};
 use super::socket;
 use crate::admission::Admission;
 use crate::partition::Partition;
+use crate::proxy::{self, ProxyError};
 
 /// The wait after accept has failed, doubling up to the second.
 const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
@@ -107,6 +109,15 @@ impl ServerOptions {
     }
 }
 
+/// How connections begin at one listener.
+#[derive(Clone, Default)]
+pub struct Entrance {
+    /// It speaks nothing else then.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Whose connections begin with a PROXY header, and nobody else's: it says who is to be let in.
+    pub proxies: Option<Arc<dyn Fn(IpAddr) -> bool + Send + Sync>>,
+}
+
 /// What all connections share.
 struct Shared {
     options: ServerOptions,
@@ -164,9 +175,8 @@ impl Server {
         Arc::clone(&self.shared.refusals)
     }
 
-    /// Serves one listener until the phase is `Closing` and all its connections are closed. With `tls` it speaks nothing else.
-    pub async fn serve(&self, listener: TcpListener, tls: Option<Arc<ServerConfig>>, phases: Phases) {
-        let tls = tls.map(TlsAcceptor::from);
+    /// Serves one listener until the phase is `Closing` and all its connections are closed.
+    pub async fn serve(&self, listener: TcpListener, entrance: Entrance, phases: Phases) {
         let mut connections = JoinSet::new();
         let mut watched = phases.clone();
         let mut pause = ACCEPT_PAUSE_FIRST;
@@ -178,7 +188,7 @@ impl Server {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, from)) => {
                         pause = ACCEPT_PAUSE_FIRST;
-                        self.admit(stream, from, tls.clone(), &phases, &mut connections);
+                        self.admit(stream, from, &entrance, &phases, &mut connections);
                     }
                     Err(error) => {
                         self.shared.counters.accept_failures.add(1);
@@ -208,7 +218,7 @@ impl Server {
         &self,
         stream: TcpStream,
         from: SocketAddr,
-        tls: Option<TlsAcceptor>,
+        entrance: &Entrance,
         phases: &Phases,
         connections: &mut JoinSet<()>,
     ) {
@@ -220,20 +230,51 @@ impl Server {
             tracing::debug!(%from, %error, "a connection ended before it began");
             return;
         }
-        let shared = Arc::clone(&self.shared);
-        let phases = phases.clone();
+        let (shared, entrance, phases) = (Arc::clone(&self.shared), entrance.clone(), phases.clone());
         connections.spawn(async move {
-            let Some(tls) = tls else {
-                return converse(shared, stream, from, pass, phases).await;
-            };
-            let handshake = tls.accept(stream);
-            match tokio::time::timeout(shared.options.session_init, handshake).await {
-                Ok(Ok(stream)) => converse(shared, stream, from, pass, phases).await,
-                Ok(Err(error)) => tracing::debug!(%from, %error, "no TLS"),
-                Err(_) => tracing::debug!(%from, "no TLS in time"),
+            let patience = shared.options.session_init;
+            match tokio::time::timeout(patience, enter(stream, from, entrance)).await {
+                Ok(Ok((Entered::Plain(stream), from))) => converse(shared, stream, from, pass, phases).await,
+                Ok(Ok((Entered::Tls(stream), from))) => converse(shared, *stream, from, pass, phases).await,
+                Ok(Err(error)) => {
+                    shared.counters.not_entered.add(1);
+                    tracing::debug!(%from, error = &error as &dyn std::error::Error, "a connection that did not begin");
+                }
+                Err(_) => {
+                    shared.counters.not_entered.add(1);
+                    tracing::debug!(%from, "a connection that did not begin in time");
+                }
             }
         });
     }
+}
+
+/// A connection whose beginning is over.
+enum Entered {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Why a connection was not begun.
+#[derive(Debug, thiserror::Error)]
+enum EntranceError {
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error("no TLS")]
+    Tls(#[source] std::io::Error),
+}
+
+/// The connection past its beginning, and where it comes from.
+async fn enter(
+    mut stream: TcpStream,
+    from: SocketAddr,
+    entrance: Entrance,
+) -> Result<(Entered, SocketAddr), EntranceError> {
+    let is_proxied = entrance.proxies.is_some_and(|is_proxy| is_proxy(from.ip()));
+    let from = if is_proxied { proxy::read(&mut stream).await?.unwrap_or(from) } else { from };
+    let Some(tls) = entrance.tls else { return Ok((Entered::Plain(stream), from)) };
+    let stream = TlsAcceptor::from(tls).accept(stream).await.map_err(EntranceError::Tls)?;
+    Ok((Entered::Tls(Box::new(stream)), from))
 }
 
 async fn converse<S>(shared: Arc<Shared>, stream: S, from: SocketAddr, pass: Pass, phases: Phases)

@@ -11,7 +11,7 @@ use connectors::admission::Admission;
 use connectors::intake::LANE_COMMANDS_MAX;
 use connectors::smpp::access::{Authenticator, Denied, IdRadix, TenantAccess};
 use connectors::smpp::lockout::LockoutOptions;
-use connectors::smpp::server::{Server, ServerOptions};
+use connectors::smpp::server::{Entrance, Server, ServerOptions};
 use connectors::smpp::{Phase, Phases};
 use engine::command::{Addresses, AskKind, Command, OfOne, Refusal, Wanted};
 use engine::effect::{Operated, OperationAnswer, Outgoing};
@@ -82,7 +82,7 @@ impl Site {
         let address = listener.local_addr().unwrap();
         let serving = house.runtime.spawn({
             let server = server.clone();
-            async move { server.serve(listener, tls, phases).await }
+            async move { server.serve(listener, Entrance { tls, proxies: None }, phases).await }
         });
         Site { house, server, address, phase, serving }
     }

@@ -11,8 +11,11 @@ use super::{AMENDMENT, ArchiveError, Begin, Options};
 use crate::database::{Database, sync_directory};
 use crate::error::{OpenError, StoreError};
 
-/// Databases open at once, beside those that are being used.
+/// Databases open at once, beside the newest and those that are being used.
 const OPEN_MAX: usize = 4;
+/// The same when a new one begins. Late news goes to the one before it; what was only written to further back need not stay in
+/// memory, and what is read is opened again.
+const OPEN_BEHIND: usize = 1;
 
 pub(super) struct Databases {
     directory: PathBuf,
@@ -136,6 +139,7 @@ impl Databases {
         entry.slot.with(|_| Ok(()))?;
         set.entries.push(entry);
         set.last_block = Some(block);
+        set.close_unused(OPEN_BEHIND);
         self.write_list(&set.entries).map_err(|error| StoreError::io(&self.directory, error))?;
         Ok(true)
     }
@@ -264,19 +268,20 @@ impl Set {
         entry.unmarked |= writes;
         let slot = Arc::clone(&entry.slot);
         if !is_fresh {
-            self.close_unused();
+            self.close_unused(OPEN_MAX);
         }
         Some(slot)
     }
 
-    fn close_unused(&mut self) {
+    /// Leaves the newest open, and so many beside it.
+    fn close_unused(&mut self, leave: usize) {
         let newest = self.entries.len().saturating_sub(1);
         let mut open: Vec<&Entry> = self.entries[..newest]
             .iter()
             .filter(|entry| Arc::strong_count(&entry.slot) == 1 && entry.slot.is_open())
             .collect();
         open.sort_by_key(|entry| std::cmp::Reverse(entry.used));
-        for entry in open.into_iter().skip(OPEN_MAX).filter(|entry| !entry.unmarked) {
+        for entry in open.into_iter().skip(leave).filter(|entry| !entry.unmarked) {
             entry.slot.close();
         }
     }

@@ -134,6 +134,25 @@ fn a_month_a_period_or_a_bound_begins_a_database_and_blocks_stay_where_they_are(
 }
 
 #[test]
+fn what_was_only_written_to_is_closed_when_two_more_have_begun_and_is_still_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { period_millis: 1, ..Options::default() };
+    let mut archive = Archive::open(directory.path(), options).unwrap();
+    for month in 0..6 {
+        archive.make_room(month, NOVEMBER + month as i64 * 10).unwrap();
+        archive.write_block(month, b"one").unwrap();
+        archive.flush().unwrap();
+        archive.mark().unwrap();
+    }
+    let databases = &archive.reader.databases;
+    // The newest, the one before it, and the one that was not marked yet when they began.
+    assert_eq!((0..6).filter(|month| databases.slot_of(*month).unwrap().is_open()).count(), 2);
+    for month in 0..6 {
+        assert_eq!(read(&archive, month), stored(b"one", None));
+    }
+}
+
+#[test]
 fn retention_removes_whole_databases_and_what_is_below_them_is_gone_for_good() {
     let directory = tempfile::tempdir().unwrap();
     let mut archive = Archive::open(directory.path(), Options::default()).unwrap();
