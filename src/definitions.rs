@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use codecs::message_id::Form;
+use codecs::receipt::Dates;
 use config::{Config, InDoubt, MessageIdForm, Price, Settle, Strategy};
 use engine::catalog::{
-    self, Definitions, ProviderDefinition, RouteDefinition, Settings, SettleOn, TenantDefinition,
+    self, Definitions, ProviderDefinition, ReceiptDialect, RouteDefinition, Settings, SettleOn,
+    TenantDefinition,
 };
 use engine::command::AskKind;
 use engine::money::Micros;
@@ -77,6 +79,7 @@ fn tenant(tenant: &config::Tenant) -> TenantDefinition {
         },
         default_provider: tenant.default_provider.clone(),
         receipt_ttl: tenant.receipt_ttl,
+        receipts: tenant.smpp.as_ref().map(receipts).unwrap_or_default(),
     }
 }
 
@@ -120,6 +123,20 @@ fn provider(provider: &config::Provider) -> ProviderDefinition {
         retry_max: provider.retry.pause.max,
         source_ton_npi: pair(provider.source_ton, provider.source_npi),
         destination_ton_npi: pair(provider.dest_ton, provider.dest_npi),
+    }
+}
+
+fn receipts(smpp: &config::TenantSmpp) -> ReceiptDialect {
+    let radix = |radix| match radix {
+        config::IdRadix::Dec => catalog::IdRadix::Dec,
+        config::IdRadix::Hex => catalog::IdRadix::Hex,
+    };
+    ReceiptDialect {
+        id: radix(smpp.message_id),
+        text_id: radix(smpp.receipt_id),
+        dates: Dates { seconds: smpp.receipt_seconds, offset_minutes: smpp.receipt_offset },
+        tlvs: smpp.receipt_tlvs,
+        text: smpp.receipt_text,
     }
 }
 

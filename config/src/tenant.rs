@@ -70,6 +70,16 @@ pub struct TenantSmpp {
     pub window: u32,
     /// How message ids are written in responses and in the TLVs of receipts. Default `dec`.
     pub message_id: IdRadix,
+    /// The same in the text of receipts. Default as `message_id`.
+    pub receipt_id: IdRadix,
+    /// Whether the dates of receipts have seconds: 12 digits and not 10. Default false.
+    pub receipt_seconds: bool,
+    /// What the dates of receipts are ahead of UTC, in minutes. Default 0.
+    pub receipt_offset: i16,
+    /// Whether receipts have TLVs, for peers that know them. Default true.
+    pub receipt_tlvs: bool,
+    /// Whether receipts have the first 20 octets of the message. Default true.
+    pub receipt_text: bool,
 }
 
 /// What a part costs a tenant.
@@ -134,7 +144,20 @@ impl TenantSmpp {
         let max_binds = section.between("max_binds", 1..=1_024).unwrap_or(8);
         let window = section.between("window", 1..=65_535).unwrap_or(100);
         let message_id = section.get("message_id").unwrap_or(IdRadix::Dec);
-        Some(Self { system_id: system_id?, password: password?, max_binds, window, message_id })
+        let receipt_offset =
+            section.checked("receipt_offset", |offset: &String| read_offset(offset).map(drop));
+        Some(Self {
+            system_id: system_id?,
+            password: password?,
+            max_binds,
+            window,
+            message_id,
+            receipt_id: section.get("receipt_id").unwrap_or(message_id),
+            receipt_seconds: section.get("receipt_seconds").unwrap_or(false),
+            receipt_offset: receipt_offset.and_then(|offset| read_offset(&offset).ok()).unwrap_or(0),
+            receipt_tlvs: section.get("receipt_tlvs").unwrap_or(true),
+            receipt_text: section.get("receipt_text").unwrap_or(true),
+        })
     }
 }
 
@@ -152,6 +175,24 @@ impl Price {
         }
         part.or(rates)
     }
+}
+
+/// Minutes of `+hh:mm` or `-hh:mm`.
+fn read_offset(text: &str) -> Result<i16, Fault> {
+    let read = || {
+        let ahead = match text.get(..1)? {
+            "+" => 1,
+            "-" => -1,
+            _ => return None,
+        };
+        let (hours, minutes) = text.get(1..)?.split_once(':')?;
+        let number = |text: &str, most: i16| {
+            let is_digits = text.len() == 2 && text.bytes().all(|octet| octet.is_ascii_digit());
+            text.parse::<i16>().ok().filter(|number| is_digits && *number <= most)
+        };
+        Some(ahead * (number(hours, 14)? * 60 + number(minutes, 59)?))
+    };
+    read().ok_or_else(|| Fault::new("is no offset from UTC", "write it like \"+03:00\" or \"-05:30\""))
 }
 
 fn check_currency(currency: &str) -> Result<(), Fault> {

@@ -53,12 +53,14 @@ impl Engine {
     fn decide_all(&mut self, submissions: &Submissions) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(submissions.items.len());
         let mut start = 0;
+        let mut group = SharedId::default();
         for item in &submissions.items {
+            group.begin(item.sequence);
             let body = submissions.bodies.get(start..item.end as usize).unwrap_or_default();
             start = item.end as usize;
             let outcome = match item.refused {
                 Some(refusal) => Err(refusal),
-                None => self.decide(submissions.tenant, body),
+                None => self.decide(submissions.tenant, body, &mut group),
             };
             outcomes.push(match outcome {
                 Ok(accepted) => {
@@ -75,7 +77,7 @@ impl Engine {
     }
 
     /// One message: every refusal before anything changes, then the change.
-    fn decide(&mut self, tenant: u32, bytes: &[u8]) -> Result<Outcome, Refusal> {
+    fn decide(&mut self, tenant: u32, bytes: &[u8], group: &mut SharedId) -> Result<Outcome, Refusal> {
         if self.draining.is_some() || self.disk != DiskLevel::Fine {
             return Err(Refusal::Unavailable);
         }
@@ -101,6 +103,12 @@ impl Engine {
             return Err(Refusal::InvalidRequest);
         }
         self.check_times(&body)?;
+        // Few have extras, and hardly any one of these.
+        let may_replace = !body.extras.is_empty() && body.extra(Extra::ReplacesPresent).is_some();
+        if may_replace && let Some(number) = self.find_present(tenant, &body)? {
+            group.accepted(number);
+            return self.replace_present(number, &body);
+        }
         let plan = self.plan(tenant, &body)?;
         let reserve = |wallet: &mut Wallet| {
             let outcome = wallet.reserve(plan.price);
@@ -112,7 +120,7 @@ impl Engine {
                 return Err(Refusal::InsufficientCredit);
             }
         }
-        Ok(self.accept(tenant, &body, bytes, &plan))
+        Ok(self.accept(tenant, &body, bytes, &plan, group))
     }
 
     fn check_times(&self, body: &Body<'_>) -> Result<(), Refusal> {
@@ -167,7 +175,14 @@ impl Engine {
     }
 
     /// Numbers the message, writes it once for memory and journal, and queues it.
-    fn accept(&mut self, tenant: u32, body: &Body<'_>, bytes: &[u8], plan: &Plan) -> Outcome {
+    fn accept(
+        &mut self,
+        tenant: u32,
+        body: &Body<'_>,
+        bytes: &[u8],
+        plan: &Plan,
+        group: &mut SharedId,
+    ) -> Outcome {
         let number = self.take_number(tenant);
         let settle_on = self
             .tenants
@@ -191,6 +206,10 @@ impl Engine {
         let body_at = message.len();
         message.extend_from_slice(bytes);
         message[body_at + PRIORITY_AT] = plan.priority as u8;
+        if !body.extras.is_empty() && body.extra(Extra::SharedId).is_some() {
+            let end = message.len();
+            message[end - 8..].copy_from_slice(&group.accepted(number).to_le_bytes());
+        }
         record::write_accept(&mut self.group, &message);
         // The head is our own and the body was read a moment ago.
         let mut message = Message::accepted(message).expect("what was just written reads back");
@@ -340,6 +359,32 @@ impl Engine {
             });
         }
         outcomes
+    }
+}
+
+/// The number whose id several submissions of one request are answered with.
+#[derive(Default)]
+struct SharedId {
+    sequence: u32,
+    first: Option<u64>,
+}
+
+impl SharedId {
+    fn begin(&mut self, sequence: u32) {
+        if sequence != self.sequence {
+            *self = SharedId { sequence, first: None };
+        }
+    }
+
+    /// One of them is accepted: the number of the first, and 0 when that is this one.
+    fn accepted(&mut self, number: u64) -> u64 {
+        match self.first {
+            Some(first) => first,
+            None => {
+                self.first = Some(number);
+                0
+            }
+        }
     }
 }
 

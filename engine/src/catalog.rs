@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use codecs::instant::Wall;
 use codecs::message_id::Form;
+use codecs::receipt::Dates;
 
 use crate::command::AskKind;
 use crate::money::Micros;
@@ -99,6 +100,8 @@ pub struct TenantDefinition {
     pub default_provider: Option<String>,
     /// How long its receipts wait for it before they are dropped.
     pub receipt_ttl: Duration,
+    /// How its receipts are written.
+    pub receipts: ReceiptDialect,
 }
 
 /// For who cares about some of it only: the settings say all of it.
@@ -117,6 +120,41 @@ impl Default for TenantDefinition {
             settle_on: SettleOn::Sent,
             default_provider: None,
             receipt_ttl: Duration::from_secs(72 * 3_600),
+            receipts: ReceiptDialect::default(),
+        }
+    }
+}
+
+/// How a tenant is given message ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IdRadix {
+    #[default]
+    Dec,
+    Hex,
+}
+
+/// How a tenant's receipts are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiptDialect {
+    /// Of the TLV, which is the submit_sm_resp's.
+    pub id: IdRadix,
+    /// Of the text.
+    pub text_id: IdRadix,
+    pub dates: Dates,
+    /// Whether there are TLVs, for peers that know them.
+    pub tlvs: bool,
+    /// Whether the first octets of the message are in it.
+    pub text: bool,
+}
+
+impl Default for ReceiptDialect {
+    fn default() -> ReceiptDialect {
+        ReceiptDialect {
+            id: IdRadix::Dec,
+            text_id: IdRadix::Dec,
+            dates: Dates::default(),
+            tlvs: true,
+            text: true,
         }
     }
 }

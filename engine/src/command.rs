@@ -239,6 +239,8 @@ pub enum Command {
         tenant: u32,
         connection: ConnectionId,
         receives: bool,
+        /// Its peer may be sent TLVs.
+        tlvs: bool,
         window: u32,
     },
     /// A tenant's session is gone; `untold` are the numbers given to it and not acknowledged. A second time like `BindDown`.
@@ -344,10 +346,12 @@ pub enum Refusal {
     InvalidEncoding = 14,
     InvalidSchedule = 15,
     InvalidValidity = 16,
+    /// An esm_class that promises what we cannot do.
+    UnsupportedMode = 17,
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 17] = [
+    pub const ALL: [Refusal; 18] = [
         Refusal::InvalidRequest,
         Refusal::InsufficientCredit,
         Refusal::NoRoute,
@@ -365,6 +369,7 @@ impl Refusal {
         Refusal::InvalidEncoding,
         Refusal::InvalidSchedule,
         Refusal::InvalidValidity,
+        Refusal::UnsupportedMode,
     ];
 
     /// The stable code of `application/problem+json` and of the metric's label.
@@ -374,7 +379,8 @@ impl Refusal {
             | Refusal::InvalidSource
             | Refusal::InvalidEncoding
             | Refusal::InvalidSchedule
-            | Refusal::InvalidValidity => "invalid_request",
+            | Refusal::InvalidValidity
+            | Refusal::UnsupportedMode => "invalid_request",
             Refusal::InsufficientCredit => "insufficient_credit",
             Refusal::NoRoute => "no_route",
             Refusal::InvalidDestination => "invalid_destination",

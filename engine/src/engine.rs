@@ -168,8 +168,8 @@ impl Engine {
             }
             Command::Receipts(receipts) => self.receipts(&receipts),
             Command::AskAnswers { provider, bind, items } => self.ask_answers(provider, bind, &items),
-            Command::TenantBound { tenant, connection, receives, window } => {
-                self.tenant_bound(tenant, connection, receives, window);
+            Command::TenantBound { tenant, connection, receives, tlvs, window } => {
+                self.tenant_bound(tenant, connection, receives, tlvs, window);
             }
             Command::TenantUnbound { tenant, connection, untold } => {
                 self.tenant_unbound(tenant, connection, &untold);
@@ -214,6 +214,7 @@ impl Engine {
         self.archive_done();
         self.carry_over(ring_over);
         self.drained();
+        self.operations.turn_ended();
     }
 
     /// The group decided since the last one was taken.
@@ -280,6 +281,7 @@ impl Engine {
         let page_done = counts.note(was_done, message.is_done());
         let after = (message.provider, message.bind, message.sending_parts());
         let (state, tenant, price) = (message.state, message.tenant, message.price);
+        let tells_on_its_way = change.from.is_some() && message.tells_on_its_way();
         if page_done {
             self.sweep.done(block_of(number));
         }
@@ -301,6 +303,11 @@ impl Engine {
             self.count_outcome(after.0, state);
             self.count_waiting(tenant, is_waiting(from), is_waiting(state));
             self.entered(number, from, state);
+            if tells_on_its_way
+                && matches!((from, state), (State::Scheduled, State::Queued) | (_, State::Sent))
+            {
+                self.owe_notice(tenant, number);
+            }
         } else if was_copy && state == State::Sent {
             self.ask_later(number);
         }

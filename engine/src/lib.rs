@@ -38,6 +38,7 @@ pub mod step;
 pub mod submission;
 pub mod surgery;
 mod sweep;
+mod telling;
 mod tenants;
 pub mod throttle;
 pub mod token_bucket;

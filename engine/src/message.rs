@@ -11,12 +11,14 @@ use crate::bytes::Reader;
 use crate::catalog::{AskReceipt, SettleOn};
 use crate::money::Micros;
 use crate::step::{self, ALL_PARTS, DoubtCause, FailCause, HoldCause, Resolution, Step, Verdict};
-use crate::submission::{Body, Priority, Via};
+use crate::submission::{Body, Extra, Priority, Via};
 
 pub const HEAD_VERSION: u8 = 1;
 
 /// Stands for a group where the newest image of a message is not in the journal but in the parked store.
 pub const STORED: u64 = u64::MAX;
+/// registered_delivery: a notification on the way is wanted as well (SMPP 3.4 §5.2.17).
+const INTERMEDIATE: u8 = 0x10;
 const HEAD_FIXED: usize = 32;
 /// Where the price stands in a head.
 const PRICE_AT: usize = 24;
@@ -419,6 +421,17 @@ impl Message {
             2 => self.state != State::Delivered,
             _ => self.state == State::Delivered,
         }
+    }
+
+    /// Whether its tenant is to be told of it on its way as well (SMPP 3.4 §5.2.17).
+    pub fn tells_on_its_way(&self) -> bool {
+        self.via == Via::Smpp && self.registered_delivery & INTERMEDIATE != 0
+    }
+
+    /// The number whose id its tenant was given: where several destinations were answered together, the first one's.
+    pub fn told_number(&self) -> u64 {
+        let shared = self.body().extra(Extra::SharedId).and_then(|octets| octets.try_into().ok());
+        shared.map(u64::from_le_bytes).filter(|first| *first != 0).unwrap_or(self.number)
     }
 
     /// Adds a step to the story and folds it.

@@ -14,10 +14,11 @@ use crate::effect::{Cancelled, Operated, OperationAnswer};
 use crate::engine::{DueKind, Engine};
 use crate::id::Number;
 use crate::message::{Message, PartState, State};
-use crate::outbox::{self, News};
+use crate::outbox::News;
 use crate::pages::block_of;
 use crate::step::Step;
 use crate::surgery::TenantWalk;
+use crate::telling;
 
 /// Operations of one tenant that wait for a block to be read; more are refused for the rate.
 const READING_MAX: u32 = 64;
@@ -28,6 +29,10 @@ const CARRIED_LATE: Duration = Duration::from_secs(60);
 /// Operations that are with providers at once.
 const CARRIED_MAX: usize = 10_000;
 
+/// Searches in one turn, and the pages of each: a search may find nothing, and the writer has else to do.
+const SEARCHES_MAX: u32 = 64;
+const SEARCH_PAGES_MAX: u32 = 64;
+
 /// What has been begun and not answered.
 #[derive(Default)]
 pub(crate) struct Operations {
@@ -36,6 +41,21 @@ pub(crate) struct Operations {
     /// By message, those that are with its provider.
     carried: BTreeMap<u64, Vec<Carried>>,
     carried_count: usize,
+    /// Searches for what a message is to take the place of, in this turn.
+    searches: u32,
+}
+
+impl Operations {
+    /// How many pages one more search may look through in this turn.
+    pub fn take_pages(&mut self) -> Option<u32> {
+        self.searches += 1;
+        (self.searches <= SEARCHES_MAX).then_some(SEARCH_PAGES_MAX)
+    }
+
+    /// A turn has ended.
+    pub fn turn_ended(&mut self) {
+        self.searches = 0;
+    }
 }
 
 /// An operation on its way to a provider and back.
@@ -146,7 +166,7 @@ impl Engine {
 
     fn state_of(&self, message: &Message) -> Operated {
         let state = message.state.receipt_state();
-        let (_, error) = outbox::last_word(message);
+        let (_, error) = telling::last_word(message);
         let error = core::str::from_utf8(error.as_bytes()).ok().and_then(|word| word.parse().ok());
         let done = (message.is_final() && state.is_final()).then_some(message.final_at);
         Operated::State { id: self.ids.id(message.number), state, done, error: error.unwrap_or(0) }

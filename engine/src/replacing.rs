@@ -1,12 +1,15 @@
 //! Another text for a message that waits: priced again, journaled as a whole image, and put where it belongs now. Either all of it
 //! happens or nothing (ADR 14). Which message, and who is told, is decided elsewhere.
 
+use std::ops::ControlFlow;
+
+use codecs::instant::Wall;
 use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::smpp::write::SHORT_MESSAGE_OCTETS_MAX;
 use codecs::split;
 
 use crate::command::{DiskLevel, Refusal, Replacement};
-use crate::effect::Operated;
+use crate::effect::{Operated, Outcome};
 use crate::engine::Engine;
 use crate::ledger::{Change, Reserve, Wallet};
 use crate::message::{Message, STORED, State};
@@ -40,26 +43,73 @@ impl Engine {
     pub(crate) fn replace(&mut self, number: u64, replacement: &Replacement) -> Result<(), Unreplaced> {
         let message = self.pages.get(number).filter(|message| message.is_still_ours());
         let message = message.ok_or(Unreplaced::Failed)?;
-        let (before, tenant) = (message.price, message.tenant);
         let body = message.body();
         if self.disk != DiskLevel::Fine {
             return Err(Unreplaced::Refused(Refusal::Unavailable));
         }
-        if let Some(refusal) = self.tenants.refusal(tenant, self.now.wall) {
+        if let Some(refusal) = self.tenants.refusal(message.tenant, self.now.wall) {
             return Err(Unreplaced::Refused(refusal));
         }
         if is_cut_by_tenant(&body) {
             return Err(Unreplaced::Failed);
         }
-        let state = self.state_after(message, replacement);
+        let state = self.state_after(message, replacement.send_at);
         let body = self.body_after(&body, state, replacement)?;
-        let price = self.tenants.price(tenant, body.destination);
-        let price = price.and_then(|price| price.checked_mul(u32::from(body.parts)));
-        let price = price.ok_or(Unreplaced::Failed)?;
-        let replaced = message.with_body(&body, price, state, self.now.wall).ok_or(Unreplaced::Failed)?;
+        let replaced = self.replaced(message, &body, state)?;
+        let (before, price, tenant) = (message.price, replaced.price, message.tenant);
         self.reserve_instead(tenant, before, price)?;
         self.put_instead(replaced);
         Ok(())
+    }
+
+    /// The newest message of a tenant that waits and has the source, destination and service type of this one, which takes its
+    /// place (SMPP 3.4 §5.2.18). What is looked through is what is in memory of the newest; a part of something longer replaces
+    /// nothing. Too many of these in a turn are refused for the rate.
+    pub(crate) fn find_present(&mut self, tenant: u32, body: &Body<'_>) -> Result<Option<u64>, Refusal> {
+        if is_cut_by_tenant(body) {
+            return Ok(None);
+        }
+        let mut pages = self.operations.take_pages().ok_or(Refusal::RateLimited)?;
+        let is_it = |message: &Message| {
+            let has_same = || {
+                let other = message.body();
+                other.destination == body.destination
+                    && other.source == body.source
+                    && other.service_type == body.service_type
+                    && !is_cut_by_tenant(&other)
+            };
+            message.tenant == tenant && message.is_still_ours() && has_same()
+        };
+        let found = self.pages.each_down_from(u64::MAX, tenant, |_, page| {
+            let newest = page.and_then(|page| page.messages().filter(|message| is_it(message)).last());
+            pages -= 1;
+            match newest {
+                Some(message) => ControlFlow::Break(Some(message.number)),
+                None if pages == 0 => ControlFlow::Break(None),
+                None => ControlFlow::Continue(()),
+            }
+        });
+        Ok(found.break_value().flatten())
+    }
+
+    /// A message takes the place of one that waits, whole; it keeps that one's number, route and priority.
+    pub(crate) fn replace_present(&mut self, number: u64, body: &Body<'_>) -> Result<Outcome, Refusal> {
+        let Some(message) = self.pages.get(number) else { return Err(Refusal::Unavailable) };
+        let state = self.state_after(message, Some(body.send_at.unwrap_or(self.now.wall)));
+        let body = Body { priority: message.priority, ..*body };
+        let replaced = self.replaced(message, &body, state).map_err(|_| Refusal::NoRoute)?;
+        let (before, price, tenant) = (message.price, replaced.price, message.tenant);
+        self.reserve_instead(tenant, before, price).map_err(|_| Refusal::InsufficientCredit)?;
+        self.put_instead(replaced);
+        Ok(Outcome::Accepted { id: self.ids.id(number), price, scheduled: state == State::Scheduled })
+    }
+
+    /// The message with another body, at the price of now.
+    fn replaced(&self, message: &Message, body: &Body<'_>, state: State) -> Result<Message, Unreplaced> {
+        let price = self.tenants.price(message.tenant, body.destination);
+        let price = price.and_then(|price| price.checked_mul(u32::from(body.parts)));
+        let price = price.ok_or(Unreplaced::Failed)?;
+        message.with_body(body, price, state, self.now.wall).ok_or(Unreplaced::Failed)
     }
 
     /// A provider has taken another text for a message that it has. Its price stands: it is one part, as before.
@@ -88,8 +138,8 @@ impl Engine {
 
     /// A time in the past is now. What is held waits for another time like any other, and is held again when that has come, if
     /// need be.
-    fn state_after(&self, message: &Message, replacement: &Replacement) -> State {
-        match (message.state, replacement.send_at) {
+    fn state_after(&self, message: &Message, send_at: Option<Wall>) -> State {
+        match (message.state, send_at) {
             (_, Some(at)) if at > self.now.wall => State::Scheduled,
             (State::Scheduled, Some(_)) => State::Queued,
             (state, _) => state,

@@ -47,6 +47,11 @@ pub enum Extra {
     Tlvs = 5,
     /// The provider that the tenant asked for, by its id.
     Provider = 6,
+    /// It takes the place of one that waits, if there is one (replace_if_present_flag). Empty.
+    ReplacesPresent = 16,
+    /// Of several destinations that are answered together: the number of the first that was accepted, u64 little-endian; 0 in
+    /// that one itself. It is the last extra, for the engine puts the number in.
+    SharedId = 17,
 }
 
 /// A message's body, borrowed. `octets` are as they go to a provider before they are cut into parts: unpacked septets, UTF-16BE, Latin-1

@@ -24,6 +24,8 @@ use crate::routing::{
 #[derive(Debug)]
 pub(crate) struct Receiver {
     pub connection: ConnectionId,
+    /// Its peer knows them.
+    pub tlvs: bool,
     pub window: u32,
     pub in_flight: u32,
 }
@@ -45,6 +47,8 @@ pub(crate) struct Tenant {
     pub waiting: u64,
     /// Final, not yet told, and not on their way: in the order in which they became so.
     pub untold: VecDeque<u64>,
+    /// On their way, and asked to be told of.
+    pub notices: VecDeque<u64>,
     pub receivers: Vec<Receiver>,
     pub next_receiver: usize,
     in_dirty: bool,
@@ -64,6 +68,7 @@ impl Tenant {
             rates: None,
             waiting: 0,
             untold: VecDeque::new(),
+            notices: VecDeque::new(),
             receivers: Vec::new(),
             next_receiver: 0,
             in_dirty: false,

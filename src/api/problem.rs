@@ -82,7 +82,7 @@ struct Row {
 fn row(refusal: Refusal) -> Row {
     use StatusCode as S;
     let (status, title, detail, field, retry_after_seconds) = match refusal {
-        Refusal::InvalidRequest => {
+        Refusal::InvalidRequest | Refusal::UnsupportedMode => {
             (S::BAD_REQUEST, "Invalid request", "the message is not valid", None, None)
         }
         Refusal::InsufficientCredit => (
@@ -270,6 +270,7 @@ mod tests {
             (Refusal::InvalidEncoding, 400, "invalid_request"),
             (Refusal::InvalidSchedule, 400, "invalid_request"),
             (Refusal::InvalidValidity, 400, "invalid_request"),
+            (Refusal::UnsupportedMode, 400, "invalid_request"),
         ];
         assert_eq!(table.map(|(refusal, ..)| refusal), Refusal::ALL);
         for (refusal, status, code) in table {

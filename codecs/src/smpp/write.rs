@@ -154,6 +154,13 @@ pub fn sm_body(out: &mut Vec<u8>, sm: &SmFields<'_>) -> Result<(), WriteError> {
     c_string(out, sm.service_type);
     address(out, sm.source);
     address(out, sm.destination);
+    sm_rest(out, sm);
+    Ok(())
+}
+
+/// What follows the destination, or in a submit_multi all of them.
+pub(super) fn sm_rest(out: &mut Vec<u8>, sm: &SmFields<'_>) {
+    let content = sm.header.len() + sm.text.len();
     out.extend_from_slice(&[sm.esm_class, sm.protocol_id, sm.priority_flag]);
     c_string(out, sm.schedule_delivery_time);
     c_string(out, sm.validity_period);
@@ -173,10 +180,9 @@ pub fn sm_body(out: &mut Vec<u8>, sm: &SmFields<'_>) -> Result<(), WriteError> {
     }
     out.extend_from_slice(sm.header);
     out.extend_from_slice(sm.text);
-    Ok(())
 }
 
-fn check_sm(sm: &SmFields<'_>) -> Result<(), WriteError> {
+pub(super) fn check_sm(sm: &SmFields<'_>) -> Result<(), WriteError> {
     check(&field::SERVICE_TYPE, sm.service_type)?;
     check(&field::SOURCE, sm.source.octets)?;
     check(&field::DESTINATION, sm.destination.octets)?;
@@ -299,17 +305,17 @@ pub fn replace_sm_body(out: &mut Vec<u8>, replace: &ReplaceFields<'_>) -> Result
     Ok(())
 }
 
-fn address(out: &mut Vec<u8>, address: SmeAddress<'_>) {
+pub(super) fn address(out: &mut Vec<u8>, address: SmeAddress<'_>) {
     out.extend_from_slice(&[address.ton, address.npi]);
     c_string(out, address.octets);
 }
 
-fn c_string(out: &mut Vec<u8>, value: &[u8]) {
+pub(super) fn c_string(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(value);
     out.push(0);
 }
 
-fn check(field: &Field, value: &[u8]) -> Result<(), WriteError> {
+pub(super) fn check(field: &Field, value: &[u8]) -> Result<(), WriteError> {
     check_length(field.name, value.len(), field.octets_max - 1)?;
     if value.contains(&0) {
         return Err(WriteError::NulInside { field: field.name });

@@ -280,6 +280,10 @@ fn every_mistake_of_a_tenant_is_told() {
             "smpp = { system_id = 'x', password = 'p', windw = 3 }",
             "unknown key \"windw\" in smpp of [[tenant]]; did you mean \"window\"?",
         ),
+        (
+            "smpp = { system_id = 'x', password = 'p', receipt_offset = '3' }",
+            "\"receipt_offset\" in smpp of [[tenant]] is no offset from UTC; write it like \"+03:00\" or \"-05:30\"",
+        ),
         ("smpp = { password = 'p' }", "\"system_id\" is missing in smpp of [[tenant]]; write system_id = …"),
         (
             "ip_allow = ['10.0.0.1/8']",

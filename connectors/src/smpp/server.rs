@@ -1,10 +1,10 @@
 //! The SMPP server: listeners, who is let in, and what all its connections share. One connection is `connection`'s.
 //!
-//! Served are bind_*, submit_sm, data_sm, query_sm, cancel_sm, replace_sm, deliver_sm, enquire_link and unbind. submit_multi is
-//! answered ESME_RINVCMDID in its own response; replace_if_present_flag is not looked at.
+//! Served are bind_*, submit_sm, submit_multi, data_sm, query_sm, cancel_sm, replace_sm, deliver_sm, enquire_link and unbind.
 
 mod connection;
 mod gate;
+mod multi;
 mod operations;
 mod submit;
 mod tenant;

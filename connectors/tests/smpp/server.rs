@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codecs::receipt::State;
+use codecs::smpp::multi::{Destination, SubmitMultiResponse, submit_multi_body};
+use codecs::smpp::pdu::SmeAddress;
+use codecs::smpp::write::SmFields;
 use codecs::smpp::{BindKind, Command as Pdus, Status};
 use codecs::text::Encoding;
 use connectors::admission::Admission;
@@ -15,12 +18,12 @@ use connectors::smpp::server::{Entrance, Server, ServerOptions};
 use connectors::smpp::{Phase, Phases};
 use engine::command::{Addresses, AskKind, Command, OfOne, Refusal, Wanted};
 use engine::effect::{Operated, OperationAnswer, Outgoing};
-use engine::submission::Body;
+use engine::submission::{Body, Extra};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::house::{FIRST_ID, House};
+use crate::house::{FIRST_ID, House, POOR};
 use crate::peer::{Peer, bind_frame, frame, sm_body, submit_frame};
 
 /// One tenant, with what it may do.
@@ -290,7 +293,7 @@ fn what_is_not_understood_is_answered_and_the_session_goes_on() {
         (Pdus::QUERY_SM, b"x\0\0\0\0", Pdus::QUERY_SM_RESP, Status::QUERYFAIL),
         (Pdus::CANCEL_SM, b"\0x\0\0\0\0\0\0\0", Pdus::CANCEL_SM_RESP, Status::CANCELFAIL),
         (Pdus::REPLACE_SM, b"x\0\0\0\0\0\0\0\0\x01a", Pdus::REPLACE_SM_RESP, Status::REPLACEFAIL),
-        (Pdus::SUBMIT_MULTI, b"", Pdus::SUBMIT_MULTI_RESP, Status::INVCMDID),
+        (Pdus::SUBMIT_MULTI, b"", Pdus::SUBMIT_MULTI_RESP, Status::INVCMDLEN),
         (Pdus::DELIVER_SM, b"", Pdus::DELIVER_SM_RESP, Status::INVCMDID),
         (Pdus::SUBMIT_SM, truncated, Pdus::SUBMIT_SM_RESP, Status::INVCMDLEN),
         (Pdus::SUBMIT_SM, b"", Pdus::SUBMIT_SM_RESP, Status::INVCMDLEN),
@@ -615,4 +618,61 @@ fn operations_come_in_the_order_of_the_stream_and_are_answered_by_what_is_decide
     assert_eq!(peer.read().head(), (Pdus::CANCEL_SM_RESP, Status::OK, 4));
     assert_eq!(peer.read().head(), (Pdus::CANCEL_SM_RESP, Status::CANCELFAIL, 5));
     assert_eq!(peer.read().head(), (Pdus::REPLACE_SM_RESP, Status(0x40B), 6));
+}
+
+fn multi_body(destinations: &[Destination<'_>], esm_class: u8) -> Vec<u8> {
+    let source = SmeAddress { ton: 1, npi: 1, octets: b"100" };
+    let fields = SmFields { source, esm_class, text: b"hello", ..SmFields::default() };
+    let mut body = Vec::new();
+    submit_multi_body(&mut body, &fields, destinations).unwrap();
+    body
+}
+
+fn phone(octets: &[u8]) -> Destination<'_> {
+    Destination::Sme(SmeAddress { ton: 1, npi: 1, octets })
+}
+
+#[test]
+fn a_message_to_many_has_one_answer_and_says_who_was_left_out() {
+    let site = Site::new();
+    let mut peer = site.bound();
+    let poor = POOR.to_string();
+    let list = Destination::List(b"friends");
+    let destinations =
+        [phone(b"nobody"), phone(b"254712345678"), phone(poor.as_bytes()), list, phone(b"254712345679")];
+    peer.send_pdu(Pdus::SUBMIT_MULTI, Status::OK, 2, &multi_body(&destinations, 0));
+    let answer = peer.read();
+    assert_eq!(answer.head(), (Pdus::SUBMIT_MULTI_RESP, Status::OK, 2));
+    let response = SubmitMultiResponse::read(&answer.body);
+    assert_eq!(response.message_id, FIRST_ID.to_string().as_bytes());
+    let refused: Vec<(Vec<u8>, Status)> =
+        response.unsuccess().map(|one| (one.destination.octets.to_vec(), one.status)).collect();
+    let expected = [
+        (&b"nobody"[..], Status::INVDSTADR),
+        (b"friends", Status::INVDLNAME),
+        (poor.as_bytes(), Status(0x40B)),
+    ];
+    assert_eq!(refused, expected.map(|(octets, status)| (octets.to_vec(), status)));
+    site.house.wait_for("the submissions", |commands| {
+        let batch = commands.iter().find_map(|command| match command {
+            Command::Submit(batch) => Some(batch),
+            _ => None,
+        })?;
+        let body = Body::read(&batch.bodies).unwrap().0;
+        assert_eq!((batch.items.len(), body.extra(Extra::SharedId)), (3, Some(&[0; 8][..])));
+        Some(())
+    });
+    // Where none is accepted there is no id: it says why the first was not.
+    let none = [phone(poor.as_bytes()), Destination::List(b"friends")];
+    peer.send_pdu(Pdus::SUBMIT_MULTI, Status::OK, 3, &multi_body(&none, 0));
+    assert_eq!(peer.read().head(), (Pdus::SUBMIT_MULTI_RESP, Status::INVDLNAME, 3));
+    let many: Vec<Destination<'_>> = std::iter::repeat_n(phone(b"254712345678"), 254).collect();
+    for sequence in 4..10 {
+        peer.send_pdu(Pdus::SUBMIT_MULTI, Status::OK, sequence, &multi_body(&many, 0));
+    }
+    for _ in 4..10 {
+        assert_eq!(peer.read().status, Status::OK);
+    }
+    peer.send_pdu(Pdus::SUBMIT_MULTI, Status::OK, 10, &multi_body(&many[..1], 2));
+    assert_eq!(peer.read().head(), (Pdus::SUBMIT_MULTI_RESP, Status::INVESMCLASS, 10));
 }

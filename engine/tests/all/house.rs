@@ -415,7 +415,7 @@ impl House {
     pub fn bind_tenant(&mut self, tenant: &str, window: u32) -> ConnectionId {
         let connection = self.connection();
         let tenant = self.tenant(tenant);
-        self.turn([Command::TenantBound { tenant, connection, receives: true, window }]);
+        self.turn([Command::TenantBound { tenant, connection, receives: true, tlvs: true, window }]);
         connection
     }
 

@@ -129,6 +129,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return self.answered(token, status, late);
             }
             Event::Bind { sequence, kind, bind } => return self.bind(now, frame, sequence, kind, &bind),
+            Event::Multi { sequence, multi } => {
+                if let Some(tenant) = &mut self.tenant {
+                    tenant.submit_multi(now, &mut self.line.session, sequence, &multi);
+                }
+                return;
+            }
             Event::Query { sequence, query } => return self.operate(now, sequence, &About::Query(query)),
             Event::Cancel { sequence, cancel } => {
                 return self.operate(now, sequence, &About::Cancel(cancel));
@@ -229,7 +235,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (id, link) = links.open();
         self.line.join(intake.lane(Source::Tenant(access.tenant)), link);
         tracing::info!(from = %self.from, tenant = access.tenant, connection = id.0, ?kind, "bound");
-        self.tenant = Some(Tenant::new(&self.shared, id, access, kind, seat));
+        let version = self.line.session.peer_version().unwrap_or_default();
+        self.tenant = Some(Tenant::new(&self.shared, id, access, kind, version, seat));
     }
 
     /// The window is known with the tenant, so the session begins anew with this bind. A stranger's has next to none, or

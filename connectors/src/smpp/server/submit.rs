@@ -17,6 +17,12 @@ use engine::submission::{Body, Extra, Priority, Via, push_extra};
 
 /// The user data begins with a header (SMPP 3.4 §5.2.12).
 const UDHI: u8 = 0x40;
+/// How a message is sent: bits 1 and 0 of esm_class (SMPP 3.4 §5.2.12), and the mode that is answered when it has come to its end.
+const MODE: u8 = 0x03;
+const MODE_TRANSACTION: u8 = 0x02;
+/// What it is: bits 5 to 2; from a tenant a message, or what a phone acknowledges.
+const KIND: u8 = 0x3C;
+const KINDS: [u8; 3] = [0x00, 0x08, 0x10];
 /// service_type without its NUL.
 const SERVICE_TYPE_OCTETS_MAX: usize = 5;
 /// TLVs of one message that are kept.
@@ -64,6 +70,8 @@ pub struct Context {
     pub now: Wall,
     /// What the tenant means by data_coding 0.
     pub charset: Encoding,
+    /// It is one of several that are answered together.
+    pub shares_id: bool,
 }
 
 /// Reads messages; it keeps its buffers from one to the next.
@@ -86,6 +94,7 @@ struct Fields<'a> {
     send_at: Option<Wall>,
     valid_until: Option<Wall>,
     content: &'a [u8],
+    replaces_present: bool,
     tlvs: Tlvs<'a>,
 }
 
@@ -117,6 +126,7 @@ impl Reader {
             send_at,
             valid_until: valid_until.or_else(|| time_to_live(tlvs, context.now)),
             content: sm.content(),
+            replaces_present: sm.replace_if_present_flag == 1,
             tlvs,
         };
         self.write(&fields, context, bodies)
@@ -137,6 +147,7 @@ impl Reader {
             send_at: None,
             valid_until: time_to_live(tlvs, context.now),
             content: data.content(),
+            replaces_present: false,
             tlvs,
         };
         self.write(&fields, context, bodies)
@@ -155,14 +166,15 @@ impl Reader {
         check_validity(fields.valid_until, send_at.unwrap_or(context.now))?;
         let (encoding, data_coding) = encoding(fields.data_coding, context.charset);
         let parts = parts(fields, encoding)?;
-        self.gather_extras(fields.tlvs)?;
+        let esm_class = esm_class(fields.esm_class)?;
+        self.gather_extras(fields, context.shares_id)?;
         let (source_ton, source_npi) = sender.ton_npi();
         let (destination_ton, destination_npi) = destination_type(ton, npi);
         let body = Body {
             via: Via::Smpp,
             encoding,
             data_coding,
-            esm_class: fields.esm_class,
+            esm_class,
             protocol_id: fields.protocol_id,
             priority: fields.priority,
             registered_delivery: fields.registered_delivery,
@@ -183,11 +195,21 @@ impl Reader {
         Ok(())
     }
 
-    fn gather_extras(&mut self, tlvs: Tlvs<'_>) -> Result<(), Refusal> {
+    fn gather_extras(&mut self, fields: &Fields<'_>, shares_id: bool) -> Result<(), Refusal> {
         self.extras.clear();
-        if tlvs.octets().is_empty() {
-            return Ok(());
+        if !fields.tlvs.octets().is_empty() {
+            self.gather_tlvs(fields.tlvs)?;
         }
+        if fields.replaces_present {
+            push_extra(&mut self.extras, Extra::ReplacesPresent, &[]);
+        }
+        if shares_id {
+            push_extra(&mut self.extras, Extra::SharedId, &[0; 8]);
+        }
+        Ok(())
+    }
+
+    fn gather_tlvs(&mut self, tlvs: Tlvs<'_>) -> Result<(), Refusal> {
         self.tlvs.clear();
         for (tag, value) in tlvs.filter(|(tag, _)| KEPT_TLVS.contains(tag)) {
             let length = u16::try_from(value.len()).map_err(|_| Refusal::TooLong)?;
@@ -203,6 +225,15 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// Datagram asks for less than we do, and is kept like any other. A transaction's answer would come with the end of the message,
+/// which we do not wait for: who asks for that is not told something else. How the provider sends is for its own entry to say.
+fn esm_class(esm_class: u8) -> Result<u8, Refusal> {
+    if esm_class & MODE == MODE_TRANSACTION || !KINDS.contains(&(esm_class & KIND)) {
+        return Err(Refusal::UnsupportedMode);
+    }
+    Ok(esm_class & !MODE)
 }
 
 /// priority_flag (SMPP 3.4 §5.2.14): 0 is what everybody sends who does not think about it, so it is no less than normal.
