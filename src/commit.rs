@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use connectors::intake::Wakes;
 use connectors::partition::Partition;
 use connectors::reply::Replies;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -29,6 +30,10 @@ const GROUP_OCTETS: usize = 4 << 20;
 const GROUP_OCTETS_AHEAD: usize = 256 << 10;
 /// How long a small group waits for others when it answers no tenant and sends nothing to a provider.
 const NOT_URGENT: Duration = Duration::from_micros(500);
+/// How often at most, as long as more of them come meanwhile. When none do, somebody may be waiting for an acknowledgement.
+const NOT_URGENT_MAX: u32 = 4;
+/// Messages for which the writer is woken while a group is being flushed: with fewer it begins when that is done.
+const WORTH_WAKING: usize = 64;
 /// Before a smaller group goes, others may run.
 const GROUP_OCTETS_SMALL: usize = 16 << 10;
 /// How often at most, as long as they bring something.
@@ -119,7 +124,7 @@ fn write(mut writer: Writer, decided: &Sender<Decided>, busy: &AtomicBool) {
         let may_go = !busy.load(Acquire) && decided.is_empty();
         let until = Instant::now() + patience.wait(writer.wake_after(), may_go);
         let intake = Arc::clone(&writer.outlets.partition.intake);
-        open = intake.take(Some(until), &mut commands);
+        open = intake.take(Some(until), patience.wakes(may_go), &mut commands);
         let has_come = !commands.is_empty();
         watch.is_busy |= has_come;
         if has_come || (!patience.is_tried() && Instant::now() >= until) {
@@ -127,8 +132,9 @@ fn write(mut writer: Writer, decided: &Sender<Decided>, busy: &AtomicBool) {
         }
         let is_worth_it = !busy.load(Acquire) || writer.engine.group_octets() >= GROUP_OCTETS_AHEAD;
         if !open || (is_worth_it && decided.is_empty() && patience.is_over(&writer.engine, has_come)) {
+            let follows_a_small_one = writer.engine.group_octets() < GROUP_OCTETS_SMALL;
             open = writer.take_group().is_none_or(&mut hand_over) && open;
-            patience = Patience::default();
+            patience = Patience { follows_a_small_one, ..Patience::default() };
         }
         watch.look(&writer);
     }
@@ -137,7 +143,10 @@ fn write(mut writer: Writer, decided: &Sender<Decided>, busy: &AtomicBool) {
 /// How long a small group is kept open for others to join it, though the committer could take it.
 #[derive(Default)]
 struct Patience {
+    follows_a_small_one: bool,
     opened: Option<Instant>,
+    /// How often it was kept open for longer.
+    waited: u32,
     /// How often others were let run.
     let_run: u32,
 }
@@ -149,6 +158,16 @@ impl Patience {
             Some(_) if self.is_tried() => Duration::ZERO,
             Some(opened) => wake_after.min(NOT_URGENT.saturating_sub(opened.elapsed())),
             None => wake_after,
+        }
+    }
+
+    /// What the writer is woken for before that.
+    fn wakes(&self, may_go: bool) -> Wakes {
+        match self.opened {
+            Some(_) if may_go => Wakes::Hurried,
+            // Where groups are large, deciding must go on while the one before is flushed.
+            _ if !may_go && self.follows_a_small_one => Wakes::Many(WORTH_WAKING),
+            _ => Wakes::Any,
         }
     }
 
@@ -167,7 +186,13 @@ impl Patience {
             return true;
         }
         if !engine.is_urgent() {
-            return opened.elapsed() >= NOT_URGENT;
+            let has_time = opened.elapsed() < NOT_URGENT;
+            if !has_time && has_come && self.waited < NOT_URGENT_MAX {
+                self.waited += 1;
+                self.opened = Some(Instant::now());
+                return false;
+            }
+            return !has_time;
         }
         let is_tried = self.is_tried() && (!has_come || self.let_run >= LET_RUN_MAX);
         if !is_tried {

@@ -3,14 +3,20 @@
 use std::time::Duration;
 
 use codecs::message_id::Form;
-use codecs::receipt::Dates;
-use config::{Config, InDoubt, MessageIdForm, Price, Settle, Strategy};
+use codecs::receipt::{DateForm, Dates, Dialect, Pattern, State};
+use codecs::smpp::status::Class;
+use config::{
+    Config, InDoubt, InterfaceVersion, MessageIdForm, MessageIdSide, Price, ReceiptDate, ReceiptDialect,
+    ReceiptState, Settle, StatusMeaning, Strategy, TlvType,
+};
 use engine::catalog::{
-    self, Definitions, ProviderDefinition, ReceiptDialect, RouteDefinition, Settings, SettleOn,
-    TenantDefinition,
+    self, Definitions, ProviderDefinition, ReceiptStyle, RouteDefinition, Settings, SettleOn,
+    TenantDefinition, TlvId,
 };
 use engine::command::AskKind;
 use engine::money::Micros;
+use engine::provider_form::{AddressTypes, SubmitForm, TlvForm, TlvRule};
+use engine::status_table::{StatusRule, StatusTable};
 use engine::submission::Priority;
 
 /// How long a receipt waits for its response before it counts as unmatched.
@@ -83,11 +89,8 @@ fn tenant(tenant: &config::Tenant) -> TenantDefinition {
     }
 }
 
-fn provider(provider: &config::Provider) -> ProviderDefinition {
-    let pair = |ton: Option<u8>, npi: Option<u8>| match (ton, npi) {
-        (None, None) => None,
-        (ton, npi) => Some((ton.unwrap_or(0), npi.unwrap_or(0))),
-    };
+/// What the engine needs of one provider.
+pub fn provider(provider: &config::Provider) -> ProviderDefinition {
     ProviderDefinition {
         id: provider.id.clone(),
         enabled: provider.enabled,
@@ -95,12 +98,11 @@ fn provider(provider: &config::Provider) -> ProviderDefinition {
         throughput: provider.throughput,
         burst: provider.burst,
         bind_throughput: provider.bind_throughput,
-        message_id: match provider.message_id {
-            MessageIdForm::Text => Form::Text,
-            MessageIdForm::Hex => Form::Hex,
-            MessageIdForm::Dec => Form::Dec,
-            MessageIdForm::HexDec => Form::HexDec,
-            MessageIdForm::DecHex => Form::DecHex,
+        message_id: message_id(provider.message_id),
+        tlv_id: match provider.message_id_tlv {
+            MessageIdSide::Either => TlvId::Either,
+            MessageIdSide::Response => TlvId::Response,
+            MessageIdSide::Receipt => TlvId::Receipt,
         },
         in_doubt: match provider.in_doubt {
             InDoubt::Resend => catalog::InDoubt::Resend,
@@ -121,17 +123,97 @@ fn provider(provider: &config::Provider) -> ProviderDefinition {
         attempts_max: u8::try_from(provider.retry.attempts).unwrap_or(u8::MAX),
         retry_first: provider.retry.pause.min,
         retry_max: provider.retry.pause.max,
-        source_ton_npi: pair(provider.source_ton, provider.source_npi),
-        destination_ton_npi: pair(provider.dest_ton, provider.dest_npi),
+        statuses: StatusTable::new(provider.status.iter().map(status_rule).collect()),
+        types: AddressTypes {
+            international: provider.types.international,
+            short: provider.types.short,
+            alphanumeric: provider.types.alphanumeric,
+            destination: provider.types.destination,
+        },
+        submit: match provider.submit {
+            config::SubmitForm::SubmitSm => SubmitForm::SubmitSm,
+            config::SubmitForm::DataSm => SubmitForm::DataSm,
+        },
+        takes_tlvs: provider.interface_version != InterfaceVersion::V33,
+        tlvs: provider.tlv.iter().map(tlv_rule).collect(),
     }
 }
 
-fn receipts(smpp: &config::TenantSmpp) -> ReceiptDialect {
+fn status_rule(rule: &config::StatusRule) -> StatusRule {
+    StatusRule {
+        first: rule.first,
+        last: rule.last,
+        class: match rule.class {
+            StatusMeaning::Permanent => Class::Permanent,
+            StatusMeaning::Temporary => Class::Retry,
+            StatusMeaning::Throttle => Class::Throttle,
+            StatusMeaning::InDoubt => Class::InDoubt,
+        },
+        delay: rule.delay,
+        tries: rule.tries,
+    }
+}
+
+fn tlv_rule(tlv: &config::Tlv) -> TlvRule {
+    let form = match tlv.form {
+        TlvType::Octets => TlvForm::Octets,
+        TlvType::CString => TlvForm::CString,
+        TlvType::U8 => TlvForm::U8,
+        TlvType::U16 => TlvForm::U16,
+        TlvType::U32 => TlvForm::U32,
+    };
+    let constant = tlv.value.as_ref().and_then(|value| form.octets(value.as_bytes()));
+    TlvRule { tag: tlv.tag, name: tlv.name.clone(), form, constant, pass: tlv.pass }
+}
+
+/// How a provider's message ids read.
+pub fn message_id(form: MessageIdForm) -> Form {
+    match form {
+        MessageIdForm::Text => Form::Text,
+        MessageIdForm::Hex => Form::Hex,
+        MessageIdForm::Dec => Form::Dec,
+        MessageIdForm::HexDec => Form::HexDec,
+        MessageIdForm::DecHex => Form::DecHex,
+    }
+}
+
+/// How a provider's receipts read.
+pub fn dialect(receipt: &ReceiptDialect) -> Dialect {
+    let state = |(word, state): &(String, ReceiptState)| (word.clone().into_bytes(), receipt_state(*state));
+    Dialect {
+        offset_minutes: i32::from(receipt.offset_minutes),
+        date: match receipt.date {
+            ReceiptDate::Auto => DateForm::Auto,
+            ReceiptDate::Short => DateForm::Short,
+            ReceiptDate::Long => DateForm::Long,
+            ReceiptDate::Epoch => DateForm::Epoch,
+        },
+        states: receipt.stat.iter().map(state).collect(),
+        pattern: receipt.pattern.as_ref().and_then(|pattern| Pattern::parse(pattern).ok()),
+    }
+}
+
+fn receipt_state(state: ReceiptState) -> State {
+    match state {
+        ReceiptState::Scheduled => State::Scheduled,
+        ReceiptState::Enroute => State::Enroute,
+        ReceiptState::Delivered => State::Delivered,
+        ReceiptState::Expired => State::Expired,
+        ReceiptState::Deleted => State::Deleted,
+        ReceiptState::Undeliverable => State::Undeliverable,
+        ReceiptState::Accepted => State::Accepted,
+        ReceiptState::Unknown => State::Unknown,
+        ReceiptState::Rejected => State::Rejected,
+        ReceiptState::Skipped => State::Skipped,
+    }
+}
+
+fn receipts(smpp: &config::TenantSmpp) -> ReceiptStyle {
     let radix = |radix| match radix {
         config::IdRadix::Dec => catalog::IdRadix::Dec,
         config::IdRadix::Hex => catalog::IdRadix::Hex,
     };
-    ReceiptDialect {
+    ReceiptStyle {
         id: radix(smpp.message_id),
         text_id: radix(smpp.receipt_id),
         dates: Dates { seconds: smpp.receipt_seconds, offset_minutes: smpp.receipt_offset },

@@ -1,16 +1,20 @@
 //! The binds that the settings ask for: one supervised task each, and what can be seen of them. It routes nothing.
+//! What they need of files and listening sockets is `reach`'s.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{BindKind, Config, Provider};
+use codecs::smpp::Command;
+use config::{BindKind, Config, InterfaceVersion, Provider, SubmitForm};
 use connectors::partition::Partition;
-use connectors::smpp::client::{Pauses, ProviderBind, ProviderBindOptions, Reconnect, Secret};
+use connectors::smpp::client::{Host, Keeper, Pauses, ProviderBind, ProviderBindOptions, Reconnect, Secret};
 use connectors::smpp::counters::BindCounters;
 use connectors::smpp::{self, Phases};
 use tokio::task::JoinSet;
 
+use crate::definitions;
 use crate::metrics::BindSnapshot;
+use crate::reach::{Reached, ReachedProviders};
 
 /// What can be seen of the binds of all providers, also before they are bound for the first time.
 #[derive(Default)]
@@ -27,11 +31,16 @@ impl Watch {
 }
 
 /// Every bind of every enabled provider. `names` are the providers' ids by their permanent numbers.
-pub fn all(config: &Config, names: &[String], partition: &Partition) -> (Vec<ProviderBind>, Watch) {
+pub fn all(
+    config: &Config,
+    names: &[String],
+    partition: &Partition,
+    reached: &ReachedProviders,
+) -> (Vec<ProviderBind>, Watch) {
     let (mut all, mut watch) = (Vec::new(), Watch::default());
     for provider in config.provider.iter().filter(|provider| provider.enabled) {
         let Some(index) = names.iter().position(|name| *name == provider.id) else { continue };
-        for options in options_of(provider, index as u16, config) {
+        for options in options_of(provider, index as u16, config, reached.of(&provider.id)) {
             let (provider, number) = (options.provider, options.bind);
             let bind = ProviderBind::new(options, partition.clone());
             watch.0.push((provider, number, bind.counters()));
@@ -41,14 +50,29 @@ pub fn all(config: &Config, names: &[String], partition: &Partition) -> (Vec<Pro
     (all, watch)
 }
 
-pub fn start(binds: Vec<ProviderBind>, phases: &Phases) -> JoinSet<()> {
-    binds.into_iter().map(|bind| bind.run(phases.clone())).collect()
+pub fn start(binds: Vec<ProviderBind>, keepers: Vec<Keeper>, phases: &Phases) -> JoinSet<()> {
+    let mut tasks: JoinSet<()> = binds.into_iter().map(|bind| bind.run(phases.clone())).collect();
+    for keeper in keepers {
+        tasks.spawn(keeper.run(phases.clone()));
+    }
+    tasks
 }
 
 /// Senders have the numbers from 0 on; the receivers of pairs come behind them, and are given nothing to send.
-fn options_of(provider: &Provider, index: u16, config: &Config) -> Vec<ProviderBindOptions> {
+fn options_of(
+    provider: &Provider,
+    index: u16,
+    config: &Config,
+    reached: Reached,
+) -> Vec<ProviderBindOptions> {
     let count = u16::try_from(provider.binds).unwrap_or(u16::MAX / 2);
-    let of_kind = |kind: smpp::BindKind, bind: u16| options(provider, index, bind, kind, config);
+    let of_kind = |kind: smpp::BindKind, bind: u16| ProviderBindOptions {
+        provider: index,
+        bind,
+        kind,
+        pdu_octets_max: usize::try_from(config.limits.pdu.0).unwrap_or(usize::MAX),
+        ..options(provider, &reached)
+    };
     match provider.bind {
         BindKind::Transmitter => (0..count).map(|n| of_kind(smpp::BindKind::Transmitter, n)).collect(),
         BindKind::Receiver => (0..count).map(|n| of_kind(smpp::BindKind::Receiver, n)).collect(),
@@ -60,26 +84,31 @@ fn options_of(provider: &Provider, index: u16, config: &Config) -> Vec<ProviderB
     }
 }
 
-fn options(
-    provider: &Provider,
-    index: u16,
-    bind: u16,
-    kind: smpp::BindKind,
-    config: &Config,
-) -> ProviderBindOptions {
+/// What the binds of a provider have in common.
+pub fn options(provider: &Provider, reached: &Reached) -> ProviderBindOptions {
     let usual = Pauses { first: provider.reconnect.min, max: provider.reconnect.max };
+    let host = |host: &config::Host| Host { name: host.name.clone(), port: host.port };
     ProviderBindOptions {
-        provider: index,
-        bind,
         provider_id: provider.id.clone(),
-        host: provider.host.clone(),
-        port: provider.port,
+        hosts: provider.reach.hosts.iter().map(host).collect(),
+        outbind: reached.outbind.clone(),
+        local_address: provider.reach.local_address,
+        tls: reached.tls.clone(),
         system_id: provider.system_id.clone(),
         password: Secret(provider.password.expose().to_owned()),
         system_type: provider.system_type.clone(),
-        kind,
+        interface_version: match provider.interface_version {
+            InterfaceVersion::V33 => 0x33,
+            InterfaceVersion::V34 => 0x34,
+            InterfaceVersion::V50 => 0x50,
+        },
+        submit: match provider.submit {
+            SubmitForm::SubmitSm => Command::SUBMIT_SM,
+            SubmitForm::DataSm => Command::DATA_SM,
+        },
+        message_id: definitions::message_id(provider.message_id),
+        dialect: Arc::new(definitions::dialect(&provider.receipt)),
         window: provider.window,
-        pdu_octets_max: usize::try_from(config.limits.pdu.0).unwrap_or(usize::MAX),
         enquire_link: provider.enquire_link,
         enquire_link_response: provider.enquire_link.min(Duration::from_secs(15)),
         response_timeout: provider.response_timeout,

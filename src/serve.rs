@@ -38,6 +38,7 @@ use crate::measure::Measures;
 use crate::metrics::{DoorCounts, Metrics, Snapshot};
 use crate::operate::{self, Operations};
 use crate::ops::{self, Health, OpsState};
+use crate::reach::{self, ReachError, ReachedProviders};
 use crate::secrets::KeyHash;
 use crate::store::{self, Store};
 use crate::{definitions, listen, providers, sandbox, settings};
@@ -73,6 +74,8 @@ pub enum ServeError {
         "stopped because the disk is nearly full; free some, or start with `tidegate serve --use-ballast`"
     )]
     DiskFull,
+    #[error(transparent)]
+    Reach(#[from] ReachError),
     #[error("the keys of {door}'s TLS cannot be used")]
     Tls { door: &'static str, source: tls::TlsError },
     #[error("cannot start")]
@@ -191,10 +194,15 @@ struct SmppCounts {
 
 impl House {
     /// With the binds that the settings ask for, which are not begun yet.
-    fn new(config: &Config, clock: Clock, provider_names: &[String]) -> (House, Vec<ProviderBind>) {
+    fn new(
+        config: &Config,
+        clock: Clock,
+        provider_names: &[String],
+        reached: &ReachedProviders,
+    ) -> (House, Vec<ProviderBind>) {
         let durable = store::durability(config) == storage::log::Durability::Fsync;
         let partition = Partition::new(clock);
-        let (binds, watch) = providers::all(config, provider_names, &partition);
+        let (binds, watch) = providers::all(config, provider_names, &partition, reached);
         let house = House {
             partition,
             replies: Replies::new(),
@@ -231,6 +239,7 @@ async fn serve(
     runtime: &tokio::runtime::Runtime,
 ) -> Result<(), ServeError> {
     let listeners = Listeners::open(&config).await?;
+    let (reached, keepers) = reach::open(&config).await?;
     let simulator = match config.is_empty_of_providers() {
         true => Some(sandbox::start(&mut config).await.map_err(ServeError::Start)?),
         false => None,
@@ -240,7 +249,7 @@ async fn serve(
     store.engine.recovered(definitions::definitions(&config), clock.now(), store.next_group)?;
     let (tenant_names, provider_names) = store.engine.names();
     let directory = Directory::new(first_run.entries(&config, &tenant_names, &provider_names));
-    let (house, binds) = House::new(&config, clock, &provider_names);
+    let (house, binds) = House::new(&config, clock, &provider_names, &reached);
     let ids = Arc::new(Permutation::new(&store.id_key));
     let lane = house.partition.intake.lane(Source::Process);
     let stores = Stores::new(store.archive, store.parked, store.late_ids);
@@ -271,7 +280,7 @@ async fn serve(
     let counts = SmppCounts { refusals: smpp.refusals(), server: smpp.counters() };
     let lockouts = Lockouts::restore(store.layout.lockouts(), smpp.lockout(), clock);
     let doors = open_doors(listeners, smpp, state, operations, &house, &phases);
-    let binds = providers::start(binds, &phases);
+    let binds = providers::start(binds, keepers, &phases);
     house.publish(&counts, history.damaged());
     let root = store.layout.root().to_owned();
     let keeper = Arc::clone(&history);

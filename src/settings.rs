@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use config::{Config, Problem};
+use config::{Config, Problem, Profiles};
+use connectors::profiles;
 use serde_json::json;
 
 /// Why there are no settings.
@@ -20,13 +21,17 @@ pub fn read(file: Option<&Path>) -> Result<Config, SettingsError> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let Some(path) = file else {
-        return config::load(None, environment).map_err(SettingsError::Problems);
+        return config::load_with(None, environment, PROFILES).map_err(SettingsError::Problems);
     };
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|source| SettingsError::Unreadable { file: name.clone(), source })?;
-    config::load(Some((&name, &text)), environment).map_err(SettingsError::Problems)
+    config::load_with(Some((&name, &text)), environment, PROFILES).map_err(SettingsError::Problems)
 }
+
+/// What entries of providers may name: the profiles that come along, and files of the operator's own.
+const PROFILES: Profiles<'static> =
+    Profiles { embedded: &profiles::ALL, read: &|path| std::fs::read_to_string(path) };
 
 /// Validates a file: prints what is wrong with it, and how to mend it.
 pub fn check(file: &Path, as_json: bool) -> ExitCode {
@@ -62,4 +67,56 @@ fn problems(error: &SettingsError) -> Vec<serde_json::Value> {
 
 fn lines(problems: &[Problem]) -> String {
     problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use config::Provider;
+
+    use super::*;
+
+    fn provider(profile: &str) -> Provider {
+        let entry = format!(
+            "[[provider]]\nid = 'up'\nhost = 'a'\nsystem_id = 'me'\n{}\n",
+            if profile.is_empty() { String::new() } else { format!("profile = '{profile}'") }
+        );
+        let config = config::load_with(Some(("test.toml", &entry)), [], PROFILES);
+        config.unwrap_or_else(|problems| panic!("{profile}: {problems:#?}")).provider.remove(0)
+    }
+
+    #[test]
+    fn every_profile_is_valid_says_where_from_and_does_something() {
+        let without = Provider { profile: None, ..provider("") };
+        for (name, text) in profiles::ALL {
+            assert!(text.starts_with("# "), "{name} says nothing of itself");
+            let with = provider(name);
+            assert_eq!(with.profile.as_deref(), Some(name));
+            assert_eq!(Provider { profile: None, ..with.clone() } == without, name == "plain", "{name}");
+            // What is made of it for the engine and for the binds is made without a mistake.
+            let definitions = crate::definitions::definitions(&Config {
+                provider: vec![with.clone()],
+                ..Config::default()
+            });
+            assert_eq!(definitions.providers[0].tlvs.len(), with.tlv.len(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_profile_in_the_folder_comes_along() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/connectors/profiles");
+        let mut found: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        found.sort();
+        assert_eq!(found, profiles::ALL.map(|(name, _)| name));
+    }
+
+    #[test]
+    fn a_profile_may_be_a_file_of_ones_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        std::fs::write(&path, "message_id = 'hex'\n").unwrap();
+        assert_eq!(provider(&path.display().to_string()).message_id, config::MessageIdForm::Hex);
+    }
 }

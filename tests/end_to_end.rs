@@ -8,6 +8,7 @@ mod entrances;
 mod first_minute;
 mod lists;
 mod operators;
+mod probing;
 mod process;
 mod providers;
 mod receipts;

@@ -3,6 +3,10 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
+mod dialect;
+
+pub use dialect::{DateForm, Dialect, Pattern, PatternError};
+
 use crate::instant::Wall;
 use crate::text::utf16_units;
 use crate::time::{Civil, absolute, earlier, pairs, two_digits, unpadded, write_minute};
@@ -112,12 +116,21 @@ pub struct Receipt<'a> {
 /// Reads a receipt's text from left to right. `None` when it has neither `id:` nor `stat:`. With only one of the two it may
 /// still be a message that happens to look like this: the caller has esm_class and the parameters to tell.
 pub fn read(text: &[u8]) -> Option<Receipt<'_>> {
+    interpret(text, false)
+}
+
+/// The same of what is known to be a receipt by other signs: a state's word is enough then.
+pub fn read_known(text: &[u8]) -> Option<Receipt<'_>> {
+    interpret(text, true).filter(|receipt| receipt.id.is_some() || !receipt.stat.is_empty())
+}
+
+fn interpret(text: &[u8], is_known: bool) -> Option<Receipt<'_>> {
     let text = unpadded(text);
     let fields = Fields::read(text);
     let id = fields.id.map(first_word).filter(|id| !id.is_empty());
     let stat = match fields.stat {
         Some(stat) => first_word(stat),
-        None if id.is_some() => bare_state(before(text, fields.text.unwrap_or_default())),
+        None if id.is_some() || is_known => bare_state(before(text, fields.text.unwrap_or_default())),
         None => return None,
     };
     Some(Receipt {
@@ -134,17 +147,24 @@ pub fn read(text: &[u8]) -> Option<Receipt<'_>> {
 /// The moment that a date of a receipt means. Many forms are seen and some digits have two readings: of those that exist the
 /// one nearest to the receive time counts, if it is within 30 days. `offset_minutes` is the provider's local time less UTC.
 pub fn read_date(digits: &[u8], received: Wall, offset_minutes: i32) -> Option<Wall> {
+    read_date_as(DateForm::Auto, digits, received, offset_minutes)
+}
+
+fn read_date_as(form: DateForm, digits: &[u8], received: Wall, offset_minutes: i32) -> Option<Wall> {
     const NEAR_MILLIS: u64 = 30 * 86_400_000;
     let local = |civil: Option<Civil>| Some(earlier(civil?.wall()?, i64::from(offset_minutes)));
+    let short = |digits| local(Civil::from_short(digits).filter(|_| form.is(DateForm::Short)));
+    let long = |digits| local(Civil::from_long(digits).filter(|_| form.is(DateForm::Long)));
+    let epoch = |digits| epoch_seconds(digits).filter(|_| form.is(DateForm::Epoch));
     let (digits, ahead) = match unpadded(digits) {
         [digits @ .., b'+'] => (digits, Some(1)),
         [digits @ .., b'-'] => (digits, Some(-1)),
         digits => (digits, None),
     };
     let readings = match (digits.len(), ahead) {
-        (10, None) => [local(Civil::from_short(digits)), epoch_seconds(digits)],
-        (12, None) => [local(Civil::from_short(digits)), local(Civil::from_long(digits))],
-        (14, _) => [local(Civil::from_long(digits)), None],
+        (10, None) => [short(digits), epoch(digits)],
+        (12, None) => [short(digits), long(digits)],
+        (14, _) => [long(digits), None],
         // The form of SMPP's own time fields, which says its offset.
         (12 | 13 | 15, Some(ahead)) => [absolute(digits, ahead), None],
         _ => return None,

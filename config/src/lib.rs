@@ -1,14 +1,17 @@
 //! The typed settings and the commented defaults. It validates; it starts nothing.
 //!
 //! Three layers lie over one another: `default.toml`, which is embedded and is the documentation too, the operator's
-//! file, and variables named `TIDEGATE__SECTION__KEY`. They are read into a tree that remembers where everything was
-//! written (`tree`), which is read key by key (`section`, `read`) into the types that the rest of the gateway uses;
+//! file, and variables named `TIDEGATE__SECTION__KEY`; beneath a provider's entry lies the profile that it names. They are
+//! read into a tree that remembers where everything was written (`tree`), which is read key by key (`section`, `read`) into the types that the rest of the gateway uses;
 //! then what entries say about one another is checked (`lists`). All mistakes are told at once, each with its place
 //! and its mend. The crate reads no file and no environment.
 
+mod dialect;
 mod lists;
 mod problem;
+mod profile;
 mod provider;
+mod reach;
 mod read;
 mod route;
 mod section;
@@ -20,15 +23,19 @@ mod words;
 
 use std::collections::BTreeMap;
 
+pub use dialect::{AddressTypes, PATTERN_FIELDS, ReceiptDialect, StatusRule, Tlv, TonNpi};
 pub use problem::Problem;
+pub use profile::Profiles;
 pub use provider::{Backoff, Provider, Retry};
+pub use reach::{Host, Outbind, ProviderTls, Reach};
 pub use route::{Match, Rates, Route};
 pub use settings::{Fairness, Http, Limits, Ops, Queue, Routing, Secrets, Serve, Smpp, Storage, Tls};
 pub use tenant::{Price, Tenant, TenantSmpp};
 pub use units::{IpBlock, Micros, Secret, Size, UnixMillis, parse_duration};
 pub use words::{
-    AskReceipt, Billing, BindKind, Channel, Charset, Durability, IdRadix, InDoubt, JournalLog, MessageIdForm,
-    Operation, Priority, ProviderKind, Settle, Strategy, TenantStatus, Word,
+    AskReceipt, Billing, BindKind, Channel, Charset, Durability, IdRadix, InDoubt, InterfaceVersion,
+    JournalLog, MessageIdForm, MessageIdSide, Operation, Priority, ProviderKind, ReceiptDate, ReceiptState,
+    Settle, StatusMeaning, Strategy, SubmitForm, TenantStatus, TlvType, Word,
 };
 
 use lists::Lists;
@@ -92,16 +99,26 @@ impl Default for Config {
     }
 }
 
-/// Reads the settings from a file, given as its name and its text, and from variables. Variables that do not begin
-/// with `TIDEGATE__` are not ours. Every mistake that can be seen is in the answer, in the order of its place.
+/// The same as `load_with` for settings that name no profile.
 pub fn load(
     file: Option<(&str, &str)>,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, Vec<Problem>> {
+    load_with(file, environment, Profiles::NONE)
+}
+
+/// Reads the settings from a file, given as its name and its text, and from variables. Variables that do not begin
+/// with `TIDEGATE__` are not ours. Every mistake that can be seen is in the answer, in the order of its place.
+pub fn load_with(
+    file: Option<(&str, &str)>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    profiles: Profiles<'_>,
+) -> Result<Config, Vec<Problem>> {
     let problems = Problems::default();
-    let Some(tree) = layers(file, environment, &problems) else {
+    let Some(mut tree) = layers(file, environment, &problems) else {
         return Err(problems.into_sorted());
     };
+    profile::lay(&mut tree, profiles, &problems);
     let config = Section::read("", &tree, &problems, |all| resolve(all, &problems));
     let problems = problems.into_sorted();
     match config {

@@ -1,11 +1,16 @@
 //! `[[provider]]`: the upstreams. What a provider is asked for, how fast, and how its answers are to be read.
+//! How it is reached stands in `reach`, how it speaks in `dialect`.
 
 use std::time::Duration;
 
-use crate::problem::Fault;
+use crate::dialect::{AddressTypes, ReceiptDialect, StatusRule, Tlv};
+use crate::reach::Reach;
 use crate::section::Section;
 use crate::units::{DAY, HOUR, Micros, SECOND, Secret};
-use crate::words::{AskReceipt, BindKind, Charset, InDoubt, MessageIdForm, Operation, ProviderKind};
+use crate::words::{
+    AskReceipt, BindKind, Charset, InDoubt, InterfaceVersion, MessageIdForm, MessageIdSide, Operation,
+    ProviderKind, SubmitForm,
+};
 
 /// One upstream.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,10 +19,10 @@ pub struct Provider {
     pub id: String,
     /// What it is. Default `smpp`.
     pub kind: ProviderKind,
-    /// Host name or address, resolved at every connection.
-    pub host: String,
-    /// TCP port, not 0. Default 2775.
-    pub port: u16,
+    /// The profile whose data lies beneath the entry, by its name or its file. Default none.
+    pub profile: Option<String>,
+    /// Where it is, or where we wait for it.
+    pub reach: Reach,
     /// At most 15 octets (SMPP 3.4 §5.2.1).
     pub system_id: String,
     /// At most 64 octets: the specification allows 8, providers go beyond it. Default empty.
@@ -26,6 +31,8 @@ pub struct Provider {
     pub system_type: String,
     /// How it is bound. Default `transceiver`.
     pub bind: BindKind,
+    /// The version of SMPP that we say we speak. Default `3.4`; under `3.3` no TLV is sent, and there is no transceiver.
+    pub interface_version: InterfaceVersion,
     /// How many binds, or pairs of them, 1 to 256. Default 1.
     pub binds: u32,
     /// Unanswered requests on each bind, 1 to 65,535. Default 10, what the specification suggests.
@@ -37,8 +44,18 @@ pub struct Provider {
     pub burst: u32,
     /// Messages (parts) a second over each bind; 0: no limit but `throughput`. Default 0.
     pub bind_throughput: u32,
+    /// Which operation carries messages. Default `submit_sm`.
+    pub submit: SubmitForm,
     /// How its message ids read in response and receipt. Default `text`.
     pub message_id: MessageIdForm,
+    /// Whose form the id in a receipt's TLV has. Default `either`.
+    pub message_id_tlv: MessageIdSide,
+    /// How its receipts read. Default the form of SMPP 3.4 appendix B, in UTC.
+    pub receipt: ReceiptDialect,
+    /// What it means by a status, in the order of the statuses, none twice; the other statuses mean what they usually do. Default none.
+    pub status: Vec<StatusRule>,
+    /// Its own TLVs. Default none.
+    pub tlv: Vec<Tlv>,
     /// What happens to what it left unanswered. Default `resend`.
     pub in_doubt: InDoubt,
     /// How long after the rebind `in_doubt` waits for receipts to speak first. Default 10 s.
@@ -54,14 +71,8 @@ pub struct Provider {
     pub registered_delivery: AskReceipt,
     /// What data_coding 0 means there. Default `gsm7`.
     pub charset: Charset,
-    /// Type of number of the source address, 0 to 6, in place of the one told from its form. Default none.
-    pub source_ton: Option<u8>,
-    /// Numbering plan of the source address, 0 to 18, likewise.
-    pub source_npi: Option<u8>,
-    /// Type of number of the destination address, 0 to 6, likewise.
-    pub dest_ton: Option<u8>,
-    /// Numbering plan of the destination address, 0 to 18, likewise.
-    pub dest_npi: Option<u8>,
+    /// Types of number and numbering plans in place of those told from the addresses. Default none.
+    pub types: AddressTypes,
     /// Silence after which we send enquire_link. Default 30 s.
     pub enquire_link: Duration,
     /// How long a response is waited for; then the message is in doubt. Default 30 s. It must be longer than the
@@ -101,23 +112,31 @@ impl Provider {
     pub(crate) fn read(section: &mut Section<'_>) -> Option<Self> {
         let id = section.id();
         section.require("id");
-        let host = section.checked("host", |host: &String| check_host(host));
-        section.require("host");
+        let reach = Reach::read(section);
         let system_id = section.text("system_id", 0..=15);
         section.require("system_id");
         let throughput = section.between("throughput", 0..=1_000_000);
+        let bind = section.get("bind").unwrap_or(BindKind::Transceiver);
+        let interface_version = section.get("interface_version").unwrap_or(InterfaceVersion::V34);
+        check_bind(section, bind, interface_version, reach.as_ref());
         Some(Self {
             kind: section.get("kind").unwrap_or(ProviderKind::Smpp),
-            port: section.between("port", 1..=u16::MAX).unwrap_or(2_775),
+            profile: section.get("profile"),
             password: section.secret("password", 0..=64).unwrap_or(Secret::new("")),
             system_type: section.text("system_type", 0..=12).unwrap_or_default(),
-            bind: section.get("bind").unwrap_or(BindKind::Transceiver),
+            bind,
+            interface_version,
             binds: section.between("binds", 1..=256).unwrap_or(1),
             window: section.between("window", 1..=65_535).unwrap_or(10),
             throughput: throughput.unwrap_or(0),
             burst: read_burst(section, throughput),
             bind_throughput: section.between("bind_throughput", 0..=1_000_000).unwrap_or(0),
+            submit: section.get("submit").unwrap_or(SubmitForm::SubmitSm),
             message_id: section.get("message_id").unwrap_or(MessageIdForm::Text),
+            message_id_tlv: section.get("message_id_tlv").unwrap_or(MessageIdSide::Either),
+            receipt: section.table("receipt", |below| Some(ReceiptDialect::read(below))).unwrap_or_default(),
+            status: StatusRule::read_all(section),
+            tlv: Tlv::read_all(section),
             in_doubt: section.get("in_doubt").unwrap_or(InDoubt::Resend),
             in_doubt_wait: section.between("in_doubt_wait", Duration::ZERO..=DAY).unwrap_or(SECOND * 10),
             receipt_wait: section.between("receipt_wait", SECOND..=DAY * 30).unwrap_or(HOUR * 72),
@@ -125,10 +144,7 @@ impl Provider {
             operations: section.get("operations").unwrap_or_default(),
             registered_delivery: section.get("registered_delivery").unwrap_or(AskReceipt::Asked),
             charset: section.get("charset").unwrap_or(Charset::Gsm7),
-            source_ton: section.between("source_ton", 0..=6),
-            source_npi: section.between("source_npi", 0..=18),
-            dest_ton: section.between("dest_ton", 0..=6),
-            dest_npi: section.between("dest_npi", 0..=18),
+            types: AddressTypes::read(section),
             enquire_link: section.between("enquire_link", SECOND..=HOUR).unwrap_or(SECOND * 30),
             response_timeout: section.between("response_timeout", SECOND..=HOUR).unwrap_or(SECOND * 30),
             reconnect: section
@@ -139,7 +155,7 @@ impl Provider {
             cost: section.between("cost", Micros(0)..=Micros(i64::MAX)).unwrap_or_default(),
             enabled: section.get("enabled").unwrap_or(true),
             id: id?,
-            host: host?,
+            reach: reach?,
             system_id: system_id?,
         })
     }
@@ -184,14 +200,21 @@ fn read_burst(section: &mut Section<'_>, throughput: Option<u32>) -> u32 {
     }
 }
 
-fn check_host(host: &str) -> Result<(), Fault> {
-    let mend =
-        "write a host name or an address alone, such as \"smpp.example.com\"; the port is a key of its own";
-    let is_address = host.parse::<std::net::IpAddr>().is_ok();
-    let is_part = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_');
-    match is_address || (!host.is_empty() && host.len() <= 253 && host.chars().all(is_part)) {
-        true => Ok(()),
-        // It is not shown: people paste whole addresses, with a password in them.
-        false => Err(Fault::new("is not a host", mend)),
+/// What a kind of bind cannot do.
+fn check_bind(section: &Section<'_>, bind: BindKind, version: InterfaceVersion, reach: Option<&Reach>) {
+    if bind == BindKind::Transceiver && version == InterfaceVersion::V33 {
+        section.problem(
+            &["bind", "interface_version"],
+            "is \"transceiver\", which SMPP 3.3 does not know",
+            "write bind = \"pair\"",
+        );
+    }
+    let receives = matches!(bind, BindKind::Transceiver | BindKind::Receiver);
+    if !receives && reach.is_some_and(|reach| reach.outbind.is_some()) {
+        section.problem(
+            &["bind", "outbind"],
+            "cannot follow an outbind",
+            "write bind = \"transceiver\" or \"receiver\", or remove outbind",
+        );
     }
 }

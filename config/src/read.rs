@@ -1,6 +1,6 @@
 //! Reads one value of the tree into each type that a setting can have. It knows no key by name.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -114,6 +114,25 @@ impl Read for SocketAddr {
     fn read(node: &Node) -> Result<Self, Fault> {
         let mend = "write an IP address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"";
         parsed(node, "an address to listen on", mend, |text| text.parse().ok())
+    }
+}
+
+impl Read for IpAddr {
+    fn read(node: &Node) -> Result<Self, Fault> {
+        let mend = "write an IP address, such as \"192.0.2.7\"";
+        parsed(node, "an IP address", mend, |text| text.parse().ok())
+    }
+}
+
+/// A text, or a number as it would be written.
+pub(crate) struct Scalar(pub String);
+
+impl Read for Scalar {
+    fn read(node: &Node) -> Result<Self, Fault> {
+        match &node.value {
+            Value::Integer(integer) => Ok(Self(integer.to_string())),
+            _ => String::read(node).map(Self),
+        }
     }
 }
 

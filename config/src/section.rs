@@ -9,7 +9,7 @@ use crate::tree::{Node, Table, Value, variable_form};
 use crate::units::Secret;
 
 /// Keys of the documentation that this version does not apply: section, key.
-const NOT_SUPPORTED: [(&str, &str); 17] = [
+const NOT_SUPPORTED: [(&str, &str); 16] = [
     ("", "public"),
     ("", "mail"),
     ("", "payment"),
@@ -20,7 +20,6 @@ const NOT_SUPPORTED: [(&str, &str); 17] = [
     ("[[tenant]]", "channels"),
     ("[[tenant]]", "metadata"),
     ("[[tenant]]", "dedupe"),
-    ("[[provider]]", "tls"),
     ("[[provider]]", "rates"),
     ("match of [[route]]", "mcc_mnc"),
     ("match of [[route]]", "text"),
@@ -153,6 +152,37 @@ impl<'t> Section<'t> {
         let named =
             |(name, node): (&'t String, &'t Node)| Some((name.as_str(), self.as_table(name, node, &mend)?));
         tables.entries.iter().filter_map(named).collect()
+    }
+
+    /// What stands below a key under names that people gave, each read by itself.
+    pub(crate) fn each<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&str, &'t Node, &'t Problems) -> Result<T, Fault>,
+    ) -> Vec<T> {
+        let mend = format!("write {key} = {{ NAME = …, … }}");
+        let Some(table) = self.node(key).and_then(|node| self.as_table(key, node, &mend)) else {
+            return Vec::new();
+        };
+        let mut values = Vec::new();
+        for (name, node) in &table.entries {
+            match read(name, node, self.problems) {
+                Ok(value) => values.push(value),
+                Err(fault) => self.fault(&format!("{key}.{name}"), &node.place, fault),
+            }
+        }
+        values
+    }
+
+    /// Reads each table of a list below this section, `[[provider.key]]`.
+    pub(crate) fn list_of<T>(
+        &mut self,
+        key: &'static str,
+        name: &str,
+        read: impl Fn(&mut Section<'t>) -> Option<T>,
+    ) -> Vec<T> {
+        let tables = self.list(key);
+        tables.into_iter().filter_map(|table| Section::read(name, table, self.problems, &read)).collect()
     }
 
     /// Whether the key was written.

@@ -1,6 +1,7 @@
 //! Whole settings in, values out. What is refused stands in `problems`, what each type accepts beside the types.
 
 mod problems;
+mod profiles;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,7 +22,9 @@ fn load_variables(text: &str, variables: &[(&str, &str)]) -> Result<Config, Vec<
 }
 
 fn good(text: &str) -> Config {
-    load_text(text).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"))
+    let plain = Profiles { embedded: &[("plain", "")], ..Profiles::NONE };
+    load_with(Some(("tidegate.toml", text)), [], plain)
+        .unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"))
 }
 
 fn shown(outcome: Result<Config, Vec<Problem>>) -> Vec<String> {
@@ -63,7 +66,7 @@ fn the_defaults_are_what_the_documentation_promises() {
 fn the_commented_examples_of_the_defaults_are_right_and_complete() {
     let text = uncommented(DEFAULT_TOML);
     let config = good(&text);
-    assert_eq!((config.provider.len(), config.tenant.len(), config.route.len()), (2, 2, 2));
+    assert_eq!((config.provider.len(), config.tenant.len(), config.route.len()), (3, 2, 2));
     assert_eq!(config.rates["kenya"].prices["2547"], Micros(750_000));
 
     let problems = Problems::default();
@@ -95,7 +98,8 @@ fn the_commented_examples_show_the_defaults() {
 fn the_documented_example_is_read() {
     let config = good(include_str!("tests/example.toml"));
     let provider = &config.provider[0];
-    assert_eq!((provider.id.as_str(), provider.kind, provider.port), ("up", ProviderKind::Smpp, 2776));
+    assert_eq!((provider.id.as_str(), provider.kind), ("up", ProviderKind::Smpp));
+    assert_eq!(provider.reach.hosts, [Host { name: "127.0.0.1".to_owned(), port: 2776 }]);
     assert_eq!((provider.binds, provider.window, provider.throughput, provider.burst), (4, 1000, 0, 0));
     assert_eq!(provider.bind, BindKind::Transceiver);
     assert_eq!(provider.password.expose(), "bench");

@@ -122,6 +122,141 @@ impl Word for MessageIdForm {
     ];
 }
 
+/// Whose form the id in a receipt's TLV (0x001E) has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageIdSide {
+    /// The response's, else the receipt's.
+    Either,
+    /// The response's.
+    Response,
+    /// The receipt's text's.
+    Receipt,
+}
+
+impl Word for MessageIdSide {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("either", Self::Either), ("response", Self::Response), ("receipt", Self::Receipt)];
+}
+
+/// The version of SMPP that a provider is told at the bind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InterfaceVersion {
+    V33,
+    V34,
+    V50,
+}
+
+impl Word for InterfaceVersion {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("3.3", Self::V33), ("3.4", Self::V34), ("5.0", Self::V50)];
+}
+
+/// The operation that carries messages to a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubmitForm {
+    SubmitSm,
+    DataSm,
+}
+
+impl Word for SubmitForm {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("submit_sm", Self::SubmitSm), ("data_sm", Self::DataSm)];
+}
+
+/// What a provider means by a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusMeaning {
+    /// Never: the message fails.
+    Permanent,
+    /// Not now: the message is sent again later, and the attempt counts.
+    Temporary,
+    /// Too fast: the provider is sent less, and the attempt does not count.
+    Throttle,
+    /// It may have the message, or not: its `in_doubt` decides.
+    InDoubt,
+}
+
+impl Word for StatusMeaning {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("permanent", Self::Permanent),
+        ("temporary", Self::Temporary),
+        ("throttle", Self::Throttle),
+        ("in_doubt", Self::InDoubt),
+    ];
+}
+
+/// How a TLV's value is written in the settings and in messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlvType {
+    /// Hexadecimal digits, two an octet.
+    Octets,
+    /// Text, to which a NUL is added.
+    CString,
+    U8,
+    U16,
+    U32,
+}
+
+impl Word for TlvType {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("octets", Self::Octets),
+        ("cstring", Self::CString),
+        ("u8", Self::U8),
+        ("u16", Self::U16),
+        ("u32", Self::U32),
+    ];
+}
+
+/// What a word in a receipt says of the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiptState {
+    Scheduled,
+    Enroute,
+    Delivered,
+    Expired,
+    Deleted,
+    Undeliverable,
+    /// Not the end: in practice the outcome follows.
+    Accepted,
+    Unknown,
+    Rejected,
+    Skipped,
+}
+
+impl Word for ReceiptState {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("scheduled", Self::Scheduled),
+        ("enroute", Self::Enroute),
+        ("delivered", Self::Delivered),
+        ("expired", Self::Expired),
+        ("deleted", Self::Deleted),
+        ("undeliverable", Self::Undeliverable),
+        ("accepted", Self::Accepted),
+        ("unknown", Self::Unknown),
+        ("rejected", Self::Rejected),
+        ("skipped", Self::Skipped),
+    ];
+}
+
+/// How a receipt writes its dates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReceiptDate {
+    /// Every reading is tried; the one nearest to its arrival counts.
+    #[default]
+    Auto,
+    /// A year of two digits.
+    Short,
+    /// A year of four digits.
+    Long,
+    /// Seconds since 1970.
+    Epoch,
+}
+
+impl Word for ReceiptDate {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("short", Self::Short), ("long", Self::Long), ("epoch", Self::Epoch)];
+}
+
 /// What happens to a message that may have reached the provider though no response came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InDoubt {

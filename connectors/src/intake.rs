@@ -30,6 +30,18 @@ pub enum Source {
     Process,
 }
 
+/// What the one who takes is woken for, before its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wakes {
+    /// Whatever comes.
+    #[default]
+    Any,
+    /// What somebody waits for. Receipts, and the news that they were told, can wait a moment for others of their kind.
+    Hurried,
+    /// So many messages at once: there is no use in fewer of them yet.
+    Many(usize),
+}
+
 /// The commands that wait for the commit loop of one partition.
 #[derive(Default)]
 pub struct Intake {
@@ -45,6 +57,11 @@ pub struct Intake {
 struct Waiting {
     /// The one who takes is to look up, though nothing may have come.
     nudged: bool,
+    /// What it is woken for.
+    wakes: Wakes,
+    /// Messages that wait, and commands that somebody waits for.
+    messages: usize,
+    hurried: usize,
     /// What providers say, and this process.
     house: Turns,
     tenants: Turns,
@@ -97,16 +114,17 @@ impl Intake {
         Lane { intake: Arc::clone(self), source, room: Arc::default() }
     }
 
-    /// Fills `taken` with what waits, at most a group's worth, round robin over sources. Waits until `until` when there is
-    /// nothing, or for a nudge; `false` when the intake is closed and empty.
-    pub fn take(&self, until: Option<Instant>, taken: &mut Vec<Command>) -> bool {
+    /// Fills `taken` with what waits, at most a group's worth, round robin over sources. Waits until `until` for what `wakes`
+    /// names, or for a nudge; `false` when the intake is closed and empty.
+    pub fn take(&self, until: Option<Instant>, wakes: Wakes, taken: &mut Vec<Command>) -> bool {
         let mut waiting = self.lock();
-        while waiting.is_empty() {
-            if std::mem::take(&mut waiting.nudged) {
-                return true;
-            }
+        waiting.wakes = wakes;
+        while !waiting.is_worth_it() && !waiting.nudged {
             if self.closed.load(Relaxed) {
-                return false;
+                if waiting.is_empty() {
+                    return false;
+                }
+                break;
             }
             let Some(until) = until else {
                 waiting = self.ready.wait(waiting).unwrap_or_else(PoisonError::into_inner);
@@ -114,14 +132,13 @@ impl Intake {
             };
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return true;
+                break;
             }
             let woken = self.ready.wait_timeout(waiting, left);
             waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         waiting.nudged = false;
-        waiting.house.take(HOUSE_MESSAGES, HOUSE_ROUNDS, taken);
-        waiting.tenants.take(TENANTS_MESSAGES, usize::MAX, taken);
+        waiting.take(taken);
         true
     }
 
@@ -157,6 +174,30 @@ impl Intake {
 impl Waiting {
     fn is_empty(&self) -> bool {
         self.house.order.is_empty() && self.tenants.order.is_empty()
+    }
+
+    fn is_worth_it(&self) -> bool {
+        match self.wakes {
+            Wakes::Any => !self.is_empty(),
+            Wakes::Hurried => self.hurried > 0,
+            Wakes::Many(messages) => self.messages >= messages,
+        }
+    }
+
+    fn push(&mut self, source: Source, room: Arc<LaneRoom>, command: Command) {
+        self.messages += weight(&command);
+        self.hurried += usize::from(is_hurried(&command));
+        self.turns_of(source).push(source, room, command);
+    }
+
+    fn take(&mut self, taken: &mut Vec<Command>) {
+        let before = taken.len();
+        self.house.take(HOUSE_MESSAGES, HOUSE_ROUNDS, taken);
+        self.tenants.take(TENANTS_MESSAGES, usize::MAX, taken);
+        for command in &taken[before..] {
+            self.messages -= weight(command);
+            self.hurried -= usize::from(is_hurried(command));
+        }
     }
 
     fn turns_of(&mut self, source: Source) -> &mut Turns {
@@ -254,11 +295,14 @@ impl Lane {
             return Err(NotTaken::Full(Box::new(command)));
         }
         self.room.waiting.fetch_add(1, Relaxed);
-        let was_idle = waiting.is_empty();
-        waiting.turns_of(self.source).push(self.source, Arc::clone(&self.room), command);
+        let (was_idle, was_worth_it) = (waiting.is_empty(), waiting.is_worth_it());
+        waiting.push(self.source, Arc::clone(&self.room), command);
+        let wakes = waiting.is_worth_it() && !was_worth_it;
         drop(waiting);
-        if was_idle {
+        if wakes {
             self.intake.ready.notify_one();
+        }
+        if was_idle {
             self.intake.arrived.notify_one();
         }
         Ok(())
@@ -276,6 +320,11 @@ fn weight(command: &Command) -> usize {
         _ => 1,
     };
     messages.max(1)
+}
+
+/// Whether somebody waits for what becomes of it: for an answer, or for a message to be sent.
+fn is_hurried(command: &Command) -> bool {
+    !matches!(command, Command::Receipts(_) | Command::Acknowledged { .. })
 }
 
 #[cfg(test)]
@@ -304,7 +353,7 @@ mod tests {
 
     fn take(intake: &Intake) -> Vec<(u32, u32)> {
         let mut taken = Vec::new();
-        assert!(intake.take(Some(Instant::now()), &mut taken));
+        assert!(intake.take(Some(Instant::now()), Wakes::Any, &mut taken));
         taken.iter().map(name).collect()
     }
 
@@ -418,7 +467,7 @@ mod tests {
         assert!(pin!(lane.stopped()).poll(&mut context).is_ready());
         assert!(matches!(lane.try_offer(batch(0, 65, 1)), Err(NotTaken::Stopped)));
         assert_eq!(take(&intake).len(), LANE_COMMANDS_MAX);
-        assert!(!intake.take(None, &mut Vec::new()));
+        assert!(!intake.take(None, Wakes::Any, &mut Vec::new()));
     }
 
     #[test]
@@ -428,14 +477,39 @@ mod tests {
             let intake = Arc::clone(&intake);
             move || {
                 let mut taken = Vec::new();
-                while taken.is_empty() && intake.take(None, &mut taken) {}
+                while taken.is_empty() && intake.take(None, Wakes::Any, &mut taken) {}
                 taken.len()
             }
         });
         intake.lane(Source::Process).try_offer(batch(0, 0, 1)).unwrap();
         assert_eq!(taker.join().unwrap(), 1);
         let until = Instant::now() + Duration::from_millis(5);
-        assert!(intake.take(Some(until), &mut Vec::new()));
+        assert!(intake.take(Some(until), Wakes::Any, &mut Vec::new()));
         assert!(Instant::now() >= until);
+    }
+
+    #[test]
+    fn the_taker_sleeps_on_for_what_can_wait_and_then_takes_all_of_it() {
+        let hurried = || Command::Archived { blocks: Vec::new() };
+        for (wakes, calm, rousing) in
+            [(Wakes::Hurried, batch(0, 1, 500), hurried()), (Wakes::Many(10), batch(0, 1, 9), batch(0, 2, 1))]
+        {
+            let intake = Intake::new();
+            let lane = intake.lane(Source::Process);
+            lane.try_offer(calm).unwrap();
+            let until = Instant::now() + Duration::from_millis(5);
+            assert!(intake.take(Some(until), wakes, &mut Vec::new()));
+            assert!(Instant::now() >= until, "{wakes:?}: what can wait has woken it");
+            lane.try_offer(batch(0, 1, 9)).unwrap();
+            lane.try_offer(rousing).unwrap();
+            let mut taken = Vec::new();
+            assert!(intake.take(None, wakes, &mut taken));
+            assert_eq!(taken.len(), 2);
+            lane.try_offer(batch(0, 3, 1)).unwrap();
+            intake.nudge();
+            assert!(intake.take(None, wakes, &mut taken) && taken.len() == 3, "a nudge is always heard");
+            let waiting = intake.lock();
+            assert_eq!((waiting.messages, waiting.hurried), (0, 0));
+        }
     }
 }

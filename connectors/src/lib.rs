@@ -5,6 +5,7 @@ pub mod clock;
 pub mod intake;
 pub mod link;
 pub mod partition;
+pub mod profiles;
 mod proxy;
 pub mod reply;
 pub mod smpp;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,27 @@ pub fn server(files: &ServerFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let config = builder.with_single_cert(certificates(&files.cert)?, key(&files.key)?);
     let unfit = |source| TlsError::Unfit { path: files.cert.clone(), source };
     config.map(Arc::new).map_err(unfit)
+}
+
+/// What a client checks a server against, and what it shows. Files are in PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFiles {
+    /// Those that may have signed the server's certificate; else those that browsers trust.
+    pub ca: Option<PathBuf>,
+    /// The client's certificate, with those between it and a root, and its key.
+    pub own: Option<(PathBuf, PathBuf)>,
+}
+
+/// A client's side, TLS 1.2 and 1.3. The server's certificate and its name are always checked.
+pub fn client(files: &ClientFiles) -> Result<Arc<ClientConfig>, TlsError> {
+    let roots = match &files.ca {
+        Some(path) => authorities(path)?,
+        None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
+    };
+    let builder = ClientConfig::builder().with_root_certificates(roots);
+    let Some((cert, own_key)) = &files.own else { return Ok(Arc::new(builder.with_no_client_auth())) };
+    let config = builder.with_client_auth_cert(certificates(cert)?, key(own_key)?);
+    config.map(Arc::new).map_err(|source| TlsError::Unfit { path: cert.clone(), source })
 }
 
 /// The certificates in a file, against which others are checked.

@@ -145,7 +145,7 @@ impl Engine {
         }
         let message_id = message.provider_id(token.part()).filter(|id| !id.is_empty())?;
         let body = message.body();
-        let (ton, npi) = provider.source_ton_npi().unwrap_or((body.source_ton, body.source_npi));
+        let (ton, npi) = provider.source_type(&body);
         // It must be the source of the submit_sm (SMPP 3.4 §4.8.1, §4.9.1, §4.10.1).
         let source = SmeAddress { ton, npi, octets: body.source };
         let mut out = Vec::with_capacity(40);

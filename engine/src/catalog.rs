@@ -9,6 +9,8 @@ use codecs::receipt::Dates;
 
 use crate::command::AskKind;
 use crate::money::Micros;
+use crate::provider_form::{AddressTypes, SubmitForm, TlvRule};
+use crate::status_table::StatusTable;
 use crate::submission::Priority;
 
 /// All tenants, providers and routes that hold from now on.
@@ -101,7 +103,7 @@ pub struct TenantDefinition {
     /// How long its receipts wait for it before they are dropped.
     pub receipt_ttl: Duration,
     /// How its receipts are written.
-    pub receipts: ReceiptDialect,
+    pub receipts: ReceiptStyle,
 }
 
 /// For who cares about some of it only: the settings say all of it.
@@ -120,7 +122,7 @@ impl Default for TenantDefinition {
             settle_on: SettleOn::Sent,
             default_provider: None,
             receipt_ttl: Duration::from_secs(72 * 3_600),
-            receipts: ReceiptDialect::default(),
+            receipts: ReceiptStyle::default(),
         }
     }
 }
@@ -135,7 +137,7 @@ pub enum IdRadix {
 
 /// How a tenant's receipts are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReceiptDialect {
+pub struct ReceiptStyle {
     /// Of the TLV, which is the submit_sm_resp's.
     pub id: IdRadix,
     /// Of the text.
@@ -147,9 +149,9 @@ pub struct ReceiptDialect {
     pub text: bool,
 }
 
-impl Default for ReceiptDialect {
-    fn default() -> ReceiptDialect {
-        ReceiptDialect {
+impl Default for ReceiptStyle {
+    fn default() -> ReceiptStyle {
+        ReceiptStyle {
             id: IdRadix::Dec,
             text_id: IdRadix::Dec,
             dates: Dates::default(),
@@ -196,6 +198,16 @@ pub enum Charset {
     Ucs2,
 }
 
+/// Whose form the id in a receipt's TLV (0x001E) has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlvId {
+    /// The response's, else the receipt's.
+    #[default]
+    Either,
+    Response,
+    Receipt,
+}
+
 #[derive(Clone, Debug)]
 pub struct ProviderDefinition {
     pub id: String,
@@ -209,6 +221,8 @@ pub struct ProviderDefinition {
     /// Parts a second over each bind; 0: no limit but the provider's.
     pub bind_throughput: u32,
     pub message_id: Form,
+    /// Whose form the id in a receipt's TLV has.
+    pub tlv_id: TlvId,
     pub in_doubt: InDoubt,
     pub in_doubt_wait: Duration,
     pub receipt_wait: Duration,
@@ -225,9 +239,13 @@ pub struct ProviderDefinition {
     pub attempts_max: u8,
     pub retry_first: Duration,
     pub retry_max: Duration,
-    /// (TON, NPI) put in place of the tenant's, where set.
-    pub source_ton_npi: Option<(u8, u8)>,
-    pub destination_ton_npi: Option<(u8, u8)>,
+    /// What it means by its statuses.
+    pub statuses: StatusTable,
+    pub types: AddressTypes,
+    pub submit: SubmitForm,
+    /// Whether it may be sent TLVs at all.
+    pub takes_tlvs: bool,
+    pub tlvs: Vec<TlvRule>,
 }
 
 /// For who cares about some of it only: the settings say all of it.
@@ -241,6 +259,7 @@ impl Default for ProviderDefinition {
             burst: 1,
             bind_throughput: 0,
             message_id: Form::Text,
+            tlv_id: TlvId::Either,
             in_doubt: InDoubt::Resend,
             in_doubt_wait: Duration::from_secs(10),
             receipt_wait: Duration::from_secs(72 * 3_600),
@@ -252,8 +271,11 @@ impl Default for ProviderDefinition {
             attempts_max: 3,
             retry_first: Duration::from_secs(5),
             retry_max: Duration::from_secs(60),
-            source_ton_npi: None,
-            destination_ton_npi: None,
+            statuses: StatusTable::default(),
+            types: AddressTypes::default(),
+            submit: SubmitForm::SubmitSm,
+            takes_tlvs: true,
+            tlvs: Vec::new(),
         }
     }
 }

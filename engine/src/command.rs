@@ -221,6 +221,11 @@ pub enum Command {
         in_flight: Vec<PartToken>,
     },
     Responses(Responses),
+    /// A provider has said how busy it is (congestion_state of SMPP 5.0, 0 to 100): the most of one read.
+    Congested {
+        provider: u16,
+        state: u8,
+    },
     /// No answer within the response timeout: in doubt.
     Unanswered {
         provider: u16,

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use codecs::instant::Mono;
+use codecs::instant::{Mono, Wall};
 use codecs::smpp::pdu::SmeAddress;
-use codecs::smpp::write::{self, Carrier, SHORT_MESSAGE_OCTETS_MAX, SmFields};
+use codecs::smpp::write::{Carrier, SHORT_MESSAGE_OCTETS_MAX, SmFields};
 use codecs::split;
 use codecs::text::{self, Encoding};
 use hashbrown::HashMap;
@@ -20,9 +20,10 @@ use crate::fair_queue::{FairQueue, QUANTUM_PARTS, Taken};
 use crate::hash::FixedState;
 use crate::message::{Message, PartState, State};
 use crate::money::Micros;
+use crate::provider_form::{self, SubmitForm};
 use crate::record::NameKind;
 use crate::step::{HoldCause, Step};
-use crate::submission::{Body, Extra, Priority};
+use crate::submission::{Body, Priority};
 use crate::surgery::AGAIN_MICROS;
 use crate::throttle::AdaptiveRate;
 use crate::token_bucket::TokenBucket;
@@ -239,8 +240,9 @@ impl Provider {
         up.map(|(index, bind)| (index, bind.room(now))).max_by_key(|(_, room)| *room).map(|(index, _)| index)
     }
 
-    pub fn source_ton_npi(&self) -> Option<(u8, u8)> {
-        self.definition.as_ref().and_then(|definition| definition.source_ton_npi)
+    /// The type of number and the numbering plan of a message's sender here.
+    pub fn source_type(&self, body: &Body<'_>) -> (u8, u8) {
+        self.definition.as_ref().map(|definition| definition.types).unwrap_or_default().source(body)
     }
 
     /// The bind that may be given one request now that is not urgent. When there is none for the rate, notes when there will be.
@@ -565,7 +567,7 @@ impl Engine {
         }
         self.effects.is_urgent = true;
         let out = self.effects.outgoing(connection);
-        write_parts(message, provider.definition.as_ref(), out);
+        write_parts(message, provider.definition.as_ref(), now.wall, out);
         if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
             counters.submitted += u64::from(parts);
         }
@@ -579,12 +581,11 @@ impl Engine {
 }
 
 /// The bodies of all waiting parts of a message, each with its token.
-fn write_parts(message: &Message, definition: Option<&ProviderDefinition>, out: &mut Outgoing) {
+fn write_parts(message: &Message, definition: Option<&ProviderDefinition>, now: Wall, out: &mut Outgoing) {
     let body = message.body();
-    let source = definition.and_then(|d| d.source_ton_npi).unwrap_or((body.source_ton, body.source_npi));
-    let destination = definition
-        .and_then(|d| d.destination_ton_npi)
-        .unwrap_or((body.destination_ton, body.destination_npi));
+    let types = definition.map(|definition| definition.types).unwrap_or_default();
+    let (source, destination) = (types.source(&body), types.destination(&body));
+    let form = (definition.map(|definition| definition.submit).unwrap_or_default(), now);
     let mut digits = [0u8; 20];
     // The tenant's own validity goes along, so that a password that is late is not delivered tomorrow. Ours is ours.
     let mut validity = Vec::new();
@@ -607,10 +608,11 @@ fn write_parts(message: &Message, definition: Option<&ProviderDefinition>, out: 
         data_coding: body.data_coding,
         ..SmFields::default()
     };
-    let tlvs = body.extra(Extra::Tlvs).unwrap_or_default();
+    let tlvs = provider_form::tlvs(definition, &body);
     if message.parts() == 1 {
         let text = in_charset(definition, &body, body.octets);
-        write_part(message, 0, &SmFields { text: &text, carrier: carrier(&[], &text), ..fields }, tlvs, out);
+        let fields = SmFields { text: &text, carrier: carrier(&[], &text), ..fields };
+        write_part(message, 0, form, &fields, &tlvs, out);
         return;
     }
     let reference = (message.number & 0xff) as u8;
@@ -624,7 +626,7 @@ fn write_parts(message: &Message, definition: Option<&ProviderDefinition>, out: 
         let esm_class = body.esm_class | UDHI;
         let carrier = carrier(&header, &text);
         let part_fields = SmFields { header: &header, text: &text, esm_class, carrier, ..fields };
-        write_part(message, part, &part_fields, tlvs, out);
+        write_part(message, part, form, &part_fields, &tlvs, out);
     }
 }
 
@@ -661,14 +663,21 @@ pub(crate) fn in_charset<'a>(
     })
 }
 
-fn write_part(message: &Message, part: u8, fields: &SmFields<'_>, tlvs: &[u8], out: &mut Outgoing) {
+fn write_part(
+    message: &Message,
+    part: u8,
+    (form, now): (SubmitForm, Wall),
+    fields: &SmFields<'_>,
+    tlvs: &[u8],
+    out: &mut Outgoing,
+) {
     let start = out.bodies.len();
-    if write::sm_body(&mut out.bodies, fields).is_err() {
+    if form.write(&mut out.bodies, fields, message.valid_until, now).is_err() {
         // Doors check every field against the same limits; a body that still does not fit is sent without its source and
         // service type, which are what a provider can do without, rather than never.
         out.bodies.truncate(start);
         let bare = SmFields { service_type: b"", source: SmeAddress::default(), ..*fields };
-        let written = write::sm_body(&mut out.bodies, &bare);
+        let written = form.write(&mut out.bodies, &bare, message.valid_until, now);
         debug_assert!(written.is_ok(), "a part does not fit a submit_sm");
     }
     out.bodies.extend_from_slice(tlvs);

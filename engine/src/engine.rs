@@ -163,6 +163,7 @@ impl Engine {
                 self.bind_down(provider, bind, &unsent, &in_flight);
             }
             Command::Responses(responses) => self.responses(&responses),
+            Command::Congested { provider, state } => self.congested(provider, state),
             Command::Unanswered { provider, bind, tokens } => {
                 self.unanswered(provider, bind, &tokens);
             }

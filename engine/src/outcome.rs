@@ -1,7 +1,9 @@
 //! What comes back from providers: responses, silence and lost binds; and what becomes of a message then.
 
+use std::time::Duration;
+
 use codecs::message_id::{self, Side};
-use codecs::smpp::status::{Class, Status};
+use codecs::smpp::status::Class;
 
 use crate::catalog::InDoubt;
 use crate::command::{PartToken, Responses};
@@ -9,6 +11,7 @@ use crate::engine::{DueKind, Engine};
 use crate::message::{Message, PartState, State};
 use crate::outbox::News;
 use crate::pages::block_of;
+use crate::status_table::{StatusRule, StatusTable};
 use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
 
 impl Engine {
@@ -40,13 +43,18 @@ impl Engine {
         let waited = self.now.wall.millis_since(message.sent_at);
         let attempt = message.attempt;
         let next = if status == 0 { None } else { self.next_provider(message) };
-        let (verdict, retry_millis) = self.verdict(provider, status, attempt, next.is_some());
+        let meaning = self.meaning(provider, status);
+        let (verdict, retry_millis) = self.verdict(provider, meaning, attempt, next.is_some());
         if !was_sending && verdict != Verdict::Accepted {
             // A late refusal: what became of the part meanwhile holds.
             return;
         }
         if was_sending && is_first {
             self.measure(provider, waited);
+        }
+        if meaning.is_some_and(|meaning| meaning.class == Class::InDoubt) {
+            self.step(number, &Step::Doubt { part, cause: DoubtCause::Answer });
+            return;
         }
         let retry_at = codecs::instant::Wall(self.now.wall.0.saturating_add(retry_millis));
         self.step(number, &Step::Response { part, verdict, status, retry_at, id });
@@ -58,7 +66,10 @@ impl Engine {
         }
         match verdict {
             Verdict::Accepted => self.accepted_by_provider(provider, number, part, id),
-            Verdict::Throttled => self.throttled(provider),
+            Verdict::Throttled => {
+                self.throttled(provider);
+                self.pause(provider, meaning.and_then(|meaning| meaning.delay));
+            }
             Verdict::Retry if retry_millis == 0 => self.reroute(number, next),
             Verdict::Retry | Verdict::Refused => {}
         }
@@ -73,16 +84,36 @@ impl Engine {
         }
     }
 
-    /// What a status means for the message, and how many milliseconds a retry waits; none at all for one at another provider.
-    fn verdict(&self, provider: u16, status: u32, attempt: u8, has_next: bool) -> (Verdict, i64) {
+    /// What a provider means by a status; `None` when it is success.
+    fn meaning(&self, provider: u16, status: u32) -> Option<StatusRule> {
         if status == 0 {
-            return (Verdict::Accepted, 0);
+            return None;
         }
         let definition = self.providers.get(provider).and_then(|entry| entry.definition.as_ref());
-        let attempts_max = definition.map_or(1, |definition| definition.attempts_max);
-        match Status(status).class_on_submit() {
+        Some(match definition {
+            Some(definition) => definition.statuses.meaning(status),
+            None => StatusTable::default().meaning(status),
+        })
+    }
+
+    /// What an answer means for the message, and how many milliseconds a retry waits; none at all for one at another provider.
+    fn verdict(
+        &self,
+        provider: u16,
+        meaning: Option<StatusRule>,
+        attempt: u8,
+        has_next: bool,
+    ) -> (Verdict, i64) {
+        let Some(meaning) = meaning else { return (Verdict::Accepted, 0) };
+        let definition = self.providers.get(provider).and_then(|entry| entry.definition.as_ref());
+        let attempts_max =
+            meaning.tries.or(definition.map(|definition| definition.attempts_max)).unwrap_or(1);
+        match meaning.class {
             Class::Throttle => (Verdict::Throttled, 0),
             Class::Retry | Class::Session if attempt < attempts_max => {
+                if let Some(delay) = meaning.delay {
+                    return (Verdict::Retry, (delay.as_millis() as i64).max(1));
+                }
                 let first = definition.map_or(1_000, |d| d.retry_first.as_millis() as i64);
                 let most = definition.map_or(60_000, |d| d.retry_max.as_millis() as i64);
                 let doublings = u32::from(attempt.saturating_sub(1)).min(20);
@@ -118,6 +149,34 @@ impl Engine {
         }
         if let Some(counters) = self.counters.providers.get_mut(usize::from(provider)) {
             counters.throttled += 1;
+        }
+    }
+
+    /// A provider that named no rate is sent nothing for a while.
+    fn pause(&mut self, provider: u16, delay: Option<Duration>) {
+        let now = self.now.mono;
+        if let Some((entry, delay)) = self.providers.get_mut(provider).zip(delay) {
+            entry.rate.pause(now, delay);
+        }
+    }
+
+    /// A provider of SMPP 5.0 says how busy it is (congestion_state, §4.8.4.18): from 91 on it is sent no more than now, at
+    /// 100 less.
+    pub(crate) fn congested(&mut self, provider: u16, state: u8) {
+        let now = self.now.mono;
+        match state {
+            0..=90 => {}
+            91..=99 => {
+                if let Some(entry) = self.providers.get_mut(provider) {
+                    entry.rate.stop_growing();
+                }
+            }
+            _ => {
+                if let Some(entry) = self.providers.get_mut(provider) {
+                    let round_trip = entry.round_trip();
+                    entry.rate.congested(now, round_trip);
+                }
+            }
         }
     }
 

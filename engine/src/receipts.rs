@@ -5,6 +5,7 @@ use codecs::message_id::{self, Side};
 use codecs::receipt::State as ReceiptState;
 
 use crate::bytes::Reader;
+use crate::catalog::TlvId;
 use crate::command::{ConnectionId, Receipts};
 use crate::engine::Engine;
 use crate::message::Message;
@@ -154,10 +155,22 @@ impl Engine {
             (tlv_id, Side::Receipt),
             (text_id, Side::Response),
         ];
-        let mut readings = readings.into_iter().filter(|(id, _)| !id.is_empty());
+        let allowed = match self.tlv_id_form(provider) {
+            TlvId::Either => [true; 4],
+            TlvId::Response => [true, true, false, true],
+            TlvId::Receipt => [false, true, true, true],
+        };
+        let readings =
+            readings.into_iter().zip(allowed).filter(|((id, _), allowed)| *allowed && !id.is_empty());
+        let mut readings = readings.map(|(reading, _)| reading);
         readings.find_map(|(id, side)| {
             self.with_key(provider, side, id, |engine, key| engine.index.find(provider, key))
         })
+    }
+
+    fn tlv_id_form(&self, provider: u16) -> TlvId {
+        let definition = self.providers.get(provider).and_then(|entry| entry.definition.as_ref());
+        definition.map(|definition| definition.tlv_id).unwrap_or_default()
     }
 
     /// Works with the canonical octets of a provider's id, which are written to a buffer that is kept.
@@ -184,7 +197,8 @@ impl Engine {
 
     /// The ids under which a response may name a receipt's message: what both of its own ids say, where they differ.
     fn early_keys(&self, provider: u16, tlv_id: &[u8], text_id: &[u8]) -> Vec<Vec<u8>> {
-        let by_tlv = self.key(provider, Side::Response, tlv_id);
+        let is_of_receipt = self.tlv_id_form(provider) == TlvId::Receipt;
+        let by_tlv = self.key(provider, if is_of_receipt { Side::Receipt } else { Side::Response }, tlv_id);
         let other = if text_id.is_empty() { tlv_id } else { text_id };
         let mut keys = vec![by_tlv, self.key(provider, Side::Receipt, other)];
         keys.retain(|key| !key.is_empty());

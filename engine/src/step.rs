@@ -36,6 +36,8 @@ pub enum DoubtCause {
     NoAnswer = 0,
     BindLost = 1,
     Restart = 2,
+    /// Its answer, as its entry says, does not tell.
+    Answer = 3,
 }
 
 /// Why a message failed without a provider's last word.
@@ -350,7 +352,8 @@ fn read_response<'a>(payload: &mut Reader<'a>) -> Option<Step<'a>> {
 }
 
 fn doubt_cause(value: u8) -> Option<DoubtCause> {
-    [DoubtCause::NoAnswer, DoubtCause::BindLost, DoubtCause::Restart].get(usize::from(value)).copied()
+    let all = [DoubtCause::NoAnswer, DoubtCause::BindLost, DoubtCause::Restart, DoubtCause::Answer];
+    all.get(usize::from(value)).copied()
 }
 
 fn fail_cause(value: u8) -> Option<FailCause> {

@@ -52,6 +52,10 @@ pub enum Extra {
     /// Of several destinations that are answered together: the number of the first that was accepted, u64 little-endian; 0 in
     /// that one itself. It is the last extra, for the engine puts the number in.
     SharedId = 17,
+    /// TLVs of the tenant's `submit_sm` that mean something to one provider only, as they were: passed on where its entry says so.
+    VendorTlvs = 48,
+    /// Values for TLVs by the names that providers' entries give them (`provider_form::push_named`).
+    NamedTlvs = 49,
 }
 
 /// A message's body, borrowed. `octets` are as they go to a provider before they are cut into parts: unpacked septets, UTF-16BE, Latin-1

@@ -7,7 +7,7 @@ use codecs::smpp::pdu::SmeAddress;
 use codecs::smpp::tlv::tag;
 use codecs::smpp::write::{self, SmFields};
 
-use crate::catalog::{IdRadix, ReceiptDialect};
+use crate::catalog::{IdRadix, ReceiptStyle};
 use crate::dispatch::decimal;
 use crate::effect::{Outgoing, Request};
 use crate::id::{ID_DIGITS, id_digits};
@@ -51,7 +51,7 @@ pub(crate) struct Telling<'a> {
     pub tells: Tells,
     /// The id that the tenant was given.
     pub id: u64,
-    pub dialect: &'a ReceiptDialect,
+    pub dialect: &'a ReceiptStyle,
     /// Whether the peer knows TLVs: one before SMPP 3.4 does not.
     pub tlvs: bool,
 }

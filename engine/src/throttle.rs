@@ -50,6 +50,8 @@ pub struct AdaptiveRate {
     proven: u64,
     /// The rate held something up in this period.
     held_up: bool,
+    /// The provider said in this period that it nears its limit.
+    near_limit: bool,
     sent: LastSecond,
     taken: LastSecond,
 }
@@ -91,6 +93,7 @@ impl AdaptiveRate {
             raises: 0,
             proven: 0,
             held_up: false,
+            near_limit: false,
             sent: LastSecond::default(),
             taken: LastSecond::default(),
         }
@@ -139,7 +142,7 @@ impl AdaptiveRate {
     /// `retry_after` pauses in any case.
     pub fn throttled(&mut self, now: Mono, round_trip: Duration, retry_after: Option<Duration>) {
         if let Some(pause) = retry_after {
-            self.paused_until = self.paused_until.max(now.after(pause));
+            self.pause(now, pause);
         }
         if now >= self.period.began {
             self.period.throttled += 1;
@@ -152,6 +155,25 @@ impl AdaptiveRate {
         // A pause proves nothing, so nothing is judged by it.
         if self.paused_until > self.period.began {
             self.period = Period::from(self.paused_until);
+        }
+    }
+
+    /// Nothing is sent for so long.
+    pub fn pause(&mut self, now: Mono, pause: Duration) {
+        self.paused_until = self.paused_until.max(now.after(pause));
+    }
+
+    /// The provider nears its limit: in this period the rate is not raised.
+    pub fn stop_growing(&mut self) {
+        self.near_limit = true;
+    }
+
+    /// The provider is at its limit: as much as when it throttles, and without a count, for it says so of itself. What it
+    /// says until the reduction is felt does not count again.
+    pub fn congested(&mut self, now: Mono, round_trip: Duration) {
+        self.near_limit = true;
+        if now >= self.period.began {
+            self.lower(now, round_trip);
         }
     }
 
@@ -194,7 +216,7 @@ impl AdaptiveRate {
         if rate > 0 && self.period.shows(SLIGHT_COUNT, SLIGHT_PERCENT) {
             let taken = u64::from(self.period.taken) * 1_000_000_000 / length.as_micros().max(1) as u64;
             self.set_lowered(now, rate, taken.max(rate * 19 / 20));
-        } else if is_below && self.held_up {
+        } else if is_below && self.held_up && !self.near_limit {
             self.proven = rate;
             let doublings = (self.raises + 1).saturating_sub(SMALL_RAISES).min(DOUBLINGS_MAX);
             self.raises += 1;
@@ -205,6 +227,7 @@ impl AdaptiveRate {
         }
         self.period = Period::from(now);
         self.held_up = false;
+        self.near_limit = false;
     }
 
     /// Some providers refuse half of what is a hundredth too fast: a rate that has just been proven is tried first.

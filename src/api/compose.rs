@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::problem::Refused;
 use super::request::Message;
+use super::tlvs;
 use crate::directory::TenantAccess;
 
 /// No text of 255 parts is longer in UTF-8: 153 characters a part, of four octets at most.
@@ -219,6 +220,9 @@ fn extras(
     if let Some(metadata) = message.metadata {
         check_metadata(metadata)?;
         push_extra(extras, Extra::Metadata, metadata.get().as_bytes());
+    }
+    if let Some(named) = message.tlvs {
+        push_extra(extras, Extra::NamedTlvs, &tlvs::read(named)?);
     }
     if let Some(key) = idempotency_key {
         push_extra(extras, Extra::IdempotencyKey, key);

@@ -14,6 +14,7 @@ mod read;
 mod request;
 mod show;
 mod submit;
+mod tlvs;
 
 use std::pin::Pin;
 use std::sync::Arc;

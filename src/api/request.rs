@@ -35,6 +35,7 @@ pub struct Message<'a> {
     pub validity: Option<u64>,
     pub reference: Option<Text<'a>>,
     pub metadata: Option<&'a RawValue>,
+    pub tlvs: Option<&'a RawValue>,
     pub flash: Option<bool>,
     pub receipt: Option<bool>,
 }
@@ -197,6 +198,7 @@ impl<'de> Message<'de> {
             "validity" => member(&mut self.validity, map, "a whole number of seconds"),
             "reference" => member(&mut self.reference, map, TEXT),
             "metadata" => member(&mut self.metadata, map, "an object"),
+            "tlvs" => member(&mut self.tlvs, map, "an object"),
             "flash" => member(&mut self.flash, map, FLAG),
             "receipt" => member(&mut self.receipt, map, FLAG),
             "callback_url" | "template" | "variables" | "media" => {

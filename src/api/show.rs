@@ -472,6 +472,7 @@ fn doubt_word(cause: DoubtCause) -> &'static str {
         DoubtCause::NoAnswer => "no_answer",
         DoubtCause::BindLost => "bind_lost",
         DoubtCause::Restart => "restart",
+        DoubtCause::Answer => "answer",
     }
 }
 

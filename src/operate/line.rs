@@ -181,6 +181,9 @@ pub enum Provider {
         #[arg(long = "for", value_name = "DURATION", value_parser = duration_or_ever)]
         lasts: String,
     },
+    /// Bind to it beside the gateway, learn how it speaks, and print that as a profile. With `--to` messages are sent, which it may
+    /// charge for.
+    Probe(Probe),
     /// End what disables it.
     Enable {
         id: String,
@@ -188,6 +191,25 @@ pub enum Provider {
         #[arg(long, value_name = "TEXT", default_value = "enabled")]
         reason: String,
     },
+}
+
+/// What a look at a provider does.
+#[derive(Args)]
+pub struct Probe {
+    /// As the settings call it.
+    pub id: String,
+    /// Send a message to this number, and wait for its receipt.
+    #[arg(long, value_name = "NUMBER", requires = "from")]
+    pub to: Option<String>,
+    /// The sender of the message.
+    #[arg(long, value_name = "SENDER", requires = "to")]
+    pub from: Option<String>,
+    /// Send so many at once, to see how many unanswered ones it takes.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, requires = "to", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub count: u16,
+    /// How long receipts are waited for, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3_600))]
+    pub wait: u16,
 }
 
 #[derive(Subcommand)]
@@ -263,6 +285,7 @@ pub fn doubt(command: &Doubt, gateway: &Gateway) -> ExitCode {
 
 pub fn provider(command: &Provider, gateway: &Gateway) -> ExitCode {
     let asking = match command {
+        Provider::Probe(probe) => return crate::probe::run(probe, gateway.config.as_deref(), gateway.json),
         Provider::List => Asking::get("/v1/ops/providers".to_owned(), print::providers),
         Provider::Disable { id, reason, lasts } => {
             let body = json!({"reason": reason, "for": lasts});

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use connectors::admission::Admission;
 use connectors::clock::Clock;
-use connectors::intake::{Lane, Source};
+use connectors::intake::{Lane, Source, Wakes};
 use connectors::partition::Partition;
 use connectors::reply::Replies;
 use connectors::smpp::client::{ProviderBind, ProviderBindOptions};
@@ -341,11 +341,11 @@ async fn write(house: House, mut writer: Writer, decided: mpsc::Sender<Decided>)
         }
         let intake = &house.partition.intake;
         let now = Some(std::time::Instant::now());
-        let mut is_open = intake.take(now, &mut commands);
+        let mut is_open = intake.take(now, Wakes::Any, &mut commands);
         if is_open && commands.is_empty() {
             let wake = writer.wake_after().max(Duration::from_millis(1));
             let _ = tokio::time::timeout(wake, intake.arrival()).await;
-            is_open = intake.take(now, &mut commands);
+            is_open = intake.take(now, Wakes::Any, &mut commands);
         }
         if !is_open {
             return;

@@ -56,6 +56,10 @@ const ROWS: [Row; 6] = [
             ("socket2", "sets keep-alive and buffers on sockets, which tokio leaves to it"),
             ("thiserror", "derives the texts of error enums; nothing of it is left at run time"),
             ("tracing", "says that peers come, go and misbehave; the front of logging only"),
+            (
+                "webpki-roots",
+                "the authorities that browsers trust, for providers whose entry names none; data only",
+            ),
         ],
         in_tests: &["proptest", "tempfile"],
     },

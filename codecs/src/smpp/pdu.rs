@@ -212,6 +212,30 @@ impl<'a> BindResponse<'a> {
     }
 }
 
+/// outbind (SMPP 3.4 §4.1.7).
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outbind<'a> {
+    pub system_id: &'a [u8],
+    pub password: &'a [u8],
+}
+
+impl<'a> Outbind<'a> {
+    pub fn read(body: &'a [u8]) -> Result<Outbind<'a>, Malformed> {
+        let mut cursor = Cursor::new(body);
+        let system_id = cursor.c_string(&field::SYSTEM_ID)?;
+        let password = cursor.c_string(&field::PASSWORD)?;
+        Ok(Outbind { system_id, password })
+    }
+}
+
+/// A password is never shown.
+impl fmt::Debug for Outbind<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let system_id = self.system_id.escape_ascii().to_string();
+        formatter.debug_struct("Outbind").field("system_id", &system_id).finish_non_exhaustive()
+    }
+}
+
 /// submit_sm_resp, deliver_sm_resp and data_sm_resp. There is no body that cannot be read.
 ///
 /// SMPP 3.4 sends no body with an error, 5.0 may; peers send either, or a lone NUL, or an id without its NUL.

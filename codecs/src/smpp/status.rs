@@ -20,6 +20,8 @@ pub enum Class {
     Configuration,
     /// The session is not bound as we thought: bind again, then the message goes again.
     Session,
+    /// The provider may have it, or not. No status says so by itself; a provider's entry may.
+    InDoubt,
 }
 
 impl Status {

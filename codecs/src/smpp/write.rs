@@ -195,6 +195,31 @@ pub(super) fn check_sm(sm: &SmFields<'_>) -> Result<(), WriteError> {
     check_length(field, sm.header.len() + sm.text.len(), max)
 }
 
+/// The body of a data_sm of the same fields (SMPP 3.4 §4.7.1): its text is always in message_payload, and its validity, in
+/// seconds, in qos_time_to_live. It has no protocol_id, priority or times.
+pub fn data_sm_body(
+    out: &mut Vec<u8>,
+    sm: &SmFields<'_>,
+    time_to_live: Option<u32>,
+) -> Result<(), WriteError> {
+    check(&field::SERVICE_TYPE, sm.service_type)?;
+    check(&field::DATA_SOURCE, sm.source.octets)?;
+    check(&field::DATA_DESTINATION, sm.destination.octets)?;
+    let content = sm.header.len() + sm.text.len();
+    check_length("message_payload", content, TLV_OCTETS_MAX)?;
+    c_string(out, sm.service_type);
+    address(out, sm.source);
+    address(out, sm.destination);
+    out.extend_from_slice(&[sm.esm_class, sm.registered_delivery, sm.data_coding]);
+    if let Some(seconds) = time_to_live {
+        tlv(out, tag::QOS_TIME_TO_LIVE, &seconds.to_be_bytes())?;
+    }
+    tlv_head(out, tag::MESSAGE_PAYLOAD, content);
+    out.extend_from_slice(sm.header);
+    out.extend_from_slice(sm.text);
+    Ok(())
+}
+
 /// One optional parameter.
 pub fn tlv(out: &mut Vec<u8>, tag: u16, value: &[u8]) -> Result<(), WriteError> {
     check_length("a TLV", value.len(), TLV_OCTETS_MAX)?;

@@ -221,7 +221,6 @@ fn every_mistake_of_a_provider_is_told() {
             "cost = 0.5",
             "\"cost\" in [[provider]] is a number with a fraction, not a string; write a decimal in quotes with at most 6 digits behind the point, such as \"1.00\"",
         ),
-        ("tls = {}", "key \"tls\" in [[provider]] is not supported by this version; remove it"),
     ];
     for (line, expected) in cases {
         let key = line.split(' ').next().unwrap();

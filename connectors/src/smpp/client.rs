@@ -7,18 +7,24 @@
 mod backoff;
 mod bind;
 mod dial;
+mod outbind;
+pub mod probe;
 mod receipt;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use codecs::smpp::BindKind;
-use codecs::smpp::session::Limits;
+use codecs::message_id::Form;
+use codecs::receipt::Dialect;
+use codecs::smpp::session::{INTERFACE_VERSION, Limits};
+use codecs::smpp::{BindKind, Command as Pdu};
 
 use self::backoff::Backoff;
 pub use self::backoff::{Ending, Pauses, Reconnect};
 use self::bind::Bind;
-pub use self::dial::{Dial, Tcp};
+pub use self::dial::{Connection, Dial, Host, Network, Tls};
+pub use self::outbind::{Expected, Keeper, Outbind};
 use super::counters::BindCounters;
 use super::phase::{Phase, Phases};
 use crate::intake::{Lane, Source};
@@ -32,13 +38,25 @@ pub struct ProviderBindOptions {
     pub bind: u16,
     /// For logs.
     pub provider_id: String,
-    /// A name is resolved at every attempt.
-    pub host: String,
-    pub port: u16,
+    /// Each attempt begins with the next one; names are resolved at every attempt.
+    pub hosts: Vec<Host>,
+    /// Where the provider connects to us, in place of the hosts.
+    pub outbind: Option<Arc<Outbind>>,
+    /// The address of ours that connections come from.
+    pub local_address: Option<IpAddr>,
+    pub tls: Option<Tls>,
     pub system_id: String,
     pub password: Secret,
     pub system_type: String,
     pub kind: BindKind,
+    /// What the bind says; congestion_state is heeded from 5.0 on.
+    pub interface_version: u8,
+    /// What carries messages: submit_sm or data_sm, as the engine writes their bodies.
+    pub submit: Pdu,
+    /// How its message ids read.
+    pub message_id: Form,
+    /// How its receipts read.
+    pub dialect: Arc<Dialect>,
     pub window: u32,
     pub pdu_octets_max: usize,
     /// For the connection to come up.
@@ -78,12 +96,18 @@ impl Default for ProviderBindOptions {
             provider: 0,
             bind: 0,
             provider_id: String::new(),
-            host: "127.0.0.1".to_owned(),
-            port: 2775,
+            hosts: vec![Host::default()],
+            outbind: None,
+            local_address: None,
+            tls: None,
             system_id: String::new(),
             password: Secret::default(),
             system_type: String::new(),
             kind: BindKind::Transceiver,
+            interface_version: INTERFACE_VERSION,
+            submit: Pdu::SUBMIT_SM,
+            message_id: Form::Text,
+            dialect: Arc::default(),
             window: 10,
             pdu_octets_max: 64 * 1024,
             connect_timeout: Duration::from_secs(10),
@@ -116,7 +140,7 @@ impl ProviderBindOptions {
 }
 
 /// The supervisor of one bind.
-pub struct ProviderBind<D = Tcp> {
+pub struct ProviderBind<D = Network> {
     dial: D,
     options: Arc<ProviderBindOptions>,
     partition: Partition,
@@ -125,7 +149,7 @@ pub struct ProviderBind<D = Tcp> {
 
 impl ProviderBind {
     pub fn new(options: ProviderBindOptions, partition: Partition) -> ProviderBind {
-        ProviderBind::over(Tcp, options, partition)
+        ProviderBind::over(Network, options, partition)
     }
 }
 

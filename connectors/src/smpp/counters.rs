@@ -102,6 +102,8 @@ counters! {
         receipts_unreadable,
         /// Messages from phones, which are refused as long as they are not supported.
         mobile_originated,
+        /// alert_notification: phones that are there again.
+        alerts,
         /// PDUs that could not be read, unknown commands, and lost streams.
         malformed,
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use codecs::receipt::State;
 use codecs::smpp::{BindKind, Command as Pdus, Status};
-use connectors::smpp::client::{Pauses, ProviderBind, ProviderBindOptions, Reconnect, Secret};
+use connectors::smpp::client::{Host, Pauses, ProviderBind, ProviderBindOptions, Reconnect, Secret};
 use connectors::smpp::counters::BindSnapshot;
 use connectors::smpp::{Phase, Phases};
 use engine::command::{Command, ConnectionId};
@@ -18,15 +18,19 @@ use crate::house::House;
 use crate::peer::{Pdu, Peer, frame, receipt_body, sm_body};
 
 /// A bind, and the provider that it binds to.
-struct Upstream {
-    house: House,
-    listener: TcpListener,
+pub struct Upstream {
+    pub house: House,
+    pub listener: TcpListener,
     counters: std::sync::Arc<connectors::smpp::counters::BindCounters>,
     phase: watch::Sender<Phase>,
     running: JoinHandle<()>,
 }
 
-fn options() -> ProviderBindOptions {
+pub fn local(port: u16) -> Vec<Host> {
+    vec![Host { port, ..Host::default() }]
+}
+
+pub fn options() -> ProviderBindOptions {
     let brief = Pauses { first: Duration::from_millis(1), max: Duration::from_millis(5) };
     ProviderBindOptions {
         provider: 3,
@@ -42,15 +46,23 @@ fn options() -> ProviderBindOptions {
 }
 
 impl Upstream {
-    fn new() -> Upstream {
+    pub fn new() -> Upstream {
         Upstream::with(options())
     }
 
-    fn with(options: ProviderBindOptions) -> Upstream {
+    pub fn with(options: ProviderBindOptions) -> Upstream {
+        Upstream::reached_by(options, |port, options| ProviderBindOptions { hosts: local(port), ..options })
+    }
+
+    /// With options that depend on the port of its listener.
+    pub fn reached_by(
+        options: ProviderBindOptions,
+        reach: impl FnOnce(u16, ProviderBindOptions) -> ProviderBindOptions,
+    ) -> Upstream {
         let house = House::new();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let bind = ProviderBind::new(ProviderBindOptions { port, ..options }, house.partition.clone());
+        let bind = ProviderBind::new(reach(port, options), house.partition.clone());
         let counters = bind.counters();
         let (phase, phases) = Phases::channel();
         let running = house.runtime.spawn(bind.run(phases));
@@ -58,20 +70,20 @@ impl Upstream {
     }
 
     /// Takes a connection and its bind request.
-    fn accept(&self) -> (Peer, Pdu) {
+    pub fn accept(&self) -> (Peer, Pdu) {
         let mut peer = Peer::of(self.listener.accept().unwrap().0);
         let bind = peer.read();
         (peer, bind)
     }
 
     /// Takes a connection and lets it in.
-    fn bound(&self) -> Peer {
+    pub fn bound(&self) -> Peer {
         let (mut peer, bind) = self.accept();
         peer.send_pdu(bind.command.response(), Status::OK, bind.sequence, b"up\0");
         peer
     }
 
-    fn up(&self, count: usize) -> (Peer, ConnectionId) {
+    pub fn up(&self, count: usize) -> (Peer, ConnectionId) {
         (self.bound(), self.house.connection(count))
     }
 
@@ -83,7 +95,7 @@ impl Upstream {
         })
     }
 
-    fn responses(&self, count: usize) -> Vec<(u64, u32, String)> {
+    pub fn responses(&self, count: usize) -> Vec<(u64, u32, String)> {
         self.house.wait_for("responses", |commands| {
             let mut found = Vec::new();
             for command in commands {
@@ -100,7 +112,7 @@ impl Upstream {
         })
     }
 
-    fn snapshot(&self) -> BindSnapshot {
+    pub fn snapshot(&self) -> BindSnapshot {
         self.counters.snapshot()
     }
 }
@@ -389,8 +401,10 @@ fn closing_ends_a_supervisor_that_is_not_connected() {
     let port = deaf.local_addr().unwrap().as_socket().unwrap().port();
     let slow = Pauses { first: Duration::from_secs(3_600), max: Duration::from_secs(3_600) };
     let reconnect = Reconnect { usual: slow, ..Reconnect::default() };
-    let bind =
-        ProviderBind::new(ProviderBindOptions { port, reconnect, ..options() }, house.partition.clone());
+    let bind = ProviderBind::new(
+        ProviderBindOptions { hosts: local(port), reconnect, ..options() },
+        house.partition.clone(),
+    );
     let counters = bind.counters();
     let (phase, phases) = Phases::channel();
     let running = house.runtime.spawn(bind.run(phases));
@@ -436,6 +450,15 @@ fn it_asks_about_messages_and_hands_on_what_is_answered_and_what_is_not() {
         (24, Status::UNKNOWNERR.0, None),
     ];
     assert_eq!(answers, expected);
+    // An answer about another message says nothing of this one; the other form of its own id, or none, does.
+    upstream.house.asks(connection, &[27, 28], b"id\0\0\0\0");
+    let two = [peer.read().sequence, peer.read().sequence];
+    peer.send(&frame(Pdus::QUERY_SM_RESP, Status::OK, two[0], b"other\0\0\x02\x00"));
+    peer.send(&frame(Pdus::QUERY_SM_RESP, Status::OK, two[1], b"\0\0\x02\x00"));
+    upstream.house.wait_for("two answers", |commands| {
+        let found: Vec<_> = commands.iter().flat_map(ask_answers).skip(4).collect();
+        (found == [(27, 0, None), (28, 0, Some(State::Delivered))]).then_some(())
+    });
     // What is asked twice at once is answered twice.
     upstream.house.asks(connection, &[26, 26], b"id\0\0\0\0");
     let twice = [peer.read().sequence, peer.read().sequence];

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use connectors::clock::Clock;
+use connectors::intake::Wakes;
 use connectors::partition::Partition;
 use engine::command::{AskKind, Command, ConnectionId, Door, Refusal};
 use engine::effect::{Ask, Outcome, Outgoing, Request, SubmitAnswer};
@@ -161,7 +162,7 @@ fn run(partition: &Partition, noted: &Noted) {
     let mut binds = HashMap::new();
     let mut next_id = FIRST_ID;
     let mut taken = Vec::new();
-    while partition.intake.take(None, &mut taken) {
+    while partition.intake.take(None, Wakes::Any, &mut taken) {
         for command in taken.drain(..) {
             let answer = answer(&command, &mut next_id, &mut closed, &mut binds);
             let mut state = noted.lock();

@@ -4,5 +4,6 @@
 mod client;
 mod house;
 mod peer;
+mod reach;
 mod server;
 mod tls;

@@ -1,231 +1,198 @@
-//! How tenants are told: receipts in the form they chose, notifications on the way, one id for several destinations, and messages
-//! that take the place of one that waits.
+//! What providers' entries say of their statuses, addresses, TLVs and operations, and what follows from it.
 
-use codecs::receipt::{self, Dates, State as ReceiptState};
+use std::time::Duration;
+
+use codecs::instant::Wall;
+use codecs::receipt::State as ReceiptState;
+use codecs::smpp::pdu::DataSm;
+use codecs::smpp::status::Class;
 use codecs::smpp::tlv::tag;
-use engine::catalog::{IdRadix, ReceiptDialect};
-use engine::command::*;
-use engine::effect::Outcome;
+use engine::catalog::*;
+use engine::command::Command;
 use engine::message::State;
-use engine::submission::{Body, Extra, push_extra};
+use engine::provider_form::{AddressTypes, SubmitForm, TlvForm, TlvRule};
+use engine::status_table::{StatusRule, StatusTable};
 
 use crate::house::*;
 
-/// The deliver_sm that a session was given, in order.
-fn delivered(house: &mut House, session: ConnectionId) -> Vec<Request> {
-    let (of_session, others) = house.requests.drain(..).partition(|request| request.connection == session);
-    house.requests = others;
-    of_session
-}
+const FAILED: u32 = 0x45;
 
-fn id_of(number: u64) -> u64 {
-    engine::id::Permutation::new(&KEY).id(number)
-}
-
-/// One message of `text` to its end, and the deliver_sm that tell of it, to a session that knows TLVs or does not.
-fn told(dialect: ReceiptDialect, tlvs: bool) -> (u64, Request) {
+/// A gateway whose provider is like this, with no other one.
+fn house(change: impl Fn(&mut ProviderDefinition)) -> House {
     let mut definitions = definitions();
-    definitions.tenants[0].receipts = dialect;
-    let mut house = House::new(definitions);
-    let session = house.connection();
-    house.turn([Command::TenantBound { tenant: 0, connection: session, receives: true, tlvs, window: 10 }]);
+    definitions.providers.truncate(1);
+    definitions.routes[0].providers.truncate(1);
+    change(&mut definitions.providers[0]);
+    House::new(definitions)
+}
+
+fn means(class: Class, delay: Option<Duration>, tries: Option<u8>) -> StatusTable {
+    StatusTable::new(vec![StatusRule { first: FAILED, last: FAILED, class, delay, tries }])
+}
+
+/// Answers the one part that was sent with a status that the provider's table names.
+fn refuse(house: &mut House, bind: engine::command::ConnectionId) {
+    let requests = house.taken(bind);
+    assert_eq!(requests.len(), 1, "one part waits for its answer");
+    house.respond("up", 0, &[(requests[0].part(), FAILED, "")]);
+}
+
+#[test]
+fn a_status_means_what_the_providers_table_says() {
+    for (class, expected) in [
+        (Class::Permanent, State::Failed),
+        (Class::Retry, State::Queued),
+        // A stray one goes again at once.
+        (Class::Throttle, State::Sending),
+        (Class::InDoubt, State::InDoubt),
+    ] {
+        let mut house = house(|provider| provider.statuses = means(class, None, None));
+        let bind = house.bind("up", 0, 10);
+        let number = house.accepted("acme", &Sms::default());
+        refuse(&mut house, bind);
+        assert_eq!(house.state(number), expected, "{class:?}");
+        // What the table does not name means what it usually does.
+        let number = house.accepted("acme", &Sms { to: 254_712_000_000, ..Sms::default() });
+        let requests = house.taken(bind);
+        let answers: Vec<_> = requests.iter().map(|request| (request.part(), 0x0B, "")).collect();
+        house.respond("up", 0, &answers);
+        assert_eq!(house.state(number), State::Failed, "{class:?}");
+    }
+}
+
+#[test]
+fn a_status_has_its_own_delay_and_number_of_tries() {
+    let minute = Duration::from_secs(60);
+    let mut house = house(|provider| {
+        provider.statuses = means(Class::Retry, Some(minute), Some(3));
+        provider.attempts_max = 10;
+    });
     let bind = house.bind("up", 0, 10);
     let number = house.accepted("acme", &Sms::default());
-    let request = house.taken(bind).remove(0);
-    house.respond("up", 0, &[(request.part(), 0, "id")]);
-    house.receipt("up", text_id("id"), ReceiptState::Delivered, None);
-    (id_of(number), delivered(&mut house, session).remove(0))
-}
-
-#[test]
-fn a_receipt_is_written_as_its_tenant_wants_it() {
-    let (id, request) = told(ReceiptDialect::default(), true);
-    let sm = request.sm();
-    let decimal = format!("{id:018}");
-    assert_eq!(receipt::read(sm.short_message).unwrap().id, Some(decimal.as_bytes()));
-    assert_eq!(sm.tlvs().value_of(tag::RECEIPTED_MESSAGE_ID), Some(format!("{decimal}\0").as_bytes()));
-    assert!(sm.short_message.ends_with(b"text:hello"));
-
-    let hex = ReceiptDialect { id: IdRadix::Hex, text_id: IdRadix::Hex, ..ReceiptDialect::default() };
-    let (id, request) = told(ReceiptDialect { text: false, ..hex }, true);
-    let sm = request.sm();
-    assert_eq!(receipt::read(sm.short_message).unwrap().id, Some(format!("{id:x}").as_bytes()));
-    assert_eq!(sm.tlvs().value_of(tag::RECEIPTED_MESSAGE_ID), Some(format!("{id:x}\0").as_bytes()));
-    assert!(sm.short_message.ends_with(b"text:"));
-
-    let dates = Dates { seconds: true, offset_minutes: 180 };
-    let mixed = ReceiptDialect { text_id: IdRadix::Dec, dates, ..hex };
-    let (id, request) = told(mixed, true);
-    let sm = request.sm();
-    assert_eq!(receipt::read(sm.short_message).unwrap().id, Some(format!("{id:018}").as_bytes()));
-    assert_eq!(sm.tlvs().value_of(tag::RECEIPTED_MESSAGE_ID), Some(format!("{id:x}\0").as_bytes()));
-    // 2027-01-15T08:00:00Z, in Nairobi.
-    assert!(sm.short_message.windows(24).any(|text| text == b"submit date:270115110000"));
-}
-
-#[test]
-fn who_knows_no_tlvs_or_wants_none_is_sent_none() {
-    let without = ReceiptDialect { tlvs: false, ..ReceiptDialect::default() };
-    for (dialect, tlvs) in [(without, true), (ReceiptDialect::default(), false)] {
-        let (_, request) = told(dialect, tlvs);
-        assert!(request.sm().tlvs().octets().is_empty());
+    for _ in 0..2 {
+        refuse(&mut house, bind);
+        house.pass(minute - Duration::from_secs(1));
+        assert!(house.taken(bind).is_empty(), "before its time");
+        house.pass(Duration::from_secs(2));
     }
+    refuse(&mut house, bind);
+    assert_eq!(house.state(number), State::Failed);
 }
 
 #[test]
-fn notifications_come_on_the_way_and_only_where_they_are_asked_for() {
-    for (registered, expected) in [
-        (
-            0x11,
-            vec![
-                (0x20, ReceiptState::Enroute),
-                (0x20, ReceiptState::Enroute),
-                (0x04, ReceiptState::Delivered),
-            ],
-        ),
-        (0x10, vec![(0x20, ReceiptState::Enroute), (0x20, ReceiptState::Enroute)]),
-        (0x12, vec![(0x20, ReceiptState::Enroute), (0x20, ReceiptState::Enroute)]),
-        (0x01, vec![(0x04, ReceiptState::Delivered)]),
-        (0x03, vec![(0x04, ReceiptState::Delivered)]),
-        (0x02, vec![]),
-    ] {
-        let mut house = House::new(definitions());
-        let session = house.bind_tenant("acme", 1);
+fn what_throttles_with_a_delay_stops_the_provider_for_so_long() {
+    let mut house = house(|provider| {
+        provider.statuses = means(Class::Throttle, Some(Duration::from_secs(5)), None);
+    });
+    let bind = house.bind("up", 0, 10);
+    house.accepted("acme", &Sms::default());
+    refuse(&mut house, bind);
+    house.accepted("acme", &Sms::default());
+    house.pass(Duration::from_secs(4));
+    assert!(house.taken(bind).is_empty());
+    house.pass(Duration::from_secs(2));
+    assert_eq!(house.taken(bind).len(), 2);
+}
+
+#[test]
+fn an_answer_that_does_not_tell_is_decided_by_the_policy_for_doubts() {
+    for (policy, expected) in
+        [(InDoubt::Resend, State::Sending), (InDoubt::Hold, State::Held), (InDoubt::Fail, State::Failed)]
+    {
+        let mut house = house(|provider| {
+            provider.statuses = means(Class::InDoubt, None, None);
+            provider.in_doubt = policy;
+        });
         let bind = house.bind("up", 0, 10);
-        let send_at = Some(house.now.wall.after(std::time::Duration::from_secs(60)));
-        house.accepted("acme", &Sms { registered, send_at, ..Sms::default() });
-        house.seconds(61);
-        let mut seen = Vec::new();
-        let mut see = |house: &mut House| {
-            for request in delivered(house, session) {
-                let sm = request.sm();
-                let told = receipt::read(sm.short_message).unwrap();
-                seen.push((sm.esm_class, told.state.unwrap()));
-                house.acknowledge("acme", session, &[request.token], 0);
-            }
-        };
-        see(&mut house);
-        let request = house.taken(bind).remove(0);
-        house.respond("up", 0, &[(request.part(), 0, "id")]);
-        see(&mut house);
-        house.receipt("up", text_id("id"), ReceiptState::Delivered, None);
-        see(&mut house);
-        assert_eq!(seen, expected, "registered_delivery {registered:#x}");
+        let number = house.accepted("acme", &Sms::default());
+        refuse(&mut house, bind);
+        assert_eq!(house.in_flight("up"), 0);
+        house.pass(Duration::from_secs(11));
+        assert_eq!(house.state(number), expected, "{policy:?}");
+        assert_eq!(house.fold().summary(), house.expected(), "{policy:?}");
     }
 }
 
 #[test]
-fn a_notification_that_is_refused_or_lost_says_nothing_about_the_receipt() {
-    let mut house = House::new(definitions());
-    let session = house.bind_tenant("acme", 10);
+fn a_provider_that_says_it_is_full_is_sent_less() {
+    let mut house = house(|provider| (provider.throughput, provider.burst) = (1_000, 100));
+    house.bind("up", 0, 1_000);
+    let rate = |house: &House| house.engine.snapshot().providers[0].rate;
+    let before = rate(&house);
+    for (state, lower) in [(0, false), (90, false), (99, false), (100, true)] {
+        house.turn([Command::Congested { provider: 0, state }]);
+        assert_eq!(rate(&house) < before, lower, "congestion_state {state}");
+    }
+}
+
+#[test]
+fn data_sm_carries_what_it_can() {
+    let mut house = house(|provider| provider.submit = SubmitForm::DataSm);
     let bind = house.bind("up", 0, 10);
-    let number = house.accepted("acme", &Sms { registered: 0x11, ..Sms::default() });
-    let request = house.taken(bind).remove(0);
-    house.respond("up", 0, &[(request.part(), 0, "id")]);
-    let notice = delivered(&mut house, session).remove(0);
-    // ESME_RX_R_APPN: it is not to come again.
-    house.acknowledge("acme", session, &[notice.token], 0x66);
-    house.receipt("up", text_id("id"), ReceiptState::Delivered, None);
-    let receipt = delivered(&mut house, session).remove(0);
-    assert_eq!((receipt.token, receipt.sm().esm_class), (number, 4));
-    let untold = vec![receipt.token, notice.token];
-    house.turn([Command::TenantUnbound { tenant: 0, connection: session, untold }]);
-    let session = house.bind_tenant("acme", 10);
-    let again: Vec<u64> = delivered(&mut house, session).iter().map(|request| request.token).collect();
-    assert_eq!(again, [number]);
-}
-
-type Extras<'a> = &'a [(Extra, &'a [u8])];
-
-/// Refused by the door.
-const NOWHERE: u64 = 1;
-
-/// Submits bodies with extras, each with its own sequence number.
-fn submit(house: &mut House, all: &[(u32, u64, Extras<'_>, &[u8])]) -> Vec<Outcome> {
-    let (mut items, mut bodies) = (Vec::new(), Vec::new());
-    for (sequence, destination, tags, octets) in all {
-        let mut extras = Vec::new();
-        tags.iter().for_each(|(tag, value)| push_extra(&mut extras, *tag, value));
-        let (destination, source) = (*destination, &b"ACME"[..]);
-        Body { destination, source, octets, extras: &extras, ..Body::default() }.write(&mut bodies);
-        let refused = (destination == NOWHERE).then_some(Refusal::InvalidDestination);
-        items.push(Submission { sequence: *sequence, end: bodies.len() as u32, refused });
+    let valid_until = Some(Wall(house.now.wall.0 + 90_000));
+    house.accepted("acme", &Sms { valid_until, ..Sms::of_parts(2) });
+    let requests = house.taken(bind);
+    assert_eq!(requests.len(), 2);
+    for (place, request) in requests.iter().enumerate() {
+        let data = DataSm::read(&request.body).unwrap();
+        assert_eq!((data.source.octets, data.destination.octets), (&b"ACME"[..], &b"254712345678"[..]));
+        assert_eq!((data.esm_class & 0x40, data.registered_delivery), (0x40, 1));
+        assert_eq!(data.content()[..3], [5, 0, 3]);
+        assert_eq!(data.content()[5], place as u8 + 1);
+        assert_eq!(data.tlvs().value_of(tag::QOS_TIME_TO_LIVE), Some(&[0, 0, 0, 90][..]));
     }
-    let door = Door::Smpp(ConnectionId(u32::MAX));
-    let received = house.now.mono;
-    house.turn([Command::Submit(Submissions {
-        tenant: 0,
-        door,
-        received,
-        idempotency: None,
-        items,
-        bodies,
-    })]);
-    house.answers.drain(..).map(|answer| answer.outcome).collect()
+    house.respond("up", 0, &[(requests[0].part(), 0, "a"), (requests[1].part(), 0, "b")]);
+    assert_eq!(house.state(requests[0].number()), State::Sent);
 }
 
 #[test]
-fn several_destinations_of_one_request_are_told_of_under_the_first_ones_id() {
-    const TO: u64 = 254_712_345_000;
-    let mut house = House::new(definitions());
-    let session = house.bind_tenant("acme", 100);
-    let bind = house.bind("up", 0, 100);
-    let shared: Extras<'_> = &[(Extra::SharedId, &[0; 8])];
-    let none: Extras<'_> = &[];
-    let outcomes = submit(
-        &mut house,
-        &[
-            (7, TO, none, b"a"),
-            (8, NOWHERE, shared, b"nowhere to go"),
-            (8, TO + 1, shared, b"b"),
-            (8, TO + 2, shared, b"b"),
-            (9, TO + 3, shared, b"c"),
-            (9, TO + 4, shared, b"c"),
-        ],
-    );
-    assert!(matches!(outcomes[1], Outcome::Refused(_)));
-    let numbers: Vec<u64> = [0, 2, 3, 4, 5].iter().map(|place| house.number(outcomes[*place])).collect();
-    for request in house.taken(bind) {
-        house.respond("up", 0, &[(request.part(), 0, &request.number().to_string())]);
+fn addresses_and_tlvs_go_out_as_the_entry_says() {
+    let rule = TlvRule {
+        tag: 0x1400,
+        name: "entity_id".to_owned(),
+        form: TlvForm::CString,
+        constant: Some(b"1101\0".to_vec()),
+        pass: false,
+    };
+    for takes_tlvs in [true, false] {
+        let mut house = house(|provider| {
+            provider.types = AddressTypes {
+                alphanumeric: Some((5, 1)),
+                destination: Some((0, 0)),
+                ..AddressTypes::default()
+            };
+            provider.tlvs = vec![rule.clone()];
+            provider.takes_tlvs = takes_tlvs;
+        });
+        let bind = house.bind("up", 0, 10);
+        house.accepted("acme", &Sms::of_parts(2));
+        for request in house.taken(bind) {
+            let sm = request.sm();
+            assert_eq!((sm.source.ton, sm.source.npi), (5, 1));
+            assert_eq!((sm.destination.ton, sm.destination.npi), (0, 0));
+            let expected = takes_tlvs.then_some(&b"1101\0"[..]);
+            assert_eq!(sm.tlvs().value_of(0x1400), expected, "in every part");
+        }
     }
-    house.crash();
-    let session_again = house.bind_tenant("acme", 100);
-    assert_ne!(session, session_again);
-    for number in &numbers {
-        house.receipt("up", text_id(&number.to_string()), ReceiptState::Delivered, None);
-    }
-    let ids: Vec<Vec<u8>> = delivered(&mut house, session_again)
-        .iter()
-        .map(|request| receipt::read(request.sm().short_message).unwrap().id.unwrap().to_vec())
-        .collect();
-    let told = [numbers[0], numbers[1], numbers[1], numbers[3], numbers[3]];
-    assert_eq!(ids, told.map(|number| format!("{:018}", id_of(number)).into_bytes()));
 }
 
+/// 18 as a hexadecimal id is not 18 as a decimal one.
 #[test]
-fn what_waits_makes_room_for_a_message_that_replaces_it() {
-    const TO: u64 = 254_712_345_000;
-    let mut house = House::new(definitions());
-    let present: Extras<'_> = &[(Extra::ReplacesPresent, b"")];
-    let none: Extras<'_> = &[];
-    // Nothing waits: it is a new one. An older one of the same addresses stays.
-    let outcomes = submit(&mut house, &[(1, TO, present, b"first"), (2, TO, none, b"second")]);
-    let numbers: Vec<u64> = outcomes.iter().map(|outcome| house.number(*outcome)).collect();
-    let outcomes = submit(&mut house, &[(3, TO, present, b"third"), (4, TO + 1, present, b"to another")]);
-    assert_eq!(house.number(outcomes[0]), numbers[1]);
-    let another = house.number(outcomes[1]);
-    assert_eq!(house.money("acme"), (997, 3, 0));
-    let bind = house.bind("up", 0, 10);
-    let sent: Vec<(u64, Vec<u8>)> = house
-        .taken(bind)
-        .iter()
-        .map(|request| (request.number(), request.sm().short_message.to_vec()))
-        .collect();
-    let expected = [(numbers[0], &b"first"[..]), (numbers[1], b"third"), (another, b"to another")];
-    assert_eq!(sent, expected.map(|(number, text)| (number, text.to_vec())));
-    // What is on its way is not replaced.
-    let outcomes = submit(&mut house, &[(5, TO, present, b"fourth")]);
-    let fourth = house.number(outcomes[0]);
-    assert!(!numbers.contains(&fourth));
-    assert_eq!(house.state(fourth), State::Sending);
+fn the_id_in_a_tlv_has_the_form_that_the_entry_says() {
+    let sent = |side: TlvId| {
+        let mut house = house(|provider| {
+            provider.message_id = codecs::message_id::Form::HexDec;
+            provider.tlv_id = side;
+        });
+        let bind = house.bind("up", 0, 10);
+        let all = house.accepted_all("acme", &Sms::default(), 2);
+        let requests = house.taken(bind);
+        // Of the first the response's form is "18", of the second the receipt's.
+        house.respond("up", 0, &[(requests[0].part(), 0, "18"), (requests[1].part(), 0, "12")]);
+        house.receipt("up", Ids { tlv: "18", text: "" }, ReceiptState::Delivered, None);
+        all.into_iter().map(|number| house.state(number)).collect::<Vec<_>>()
+    };
+    assert_eq!(sent(TlvId::Either), [State::Delivered, State::Sent]);
+    assert_eq!(sent(TlvId::Response), [State::Delivered, State::Sent]);
+    assert_eq!(sent(TlvId::Receipt), [State::Sent, State::Delivered]);
 }

@@ -12,6 +12,7 @@ mod golden;
 mod left_behind;
 mod listing;
 mod looking;
+mod notices;
 mod operating;
 mod pacing;
 mod parking;

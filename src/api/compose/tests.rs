@@ -82,7 +82,7 @@ fn times_count_from_when_the_message_is_to_be_sent() {
 #[test]
 fn what_the_tenant_added_is_kept_as_it_was() {
     let text = r#"{"to":"+254712345678","text":"a","from":"+254 700 000000","priority":"high","receipt":false,
-        "reference":"Grüße","provider":"up","metadata":{ "b" : [1, "}{"] }}"#;
+        "reference":"Grüße","provider":"up","metadata":{ "b" : [1, "}{"] },"tlvs":{"entity_id":"1101","hop":7}}"#;
     let Ok(Sent::One(message)) = request::read(text.as_bytes()) else { panic!() };
     let tenant = tenant();
     let context = Context { tenant: &tenant, now: NOW, idempotency_key: None };
@@ -94,7 +94,21 @@ fn what_the_tenant_added_is_kept_as_it_was() {
     assert_eq!(body.extra(Extra::Reference), Some("Grüße".as_bytes()));
     assert_eq!(body.extra(Extra::Provider), Some(&b"up"[..]));
     assert_eq!(body.extra(Extra::Metadata), Some(&br#"{ "b" : [1, "}{"] }"#[..]));
+    assert_eq!(body.extra(Extra::NamedTlvs), Some(&b"\x09entity_id\x04\x001101\x03hop\x01\x007"[..]));
     assert_eq!(body.extra(Extra::IdempotencyKey), None);
+}
+
+#[test]
+fn tlvs_are_strings_and_numbers_by_name_and_not_too_many() {
+    let many: serde_json::Map<_, _> = (0..17).map(|n| (format!("n{n}"), json!("x"))).collect();
+    for tlvs in [json!([]), json!({"a": [1]}), json!({"a": -1}), json!({"a": "x".repeat(256)}), json!(many)] {
+        let text = json!({"to": "+254712345678", "text": "a", "tlvs": tlvs}).to_string();
+        let Ok(Sent::One(message)) = request::read(text.as_bytes()) else { panic!() };
+        let tenant = tenant();
+        let context = Context { tenant: &tenant, now: NOW, idempotency_key: None };
+        let found = compose(&message, context, &mut Scratch::default(), &mut Vec::new());
+        assert_eq!(found.err().map(|refused| refused.refusal), Some(Refusal::InvalidRequest), "{tlvs}");
+    }
 }
 
 #[test]

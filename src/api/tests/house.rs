@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, Method, Request};
 use codecs::receipt::State;
 use connectors::admission::Admission;
 use connectors::clock::Clock;
-use connectors::intake::{Intake, Source};
+use connectors::intake::{Intake, Source, Wakes};
 use connectors::reply::Replies;
 use engine::Engine;
 use engine::command::{
@@ -156,7 +156,7 @@ impl House {
         let (intake, replies) = (Arc::clone(&house.state.intake), Arc::clone(&house.state.replies));
         house.thread = Some(std::thread::spawn(move || {
             let mut commands = Vec::new();
-            while intake.take(None, &mut commands) {
+            while intake.take(None, Wakes::Any, &mut commands) {
                 for command in commands.drain(..) {
                     let Command::Submit(submissions) = command else { panic!("{command:?}") };
                     let engine::command::Door::Http(reply) = submissions.door else { panic!() };
@@ -250,7 +250,7 @@ pub fn accepted(count: usize, first: u64) -> Vec<Outcome> {
 
 fn run(mut engine: Engine, intake: &Arc<Intake>, replies: &Replies, archive: &Shelf, clock: Clock) {
     let (mut commands, mut group) = (Vec::new(), 1);
-    while intake.take(Some(Instant::now() + Duration::from_millis(1)), &mut commands) {
+    while intake.take(Some(Instant::now() + Duration::from_millis(1)), Wakes::Any, &mut commands) {
         engine.begin(clock.now(), group);
         for command in commands.drain(..) {
             engine.handle(command);

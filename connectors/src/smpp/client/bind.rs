@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codecs::instant::Mono;
+use codecs::message_id::{self, Side};
 use codecs::receipt::State;
 use codecs::smpp::pdu::{self, Header, MessageIdResponse, QuerySmResponse};
-use codecs::smpp::session::{Event, INTERFACE_VERSION, Role, Session, TimeoutEvent};
+use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
+use codecs::smpp::tlv::tag;
 use codecs::smpp::{Command as Pdu, Status, write};
 use engine::command::{
     AskAnswer, AskKind, Command, ConnectionId, Now, PartToken, Receipts, Response, Responses,
@@ -27,6 +29,10 @@ use crate::smpp::phase::{Phase, Phases};
 
 /// PDUs of one session that are logged because they were not understood; all are counted.
 const LOGGED_MAX: u32 = 10;
+/// From this interface_version on responses may tell congestion_state.
+const VERSION_WITH_CONGESTION: u8 = 0x50;
+/// Below, a provider has room (SMPP 5.0 §4.8.4.18), and nobody need know.
+const CONGESTION_TOLD: u8 = 91;
 
 pub struct Bind<'o, S> {
     options: &'o ProviderBindOptions,
@@ -45,7 +51,11 @@ pub struct Bind<'o, S> {
     /// was asked in vain while the bind was down is asked at once.
     asks: VecDeque<Ask>,
     asked: HashMap<u64, Vec<AskKind>>,
+    /// The ids that they were asked by.
+    asked_ids: HashMap<u64, Vec<u8>>,
     reader: Reader,
+    /// The most that a response of this turn said of how busy the provider is.
+    congestion: u8,
     /// Sequence numbers of data_sm without an answer: theirs is another response.
     data: HashSet<u32>,
     /// Where answers are written before they join the output.
@@ -84,7 +94,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             ask_answers: Vec::new(),
             asks: VecDeque::new(),
             asked: HashMap::new(),
-            reader: Reader::default(),
+            asked_ids: HashMap::new(),
+            reader: Reader::new(Arc::clone(&options.dialect)),
+            congestion: 0,
             data: HashSet::new(),
             frames: Vec::new(),
             refused: None,
@@ -135,7 +147,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             system_id: options.system_id.as_bytes(),
             password: options.password.0.as_bytes(),
             system_type: options.system_type.as_bytes(),
-            interface_version: INTERFACE_VERSION,
+            interface_version: options.interface_version,
             ..pdu::Bind::default()
         };
         match self.line.session.bind(self.line.clock().mono(), options.kind, &bind) {
@@ -194,7 +206,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
                 self.counters.malformed.add(1);
                 self.log(frame, status.name().unwrap_or("refused"));
             }
-            // alert_notification and outbind have no answer; a response to nothing gets none.
+            Event::Other { command: Pdu::ALERT_NOTIFICATION, .. } => self.alerted(),
+            // outbind has no answer, and comes too late; a response to nothing gets none.
             _ => {}
         }
     }
@@ -214,8 +227,27 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         tracing::info!(provider = %provider_id, bind, ?kind, connection = id.0, "bound");
     }
 
+    /// A phone is there again for which the provider set its delivery pending flag (SMPP 3.4 §4.12). We set none, so it changes
+    /// nothing.
+    fn alerted(&mut self) {
+        self.counters.alerts.add(1);
+        tracing::debug!(provider = %self.options.provider_id, "alert_notification");
+    }
+
+    /// congestion_state is told by providers of SMPP 5.0 in any response (§4.8.4.18); it is looked for in those to messages.
+    fn heed_congestion(&mut self, response: &MessageIdResponse<'_>) {
+        if self.options.interface_version < VERSION_WITH_CONGESTION {
+            return;
+        }
+        if let Some([state]) = response.tlvs().value_of(tag::CONGESTION_STATE) {
+            self.congestion = self.congestion.max(*state);
+        }
+    }
+
     fn answered(&mut self, token: u64, status: Status, late: bool, body: &[u8]) {
-        let id = if status == Status::OK { MessageIdResponse::read(body).message_id } else { &[] };
+        let response = MessageIdResponse::read(body);
+        self.heed_congestion(&response);
+        let id = if status == Status::OK { response.message_id } else { &[] };
         self.responses.ids.extend_from_slice(id);
         self.counters.late_responses.add(u64::from(late));
         self.responses.items.push(Response {
@@ -247,6 +279,10 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         }
         let is_state = kind == AskKind::Query && status == Status::OK;
         let response = QuerySmResponse::read(body).ok().filter(|_| is_state);
+        let response = response.filter(|response| self.is_about(token, response.message_id));
+        if !self.asked.contains_key(&token) {
+            self.asked_ids.remove(&token);
+        }
         let date = response.map(|response| response.final_date).unwrap_or_default();
         self.ask_answers.push(AskAnswer {
             token: PartToken(token),
@@ -256,6 +292,24 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             error: response.map_or(0, |response| response.error_code),
             done: codecs::time::read(date, now.wall).ok().flatten(),
         });
+    }
+
+    /// Whether an answer names the message that was asked about, in whichever of the provider's forms, or none.
+    fn is_about(&self, token: u64, named: &[u8]) -> bool {
+        let Some(asked) = self.asked_ids.get(&token).filter(|_| !named.is_empty()) else { return true };
+        let form = self.options.message_id;
+        let key = |side, id: &[u8]| {
+            let mut key = Vec::new();
+            message_id::canonical(form, side, id, &mut key);
+            key
+        };
+        let wanted = key(Side::Response, asked);
+        let is_same = [Side::Response, Side::Receipt].into_iter().any(|side| key(side, named) == wanted);
+        if !is_same {
+            self.counters.malformed.add(1);
+            tracing::warn!(provider = %self.options.provider_id, "a query_sm_resp of another message");
+        }
+        is_same
     }
 
     fn delivered(&mut self, now: Now, frame: &[u8], sequence: u32, command: Pdu, delivery: &Delivery<'_>) {
@@ -318,6 +372,10 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             self.counters.responses.add(responses.items.len() as u64);
             self.line.offer(Command::Responses(Responses { provider, bind, ..responses }));
         }
+        let congestion = std::mem::take(&mut self.congestion);
+        if congestion >= CONGESTION_TOLD {
+            self.line.offer(Command::Congested { provider, state: congestion });
+        }
         if !self.receipts.items.is_empty() {
             let receipts = std::mem::take(&mut self.receipts);
             self.counters.receipts.add(receipts.items.len() as u64);
@@ -341,6 +399,10 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             if self.line.session.request(now, ask_command(*kind), *token, body).is_err() {
                 return;
             }
+            if *kind == AskKind::Query {
+                let id = body.split(|octet| *octet == 0).next().unwrap_or_default();
+                self.asked_ids.insert(*token, id.to_vec());
+            }
             self.asked.entry(*token).or_default().push(*kind);
             self.asks.pop_front();
         }
@@ -355,7 +417,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         self.acknowledge(now, &outgoing.acknowledged);
         self.counters.submitted.add(outgoing.requests.len() as u64);
         self.line.backlog.push(outgoing.requests, outgoing.bodies);
-        self.line.feed(now, Pdu::SUBMIT_SM);
+        self.line.feed(now, self.options.submit);
         self.asks.extend(outgoing.asks);
         self.ask_about(now);
         self.counters.in_flight.set(self.line.session.in_flight() as u64);

@@ -3,7 +3,9 @@
 
 use codecs::address;
 use codecs::instant::Wall;
-use codecs::receipt::{self, State};
+use std::sync::Arc;
+
+use codecs::receipt::{self, Dialect, State};
 use codecs::smpp::pdu::{DataSm, Sm};
 use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::split;
@@ -64,17 +66,25 @@ impl<'a> Delivery<'a> {
 /// Reads receipts; it keeps its buffer from one to the next.
 #[derive(Default)]
 pub struct Reader {
+    dialect: Arc<Dialect>,
     ascii: Vec<u8>,
 }
 
 impl Reader {
+    pub fn new(dialect: Arc<Dialect>) -> Reader {
+        Reader { dialect, ascii: Vec::new() }
+    }
+
     /// Adds a receipt to the batch, if it is one.
     pub fn read(&mut self, now: Wall, delivery: &Delivery<'_>, receipts: &mut Receipts) -> Delivered {
         let Delivery { esm_class, tlvs, .. } = *delivery;
-        let content = self.text(delivery);
-        let text = receipt::read(content).or_else(|| receipt::read(after_header(esm_class, content)));
         let tlv_id = tlvs.value_of(tag::RECEIPTED_MESSAGE_ID).map(unpadded).unwrap_or_default();
         let is_marked = receipt::is_receipt(esm_class) || !tlv_id.is_empty();
+        let dialect = Arc::clone(&self.dialect);
+        let content = self.text(delivery);
+        let text = dialect
+            .read(content, is_marked)
+            .or_else(|| dialect.read(after_header(esm_class, content), is_marked));
         // Without the mark a text counts only when it has both: people write "id:" too.
         let looks_like_one = text.is_some_and(|text| text.id.is_some() && !text.stat.is_empty());
         if !is_marked && !looks_like_one {
@@ -92,12 +102,12 @@ impl Reader {
         let error_end = append(bytes, error, ERROR_OCTETS_MAX);
         receipts.items.push(Receipt {
             sequence: delivery.sequence,
-            state: state(tlvs, text.state),
+            state: state(&dialect, tlvs, text.state),
             phone: phone(delivery.source),
             tlv_id_end,
             text_id_end,
             error_end,
-            done: receipt::read_date(text.done_date, now, 0),
+            done: dialect.date(text.done_date, now),
         });
         Delivered::Receipt
     }
@@ -122,9 +132,10 @@ fn after_header(esm_class: u8, content: &[u8]) -> &[u8] {
 
 /// message_state counts before the text. A length of 2 has been seen: the last octet is the state. What nobody knows is no
 /// outcome, so more is waited for.
-fn state(tlvs: Tlvs<'_>, text: Option<State>) -> State {
+fn state(dialect: &Dialect, tlvs: Tlvs<'_>, text: Option<State>) -> State {
     let number = tlvs.value_of(tag::MESSAGE_STATE).and_then(|value| value.last().copied());
-    number.and_then(State::from_number).or(text).unwrap_or(State::Enroute)
+    let by_number = number.and_then(State::from_number).map(|state| dialect.state(state));
+    by_number.or(text).unwrap_or(State::Enroute)
 }
 
 /// network_error_code (SMPP 3.4 §5.3.2.31) as text: three octets, the last two of them the code. ASCII digits have been seen.

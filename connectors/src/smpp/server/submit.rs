@@ -28,8 +28,12 @@ const SERVICE_TYPE_OCTETS_MAX: usize = 5;
 /// TLVs of one message that are kept.
 const TLV_OCTETS_MAX: usize = 1_024;
 
+/// From here on tags are vendors' own, but for those among `KEPT_TLVS` (SMPP 3.4 §5.3.1).
+const VENDORS_FIRST: u16 = 0x1400;
+
 /// The optional parameters of submit_sm and data_sm (SMPP 3.4 §4.4.1, §4.7.1) that mean something to the provider or the
-/// phone and are passed on as they are. Vendors' own are not: another SMSC may mean something else by them.
+/// phone and are passed on as they are. Vendors' own are kept beside them, for the providers whose entries ask for them:
+/// another SMSC may mean something else by them.
 const KEPT_TLVS: [u16; 31] = [
     tag::DEST_ADDR_SUBUNIT,
     tag::DEST_NETWORK_TYPE,
@@ -78,6 +82,7 @@ pub struct Context {
 #[derive(Default)]
 pub struct Reader {
     tlvs: Vec<u8>,
+    vendors: Vec<u8>,
     extras: Vec<u8>,
 }
 
@@ -211,17 +216,26 @@ impl Reader {
 
     fn gather_tlvs(&mut self, tlvs: Tlvs<'_>) -> Result<(), Refusal> {
         self.tlvs.clear();
-        for (tag, value) in tlvs.filter(|(tag, _)| KEPT_TLVS.contains(tag)) {
+        self.vendors.clear();
+        for (tag, value) in tlvs {
+            let kept = match tag {
+                _ if KEPT_TLVS.contains(&tag) => &mut self.tlvs,
+                VENDORS_FIRST.. => &mut self.vendors,
+                _ => continue,
+            };
             let length = u16::try_from(value.len()).map_err(|_| Refusal::TooLong)?;
-            self.tlvs.extend_from_slice(&tag.to_be_bytes());
-            self.tlvs.extend_from_slice(&length.to_be_bytes());
-            self.tlvs.extend_from_slice(value);
+            kept.extend_from_slice(&tag.to_be_bytes());
+            kept.extend_from_slice(&length.to_be_bytes());
+            kept.extend_from_slice(value);
         }
-        if self.tlvs.len() > TLV_OCTETS_MAX {
+        if self.tlvs.len().saturating_add(self.vendors.len()) > TLV_OCTETS_MAX {
             return Err(Refusal::InvalidRequest);
         }
         if !self.tlvs.is_empty() {
             push_extra(&mut self.extras, Extra::Tlvs, &self.tlvs);
+        }
+        if !self.vendors.is_empty() {
+            push_extra(&mut self.extras, Extra::VendorTlvs, &self.vendors);
         }
         Ok(())
     }

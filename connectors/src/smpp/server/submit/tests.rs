@@ -155,15 +155,18 @@ fn parts_that_the_tenant_cut_are_left_alone() {
 }
 
 #[test]
-fn vendors_parameters_and_those_that_are_fields_are_not_kept() {
+fn vendors_parameters_are_kept_apart_and_those_that_are_fields_not_at_all() {
     let tlvs: [(u16, &[u8]); 3] =
         [(0x1501, b"vendor"), (tag::QOS_TIME_TO_LIVE, &[0, 0, 0, 60]), (tag::SOURCE_PORT, &[1, 2])];
     check(&plain(), &tlvs, |body| {
         assert_eq!(body.extra(Extra::Tlvs), Some(&b"\x02\x0a\0\x02\x01\x02"[..]));
+        assert_eq!(body.extra(Extra::VendorTlvs), Some(&b"\x15\x01\0\x06vendor"[..]));
         assert_eq!(body.valid_until, Some(Wall(NOW.0 + 60_000)));
     });
     let large = [0; 2_000];
-    assert_eq!(refused(&plain(), &[(tag::CALLBACK_NUM, &large)]), Refusal::InvalidRequest);
+    for tag in [tag::CALLBACK_NUM, 0x1400] {
+        assert_eq!(refused(&plain(), &[(tag, &large)]), Refusal::InvalidRequest);
+    }
 }
 
 #[test]

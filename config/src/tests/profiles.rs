@@ -1,0 +1,190 @@
+//! Profiles beneath entries, and the dialects and reaches that they and entries write.
+
+use super::*;
+
+const KANNEL: &str = "message_id = 'hex_dec'\nreceipt = { offset = '+03:00', stat = { ACCEPTD = 'delivered' } }\n\
+                      [status]\n0x45 = 'permanent'\n0x14 = { class = 'throttle', delay = '1s' }\n";
+
+fn load_profiles(text: &str, embedded: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+    let read = |name: &str| match name {
+        "./own.toml" => Ok("message_id = 'dec'\n".to_owned()),
+        _ => Err(std::io::ErrorKind::NotFound.into()),
+    };
+    load_with(Some(("tidegate.toml", text)), [], Profiles { embedded, read: &read })
+}
+
+fn provider(lines: &str) -> Provider {
+    let config = load_profiles(&format!("{UP}{lines}\n"), &[("kannel", KANNEL), ("plain", "")]);
+    config.unwrap_or_else(|problems| panic!("{lines}\n{problems:#?}")).provider.remove(0)
+}
+
+/// What is wrong with an entry of these lines, without its place.
+fn refused(lines: &str) -> String {
+    let text = format!("[[provider]]\nid = 'up'\nsystem_id = 'me'\n{lines}\n");
+    let shown = shown(load_profiles(&text, &[("kannel", KANNEL), ("wrong", "host = 'x'\nwindw = 3\n")]));
+    shown.join("\n")
+}
+
+#[test]
+fn an_entry_lies_over_its_profile_key_by_key() {
+    let plain = provider("");
+    assert_eq!(provider("profile = 'plain'"), Provider { profile: Some("plain".to_owned()), ..plain });
+    let laid = provider(
+        "profile = 'kannel'\nmessage_id = 'dec_hex'\nreceipt = { stat = { FAILED = 'expired' } }\n\
+         [provider.status]\n0x14 = 'permanent'",
+    );
+    assert_eq!((laid.message_id, laid.receipt.offset_minutes), (MessageIdForm::DecHex, 180));
+    let words: Vec<_> = laid.receipt.stat.iter().map(|(word, state)| (word.as_str(), *state)).collect();
+    assert_eq!(words, [("ACCEPTD", ReceiptState::Delivered), ("FAILED", ReceiptState::Expired)]);
+    let rules: Vec<_> = laid.status.iter().map(|rule| (rule.first, rule.class)).collect();
+    assert_eq!(rules, [(0x14, StatusMeaning::Permanent), (0x45, StatusMeaning::Permanent)]);
+    assert_eq!(provider("profile = './own.toml'").message_id, MessageIdForm::Dec);
+}
+
+#[test]
+fn a_variable_names_a_profile_too() {
+    let embedded = [("kannel", KANNEL)];
+    let variables = [("TIDEGATE__PROVIDER__UP__PROFILE".to_owned(), "kannel".to_owned())];
+    let config = load_with(Some(("t", UP)), variables, Profiles { embedded: &embedded, ..Profiles::NONE });
+    assert_eq!(config.unwrap().provider[0].message_id, MessageIdForm::HexDec);
+}
+
+#[test]
+fn dialects_are_read() {
+    let types = provider("source_ton = 5\nton_npi = { short = [3, 0], destination = [2, 1] }").types;
+    assert_eq!((types.international, types.alphanumeric), (Some((5, 0)), Some((5, 0))));
+    assert_eq!((types.short, types.destination), (Some((3, 0)), Some((2, 1))));
+    let rules =
+        provider("[provider.status]\n0x0400-0x04FF = { class = 'temporary', delay = '1m', tries = 3 }")
+            .status;
+    let rule = StatusRule {
+        first: 0x400,
+        last: 0x4FF,
+        class: StatusMeaning::Temporary,
+        delay: Some(Duration::from_secs(60)),
+        tries: Some(3),
+    };
+    assert_eq!(rules, [rule]);
+    let tlvs =
+        provider("[[provider.tlv]]\ntag = 0x1400\nname = 'entity'\ntype = 'u32'\nvalue = 7\npass = true").tlv;
+    let tlv = Tlv {
+        tag: 0x1400,
+        name: "entity".to_owned(),
+        form: TlvType::U32,
+        value: Some("7".to_owned()),
+        pass: true,
+    };
+    assert_eq!(tlvs, [tlv]);
+    let receipt =
+        provider("receipt = { offset = '-05:30', date = 'long', pattern = '{stat},{id},{}' }").receipt;
+    assert_eq!((receipt.offset_minutes, receipt.date), (-330, ReceiptDate::Long));
+    assert_eq!(receipt.pattern.as_deref(), Some("{stat},{id},{}"));
+}
+
+#[test]
+fn a_provider_is_reached_at_its_hosts_or_waited_for() {
+    let reach = |lines: &str| {
+        let text = format!("[[provider]]\nid = 'up'\nsystem_id = 'me'\n{lines}\n");
+        good(&text).provider.remove(0).reach
+    };
+    let hosts: Vec<_> = reach("hosts = ['a.example.com:3000', '192.0.2.7', '[::1]:9']").hosts;
+    let shown: Vec<_> = hosts.iter().map(|host| (host.name.as_str(), host.port)).collect();
+    assert_eq!(shown, [("a.example.com", 3000), ("192.0.2.7", 2775), ("::1", 9)]);
+    let waiting = reach("outbind = { listen = '127.0.0.1:2777', password = 'x' }");
+    assert!(waiting.hosts.is_empty());
+    assert_eq!(waiting.outbind.unwrap().password.expose(), "x");
+    let tls = reach("host = 'a'\nlocal_address = '192.0.2.1'\ntls = { cert = 'c.pem', key = 'k.pem' }");
+    assert_eq!(
+        (tls.local_address, tls.tls.unwrap().cert),
+        ("192.0.2.1".parse().ok(), PathBuf::from("c.pem"))
+    );
+}
+
+#[test]
+fn every_mistake_of_a_dialect_is_told() {
+    for (lines, expected) in [
+        ("host = 'a'\nprofile = 'kanel'", "unknown profile \"kanel\"; did you mean \"kannel\"?"),
+        ("host = 'a'\nprofile = 'x.toml'", "the profile \"x.toml\" cannot be read"),
+        (
+            "host = 'a'\nprofile = 'wrong'",
+            "profile wrong:1: a profile cannot say \"host\"; write it in the entry",
+        ),
+        (
+            "host = 'a'\nprofile = 'wrong'",
+            "profile wrong:2: a profile cannot say \"windw\"; did you mean \"window\"?",
+        ),
+        ("host = 'a'\nhosts = ['b']", "\"hosts\" in [[provider]] stands beside \"host\"; write one of them"),
+        ("hosts = ['b']\nport = 3", "\"port\" in [[provider]] means nothing beside \"hosts\""),
+        ("hosts = ['b:0']", "\"hosts\" in [[provider]] is not a list of hosts"),
+        ("hosts = []", "\"hosts\" in [[provider]] is not a list of hosts"),
+        (
+            "host = 'a'\noutbind = { listen = '127.0.0.1:1' }",
+            "\"outbind\" in [[provider]] stands beside a host",
+        ),
+        ("outbind = {}", "\"listen\" is missing in outbind of [[provider]]"),
+        (
+            "outbind = { listen = '127.0.0.1:1' }\nbind = 'pair'",
+            "\"bind\" in [[provider]] cannot follow an outbind",
+        ),
+        (
+            "host = 'a'\ninterface_version = '3.3'",
+            "\"bind\" in [[provider]] is \"transceiver\", which SMPP 3.3 does not know",
+        ),
+        (
+            "host = 'a'\ntls = { cert = 'x' }",
+            "stands without the other of cert and key; write both, or neither",
+        ),
+        (
+            "host = 'a'\nton_npi = { short = [3] }",
+            "\"short\" in ton_npi of [[provider]] is not a type of number",
+        ),
+        (
+            "host = 'a'\nton_npi = { short = [7, 0] }",
+            "\"short\" in ton_npi of [[provider]] is not a type of number",
+        ),
+        (
+            "host = 'a'\nstatus = { 45 = 'permanent' }",
+            "\"status.45\" in [[provider]] is not a status; write statuses in hex",
+        ),
+        ("host = 'a'\nstatus = { 0x0 = 'permanent' }", "\"status.0x0\" in [[provider]] is not a status"),
+        ("host = 'a'\nstatus = { 0x45 = 'permanet' }", "did you mean \"permanent\"?"),
+        ("host = 'a'\nstatus = { 0x45 = { tries = 0 } }", "\"tries\" in status of [[provider]] is 0"),
+        ("host = 'a'\nstatus = { 0x45 = 'permanent', 0x40-0x50 = 'throttle' }", "names a status twice"),
+        (
+            "host = 'a'\ntlv = [{ tag = 1, name = 'a', type = 'u8', value = 256 }]",
+            "\"value\" in [[provider.tlv]] is not of its type",
+        ),
+        (
+            "host = 'a'\ntlv = [{ tag = 1, name = 'a', type = 'octets', value = 'abc' }]",
+            "\"value\" in [[provider.tlv]] is not",
+        ),
+        ("host = 'a'\ntlv = [{ tag = 1, name = 'a b' }]", "\"name\" in [[provider.tlv]] is not a name"),
+        (
+            "host = 'a'\ntlv = [{ tag = 1, name = 'a' }, { tag = 1, name = 'b' }]",
+            "\"tlv\" in [[provider]] has a tag or a name twice",
+        ),
+        (
+            "host = 'a'\nreceipt = { offset = '3:00' }",
+            "\"offset\" in receipt of [[provider]] is not an offset from UTC",
+        ),
+        (
+            "host = 'a'\nreceipt = { pattern = '{stat},x' }",
+            "\"pattern\" in receipt of [[provider]] has no {id}",
+        ),
+        (
+            "host = 'a'\nreceipt = { pattern = '{id}{stat}' }",
+            "\"pattern\" in receipt of [[provider]] is not a pattern",
+        ),
+        (
+            "host = 'a'\nreceipt = { pattern = '{who},{id}' }",
+            "\"pattern\" in receipt of [[provider]] is not a pattern",
+        ),
+        (
+            "host = 'a'\nreceipt = { stat = { X = 'gone' } }",
+            "\"stat.X\" in receipt of [[provider]] is \"gone\"",
+        ),
+    ] {
+        let shown = refused(lines);
+        assert!(shown.contains(expected), "{lines}\n{shown}");
+    }
+}

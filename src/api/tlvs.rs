@@ -1,0 +1,46 @@
+//! `tlvs` of a message: values for TLVs by the names that providers' entries give them. What a name means, and whether its value fits,
+//! is said where the message is sent: a route may lead to several providers.
+
+use std::collections::BTreeMap;
+
+use engine::provider_form::push_named;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::problem::Refused;
+
+const NAMES_MAX: usize = 16;
+const NAME_OCTETS_MAX: usize = 64;
+const VALUE_OCTETS_MAX: usize = 255;
+
+/// A value as it may be written.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(u32),
+    Text(String),
+}
+
+/// The names and values as the engine keeps them.
+pub fn read(tlvs: &RawValue) -> Result<Vec<u8>, Refused> {
+    let refused = |detail: &str| Refused::invalid("tlvs", detail.to_owned());
+    let named: BTreeMap<String, Written> = serde_json::from_str(tlvs.get())
+        .map_err(|_| refused("`tlvs` must be an object of strings and whole numbers up to 4294967295"))?;
+    if named.len() > NAMES_MAX {
+        return Err(refused("`tlvs` has more than 16 members"));
+    }
+    let mut out = Vec::new();
+    for (name, value) in named {
+        let value = match value {
+            Written::Number(number) => number.to_string(),
+            Written::Text(text) => text,
+        };
+        if name.len() > NAME_OCTETS_MAX || value.len() > VALUE_OCTETS_MAX || value.contains('\0') {
+            return Err(refused(
+                "a member of `tlvs` has a name longer than 64 octets, or a value longer than 255 or with a NUL",
+            ));
+        }
+        push_named(&mut out, name.as_bytes(), value.as_bytes());
+    }
+    Ok(out)
+}
