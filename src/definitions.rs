@@ -16,6 +16,7 @@ use engine::catalog::{
 use engine::command::AskKind;
 use engine::money::Micros;
 use engine::provider_form::{AddressTypes, SubmitForm, TlvForm, TlvRule};
+use engine::quota::Quotas;
 use engine::status_table::{StatusRule, StatusTable};
 use engine::submission::Priority;
 
@@ -85,6 +86,7 @@ fn tenant(tenant: &config::Tenant) -> TenantDefinition {
         },
         default_provider: tenant.default_provider.clone(),
         receipt_ttl: tenant.receipt_ttl,
+        quotas: Quotas([tenant.per_minute, tenant.per_hour, tenant.per_day]),
         receipts: tenant.smpp.as_ref().map(receipts).unwrap_or_default(),
     }
 }

@@ -35,6 +35,12 @@ pub struct Tenant {
     pub price: Price,
     /// Messages a second over HTTP and SMPP together; 0: no limit. Default 0.
     pub rate: u32,
+    /// Messages a minute, likewise; 0: no limit. Default 0.
+    pub per_minute: u32,
+    /// Messages an hour, likewise. Default 0.
+    pub per_hour: u32,
+    /// Messages a day of UTC, likewise. Default 0.
+    pub per_day: u32,
     /// Whence it may connect; empty: from anywhere. Default empty.
     pub ip_allow: Vec<IpBlock>,
     /// The highest priority its messages may ask for. Default `normal`.
@@ -109,6 +115,9 @@ impl Tenant {
             smpp: section.table("smpp", TenantSmpp::read),
             balance: section.between("balance", Micros(0)..=Micros(i64::MAX)).unwrap_or_default(),
             rate: section.between("rate", 0..=10_000_000).unwrap_or(0),
+            per_minute: section.between("per_minute", 0..=u32::MAX).unwrap_or(0),
+            per_hour: section.between("per_hour", 0..=u32::MAX).unwrap_or(0),
+            per_day: section.between("per_day", 0..=u32::MAX).unwrap_or(0),
             ip_allow: section.get("ip_allow").unwrap_or_default(),
             priority: section.get("priority").map_or(Priority::Normal, |PriorityOrNumber(priority)| priority),
             status: section.get("status").unwrap_or(TenantStatus::Active),

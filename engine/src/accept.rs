@@ -84,6 +84,9 @@ impl Engine {
         if let Some(refusal) = self.tenants.refusal(tenant, self.now.wall) {
             return Err(refusal);
         }
+        if self.tenants.used_up(tenant, self.now.wall).is_some() {
+            return Err(Refusal::RateLimited);
+        }
         let of_tenant = self.tenants.get(tenant).map_or(0, |entry| entry.waiting);
         let in_memory = self.waiting_in_memory();
         if in_memory >= self.settings.queue_memory.saturating_mul(2)
@@ -107,7 +110,9 @@ impl Engine {
         let may_replace = !body.extras.is_empty() && body.extra(Extra::ReplacesPresent).is_some();
         if may_replace && let Some(number) = self.find_present(tenant, &body)? {
             group.accepted(number);
-            return self.replace_present(number, &body);
+            let replaced = self.replace_present(number, &body)?;
+            self.tenants.use_quotas(tenant);
+            return Ok(replaced);
         }
         let plan = self.plan(tenant, &body)?;
         let reserve = |wallet: &mut Wallet| {
@@ -120,6 +125,7 @@ impl Engine {
                 return Err(Refusal::InsufficientCredit);
             }
         }
+        self.tenants.use_quotas(tenant);
         Ok(self.accept(tenant, &body, bytes, &plan, group))
     }
 
@@ -276,7 +282,10 @@ impl Engine {
                 );
             }
             Door::Http(reply) => {
-                self.effects.replies.push((reply, Reply::Submitted { outcomes, replayed }));
+                let is_limited = outcomes.contains(&Outcome::Refused(Refusal::RateLimited));
+                let limited =
+                    is_limited.then(|| self.tenants.used_up(submissions.tenant, self.now.wall)).flatten();
+                self.effects.replies.push((reply, Reply::Submitted { outcomes, replayed, limited }));
             }
         }
     }

@@ -10,6 +10,7 @@ use codecs::receipt::Dates;
 use crate::command::AskKind;
 use crate::money::Micros;
 use crate::provider_form::{AddressTypes, SubmitForm, TlvRule};
+use crate::quota::Quotas;
 use crate::status_table::StatusTable;
 use crate::submission::Priority;
 
@@ -102,6 +103,8 @@ pub struct TenantDefinition {
     pub default_provider: Option<String>,
     /// How long its receipts wait for it before they are dropped.
     pub receipt_ttl: Duration,
+    /// How many messages it may submit in a minute, an hour and a day.
+    pub quotas: Quotas,
     /// How its receipts are written.
     pub receipts: ReceiptStyle,
 }
@@ -122,6 +125,7 @@ impl Default for TenantDefinition {
             settle_on: SettleOn::Sent,
             default_provider: None,
             receipt_ttl: Duration::from_secs(72 * 3_600),
+            quotas: Quotas::default(),
             receipts: ReceiptStyle::default(),
         }
     }

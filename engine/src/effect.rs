@@ -10,6 +10,7 @@ use crate::hash::BlockHash;
 use crate::ledger::Wallet;
 use crate::listing::Living;
 use crate::money::Micros;
+use crate::quota::UsedUp;
 use crate::routing::RoutingError;
 use crate::surgery::Report;
 
@@ -127,6 +128,8 @@ pub enum Reply {
     Submitted {
         outcomes: Vec<Outcome>,
         replayed: bool,
+        /// The tenant's quota that some of them were refused for, if one was.
+        limited: Option<UsedUp>,
     },
     /// The message's bytes (`message::View` reads them), or `None` when it is not living: ask the archive.
     Message(Option<Vec<u8>>),

@@ -26,6 +26,7 @@ pub mod pages;
 pub mod parking;
 pub mod provider_form;
 mod queued;
+pub mod quota;
 pub mod receipt_index;
 mod receipts;
 pub mod record;

@@ -367,7 +367,7 @@ impl House {
             bodies,
         };
         match self.ask(Command::Submit(submissions)) {
-            Reply::Submitted { outcomes, replayed } => (outcomes, replayed),
+            Reply::Submitted { outcomes, replayed, .. } => (outcomes, replayed),
             other => panic!("{other:?}"),
         }
     }
