@@ -40,6 +40,7 @@ pub struct SmppAccess {
     pub system_id: String,
     pub password: PasswordCheck,
     pub binds_max: u32,
+    pub oldest_leaves: bool,
     pub window: u32,
     pub message_id: access::IdRadix,
 }
@@ -94,6 +95,7 @@ fn access(account: &Account<'_>) -> TenantAccess {
         system_id: smpp.system_id.clone(),
         password: PasswordCheck::new(smpp.password.expose().as_bytes()),
         binds_max: smpp.max_binds,
+        oldest_leaves: smpp.when_full == config::WhenFull::CloseOldest,
         window: smpp.window,
         message_id: match smpp.message_id {
             config::IdRadix::Dec => access::IdRadix::Dec,
@@ -168,6 +170,7 @@ impl Authenticator for Directory {
         Ok(access::TenantAccess {
             tenant: tenant.number,
             max_binds: account.binds_max,
+            oldest_leaves: account.oldest_leaves,
             window: account.window,
             rate: tenant.rate,
             // SMPP 3.4 §5.2.19 leaves data_coding 0 to the SMSC, and here it is the GSM alphabet.

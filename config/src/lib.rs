@@ -35,7 +35,7 @@ pub use units::{IpBlock, Micros, Secret, Size, UnixMillis, parse_duration};
 pub use words::{
     AskReceipt, Billing, BindKind, Channel, Charset, Durability, IdRadix, InDoubt, InterfaceVersion,
     JournalLog, MessageIdForm, MessageIdSide, Operation, Priority, ProviderKind, ReceiptDate, ReceiptState,
-    Settle, StatusMeaning, Strategy, SubmitForm, TenantStatus, TlvType, Word,
+    Settle, StatusMeaning, Strategy, SubmitForm, TenantStatus, TlvType, WhenFull, Word,
 };
 
 use lists::Lists;

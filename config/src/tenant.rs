@@ -6,7 +6,7 @@ use crate::problem::Fault;
 use crate::read::PriorityOrNumber;
 use crate::section::Section;
 use crate::units::{DAY, HOUR, IpBlock, MINUTE, Micros, Secret, UnixMillis};
-use crate::words::{Billing, IdRadix, Priority, Settle, TenantStatus};
+use crate::words::{Billing, IdRadix, Priority, Settle, TenantStatus, WhenFull};
 
 /// One customer.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +72,8 @@ pub struct TenantSmpp {
     pub password: Secret,
     /// How many binds at once, 1 to 1,024. Default 8.
     pub max_binds: u32,
+    /// What becomes of one more. Default `refuse`.
+    pub when_full: WhenFull,
     /// Unanswered requests on each bind, 1 to 65,535; more are answered ESME_RTHROTTLED. Default 100.
     pub window: u32,
     /// How message ids are written in responses and in the TLVs of receipts. Default `dec`.
@@ -159,6 +161,7 @@ impl TenantSmpp {
             system_id: system_id?,
             password: password?,
             max_binds,
+            when_full: section.get("when_full").unwrap_or(WhenFull::Refuse),
             window,
             message_id,
             receipt_id: section.get("receipt_id").unwrap_or(message_id),

@@ -62,6 +62,20 @@ pub enum BindKind {
     Pair,
 }
 
+/// What becomes of a bind that is one too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// ESME_RALYBND.
+    Refuse,
+    /// It is let in, and the oldest is unbound.
+    CloseOldest,
+}
+
+impl Word for WhenFull {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("refuse", Self::Refuse), ("close_oldest", Self::CloseOldest)];
+}
+
 /// How a tenant is given message ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdRadix {

@@ -58,8 +58,8 @@ impl Usage {
 
     /// The quota that is used up, of several the one that lasts longest.
     pub fn used_up(&self, quotas: Quotas, now: Wall) -> Option<UsedUp> {
-        let windows = self.0.iter().zip(quotas.0).zip(WINDOWS_MILLIS);
-        let full = windows.filter(|((window, quota), _)| *quota > 0 && window.count >= *quota).next_back();
+        let mut windows = self.0.iter().zip(quotas.0).zip(WINDOWS_MILLIS);
+        let full = windows.rfind(|((window, quota), _)| *quota > 0 && window.count >= *quota);
         full.map(|((window, quota), millis)| UsedUp {
             quota,
             window: Duration::from_millis(millis.unsigned_abs()),

@@ -32,13 +32,16 @@ pub struct Problem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RatePolicy {
     pub messages: u32,
-    pub seconds: u64,
+    pub seconds: u32,
 }
 
 impl From<UsedUp> for Problem {
     fn from(used_up: UsedUp) -> Problem {
         let UsedUp { quota, window, left } = used_up;
-        let policy = Some(RatePolicy { messages: quota, seconds: window.as_secs() });
+        let policy = Some(RatePolicy {
+            messages: quota,
+            seconds: u32::try_from(window.as_secs()).unwrap_or(u32::MAX),
+        });
         Problem { policy, retry_after: Some(left), ..Problem::from(Refusal::RateLimited) }
     }
 }

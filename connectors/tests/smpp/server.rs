@@ -50,6 +50,7 @@ pub fn access() -> TenantAccess {
     TenantAccess {
         tenant: 7,
         max_binds: 10,
+        oldest_leaves: false,
         window: 1_000,
         rate: 0,
         charset: Encoding::Gsm7,
@@ -675,4 +676,51 @@ fn a_message_to_many_has_one_answer_and_says_who_was_left_out() {
     }
     peer.send_pdu(Pdus::SUBMIT_MULTI, Status::OK, 10, &multi_body(&many[..1], 2));
     assert_eq!(peer.read().head(), (Pdus::SUBMIT_MULTI_RESP, Status::INVESMCLASS, 10));
+}
+
+#[test]
+fn where_the_tenant_wants_it_the_oldest_bind_makes_room() {
+    let site = Site::with(options(), TenantAccess { max_binds: 2, oldest_leaves: true, ..access() }, None);
+    let mut first = site.bound();
+    let mut second = site.bound();
+    let mut third = site.bound();
+    let unbind = first.read();
+    assert_eq!(unbind.command, Pdus::UNBIND);
+    first.send_pdu(Pdus::UNBIND_RESP, Status::OK, unbind.sequence, &[]);
+    assert!(first.read_any().is_none());
+    for peer in [&mut second, &mut third] {
+        peer.send(&submit_frame(9));
+        assert_eq!(peer.read().head(), (Pdus::SUBMIT_SM_RESP, Status::OK, 9));
+    }
+}
+
+#[test]
+fn when_too_much_waits_for_a_tenant_the_oldest_bind_that_does_not_read_is_closed() {
+    let stalled = Duration::from_secs(600);
+    let octets = 12 << 20;
+    let site = Site::with(ServerOptions { stalled, tenant_octets_max: octets, ..options() }, access(), None);
+    let mut reads = site.bound();
+    let deaf: Vec<Peer> = (0..2)
+        .map(|_| {
+            let mut deaf = Peer::connect_from([127, 0, 0, 1], site.address, Some(4_096));
+            assert_eq!(deaf.bind(BindKind::Transceiver, "acme", "secret").status, Status::OK);
+            deaf
+        })
+        .collect();
+    let tokens: Vec<u64> = (1..=1_000).collect();
+    // Neither has too much for itself, both together have.
+    site.house.requests(site.house.connection(3), &tokens, &[b'x'; 10_000]);
+    site.house.requests(site.house.connection(2), &tokens, &[b'x'; 10_000]);
+    assert_eq!(site.untold(1_000).len(), 1_000);
+    let closed = site.house.wait_for("the end of one", |commands| {
+        commands.iter().find_map(|command| match command {
+            Command::TenantUnbound { connection, .. } => Some(*connection),
+            _ => None,
+        })
+    });
+    assert_eq!(closed, site.house.connection(2));
+    assert_eq!(site.server.counters().snapshot().slow_readers, 1);
+    reads.send(&submit_frame(9));
+    assert_eq!(reads.read().head(), (Pdus::SUBMIT_SM_RESP, Status::OK, 9));
+    drop(deaf);
 }

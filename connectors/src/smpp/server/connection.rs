@@ -21,6 +21,7 @@ use crate::partition::Partition;
 use crate::smpp::access::{Denied, TenantAccess};
 use crate::smpp::line::{Line, UNBOUND_PDU_OCTETS_MAX, Woken};
 use crate::smpp::phase::{Phase, Phases};
+use crate::smpp::seats::Leaving;
 
 /// Malformed PDUs of one connection that are logged; all are counted.
 const LOGGED_MAX: u32 = 10;
@@ -90,6 +91,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 break;
             }
             self.release(now.mono);
+            if self.has_to_leave(now.mono) {
+                break;
+            }
             let is_over = self.close_at.is_some_and(|at| at <= now.mono);
             if woken == Woken::Ended || is_over || self.line.session.closed().is_some() {
                 break;
@@ -219,7 +223,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn let_in(&mut self, now: Now, frame: &[u8], sequence: u32, kind: BindKind, access: TenantAccess) {
-        let Some(seat) = self.shared.seats.take(access.tenant, access.max_binds) else {
+        let seats = &self.shared.seats;
+        let Some(seat) = seats.take(access.tenant, access.max_binds, access.oldest_leaves) else {
             self.shared.counters.binds_refused.add(1);
             return self.line.session.refuse_bind(sequence, Status::ALYBND);
         };
@@ -233,6 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.pass.bound();
         let Partition { intake, links, .. } = &self.shared.partition;
         let (id, link) = links.open();
+        seat.wakes(&link);
         self.line.join(intake.lane(Source::Tenant(access.tenant)), link);
         tracing::info!(from = %self.from, tenant = access.tenant, connection = id.0, ?kind, "bound");
         let version = self.line.session.peer_version().unwrap_or_default();
@@ -285,6 +291,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         tenant.answer_operations(now, &mut self.line.session, &outgoing.operated);
         self.line.backlog.push(outgoing.requests, outgoing.bodies);
         self.line.feed(now, Pdu::DELIVER_SM);
+    }
+
+    /// Tells the tenant's other binds what waits here, and looks whether this one makes room: at once where its peer does not
+    /// read, in good order where another one has come.
+    fn has_to_leave(&mut self, now: Mono) -> bool {
+        let Some(tenant) = &self.tenant else { return false };
+        tenant.seat.waits(self.line.waiting_octets(), self.shared.options.tenant_octets_max);
+        match tenant.seat.leaving() {
+            Some(Leaving::TooMuch) => {
+                self.shared.counters.slow_readers.add(1);
+                tracing::warn!(from = %self.from, "closed: too much waits for the tenant, and this peer does not read");
+                true
+            }
+            Some(Leaving::Superseded) if self.close_at.is_none() => {
+                tracing::info!(from = %self.from, "unbound: another bind has come in its place");
+                self.close_at = Some(now.after(self.shared.options.closing));
+                self.line.session.unbind(now);
+                false
+            }
+            _ => false,
+        }
     }
 
     async fn end(mut self) {

@@ -21,8 +21,9 @@ use super::multi::Multi;
 use super::operations::{self, About, id_text};
 use super::submit::{Context, Reader};
 use crate::admission::Bucket;
-use crate::smpp::access::{IdRadix, Seat, TenantAccess};
+use crate::smpp::access::{IdRadix, TenantAccess};
 use crate::smpp::refusal;
+use crate::smpp::seats::Seat;
 
 /// The engine's bound of a batch.
 const BATCH_MESSAGES_MAX: usize = 1_000;
@@ -74,7 +75,7 @@ pub struct Tenant {
     /// Where answers are written before they join the output.
     frames: Vec<u8>,
     /// The tenant has one bind less when this is dropped.
-    _seat: Seat,
+    pub seat: Seat,
 }
 
 impl Tenant {
@@ -110,7 +111,7 @@ impl Tenant {
             multis: HashMap::new(),
             frames: Vec::new(),
             access,
-            _seat: seat,
+            seat,
         }
     }
 
