@@ -158,6 +158,7 @@ fn definitions() -> Definitions {
             providers: vec![("up".to_owned(), 1)],
             ..RouteDefinition::default()
         }],
+        inbound: Vec::new(),
         rates: Vec::new(),
     }
 }

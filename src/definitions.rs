@@ -10,8 +10,8 @@ use config::{
     ReceiptState, Settle, StatusMeaning, Strategy, TlvType,
 };
 use engine::catalog::{
-    self, Definitions, ProviderDefinition, ReceiptStyle, RouteDefinition, Settings, SettleOn,
-    TenantDefinition, TlvId,
+    self, Definitions, InboundDefinition, InboundSettings, ProviderDefinition, ReceiptStyle, RouteDefinition,
+    Settings, SettleOn, TenantDefinition, TlvId,
 };
 use engine::command::AskKind;
 use engine::money::Micros;
@@ -32,6 +32,7 @@ pub fn definitions(config: &Config) -> Definitions {
         tenants: config.tenant.iter().map(tenant).collect(),
         providers: config.provider.iter().map(provider).collect(),
         routes: config.route.iter().map(route).collect(),
+        inbound: config.inbound.iter().map(inbound).collect(),
         rates: config
             .rates
             .iter()
@@ -55,6 +56,7 @@ fn settings(config: &Config) -> Settings {
         failover_after: config.routing.failover_after,
         early_receipt: EARLY_RECEIPT,
         archive_after: ARCHIVE_AFTER,
+        inbound: phones(config),
     }
 }
 
@@ -88,6 +90,7 @@ fn tenant(tenant: &config::Tenant) -> TenantDefinition {
         receipt_ttl: tenant.receipt_ttl,
         quotas: Quotas([tenant.per_minute, tenant.per_hour, tenant.per_day]),
         receipts: tenant.smpp.as_ref().map(receipts).unwrap_or_default(),
+        binds: tenant.smpp.is_some(),
     }
 }
 
@@ -125,6 +128,7 @@ pub fn provider(provider: &config::Provider) -> ProviderDefinition {
         attempts_max: u8::try_from(provider.retry.attempts).unwrap_or(u8::MAX),
         retry_first: provider.retry.pause.min,
         retry_max: provider.retry.pause.max,
+        inbound_tenant: provider.inbound_tenant.clone(),
         statuses: StatusTable::new(provider.status.iter().map(status_rule).collect()),
         types: AddressTypes {
             international: provider.types.international,
@@ -239,6 +243,28 @@ fn provider_charset(charset: config::Charset) -> catalog::Charset {
         config::Charset::Ascii => catalog::Charset::Ascii,
         config::Charset::Utf8 => catalog::Charset::Utf8,
         config::Charset::Ucs2 => catalog::Charset::Ucs2,
+    }
+}
+
+fn phones(config: &Config) -> InboundSettings {
+    let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    InboundSettings {
+        parts_wait: config.phones.parts_wait,
+        parts_max: count(config.phones.parts_max),
+        repeat_window: config.phones.repeat_window,
+        kept_max: count(config.kept.max),
+        kept_for: config.kept.time,
+    }
+}
+
+fn inbound(rule: &config::Inbound) -> InboundDefinition {
+    InboundDefinition {
+        providers: rule.matches.provider.clone(),
+        to: rule.matches.to.clone(),
+        to_prefixes: rule.matches.to_prefix.clone(),
+        from_prefixes: rule.matches.from_prefix.clone(),
+        keywords: rule.matches.keyword.clone(),
+        tenant: rule.tenant.clone(),
     }
 }
 

@@ -30,6 +30,8 @@ const BUCKET_BITS: u32 = 6;
 /// Of a recipient's hash, beside what names the bucket, this much is kept.
 const HASH_BITS: u32 = 18;
 const BLOCK_BITS: u32 = 10;
+/// Tenants are numbered from 0, and never so far.
+const INBOUND: u32 = 1 << 31;
 const RECIPIENT_DOMAIN: u64 = 0x7265_6369;
 
 /// A chapter as one database has it.
@@ -200,6 +202,7 @@ impl Chapter {
 
     fn add(&mut self, message: &[u8]) {
         let (Some(number), Some(tenant)) = (number_of(message), columns::tenant(message)) else { return };
+        let tenant = owner(tenant, columns::is_inbound(message));
         let (block, bit) = (block_of(number) % CHAPTER_BLOCKS, 1 << place_of(number));
         let Some(mask) = self.masks.get_mut(block as usize) else { return };
         if *mask & bit != 0 {
@@ -213,6 +216,12 @@ impl Chapter {
             self.span = self.span.join(Span { oldest: accepted, newest: accepted });
         }
     }
+}
+
+/// Whose messages these are in the index: those from phones have runs and recipients of their own, or a list of a few would go
+/// over all that the tenant sent.
+pub fn owner(tenant: u32, inbound: bool) -> u32 {
+    if inbound { tenant | INBOUND } else { tenant }
 }
 
 /// Where open chapters are noted.

@@ -22,11 +22,13 @@ const CHAPTERS_MAX: usize = 512;
 #[derive(Clone)]
 pub struct Asked {
     pub tenant: u32,
+    /// Those from phones, or those to them.
+    pub inbound: bool,
     /// From here downwards.
     pub at: u64,
     /// Down to here.
     pub floor: u64,
-    /// The phone it went to.
+    /// The phone it went to or came from.
     pub destination: Option<u64>,
     /// Accepted at or after this, in milliseconds since 1970.
     pub since: i64,
@@ -53,6 +55,7 @@ impl Asked {
     fn may_be(&self, bytes: &[u8]) -> bool {
         let order = number_of(bytes).map_or(u64::MAX, order_of);
         columns::tenant(bytes) == Some(self.tenant)
+            && columns::is_inbound(bytes) == self.inbound
             && (self.floor..=self.at).contains(&order)
             && self.destination.is_none_or(|destination| columns::destination(bytes) == Some(destination))
     }
@@ -61,6 +64,7 @@ impl Asked {
     pub fn is(&self, message: &Message) -> bool {
         let destination = || Some(message.body().destination);
         message.tenant == self.tenant
+            && message.is_inbound() == self.inbound
             && (self.since..self.until).contains(&message.accepted_at.0)
             && self.destination.is_none_or(|wanted| destination() == Some(wanted))
             && (self.matches)(message)
@@ -178,9 +182,10 @@ fn is_too_old(begins: &[Begin], asked: &Asked, at: u64) -> bool {
 
 fn step(shared: &Shared, asked: &Asked, at: u64) -> Result<Option<index::Step>, ReadError> {
     let (index, archive) = (&shared.index, &*shared.archive);
+    let owner = index::owner(asked.tenant, asked.inbound);
     let step = match asked.destination {
-        Some(destination) => index::to_phone(index, archive, asked.tenant, destination, at),
-        None => index::of_tenant(index, archive, asked.tenant, at),
+        Some(destination) => index::to_phone(index, archive, owner, destination, at),
+        None => index::of_tenant(index, archive, owner, at),
     };
     Ok(step?)
 }

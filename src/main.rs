@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use tidegate::operate::line;
+use tidegate::operate::{kept, line};
 use tidegate::{serve, settings, store};
 
 /// A message's octets are allocated by the writer and freed by the archive's thread: see `docs/dependencies.md`.
@@ -43,6 +43,20 @@ enum Command {
     Doubt {
         #[command(subcommand)]
         command: line::Doubt,
+        #[command(flatten)]
+        gateway: line::Gateway,
+    },
+    /// Delivery receipts of a running gateway.
+    Receipts {
+        #[command(subcommand)]
+        command: kept::Receipts,
+        #[command(flatten)]
+        gateway: line::Gateway,
+    },
+    /// Messages from phones in a running gateway.
+    Inbound {
+        #[command(subcommand)]
+        command: kept::Inbound,
         #[command(flatten)]
         gateway: line::Gateway,
     },
@@ -128,6 +142,8 @@ fn main() -> ExitCode {
             store::salvage(config.as_deref(), &dir, json)
         }
         Some(Command::Queue { command, gateway }) => line::queue(&command, &gateway),
+        Some(Command::Receipts { command, gateway }) => kept::receipts(&command, &gateway),
+        Some(Command::Inbound { command, gateway }) => kept::inbound(&command, &gateway),
         Some(Command::Doubt { command, gateway }) => line::doubt(&command, &gateway),
         Some(Command::Provider { command, gateway }) => line::provider(&command, &gateway),
         Some(Command::Ledger { command, gateway }) => line::ledger(&command, &gateway),

@@ -66,19 +66,35 @@ metrics! {
     RESENT = "tidegate_messages_resent_in_doubt_total", Counter, "", Count,
         "Messages sent again although their provider may have had them.";
     TOLD = "tidegate_messages_told_total", Counter, "", Count,
-        "Receipts handed to tenants and acknowledged by them.";
+        "Receipts, and messages from phones, handed to tenants and acknowledged by them.";
     DROPPED = "tidegate_messages_untold_dropped_total", Counter, "", Count,
-        "Receipts dropped because their tenant did not come for them in time.";
+        "Receipts, and messages from phones, that are not offered any more because their tenant did not come for them in time.";
     TURNED_AWAY = "tidegate_operations_unauthorized_total", Counter, "key", Count,
         "Requests to `/v1/ops` that came without the administrator's key (missing) or with another one (wrong).";
     BINDS_REFUSED = "tidegate_smpp_binds_refused_total", Counter, "cause", Count,
         "Binds of tenants that were refused: for a wrong_password, because they were locked_out after too many, or for an other cause.";
     NOT_ENTERED = "tidegate_smpp_connections_not_begun_total", Counter, "", Count,
         "Connections to the SMPP listeners without the PROXY header or the TLS that they must begin with.";
+    TENANT_PDUS_BAD = "tidegate_smpp_tenant_pdus_bad_total", Counter, "cause", Count,
+        "PDUs of tenants and strangers that were not taken: malformed (which could not be read, or have no place there, lost streams too; the log shows them) or unmatched (responses to nothing).";
+    PROVIDER_PDUS_BAD = "tidegate_smpp_provider_pdus_bad_total", Counter, "provider, cause", Count,
+        "The same of providers.";
+    SLOW_READERS = "tidegate_smpp_slow_readers_total", Counter, "", Count,
+        "Connections of tenants that were closed because the tenant did not read what it was sent.";
     UNMATCHED = "tidegate_receipts_unmatched_total", Counter, "", Count,
         "Delivery receipts for which no message was found.";
     REPEATED = "tidegate_receipts_repeated_total", Counter, "", Count,
         "Delivery receipts that changed nothing, because the message had its final state.";
+    INBOUND = "tidegate_inbound_total", Counter, "provider", Count,
+        "Messages from phones, whole or as much of them as came.";
+    INBOUND_UNROUTED = "tidegate_inbound_unrouted_total", Counter, "", Count,
+        "Messages from phones for which no rule named a tenant; they are kept for the operator.";
+    INBOUND_INCOMPLETE = "tidegate_inbound_incomplete_total", Counter, "", Count,
+        "Messages from phones of which parts did not come in time.";
+    INBOUND_DUPLICATES = "tidegate_inbound_duplicates_total", Counter, "", Count,
+        "Messages from phones, and parts of them, that a provider sent again.";
+    KEPT_DROPPED = "tidegate_kept_dropped_total", Counter, "", Count,
+        "Receipts and messages kept for the operator that were forgotten because there was no room for more.";
     LATE = "tidegate_responses_late_total", Counter, "", Count,
         "Responses of providers for messages that were no longer waited for.";
     QUEUE_DEPTH = "tidegate_queue_depth", Gauge, "provider, priority", Count,
@@ -116,7 +132,7 @@ metrics! {
     PARKED = "tidegate_messages_parked", Gauge, "", Count,
         "Messages that wait on disk, for their time, their provider or their receipt.";
     UNTOLD = "tidegate_untold_pending", Gauge, "", Count,
-        "Receipts that wait for their tenants.";
+        "Receipts, and messages from phones, that wait for their tenants.";
     CLOCK_JUMPS = "tidegate_clock_jumps_total", Counter, "", Count,
         "Jumps of the system's time of day by more than a minute.";
     CLOCK_DOUBTED = "tidegate_clock_doubted", Gauge, "", Count,
@@ -135,6 +151,10 @@ pub struct Snapshot {
     pub server: ServerSnapshot,
     pub unmatched: u64,
     pub repeated: u64,
+    pub inbound_unrouted: u64,
+    pub inbound_incomplete: u64,
+    pub inbound_duplicates: u64,
+    pub kept_dropped: u64,
     pub late_responses: u64,
     pub told: u64,
     pub dropped: u64,
@@ -175,6 +195,8 @@ pub struct ProviderSnapshot {
     pub receipts: [u64; ReceiptState::ALL.len()],
     pub throttled: u64,
     pub asked: u64,
+    /// Messages from phones.
+    pub inbound: u64,
     /// By `Priority as usize`.
     pub queue_depth: [u64; 3],
     /// Parts a second; 0: no limit.
@@ -189,6 +211,8 @@ pub struct BindSnapshot {
     pub bind: u16,
     pub is_up: bool,
     pub in_flight: u64,
+    pub malformed: u64,
+    pub responses_unmatched: u64,
 }
 
 /// A histogram as its owner gathers it: totals by upper bound since the start of the process.
@@ -320,13 +344,7 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
     for (key, count) in OperatorKey::ALL.iter().zip(&doors.turned_away) {
         metrics::counter!(TURNED_AWAY, "key" => key.word()).absolute(count.load(Relaxed));
     }
-    let ServerSnapshot { binds_refused, wrong_passwords, locked_out, not_entered, .. } = snapshot.server;
-    metrics::counter!(NOT_ENTERED).absolute(not_entered);
-    let other = binds_refused.saturating_sub(wrong_passwords).saturating_sub(locked_out);
-    for (cause, count) in [("wrong_password", wrong_passwords), ("locked_out", locked_out), ("other", other)]
-    {
-        metrics::counter!(BINDS_REFUSED, "cause" => cause).absolute(count);
-    }
+    publish_server(&snapshot.server);
     for (operation, counts) in ["query", "cancel", "replace"].into_iter().zip(snapshot.operations) {
         for (result, count) in ["done", "failed"].into_iter().zip(counts) {
             metrics::counter!(TENANT_OPERATIONS, "operation" => operation, "result" => result)
@@ -338,6 +356,10 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
     metrics::counter!(DROPPED).absolute(snapshot.dropped);
     metrics::counter!(UNMATCHED).absolute(snapshot.unmatched);
     metrics::counter!(REPEATED).absolute(snapshot.repeated);
+    metrics::counter!(INBOUND_UNROUTED).absolute(snapshot.inbound_unrouted);
+    metrics::counter!(INBOUND_INCOMPLETE).absolute(snapshot.inbound_incomplete);
+    metrics::counter!(INBOUND_DUPLICATES).absolute(snapshot.inbound_duplicates);
+    metrics::counter!(KEPT_DROPPED).absolute(snapshot.kept_dropped);
     metrics::counter!(LATE).absolute(snapshot.late_responses);
     metrics::gauge!(PARKED).set(snapshot.parked as f64);
     metrics::gauge!(UNTOLD).set(snapshot.untold as f64);
@@ -347,6 +369,20 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
     for (currency, reserved) in &snapshot.credit_reserved {
         metrics::gauge!(CREDIT_RESERVED, "currency" => currency.clone()).set(reserved.0 as f64 / 1e6);
     }
+}
+
+fn publish_server(server: &ServerSnapshot) {
+    let ServerSnapshot { binds_refused, wrong_passwords, locked_out, .. } = *server;
+    let other = binds_refused.saturating_sub(wrong_passwords).saturating_sub(locked_out);
+    for (cause, count) in [("wrong_password", wrong_passwords), ("locked_out", locked_out), ("other", other)]
+    {
+        metrics::counter!(BINDS_REFUSED, "cause" => cause).absolute(count);
+    }
+    for (cause, count) in [("malformed", server.malformed), ("unmatched", server.responses_unmatched)] {
+        metrics::counter!(TENANT_PDUS_BAD, "cause" => cause).absolute(count);
+    }
+    metrics::counter!(NOT_ENTERED).absolute(server.not_entered);
+    metrics::counter!(SLOW_READERS).absolute(server.slow_readers);
 }
 
 /// Several refusals share a code. Every code is there from the start, so that a rate over it begins at zero.
@@ -376,6 +412,7 @@ fn publish_provider(provider: &ProviderSnapshot) {
     };
     metrics::counter!(SUBMITTED, "provider" => provider.id.clone()).absolute(provider.submitted);
     metrics::counter!(THROTTLED, "provider" => provider.id.clone()).absolute(provider.throttled);
+    metrics::counter!(INBOUND, "provider" => provider.id.clone()).absolute(provider.inbound);
     metrics::counter!(ASKED, "provider" => provider.id.clone()).absolute(provider.asked);
     metrics::gauge!(PROVIDER_RATE, "provider" => provider.id.clone()).set(provider.rate);
     for (state, count) in State::ALL.iter().zip(provider.outcomes).filter(|(_, count)| *count > 0) {
@@ -386,6 +423,13 @@ fn publish_provider(provider: &ProviderSnapshot) {
     }
     for (priority, depth) in ["low", "normal", "high"].into_iter().zip(provider.queue_depth) {
         metrics::gauge!(QUEUE_DEPTH, label("priority", priority)).set(depth as f64);
+    }
+    let of_binds = |count: fn(&BindSnapshot) -> u64| provider.binds.iter().map(count).sum::<u64>();
+    for (cause, count) in [
+        ("malformed", of_binds(|bind| bind.malformed)),
+        ("unmatched", of_binds(|bind| bind.responses_unmatched)),
+    ] {
+        metrics::counter!(PROVIDER_PDUS_BAD, label("cause", cause)).absolute(count);
     }
     for bind in &provider.binds {
         let labels =

@@ -108,6 +108,11 @@ fn learn(arguments: &Probe, config: Option<&Path>) -> Result<Learned, RunError> 
     let clock = Clock::start();
     let probing = Probing {
         messages: messages(arguments, provider, clock)?,
+        phone: arguments
+            .to
+            .as_deref()
+            .and_then(|to| address::destination(to).ok())
+            .map_or(0, |to| to.as_u64()),
         receipt_wait: match provider.bind {
             // Its receipts come elsewhere.
             config::BindKind::Transmitter => Duration::ZERO,

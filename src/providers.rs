@@ -26,6 +26,8 @@ impl Watch {
             bind: *bind,
             is_up: counters.up.get() > 0,
             in_flight: counters.in_flight.get(),
+            malformed: counters.malformed.get(),
+            responses_unmatched: counters.responses_unmatched.get(),
         })
     }
 }

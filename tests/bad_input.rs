@@ -5,4 +5,5 @@ mod bits;
 mod disk;
 mod json;
 mod pdus;
+mod peers;
 mod store;

@@ -8,9 +8,11 @@ mod entrances;
 mod first_minute;
 mod lists;
 mod operators;
+mod phones;
 mod probing;
 mod process;
 mod providers;
+mod reaching;
 mod receipts;
 mod texts;
 

@@ -8,3 +8,4 @@ pub mod smpp;
 pub mod split;
 pub mod text;
 pub mod time;
+pub mod user_data;

@@ -7,6 +7,7 @@
 //! and its mend. The crate reads no file and no environment.
 
 mod dialect;
+mod inbound;
 mod lists;
 mod problem;
 mod profile;
@@ -24,6 +25,7 @@ mod words;
 use std::collections::BTreeMap;
 
 pub use dialect::{AddressTypes, PATTERN_FIELDS, ReceiptDialect, StatusRule, Tlv, TonNpi};
+pub use inbound::{Inbound, InboundMatch, Kept, Phones};
 pub use problem::Problem;
 pub use profile::Profiles;
 pub use provider::{Backoff, Provider, Retry};
@@ -70,12 +72,18 @@ pub struct Config {
     pub fairness: Fairness,
     /// `[routing]`
     pub routing: Routing,
+    /// `[phones]`
+    pub phones: Phones,
+    /// `[kept]`
+    pub kept: Kept,
     /// `[[provider]]`, in the order of the file, the disabled ones included. Default none.
     pub provider: Vec<Provider>,
     /// `[[tenant]]`, in the order of the file. Default none.
     pub tenant: Vec<Tenant>,
     /// `[[route]]`, in the order in which they are tried. Default none.
     pub route: Vec<Route>,
+    /// `[[inbound]]`, in the order in which they are tried. Default none.
+    pub inbound: Vec<Inbound>,
     /// `[rates.NAME]`. Default none.
     pub rates: BTreeMap<String, Rates>,
 }
@@ -152,7 +160,7 @@ fn layers(
 
 fn resolve<'t>(all: &mut Section<'t>, problems: &'t Problems) -> Option<Config> {
     let sections = Sections::read(all);
-    let (provider, tenant, route, rates) = Lists::read(all, problems).into_parts();
+    let (provider, tenant, route, inbound, rates) = Lists::read(all, problems).into_parts();
     let sections = sections?;
     Some(Config {
         http: sections.http,
@@ -165,9 +173,12 @@ fn resolve<'t>(all: &mut Section<'t>, problems: &'t Problems) -> Option<Config> 
         limits: sections.limits,
         fairness: sections.fairness,
         routing: sections.routing,
+        phones: sections.phones,
+        kept: sections.kept,
         provider,
         tenant,
         route,
+        inbound,
         rates,
     })
 }

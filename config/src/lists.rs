@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::inbound::Inbound;
 use crate::problem::{Place, Problems, nearest, quoted};
 use crate::provider::Provider;
 use crate::route::{Rates, Route};
@@ -21,6 +22,7 @@ pub(crate) struct Lists<'t> {
     providers: Vec<Entry<'t, Provider>>,
     tenants: Vec<Entry<'t, Tenant>>,
     routes: Vec<Entry<'t, Route>>,
+    inbound: Vec<Entry<'t, Inbound>>,
     rates: BTreeMap<String, Rates>,
     /// The names written, those of faulty entries included: one mistake is not to be told twice.
     provider_ids: Vec<&'t str>,
@@ -32,6 +34,7 @@ impl<'t> Lists<'t> {
     /// Reads every entry and checks what they say about one another.
     pub(crate) fn read(all: &mut Section<'t>, problems: &'t Problems) -> Self {
         let (providers, tenants, routes) = (all.list("provider"), all.list("tenant"), all.list("route"));
+        let inbound = all.list("inbound");
         let rates = all.named("rates");
         let read_rates =
             |(name, table): &(&str, &Table)| ((*name).to_owned(), Rates::read(name, table, problems));
@@ -42,24 +45,31 @@ impl<'t> Lists<'t> {
             providers: entries("[[provider]]", &providers, problems, |section, _| Provider::read(section)),
             tenants: entries("[[tenant]]", &tenants, problems, |section, _| Tenant::read(section)),
             routes: entries("[[route]]", &routes, problems, |section, index| Route::read(section, index + 1)),
+            inbound: entries("[[inbound]]", &inbound, problems, |section, _| Inbound::read(section)),
             rates: rates.iter().map(read_rates).collect(),
         };
         lists.check_providers(problems);
         lists.check_tenants(problems);
         lists.check_routes(problems);
+        lists.check_inbound(problems);
         lists
     }
 
     /// The entries alone, the routes in the order in which they are tried.
-    pub(crate) fn into_parts(self) -> (Vec<Provider>, Vec<Tenant>, Vec<Route>, BTreeMap<String, Rates>) {
+    pub(crate) fn into_parts(self) -> Parts {
         let mut routes = values(self.routes);
         routes.sort_by_key(|route| route.priority);
-        (values(self.providers), values(self.tenants), routes, self.rates)
+        (values(self.providers), values(self.tenants), routes, values(self.inbound), self.rates)
     }
 
     fn check_providers(&self, problems: &Problems) {
         let ids = self.providers.iter().map(|entry| (entry.value.id.as_str(), entry.place("id")));
         unique("this id of a provider", ids, problems);
+        for entry in &self.providers {
+            if let Some(tenant) = &entry.value.inbound_tenant {
+                refer("tenant", tenant, &self.tenant_ids, entry.place("inbound_tenant"), problems);
+            }
+        }
     }
 
     fn check_tenants(&self, problems: &Problems) {
@@ -90,6 +100,15 @@ impl<'t> Lists<'t> {
         }
     }
 
+    fn check_inbound(&self, problems: &Problems) {
+        for entry in &self.inbound {
+            refer("tenant", &entry.value.tenant, &self.tenant_ids, entry.place("tenant"), problems);
+            for provider in &entry.value.matches.provider {
+                refer("provider", provider, &self.provider_ids, entry.place("match"), problems);
+            }
+        }
+    }
+
     fn check_routes(&self, problems: &Problems) {
         let ids = self.routes.iter().map(|entry| (entry.value.id.as_str(), entry.place("id")));
         unique("this id of a route", ids, problems);
@@ -104,6 +123,9 @@ impl<'t> Lists<'t> {
         }
     }
 }
+
+/// The entries alone.
+type Parts = (Vec<Provider>, Vec<Tenant>, Vec<Route>, Vec<Inbound>, BTreeMap<String, Rates>);
 
 impl<T> Entry<'_, T> {
     fn place(&self, key: &str) -> &Place {

@@ -71,6 +71,8 @@ pub struct Provider {
     pub registered_delivery: AskReceipt,
     /// What data_coding 0 means there. Default `gsm7`.
     pub charset: Charset,
+    /// The id of the tenant whose its messages from phones are where no `[[inbound]]` matches. Default none.
+    pub inbound_tenant: Option<String>,
     /// Types of number and numbering plans in place of those told from the addresses. Default none.
     pub types: AddressTypes,
     /// Silence after which we send enquire_link. Default 30 s.
@@ -144,6 +146,7 @@ impl Provider {
             operations: section.get("operations").unwrap_or_default(),
             registered_delivery: section.get("registered_delivery").unwrap_or(AskReceipt::Asked),
             charset: section.get("charset").unwrap_or(Charset::Gsm7),
+            inbound_tenant: section.get("inbound_tenant"),
             types: AddressTypes::read(section),
             enquire_link: section.between("enquire_link", SECOND..=HOUR).unwrap_or(SECOND * 30),
             response_timeout: section.between("response_timeout", SECOND..=HOUR).unwrap_or(SECOND * 30),

@@ -122,7 +122,7 @@ fn is_prefix(text: &str) -> bool {
     is_digits(text) && text.len() <= 15
 }
 
-fn check_prefixes(prefixes: &[String]) -> Result<(), Fault> {
+pub(crate) fn check_prefixes(prefixes: &[String]) -> Result<(), Fault> {
     match prefixes.iter().find(|prefix| !is_prefix(prefix)) {
         Some(prefix) => Err(Fault::new(format!("holds \"{prefix}\", which is not a prefix"), PREFIX_MEND)),
         None => Ok(()),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::inbound::{Kept, Phones};
 use crate::problem::Fault;
 use crate::section::Section;
 use crate::units::{DAY, HOUR, IpBlock, MINUTE, SECOND, Size};
@@ -157,6 +158,8 @@ pub(crate) struct Sections {
     pub limits: Limits,
     pub fairness: Fairness,
     pub routing: Routing,
+    pub phones: Phones,
+    pub kept: Kept,
 }
 
 impl Sections {
@@ -173,6 +176,8 @@ impl Sections {
         let limits = all.table("limits", Limits::read);
         let fairness = all.table("fairness", Fairness::read);
         let routing = all.table("routing", Routing::read);
+        let phones = all.table("phones", Phones::read);
+        let kept = all.table("kept", Kept::read);
         let storage = storage?;
         let secrets = secrets?.below(&storage);
         let (http, smpp, ops) = (http?, smpp?, ops?);
@@ -180,7 +185,20 @@ impl Sections {
         check_listeners(all, &[("http", http.listen), ("smpp", smpp.listen), ("ops", ops.listen)]);
         let others = [("smpp", smpp.listen), ("http", http.listen), ("ops", ops.listen)];
         check_tls_listener(all, smpp.tls_listen, &others);
-        Some(Self { http, smpp, ops, serve, storage, secrets, queue, limits, fairness, routing })
+        Some(Self {
+            http,
+            smpp,
+            ops,
+            serve,
+            storage,
+            secrets,
+            queue,
+            limits,
+            fairness,
+            routing,
+            phones: phones?,
+            kept: kept?,
+        })
     }
 }
 

@@ -59,6 +59,9 @@ fn the_defaults_are_what_the_documentation_promises() {
     let fairness = &config.fairness;
     assert_eq!((fairness.high, fairness.normal, fairness.low, fairness.high_reserve_percent), (16, 4, 1, 10));
     assert_eq!((config.routing.fallback, config.routing.failover_after), (true, Duration::from_secs(10)));
+    assert_eq!((config.phones.parts_wait, config.phones.parts_max), (Duration::from_secs(600), 10_000));
+    assert_eq!(config.phones.repeat_window, Duration::from_secs(60));
+    assert_eq!((config.kept.max, config.kept.time), (10_000, Duration::from_secs(7 * 86_400)));
     assert!(config.is_empty_of_providers() && config.is_empty_of_tenants());
 }
 
@@ -67,6 +70,8 @@ fn the_commented_examples_of_the_defaults_are_right_and_complete() {
     let text = uncommented(DEFAULT_TOML);
     let config = good(&text);
     assert_eq!((config.provider.len(), config.tenant.len(), config.route.len()), (3, 2, 2));
+    assert_eq!(config.inbound.len(), 2);
+    assert_eq!(config.inbound[1].matches.keyword, ["STOP", "START"]);
     assert_eq!(config.rates["kenya"].prices["2547"], Micros(750_000));
 
     let problems = Problems::default();

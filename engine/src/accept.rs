@@ -256,7 +256,7 @@ impl Engine {
     }
 
     /// The next number, with the tenant's slot. A new epoch begins when the sequences of this one are used up.
-    fn take_number(&mut self, tenant: u32) -> u64 {
+    pub(crate) fn take_number(&mut self, tenant: u32) -> u64 {
         let slot = self.tenants.get(tenant).map_or(0, |tenant| tenant.slot);
         if let Some(number) = Number::new(slot, self.epoch, self.next) {
             self.next += 1;
@@ -272,8 +272,10 @@ impl Engine {
         match submissions.door {
             Door::Smpp(connection) => {
                 self.effects.is_urgent = true;
-                let answers = &mut self.effects.outgoing(connection).answers;
-                answers.extend(
+                let congestion = self.congestion(submissions.tenant);
+                let outgoing = self.effects.outgoing(connection);
+                outgoing.congestion = congestion;
+                outgoing.answers.extend(
                     submissions
                         .items
                         .iter()
@@ -288,6 +290,19 @@ impl Engine {
                 self.effects.replies.push((reply, Reply::Submitted { outcomes, replayed, limited }));
             }
         }
+    }
+
+    /// The fullest of the queues that a message of this tenant goes through, in percent of where it would be refused.
+    fn congestion(&self, tenant: u32) -> u8 {
+        let of_tenant = self.tenants.get(tenant).map_or(0, |entry| entry.waiting);
+        let settings = &self.settings;
+        let fills = [
+            (of_tenant, settings.tenant_queue_max),
+            (self.waiting, settings.queue_max),
+            (self.waiting_in_memory(), settings.queue_memory.saturating_mul(2)),
+        ];
+        let percent = fills.map(|(waiting, most)| waiting.saturating_mul(100) / most.max(1));
+        percent.into_iter().max().unwrap_or(0).min(100) as u8
     }
 
     fn begin_idempotent(&mut self, tenant: u32, key: &IdempotencyKey) -> Seen {

@@ -21,6 +21,8 @@ pub struct Definitions {
     pub tenants: Vec<TenantDefinition>,
     pub providers: Vec<ProviderDefinition>,
     pub routes: Vec<RouteDefinition>,
+    /// Whose a message from a phone is: the first that fits decides.
+    pub inbound: Vec<InboundDefinition>,
     /// Price tables by name: (prefix digits, price of a part); the empty prefix is the default.
     pub rates: Vec<(String, Vec<(String, Micros)>)>,
 }
@@ -47,6 +49,33 @@ pub struct Settings {
     pub early_receipt: Duration,
     /// How long a full or old block waits before its finished messages go to the archive.
     pub archive_after: Duration,
+    pub inbound: InboundSettings,
+}
+
+/// What holds for messages from phones, and for what is kept for the operator.
+#[derive(Clone, Debug)]
+pub struct InboundSettings {
+    /// How long the parts of a message wait for those that are missing.
+    pub parts_wait: Duration,
+    /// Parts that may wait; beyond, the oldest incomplete message goes to its tenant as it is.
+    pub parts_max: usize,
+    /// What comes again within this is the same.
+    pub repeat_window: Duration,
+    /// Of each kind, what is kept for the operator at most, and how long.
+    pub kept_max: usize,
+    pub kept_for: Duration,
+}
+
+impl Default for InboundSettings {
+    fn default() -> InboundSettings {
+        InboundSettings {
+            parts_wait: Duration::from_secs(600),
+            parts_max: 10_000,
+            repeat_window: Duration::from_secs(60),
+            kept_max: 10_000,
+            kept_for: Duration::from_secs(7 * 24 * 3_600),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -62,6 +91,7 @@ impl Default for Settings {
             failover_after: Duration::from_secs(10),
             early_receipt: Duration::from_secs(600),
             archive_after: Duration::from_secs(60),
+            inbound: InboundSettings::default(),
         }
     }
 }
@@ -107,6 +137,8 @@ pub struct TenantDefinition {
     pub quotas: Quotas,
     /// How its receipts are written.
     pub receipts: ReceiptStyle,
+    /// Messages from phones are handed to its binds; else they are only listed.
+    pub binds: bool,
 }
 
 /// For who cares about some of it only: the settings say all of it.
@@ -127,6 +159,7 @@ impl Default for TenantDefinition {
             receipt_ttl: Duration::from_secs(72 * 3_600),
             quotas: Quotas::default(),
             receipts: ReceiptStyle::default(),
+            binds: true,
         }
     }
 }
@@ -250,6 +283,8 @@ pub struct ProviderDefinition {
     /// Whether it may be sent TLVs at all.
     pub takes_tlvs: bool,
     pub tlvs: Vec<TlvRule>,
+    /// Whose its messages from phones are where no rule fits.
+    pub inbound_tenant: Option<String>,
 }
 
 /// For who cares about some of it only: the settings say all of it.
@@ -280,6 +315,7 @@ impl Default for ProviderDefinition {
             submit: SubmitForm::SubmitSm,
             takes_tlvs: true,
             tlvs: Vec::new(),
+            inbound_tenant: None,
         }
     }
 }
@@ -291,6 +327,23 @@ pub enum Strategy {
     Weighted,
     LeastCost,
     RoundRobin,
+}
+
+/// Whose messages from phones are that are like this. One value of each list suffices; an empty list asks nothing, but of the
+/// two for the address that was written to, a value of either suffices.
+#[derive(Clone, Debug, Default)]
+pub struct InboundDefinition {
+    /// Provider ids.
+    pub providers: Vec<String>,
+    /// The address that was written to, without a plus; in any case of letters.
+    pub to: Vec<String>,
+    /// How it begins.
+    pub to_prefixes: Vec<String>,
+    /// How the phone's number begins, in digits.
+    pub from_prefixes: Vec<String>,
+    /// The first word of the text, in any case.
+    pub keywords: Vec<String>,
+    pub tenant: String,
 }
 
 #[derive(Clone, Debug, Default)]

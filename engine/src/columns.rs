@@ -11,6 +11,7 @@ mod read;
 mod strings;
 
 use crate::bytes::Reader;
+use crate::message::INBOUND;
 use integers::push_varint;
 use layout::{KINDS, Layout, OWN, TENANT};
 pub use read::read;
@@ -45,12 +46,17 @@ pub fn tenant(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(TENANT)?.try_into().ok()?))
 }
 
+/// Whether it came from a phone.
+pub fn is_inbound(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|version| version & INBOUND != 0)
+}
+
 /// When it was accepted, in milliseconds since 1970.
 pub fn accepted_millis(bytes: &[u8]) -> Option<i64> {
     Some(i64::from_le_bytes(bytes.get(12..20)?.try_into().ok()?))
 }
 
-/// The digits of the number that the message goes to, its country code first.
+/// The digits of the phone that the message goes to or came from, its country code first.
 pub fn destination(bytes: &[u8]) -> Option<u64> {
     let layout = Layout::of(bytes)?;
     Reader::new(bytes.get(layout.strings.checked_sub(30)?..)?).u64()

@@ -6,6 +6,7 @@ use codecs::receipt::State as ReceiptState;
 
 use crate::catalog::Definitions;
 use crate::effect::Load;
+use crate::kept::Drawer;
 use crate::surgery::Order;
 
 /// The time of a turn of the commit loop, given with the commands; the engine reads no clock.
@@ -149,6 +150,48 @@ pub struct Receipts {
     pub bytes: Vec<u8>,
 }
 
+/// How a phone's message says that it is a part of a longer one. The numbers are kept on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum PartForm {
+    /// A user data header with a reference of 8 bits, or of 16.
+    Header8 = 0,
+    Header16 = 1,
+    /// The three sar_ TLVs.
+    Sar = 2,
+}
+
+/// Which part it is, of what; parts are numbered from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartOf {
+    pub form: PartForm,
+    pub reference: u16,
+    pub total: u8,
+    pub number: u8,
+}
+
+/// A message from a phone, or a part of one, as read from a provider's `deliver_sm` or `data_sm`.
+#[derive(Clone, Copy, Debug)]
+pub struct InboundItem {
+    /// The sequence number to answer with.
+    pub sequence: u32,
+    /// Stands for what the PDU brought: the same again has the same.
+    pub arrival: u64,
+    /// What makes it a part is not in its octets.
+    pub part: Option<PartOf>,
+    /// End of its body in `Inbound::bodies`; it starts where the one before ends.
+    pub end: u32,
+}
+
+/// What one read of a provider's bind brought from phones. Each is answered when it is on disk.
+#[derive(Debug, Default)]
+pub struct Inbound {
+    pub provider: u16,
+    pub connection: Option<ConnectionId>,
+    pub items: Vec<InboundItem>,
+    pub bodies: Vec<u8>,
+}
+
 /// How a tenant's session answered one of our `deliver_sm`.
 #[derive(Clone, Copy, Debug)]
 pub struct Acknowledgement {
@@ -233,6 +276,7 @@ pub enum Command {
         tokens: Vec<PartToken>,
     },
     Receipts(Receipts),
+    Inbound(Inbound),
     /// Each question that a bind was given is answered once, unless the bind goes down before.
     AskAnswers {
         provider: u16,
@@ -321,6 +365,15 @@ pub enum Query {
     Living {
         tenant: u32,
         at: u64,
+        most: usize,
+        /// Those from phones, or those to them.
+        inbound: bool,
+    },
+    /// What is kept for the operator, from this one on; of one provider, where it is named.
+    Kept {
+        drawer: Drawer,
+        provider: Option<String>,
+        from: u64,
         most: usize,
     },
     Balance {

@@ -32,6 +32,8 @@ pub struct ProviderCounters {
     pub throttled: u64,
     /// Questions by query_sm.
     pub asked: u64,
+    /// Messages from phones.
+    pub inbound: u64,
     /// Intent to response.
     pub submit_millis: Histogram,
     /// Response to final receipt.
@@ -56,6 +58,12 @@ pub struct Counters {
     pub operations: [[u64; 2]; 3],
     /// Messages that got another text.
     pub replaced: u64,
+    /// Messages from phones for which no rule names a tenant, those of which parts never came, and PDUs that came again.
+    pub inbound_unrouted: u64,
+    pub inbound_incomplete: u64,
+    pub inbound_repeated: u64,
+    /// What the operator was to be shown and there was no room for any more.
+    pub kept_dropped: u64,
     /// Messages queued again although the provider may have them.
     pub resent_in_doubt: u64,
     pub providers: Vec<ProviderCounters>,

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 
 use crate::command::{AskKind, ConnectionId, Refusal, ReplyId};
 use crate::hash::BlockHash;
+use crate::kept::KeptPage;
 use crate::ledger::Wallet;
 use crate::listing::Living;
 use crate::money::Micros;
@@ -80,6 +81,8 @@ pub struct Ask {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outgoing {
     pub answers: Vec<SubmitAnswer>,
+    /// How full what takes the tenant's messages is, in percent, as of these answers.
+    pub congestion: u8,
     /// Receipts now on disk: (sequence number, command_status) of their `deliver_sm_resp`.
     pub acknowledged: Vec<(u32, u32)>,
     pub requests: Vec<Request>,
@@ -111,6 +114,7 @@ impl Outgoing {
         }
         let offset = self.bodies.len() as u32;
         self.closed |= later.closed;
+        self.congestion = self.congestion.max(later.congestion);
         self.answers.append(&mut later.answers);
         self.acknowledged.append(&mut later.acknowledged);
         self.asks.append(&mut later.asks);
@@ -136,6 +140,8 @@ pub enum Reply {
     /// The number was never given: there is no such message anywhere.
     NeverGiven,
     Living(Living),
+    /// `None`: there is no such provider.
+    Kept(Option<KeptPage>),
     Balance(Option<Balance>),
     Wallets(Vec<(u32, Wallet)>),
     Cancelled(Cancelled),

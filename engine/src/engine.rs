@@ -11,6 +11,8 @@ use crate::dispatch::Providers;
 use crate::effect::{Balance, Cancelled, Effects, Reply};
 use crate::id::{Number, Permutation};
 use crate::idempotency::Idempotency;
+use crate::inbound::Phones;
+use crate::kept::Kept;
 use crate::ledger::{Change as LedgerChange, Wallet};
 use crate::message::{Charge, Message, STORED, State};
 use crate::operations::Operations;
@@ -75,6 +77,9 @@ pub struct Engine {
     pub(crate) pages: Pages,
     pub(crate) index: ReceiptIndex,
     pub(crate) early: EarlyReceipts,
+    pub(crate) phones: Phones,
+    /// What waits for the operator to look at it.
+    pub(crate) kept: Kept,
     pub(crate) idempotency: Idempotency,
     /// Dues on the wall clock, in milliseconds.
     pub(crate) wall_dues: Schedule,
@@ -121,6 +126,8 @@ impl Engine {
             pages: Pages::default(),
             index: ReceiptIndex::default(),
             early: EarlyReceipts::new(EARLY_RECEIPTS_MAX, settings.early_receipt),
+            phones: Phones::default(),
+            kept: Kept::default(),
             idempotency: Idempotency::default(),
             wall_dues: Schedule::default(),
             mono_dues: Schedule::default(),
@@ -168,6 +175,7 @@ impl Engine {
                 self.unanswered(provider, bind, &tokens);
             }
             Command::Receipts(receipts) => self.receipts(&receipts),
+            Command::Inbound(inbound) => self.inbound(&inbound),
             Command::AskAnswers { provider, bind, items } => self.ask_answers(provider, bind, &items),
             Command::TenantBound { tenant, connection, receives, tlvs, window } => {
                 self.tenant_bound(tenant, connection, receives, tlvs, window);
@@ -182,6 +190,7 @@ impl Engine {
             Command::Configure { definitions, reply } => {
                 let configured = self.configure(*definitions);
                 self.let_go_held();
+                self.route_unrouted();
                 if let Some(reply) = reply {
                     self.effects.replies.push((reply, Reply::Configured(configured)));
                 }
@@ -203,6 +212,7 @@ impl Engine {
     pub fn run(&mut self, ring_over: u64) {
         self.dues();
         self.expire_early_receipts();
+        self.end_parts();
         self.ask_for_owners();
         self.queue_all_returned();
         self.sweep_pages();
@@ -247,7 +257,8 @@ impl Engine {
 
     /// How long until `run` has something to do without a command, in microseconds; `None`: nothing is due.
     pub fn next_due_micros(&self) -> Option<u64> {
-        let wall = self.wall_dues.next_due().into_iter().chain(self.parking.next_wake()).min();
+        let parts = self.next_parts_end().map(millis);
+        let wall = self.wall_dues.next_due().into_iter().chain(self.parking.next_wake()).chain(parts).min();
         let wall = wall
             .map(|due| due.saturating_sub(u64::try_from(self.now.wall.0).unwrap_or(0)).saturating_mul(1_000));
         let mono = self.mono_dues.next_due().into_iter().chain(self.providers.next_due(self.now.mono));
@@ -373,7 +384,12 @@ impl Engine {
             Query::Message { number } => {
                 Reply::Message(self.pages.get(number).map(|message| message.bytes().to_vec()))
             }
-            Query::Living { tenant, at, most } => Reply::Living(self.living_of(tenant, at, most)),
+            Query::Living { tenant, at, most, inbound } => {
+                Reply::Living(self.living_of(tenant, at, most, inbound))
+            }
+            Query::Kept { drawer, ref provider, from, most } => {
+                Reply::Kept(self.kept_page(drawer, provider.as_deref(), from, most))
+            }
             Query::Balance { tenant } => Reply::Balance(self.balance(tenant)),
             Query::Wallets => Reply::Wallets(self.tenants.wallets()),
         };
@@ -438,6 +454,7 @@ impl Engine {
         self.configure_providers(&definitions);
         self.configure_tenants(&definitions);
         self.tenants.route_by(routing, &definitions);
+        self.configure_inbound(&definitions);
         Ok(())
     }
 

@@ -25,6 +25,9 @@ pub struct Summary {
     pub debts: BTreeMap<u64, u32>,
     /// Early receipts by provider.
     pub early: BTreeMap<(u16, Vec<u8>), u32>,
+    /// Parts of messages from phones, and what is kept for the operator.
+    pub parts: BTreeMap<(Vec<u8>, u8), Vec<u8>>,
+    pub kept: Vec<(u64, Vec<u8>)>,
     pub keys: BTreeMap<(u32, u128), Vec<u8>>,
     pub names: (Vec<String>, Vec<String>),
     /// The next number of operators' rules, and the rules.
@@ -61,6 +64,8 @@ impl Engine {
             parked: self.parked_by_tenant(),
             debts: self.sweep.owed().collect(),
             early,
+            parts: self.waiting_parts_of_phones(),
+            kept: self.kept.all(),
             keys: keys.collect(),
             names: self.names(),
             rules: self.surgery.summary(),

@@ -20,8 +20,8 @@ pub struct Living {
 }
 
 impl Engine {
-    /// At most `most` of a tenant's messages at or below a place in the order of numbers.
-    pub(crate) fn living_of(&self, tenant: u32, at: u64, most: usize) -> Living {
+    /// At most `most` of a tenant's messages from or to phones, at or below a place in the order of numbers.
+    pub(crate) fn living_of(&self, tenant: u32, at: u64, most: usize, inbound: bool) -> Living {
         let mut found = Living::default();
         let (mut searched, mut passed) = (0, 0);
         let ended = self.pages.each_down_from(at / BLOCK_MESSAGES, tenant, |block, page| {
@@ -36,7 +36,8 @@ impl Engine {
             searched += 1;
             let mut of_tenant: Vec<_> = page
                 .messages()
-                .filter(|message| message.tenant == tenant && order_of(message.number) <= at)
+                .filter(|message| message.tenant == tenant && message.is_inbound() == inbound)
+                .filter(|message| order_of(message.number) <= at)
                 .collect();
             while let Some(message) = of_tenant.pop() {
                 found.messages.push(message.bytes().to_vec());

@@ -1,7 +1,7 @@
 //! A message: its bytes (head, body, story of steps) and what they fold to. The only place where states change.
 //! It moves no money and queues nothing: it says what a step means for the ledger, `engine.rs` does it.
 //!
-//! Head, little-endian: version u8 · candidate count u8 · settle_on u8 · receipts u8 · number u64 · accepted_at i64 (ms) ·
+//! Head, little-endian: version u8 (with `INBOUND` in a message from a phone) · candidate count u8 · settle_on u8 · receipts u8 · number u64 · accepted_at i64 (ms) ·
 //! tenant u32 · price i64 (millionths, whole message) · candidates u16 each. Then the body (`submission.rs`), then the steps (`step.rs`).
 
 use codecs::instant::Wall;
@@ -14,6 +14,10 @@ use crate::step::{self, ALL_PARTS, DoubtCause, FailCause, HoldCause, Resolution,
 use crate::submission::{Body, Extra, Priority, Via};
 
 pub const HEAD_VERSION: u8 = 1;
+/// The bit of a head's version that says: from a phone to a tenant. Such a message is final at once, costs nothing, and waits
+/// only to be told; its candidate is the provider that brought it, its destination the phone. Builds that know none take it
+/// for a newer version.
+pub const INBOUND: u8 = 0x80;
 
 /// Stands for a group where the newest image of a message is not in the journal but in the parked store.
 pub const STORED: u64 = u64::MAX;
@@ -146,6 +150,13 @@ impl Head<'_> {
         HEAD_FIXED + self.candidates.len() * 2
     }
 
+    /// The head of a message from a phone.
+    pub fn write_inbound(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.write(out);
+        out[start] |= INBOUND;
+    }
+
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[
             HEAD_VERSION,
@@ -233,9 +244,10 @@ impl Message {
     fn start(bytes: Vec<u8>) -> Option<(Message, usize)> {
         let mut reader = Reader::new(&bytes);
         let [version, candidates, settle_on, receipts] = reader.array::<4>()?;
-        if version != HEAD_VERSION {
+        if version & !INBOUND != HEAD_VERSION {
             return None;
         }
+        let is_inbound = version & INBOUND != 0;
         let number = reader.u64()?;
         let accepted_at = Wall(reader.i64()?);
         let tenant = reader.u32()?;
@@ -244,7 +256,13 @@ impl Message {
         reader.take(usize::from(candidates).checked_sub(1)? * 2)?;
         let head_length = reader.position();
         let (body, length) = Body::read(bytes.get(head_length..)?)?;
-        let state = if body.send_at.is_some() { State::Scheduled } else { State::Queued };
+        let state = match body.send_at {
+            // Nothing is left to happen to it but that its tenant is told.
+            _ if is_inbound => State::Delivered,
+            Some(_) => State::Scheduled,
+            None => State::Queued,
+        };
+        let part = if is_inbound { PartState::Final(ReceiptState::Delivered) } else { PartState::Waiting };
         let more = usize::from(body.parts).saturating_sub(1);
         let message = Message {
             story: (head_length + length) as u32,
@@ -256,7 +274,7 @@ impl Message {
             final_at: accepted_at,
             valid_until: body.valid_until,
             price,
-            charge: Charge::Reserved,
+            charge: if is_inbound { Charge::Released } else { Charge::Reserved },
             tenant,
             provider,
             bind: 0,
@@ -270,8 +288,8 @@ impl Message {
             told: false,
             telling: None,
             attempt_counts: false,
-            first_part: PartState::Waiting,
-            more_parts: (more > 0).then(|| vec![PartState::Waiting; more].into_boxed_slice()),
+            first_part: part,
+            more_parts: (more > 0).then(|| vec![part; more].into_boxed_slice()),
             bytes,
         };
         Some((message, head_length + length))
@@ -306,6 +324,11 @@ impl Message {
         // The bytes were read as a body when the message was made, and nothing changes that part of them.
         let bytes = &self.bytes[self.head_length()..];
         Body::read(bytes).expect("a message's body was checked when it was made").0
+    }
+
+    /// Whether it came from a phone.
+    pub fn is_inbound(&self) -> bool {
+        self.bytes[0] & INBOUND != 0
     }
 
     fn head_length(&self) -> usize {

@@ -354,7 +354,9 @@ impl Engine {
     }
 }
 
-/// Another tenant's message is none, nor is one with another source than the one that is named.
+/// Another tenant's message is none, nor is one from a phone, or with another source than the one that is named.
 fn is_meant(message: &Message, tenant: u32, source: &[u8]) -> bool {
-    message.tenant == tenant && (source.is_empty() || message.body().source == source)
+    message.tenant == tenant
+        && !message.is_inbound()
+        && (source.is_empty() || message.body().source == source)
 }

@@ -283,7 +283,10 @@ impl Engine {
         receiver.in_flight += 1;
         let out = self.effects.outgoing(receiver.connection);
         let telling = Telling { tells, id, dialect: &dialect, tlvs: receiver.tlvs };
-        telling::write(message, telling, &mut self.text, out);
+        match message.is_inbound() {
+            false => telling::write(message, telling, &mut self.text, out),
+            true => telling::write_inbound(message, out),
+        }
         if tells == Tells::End {
             self.pages.set_telling(number, Some(state));
         }

@@ -27,6 +27,10 @@ pub struct AddressTypes {
 impl AddressTypes {
     /// Of a message's sender.
     pub fn source(&self, body: &Body<'_>) -> (u8, u8) {
+        // Mostly nothing is said, and nothing need be looked at.
+        if (self.international, self.short, self.alphanumeric) == (None, None, None) {
+            return (body.source_ton, body.source_npi);
+        }
         let is_number = body.source_ton != TON_ALPHANUMERIC && body.source.iter().all(u8::is_ascii_digit);
         let wanted = match body.source.len() {
             0 => None,

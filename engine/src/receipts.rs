@@ -8,6 +8,7 @@ use crate::bytes::Reader;
 use crate::catalog::TlvId;
 use crate::command::{ConnectionId, Receipts};
 use crate::engine::Engine;
+use crate::kept::{Drawer, KeptWhat, Unmatched};
 use crate::message::Message;
 use crate::outbox::News;
 use crate::pages::block_of;
@@ -131,7 +132,8 @@ impl Engine {
     ) {
         match ids {
             _ if self.pages.get(number).is_none() => {
-                self.counters.unmatched += 1;
+                let key = self.any_key(&news, ids.as_ref());
+                self.unmatched(&news, &key, Unmatched::Gone);
                 self.acknowledge(news.answer);
             }
             // Its id may have been given out again, before or meanwhile.
@@ -213,7 +215,7 @@ impl Engine {
             return;
         };
         if !phones_agree(message, news.phone) {
-            self.counters.unmatched += 1;
+            self.unmatched(&news, b"", Unmatched::OtherPhone);
             self.acknowledge(news.answer);
             return;
         }
@@ -245,19 +247,17 @@ impl Engine {
     fn hold_early(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8]) {
         let (provider, at) = (news.provider, self.now.wall.0);
         let keys = self.early_keys(provider, tlv_id, text_id);
-        self.counters.unmatched += u64::from(keys.is_empty());
+        if keys.is_empty() {
+            self.unmatched(&news, text_id, Unmatched::NoId);
+        }
         for (place, key) in keys.iter().enumerate() {
             let payload = encode_early(&news, key, place > 0);
             record::write(&mut self.group, &Record::EarlyReceipt { provider, at, receipt: &payload });
             self.ring.add(self.group_number, Item::Early(provider, key[..].into()));
-            self.keep_early(provider, key, payload);
+            let pushed_out = self.early.hold(provider, key, payload.into_boxed_slice(), self.now.mono);
+            self.give_up(pushed_out.as_slice(), Unmatched::NoRoom);
         }
         self.acknowledge(news.answer);
-    }
-
-    fn keep_early(&mut self, provider: u16, key: &[u8], payload: Vec<u8>) {
-        let pushed_out = self.early.hold(provider, key, payload.into_boxed_slice(), self.now.mono);
-        self.count_unmatched(pushed_out.as_slice());
     }
 
     /// An early receipt of the journal; one that was carried over comes twice.
@@ -268,7 +268,8 @@ impl Engine {
         }
         let (key, ..) = decode_early_payload(provider, receipt)?;
         if self.early.of(provider, &key).all(|early| *early.payload != *receipt) {
-            self.keep_early(provider, &key, receipt.to_vec());
+            // What has to go for want of room went at the same place before, and a record of that follows.
+            self.early.hold(provider, &key, receipt.into(), self.now.mono);
         }
         self.ring.add(self.group_number, Item::Early(provider, key.into()));
         Some(())
@@ -332,15 +333,65 @@ impl Engine {
         if self.early.next_expiry().is_some_and(|expiry| expiry <= self.now.mono) {
             let mut expired = Vec::new();
             self.early.expire(self.now.mono, &mut expired);
-            self.count_unmatched(&expired);
+            self.give_up(&expired, Unmatched::NoResponse);
         }
     }
 
-    /// Receipts that are given up. One that was held under two ids counts once.
-    fn count_unmatched(&mut self, given_up: &[EarlyReceipt]) {
-        let is_copy = |early: &&EarlyReceipt| decode_early(early).is_some_and(|(_, is_copy, _)| is_copy);
-        self.counters.unmatched += given_up.iter().filter(|early| !is_copy(early)).count() as u64;
+    /// Receipts for which no response has come. One that was held under two ids counts once.
+    fn give_up(&mut self, given_up: &[EarlyReceipt], why: Unmatched) {
+        for early in given_up {
+            let Some((key, is_copy, news)) = decode_early(early) else { continue };
+            let (provider, at) = (early.provider, self.now.wall.0);
+            // Else it would be held again after a start, and be given up a second time.
+            record::write(
+                &mut self.group,
+                &Record::EarlyReceipt { provider, at, receipt: &encode_key(&key) },
+            );
+            self.carry_early(provider, key[..].into());
+            if !is_copy {
+                self.unmatched(&news, &key, why);
+            }
+        }
     }
+
+    /// A receipt that has no message: counted, and kept for the operator.
+    fn unmatched(&mut self, news: &ReceiptNews, key: &[u8], why: Unmatched) {
+        self.counters.unmatched += 1;
+        let mut entry = vec![why as u8];
+        entry.extend_from_slice(&encode_early(news, key, false));
+        self.keep(Drawer::Unmatched, news.provider, self.now.wall, &entry);
+    }
+
+    fn any_key(&self, news: &ReceiptNews, ids: Option<&ReceiptIds>) -> Vec<u8> {
+        let keys = ids.map(|ids| self.early_keys(news.provider, ids.tlv(), ids.text()));
+        keys.and_then(|keys| keys.into_iter().next()).unwrap_or_default()
+    }
+
+    /// Receipts that still wait for the response that names their message: provider, when they came, what they say.
+    pub(crate) fn waiting_receipts(&self) -> Vec<(u16, Wall, KeptWhat)> {
+        let shown = |early: &EarlyReceipt| {
+            let (id, is_copy, news) = decode_early(early)?;
+            let waited = self.now.mono.since(early.held).as_millis() as i64;
+            let what = KeptWhat::Receipt {
+                id,
+                state: news.state,
+                phone: news.phone,
+                error: news.error.octets().to_vec(),
+                why: Unmatched::Waits,
+            };
+            (!is_copy).then_some((early.provider, Wall(self.now.wall.0 - waited), what))
+        };
+        self.early.iter().filter_map(shown).collect()
+    }
+}
+
+/// What is kept of a receipt without a message.
+pub(crate) fn read_unmatched(entry: &[u8]) -> Option<KeptWhat> {
+    let (why, early) = entry.split_first()?;
+    let why = *Unmatched::ALL.get(usize::from(*why))?;
+    let (id, _, news) = decode_early_payload(0, early)?;
+    let error = news.error.octets().to_vec();
+    Some(KeptWhat::Receipt { id, state: news.state, phone: news.phone, error, why })
 }
 
 /// Ids repeat over time at some providers: the phone must be the one that was written to, as far as both say.

@@ -90,6 +90,25 @@ pub enum Record<'a> {
         at: i64,
         receipt: &'a [u8],
     },
+    /// A part of a message from a phone; with nothing but its key, the parts under the key have been told or are given up.
+    InboundPart {
+        provider: u16,
+        at: i64,
+        part: &'a [u8],
+    },
+    /// What stands for a PDU from a phone, and when it came, where the message that it brought is in no group any more.
+    Arrival {
+        arrival: u64,
+        at: i64,
+    },
+    /// Something kept for the operator; with nothing but its number, it is kept no more.
+    Kept {
+        drawer: u8,
+        number: u64,
+        provider: u16,
+        at: i64,
+        entry: &'a [u8],
+    },
     /// An operator's rule; with nothing but its number, the rule has ended. Numbers are given once.
     Rule {
         number: u32,
@@ -114,6 +133,9 @@ mod kind {
     pub const UNTOLD: u8 = 14;
     pub const EARLY_RECEIPT: u8 = 15;
     pub const RULE: u8 = 20;
+    pub const INBOUND_PART: u8 = 24;
+    pub const KEPT: u8 = 25;
+    pub const ARRIVAL: u8 = 26;
 }
 
 /// Why a group's bytes could not be read.
@@ -202,10 +224,36 @@ pub fn write(out: &mut Vec<u8>, record: &Record<'_>) {
             out.extend_from_slice(&at.to_le_bytes());
             out.extend_from_slice(receipt);
         }),
+        Record::InboundPart { .. } | Record::Arrival { .. } | Record::Kept { .. } => {
+            write_inbound(out, record)
+        }
         Record::Rule { number, rule } => frame(out, kind::RULE, |out| {
             out.extend_from_slice(&number.to_le_bytes());
             out.extend_from_slice(rule);
         }),
+    }
+}
+
+/// Of messages from phones, and of what is kept for the operator.
+fn write_inbound(out: &mut Vec<u8>, record: &Record<'_>) {
+    match *record {
+        Record::InboundPart { provider, at, part } => frame(out, kind::INBOUND_PART, |out| {
+            out.extend_from_slice(&provider.to_le_bytes());
+            out.extend_from_slice(&at.to_le_bytes());
+            out.extend_from_slice(part);
+        }),
+        Record::Arrival { arrival, at } => frame(out, kind::ARRIVAL, |out| {
+            out.extend_from_slice(&arrival.to_le_bytes());
+            out.extend_from_slice(&at.to_le_bytes());
+        }),
+        Record::Kept { drawer, number, provider, at, entry } => frame(out, kind::KEPT, |out| {
+            out.push(drawer);
+            out.extend_from_slice(&number.to_le_bytes());
+            out.extend_from_slice(&provider.to_le_bytes());
+            out.extend_from_slice(&at.to_le_bytes());
+            out.extend_from_slice(entry);
+        }),
+        _ => {}
     }
 }
 
@@ -243,7 +291,9 @@ impl<'a> Iterator for Records<'a> {
         }
         let payload = self.reader.u32().and_then(|length| self.reader.take(usize::try_from(length).ok()?));
         let Some(payload) = payload else { return Some(Err(malformed)) };
-        if !(kind::ACCEPT..=kind::EARLY_RECEIPT).contains(&kind) && kind != kind::RULE {
+        let is_known = (kind::ACCEPT..=kind::EARLY_RECEIPT).contains(&kind)
+            || matches!(kind, kind::RULE | kind::INBOUND_PART | kind::KEPT | kind::ARRIVAL);
+        if !is_known {
             return Some(Err(RecordError::UnknownKind { at, kind }));
         }
         Some(read_payload(kind, payload).ok_or(malformed))
@@ -283,6 +333,17 @@ fn read_payload(kind: u8, payload: &[u8]) -> Option<Record<'_>> {
         kind::EARLY_RECEIPT => {
             Record::EarlyReceipt { provider: reader.u16()?, at: reader.i64()?, receipt: reader.rest() }
         }
+        kind::INBOUND_PART => {
+            Record::InboundPart { provider: reader.u16()?, at: reader.i64()?, part: reader.rest() }
+        }
+        kind::ARRIVAL => Record::Arrival { arrival: reader.u64()?, at: reader.i64()? },
+        kind::KEPT => Record::Kept {
+            drawer: reader.u8()?,
+            number: reader.u64()?,
+            provider: reader.u16()?,
+            at: reader.i64()?,
+            entry: reader.rest(),
+        },
         kind::RULE => Record::Rule { number: reader.u32()?, rule: reader.rest() },
         _ => return None,
     })

@@ -8,7 +8,8 @@ use crate::catalog::Definitions;
 use crate::command::Now;
 use crate::engine::{DueKind, Engine};
 use crate::id::Number;
-use crate::idempotency::Entry;
+use crate::idempotency;
+use crate::kept::Entry;
 use crate::ledger::{Change, Reserve, Wallet};
 use crate::message::{Charge, Message, STORED, State};
 use crate::money::Micros;
@@ -55,12 +56,21 @@ impl Engine {
                     }
                 }
                 Record::Idempotency { tenant, entry } => {
-                    let (_, key, entry) = Entry::decode(entry).ok_or(content("an idempotency key"))?;
+                    let (_, key, entry) =
+                        idempotency::Entry::decode(entry).ok_or(content("an idempotency key"))?;
                     self.idempotency.keep(tenant, key, entry);
                     self.ring.add(group, Item::Idempotency(tenant, key));
                 }
                 Record::EarlyReceipt { provider, receipt, .. } => {
                     self.replay_early(provider, receipt).ok_or(content("an early receipt"))?;
+                }
+                Record::InboundPart { provider, at, part } => {
+                    self.replay_part(provider, at, part).ok_or(content("a part from a phone"))?;
+                }
+                Record::Arrival { arrival, at } => self.note_arrival(arrival, Wall(at)),
+                Record::Kept { drawer, number, provider, at, entry } => {
+                    let entry = Entry::new(provider, Wall(at), entry);
+                    self.replay_kept(drawer, number, entry).ok_or(content("what is kept"))?;
                 }
                 Record::Rule { number, rule } => {
                     self.replay_rule(number, rule).ok_or(content("an operator's rule"))?;
@@ -101,6 +111,9 @@ impl Engine {
         let number = Number(message.number);
         (self.epoch, self.next) = (self.epoch, self.next).max((number.epoch(), number.sequence() + 1));
         message.image_group = self.group_number;
+        if message.is_inbound() {
+            self.note_arrivals(&message.body(), message.accepted_at);
+        }
         self.ring.add_fresh(self.group_number, message.number);
         let since = message.accepted_at.0;
         self.pages.insert(message, since);
@@ -217,6 +230,8 @@ impl Engine {
             self.tenants.owe(tenant, number);
         }
         self.match_all_early();
+        self.tidy_kept();
+        self.route_unrouted();
         self.look_for_oldest();
         Ok(())
     }

@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 
 use crate::engine::Engine;
+use crate::inbound::Key;
+use crate::kept::Drawer;
 use crate::message::Message;
 use crate::pages::{BLOCK_MESSAGES, block_of, order_of};
 use crate::record::{self, NameKind, Record};
@@ -29,6 +31,11 @@ pub(crate) enum Item {
     /// A message in the archive that its tenant has not been told of.
     Untold(u32, u64),
     Early(u16, Box<[u8]>),
+    /// A part of a message from a phone, by its key and its number.
+    Part(Box<(Key, u8)>),
+    /// What stands for a PDU from a phone.
+    Arrival(u64),
+    Kept(Drawer, u64),
     Epoch,
     /// An operator's, or the last number that was given to one.
     Rule(u32),
@@ -123,6 +130,9 @@ impl Engine {
                 }
             }
             Item::Early(provider, key) => self.carry_early(provider, key),
+            Item::Part(part) => self.carry_part(group, part.0, part.1),
+            Item::Arrival(arrival) => self.carry_arrival(arrival),
+            Item::Kept(drawer, number) => self.carry_kept(group, drawer, number),
             Item::Epoch if self.epoch_group > group => {}
             Item::Epoch => self.record_epoch(),
             Item::Rule(number) => self.carry_rule(number, group),
@@ -178,7 +188,7 @@ impl Engine {
         }
     }
 
-    fn carry_early(&mut self, provider: u16, key: Box<[u8]>) {
+    pub(crate) fn carry_early(&mut self, provider: u16, key: Box<[u8]>) {
         let mut kept = false;
         for early in self.early.of(provider, &key) {
             let at = self.now.wall.0;

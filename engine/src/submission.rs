@@ -5,10 +5,13 @@
 //! destination TON and NPI (one octet each) · destination u64 · send_at i64 · valid_until i64 (ms, 0: none) · lengths of source u8,
 //! service_type u8, octets u16, extras u16 · then these four. Extras are (tag u8, length u16, value) triples.
 
+use std::borrow::Cow;
+
 use codecs::instant::Wall;
 use codecs::text::Encoding;
 
 use crate::bytes::Reader;
+use crate::dispatch::decimal;
 
 /// The door a message came through; receipts go back the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +55,22 @@ pub enum Extra {
     /// Of several destinations that are answered together: the number of the first that was accepted, u64 little-endian; 0 in
     /// that one itself. It is the last extra, for the engine puts the number in.
     SharedId = 17,
+    /// Of a message from a phone: the phone's address as it came, where it is no number in one form.
+    Phone = 32,
+    /// The address that it was written to, where that is longer than `source` may be.
+    Address = 33,
+    /// What stands for each PDU that brought it, u64 little-endian each: by these a repetition is known.
+    Arrivals = 34,
+    /// How many of its parts never came, u8.
+    Missing = 35,
     /// TLVs of the tenant's `submit_sm` that mean something to one provider only, as they were: passed on where its entry says so.
     VendorTlvs = 48,
     /// Values for TLVs by the names that providers' entries give them (`provider_form::push_named`).
     NamedTlvs = 49,
 }
 
-/// A message's body, borrowed. `octets` are as they go to a provider before they are cut into parts: unpacked septets, UTF-16BE, Latin-1
+/// A message's body, borrowed. In one from a phone, `destination` is the phone and `source` what it was written to, as in the
+/// message that it may answer. `octets` are as they go to a provider before they are cut into parts: unpacked septets, UTF-16BE, Latin-1
 /// or binary; with UDHI set in `esm_class` they begin with the user data header and are one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Body<'a> {
@@ -193,6 +205,30 @@ impl<'a> Body<'a> {
                 return Some(value);
             }
         }
+    }
+}
+
+/// Of a message from a phone.
+impl<'a> Body<'a> {
+    /// The phone's address as its tenant is told it.
+    pub fn phone(&self) -> Cow<'a, [u8]> {
+        match self.extra(Extra::Phone) {
+            Some(address) => Cow::Borrowed(address),
+            None => {
+                let mut digits = [0; 20];
+                Cow::Owned(decimal(self.destination, &mut digits).to_vec())
+            }
+        }
+    }
+
+    /// The address that the phone wrote to.
+    pub fn address(&self) -> &'a [u8] {
+        self.extra(Extra::Address).unwrap_or(self.source)
+    }
+
+    /// How many of its parts never came.
+    pub fn missing(&self) -> u8 {
+        self.extra(Extra::Missing).and_then(|value| value.first().copied()).unwrap_or(0)
     }
 }
 

@@ -181,6 +181,7 @@ impl Engine {
             self.sweep.again.clear();
             self.idempotency.expire(self.now.wall, KEYS_FORGOTTEN);
             self.forget_debts();
+            self.tidy_kept();
             self.look_at_queued_for_the_down();
         }
         for _ in 0..SWEEP_PAGES {

@@ -1,7 +1,7 @@
 //! The books of a run: what was sent, answered and reported for every message, in flat arrays indexed by its serial.
 //! Lost and duplicate are found here and nowhere else.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use crate::{
     measure::{Latency, Series},
@@ -45,6 +45,8 @@ pub struct Book {
     open: u64,
     /// Nothing is sent any more, not even again.
     stopped: bool,
+    /// Fingerprints of the phones that have written.
+    pub phones: HashSet<u64>,
     pub counts: Counts,
     pub accept: Latency,
     pub end_to_end: Latency,
@@ -69,6 +71,8 @@ pub struct Counts {
     pub wrong_ids: u64,
     pub stray_answers: u64,
     pub inbound: u64,
+    /// Of these, from a phone that has written before.
+    pub inbound_repeated: u64,
     pub disconnects: u64,
     /// The times of the last answer and of the last receipt.
     pub last_answer: u64,
@@ -90,6 +94,7 @@ impl Book {
             again: VecDeque::new(),
             open: u64::from(count),
             stopped: false,
+            phones: HashSet::new(),
             counts: Counts::default(),
             accept: Latency::default(),
             end_to_end: Latency::default(),

@@ -57,6 +57,7 @@ pub struct Summary {
     pub wrong_ids: u64,
     pub stray_answers: u64,
     pub inbound: u64,
+    pub inbound_repeated: u64,
     pub disconnects: u64,
     /// The run ended because nothing more was heard.
     pub timed_out: bool,
@@ -100,6 +101,7 @@ impl Summary {
             wrong_ids: counts.wrong_ids,
             stray_answers: counts.stray_answers,
             inbound: counts.inbound,
+            inbound_repeated: counts.inbound_repeated,
             disconnects: counts.disconnects,
             timed_out,
             seconds: ended,
@@ -145,6 +147,7 @@ impl fmt::Display for Summary {
             ("wrong ids", self.wrong_ids),
             ("stray answers", self.stray_answers),
             ("inbound", self.inbound),
+            ("inbound again", self.inbound_repeated),
             ("disconnects", self.disconnects),
         ] {
             if count > 0 {

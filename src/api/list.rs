@@ -1,4 +1,4 @@
-//! `GET /v1/messages`: a tenant's messages, the newest first and a page at a time, with what may be asked of them. What lives
+//! Lists of a tenant's messages, and `GET /v1/messages`: a tenant's messages, the newest first and a page at a time, with what may be asked of them. What lives
 //! the engine says, the rest is read from the archive; which of the two a message is in nobody sees.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
@@ -25,38 +25,20 @@ use super::{ApiState, show};
 use crate::directory::TenantAccess;
 use crate::lists::Asked;
 
-const LIMIT: usize = 100;
+pub const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
 /// Living messages that are asked for at once.
 const LIVING_MAX: usize = 100;
 /// Looks into memory and archive for one page; beyond, it is shorter than asked for, and `next` goes on.
 const ROUNDS_MAX: usize = 16;
 /// The greatest place in the order of numbers.
-const NEWEST: u64 = (1 << 48) - 1;
+pub const NEWEST: u64 = (1 << 48) - 1;
 
 pub async fn messages(State(api): State<Arc<ApiState>>, request: Request) -> Result<Response<Body>, Problem> {
     let (head, _) = request.into_parts();
     let tenant = api.authenticate(&head)?;
-    let (mut asked, limit) = asked(&api, &tenant, &head.uri)?;
-    if asked.until != i64::MAX {
-        // Else all that has come since would be looked at first.
-        asked.at = asked.at.min(api.history.place_before(tenant.number, asked.until).await?);
-    }
-    let mut found = Vec::new();
-    let mut next = None;
-    for _ in 0..ROUNDS_MAX {
-        let round = match api.round(&tenant, &asked).await {
-            // What was found is an answer; who goes on behind it learns why that cannot be had.
-            Err(_) if !found.is_empty() => break,
-            round => round?,
-        };
-        found.extend(round.messages);
-        next = round.next;
-        let Some(at) = next.filter(|_| found.len() < limit) else { break };
-        asked.at = at;
-        asked.most = limit.saturating_sub(found.len());
-    }
-    let next = next.map(|at| api.ids.id(at).to_string());
+    let (asked, limit) = asked(&api, &tenant, &head.uri)?;
+    let (found, next) = api.page(&tenant, asked, limit).await?;
     Ok(ok(show::page(&found, next, &api, &tenant)))
 }
 
@@ -68,8 +50,37 @@ struct Round {
 }
 
 impl ApiState {
+    /// A page of what is asked for, and the cursor of the next one.
+    pub async fn page(
+        &self,
+        tenant: &TenantAccess,
+        mut asked: Asked,
+        limit: usize,
+    ) -> Result<(Vec<Message>, Option<String>), Problem> {
+        if asked.until != i64::MAX {
+            // Else all that has come since would be looked at first.
+            asked.at = asked.at.min(self.history.place_before(tenant.number, asked.until).await?);
+        }
+        let mut found = Vec::new();
+        let mut next = None;
+        for _ in 0..ROUNDS_MAX {
+            let round = match self.round(tenant, &asked).await {
+                // What was found is an answer; who goes on behind it learns why that cannot be had.
+                Err(_) if !found.is_empty() => break,
+                round => round?,
+            };
+            found.extend(round.messages);
+            next = round.next;
+            let Some(at) = next.filter(|_| found.len() < limit) else { break };
+            asked.at = at;
+            asked.most = limit.saturating_sub(found.len());
+        }
+        let next = next.map(|at| self.ids.id(at).to_string());
+        Ok((found, next))
+    }
+
     async fn round(&self, tenant: &TenantAccess, asked: &Asked) -> Result<Round, Problem> {
-        let living = self.living(tenant, asked.at).await?;
+        let living = self.living(tenant, asked).await?;
         let below = Asked { floor: living.floor, ..asked.clone() };
         let kept = self.history.list(below).await?;
         let living: Vec<Message> = living.messages.into_iter().filter_map(Message::read).collect();
@@ -90,8 +101,9 @@ impl ApiState {
         Ok(Round { messages, next: floor.checked_sub(1) })
     }
 
-    async fn living(&self, tenant: &TenantAccess, at: u64) -> Result<Living, Problem> {
-        let query = Question::Living { tenant: tenant.number, at, most: LIVING_MAX };
+    async fn living(&self, tenant: &TenantAccess, asked: &Asked) -> Result<Living, Problem> {
+        let Asked { at, inbound, .. } = *asked;
+        let query = Question::Living { tenant: tenant.number, at, most: LIVING_MAX, inbound };
         match self.ask(tenant, |reply| Command::Query { reply, query }).await? {
             Reply::Living(living) => Ok(living),
             other => unreachable!("{other:?} answers no question for living messages"),
@@ -101,12 +113,7 @@ impl ApiState {
 
 /// What is asked for, and how many at most.
 fn asked(api: &Arc<ApiState>, tenant: &TenantAccess, uri: &Uri) -> Result<(Asked, usize), Problem> {
-    let Query(parameters) = Query::<Vec<(String, String)>>::try_from_uri(uri)
-        .map_err(|_| Problem::invalid("the query cannot be read"))?;
-    let names: BTreeSet<&String> = parameters.iter().map(|(name, _)| name).collect();
-    if names.len() < parameters.len() {
-        return Err(Problem::invalid("the query names something twice"));
-    }
+    let parameters = parameters(uri)?;
     let mut at = NEWEST;
     let mut limit = LIMIT;
     let (mut destination, mut since, mut until) = (None, i64::MIN, i64::MAX);
@@ -116,7 +123,7 @@ fn asked(api: &Arc<ApiState>, tenant: &TenantAccess, uri: &Uri) -> Result<(Asked
         let value = value.trim();
         match name.as_str() {
             "status" => wanted.statuses = statuses(value)?,
-            "to" => destination = Some(phone(value)?),
+            "to" => destination = Some(phone("to", value)?),
             "from" => wanted.sender = Some(value.to_owned()),
             "provider" => wanted.provider = Some(value.to_owned()),
             "since" => since = time("since", value)?,
@@ -131,7 +138,21 @@ fn asked(api: &Arc<ApiState>, tenant: &TenantAccess, uri: &Uri) -> Result<(Asked
     }
     let matches = Arc::new(move |message: &Message| wanted.is(message));
     let tenant = tenant.number;
-    Ok((Asked { tenant, at, floor: 0, destination, since, until, most: limit, matches }, limit))
+    Ok((
+        Asked { tenant, inbound: false, at, floor: 0, destination, since, until, most: limit, matches },
+        limit,
+    ))
+}
+
+/// What the query names, each once.
+pub fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
+    let Query(parameters) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+        .map_err(|_| Problem::invalid("the query cannot be read"))?;
+    let names: BTreeSet<&String> = parameters.iter().map(|(name, _)| name).collect();
+    if names.len() < parameters.len() {
+        return Err(Problem::invalid("the query names something twice"));
+    }
+    Ok(parameters)
 }
 
 /// What must hold of a message beside its phone and its time.
@@ -167,28 +188,28 @@ fn statuses(value: &str) -> Result<Vec<MessageState>, Problem> {
     states.ok_or_else(|| invalid("status", "is not a status, or several with commas between them"))
 }
 
-fn phone(value: &str) -> Result<u64, Problem> {
-    let number = address::destination(value).map_err(|_| invalid("to", "is not an international number"))?;
+pub fn phone(name: &'static str, value: &str) -> Result<u64, Problem> {
+    let number = address::destination(value).map_err(|_| invalid(name, "is not an international number"))?;
     Ok(number.as_u64())
 }
 
-fn time(name: &'static str, value: &str) -> Result<i64, Problem> {
+pub fn time(name: &'static str, value: &str) -> Result<i64, Problem> {
     // The plus of an offset has become a space.
     let time = parse_rfc3339(value).or_else(|| parse_rfc3339(&value.replace(' ', "+")));
     Ok(time.ok_or_else(|| invalid(name, "is not a time of RFC 3339"))?.0)
 }
 
-fn count(value: &str) -> Result<usize, Problem> {
+pub fn count(value: &str) -> Result<usize, Problem> {
     let count = value.parse().ok().filter(|count| (1..=LIMIT_MAX).contains(count));
     count.ok_or_else(|| invalid("limit", "is not a number from 1 to 1000"))
 }
 
 /// The place that a cursor names; it is a number's id, so that it tells no more than ids do.
-fn place(api: &ApiState, value: &str) -> Result<u64, Problem> {
+pub fn place(api: &ApiState, value: &str) -> Result<u64, Problem> {
     let place = id::parse_id(value.as_bytes()).and_then(|id| api.ids.number(id));
     place.filter(|place| *place <= NEWEST).ok_or_else(|| invalid("cursor", "is not one of ours"))
 }
 
-fn invalid(field: &'static str, what: &str) -> Problem {
+pub fn invalid(field: &'static str, what: &str) -> Problem {
     Refused::invalid(field, format!("{field} {what}")).into()
 }

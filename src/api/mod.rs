@@ -2,12 +2,13 @@
 //! becomes of a message is decided there.
 //!
 //! `auth` who asks · `request` the JSON of a message · `compose` its body · `submit` the way in · `read` the questions · `list` pages of messages ·
-//! `show` messages as JSON · `problem` refusals.
+//! `inbound` messages from phones · `show` messages as JSON · `problem` refusals.
 
 mod auth;
 mod body;
 mod compose;
 mod idempotency;
+mod inbound;
 mod list;
 pub mod problem;
 mod read;
@@ -129,6 +130,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/messages", post(submit::create).get(list::messages))
         .route("/v1/messages/{id}", get(read::message).delete(read::cancel))
         .route("/v1/messages/{id}/events", get(read::events))
+        .route("/v1/inbound", get(inbound::list))
+        .route("/v1/inbound/{id}", get(inbound::message))
         .route("/v1/balance", get(read::balance))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)

@@ -24,14 +24,14 @@ type Answer = Result<Response<Body>, Problem>;
 pub async fn message(State(api): State<Arc<ApiState>>, request: Request) -> Answer {
     let (head, _) = request.into_parts();
     let tenant = api.authenticate(&head)?;
-    let message = api.find(&tenant, number(&api, &head.uri)?).await?;
+    let message = api.find(&tenant, number(&api, &head.uri)?, false).await?;
     Ok(ok(show::message(&message, &api, &tenant)))
 }
 
 pub async fn events(State(api): State<Arc<ApiState>>, request: Request) -> Answer {
     let (head, _) = request.into_parts();
     let tenant = api.authenticate(&head)?;
-    let message = api.find(&tenant, number(&api, &head.uri)?).await?;
+    let message = api.find(&tenant, number(&api, &head.uri)?, false).await?;
     Ok(ok(show::events(&message, &api)))
 }
 
@@ -42,7 +42,7 @@ pub async fn cancel(State(api): State<Arc<ApiState>>, request: Request) -> Answe
     let number = number(&api, &head.uri)?;
     let reply = api.ask(&tenant, |reply| Command::Cancel { reply, tenant: tenant.number, number }).await?;
     let Reply::Cancelled(cancelled) = reply else { unreachable!("{reply:?} answers no cancelling") };
-    let message = api.find(&tenant, number).await?;
+    let message = api.find(&tenant, number, false).await?;
     match (cancelled, message.state) {
         (Cancelled::Done, _) | (_, MessageState::Cancelled) => Ok(ok(show::message(&message, &api, &tenant))),
         _ if message.is_final() => Err(Problem::conflict("the message has its final status already")),
@@ -62,8 +62,8 @@ pub async fn balance(State(api): State<Arc<ApiState>>, request: Request) -> Answ
 }
 
 impl ApiState {
-    /// The tenant's message, wherever it is.
-    async fn find(&self, tenant: &TenantAccess, number: u64) -> Result<Message, Problem> {
+    /// The tenant's message to a phone, or from one, wherever it is.
+    pub async fn find(&self, tenant: &TenantAccess, number: u64, inbound: bool) -> Result<Message, Problem> {
         let query = Query::Message { number };
         let living = match self.ask(tenant, |reply| Command::Query { reply, query }).await? {
             Reply::Message(living) => living,
@@ -87,7 +87,8 @@ impl ApiState {
             error!(number, "a kept message cannot be read");
             unavailable("the message cannot be read")
         })?;
-        if message.tenant == tenant.number { Ok(message) } else { Err(no_such_message()) }
+        let is_asked_for = message.tenant == tenant.number && message.is_inbound() == inbound;
+        if is_asked_for { Ok(message) } else { Err(no_such_message()) }
     }
 
     /// Asks the engine and waits for its answer, which shows nothing that is not on disk.
@@ -112,8 +113,8 @@ fn no_such_message() -> Problem {
     Problem::not_found("there is no message with this id")
 }
 
-/// The number of the id in `/v1/messages/{id}…`. What cannot be an id is no message.
-fn number(api: &ApiState, uri: &Uri) -> Result<u64, Problem> {
+/// The number of the id in `/v1/messages/{id}…` and `/v1/inbound/{id}`. What cannot be an id is no message.
+pub fn number(api: &ApiState, uri: &Uri) -> Result<u64, Problem> {
     let id = uri.path().split('/').nth(3).and_then(|id| id::parse_id(id.as_bytes()));
     let number = id.and_then(|id| api.ids.number(id));
     number.filter(|number| number >> Number::BITS == 0).ok_or_else(no_such_message)

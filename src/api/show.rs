@@ -38,7 +38,7 @@ impl<T: Display> Serialize for Shown<T> {
 
 /// A time in JSON.
 #[derive(Clone, Copy)]
-struct Time(Wall);
+pub struct Time(pub Wall);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -147,7 +147,7 @@ fn shown<'a>(message: &'a Message, api: &ApiState, tenant: &'a TenantAccess) -> 
 }
 
 /// The octets after a user data header, if there is one.
-fn user_text<'a>(body: &Body<'a>) -> &'a [u8] {
+pub fn user_text<'a>(body: &Body<'a>) -> &'a [u8] {
     match body.esm_class & UDHI {
         0 => body.octets,
         _ => split::header_and_text(body.octets).map_or(body.octets, |(_, text)| text),
@@ -159,7 +159,7 @@ pub fn sender(body: &Body<'_>) -> Option<String> {
     Some(sender.to_string()).filter(|shown| !shown.is_empty())
 }
 
-fn lossy(octets: &[u8]) -> Cow<'_, str> {
+pub fn lossy(octets: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(octets)
 }
 
@@ -510,7 +510,7 @@ pub fn balance(balance: &Balance) -> Vec<u8> {
     })
 }
 
-fn written(value: &impl Serialize) -> Vec<u8> {
+pub fn written(value: &impl Serialize) -> Vec<u8> {
     // Strings and small numbers always serialize.
     let written = serde_json::to_vec(value);
     debug_assert!(written.is_ok());

@@ -2,5 +2,6 @@
 
 pub mod house;
 mod listing;
+mod phones;
 mod reading;
 mod sending;

@@ -75,9 +75,19 @@ impl House {
 
     /// All pages of a list, the newest first, and the error that ended it.
     fn list(&self, at: u64, since: i64, until: i64) -> (Vec<u64>, Option<ReadError>) {
+        self.list_of(false, None, (at, since, until))
+    }
+
+    /// The same of messages in one direction, with one phone or with all.
+    fn list_of(
+        &self,
+        inbound: bool,
+        destination: Option<u64>,
+        (at, since, until): (u64, i64, i64),
+    ) -> (Vec<u64>, Option<ReadError>) {
         let matches = Arc::new(|_: &engine::message::Message| true);
         let mut asked =
-            Asked { tenant: TENANT, at, floor: 0, destination: None, since, until, most: 100, matches };
+            Asked { tenant: TENANT, inbound, at, floor: 0, destination, since, until, most: 100, matches };
         let mut found = Vec::new();
         loop {
             match lists::page(&self.history.shared, &asked) {
@@ -106,6 +116,40 @@ fn write(block: u64, steps: u8) -> ArchiveWrite {
         unpark: 0,
         ids: Vec::new(),
         at: Wall(0),
+    }
+}
+
+/// Every eighth message is from a phone, and the phone of one block writes and is written to.
+#[test]
+fn messages_from_phones_and_to_them_have_lists_of_their_own() {
+    let mut house = House::new(tempfile::tempdir().unwrap());
+    let is_inbound = |order: &u64| order % 8 == 3;
+    for block in 0..BLOCKS {
+        let first = block * BLOCK_MESSAGES;
+        let messages = (first..first + BLOCK_MESSAGES).map(|order| {
+            let mut bytes = message(order, TENANT, block, NOVEMBER + block as i64, 0);
+            bytes[0] |= if is_inbound(&order) { engine::message::INBOUND } else { 0 };
+            bytes
+        });
+        let messages = messages.collect();
+        house.archive(ArchiveWrite { messages, ..write(block, 0) });
+    }
+    house.archivist.mark().unwrap();
+    for _ in 0..2 {
+        let ever = (u64::MAX >> 16, i64::MIN, i64::MAX);
+        let expected = |inbound: bool, orders: std::ops::Range<u64>| -> Vec<u64> {
+            orders.filter(|order| is_inbound(order) == inbound).rev().collect()
+        };
+        for inbound in [false, true] {
+            let (all, error) = house.list_of(inbound, None, ever);
+            assert!(error.is_none());
+            assert_eq!(all, expected(inbound, 0..BLOCKS * BLOCK_MESSAGES));
+            let (of_phone, _) = house.list_of(inbound, Some(7), ever);
+            assert_eq!(of_phone, expected(inbound, 7 * BLOCK_MESSAGES..8 * BLOCK_MESSAGES));
+        }
+        let House { directory, history, archivist } = house;
+        drop((history, archivist));
+        house = House::new(directory);
     }
 }
 

@@ -13,7 +13,13 @@ fn full() -> Snapshot {
         receipts: [2; ReceiptState::ALL.len()],
         queue_depth: [1, 2, 3],
         rate: 50.0,
-        binds: vec![BindSnapshot { bind: 1, is_up: true, in_flight: 9 }],
+        binds: vec![BindSnapshot {
+            bind: 1,
+            is_up: true,
+            in_flight: 9,
+            malformed: 3,
+            responses_unmatched: 2,
+        }],
         submit_seconds: distribution.clone(),
         receipt_seconds: distribution.clone(),
         ..ProviderSnapshot::default()
@@ -64,6 +70,8 @@ fn the_numbers_are_where_they_belong() {
         "tidegate_queue_depth{provider=\"up\",priority=\"high\"} 3",
         "tidegate_window_in_flight{provider=\"up\",bind=\"1\"} 9",
         "tidegate_bind_up{provider=\"up\",bind=\"1\"} 1",
+        "tidegate_smpp_provider_pdus_bad_total{provider=\"up\",cause=\"malformed\"} 3",
+        "tidegate_smpp_provider_pdus_bad_total{provider=\"up\",cause=\"unmatched\"} 2",
         "tidegate_provider_rate{provider=\"up\"} 50",
         "tidegate_credit_reserved{currency=\"KES\"} 1.5",
         "tidegate_accept_seconds_bucket{le=\"0.001\"} 2",

@@ -18,11 +18,12 @@ use connectors::reply::Replies;
 use engine::command::{Command, Refusal};
 use engine::effect::Reply;
 use engine::id::{self, Number, Permutation};
+use engine::kept::Drawer;
 use engine::surgery::{Operation, Order, Refused, Report};
 use serde_json::Value;
 
 use super::request::{Asked, Wanted};
-use super::{audit, show};
+use super::{audit, kept, show};
 use crate::api::problem::Problem;
 use crate::metrics::{DoorCounts, OperatorKey};
 use crate::providers::Watch;
@@ -55,6 +56,8 @@ pub fn router(operations: Arc<Operations>) -> Router {
         .route("/v1/ops/providers", get(providers))
         .route("/v1/ops/providers/{id}/{verb}", post(provider))
         .route("/v1/ops/ledger", get(ledger))
+        .route("/v1/ops/receipts/unmatched", get(unmatched))
+        .route("/v1/ops/inbound/unrouted", get(unrouted))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&operations), authorise))
         .with_state(operations)
 }
@@ -114,6 +117,14 @@ async fn provider(
     operations.show(wanted).await
 }
 
+async fn unmatched(State(operations): Shared, Query(query): Query<Vec<(String, String)>>) -> Answer {
+    operations.kept(Drawer::Unmatched, &Asked::of_query(query)).await
+}
+
+async fn unrouted(State(operations): Shared, Query(query): Query<Vec<(String, String)>>) -> Answer {
+    operations.kept(Drawer::Unrouted, &Asked::of_query(query)).await
+}
+
 async fn ledger(State(operations): Shared) -> Answer {
     operations.show(Wanted::question(Operation::Verify)).await
 }
@@ -136,6 +147,19 @@ impl Operations {
             }
             Report::Refused(why) => Err(refused(why)),
             report => Ok(json(&show::report(&report, &self.ids, &self.binds))),
+        }
+    }
+
+    async fn kept(&self, drawer: Drawer, asked: &Asked) -> Answer {
+        let (provider, from, most) = asked.kept()?;
+        let (reply, waiting) = self.replies.open();
+        let lane = self.intake.lane(Source::Process);
+        let query = engine::command::Query::Kept { drawer, provider, from, most };
+        lane.offer(Command::Query { reply, query }).await.map_err(|_| stopping())?;
+        match waiting.await.map_err(|_| stopping())? {
+            Reply::Kept(Some(page)) => Ok(json(&kept::show(drawer, &page))),
+            Reply::Kept(None) => Err(refused(Refused::UnknownProvider)),
+            other => unreachable!("{other:?} answers no question for what is kept"),
         }
     }
 

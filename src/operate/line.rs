@@ -232,7 +232,7 @@ enum LineError {
 }
 
 /// A request, and how its answer is shown.
-struct Asking {
+pub struct Asking {
     method: &'static str,
     path: String,
     body: Value,
@@ -307,7 +307,7 @@ pub fn ledger(command: &Ledger, gateway: &Gateway) -> ExitCode {
 }
 
 impl Asking {
-    fn get(path: String, print: fn(&Value) -> String) -> Asking {
+    pub fn get(path: String, print: fn(&Value) -> String) -> Asking {
         Asking { method: "GET", path, body: Value::Null, print }
     }
 
@@ -349,7 +349,7 @@ fn with_pairs(pairs: Vec<Pair>, more: Value) -> Value {
 }
 
 /// Asks, prints what came of it, and ends as the answer says.
-fn ask(gateway: &Gateway, asking: Asking) -> ExitCode {
+pub fn ask(gateway: &Gateway, asking: Asking) -> ExitCode {
     let body = if asking.body.is_null() { String::new() } else { asking.body.to_string() };
     let answered =
         client(gateway).and_then(|client| Ok(client.request(asking.method, &asking.path, &body)?));

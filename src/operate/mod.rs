@@ -2,11 +2,12 @@
 //! What becomes of messages is the engine's; here orders are read, authorised, written to the log and shown.
 //!
 //! `door` the routes · `audit` the log · `request` orders as JSON · `show` reports as JSON · `line` the command line · `client` its HTTP ·
-//! `print` its tables.
+//! `print` its tables · `kept` what is kept to be looked at.
 
 mod audit;
 mod client;
 mod door;
+pub mod kept;
 pub mod line;
 mod print;
 mod request;

@@ -56,6 +56,17 @@ impl Asked {
         Ok(Wanted { filter: self.filter(now)?, ..Wanted::question(Operation::List { rows }) })
     }
 
+    /// Which of what is kept: of a provider, from which number on, how many.
+    pub fn kept(&self) -> Result<(Option<String>, u64, usize), Problem> {
+        self.only(&["provider", "from", "limit"])?;
+        let from = match self.text("from")? {
+            Some(from) => from.parse().map_err(|_| invalid("from", "the `next` of the page before"))?,
+            None => 0,
+        };
+        let limit = self.count("limit")?.unwrap_or(ROWS_DEFAULT);
+        Ok((self.text("provider")?.map(str::to_owned), from, limit))
+    }
+
     /// `number` knows the number of an id.
     pub fn doubts(&self, now: Wall, number: impl Fn(&str) -> Option<u64>) -> Result<Wanted, Problem> {
         self.only_which(&["after", "limit"])?;

@@ -100,7 +100,11 @@ impl Learned {
             write_receipt(out, place, receipt)?;
         }
         if self.found.others > 0 {
-            writeln!(out, "# {} messages from phones came meanwhile and were put off.", self.found.others)?;
+            writeln!(
+                out,
+                "# {} other messages and receipts came meanwhile and were put off.",
+                self.found.others
+            )?;
         }
         writeln!(out)?;
         self.write_keys(out)

@@ -15,16 +15,16 @@ const TO: u64 = 254_718_000_000;
 const SUBMIT_RESPONSE: u32 = command::SUBMIT_SM | command::RESPONSE;
 
 /// A gateway, and the bind of another tenant, who must not notice anything.
-struct Street {
-    neighbour: Peer,
-    gateway: Gateway,
-    provider: Provider,
+pub struct Street {
+    pub neighbour: Peer,
+    pub gateway: Gateway,
+    pub provider: Provider,
     _home: Home,
 }
 
 impl Street {
     #[track_caller]
-    fn new(limits: &str) -> Street {
+    pub fn new(limits: &str) -> Street {
         let provider = Provider::start();
         let other = settings::tenant(&[
             ("id", "\"neighbour\""),
@@ -32,24 +32,26 @@ impl Street {
             ("balance", "\"1000000.00\""),
             ("smpp", "{ system_id = \"neighbour\", password = \"secret\" }"),
         ]);
-        let home = Home::new(&[limits, &settings::plain(provider.address()), &other].concat());
+        let up = settings::provider("up", provider.address(), &[]);
+        let tenant = settings::tenant(&[("balance", "\"1000000.00\"")]);
+        let home = Home::new(&[limits, &up, &tenant, &other].concat());
         let gateway = Gateway::start(&home);
         let mut neighbour = Peer::connect(gateway.addresses().smpp).unwrap();
         assert_eq!(neighbour.bind(command::BIND_TRANSCEIVER, "neighbour", "secret"), status::OK);
         Street { neighbour, gateway, provider, _home: home }
     }
 
-    fn stranger(&self) -> Peer {
+    pub fn stranger(&self) -> Peer {
         Peer::connect(self.gateway.addresses().smpp).unwrap()
     }
 
-    fn tenant(&self) -> Peer {
+    pub fn tenant(&self) -> Peer {
         Peer::transceiver(self.gateway.addresses().smpp)
     }
 
     /// The neighbour's message goes through, and its receipt comes.
     #[track_caller]
-    fn check(&mut self, after: &str) {
+    pub fn check(&mut self, after: &str) {
         let id = self.neighbour.submit_fine(TO, after.as_bytes());
         assert_eq!(self.neighbour.receipt().id, id, "after {after}");
     }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use loadtest::smsc::{IdForm, Profile};
+use loadtest::smsc::{IdForm, Profile, ReceiptForm};
 use serde_json::{Value, json};
 
 use crate::end_to_end::{Stage, send};
@@ -23,7 +23,8 @@ fn probe(home: &Home, arguments: &[&str]) -> (i32, String, String) {
 }
 
 fn in_two_radixes() -> Profile {
-    Profile { message_id: IdForm::Hex, receipt_id: Some(IdForm::Decimal), ..Profile::default() }
+    let receipt_form = ReceiptForm::Text;
+    Profile { message_id: IdForm::Hex, receipt_id: Some(IdForm::Decimal), receipt_form, ..Profile::default() }
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod months;
 mod net;
 mod operator;
 mod pdu;
+mod phones;
 mod plan;
 mod planted;
 mod provider;
@@ -94,11 +95,12 @@ fn a_seed_is_the_same_run_every_time() {
 /// The simulation is able to fail: each planted bug is found, and for what it is.
 #[test]
 fn planted_bugs_are_found() {
-    let table: [(Planted, &[&str]); 13] = [
+    let table: [(Planted, &[&str]); 14] = [
         (Planted::LostGroup, &["P1: ", "P2: ", "the store does not open"]),
         (Planted::EarlyRelease, &["P1: ", "P2: ", "P4: "]),
         (Planted::DoubleSettle, &["P3: "]),
         (Planted::DroppedReceipt, &["P4: "]),
+        (Planted::DroppedPhone, &["P1: ", "P7: "]),
         (Planted::UnfairQueue, &["P5: "]),
         (Planted::WindowOverrun, &["unanswered in a window of"]),
         (Planted::RateOverrun, &["rates: "]),

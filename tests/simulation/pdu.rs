@@ -19,6 +19,7 @@ pub mod command {
 
 pub const RECEIPTED_MESSAGE_ID: u16 = 0x1E;
 pub const MESSAGE_STATE: u16 = 0x427;
+pub const MESSAGE_PAYLOAD: u16 = 0x424;
 
 #[derive(Clone, Debug)]
 pub struct Frame {
@@ -81,6 +82,12 @@ impl Sm {
             tlvs.push((tag, take(&mut rest, usize::from(length))?.to_vec()));
         }
         Some(Sm { source, destination, esm_class, priority, validity, registered, text, tlvs })
+    }
+
+    /// The text, wherever it is.
+    pub fn content(&self) -> &[u8] {
+        let payload = self.tlvs.iter().find(|(tag, _)| *tag == MESSAGE_PAYLOAD);
+        payload.filter(|_| self.text.is_empty()).map_or(&self.text, |(_, value)| value)
     }
 
     /// Which part of a long message it is, from its user data header; 0 without one.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use codecs::message_id::Form;
 use engine::catalog::{
-    Definitions, InDoubt, ProviderDefinition, RouteDefinition, Settings, SettleOn, Strategy, TenantDefinition,
+    Definitions, InDoubt, InboundDefinition, InboundSettings, ProviderDefinition, RouteDefinition, Settings,
+    SettleOn, Strategy, TenantDefinition,
 };
 use engine::money::Micros;
 use engine::submission::Priority;
@@ -30,6 +31,8 @@ pub enum Planted {
     DoubleSettle,
     /// A receipt is acknowledged and not told to the engine.
     DroppedReceipt,
+    /// A message from a phone likewise.
+    DroppedPhone,
     /// A tenant's messages are given more than their priority.
     UnfairQueue,
     /// The engine believes in larger windows than the providers do.
@@ -302,11 +305,18 @@ impl Plan {
                 archive_after: self.archive_after,
                 high_percent: 10,
                 queue_memory: self.queue_memory,
+                // Longer than any clock jumps: no text of a phone comes twice in earnest.
+                inbound: InboundSettings {
+                    repeat_window: Duration::from_secs(24 * 3_600),
+                    parts_wait: Duration::from_secs(24 * 3_600),
+                    ..InboundSettings::default()
+                },
                 ..Settings::default()
             },
             tenants: tenants.collect(),
             providers: self.providers.iter().map(|provider| provider_definition(provider, planted)).collect(),
             routes: vec![RouteDefinition { providers: ids, strategy, ..RouteDefinition::default() }],
+            inbound: self.tenants.iter().map(inbound_definition).collect(),
             rates: Vec::new(),
         }
     }
@@ -381,6 +391,12 @@ fn provider(dice: &mut Dice, index: usize, is_fair: bool, is_kind: bool) -> Prov
         late_queries: late_queries * 2,
         wrong_queries: wrong_queries * 2,
     }
+}
+
+/// What is written to a tenant's name is its own.
+fn inbound_definition(tenant: &TenantPlan) -> InboundDefinition {
+    let (to, tenant) = (vec![tenant.id.clone()], tenant.id.clone());
+    InboundDefinition { to, tenant, ..InboundDefinition::default() }
 }
 
 fn tenant_definition(tenant: &TenantPlan, priority: Priority) -> TenantDefinition {

@@ -27,6 +27,13 @@ pub fn alter_commands(world: &World, partition: &Partition, commands: &mut [Comm
                 let acknowledged = vec![(receipt.sequence, 0)];
                 partition.links.release(connection, Outgoing { acknowledged, ..Outgoing::default() });
             }
+            (Planted::DroppedPhone, Command::Inbound(inbound)) if inbound.items.len() == 1 => {
+                let (Some(item), Some(connection)) = (inbound.items.pop(), inbound.connection) else {
+                    continue;
+                };
+                let acknowledged = vec![(item.sequence, 0)];
+                partition.links.release(connection, Outgoing { acknowledged, ..Outgoing::default() });
+            }
             (Planted::UnfairQueue, Command::Submit(submissions)) if submissions.tenant == 0 => {
                 let mut start = 0;
                 for item in &submissions.items {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::dice::Dice;
 use crate::net::Stream;
 use crate::pdu::{self, Frame, MESSAGE_STATE, Peer, RECEIPTED_MESSAGE_ID, Sm, command};
+use crate::phones::{self, Said, Text};
 use crate::plan::{ProviderPlan, RESPONSE_TIMEOUT};
 use crate::world::{World, pass, wall};
 
@@ -60,6 +61,13 @@ struct Job {
     tlv: bool,
 }
 
+/// A deliver_sm that is to reach the gateway.
+#[derive(Clone, Debug)]
+enum Errand {
+    Receipt(Job),
+    Phone(Said),
+}
+
 pub struct Hub {
     pub plan: ProviderPlan,
     state: Mutex<HubState>,
@@ -69,15 +77,19 @@ struct HubState {
     is_down: bool,
     dice: Dice,
     record: Vec<Received>,
-    jobs: BTreeMap<(Instant, u64), Job>,
-    /// Receipts on their way.
+    texts: Vec<Text>,
+    jobs: BTreeMap<(Instant, u64), Errand>,
+    /// Receipts, and texts of phones, on their way.
     open: usize,
     count: u64,
 }
 
 impl Hub {
-    pub fn new(plan: ProviderPlan, seed: u64) -> Arc<Hub> {
-        let state = HubState {
+    /// One of so many providers, of so many tenants to whom people write.
+    pub fn new(plan: ProviderPlan, seed: u64, place: u64, tenants: usize) -> Arc<Hub> {
+        let (texts, said) = phones::draw(&mut Dice::new(!seed), place, tenants);
+        let mut state = HubState {
+            texts,
             is_down: false,
             dice: Dice::new(seed),
             record: Vec::new(),
@@ -85,6 +97,9 @@ impl Hub {
             open: 0,
             count: 0,
         };
+        for (at, said) in said {
+            state.later(Duration::from_millis(at), Errand::Phone(said));
+        }
         Arc::new(Hub { plan, state: Mutex::new(state) })
     }
 
@@ -97,7 +112,12 @@ impl Hub {
         self.lock().record.clone()
     }
 
-    /// Receipts that the gateway has not acknowledged yet.
+    /// What people have written.
+    pub fn texts(&self) -> Vec<Text> {
+        self.lock().texts.clone()
+    }
+
+    /// Receipts and texts that the gateway has not acknowledged yet.
     pub fn receipts_left(&self) -> usize {
         let state = self.lock();
         state.jobs.len() + state.open
@@ -109,7 +129,7 @@ impl Hub {
 }
 
 impl HubState {
-    fn later(&mut self, pause: Duration, job: Job) {
+    fn later(&mut self, pause: Duration, job: Errand) {
         self.count += 1;
         self.jobs.insert((Instant::now() + pause, self.count), job);
     }
@@ -158,7 +178,7 @@ struct Session {
     answers: BTreeMap<(Instant, u32), (Frame, u32, Vec<u8>)>,
     /// When each submit_sm was written that has no answer yet.
     unanswered: BTreeMap<u32, Instant>,
-    deliveries: BTreeMap<u32, (Instant, Job)>,
+    deliveries: BTreeMap<u32, (Instant, Errand)>,
 }
 
 impl Session {
@@ -362,11 +382,19 @@ impl Session {
         {
             let job = entry.remove();
             state.open += 1;
-            let received = state.record[job.of].clone();
-            let number = 0xA_0000 + job.of as u64 * 7;
-            let id = receipt_id(self.hub.plan.form, number);
-            let sequence = self.peer.request(command::DELIVER_SM, &receipt(&received, &id, &job).write());
-            self.world.note(format_args!("{} tells {id} is {:?} in {sequence}", self.name, job.state));
+            let (sm, what) = match &job {
+                Errand::Receipt(job) => {
+                    let received = &state.record[job.of];
+                    let id = receipt_id(self.hub.plan.form, 0xA_0000 + job.of as u64 * 7);
+                    (receipt(received, &id, job), format!("{id} is {:?}", job.state))
+                }
+                Errand::Phone(Said { of, part }) => {
+                    let text = &state.texts[*of];
+                    (text.write(*part), format!("part {part} of {}", text.phone))
+                }
+            };
+            let sequence = self.peer.request(command::DELIVER_SM, &sm.write());
+            self.world.note(format_args!("{} tells {what} in {sequence}", self.name));
             self.deliveries.insert(sequence, (now, job));
         }
     }
@@ -375,10 +403,10 @@ impl Session {
         let Some((_, job)) = self.deliveries.remove(&frame.sequence) else { return };
         let mut state = self.hub.lock();
         state.open -= 1;
-        if frame.status == 0 {
-            state.record[job.of].acknowledged.push((wall(), job.state.0));
-        } else {
-            state.later(Duration::from_secs(1), job);
+        match job {
+            job if frame.status != 0 => state.later(Duration::from_secs(1), job),
+            Errand::Receipt(job) => state.record[job.of].acknowledged.push((wall(), job.state.0)),
+            Errand::Phone(Said { of, part }) => state.texts[of].acknowledge(part),
         }
     }
 }
@@ -413,7 +441,7 @@ fn plan_receipts(
         all.push_back((pause + dice.in_range(0..20_000), job));
     }
     for (pause, job) in all {
-        state.later(Duration::from_millis(pause), job);
+        state.later(Duration::from_millis(pause), Errand::Receipt(job));
     }
 }
 

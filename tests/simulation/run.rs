@@ -27,7 +27,7 @@ const RETIRES_AT: u32 = 4;
 /// Something that is to happen in a good share of the runs, and how often it has.
 type Kind = (&'static str, fn(&Tally) -> u64);
 
-pub const KINDS: [Kind; 16] = [
+pub const KINDS: [Kind; 17] = [
     ("accepted over HTTP", |tally| tally.accepted),
     ("replayed under a key", |tally| tally.replayed),
     ("refused another body", |tally| tally.mismatched),
@@ -44,6 +44,7 @@ pub const KINDS: [Kind; 16] = [
     ("read back", |tally| tally.read_back),
     ("several months", |tally| tally.months.saturating_sub(1)),
     ("retired", |tally| tally.retired),
+    ("heard from phones", |tally| tally.heard),
 ];
 
 /// What a run was like.

@@ -14,6 +14,8 @@ use crate::world::{World, pass};
 
 const THROTTLED: u32 = 0x58;
 const QUEUE_FULL: u32 = 0x14;
+/// The bits of esm_class that say what a deliver_sm is.
+const KIND: u8 = 0x3C;
 /// ESME_RX_T_APPN: not now.
 const NOT_NOW: u32 = 0x64;
 
@@ -214,9 +216,12 @@ impl Session {
         self.plan_next_submit();
     }
 
-    /// A receipt came.
+    /// A receipt came, or what a phone has written.
     fn told(&mut self, frame: Frame) {
         let sm = Sm::read(&frame.body);
+        if let Some(sm) = sm.as_ref().filter(|sm| sm.esm_class & KIND == 0) {
+            return self.hears(frame, sm);
+        }
         let value = |wanted: u16| {
             let tlvs = sm.iter().flat_map(|sm| &sm.tlvs);
             tlvs.filter(|(tag, _)| *tag == wanted).map(|(_, value)| value.clone()).next()
@@ -247,6 +252,24 @@ impl Session {
             }
         }
         drop(book);
+        self.answer_later(frame, status);
+    }
+
+    fn hears(&mut self, frame: Frame, sm: &Sm) {
+        let Ok(phone) = sm.source.parse::<u64>() else {
+            return self.world.fail(format!("{}: a message of nobody: {sm:?}", self.name));
+        };
+        let status = if self.dice.happens(5) && !self.world.is_calm() { NOT_NOW } else { 0 };
+        self.world.note(format_args!("{} hears {phone}: {status}", self.name));
+        if status == 0 {
+            let mut book = self.world.book();
+            book.tally.heard += 1;
+            book.heard.entry(phone).or_default().push((self.tenant, sm.content().to_vec()));
+        }
+        self.answer_later(frame, status);
+    }
+
+    fn answer_later(&mut self, frame: Frame, status: u32) {
         let patience = if self.world.is_calm() { 100 } else { 3_000 };
         let pause = if self.dice.happens(80) { 0 } else { self.dice.in_range(0..patience) };
         if self.world.is_calm() || !self.dice.happens(2) {

@@ -10,8 +10,10 @@ use codecs::receipt::State as ReceiptState;
 use engine::id::Permutation;
 use engine::message::{Charge, Message, State};
 use engine::step::{Step, Verdict};
+use engine::submission::Body;
 
 use crate::gateway::{ID_KEY, Living, Opened};
+use crate::phones::Text;
 use crate::plan::{Event, PRICE};
 use crate::provider::Hub;
 use crate::run::Report;
@@ -35,7 +37,45 @@ pub fn all_are_found(world: &World, opened: &Opened) -> Result<(), String> {
             return Err(format!("P1: {id} for {phone} was acknowledged and is nowhere"));
         }
     }
+    texts_are_found(world, opened)
+}
+
+/// What phones have written and the gateway has acknowledged wholly.
+fn taken_texts(world: &World) -> impl Iterator<Item = Text> + '_ {
+    world.hubs.iter().flat_map(|hub| hub.texts()).filter(Text::is_taken)
+}
+
+/// P1 of messages from phones: each is its tenant's, once and whole, or is kept for the operator.
+fn texts_are_found(world: &World, opened: &Opened) -> Result<(), String> {
+    let all = all_messages(world, opened)?;
+    let inbound: Vec<&Message> = all.values().filter(|message| message.is_inbound()).collect();
+    let kept = opened.engine.summary().kept;
+    let kept: Vec<Body<'_>> = kept.iter().filter_map(|(_, entry)| Some(Body::read(entry)?.0)).collect();
+    for text in taken_texts(world) {
+        let of_phone = inbound.iter().filter(|message| phone(message) == text.phone);
+        let found: Vec<(u32, &[u8])> =
+            of_phone.map(|message| (message.tenant, message.body().octets)).collect();
+        let is_right = match text.tenant {
+            Some(tenant) => found == [(tenant as u32, &text.octets[..])],
+            None => found.is_empty() && kept.iter().any(|body| body.octets == text.octets),
+        };
+        if !is_right {
+            let (phone, tenant) = (text.phone, text.tenant);
+            return Err(format!("P1: what {phone} wrote to {tenant:?} is {} times there", found.len()));
+        }
+    }
     Ok(())
+}
+
+/// A text that its tenant has not heard as it was written.
+fn unheard(world: &World) -> Option<String> {
+    let book = world.book();
+    let is_heard = |text: &Text| {
+        let heard = book.heard.get(&text.phone);
+        text.tenant.is_none_or(|tenant| heard.is_some_and(|all| all.contains(&(tenant, text.octets.clone()))))
+    };
+    let text = taken_texts(world).find(|text| !is_heard(text))?;
+    Some(format!("P7: tenant {:?} has not heard what {} wrote", text.tenant, text.phone))
 }
 
 /// What has not come to its end yet. `living` is what the engine has in memory.
@@ -66,6 +106,10 @@ pub fn still_open(world: &World, living: &[Living]) -> Option<String> {
         if !is_told {
             return Some(format!("{id} for {phone} is not told, only {:?}", seen.told));
         }
+    }
+    drop(book);
+    if let Some(unheard) = unheard(world) {
+        return Some(unheard);
     }
     let left: usize = world.hubs.iter().map(|hub| hub.receipts_left()).sum();
     (left > 0).then(|| format!("{left} receipts are not acknowledged"))
@@ -130,7 +174,8 @@ pub fn judge(world: &World, opened: &Opened, report: &mut Report) -> Result<(), 
     bounced_is_with_nobody(world, &by_phone)?;
     who_is_asked_is_heard(world, &by_phone)?;
     nothing_is_in_doubt_for_nothing(world, &by_phone)?;
-    turns_were_taken(world, &by_phone)
+    turns_were_taken(world, &by_phone)?;
+    unheard(world).map_or(Ok(()), Err)
 }
 
 /// After the calm every message is at an end: operators have let go of what was held.
@@ -169,7 +214,7 @@ fn tenants_know(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Result<(),
 fn money_is_conserved(opened: &Opened, all: &BTreeMap<u64, Message>) -> Result<(), String> {
     let (mut settled, mut reserved) = (BTreeMap::<u32, i64>::new(), BTreeMap::<u32, i64>::new());
     for message in all.values() {
-        let price = i64::from(message.parts()) * PRICE;
+        let price = if message.is_inbound() { 0 } else { i64::from(message.parts()) * PRICE };
         if message.price.0 != price {
             return Err(format!("P3: {} costs {:?} and not {price}", message.number, message.price));
         }

@@ -61,6 +61,8 @@ pub struct Seen {
 #[derive(Default)]
 pub struct Book {
     pub seen: BTreeMap<u64, Seen>,
+    /// What phones have written, as tenants have heard it.
+    pub heard: BTreeMap<u64, Vec<(usize, Vec<u8>)>>,
     /// What is still to be submitted, by tenant.
     pub todo: Vec<VecDeque<u64>>,
     /// Submissions without an answer yet.
@@ -94,6 +96,7 @@ pub struct Tally {
     pub read_back: u64,
     pub months: u64,
     pub retired: u64,
+    pub heard: u64,
 }
 
 struct Trace {
@@ -131,7 +134,10 @@ impl World {
         let plan = Plan::new(&mut dice);
         BEGAN.set(Some(Instant::now()));
         JUMPED.set(0);
-        let hubs = plan.providers.iter().map(|provider| Hub::new(provider.clone(), dice.word()));
+        // Where turns are counted nobody writes.
+        let tenants = if plan.is_fair { 0 } else { plan.tenants.len() };
+        let hubs = (0..).zip(&plan.providers);
+        let hubs = hubs.map(|(place, provider)| Hub::new(provider.clone(), dice.word(), place, tenants));
         let todo = plan.tenants.iter().enumerate().map(|(index, tenant)| {
             let first = 254_700_000_000 + index as u64 * 1_000_000;
             (first..first + u64::from(tenant.messages)).collect()

@@ -50,7 +50,11 @@ pub struct Peer {
 
 impl Peer {
     pub fn connect(to: SocketAddr) -> io::Result<Peer> {
-        let stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
+        Peer::over(TcpStream::connect_timeout(&to, Duration::from_secs(5))?)
+    }
+
+    /// A connection that is there, whoever began it.
+    pub fn over(stream: TcpStream) -> io::Result<Peer> {
         stream.set_nodelay(true)?;
         // A gateway that does not read must not hold up a test for ever.
         stream.set_write_timeout(Some(PATIENCE))?;

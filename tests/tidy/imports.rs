@@ -18,12 +18,19 @@ struct Row {
     in_tests: &'static [&'static str],
 }
 
-const ROWS: [Row; 6] = [
+const ROWS: [Row; 7] = [
     Row {
         folder: "codecs",
         may_use: &["bytes", "rusmpp", "serde"],
         beyond: &[("thiserror", "derives the texts of error enums; nothing of it is left at run time")],
         in_tests: &["proptest"],
+    },
+    Row {
+        // A workspace of its own, which nobody builds but who fuzzes.
+        folder: "codecs/fuzz",
+        may_use: &["codecs", "libfuzzer-sys"],
+        beyond: &[],
+        in_tests: &[],
     },
     Row {
         folder: "config",
@@ -135,13 +142,16 @@ fn check_rows(tree: &Tree, rows: &[Row]) -> Vec<String> {
     findings
 }
 
-/// The packages from outside that the workspace's table names.
+/// The packages from outside that the tables of the workspaces name: of the one at the top, and of what stands apart.
 pub fn outside(tree: &Tree) -> BTreeSet<String> {
-    let root = tree.text("Cargo.toml").and_then(|text| text.parse::<Table>().ok()).unwrap_or_default();
-    let table =
-        root.get("workspace").and_then(|workspace| workspace.get("dependencies")).and_then(Value::as_table);
-    let from_outside = table.into_iter().flatten().filter(|(_, value)| value.get("path").is_none());
-    from_outside.map(|(name, _)| name.clone()).collect()
+    let manifests = tree.ending("Cargo.toml").filter_map(|(_, text)| text.parse::<Table>().ok());
+    manifests.flat_map(|manifest| outside_in(&manifest)).collect()
+}
+
+fn outside_in(manifest: &Table) -> Vec<String> {
+    let workspace = manifest.get("workspace").and_then(|workspace| workspace.get("dependencies"));
+    let table = workspace.and_then(Value::as_table).into_iter().flatten();
+    table.filter(|(_, value)| value.get("path").is_none()).map(|(name, _)| name.clone()).collect()
 }
 
 /// Versions stand in one place, packages keep their names, and nothing runs while building or on one system only.
@@ -167,7 +177,7 @@ fn check_form(path: &str, manifest: &Table, findings: &mut Vec<String>) {
 
 /// A dependency that no source of the crate names is only built and carried along.
 fn check_use(tree: &Tree, path: &str, folder: &str, manifest: &Table, findings: &mut Vec<String>) {
-    let homes = ["src/", "tests/", "benches/"].map(|home| format!("{folder}/{home}"));
+    let homes = ["src/", "tests/", "benches/", "fuzz_targets/"].map(|home| format!("{folder}/{home}"));
     let is_own = |path: &str| homes.iter().any(|home| path.starts_with(home.trim_start_matches('/')));
     let sources: Vec<Source> = tree
         .ending(".rs")
@@ -291,6 +301,22 @@ mod tests {
         };
         assert_one(&with("// use rustls_pki_types;"), "no source of the crate names `rustls-pki-types`");
         assert_eq!(with("use rustls_pki_types::Name;"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_workspace_apart_is_held_to_its_row_too() {
+        let root = "[workspace.dependencies]\nbytes = \"1\"\n[dependencies]\nbytes.workspace = true\n";
+        let apart =
+            "[workspace.dependencies]\nnom = \"8\"\ntokio = \"1\"\n[dependencies]\nnom.workspace = true\n";
+        let files = [
+            ("Cargo.toml", root),
+            ("core/Cargo.toml", apart),
+            ("core/fuzz_targets/a.rs", "use nom;"),
+            ("src/a.rs", "use bytes;"),
+        ];
+        let tree = Tree::of(&files);
+        assert_one(&check_rows(&tree, &[ROW]), "nobody uses `tokio`");
+        assert_eq!(outside(&tree), BTreeSet::from(["bytes", "nom", "tokio"].map(str::to_owned)));
     }
 
     #[test]

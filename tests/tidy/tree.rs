@@ -139,10 +139,11 @@ pub fn check(tree: &Tree) -> Vec<String> {
     for (path, text) in tree.all() {
         check_words(path, text, &mut findings);
     }
-    let lock = tree.text("Cargo.lock").unwrap_or_default();
-    for line in lock.lines().filter(|line| line.starts_with("source = ") && !line.ends_with(REGISTRY)) {
-        findings
-            .push(format!("Cargo.lock: packages come from crates.io and from nowhere else, not by {line}"));
+    for (path, lock) in tree.ending("Cargo.lock") {
+        for line in lock.lines().filter(|line| line.starts_with("source = ") && !line.ends_with(REGISTRY)) {
+            findings
+                .push(format!("{path}: packages come from crates.io and from nowhere else, not by {line}"));
+        }
     }
     findings
 }

@@ -42,13 +42,19 @@ impl Dialect {
     /// Reads a text that may be a receipt; `known` when other signs say that it is one.
     pub fn read<'a>(&self, text: &'a [u8], known: bool) -> Option<Receipt<'a>> {
         let by_pattern = self.pattern.as_ref().and_then(|pattern| pattern.read(text));
+        // People write commas, too: without other signs its word must mean something.
+        let by_pattern =
+            by_pattern.filter(|found| known || self.state_of_word(found.stat).or(found.state).is_some());
         let found = by_pattern.or_else(|| if known { read_known(text) } else { read(text) })?;
+        // Mostly no word means anything else.
+        if self.states.is_empty() {
+            return Some(found);
+        }
         Some(Receipt { state: self.state_of_word(found.stat).or(found.state), ..found })
     }
 
     /// What a state means here that came as a number, or was read as usual.
     pub fn state(&self, state: State) -> State {
-        // Mostly there is nothing to look up.
         if self.states.is_empty() {
             return state;
         }
@@ -213,7 +219,7 @@ mod tests {
 
     #[test]
     fn texts_without_labels_are_read_by_their_pattern() {
-        let rows: [Row<'_>; 11] = [
+        let rows: [Row<'_>; 12] = [
             // The comma form of one operator: a code for the state comes first.
             (
                 "{stat},{id},{}",
@@ -221,7 +227,8 @@ mod tests {
                 "00,0210021543,0,2611201350",
                 Some(("0210021543", Some(State::Delivered), "")),
             ),
-            ("{stat},{id},{}", &[], "00,0210021543,0,2611201350", Some(("0210021543", None, ""))),
+            ("{stat},{id},{}", &[], "00,0210021543,0,2611201350", None),
+            ("{stat},{id},{}", &[("00", State::Delivered)], "Well, yes, I will", None),
             ("{stat},{id},{}", &[], "hello", None),
             (
                 "Message {id} to {} was {stat}",
@@ -267,6 +274,13 @@ mod tests {
             });
             assert_eq!(shown, expected, "{pattern} of {text}");
         }
+    }
+
+    #[test]
+    fn a_word_that_means_nothing_is_enough_where_other_signs_say_that_it_is_a_receipt() {
+        let dialect = dialect("{stat},{id},{}", &[]);
+        let found = dialect.read(b"00,0210021543,0,2611201350", true).unwrap();
+        assert_eq!((found.id, found.stat, found.state), (Some(&b"0210021543"[..]), &b"00"[..], None));
     }
 
     #[test]

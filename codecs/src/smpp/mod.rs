@@ -7,6 +7,7 @@ pub mod command;
 mod cursor;
 mod field;
 pub mod frame;
+pub mod masked;
 pub mod multi;
 mod operations;
 mod outgoing;

@@ -385,6 +385,47 @@ fn entries_must_agree_with_one_another() {
              version; write one of \"sms\"",
             ],
         ),
+        // Whose messages from phones are.
+        (
+            &format!(
+                "{UP}{ACME}[[inbound]]\ntenant = 'acne'\n[[inbound]]\nmatch.provider = ['upp']\ntenant = 'acme'\n"
+            ),
+            &[
+                "tidegate.toml:10: unknown tenant \"acne\"; did you mean \"acme\"?",
+                "tidegate.toml:12: unknown provider \"upp\"; did you mean \"up\"?",
+            ],
+        ),
+        (
+            &format!("{UP}inbound_tenant = 'acne'\n{ACME}[[inbound]]\n"),
+            &[
+                "tidegate.toml:5: unknown tenant \"acne\"; did you mean \"acme\"?",
+                "tidegate.toml:10: \"tenant\" is missing in [[inbound]]; write tenant = …",
+            ],
+        ),
+        (
+            &format!(
+                "{ACME}[[inbound]]\ntenant = 'acme'\nmatch = {{ to = [''], to_prefix = ['+1'], from_prefix = [''], keyword = ['STOP ALL'] }}\n"
+            ),
+            &[
+                "tidegate.toml:7: \"to\" in match of [[inbound]] holds what is no address; write numbers, short codes or names of \
+                 1 to 64 characters, such as \"22334\"",
+                "tidegate.toml:7: \"to_prefix\" in match of [[inbound]] holds \"+1\", which is not a prefix; write 1 to 15 digits \
+                 without +, such as \"254\"",
+                "tidegate.toml:7: \"from_prefix\" in match of [[inbound]] holds \"\", which is not a prefix; write 1 to 15 digits \
+                 without +, such as \"254\"",
+                "tidegate.toml:7: \"keyword\" in match of [[inbound]] holds \"STOP ALL\", which is not one word; write one word for \
+                 each, such as \"STOP\"",
+            ],
+        ),
+        (
+            &format!(
+                "{UP}{ACME}[[inbound]]\ntenant = 'acme'\nprovider = 'up'\n[phones]\nparts_wait = '0s'\n"
+            ),
+            &[
+                "tidegate.toml:11: unknown key \"provider\" in [[inbound]]; write one of \"match\", \"tenant\", or remove it",
+                "tidegate.toml:13: \"parts_wait\" in [phones] is \"0s\", which is out of range; write a value from \"1s\" to \"3d\"",
+            ],
+        ),
         (
             &format!("{UP}[[route]]\nid = 'route-2'\nproviders = ['up']\n[[route]]\nproviders = ['up']\n"),
             &["tidegate.toml:8: this id of a route was used before, on line 6; give each its own"],

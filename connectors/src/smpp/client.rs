@@ -1,13 +1,13 @@
 //! Binds to providers: one supervisor a bind, which connects, serves, and begins again. One living session is `bind`'s.
 //! When and what to send is the engine's.
 //!
-//! Receipts are answered when they are on disk. Messages from phones are not supported yet and are refused with
-//! ESME_RX_R_APPN, so that they neither seem taken nor come again for ever; each is counted.
+//! Receipts and messages from phones are answered when they are on disk.
 
 mod backoff;
 mod bind;
 mod dial;
 mod outbind;
+mod phone;
 pub mod probe;
 mod receipt;
 

@@ -52,7 +52,7 @@ counters! {
         connections,
         /// Of these, bound ones.
         bound,
-        /// Connections that were not let in because there were too many.
+        /// Connections that were not let in because there were too many of them.
         turned_away,
         /// Connections without the PROXY header or the TLS that they had to begin with.
         not_entered,
@@ -69,6 +69,8 @@ counters! {
         submits,
         /// PDUs that could not be read, unknown commands, commands in the wrong state, and lost streams.
         malformed,
+        /// Responses to nothing that is waited for; they are passed over.
+        responses_unmatched,
         /// deliver_sm that were answered.
         deliveries_answered,
         /// deliver_sm that were not answered in time.
@@ -100,12 +102,14 @@ counters! {
         receipts,
         /// deliver_sm and data_sm that say they are receipts and cannot be read as such.
         receipts_unreadable,
-        /// Messages from phones, which are refused as long as they are not supported.
+        /// Messages from phones, and parts of such.
         mobile_originated,
         /// alert_notification: phones that are there again.
         alerts,
         /// PDUs that could not be read, unknown commands, and lost streams.
         malformed,
+        /// Responses to nothing that is waited for; they are passed over.
+        responses_unmatched,
     }
 }
 

@@ -235,7 +235,8 @@ impl Server {
             return;
         }
         let (shared, entrance, phases) = (Arc::clone(&self.shared), entrance.clone(), phases.clone());
-        connections.spawn(async move {
+        let number = pass.number();
+        let task = connections.spawn(async move {
             let patience = shared.options.session_init;
             match tokio::time::timeout(patience, enter(stream, from, entrance)).await {
                 Ok(Ok((Entered::Plain(stream), from))) => converse(shared, stream, from, pass, phases).await,
@@ -250,6 +251,7 @@ impl Server {
                 }
             }
         });
+        self.shared.gate.may_end(number, task);
     }
 }
 

@@ -10,6 +10,7 @@ use connectors::smpp::client::{Host, Pauses, ProviderBind, ProviderBindOptions, 
 use connectors::smpp::counters::BindSnapshot;
 use connectors::smpp::{Phase, Phases};
 use engine::command::{Command, ConnectionId};
+use engine::submission::Body;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -39,7 +40,13 @@ pub fn options() -> ProviderBindOptions {
         system_id: "us".to_owned(),
         password: Secret("secret".to_owned()),
         window: 100,
-        reconnect: Reconnect { usual: brief, already_bound: brief, refused: brief, ..Reconnect::default() },
+        reconnect: Reconnect {
+            usual: brief,
+            already_bound: brief,
+            refused: brief,
+            wrong: brief,
+            ..Reconnect::default()
+        },
         seed: Some(1),
         ..ProviderBindOptions::default()
     }
@@ -223,17 +230,46 @@ fn a_receipt_may_come_before_its_response() {
 fn what_is_no_receipt_is_answered_at_once() {
     let upstream = Upstream::new();
     let (mut peer, _) = upstream.up(1);
-    for (esm_class, text, status) in [(0, &b"hello"[..], Status::X_R_APPN), (4, b"no id at all", Status::OK)]
-    {
-        peer.send_pdu(Pdus::DELIVER_SM, Status::OK, 900, &sm_body(b"254712345678", b"100", esm_class, text));
-        assert_eq!(peer.read().head(), (Pdus::DELIVER_SM_RESP, status, 900));
-    }
+    peer.send_pdu(Pdus::DELIVER_SM, Status::OK, 900, &sm_body(b"254712345678", b"100", 4, b"no id at all"));
+    assert_eq!(peer.read().head(), (Pdus::DELIVER_SM_RESP, Status::OK, 900));
     peer.send_pdu(Pdus::DELIVER_SM, Status::OK, 901, b"\0\x01");
     assert_ne!(peer.read().status, Status::OK);
     peer.send_pdu(Pdus(0x777), Status::OK, 902, b"");
     assert_eq!(peer.read().head(), (Pdus::GENERIC_NACK, Status::INVCMDID, 902));
     let snapshot = upstream.snapshot();
-    assert_eq!((snapshot.mobile_originated, snapshot.receipts_unreadable, snapshot.malformed), (1, 1, 2));
+    assert_eq!((snapshot.mobile_originated, snapshot.receipts_unreadable, snapshot.malformed), (0, 1, 2));
+}
+
+#[test]
+fn messages_from_phones_are_answered_only_when_they_are_on_disk() {
+    let upstream = Upstream::new();
+    let (mut peer, _) = upstream.up(1);
+    upstream.house.hold_still();
+    let data = b"\0\x01\x01254712345678\0\x01\x01100\0\0\0\0\x04\x24\0\x02hi";
+    peer.send(
+        &[
+            frame(Pdus::DELIVER_SM, Status::OK, 900, &sm_body(b"254712345678", b"100", 0, b"hello")),
+            frame(Pdus::DATA_SM, Status::OK, 901, data),
+            frame(Pdus::ENQUIRE_LINK, Status::OK, 902, &[]),
+        ]
+        .concat(),
+    );
+    // Had they been answered at once, the answers would be here before this one.
+    assert_eq!(peer.read().head(), (Pdus::ENQUIRE_LINK_RESP, Status::OK, 902));
+    upstream.house.wait_for("the messages", |commands| {
+        let inbound = commands.iter().find_map(|command| match command {
+            Command::Inbound(inbound) => Some(inbound),
+            _ => None,
+        })?;
+        let (first, octets) = Body::read(&inbound.bodies)?;
+        let (second, _) = Body::read(&inbound.bodies[octets..])?;
+        assert_eq!((first.octets, second.octets, inbound.items.len()), (&b"hello"[..], &b"hi"[..], 2));
+        Some(())
+    });
+    upstream.house.go_on();
+    assert_eq!(peer.read().head(), (Pdus::DELIVER_SM_RESP, Status::OK, 900));
+    assert_eq!(peer.read().head(), (Pdus::DATA_SM_RESP, Status::OK, 901));
+    upstream.house.wait_until("the counter", || upstream.snapshot().mobile_originated == 2);
 }
 
 #[test]

@@ -17,6 +17,8 @@ use engine::submission::Body;
 pub const DEADLINE: Duration = Duration::from_secs(20);
 /// The first id that is given.
 pub const FIRST_ID: u64 = 100_000_000_000_000_000;
+/// How full it always is, in percent.
+pub const BUSY: u8 = 42;
 /// A message to this number is refused for want of credit.
 pub const POOR: u64 = 254_700_000_402;
 
@@ -202,6 +204,7 @@ fn answer(
                     POOR => Outcome::Refused(Refusal::InsufficientCredit),
                     _ => Outcome::Accepted { id, price: Micros(0), scheduled: false },
                 };
+                outgoing.congestion = BUSY;
                 outgoing.answers.push(SubmitAnswer { sequence: item.sequence, outcome });
             }
             Some((connection, outgoing))
@@ -209,6 +212,10 @@ fn answer(
         Command::Receipts(receipts) => {
             outgoing.acknowledged = receipts.items.iter().map(|receipt| (receipt.sequence, 0)).collect();
             Some((receipts.connection?, outgoing))
+        }
+        Command::Inbound(inbound) => {
+            outgoing.acknowledged = inbound.items.iter().map(|item| (item.sequence, 0)).collect();
+            Some((inbound.connection?, outgoing))
         }
         Command::BindUp { provider, bind, connection, .. } => {
             binds.insert((*provider, *bind), *connection);

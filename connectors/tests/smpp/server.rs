@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::house::{FIRST_ID, House, POOR};
+use crate::house::{BUSY, FIRST_ID, House, POOR};
 use crate::peer::{Peer, bind_frame, frame, sm_body, submit_frame};
 
 /// One tenant, with what it may do.
@@ -189,7 +189,7 @@ fn refusals_of_the_engine_and_of_the_door_have_their_statuses() {
 }
 
 #[test]
-fn a_peer_of_smpp_5_is_told_why_there_is_no_credit() {
+fn a_peer_of_smpp_5_is_told_why_there_is_no_credit_and_how_busy_we_are() {
     let site = Site::new();
     let mut peer = Peer::connect(site.address);
     let mut bind = bind_frame(BindKind::Transmitter, 1, "acme", "secret");
@@ -199,6 +199,13 @@ fn a_peer_of_smpp_5_is_told_why_there_is_no_credit() {
     peer.read();
     peer.send_pdu(Pdus::SUBMIT_SM, Status::OK, 2, &sm_body(b"100", b"254700000402", 0, b"hello"));
     assert_eq!(peer.read().body, b"\0\x00\x1d\x00\x09no credit");
+    peer.send(&submit_frame(3));
+    // The house says how full it is; a peer of 3.4 is not told.
+    let body = peer.read().body;
+    assert_eq!(&body[18..], [0, 0x04, 0x28, 0, 1, BUSY]);
+    let mut older = site.bound();
+    older.send(&submit_frame(3));
+    assert_eq!(older.read().body.len(), 19);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::bytes::Reader;
-use crate::message::HEAD_VERSION;
+use crate::message::{HEAD_VERSION, INBOUND};
 use crate::step::STEP_HEADER;
 
 /// Octets of a head before its candidates.
@@ -64,7 +64,7 @@ impl Layout {
         let extras = octets_at + usize::from(u16::from_le_bytes(octets));
         let story = extras + usize::from(u16::from_le_bytes([extras_low, extras_high]));
         let layout = Layout { body, strings, octets: octets_at, extras, story };
-        (version == HEAD_VERSION && story <= bytes.len()).then_some(layout)
+        (version & !INBOUND == HEAD_VERSION && story <= bytes.len()).then_some(layout)
     }
 }
 

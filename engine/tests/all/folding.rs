@@ -63,6 +63,12 @@ enum Act {
         state: u8,
         phone: bool,
     },
+    /// A phone writes, to a tenant or to nobody: whole, or a part of a message.
+    Phone {
+        text: u8,
+        to: u8,
+        part: Option<(u8, u8)>,
+    },
     TenantUp {
         tenant: u8,
         window: u8,
@@ -142,6 +148,8 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => (any::<u16>(), 0u8..6).prop_map(|(choice, status)| Act::LateAnswer { choice, status }),
         10 => (any::<u16>(), 0u8..8, any::<bool>())
             .prop_map(|(choice, state, phone)| Act::Receipt { choice, state, phone }),
+        6 => (0u8..20, 0u8..3, prop::option::of((1u8..4, 0u8..6)))
+            .prop_map(|(text, to, part)| Act::Phone { text, to, part }),
         4 => (0u8..2, 1u8..20).prop_map(|(tenant, window)| Act::TenantUp { tenant, window }),
         1 => (0u8..2, 0u8..4).prop_map(|(tenant, later)| Act::TenantDown { tenant, later }),
         8 => (0u8..2, 1u8..30, 0u8..10)
@@ -185,6 +193,10 @@ impl World {
         let mut definitions = definitions();
         // What is forgotten without a record is not the fold's.
         definitions.settings.early_receipt = Duration::from_secs(1_000_000);
+        definitions.settings.inbound.kept_for = Duration::from_secs(1_000_000);
+        definitions.settings.inbound.repeat_window = Duration::from_secs(5);
+        definitions.settings.inbound.parts_wait = Duration::from_secs(10);
+        definitions.settings.inbound.parts_max = 6;
         definitions.settings.archive_after = Duration::from_secs(3);
         definitions.settings.queue_memory = 120;
         definitions.tenants[1].settle_on = SettleOn::Delivered;
@@ -249,6 +261,7 @@ impl World {
         Some(match act {
             Act::Submit { tenant, count, sms } => vec![self.submit(*tenant, *count, sms)],
             Act::Keyed { key, body } => vec![self.keyed(*key, *body)],
+            Act::Phone { text, to, part } => vec![self.phone(*text, *to, *part)],
             Act::BindUp { provider, bind, window } => {
                 let (provider, bind) = (u16::from(*provider), u16::from(*bind));
                 if self.binds.contains_key(&(provider, bind)) {
@@ -417,6 +430,20 @@ impl World {
         };
         let connection = Some(ConnectionId(u32::MAX - 1));
         Some(Command::Receipts(Receipts { provider, connection, items: vec![item], bytes: id.into_bytes() }))
+    }
+
+    fn phone(&mut self, text: u8, to: u8, part: Option<(u8, u8)>) -> Command {
+        let to = ["22334", "nobody", "254"][usize::from(to)];
+        let part = part.map(|(number, reference)| PartOf {
+            form: PartForm::Header8,
+            reference: u16::from(reference),
+            total: 3,
+            number,
+        });
+        // Now and then a reference has been given out again.
+        let text = if part.is_some() { text / 16 } else { text };
+        let one = FromPhone { to, text: vec![b'a' + text], part, ..FromPhone::default() };
+        self.house.inbound("up", &[one])
     }
 
     fn define(&mut self, suspended: bool, no_spare: bool, policy: u8) -> Command {
@@ -643,6 +670,8 @@ pub fn compare(name: &str, fold: &Summary, live: &Summary) {
     assert_eq!(fold.parked, live.parked, "what is parked, of {name}");
     assert_eq!(fold.debts, live.debts, "debts of {name}");
     assert!(fold.early.keys().eq(live.early.keys()), "early receipts of {name}");
+    assert_eq!(fold.parts, live.parts, "parts from phones, of {name}");
+    assert_eq!(fold.kept, live.kept, "what is kept for the operator, of {name}");
     assert_eq!(fold.keys, live.keys, "idempotency keys of {name}");
     assert_eq!(fold.names, live.names, "names of {name}");
     assert_eq!(fold.rules, live.rules, "operators' rules of {name}");

@@ -212,6 +212,12 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
     check("untold", &Record::Untold { tenant: 3, number }, "0e010c000000030000004100000010002500");
     let early = Record::EarlyReceipt { provider: 1, at: ACCEPTED.0, receipt: b"\x02ab\x02" };
     check("early receipt", &early, "0f010e000000010000505c18a301000002616202");
+    let part = Record::InboundPart { provider: 1, at: ACCEPTED.0, part: b"\x00\x07\x00\x02\x03\x00ab\x00" };
+    check("a part from a phone", &part, "180113000000010000505c18a3010000000700020300616200");
+    let arrival = Record::Arrival { arrival: 0x0102_0304_0506_0708, at: ACCEPTED.0 };
+    check("an arrival", &arrival, "1a0110000000080706050403020100505c18a3010000");
+    let kept = Record::Kept { drawer: 1, number: 9, provider: 2, at: ACCEPTED.0, entry: b"xy" };
+    check("kept", &kept, "190115000000010900000000000000020000505c18a30100007879");
     check(
         "rule",
         &Record::Rule { number: 7, rule: &rule() },

@@ -77,6 +77,8 @@ pub struct House {
     /// What was answered to tenants' operations.
     pub operated: Vec<(ConnectionId, OperationAnswer)>,
     pub answers: Vec<SubmitAnswer>,
+    /// What was last told with answers.
+    pub congestion: u8,
     /// Receipts of providers that were acknowledged.
     pub acknowledged: Vec<(ConnectionId, u32)>,
     pub closed: Vec<ConnectionId>,
@@ -115,6 +117,7 @@ impl House {
             asks: Vec::new(),
             operated: Vec::new(),
             answers: Vec::new(),
+            congestion: 0,
             acknowledged: Vec::new(),
             closed: Vec::new(),
             replies: Vec::new(),
@@ -236,6 +239,9 @@ impl House {
             assert_eq!(start, outgoing.bodies.len());
             let asks = outgoing.asks.into_iter();
             self.asks.extend(asks.map(|ask| (connection, PartToken(ask.token), ask.body)));
+            if !outgoing.answers.is_empty() {
+                self.congestion = outgoing.congestion;
+            }
             self.answers.extend(outgoing.answers);
             self.operated.extend(outgoing.operated.into_iter().map(|answer| (connection, answer)));
             self.acknowledged
@@ -474,6 +480,34 @@ impl House {
         sequence
     }
 
+    /// Messages from phones in one batch; gives their sequence numbers.
+    pub fn phones_write(&mut self, provider: &str, all: &[FromPhone]) -> Vec<u32> {
+        let command = self.inbound(provider, all);
+        let Command::Inbound(inbound) = &command else { unreachable!() };
+        let sequences = inbound.items.iter().map(|item| item.sequence).collect();
+        self.turn([command]);
+        sequences
+    }
+
+    pub fn inbound(&mut self, provider: &str, all: &[FromPhone]) -> Command {
+        let mut inbound = Inbound {
+            provider: self.provider(provider),
+            connection: Some(ConnectionId(u32::MAX - 1)),
+            ..Inbound::default()
+        };
+        for one in all {
+            self.sequence += 1;
+            one.write(&mut inbound.bodies);
+            inbound.items.push(InboundItem {
+                sequence: self.sequence,
+                arrival: one.arrival(),
+                part: one.part,
+                end: inbound.bodies.len() as u32,
+            });
+        }
+        Command::Inbound(inbound)
+    }
+
     pub fn bind_down(&mut self, provider: &str, bind: u16, unsent: &[PartToken], in_flight: &[PartToken]) {
         let (unsent, in_flight) = (unsent.to_vec(), in_flight.to_vec());
         let provider = self.provider(provider);
@@ -583,6 +617,47 @@ pub fn text_id(text: &str) -> Ids<'_> {
     Ids { tlv: "", text }
 }
 
+/// A message from a phone, or a part of one.
+#[derive(Clone, Debug)]
+pub struct FromPhone {
+    pub phone: u64,
+    pub to: &'static str,
+    pub text: Vec<u8>,
+    pub data_coding: u8,
+    pub part: Option<PartOf>,
+}
+
+impl Default for FromPhone {
+    fn default() -> FromPhone {
+        let text = b"STOP it".to_vec();
+        FromPhone { phone: 254_712_345_678, to: "22334", text, data_coding: 0, part: None }
+    }
+}
+
+impl FromPhone {
+    pub fn part(number: u8, total: u8, text: &[u8]) -> FromPhone {
+        let part = PartOf { form: PartForm::Header8, reference: 7, total, number };
+        FromPhone { text: text.to_vec(), part: Some(part), ..FromPhone::default() }
+    }
+
+    fn arrival(&self) -> u64 {
+        engine::hash::hash64(1, format!("{self:?}").as_bytes())
+    }
+
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let body = Body {
+            encoding: codecs::text::encoding_of(self.data_coding),
+            data_coding: self.data_coding,
+            destination: self.phone,
+            source: self.to.as_bytes(),
+            source_ton: 3,
+            octets: &self.text,
+            ..Body::default()
+        };
+        body.write(out);
+    }
+}
+
 /// A message to submit.
 #[derive(Clone, Debug)]
 pub struct Sms {
@@ -651,6 +726,11 @@ pub fn definitions() -> Definitions {
             prefixes: vec!["254".to_owned()],
             providers: vec![("up".to_owned(), 1), ("spare".to_owned(), 1)],
             ..RouteDefinition::default()
+        }],
+        inbound: vec![InboundDefinition {
+            to: vec!["22334".to_owned()],
+            tenant: "acme".to_owned(),
+            ..InboundDefinition::default()
         }],
         rates: Vec::new(),
     }

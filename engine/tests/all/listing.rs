@@ -12,7 +12,7 @@ fn listed(house: &mut House, tenant: &str, most: usize) -> (Vec<u64>, usize) {
     let tenant = house.tenant(tenant);
     let (mut numbers, mut at) = (Vec::new(), (1 << 48) - 1);
     for pages in 1.. {
-        let query = Query::Living { tenant, at, most };
+        let query = Query::Living { tenant, at, most, inbound: false };
         let Reply::Living(living) = house.ask(Command::Query { reply: ReplyId(1), query }) else { panic!() };
         assert!(living.messages.len() <= most);
         numbers.extend(living.messages.iter().filter_map(|message| number_of(message)));

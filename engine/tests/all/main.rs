@@ -16,6 +16,7 @@ mod notices;
 mod operating;
 mod pacing;
 mod parking;
+mod phones;
 mod reading_back;
 mod recovering;
 mod sending;

@@ -229,3 +229,17 @@ fn what_waits_makes_room_for_a_message_that_replaces_it() {
     assert!(!numbers.contains(&fourth));
     assert_eq!(house.state(fourth), State::Sending);
 }
+
+#[test]
+fn who_submits_is_told_how_full_it_is() {
+    let mut definitions = definitions();
+    definitions.settings.tenant_queue_max = 4;
+    let mut house = House::new(definitions);
+    let seen: Vec<u8> = (0..5)
+        .map(|_| {
+            house.submit("acme", &Sms::default());
+            house.congestion
+        })
+        .collect();
+    assert_eq!(seen, [25, 50, 75, 100, 100]);
+}

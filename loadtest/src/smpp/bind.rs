@@ -270,6 +270,9 @@ impl Bind {
         // SMPP 3.4 §5.2.12: bits 5 to 2 tell a receipt (0x04) or an intermediate notification (0x20) from a message.
         if !matches!(message.esm_class & 0x3C, 0x04 | 0x20) {
             book.counts.inbound = book.counts.inbound.saturating_add(1);
+            if !book.phones.insert(fingerprint(message.source.digits)) {
+                book.counts.inbound_repeated = book.counts.inbound_repeated.saturating_add(1);
+            }
             return;
         }
         match (Notice::parse(&message), self.run.numbers.serial(message.source.digits)) {

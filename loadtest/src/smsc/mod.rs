@@ -3,6 +3,7 @@
 
 mod faults;
 mod pacing;
+mod phones;
 mod profile;
 mod receipts;
 pub mod record;
@@ -29,10 +30,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use pacing::Pacing;
-pub use profile::{Delay, IdForm, Outcome, Profile, ProfileError, ReceiptForm};
+pub use profile::{Delay, IdForm, Outcome, PhonesProfile, Profile, ProfileError, ReceiptForm};
 pub use record::{Accepted, Body, Record};
 
 use crate::link::Link;
+use phones::Said;
 use receipts::Account;
 use session::{Flow, Session};
 
@@ -210,12 +212,16 @@ pub struct Counts {
     pub receipts_refused: u64,
     pub receipts_again: u64,
     pub receipts_dropped: u64,
+    /// Parts of phones' messages sent, repetitions included, and what became of them.
+    pub phones_sent: u64,
+    pub phones_acknowledged: u64,
+    pub phones_again: u64,
 }
 
 impl Counts {
     /// The counts with their names, in order.
     #[must_use]
-    pub fn rows(&self) -> [(&'static str, u64); 18] {
+    pub fn rows(&self) -> [(&'static str, u64); 21] {
         [
             ("connections", self.connections),
             ("binds", self.binds),
@@ -235,6 +241,9 @@ impl Counts {
             ("receipts refused", self.receipts_refused),
             ("receipts to be sent again", self.receipts_again),
             ("receipts dropped", self.receipts_dropped),
+            ("from phones", self.phones_sent),
+            ("from phones acknowledged", self.phones_acknowledged),
+            ("from phones to be sent again", self.phones_again),
         ]
     }
 
@@ -264,6 +273,9 @@ impl Counts {
         self.receipts_refused += other.receipts_refused;
         self.receipts_again += other.receipts_again;
         self.receipts_dropped += other.receipts_dropped;
+        self.phones_sent += other.phones_sent;
+        self.phones_acknowledged += other.phones_acknowledged;
+        self.phones_again += other.phones_again;
     }
 }
 
@@ -277,6 +289,9 @@ struct Shared {
     nobody: Arc<Account>,
     attempts: Mutex<HashMap<u64, u64>>,
     next_id: AtomicU64,
+    /// The next message of a phone, and what was said on connections that are gone and nobody acknowledged.
+    next_phone: AtomicU64,
+    unheard: Mutex<Vec<Said>>,
     record: Record,
     counts: Mutex<Counts>,
     started: Instant,
@@ -300,6 +315,8 @@ impl Shared {
             nobody: Arc::default(),
             attempts: Mutex::default(),
             next_id: AtomicU64::new(first_id),
+            next_phone: AtomicU64::new(0),
+            unheard: Mutex::default(),
             counts: Mutex::default(),
             started: Instant::now(),
             stop: CancellationToken::new(),
@@ -337,6 +354,20 @@ impl Shared {
     fn take_ids(&self, count: u64) -> Range<u64> {
         let first = self.next_id.fetch_add(count, Relaxed);
         first..first.saturating_add(count)
+    }
+
+    /// The number of the next phone's message, unless there have been so many; 0: there is no end.
+    fn next_phone(&self, count: u64) -> Option<u64> {
+        let within = |next: u64| (count == 0 || next < count).then(|| next + 1);
+        self.next_phone.fetch_update(Relaxed, Relaxed, within).ok()
+    }
+
+    fn take_unheard(&self) -> Vec<Said> {
+        std::mem::take(&mut *self.lock(&self.unheard))
+    }
+
+    fn leave_unheard(&self, unheard: Vec<Said>) {
+        self.lock(&self.unheard).extend(unheard);
     }
 
     /// How often a message was tried before.

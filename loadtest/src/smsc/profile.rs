@@ -55,6 +55,8 @@ pub struct Profile {
     pub queries: bool,
     /// What becomes of the messages, by weight.
     pub outcomes: Vec<Outcome>,
+    /// What people write to the tenants.
+    pub phones: PhonesProfile,
     /// Receipts unanswered on one bind.
     pub window: usize,
     /// How long a receipt waits for its answer, and how long a refused one waits to be sent again.
@@ -99,6 +101,7 @@ impl Default for Profile {
             receipts_missing: 0.0,
             queries: false,
             outcomes: vec![Outcome::default()],
+            phones: PhonesProfile::default(),
             window: 1_000,
             receipt_timeout: 30_000.0,
             receipt_retry: 1_000.0,
@@ -135,6 +138,8 @@ impl Profile {
             ("receipts_reordered", self.receipts_reordered),
             ("receipts_duplicated", self.receipts_duplicated),
             ("receipts_missing", self.receipts_missing),
+            ("phones.long", self.phones.long),
+            ("phones.duplicated", self.phones.duplicated),
         ];
         for (key, rate) in rates {
             if !(0.0..=1.0).contains(&rate) {
@@ -175,6 +180,28 @@ impl Profile {
             && self.receipt_delay == Delay::default()
             && self.throughput == 0
             && self.outcomes.len() == 1
+    }
+}
+
+/// Messages from phones, which every bind brings that takes receipts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PhonesProfile {
+    /// Messages a second of each bind; 0: none.
+    pub rate: f64,
+    /// Messages in all; 0: no end.
+    pub count: u64,
+    /// The number that they write to.
+    pub to: String,
+    /// Messages of three parts.
+    pub long: f64,
+    /// Messages that come twice.
+    pub duplicated: f64,
+}
+
+impl Default for PhonesProfile {
+    fn default() -> Self {
+        Self { rate: 0.0, count: 0, to: "22334".to_owned(), long: 0.0, duplicated: 0.0 }
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Body {
     pub registered_delivery: u8,
     /// Short message or payload, with its header of concatenation.
     pub content: Vec<u8>,
+    /// The optional fields as they came; `wire::Tlvs` reads them.
+    pub tlvs: Vec<u8>,
 }
 
 /// A handle to the record; clones share it.

@@ -14,6 +14,7 @@ use std::{
 use super::{
     Counts, Shared,
     faults::{Malformed, Plan},
+    phones::Phones,
     profile::{Outcome, Profile, microseconds},
     receipts::{Account, Party, Receipt, Writer},
     record::{Accepted, Body},
@@ -74,6 +75,7 @@ pub struct Session {
     account: Arc<Account>,
     mode: Mode,
     window: Window<Receipt>,
+    phones: Phones,
     answers: BinaryHeap<Reverse<Answer>>,
     order: u64,
     writer: Writer,
@@ -98,6 +100,7 @@ impl Session {
         let mut session = Self {
             account: Arc::clone(&shared.nobody),
             window: Window::new(profile.window),
+            phones: Phones::new(profile.window),
             plain: profile.is_plain(),
             shared,
             profile,
@@ -187,7 +190,7 @@ impl Session {
     pub fn settle(&mut self, out: &mut Vec<u8>) -> io::Result<u64> {
         self.shared.record.append(&mut self.accepted)?;
         let answer = self.write_answers(out);
-        let receipt = self.send_receipts(out);
+        let receipt = self.send_receipts(out).min(self.let_phones_speak(out));
         if self.profile.pacing > 0 && self.counts.submits > 0 {
             self.account.count(self.profile.pacing, self.now, self.counts.submits);
         }
@@ -202,6 +205,7 @@ impl Session {
             self.swept = self.now;
             let unanswered = self.now.saturating_sub(microseconds(self.profile.receipt_timeout));
             self.return_receipts(unanswered);
+            self.phones.repeat(self.now, self.profile.receipt_timeout, &mut self.counts);
         }
         if self.now < self.silence_ends() {
             return Flow::Open;
@@ -437,6 +441,14 @@ impl Session {
         next
     }
 
+    fn let_phones_speak(&mut self, out: &mut Vec<u8>) -> u64 {
+        if !self.mode.receives() {
+            return u64::MAX;
+        }
+        let Profile { seed, phones, .. } = &*self.profile;
+        self.phones.speak(self.now, *seed, phones, &self.shared, &mut self.counts, out)
+    }
+
     fn send_receipt(&mut self, receipt: Receipt, out: &mut Vec<u8>) {
         let Some(sequence) = self.window.push(receipt, self.now) else {
             return self.owed.push((self.now, receipt));
@@ -446,6 +458,9 @@ impl Session {
     }
 
     fn acknowledged(&mut self, pdu: Pdu<'_>) {
+        if self.phones.acknowledged(pdu.sequence, pdu.status, &mut self.counts) {
+            return;
+        }
         let Some(receipt) = self.window.take(pdu.sequence) else {
             return;
         };
@@ -495,6 +510,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.account.give(&mut self.owed, self.now, self.profile.receipts_max);
         self.return_receipts(u64::MAX);
+        self.shared.leave_unheard(self.phones.unheard());
         self.shared.add(&mut self.counts);
     }
 }
@@ -509,6 +525,7 @@ impl From<&Message<'_>> for Body {
             data_coding: message.data_coding,
             registered_delivery: message.registered_delivery,
             content: message.content().to_vec(),
+            tlvs: message.tlvs.0.to_vec(),
         }
     }
 }

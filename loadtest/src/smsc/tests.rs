@@ -374,3 +374,34 @@ fn submits_beyond_what_was_agreed_are_counted_and_not_refused() {
         assert!(simulator(Profile::default()).await.pacing().is_empty());
     });
 }
+
+#[test]
+fn phones_write_at_a_rate_and_again_until_they_are_heard() {
+    run(async {
+        let phones = PhonesProfile { rate: 1_000.0, count: 6, long: 0.5, ..PhonesProfile::default() };
+        let handle = simulator(Profile { phones, ..Profile::default() }).await;
+        let mut client = Client::bound(&handle, command::BIND_TRANSCEIVER).await;
+        let first = [client.hear().await.body, client.hear().await.body];
+        // The connection ends before anything is acknowledged; another one hears all of it.
+        drop(client);
+        let mut client = Client::bound(&handle, command::BIND_RECEIVER).await;
+        let mut heard = std::collections::BTreeMap::new();
+        let mut bodies = Vec::new();
+        let is_whole = |parts: &(u8, u8)| parts.0 == parts.1;
+        while heard.values().filter(|parts| is_whole(parts)).count() < 6 {
+            let pdu = client.hear().await;
+            assert_eq!(pdu.command, command::DELIVER_SM);
+            wire::message_response(&mut client.link.out, pdu.sequence);
+            let message = Message::parse(&pdu.body).unwrap();
+            assert_eq!(message.destination.digits, b"22334");
+            let Concatenation { parts, .. } = message.concatenation();
+            assert_eq!(message.esm_class & 0x40 != 0, parts > 1);
+            heard.entry(message.source.digits.to_vec()).or_insert((0, parts)).0 += 1;
+            bodies.push(pdu.body);
+        }
+        assert!(first.iter().all(|body| bodies.contains(body)), "what was not acknowledged comes again");
+        client.ask(command::ENQUIRE_LINK, b"").await;
+        let counts = handle.counts();
+        assert_eq!(counts.phones_acknowledged, bodies.len() as u64);
+    });
+}

@@ -153,6 +153,7 @@ mod tests {
                 data_coding: 0,
                 registered_delivery: 0,
                 content: Vec::new(),
+                tlvs: Vec::new(),
             };
             let body = Some(Box::new(body));
             Accepted { at: 0, destination: 1, id: 1, reference: 0, part: 1, parts: 1, body }

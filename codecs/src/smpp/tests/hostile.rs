@@ -10,7 +10,7 @@ use crate::smpp::pdu::{
     self, Bind, BindResponse, CancelSm, DataSm, Header, MessageIdResponse, QuerySm, QuerySmResponse,
     ReplaceSm, Sm,
 };
-use crate::smpp::session::{Event, Limits, Role, Session};
+use crate::smpp::session::{CloseReason, Event, Limits, Role, Session, TimeoutEvent};
 use crate::smpp::{Command, Status};
 
 /// Command ids that mean something, mostly.
@@ -121,7 +121,7 @@ proptest! {
             feed(&mut session, &mut buffer, &noise, &mut events);
             answers(&session);
             let late = Mono(u64::MAX / 2);
-            while session.timeout(late) != crate::smpp::session::TimeoutEvent::None {}
+            while session.timeout(late) != TimeoutEvent::None {}
             let _ = session.close();
         }
     }
@@ -142,6 +142,33 @@ proptest! {
             prop_assert_eq!(whole.state(), pieces.state());
         }
     }
+}
+
+/// A peer may not buy time by the octet: a begun PDU has its time, and so has who is not bound, whatever else it says.
+#[test]
+fn an_octet_a_second_gains_no_time() {
+    let second = |number: u64| Mono(number * 1_000_000);
+    let pdu_read = Limits::DEFAULT.pdu_read.as_secs();
+    let mut bound = bound_server();
+    let mut buffer = frame(Command::SUBMIT_SM, 2, &[0; 500]);
+    buffer.truncate(16);
+    for now in 0..pdu_read {
+        buffer.push(0);
+        assert_eq!(next_frame(&buffer, FRAME_OCTETS_MAX), Ok(None));
+        bound.partial(second(now), true);
+        assert_eq!(bound.timeout(second(now)), TimeoutEvent::None, "after {now} s");
+    }
+    let over = TimeoutEvent::Closed(CloseReason::PduRead);
+    assert_eq!((bound.next_timeout(), bound.timeout(second(pdu_read))), (Some(second(pdu_read)), over));
+
+    let session_init = Limits::DEFAULT.session_init.as_secs();
+    let mut open = Session::new(Role::Smsc, Limits::DEFAULT, second(0));
+    let question = frame(Command::ENQUIRE_LINK, 1, b"");
+    for now in 0..session_init {
+        assert_eq!(open.receive(second(now), &question), Event::None);
+        assert_eq!(open.timeout(second(now)), TimeoutEvent::None, "after {now} s");
+    }
+    assert_eq!(open.timeout(second(session_init)), TimeoutEvent::Closed(CloseReason::SessionInit));
 }
 
 fn requests_in(octets: &[u8]) -> usize {

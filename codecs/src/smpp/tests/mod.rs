@@ -2,6 +2,7 @@
 
 mod hostile;
 mod oracle;
+mod properties;
 mod round_trip;
 mod vectors;
 

@@ -19,8 +19,11 @@ pub struct Reconnect {
     pub usual: Pauses,
     /// ESME_RALYBND: the provider may still hold our last session, for a minute or two. At least the pause.
     pub already_bound: Pauses,
-    /// Wrong credentials or a wrong system_type: providers lock accounts that hammer. At least the pause.
+    /// ESME_RBINDFAIL: wrong credentials, or trouble at the provider. At least the pause.
     pub refused: Pauses,
+    /// Wrong credentials or a wrong system_type, said plainly: it takes a person, and providers lock accounts that hammer. At
+    /// least the pause.
+    pub wrong: Pauses,
     /// A session that has lived so long makes the next pause the first again.
     pub lived: Duration,
 }
@@ -32,6 +35,7 @@ impl Default for Reconnect {
             usual: pauses(1, 60),
             already_bound: pauses(30, 120),
             refused: pauses(60, 300),
+            wrong: pauses(300, 300),
             lived: Duration::from_secs(60),
         }
     }
@@ -85,7 +89,8 @@ impl Backoff {
             let pause = doubled(self.pauses.already_bound);
             pause + self.dice.up_to(pause / 4)
         } else if ending.is_configuration() {
-            let pause = doubled(self.pauses.refused);
+            let is_vague = ending == Ending::Refused(Status::BINDFAIL);
+            let pause = doubled(if is_vague { self.pauses.refused } else { self.pauses.wrong });
             pause + self.dice.up_to(pause / 4)
         } else {
             let Pauses { first, max } = self.pauses.usual;
@@ -158,7 +163,9 @@ mod tests {
         for (status, pauses) in [
             (Status::ALYBND, [30, 60, 120, 120]),
             (Status::BINDFAIL, [60, 120, 240, 300]),
-            (Status::INVPASWD, [60, 120, 240, 300]),
+            (Status::INVPASWD, [300, 300, 300, 300]),
+            (Status::INVSYSID, [300, 300, 300, 300]),
+            (Status::INVSYSTYP, [300, 300, 300, 300]),
         ] {
             let mut backoff = Backoff::new(Reconnect::default(), None);
             for pause in pauses.map(Duration::from_secs) {

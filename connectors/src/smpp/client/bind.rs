@@ -8,18 +8,20 @@ use std::time::Duration;
 use codecs::instant::Mono;
 use codecs::message_id::{self, Side};
 use codecs::receipt::State;
-use codecs::smpp::pdu::{self, Header, MessageIdResponse, QuerySmResponse};
+use codecs::smpp::masked::Masked;
+use codecs::smpp::pdu::{self, MessageIdResponse, QuerySmResponse};
 use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
 use codecs::smpp::tlv::tag;
 use codecs::smpp::{Command as Pdu, Status, write};
 use engine::command::{
-    AskAnswer, AskKind, Command, ConnectionId, Now, PartToken, Receipts, Response, Responses,
+    AskAnswer, AskKind, Command, ConnectionId, Inbound, Now, PartToken, Receipts, Response, Responses,
 };
 use engine::effect::Ask;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::ProviderBindOptions;
 use super::backoff::Ending;
+use super::phone::Phones;
 use super::receipt::{Delivered, Delivery, Reader};
 use crate::intake::Lane;
 use crate::partition::Partition;
@@ -45,6 +47,7 @@ pub struct Bind<'o, S> {
     /// What one turn has gathered for the commit loop.
     responses: Responses,
     receipts: Receipts,
+    inbound: Inbound,
     unanswered: Vec<PartToken>,
     ask_answers: Vec<AskAnswer>,
     /// Questions that wait for the window, and the tokens of those without an answer, with what was asked of each: what
@@ -54,6 +57,7 @@ pub struct Bind<'o, S> {
     /// The ids that they were asked by.
     asked_ids: HashMap<u64, Vec<u8>>,
     reader: Reader,
+    phones: Phones,
     /// The most that a response of this turn said of how busy the provider is.
     congestion: u8,
     /// Sequence numbers of data_sm without an answer: theirs is another response.
@@ -90,12 +94,14 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             up: None,
             responses: Responses::default(),
             receipts: Receipts::default(),
+            inbound: Inbound::default(),
             unanswered: Vec::new(),
             ask_answers: Vec::new(),
             asks: VecDeque::new(),
             asked: HashMap::new(),
             asked_ids: HashMap::new(),
             reader: Reader::new(Arc::clone(&options.dialect)),
+            phones: Phones::default(),
             congestion: 0,
             data: HashSet::new(),
             frames: Vec::new(),
@@ -207,7 +213,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
                 self.log(frame, status.name().unwrap_or("refused"));
             }
             Event::Other { command: Pdu::ALERT_NOTIFICATION, .. } => self.alerted(),
-            // outbind has no answer, and comes too late; a response to nothing gets none.
+            Event::Unmatched { .. } => self.counters.responses_unmatched.add(1),
+            // outbind has no answer, and comes too late.
             _ => {}
         }
     }
@@ -288,7 +295,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             token: PartToken(token),
             kind,
             status: status.0,
-            state: response.and_then(|response| State::from_number(response.message_state)),
+            state: response
+                .and_then(|response| State::from_number(response.message_state))
+                .map(|state| self.options.dialect.state(state)),
             error: response.map_or(0, |response| response.error_code),
             done: codecs::time::read(date, now.wall).ok().flatten(),
         });
@@ -313,34 +322,31 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     }
 
     fn delivered(&mut self, now: Now, frame: &[u8], sequence: u32, command: Pdu, delivery: &Delivery<'_>) {
-        let status = match self.reader.read(now.wall, delivery, &mut self.receipts) {
-            Delivered::Receipt => {
-                if command == Pdu::DATA_SM {
-                    self.data.insert(sequence);
-                }
-                return;
+        match self.reader.read(now.wall, delivery, &mut self.receipts) {
+            Delivered::Receipt => {}
+            Delivered::MobileOriginated => {
+                self.counters.mobile_originated.add(1);
+                self.phones.add(self.options.provider, delivery, &mut self.inbound);
             }
             // Refused it would come again and again.
             Delivered::Unreadable => {
                 self.counters.receipts_unreadable.add(1);
                 self.log(frame, "a receipt without an id");
-                Status::OK
+                return self.line.session.respond(now.mono, command, sequence, Status::OK, &[0]);
             }
-            Delivered::MobileOriginated => {
-                self.counters.mobile_originated.add(1);
-                Status::X_R_APPN
-            }
-        };
-        let body: &[u8] = if status == Status::OK { &[0] } else { &[] };
-        self.line.session.respond(now.mono, command, sequence, status, body);
+        }
+        // It is answered when it is on disk.
+        if command == Pdu::DATA_SM {
+            self.data.insert(sequence);
+        }
     }
 
     /// The header says enough; what follows may be the text of a message.
     fn log(&mut self, frame: &[u8], what: &str) {
         self.logged = self.logged.saturating_add(1);
         if self.logged <= LOGGED_MAX {
-            let header = Header::read(frame);
-            tracing::warn!(provider = %self.options.provider_id, ?header, what, "a PDU that was not taken");
+            let (provider, pdu) = (&self.options.provider_id, Masked(frame));
+            tracing::warn!(%provider, what, %pdu, "a PDU that was not taken");
         }
     }
 
@@ -381,6 +387,11 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             self.counters.receipts.add(receipts.items.len() as u64);
             let connection = Some(up.id);
             self.line.offer(Command::Receipts(Receipts { provider, connection, ..receipts }));
+        }
+        if !self.inbound.items.is_empty() {
+            let inbound = std::mem::take(&mut self.inbound);
+            let connection = Some(up.id);
+            self.line.offer(Command::Inbound(Inbound { provider, connection, ..inbound }));
         }
         if !self.ask_answers.is_empty() {
             let items = std::mem::take(&mut self.ask_answers);

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use codecs::address;
 use codecs::instant::Wall;
 use codecs::receipt;
 use codecs::smpp::pdu::{self, BindResponse, DataSm, Header, MessageIdResponse, Sm};
@@ -24,6 +25,8 @@ const ENQUIRIES: usize = 3;
 pub struct Probing {
     /// Bodies of messages, as the options' `submit` has them. All are sent before any answer is waited for.
     pub messages: Vec<Vec<u8>>,
+    /// The number that they go to: receipts from another are not ours.
+    pub phone: u64,
     /// How long receipts are waited for.
     pub receipt_wait: Duration,
     /// The receipts come on a second bind, a receiver.
@@ -43,7 +46,8 @@ pub struct Found {
     /// The answers to the messages, in the order of the messages; `None` where none came in time.
     pub answers: Vec<Option<Answer>>,
     pub receipts: Vec<ReceiptFound>,
-    /// Messages from phones that came meanwhile: they were refused for now, so that they come again.
+    /// Messages from phones, and receipts of other messages, that came meanwhile: they were refused for now, so that they come
+    /// again, to the gateway.
     pub others: usize,
 }
 
@@ -110,7 +114,7 @@ pub async fn probe(
         let receiving = receiver.as_mut().unwrap_or(&mut link);
         while found.receipts.len() < accepted {
             let Some(pdu) = receiving.next(until).await? else { break };
-            receiving.delivered(&pdu, sent_at, clock, &mut found).await?;
+            receiving.delivered(&pdu, probing.phone, (sent_at, clock), &mut found).await?;
         }
     }
     for mut link in receiver.into_iter().chain([link]) {
@@ -196,7 +200,7 @@ impl<'o> Link<'o> {
             let Some(pdu) = self.next(until).await? else { return Ok(()) };
             let Header { command, status, sequence, .. } = pdu.header;
             if !command.is_response() {
-                self.delivered(&pdu, began, clock, found).await?;
+                self.delivered(&pdu, probing.phone, (began, clock), found).await?;
                 continue;
             }
             let place = asked.iter().position(|asked| *asked == sequence);
@@ -212,20 +216,22 @@ impl<'o> Link<'o> {
         Ok(())
     }
 
-    /// Notes a receipt and takes it; anything else is put off.
+    /// Notes a receipt from the phone and takes it; anything else is put off.
     async fn delivered(
         &mut self,
         pdu: &Pdu,
-        sent_at: Instant,
-        clock: Clock,
+        phone: u64,
+        (sent_at, clock): (Instant, Clock),
         found: &mut Found,
     ) -> Result<(), ProbeError> {
         let read = match pdu.header.command {
             Command::DELIVER_SM => Sm::read(&pdu.body)
                 .ok()
+                .filter(|sm| is_from(phone, sm.source.octets))
                 .and_then(|sm| self.receipt(sm.esm_class, sm.data_coding, sm.content(), sm.tlvs())),
             Command::DATA_SM => DataSm::read(&pdu.body)
                 .ok()
+                .filter(|data| is_from(phone, data.source.octets))
                 .and_then(|data| self.receipt(data.esm_class, data.data_coding, data.content(), data.tlvs())),
             _ => None,
         };
@@ -342,6 +348,13 @@ impl<'o> Link<'o> {
             }
         }
     }
+}
+
+/// By the last digits, for providers write numbers in many forms; one that is no number tells nothing.
+fn is_from(phone: u64, source: &[u8]) -> bool {
+    const COMPARED: u64 = 10_000_000;
+    let number = address::destination_octets(address::TON_UNKNOWN, source).ok();
+    number.is_none_or(|number| number.as_u64() % COMPARED == phone % COMPARED)
 }
 
 fn is_delivery(pdu: &Pdu) -> bool {

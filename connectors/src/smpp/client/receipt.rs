@@ -1,12 +1,12 @@
 //! A provider's deliver_sm or data_sm: is it a receipt, and what does it tell. Which message it belongs to is the engine's.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use codecs::address;
-use codecs::instant::Wall;
 use std::sync::Arc;
 
+use codecs::address;
+use codecs::instant::Wall;
 use codecs::receipt::{self, Dialect, State};
-use codecs::smpp::pdu::{DataSm, Sm};
+use codecs::smpp::pdu::{DataSm, Sm, SmeAddress};
 use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::split;
 use codecs::text::{Encoding, encoding_of};
@@ -31,21 +31,30 @@ pub enum Delivered {
 
 /// The fields that matter, of either PDU.
 pub struct Delivery<'a> {
-    sequence: u32,
-    esm_class: u8,
-    data_coding: u8,
-    source: &'a [u8],
-    content: &'a [u8],
-    tlvs: Tlvs<'a>,
+    pub sequence: u32,
+    pub service_type: &'a [u8],
+    pub source: SmeAddress<'a>,
+    pub destination: SmeAddress<'a>,
+    pub esm_class: u8,
+    pub protocol_id: u8,
+    /// schedule_delivery_time, where some SMSCs say when the message came to them.
+    pub schedule: &'a [u8],
+    pub data_coding: u8,
+    pub content: &'a [u8],
+    pub tlvs: Tlvs<'a>,
 }
 
 impl<'a> Delivery<'a> {
     pub fn of_deliver(sequence: u32, sm: &Sm<'a>) -> Delivery<'a> {
         Delivery {
             sequence,
+            service_type: sm.service_type,
+            source: sm.source,
+            destination: sm.destination,
             esm_class: sm.esm_class,
+            protocol_id: sm.protocol_id,
+            schedule: sm.schedule_delivery_time,
             data_coding: sm.data_coding,
-            source: sm.source.octets,
             content: sm.content(),
             tlvs: sm.tlvs(),
         }
@@ -54,9 +63,13 @@ impl<'a> Delivery<'a> {
     pub fn of_data(sequence: u32, data: &DataSm<'a>) -> Delivery<'a> {
         Delivery {
             sequence,
+            service_type: data.service_type,
+            source: data.source,
+            destination: data.destination,
             esm_class: data.esm_class,
+            protocol_id: 0,
+            schedule: &[],
             data_coding: data.data_coding,
-            source: data.source.octets,
             content: data.content(),
             tlvs: data.tlvs(),
         }
@@ -80,8 +93,8 @@ impl Reader {
         let Delivery { esm_class, tlvs, .. } = *delivery;
         let tlv_id = tlvs.value_of(tag::RECEIPTED_MESSAGE_ID).map(unpadded).unwrap_or_default();
         let is_marked = receipt::is_receipt(esm_class) || !tlv_id.is_empty();
-        let dialect = Arc::clone(&self.dialect);
-        let content = self.text(delivery);
+        let Reader { dialect, ascii } = self;
+        let content = text_of(delivery, ascii);
         let text = dialect
             .read(content, is_marked)
             .or_else(|| dialect.read(after_header(esm_class, content), is_marked));
@@ -102,8 +115,8 @@ impl Reader {
         let error_end = append(bytes, error, ERROR_OCTETS_MAX);
         receipts.items.push(Receipt {
             sequence: delivery.sequence,
-            state: state(&dialect, tlvs, text.state),
-            phone: phone(delivery.source),
+            state: state(dialect, tlvs, text.state),
+            phone: phone(delivery.source.octets),
             tlv_id_end,
             text_id_end,
             error_end,
@@ -111,16 +124,16 @@ impl Reader {
         });
         Delivered::Receipt
     }
+}
 
-    /// The text as ASCII; some SMSCs write their receipts in UCS-2.
-    fn text<'t>(&'t mut self, delivery: &Delivery<'t>) -> &'t [u8] {
-        if encoding_of(delivery.data_coding) != Encoding::Ucs2 {
-            return delivery.content;
-        }
-        self.ascii.clear();
-        receipt::ascii_of_ucs2(delivery.content, &mut self.ascii);
-        &self.ascii
+/// The text as ASCII; some SMSCs write their receipts in UCS-2.
+fn text_of<'t>(delivery: &Delivery<'t>, ascii: &'t mut Vec<u8>) -> &'t [u8] {
+    if encoding_of(delivery.data_coding) != Encoding::Ucs2 {
+        return delivery.content;
     }
+    ascii.clear();
+    receipt::ascii_of_ucs2(delivery.content, ascii);
+    ascii
 }
 
 /// What follows a user data header. Some SMSCs set the flag and write none, so it is read without only in the second place.
@@ -169,7 +182,6 @@ fn append(bytes: &mut Vec<u8>, value: &[u8], max: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects)]
-    use codecs::smpp::pdu::SmeAddress;
     use codecs::smpp::write::{self, SmFields};
 
     use super::*;
@@ -268,6 +280,37 @@ mod tests {
         assert_eq!(delivered, Delivered::Receipt);
         assert_eq!(parts(&receipts), ("77", "", "", State::Rejected));
         assert_eq!(receipts.items[0].sequence, 9);
+    }
+
+    #[test]
+    fn a_receipt_in_message_payload_is_read() {
+        let body = deliver(0x04, 0, b"", &[(tag::MESSAGE_PAYLOAD, TEXT)]);
+        assert_eq!(parts(&read(&body).1), ("", "0123", "000", State::Delivered));
+    }
+
+    #[test]
+    fn a_provider_may_mean_something_else_by_a_word_or_a_number_and_live_elsewhere() {
+        let dialect = Dialect {
+            offset_minutes: 180,
+            states: vec![(b"ACCEPTD".to_vec(), State::Delivered), (b"0".to_vec(), State::Expired)],
+            ..Dialect::default()
+        };
+        let mut reader = Reader::new(Arc::new(dialect));
+        let accepted = [6];
+        let state: (u16, &[u8]) = (tag::MESSAGE_STATE, &accepted);
+        for (text, tlvs, expected) in [
+            (&b"id:1 done date:2611201650 stat:ACCEPTD"[..], &[][..], State::Delivered),
+            (b"id:1 done date:2611201650 stat:DELIVRD", &[state], State::Delivered),
+            (b"id:1 done date:2611201650 stat:0", &[], State::Expired),
+            (b"id:1 done date:2611201650 stat:UNDELIV", &[], State::Undeliverable),
+        ] {
+            let body = deliver(0x04, 0, text, tlvs);
+            let mut receipts = Receipts::default();
+            let sm = Sm::read(&body).unwrap();
+            reader.read(NOW, &Delivery::of_deliver(5, &sm), &mut receipts);
+            assert_eq!(receipts.items[0].state, expected, "{}", text.escape_ascii());
+            assert_eq!(receipts.items[0].done, Some(NOW));
+        }
     }
 
     #[test]

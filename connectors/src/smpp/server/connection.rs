@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codecs::instant::Mono;
-use codecs::smpp::pdu::{Bind, Header};
+use codecs::smpp::masked::Masked;
+use codecs::smpp::pdu::Bind;
 use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
 use codecs::smpp::{BindKind, Command as Pdu, Status};
 use engine::command::{Command, Now};
@@ -152,6 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Event::Refused { status, .. } => {
                 return self.malformed(frame, status.name().unwrap_or("refused"));
             }
+            Event::Unmatched { .. } => return self.shared.counters.responses_unmatched.add(1),
             _ => return,
         };
         if let Some(tenant) = &mut self.tenant {
@@ -176,13 +178,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.line.session.respond(now.mono, command, sequence, Status::INVCMDID, &[]);
     }
 
-    /// The header says enough; what follows may be the text of a message, or a password.
+    /// One bad PDU costs one PDU: it is counted, and written down without what may be a text or a password.
     fn malformed(&mut self, frame: &[u8], what: &str) {
         self.shared.counters.malformed.add(1);
         self.logged = self.logged.saturating_add(1);
         if self.logged <= LOGGED_MAX {
-            let header = Header::read(frame);
-            tracing::warn!(from = %self.from, ?header, what, "a PDU that was not taken");
+            let tenant = self.tenant.as_ref().map(Tenant::number);
+            tracing::warn!(from = %self.from, tenant, what, pdu = %Masked(frame), "a PDU that was not taken");
         }
     }
 
@@ -228,6 +230,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.shared.counters.binds_refused.add(1);
             return self.line.session.refuse_bind(sequence, Status::ALYBND);
         };
+        if !self.pass.bound() {
+            return;
+        }
         self.fit_window(now.mono, frame, access.window);
         let system_id = self.shared.options.system_id.as_bytes();
         if let Err(error) = self.line.session.accept_bind(now.mono, sequence, system_id) {
@@ -235,7 +240,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return self.line.session.refuse_bind(sequence, Status::SYSERR);
         }
         self.shared.counters.binds_accepted.add(1);
-        self.pass.bound();
         let Partition { intake, links, .. } = &self.shared.partition;
         let (id, link) = links.open();
         seat.wakes(&link);
@@ -287,7 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn release(&mut self, now: Mono) {
         let Some(tenant) = &mut self.tenant else { return };
         let outgoing = self.line.take_outgoing();
-        tenant.answer(now, &mut self.line.session, &outgoing.answers);
+        tenant.answer(now, &mut self.line.session, outgoing.congestion, &outgoing.answers);
         tenant.answer_operations(now, &mut self.line.session, &outgoing.operated);
         self.line.backlog.push(outgoing.requests, outgoing.bodies);
         self.line.feed(now, Pdu::DELIVER_SM);

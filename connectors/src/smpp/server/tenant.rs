@@ -9,6 +9,7 @@ use codecs::instant::Mono;
 use codecs::smpp::multi::{Destination, SubmitMulti};
 use codecs::smpp::pdu::{DataSm, Sm, SmeAddress};
 use codecs::smpp::session::{INTERFACE_VERSION, Session};
+use codecs::smpp::tlv::tag;
 use codecs::smpp::write;
 use codecs::smpp::{BindKind, Command as Pdu, Status};
 use engine::command::{
@@ -72,6 +73,8 @@ pub struct Tenant {
     data: HashSet<u32>,
     /// Those of submit_multi, each with what it waits for.
     multis: HashMap<u32, Multi>,
+    /// How full the gateway is, as the last answers of the commit loop say.
+    congestion: u8,
     /// Where answers are written before they join the output.
     frames: Vec<u8>,
     /// The tenant has one bind less when this is dropped.
@@ -109,6 +112,7 @@ impl Tenant {
             acknowledgements: Vec::new(),
             data: HashSet::new(),
             multis: HashMap::new(),
+            congestion: 0,
             frames: Vec::new(),
             access,
             seat,
@@ -262,10 +266,11 @@ impl Tenant {
     }
 
     /// Answers what the commit loop has decided, in one piece.
-    pub fn answer(&mut self, now: Mono, session: &mut Session, answers: &[SubmitAnswer]) {
+    pub fn answer(&mut self, now: Mono, session: &mut Session, congestion: u8, answers: &[SubmitAnswer]) {
         if answers.is_empty() {
             return;
         }
+        self.congestion = congestion;
         self.frames.clear();
         let version = session.peer_version().unwrap_or_default();
         let mut count = 0usize;
@@ -349,6 +354,13 @@ impl Tenant {
         let response = if is_data { Pdu::DATA_SM_RESP } else { Pdu::SUBMIT_SM_RESP };
         let frames = &mut self.frames;
         match outcome {
+            Outcome::Accepted { id, .. } if version >= VERSION_5 => {
+                let mut body = id_text(id, self.access.message_id).into_bytes();
+                // SMPP 5.0 §4.8.4.18.
+                let [tag_high, tag_low] = tag::CONGESTION_STATE.to_be_bytes();
+                body.extend_from_slice(&[tag_high, tag_low, 0, 1, self.congestion]);
+                write::frame(frames, response, Status::OK, sequence, &body);
+            }
             Outcome::Accepted { id, .. } if is_data || self.access.message_id != IdRadix::Dec => {
                 let body = id_text(id, self.access.message_id);
                 write::frame(frames, response, Status::OK, sequence, body.as_bytes());

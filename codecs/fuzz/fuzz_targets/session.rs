@@ -1,0 +1,4 @@
+//! Gives what the fuzzer makes up to `codecs_fuzz::session`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| codecs_fuzz::session::check(octets));

@@ -1,0 +1,155 @@
+//! Long messages from phones, part by part, in whatever order the parts come: which belong together, which came before, and when
+//! what is there has to do. A machine over octets; it reads no text, writes no record and knows no tenant.
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use codecs::instant::Wall;
+
+use crate::command::PartForm;
+
+/// What the parts of one message have in common.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub provider: u16,
+    pub form: PartForm,
+    pub reference: u16,
+    pub total: u8,
+    /// The phone, and what it wrote to.
+    pub ends: Box<[u8]>,
+}
+
+/// One part, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub arrival: u64,
+    pub at: Wall,
+    /// The group of its newest record.
+    pub group: u64,
+    /// Its body.
+    pub octets: Box<[u8]>,
+}
+
+/// The parts of one message that have come, by their numbers.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Assembled {
+    pub key: Key,
+    pub pieces: BTreeMap<u8, Piece>,
+}
+
+impl Assembled {
+    pub fn missing(&self) -> u8 {
+        self.key.total.saturating_sub(self.pieces.len() as u8)
+    }
+}
+
+/// What a part has done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It waits for others. `false`: it was there.
+    Waits(bool),
+    Complete(Assembled),
+}
+
+struct Partial {
+    since: Wall,
+    key: Key,
+    pieces: BTreeMap<u8, Piece>,
+}
+
+/// All messages of which parts are missing.
+#[derive(Default)]
+pub(crate) struct Reassembly {
+    by_key: BTreeMap<Key, u64>,
+    /// In the order in which their first parts came.
+    partials: BTreeMap<u64, Partial>,
+    next: u64,
+    pieces: usize,
+}
+
+impl Reassembly {
+    /// Parts that wait.
+    pub fn len(&self) -> usize {
+        self.pieces
+    }
+
+    /// What is there under this key and cannot be of the same message as this part: the reference was given out again.
+    pub fn displaced(&mut self, key: &Key, number: u8, octets: &[u8]) -> Option<Assembled> {
+        let known = self.by_key.get(key).and_then(|id| self.partials.get(id))?;
+        let is_other = known.pieces.get(&number).is_some_and(|piece| *piece.octets != *octets);
+        if is_other { self.remove(key) } else { None }
+    }
+
+    /// Puts a part to the others of its message.
+    pub fn add(&mut self, key: &Key, number: u8, piece: Piece) -> Taken {
+        let is_new = self.keep(key, number, piece);
+        let known = self.by_key.get(key).and_then(|id| self.partials.get(id));
+        if known.is_some_and(|partial| partial.pieces.len() >= usize::from(key.total))
+            && let Some(assembled) = self.remove(key)
+        {
+            return Taken::Complete(assembled);
+        }
+        Taken::Waits(is_new)
+    }
+
+    /// The same, of a part of which it is known that others are missing. `false` when it is there.
+    pub fn keep(&mut self, key: &Key, number: u8, piece: Piece) -> bool {
+        let id = *self.by_key.entry(key.clone()).or_insert(self.next);
+        if id == self.next {
+            self.next += 1;
+            let partial = Partial { since: piece.at, key: key.clone(), pieces: BTreeMap::new() };
+            self.partials.insert(id, partial);
+        }
+        let Some(partial) = self.partials.get_mut(&id) else { return false };
+        match partial.pieces.entry(number) {
+            std::collections::btree_map::Entry::Occupied(mut known) => {
+                known.get_mut().group = piece.group;
+                false
+            }
+            std::collections::btree_map::Entry::Vacant(place) => {
+                place.insert(piece);
+                self.pieces += 1;
+                true
+            }
+        }
+    }
+
+    /// Ends a message, and gives what there is of it.
+    pub fn remove(&mut self, key: &Key) -> Option<Assembled> {
+        let id = self.by_key.remove(key)?;
+        let Partial { key, pieces, .. } = self.partials.remove(&id)?;
+        self.pieces -= pieces.len();
+        Some(Assembled { key, pieces })
+    }
+
+    /// Ends the message that has waited longest, where it has waited so long or more parts wait than may.
+    pub fn end_oldest(&mut self, now: Wall, wait: Duration, most: usize) -> Option<Assembled> {
+        let (_, oldest) = self.partials.first_key_value()?;
+        let is_over = oldest.since.after(wait) <= now || self.pieces > most;
+        let key = is_over.then(|| oldest.key.clone())?;
+        self.remove(&key)
+    }
+
+    /// When the oldest will have waited so long.
+    pub fn next_end(&self, wait: Duration) -> Option<Wall> {
+        self.partials.first_key_value().map(|(_, oldest)| oldest.since.after(wait))
+    }
+
+    /// A part whose newest record is in this group.
+    pub fn piece_mut(&mut self, key: &Key, number: u8, group: u64) -> Option<&mut Piece> {
+        let partial = self.partials.get_mut(self.by_key.get(key)?)?;
+        partial.pieces.get_mut(&number).filter(|piece| piece.group == group)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, u8, &Piece)> {
+        let of = |partial: &'_ Partial| partial.pieces.len();
+        debug_assert_eq!(self.partials.values().map(of).sum::<usize>(), self.pieces);
+        self.partials
+            .values()
+            .flat_map(|partial| partial.pieces.iter().map(|(number, piece)| (&partial.key, *number, piece)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

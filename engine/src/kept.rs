@@ -1,0 +1,277 @@
+//! What is kept for the operator to look at: receipts that found no message, and messages from phones that no rule gives to a
+//! tenant. Bounded in number and in time, and durable. It says nothing about what becomes of them.
+
+use std::collections::BTreeMap;
+
+use codecs::instant::Wall;
+use codecs::receipt::State as ReceiptState;
+
+use crate::engine::Engine;
+use crate::record::{self, Record};
+use crate::ring::Item;
+use crate::submission::Body;
+
+/// Entries looked at for one page.
+const LOOKED_AT_MAX: usize = 20_000;
+
+/// The kinds of things that are kept. The numbers are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Drawer {
+    /// Receipts without a message.
+    Unmatched = 0,
+    /// Messages from phones without a tenant.
+    Unrouted = 1,
+}
+
+impl Drawer {
+    pub const ALL: [Drawer; 2] = [Drawer::Unmatched, Drawer::Unrouted];
+
+    fn from_u8(value: u8) -> Option<Drawer> {
+        Drawer::ALL.get(usize::from(value)).copied()
+    }
+}
+
+/// Why a receipt has found no message. The numbers are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Unmatched {
+    /// No response named its id in time.
+    NoResponse = 0,
+    /// So many waited that it had to go before its time.
+    NoRoom = 1,
+    /// It carries no id that could be one.
+    NoId = 2,
+    /// Its id is that of a message to another phone.
+    OtherPhone = 3,
+    /// Its message has left the archive.
+    Gone = 4,
+    /// It still waits for the response that names it.
+    Waits = 5,
+}
+
+impl Unmatched {
+    pub const ALL: [Unmatched; 6] = [
+        Unmatched::NoResponse,
+        Unmatched::NoRoom,
+        Unmatched::NoId,
+        Unmatched::OtherPhone,
+        Unmatched::Gone,
+        Unmatched::Waits,
+    ];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Unmatched::NoResponse => "no_response",
+            Unmatched::NoRoom => "no_room",
+            Unmatched::NoId => "no_id",
+            Unmatched::OtherPhone => "other_phone",
+            Unmatched::Gone => "gone",
+            Unmatched::Waits => "waits",
+        }
+    }
+}
+
+/// One row of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptRow {
+    pub number: u64,
+    pub provider: String,
+    pub at: Wall,
+    pub what: KeptWhat,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptWhat {
+    Receipt {
+        id: Vec<u8>,
+        state: ReceiptState,
+        phone: Option<u64>,
+        error: Vec<u8>,
+        why: Unmatched,
+    },
+    /// Without its text: that is its tenant's, once it has one.
+    Message {
+        from: Vec<u8>,
+        to: Vec<u8>,
+        encoding: &'static str,
+        parts: u8,
+        missing: u8,
+        octets: usize,
+    },
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptPage {
+    pub rows: Vec<KeptRow>,
+    /// Where the next page begins; none at the end.
+    pub next: Option<u64>,
+    /// How many are kept in all.
+    pub total: usize,
+    /// Of these receipts, those that still wait for a response; they are at the end of the list.
+    pub waiting: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub provider: u16,
+    pub at: Wall,
+    group: u64,
+    pub octets: Box<[u8]>,
+}
+
+#[derive(Default)]
+pub(crate) struct Kept {
+    /// By drawer, then in the order in which they came.
+    drawers: [BTreeMap<u64, Entry>; 2],
+    next: u64,
+}
+
+impl Kept {
+    pub fn of(&self, drawer: Drawer) -> &BTreeMap<u64, Entry> {
+        &self.drawers[drawer as usize]
+    }
+
+    /// All of it, for tests.
+    pub fn all(&self) -> Vec<(u64, Vec<u8>)> {
+        let entries = self.drawers.iter().flatten();
+        entries.map(|(number, entry)| (*number, entry.octets.to_vec())).collect()
+    }
+}
+
+impl Engine {
+    pub(crate) fn keep(&mut self, drawer: Drawer, provider: u16, at: Wall, octets: &[u8]) {
+        let number = self.kept.next;
+        self.kept.next += 1;
+        let entry = Entry { provider, at, group: self.group_number, octets: octets.into() };
+        record_kept(&mut self.group, drawer, number, &entry);
+        self.ring.add(self.group_number, Item::Kept(drawer, number));
+        self.kept.drawers[drawer as usize].insert(number, entry);
+        let most = self.settings.inbound.kept_max;
+        while self.kept.of(drawer).len() > most {
+            // What has no room is gone at the next start too: the newest are kept.
+            self.kept.drawers[drawer as usize].pop_first();
+            self.counters.kept_dropped += 1;
+        }
+    }
+
+    /// It is kept no more.
+    pub(crate) fn take_kept(&mut self, drawer: Drawer, number: u64) -> Option<Entry> {
+        let entry = self.kept.drawers[drawer as usize].remove(&number)?;
+        let (provider, at) = (entry.provider, entry.at.0);
+        let gone = Record::Kept { drawer: drawer as u8, number, provider, at, entry: b"" };
+        record::write(&mut self.group, &gone);
+        Some(entry)
+    }
+
+    pub(crate) fn replay_kept(&mut self, drawer: u8, number: u64, entry: Entry) -> Option<()> {
+        let drawer = Drawer::from_u8(drawer)?;
+        self.kept.next = self.kept.next.max(number + 1);
+        if entry.octets.is_empty() {
+            self.kept.drawers[drawer as usize].remove(&number);
+            return Some(());
+        }
+        if drawer == Drawer::Unrouted {
+            let (body, _) = Body::read(&entry.octets)?;
+            self.note_arrivals(&body, entry.at);
+        }
+        let group = self.group_number;
+        self.ring.add(group, Item::Kept(drawer, number));
+        self.kept.drawers[drawer as usize].insert(number, Entry { group, ..entry });
+        Some(())
+    }
+
+    /// Drops what is older than it is kept, and what has no room.
+    pub(crate) fn tidy_kept(&mut self) {
+        let most = self.settings.inbound.kept_max;
+        let before = self.now.wall.0.saturating_sub(self.settings.inbound.kept_for.as_millis() as i64);
+        for drawer in &mut self.kept.drawers {
+            while drawer.len() > most
+                || drawer.first_key_value().is_some_and(|(_, entry)| entry.at.0 < before)
+            {
+                drawer.pop_first();
+            }
+        }
+    }
+
+    /// Writes one again whose newest record is in a group that is to go.
+    pub(crate) fn carry_kept(&mut self, group: u64, drawer: Drawer, number: u64) {
+        let entry = self.kept.drawers[drawer as usize].get_mut(&number);
+        let Some(entry) = entry.filter(|entry| entry.group == group) else { return };
+        entry.group = self.group_number;
+        record_kept(&mut self.group, drawer, number, entry);
+        self.ring.add(self.group_number, Item::Kept(drawer, number));
+    }
+
+    /// A page for the operator. Receipts that still wait for a response come behind those that are given up.
+    pub(crate) fn kept_page(
+        &self,
+        drawer: Drawer,
+        provider: Option<&str>,
+        from: u64,
+        most: usize,
+    ) -> Option<KeptPage> {
+        let wanted = match provider {
+            Some(id) => Some(self.providers.index_of(id)?),
+            None => None,
+        };
+        let is_wanted = |of: u16| wanted.is_none_or(|wanted| wanted == of);
+        let waiting = if drawer == Drawer::Unmatched { self.waiting_receipts() } else { Vec::new() };
+        let mut page = KeptPage {
+            total: self.kept.of(drawer).len() + waiting.len(),
+            waiting: waiting.len(),
+            ..KeptPage::default()
+        };
+        let kept = self
+            .kept
+            .of(drawer)
+            .range(from..)
+            .map(|(number, entry)| (*number, entry.provider, entry.at, self.what(drawer, &entry.octets)));
+        let first = self.kept.next.max(from);
+        let skipped = usize::try_from(first - self.kept.next).unwrap_or(usize::MAX);
+        let waiting = waiting.into_iter().skip(skipped).zip(first..);
+        let waiting = waiting.map(|((provider, at, what), number)| (number, provider, at, Some(what)));
+        for (looked_at, (number, provider, at, what)) in kept.chain(waiting).enumerate() {
+            if page.rows.len() >= most || looked_at >= LOOKED_AT_MAX {
+                page.next = Some(number);
+                break;
+            }
+            if is_wanted(provider)
+                && let Some(what) = what
+            {
+                let name = self.providers.get(provider).map(|entry| entry.id.clone()).unwrap_or_default();
+                page.rows.push(KeptRow { number, provider: name, at, what });
+            }
+        }
+        Some(page)
+    }
+
+    fn what(&self, drawer: Drawer, octets: &[u8]) -> Option<KeptWhat> {
+        match drawer {
+            Drawer::Unmatched => crate::receipts::read_unmatched(octets),
+            Drawer::Unrouted => {
+                let (body, _) = Body::read(octets)?;
+                Some(KeptWhat::Message {
+                    from: body.phone().into_owned(),
+                    to: body.address().to_vec(),
+                    encoding: body.encoding.name(),
+                    parts: body.parts,
+                    missing: body.missing(),
+                    octets: body.octets.len(),
+                })
+            }
+        }
+    }
+}
+
+impl Entry {
+    pub fn new(provider: u16, at: Wall, octets: &[u8]) -> Entry {
+        Entry { provider, at, group: 0, octets: octets.into() }
+    }
+}
+
+fn record_kept(group: &mut Vec<u8>, drawer: Drawer, number: u64, entry: &Entry) {
+    let Entry { provider, at, octets, .. } = entry;
+    let (drawer, provider) = (drawer as u8, *provider);
+    record::write(group, &Record::Kept { drawer, number, provider, at: at.0, entry: octets });
+}

@@ -1,0 +1,344 @@
+//! Messages from phones: each is durable before it is acknowledged, is given to its tenant once however often it comes and in
+//! however many parts, and is kept for the operator where nobody is named.
+
+use std::time::Duration;
+
+use codecs::text::Encoding;
+use engine::catalog::{Charset, InboundDefinition};
+use engine::command::*;
+use engine::effect::Reply;
+use engine::kept::{Drawer, KeptPage, KeptWhat, Unmatched};
+use engine::message::Charge;
+use engine::submission::Extra;
+
+use crate::house::*;
+
+/// Living messages from phones, by number.
+fn inbound(house: &House) -> Vec<u64> {
+    house.engine.living().filter(|message| message.is_inbound()).map(|message| message.number).collect()
+}
+
+fn text(house: &House, number: u64) -> String {
+    String::from_utf8_lossy(house.message(number).body().octets).into_owned()
+}
+
+fn kept(house: &mut House, drawer: Drawer) -> KeptPage {
+    let query = Query::Kept { drawer, provider: None, from: 0, most: 100 };
+    match house.ask(Command::Query { reply: ReplyId(3), query }) {
+        Reply::Kept(Some(page)) => page,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_message_from_a_phone_is_on_disk_then_acknowledged_then_told() {
+    let mut house = House::new(definitions());
+    let before = house.money("acme");
+    let groups = house.journal.len();
+    let sequences = house.phones_write("up", &[FromPhone::default()]);
+    assert_eq!(house.journal.len(), groups + 1);
+    assert_eq!(house.acknowledged, [(ConnectionId(u32::MAX - 1), sequences[0])]);
+    let number = inbound(&house)[0];
+    let message = house.message(number);
+    assert_eq!(
+        (message.charge, message.price.0, message.provider),
+        (Charge::Released, 0, house.provider("up"))
+    );
+    // Nobody is bound, and the process ends: it is still to be told.
+    house.crash();
+    let session = house.bind_tenant("acme", 5);
+    let told = house.taken(session);
+    let sm = told[0].sm();
+    assert_eq!((sm.source.octets, sm.destination.octets), (&b"254712345678"[..], &b"22334"[..]));
+    assert_eq!((sm.esm_class, sm.data_coding, sm.content()), (0, 0, &b"STOP it"[..]));
+    assert_eq!(told[0].token, number);
+    house.acknowledge("acme", session, &[number], 0);
+    assert!(house.message(number).told);
+    assert_eq!(house.money("acme"), before);
+    house.crash();
+    let session = house.bind_tenant("acme", 5);
+    assert_eq!(house.told(session), [], "it was acknowledged");
+}
+
+#[test]
+fn what_comes_again_within_the_window_is_acknowledged_and_nothing_more() {
+    let mut house = House::new(definitions());
+    let one = FromPhone::default();
+    house.phones_write("up", &[one.clone(), one.clone()]);
+    assert_eq!((inbound(&house).len(), house.acknowledged.len()), (1, 2));
+    // The acknowledgement was lost with the process.
+    house.crash();
+    house.phones_write("up", std::slice::from_ref(&one));
+    assert_eq!(inbound(&house).len(), 1);
+    assert_eq!(house.engine.counters().inbound_repeated, 1);
+    house.seconds(61);
+    house.phones_write("up", &[one]);
+    assert_eq!(house.engine.counters().inbound_repeated, 1, "the same text again, later, is another message");
+    assert_eq!(house.engine.counters().providers[0].inbound, 1, "since the start");
+}
+
+#[test]
+fn parts_in_any_order_become_one_message_also_across_a_crash() {
+    let mut house = House::new(definitions());
+    let parts = [(3, "gamma"), (1, "alpha "), (2, "beta ")];
+    let parts = parts.map(|(number, text)| FromPhone::part(number, 3, text.as_bytes()));
+    for part in &parts {
+        house.phones_write("up", &[part.clone(), part.clone()]);
+        house.crash();
+        // The provider did not see the answer.
+        house.phones_write("up", std::slice::from_ref(part));
+    }
+    assert_eq!(house.acknowledged.len(), 9);
+    let numbers = inbound(&house);
+    assert_eq!(numbers.len(), 1);
+    assert_eq!(text(&house, numbers[0]), "alpha beta gamma");
+    assert_eq!((house.message(numbers[0]).parts(), house.engine.parts_of_phones()), (3, 0));
+    house.phones_write("up", &parts);
+    assert_eq!((inbound(&house).len(), house.engine.parts_of_phones()), (1, 0), "all came before");
+}
+
+#[test]
+fn a_surrogate_pair_across_two_parts_is_one_character() {
+    let mut house = House::new(definitions());
+    let units: Vec<u8> = "a🌍b".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let (first, second) = units.split_at(4);
+    for (number, text) in [(2, second), (1, first)] {
+        house.phones_write("up", &[FromPhone { data_coding: 8, ..FromPhone::part(number, 2, text) }]);
+    }
+    let message = house.message(inbound(&house)[0]);
+    assert_eq!(codecs::text::decode(Encoding::Ucs2, message.body().octets), "a🌍b");
+}
+
+#[test]
+fn what_is_incomplete_at_its_time_is_told_as_it_is_and_marked() {
+    let mut house = House::new(definitions());
+    house.phones_write("up", &[FromPhone::part(1, 3, b"only "), FromPhone::part(3, 3, b"this")]);
+    house.seconds(599);
+    assert_eq!(inbound(&house), []);
+    house.crash();
+    house.seconds(1);
+    let number = inbound(&house)[0];
+    assert_eq!(text(&house, number), "only this");
+    assert_eq!(house.message(number).body().extra(Extra::Missing), Some(&[1][..]));
+    assert_eq!(house.engine.counters().inbound_incomplete, 1);
+}
+
+#[test]
+fn beyond_the_bound_the_oldest_incomplete_message_goes() {
+    let mut definitions = definitions();
+    definitions.settings.inbound.parts_max = 2;
+    let mut house = House::new(definitions);
+    for phone in 1..=3 {
+        house.phones_write("up", &[FromPhone { phone, ..FromPhone::part(1, 2, b"half") }]);
+    }
+    let numbers = inbound(&house);
+    assert_eq!(numbers.len(), 1);
+    assert_eq!(house.message(numbers[0]).body().destination, 1);
+}
+
+#[test]
+fn a_reference_that_is_given_out_again_loses_no_text() {
+    let mut house = House::new(definitions());
+    house.phones_write("up", &[FromPhone::part(1, 2, b"old")]);
+    house.phones_write("up", &[FromPhone::part(1, 2, b"new "), FromPhone::part(2, 2, b"one")]);
+    let texts: Vec<String> = inbound(&house).iter().map(|number| text(&house, *number)).collect();
+    assert_eq!(texts, ["old", "new one"]);
+}
+
+#[test]
+fn the_first_rule_that_fits_decides_then_the_providers_default() {
+    let rule = |change: &dyn Fn(&mut InboundDefinition)| {
+        let mut rule = InboundDefinition { tenant: "other".to_owned(), ..InboundDefinition::default() };
+        change(&mut rule);
+        rule
+    };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let to_other = |house: &House| house.message(inbound(house)[0]).tenant == house.tenant("other");
+    let stop = |text: &str| FromPhone { text: text.into(), ..FromPhone::default() };
+    type Change<'a> = &'a dyn Fn(&mut InboundDefinition);
+    let cases: [(Change<'_>, FromPhone, bool); 12] = [
+        (&|_| {}, FromPhone::default(), true),
+        (&|rule| rule.providers = words(&["spare"]), FromPhone::default(), false),
+        (&|rule| rule.providers = words(&["spare", "up"]), FromPhone::default(), true),
+        (&|rule| rule.to = words(&["22335"]), FromPhone::default(), false),
+        (&|rule| rule.to = words(&["+22334"]), FromPhone::default(), true),
+        (&|rule| rule.to = words(&["Shop"]), FromPhone { to: "SHOP", ..FromPhone::default() }, true),
+        (&|rule| rule.to_prefixes = words(&["223"]), FromPhone::default(), true),
+        (&|rule| rule.from_prefixes = words(&["255"]), FromPhone::default(), false),
+        (&|rule| rule.from_prefixes = words(&["255", "25471"]), FromPhone::default(), true),
+        (&|rule| rule.keywords = words(&["stop"]), stop(" Stop, please"), true),
+        (&|rule| rule.keywords = words(&["stop"]), stop("stopping"), false),
+        (&|rule| (rule.keywords, rule.to) = (words(&["stop"]), words(&["1"])), stop("stop"), false),
+    ];
+    for (place, (change, message, expected)) in cases.iter().enumerate() {
+        let mut definitions = definitions();
+        definitions.inbound = vec![rule(change)];
+        definitions.providers[0].inbound_tenant = Some("acme".to_owned());
+        let mut house = House::new(definitions);
+        house.phones_write("up", std::slice::from_ref(message));
+        assert_eq!(to_other(&house), *expected, "case {place}");
+    }
+}
+
+#[test]
+fn what_no_rule_names_is_kept_and_goes_to_whom_a_later_rule_names() {
+    let mut house = House::new(definitions());
+    let one = FromPhone { to: "999", ..FromPhone::default() };
+    house.phones_write("up", std::slice::from_ref(&one));
+    assert_eq!((inbound(&house).len(), house.acknowledged.len()), (0, 1));
+    assert_eq!(house.engine.counters().inbound_unrouted, 1);
+    house.crash();
+    house.phones_write("up", &[one]);
+    let page = kept(&mut house, Drawer::Unrouted);
+    assert_eq!((page.total, page.rows.len()), (1, 1));
+    let KeptWhat::Message { from, to, parts, .. } = &page.rows[0].what else { panic!("{page:?}") };
+    assert_eq!((&from[..], &to[..], *parts), (&b"254712345678"[..], &b"999"[..], 1));
+    house.definitions.inbound[0].to.push("999".to_owned());
+    house.crash();
+    assert_eq!((inbound(&house).len(), kept(&mut house, Drawer::Unrouted).total), (1, 0));
+    house.crash();
+    assert_eq!((inbound(&house).len(), kept(&mut house, Drawer::Unrouted).total), (1, 0));
+}
+
+#[test]
+fn what_is_kept_is_bounded_and_lives_in_the_ring() {
+    let mut definitions = definitions();
+    definitions.settings.inbound.kept_max = 5;
+    let mut house = House::new(definitions);
+    house.ring_over = 1;
+    for phone in 1..=40 {
+        house.phones_write("up", &[FromPhone { phone, to: "999", ..FromPhone::default() }]);
+        house.phones_write("up", &[FromPhone { phone, ..FromPhone::part(1, 2, b"half") }]);
+    }
+    for _ in 0..200 {
+        house.accepted("acme", &Sms::default());
+    }
+    assert!(house.release_before > 40, "the ring turns: {}", house.release_before);
+    house.crash();
+    let rows = kept(&mut house, Drawer::Unrouted).rows;
+    let phones: Vec<String> = rows
+        .iter()
+        .map(|row| match &row.what {
+            KeptWhat::Message { from, .. } => String::from_utf8_lossy(from).into_owned(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(phones, ["36", "37", "38", "39", "40"]);
+    assert_eq!(house.engine.parts_of_phones(), 40);
+    house.seconds(8 * 24 * 3_600);
+    assert_eq!(kept(&mut house, Drawer::Unrouted).total, 0, "after a week they are dropped");
+}
+
+#[test]
+fn receipts_without_a_message_can_be_seen_with_their_reason() {
+    let mut house = House::new(definitions());
+    house.receipt("up", text_id("77"), codecs::receipt::State::Delivered, Some(254_700_000_001));
+    let why = |house: &mut House| {
+        let page = kept(house, Drawer::Unmatched);
+        let rows = page.rows.into_iter().map(|row| match row.what {
+            KeptWhat::Receipt { id, why, .. } => (row.provider, String::from_utf8(id).expect("an id"), why),
+            other => panic!("{other:?}"),
+        });
+        rows.collect::<Vec<_>>()
+    };
+    let row = |why| vec![("up".to_owned(), "77".to_owned(), why)];
+    assert_eq!(why(&mut house), row(Unmatched::Waits));
+    house.seconds(601);
+    assert_eq!(why(&mut house), row(Unmatched::NoResponse));
+    assert_eq!(house.engine.counters().unmatched, 1);
+    house.crash();
+    assert_eq!(why(&mut house), row(Unmatched::NoResponse), "it does not wait again");
+    house.seconds(601);
+    assert_eq!(why(&mut house), row(Unmatched::NoResponse));
+}
+
+#[test]
+fn a_full_disk_sends_them_back_for_later() {
+    let mut house = House::new(definitions());
+    house.turn([Command::Disk(DiskLevel::RefuseIntake)]);
+    house.phones_write("up", &[FromPhone::default()]);
+    assert_eq!(inbound(&house), []);
+    house.turn([Command::Disk(DiskLevel::Fine)]);
+    house.phones_write("up", &[FromPhone::default()]);
+    assert_eq!(inbound(&house).len(), 1);
+}
+
+#[test]
+fn data_coding_0_is_told_by_a_number_that_means_the_same_to_everybody() {
+    for (charset, octets, coding, told) in [
+        (Charset::Gsm7, &b"\x00"[..], 0, &b"\x00"[..]),
+        (Charset::Latin1, b"\xe9", 3, b"\xe9"),
+        (Charset::Ascii, b"@", 1, b"@"),
+        (Charset::Ucs2, b"\0a", 8, b"\0a"),
+        (Charset::Utf8, "é".as_bytes(), 8, b"\0\xe9"),
+    ] {
+        let mut definitions = definitions();
+        definitions.providers[0].charset = charset;
+        let mut house = House::new(definitions);
+        let session = house.bind_tenant("acme", 5);
+        house.phones_write("up", &[FromPhone { text: octets.to_vec(), ..FromPhone::default() }]);
+        let requests = house.taken(session);
+        assert_eq!((requests[0].sm().data_coding, requests[0].sm().content()), (coding, told), "{charset:?}");
+    }
+}
+
+#[test]
+fn a_long_message_goes_as_message_payload() {
+    let mut house = House::new(definitions());
+    let session = house.bind_tenant("acme", 5);
+    let half = [b'x'; 153];
+    house.phones_write("up", &[FromPhone::part(1, 2, &half), FromPhone::part(2, 2, &half)]);
+    let requests = house.taken(session);
+    let sm = requests[0].sm();
+    assert_eq!((sm.short_message, sm.esm_class, sm.content().len()), (&b""[..], 0, 306));
+}
+
+#[test]
+fn a_tenant_without_binds_is_not_told_and_its_messages_go_to_the_archive() {
+    let mut definitions = definitions();
+    definitions.tenants[0].binds = false;
+    let mut house = House::new(definitions);
+    house.phones_write("up", &[FromPhone::default()]);
+    let number = inbound(&house)[0];
+    house.pass(Duration::from_secs(70));
+    assert_eq!(inbound(&house), []);
+    assert!(house.archived(number).is_some_and(|message| message.is_inbound()));
+    assert_eq!(house.engine.counters().dropped, 0);
+}
+
+#[test]
+fn untold_messages_from_phones_wait_in_the_archive_until_their_time() {
+    let mut house = House::new(definitions());
+    house.phones_write("up", &[FromPhone::default()]);
+    let number = inbound(&house)[0];
+    house.seconds(300);
+    assert_eq!(inbound(&house), []);
+    house.crash();
+    let session = house.bind_tenant("acme", 5);
+    assert_eq!(house.told(session), [number]);
+    house.acknowledge("acme", session, &[number], 0x66);
+    assert_eq!(house.engine.counters().dropped, 1);
+}
+
+#[test]
+fn a_repetition_is_known_also_when_its_message_has_left_the_journal() {
+    let mut definitions = definitions();
+    definitions.settings.inbound.repeat_window = Duration::from_secs(3_600);
+    definitions.tenants[0].binds = false;
+    let mut house = House::new(definitions);
+    house.ring_over = 1;
+    house.phones_write("up", &[FromPhone::default()]);
+    house.seconds(100);
+    for _ in 0..200 {
+        house.accepted("acme", &Sms::default());
+    }
+    assert_eq!(inbound(&house), []);
+    assert!(house.release_before > 10, "the ring turns: {}", house.release_before);
+    house.crash();
+    house.phones_write("up", &[FromPhone::default()]);
+    assert_eq!((inbound(&house).len(), house.engine.counters().inbound_repeated), (0, 1));
+    house.seconds(3_700);
+    house.crash();
+    house.phones_write("up", &[FromPhone::default()]);
+    assert_eq!(inbound(&house).len(), 1);
+}
