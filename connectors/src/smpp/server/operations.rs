@@ -13,6 +13,7 @@ use engine::command::{Addresses, AskKind, OfOne, Refusal, Replacement, Wanted};
 use engine::effect::{Operated, OperationAnswer};
 use engine::id;
 
+use super::submit::{read_schedule, read_validity};
 use super::tenant::VERSION_5;
 use crate::smpp::access::IdRadix;
 use crate::smpp::refusal;
@@ -75,14 +76,14 @@ fn cancel_all(cancel: &CancelSm<'_>) -> Result<Wanted, Status> {
 }
 
 fn replacement(replace: &ReplaceSm<'_>, now: Wall) -> Result<Replacement, Status> {
-    let time = |field, status| time::read(field, now).map_err(|_| status);
-    let valid_until = time(replace.validity_period, Status::INVEXPIRY)?;
+    let send_at = read_schedule(replace.schedule_delivery_time, now).map_err(|_| Status::INVSCHED)?;
+    let valid_until = read_validity(replace.validity_period, now, send_at).map_err(|_| Status::INVEXPIRY)?;
     if valid_until.is_some_and(|until| until <= now) {
         return Err(Status::INVEXPIRY);
     }
     Ok(Replacement {
         octets: replace.content().to_vec(),
-        send_at: time(replace.schedule_delivery_time, Status::INVSCHED)?,
+        send_at,
         valid_until,
         registered_delivery: replace.registered_delivery,
     })

@@ -17,6 +17,9 @@ use engine::submission::{Body, Extra, Priority, Via, push_extra};
 
 /// The user data begins with a header (SMPP 3.4 §5.2.12).
 const UDHI: u8 = 0x40;
+/// How far ahead a message may be scheduled, and how long it may be valid from then on.
+const SCHEDULE_MAX: Duration = Duration::from_secs(366 * 86_400);
+const VALIDITY_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// How a message is sent: bits 1 and 0 of esm_class (SMPP 3.4 §5.2.12), and the mode that is answered when it has come to its end.
 const MODE: u8 = 0x03;
 const MODE_TRANSACTION: u8 = 0x02;
@@ -106,14 +109,8 @@ struct Fields<'a> {
 impl Reader {
     /// Appends the body of a submit_sm to `bodies`; nothing when it is refused.
     pub fn submit(&mut self, sm: &Sm<'_>, context: Context, bodies: &mut Vec<u8>) -> Result<(), Refusal> {
-        let send_at = match sm.schedule_delivery_time {
-            [] => None,
-            given => time::read(given, context.now).map_err(|_| Refusal::InvalidSchedule)?,
-        };
-        let valid_until = match sm.validity_period {
-            [] => None,
-            given => time::read(given, context.now).map_err(|_| Refusal::InvalidValidity)?,
-        };
+        let send_at = read_schedule(sm.schedule_delivery_time, context.now)?;
+        let valid_until = read_validity(sm.validity_period, context.now, send_at)?;
         let tlvs = sm.tlvs();
         if !sm.short_message.is_empty() && tlvs.value_of(tag::MESSAGE_PAYLOAD).is_some() {
             // SMPP 3.4 §5.3.2.32: one or the other. Which of two texts is meant is not for us to guess.
@@ -239,6 +236,28 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// schedule_delivery_time, as far ahead as over HTTP.
+pub fn read_schedule(field: &[u8], now: Wall) -> Result<Option<Wall>, Refusal> {
+    if field.is_empty() {
+        return Ok(None);
+    }
+    let send_at = time::read(field, now).map_err(|_| Refusal::InvalidSchedule)?;
+    match send_at {
+        Some(at) if at > now.after(SCHEDULE_MAX) => Err(Refusal::InvalidSchedule),
+        send_at => Ok(send_at),
+    }
+}
+
+/// validity_period. One that is too long becomes as long as there is: an SMSC may shorten it without a word.
+pub fn read_validity(field: &[u8], now: Wall, send_at: Option<Wall>) -> Result<Option<Wall>, Refusal> {
+    if field.is_empty() {
+        return Ok(None);
+    }
+    let valid_until = time::read(field, now).map_err(|_| Refusal::InvalidValidity)?;
+    let last = send_at.unwrap_or(now).max(now).after(VALIDITY_MAX);
+    Ok(valid_until.map(|until| until.min(last)))
 }
 
 /// Datagram asks for less than we do, and is kept like any other. A transaction's answer would come with the end of the message,

@@ -48,6 +48,20 @@ fn refused(fields: &SmFields<'_>, tlvs: &[(u16, &[u8])]) -> Refusal {
 }
 
 #[test]
+fn times_are_no_further_ahead_than_over_http() {
+    let until = |validity_period| SmFields { validity_period, ..plain() };
+    // 99 days become 30; 29 stay.
+    for (relative, days) in [(b"000099000000000R", 30), (b"000029000000000R", 29)] {
+        check(&until(relative), &[], |body| {
+            assert_eq!(body.valid_until, Some(Wall(NOW.0 + days * 86_400_000)));
+        });
+    }
+    let at = |schedule_delivery_time| SmFields { schedule_delivery_time, ..plain() };
+    assert_eq!(refused(&at(b"020000000000000R"), &[]), Refusal::InvalidSchedule);
+    check(&at(b"001100000000000R"), &[], |body| assert!(body.send_at.is_some()));
+}
+
+#[test]
 fn modes_that_promise_more_than_we_do_are_refused() {
     for (esm_class, taken) in [
         (0x00, Some(0x00)),
