@@ -50,7 +50,9 @@ pub fn bench(criterion: &mut Criterion) {
     });
     let long = [octets.as_slice(); 6].concat();
     group.bench_function("split 990 characters", |bencher| {
-        bencher.iter(|| split::parts(Encoding::Gsm7, black_box(&long)).map(|part| part.len()).sum::<usize>());
+        bencher.iter(|| {
+            split::Cut::new(Encoding::Gsm7).parts(black_box(&long)).map(|part| part.len()).sum::<usize>()
+        });
     });
     group.finish();
 }

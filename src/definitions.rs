@@ -5,13 +5,14 @@ use std::time::Duration;
 use codecs::message_id::Form;
 use codecs::receipt::{DateForm, Dates, Dialect, Pattern, State};
 use codecs::smpp::status::Class;
+use codecs::text::national::{Language, Languages};
 use config::{
     Config, InDoubt, InterfaceVersion, MessageIdForm, MessageIdSide, Price, ReceiptDate, ReceiptDialect,
     ReceiptState, Settle, StatusMeaning, Strategy, TlvType,
 };
 use engine::catalog::{
-    self, Definitions, InboundDefinition, InboundSettings, ProviderDefinition, ReceiptStyle, RouteDefinition,
-    Settings, SettleOn, TenantDefinition, TlvId,
+    self, Definitions, Flash, InboundDefinition, InboundSettings, LongMessages, NationalTables,
+    ProviderDefinition, ReceiptStyle, RouteDefinition, Settings, SettleOn, TenantDefinition, TlvId,
 };
 use engine::command::AskKind;
 use engine::money::Micros;
@@ -124,6 +125,23 @@ pub fn provider(provider: &config::Provider) -> ProviderDefinition {
             config::AskReceipt::Never => catalog::AskReceipt::Never,
         },
         charset: provider_charset(provider.charset),
+        packed: provider.texts.packed,
+        national: NationalTables {
+            single: languages(&provider.texts.single_shift),
+            locking: languages(&provider.texts.locking_shift),
+        },
+        long_messages: match provider.texts.long_messages {
+            config::LongMessages::Udh8 => LongMessages::Udh8,
+            config::LongMessages::Udh16 => LongMessages::Udh16,
+            config::LongMessages::Sar => LongMessages::Sar,
+            config::LongMessages::Payload => LongMessages::Payload,
+        },
+        flash: match provider.texts.flash {
+            config::Flash::AsGiven => Flash::AsGiven,
+            config::Flash::General => Flash::General,
+            config::Flash::Class => Flash::Class,
+            config::Flash::Subunit => Flash::Subunit,
+        },
         cost: Micros(provider.cost.0),
         attempts_max: u8::try_from(provider.retry.attempts).unwrap_or(u8::MAX),
         retry_first: provider.retry.pause.min,
@@ -234,6 +252,26 @@ fn ask_kind(operation: config::Operation) -> AskKind {
         config::Operation::Cancel => AskKind::Cancel,
         config::Operation::Replace => AskKind::Replace,
     }
+}
+
+/// The codec's languages of the setting's.
+pub fn languages(named: &[config::Language]) -> Languages {
+    let language = |named: &config::Language| match named {
+        config::Language::Turkish => Language::Turkish,
+        config::Language::Spanish => Language::Spanish,
+        config::Language::Portuguese => Language::Portuguese,
+        config::Language::Bengali => Language::Bengali,
+        config::Language::Gujarati => Language::Gujarati,
+        config::Language::Hindi => Language::Hindi,
+        config::Language::Kannada => Language::Kannada,
+        config::Language::Malayalam => Language::Malayalam,
+        config::Language::Oriya => Language::Oriya,
+        config::Language::Punjabi => Language::Punjabi,
+        config::Language::Tamil => Language::Tamil,
+        config::Language::Telugu => Language::Telugu,
+        config::Language::Urdu => Language::Urdu,
+    };
+    named.iter().map(language).collect()
 }
 
 fn provider_charset(charset: config::Charset) -> catalog::Charset {

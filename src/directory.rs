@@ -7,9 +7,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use codecs::address::{self, Sender};
 use codecs::text::Encoding;
+use codecs::text::national::Languages;
 use config::{IpBlock, Tenant};
 use connectors::smpp::access::{self, Authenticator, Denied};
 
+use crate::definitions;
 use crate::secrets::{KeyHash, PasswordCheck, sha256};
 
 /// What the doors know of one tenant.
@@ -23,6 +25,10 @@ pub struct TenantAccess {
     pub ip_allow: Vec<IpBlock>,
     /// The source address of a message that names none; empty where the tenant has none.
     pub default_sender: Sender,
+    /// Whose tables may be used for its texts.
+    pub national: Languages,
+    /// Whether its texts are made to fit GSM 7-bit, where a request does not say.
+    pub transliterate: bool,
     pub smpp: Option<SmppAccess>,
 }
 
@@ -43,6 +49,8 @@ pub struct SmppAccess {
     pub oldest_leaves: bool,
     pub window: u32,
     pub message_id: access::IdRadix,
+    /// What its data_coding 0 means; SMPP 3.4 §5.2.19 leaves that to the SMSC.
+    pub charset: Encoding,
 }
 
 /// One tenant as it is put into the directory.
@@ -101,6 +109,11 @@ fn access(account: &Account<'_>) -> TenantAccess {
             config::IdRadix::Dec => access::IdRadix::Dec,
             config::IdRadix::Hex => access::IdRadix::Hex,
         },
+        charset: match smpp.charset {
+            config::Charset::Latin1 | config::Charset::Ascii => Encoding::Latin1,
+            config::Charset::Ucs2 => Encoding::Ucs2,
+            config::Charset::Gsm7 | config::Charset::Utf8 => Encoding::Gsm7,
+        },
     });
     TenantAccess {
         number: account.number,
@@ -109,6 +122,8 @@ fn access(account: &Account<'_>) -> TenantAccess {
         ip_allow: tenant.ip_allow.clone(),
         // A name that is no sender was refused when the settings were read; should one come through, none is used.
         default_sender: named.and_then(Result::ok).unwrap_or(Sender::EMPTY),
+        national: definitions::languages(&tenant.national),
+        transliterate: tenant.transliterate,
         smpp,
     }
 }
@@ -173,8 +188,7 @@ impl Authenticator for Directory {
             oldest_leaves: account.oldest_leaves,
             window: account.window,
             rate: tenant.rate,
-            // SMPP 3.4 §5.2.19 leaves data_coding 0 to the SMSC, and here it is the GSM alphabet.
-            charset: Encoding::Gsm7,
+            charset: account.charset,
             message_id: account.message_id,
         })
     }
@@ -259,6 +273,21 @@ mod tests {
         for (system_id, password, from, expected) in table {
             let found = directory.authenticate(system_id, password, from).map(|access| access.tenant);
             assert_eq!(found, expected, "{} {from}", system_id.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_data_coding_0_means_is_the_tenants_to_say() {
+        let from = "192.0.2.9".parse().unwrap();
+        for (setting, expected) in [
+            ("", Encoding::Gsm7),
+            (", charset = 'latin1'", Encoding::Latin1),
+            (", charset = 'ascii'", Encoding::Latin1),
+            (", charset = 'ucs2'", Encoding::Ucs2),
+        ] {
+            let directory = Directory::new(entries(&ACME.replace(", window = 5", setting), &[]));
+            let access = directory.authenticate(b"acme", b"secret", from).unwrap();
+            assert_eq!(access.charset, expected, "{setting}");
         }
     }
 

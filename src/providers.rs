@@ -7,7 +7,9 @@ use std::time::Duration;
 use codecs::smpp::Command;
 use config::{BindKind, Config, InterfaceVersion, Provider, SubmitForm};
 use connectors::partition::Partition;
-use connectors::smpp::client::{Host, Keeper, Pauses, ProviderBind, ProviderBindOptions, Reconnect, Secret};
+use connectors::smpp::client::{
+    Host, Keeper, Patience, Pauses, ProviderBind, ProviderBindOptions, Reconnect, Secret,
+};
 use connectors::smpp::counters::BindCounters;
 use connectors::smpp::{self, Phases};
 use tokio::task::JoinSet;
@@ -96,6 +98,10 @@ pub fn options(provider: &Provider, reached: &Reached) -> ProviderBindOptions {
         outbind: reached.outbind.clone(),
         local_address: provider.reach.local_address,
         tls: reached.tls.clone(),
+        patience: Patience {
+            keepalive: provider.reach.tcp_keepalive,
+            unacknowledged: provider.reach.tcp_user_timeout,
+        },
         system_id: provider.system_id.clone(),
         password: Secret(provider.password.expose().to_owned()),
         system_type: provider.system_type.clone(),

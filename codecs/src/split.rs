@@ -1,116 +1,193 @@
 //! Cutting a long text into parts, and the user data header that joins them again. It never cuts inside an escape pair or a
-//! surrogate pair. Not here: choosing the encoding (`text`), and who gives out reference numbers.
+//! surrogate pair, nor inside what a reader sees as one character where that costs no part more. Not here: choosing the
+//! encoding (`text`), and who gives out reference numbers.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use crate::text::{ESCAPE, Encoding};
+mod cluster;
+mod header;
+
 use core::ops::Range;
+
+pub use header::{Concatenation, Reference, concatenation, elements, header, header_and_text, udh8};
+
+use crate::text::{ESCAPE, Encoding, latin1_septets};
 
 /// The most parts one message can have: the header counts them in one octet.
 pub const PARTS_MAX: usize = 255;
 
+/// User data on the air (3GPP TS 23.040 §9.2.3.24): a header, when there is one, and the text.
+const USER_DATA_OCTETS: usize = 140;
+
+/// How a text is cut: what decides where its parts begin and end beside the text itself. It is kept with a message, so that the cut is
+/// the same whenever it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    pub encoding: Encoding,
+    /// Octets of the information elements that every part carries beside that which joins them.
+    pub elements: usize,
+    pub reference: Reference,
+    /// As the first versions cut: Latin-1 as octets, and no heed of what a reader sees as one character.
+    pub is_first_form: bool,
+}
+
 /// How many octets of text fit where. A GSM 7-bit septet is one octet here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// In a message of one part, which has no header.
-    pub single: usize,
-    /// In each part of several, beside a header of six octets.
-    pub part: usize,
+struct Limits {
+    /// In a message of one part.
+    single: usize,
+    /// In each part of several.
+    part: usize,
 }
 
-/// 140 octets on the air (3GPP TS 23.040 §9.2.3.24.1): 160 septets, 70 UTF-16 units; with the header 153 and 67.
-pub const fn limits(encoding: Encoding) -> Limits {
-    match encoding {
-        Encoding::Gsm7 => Limits { single: 160, part: 153 },
-        Encoding::Ucs2 | Encoding::Latin1 | Encoding::Binary => Limits { single: 140, part: 134 },
-    }
-}
-
-/// How many parts the text makes; 1 when it fits one. It may exceed `PARTS_MAX`: the caller refuses that.
-pub fn count(encoding: Encoding, octets: &[u8]) -> usize {
-    if octets.len() <= limits(encoding).single { 1 } else { parts(encoding, octets).count() }
-}
-
-/// Where each part begins and ends. A text that fits one part, the empty one too, is one range.
-pub fn parts(encoding: Encoding, octets: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
-    let limits = limits(encoding);
-    let room = if octets.len() <= limits.single { limits.single } else { limits.part };
-    let mut next = Some(0);
-    core::iter::from_fn(move || {
-        let start = next?;
-        let end = end_of_part(encoding, octets, start, room);
-        next = (end < octets.len()).then_some(end);
-        Some(start..end)
-    })
-}
-
-/// The header of one part with an 8-bit reference (3GPP TS 23.040 §9.2.3.24.1). Parts are numbered from 1.
-pub fn udh8(reference: u8, total: u8, number: u8) -> [u8; 6] {
-    [5, 0x00, 3, reference, total, number]
-}
-
-/// Which part of which long message a short message is.
+/// What a text takes of the room on the air.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Concatenation {
-    pub reference: u16,
-    pub total: u8,
-    pub number: u8,
+enum Measure {
+    /// GSM 7-bit: an octet is a septet.
+    Septets,
+    /// UTF-16.
+    Units,
+    /// Latin-1 that a provider makes GSM 7-bit of: an octet is one septet or two.
+    Latin1Septets,
+    /// Latin-1 that a provider makes UCS-2 of: an octet is a unit.
+    Latin1Units,
+    Octets,
 }
 
-/// What the user data header at the front of `udh` says of concatenation; what follows the header is not read. `None` when
-/// it says nothing, or nothing possible. Of two statements the last holds (3GPP TS 23.040 §9.2.3.24).
-pub fn concatenation(udh: &[u8]) -> Option<Concatenation> {
-    let (mut elements, _) = header_and_text(udh)?;
-    let mut found = None;
-    while let [id, length, rest @ ..] = elements {
-        let (value, rest) = rest.split_at_checked(usize::from(*length))?;
-        match (id, value) {
-            (0x00, [reference, total, number]) => found = Some((u16::from(*reference), *total, *number)),
-            (0x08, [high, low, total, number]) => {
-                found = Some((u16::from_be_bytes([*high, *low]), *total, *number))
-            }
-            (0x00 | 0x08, _) => return None,
-            _ => {}
-        }
-        elements = rest;
+impl Cut {
+    /// With a header of its own for nothing else, and a reference of one octet.
+    pub fn new(encoding: Encoding) -> Cut {
+        Cut { encoding, elements: 0, reference: Reference::Narrow, is_first_form: false }
     }
-    let (reference, total, number) = found?;
-    let possible = elements.is_empty() && (1..=total).contains(&number);
-    possible.then_some(Concatenation { reference, total, number })
+
+    /// How many parts the text makes; 1 when it fits one. It may exceed `PARTS_MAX`: the caller refuses that.
+    pub fn count(&self, octets: &[u8]) -> usize {
+        let measure = self.measure(octets);
+        let limits = self.limits(measure);
+        if fits(measure, octets, limits.single) { 1 } else { self.parts(octets).count() }
+    }
+
+    /// Where each part begins and ends. A text that fits one part, the empty one too, is one range.
+    pub fn parts<'a>(&self, octets: &'a [u8]) -> impl Iterator<Item = Range<usize>> + use<'a> {
+        let measure = self.measure(octets);
+        let limits = self.limits(measure);
+        let is_one = fits(measure, octets, limits.single);
+        let room = if is_one { limits.single } else { limits.part };
+        let plain = Cutter { measure, room, heeds_clusters: false };
+        let heeding = Cutter { heeds_clusters: true, ..plain };
+        let heeds = measure == Measure::Units && !self.is_first_form && !is_one;
+        // A character that is kept whole must not cost a part.
+        let cutter = if heeds && heeding.count(octets) == plain.count(octets) { heeding } else { plain };
+        cutter.ranges(octets)
+    }
+
+    fn measure(&self, octets: &[u8]) -> Measure {
+        match self.encoding {
+            Encoding::Gsm7 => Measure::Septets,
+            Encoding::Ucs2 => Measure::Units,
+            Encoding::Latin1 if self.is_first_form => Measure::Octets,
+            Encoding::Latin1 if octets.iter().all(|octet| latin1_septets(*octet).is_some()) => {
+                Measure::Latin1Septets
+            }
+            Encoding::Latin1 => Measure::Latin1Units,
+            Encoding::Binary => Measure::Octets,
+        }
+    }
+
+    /// 140 octets on the air: 160 septets, 70 UTF-16 units; beside a header of six octets 153 and 67.
+    fn limits(&self, measure: Measure) -> Limits {
+        // The length octet of the header, where there is one.
+        let single = if self.elements == 0 { 0 } else { self.elements.saturating_add(1) };
+        let part = self.elements.saturating_add(1).saturating_add(self.reference.element_octets());
+        let room = |header: usize| {
+            let octets = USER_DATA_OCTETS.saturating_sub(header);
+            let room = match measure {
+                Measure::Septets | Measure::Latin1Septets => octets.saturating_mul(8) / 7,
+                Measure::Units => octets & !1,
+                Measure::Latin1Units => octets / 2,
+                Measure::Octets => octets,
+            };
+            // A header that leaves no room is a stranger's; what comes with it is cut all the same, but not inside a surrogate pair.
+            room.max(4)
+        };
+        Limits { single: room(single), part: room(part) }
+    }
 }
 
-/// The information elements of a user data header, without its length octet, and the text after it. `None` when the header
-/// is longer than what is there.
-pub fn header_and_text(user_data: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = user_data.split_first()?;
-    rest.split_at_checked(usize::from(*length))
+fn fits(measure: Measure, octets: &[u8], room: usize) -> bool {
+    match measure {
+        Measure::Latin1Septets => {
+            octets.len() <= room && octets.iter().map(|octet| weight(*octet)).sum::<usize>() <= room
+        }
+        _ => octets.len() <= room,
+    }
 }
 
-fn end_of_part(encoding: Encoding, octets: &[u8], start: usize, room: usize) -> usize {
-    let end = start.saturating_add(room);
-    let Some(part) = octets.get(start..end).filter(|_| end < octets.len()) else {
-        return octets.len();
-    };
-    let cut = match encoding {
-        Encoding::Gsm7 => open_escape(part),
-        Encoding::Ucs2 => open_surrogate(part),
-        Encoding::Latin1 | Encoding::Binary => 0,
-    };
-    end.saturating_sub(cut)
+fn weight(octet: u8) -> usize {
+    latin1_septets(octet).unwrap_or(1)
+}
+
+#[derive(Clone, Copy)]
+struct Cutter {
+    measure: Measure,
+    room: usize,
+    heeds_clusters: bool,
+}
+
+impl Cutter {
+    fn count(self, octets: &[u8]) -> usize {
+        self.ranges(octets).count()
+    }
+
+    fn ranges(self, octets: &[u8]) -> impl Iterator<Item = Range<usize>> + use<'_> {
+        let mut next = Some(0);
+        core::iter::from_fn(move || {
+            let start = next?;
+            let end = self.end_of_part(octets, start);
+            next = (end < octets.len()).then_some(end);
+            Some(start..end)
+        })
+    }
+
+    fn end_of_part(self, octets: &[u8], start: usize) -> usize {
+        if self.measure == Measure::Latin1Septets {
+            return end_by_weight(octets, start, self.room);
+        }
+        let end = start.saturating_add(self.room);
+        let Some(part) = octets.get(start..end).filter(|_| end < octets.len()) else {
+            return octets.len();
+        };
+        let cut = match self.measure {
+            Measure::Septets => open_escape(part),
+            Measure::Units if self.heeds_clusters => {
+                let cut = cluster::open(part, octets.get(end..).unwrap_or_default());
+                // Beside a header that leaves next to no room a character is longer than a part, which must not be empty for that.
+                if cut < part.len() { cut } else { cluster::open_surrogate(part) }
+            }
+            Measure::Units => cluster::open_surrogate(part),
+            Measure::Latin1Septets | Measure::Latin1Units | Measure::Octets => 0,
+        };
+        end.saturating_sub(cut)
+    }
+}
+
+fn end_by_weight(octets: &[u8], start: usize, room: usize) -> usize {
+    let mut left = room;
+    let rest = octets.get(start..).unwrap_or_default();
+    let fitting = rest.iter().take_while(|octet| match left.checked_sub(weight(**octet)) {
+        Some(less) => {
+            left = less;
+            true
+        }
+        None => false,
+    });
+    start.saturating_add(fitting.count())
 }
 
 /// 1 when the last octet is an escape whose code would go to the next part. Of a run of escapes every second one is
 /// the code of the one before.
 fn open_escape(part: &[u8]) -> usize {
     part.iter().rev().take_while(|octet| **octet == ESCAPE).count() % 2
-}
-
-/// 2 when the last unit is the first half of a surrogate pair.
-fn open_surrogate(part: &[u8]) -> usize {
-    match part {
-        [.., 0xD8..=0xDB, _] => 2,
-        _ => 0,
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,16 @@
 //! Text and its encodings on the wire: GSM 7-bit (unpacked septets), UCS-2, Latin-1, and octets that are no text.
-//! Not here: cutting a long text into parts (`split`), national language tables, transliteration.
+//! Below it: the national language tables (`national`), which encoding costs least (`cheapest`), likenesses (`transliterate`) and
+//! packed septets (`packed`). Not here: cutting a long text into parts (`split`).
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
+mod cheapest;
+pub mod national;
+pub mod packed;
+pub mod transliterate;
+
+pub use cheapest::{Cheapest, cheapest};
+use national::Languages;
 
 /// How a text stands in octets. The numbers are kept on disk and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +63,7 @@ impl Encoding {
 /// Which encoding a text is to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// GSM 7-bit where every character is in it, else UCS-2.
+    /// GSM 7-bit where every character is in it, else UCS-2: `cheapest` without national tables.
     Auto,
     Only(Encoding),
 }
@@ -74,10 +83,8 @@ pub fn encode(text: &str, choice: Choice, out: &mut Vec<u8>) -> Result<Encoding,
     let before = out.len();
     let encoding = match choice {
         Choice::Only(encoding) => encoding,
-        Choice::Auto if encode_gsm7(text, out).is_ok() => return Ok(Encoding::Gsm7),
-        Choice::Auto => Encoding::Ucs2,
+        Choice::Auto => return Ok(cheapest(text, Languages::NONE, out).encoding),
     };
-    out.truncate(before);
     let outcome = match encoding {
         Encoding::Gsm7 => encode_gsm7(text, out),
         Encoding::Ucs2 => {
@@ -100,6 +107,14 @@ pub fn decode(encoding: Encoding, octets: &[u8]) -> String {
         Encoding::Ucs2 => decode_ucs2(octets),
         Encoding::Latin1 => octets.iter().copied().map(char::from).collect(),
         Encoding::Binary => decode_hex(octets),
+    }
+}
+
+/// The text of user data, whose header, if it has one, has these information elements: they may name tables of a national language.
+pub fn decode_user_data(encoding: Encoding, elements: &[u8], octets: &[u8]) -> String {
+    match national::Tables::of(elements) {
+        tables if encoding == Encoding::Gsm7 && !tables.is_default() => tables.decode(octets),
+        _ => decode(encoding, octets),
     }
 }
 
@@ -128,6 +143,15 @@ pub fn encoding_of(data_coding: u8) -> Encoding {
 /// How many septets a character takes in GSM 7-bit; `None` when it is not in it.
 pub fn septets(character: char) -> Option<usize> {
     match code_of(character) {
+        ABSENT => None,
+        code if code & EXTENDED != 0 => Some(2),
+        _ => Some(1),
+    }
+}
+
+/// How many septets a character of Latin-1 takes in GSM 7-bit.
+pub(crate) fn latin1_septets(octet: u8) -> Option<usize> {
+    match low_code_of(octet) {
         ABSENT => None,
         code if code & EXTENDED != 0 => Some(2),
         _ => Some(1),

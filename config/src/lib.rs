@@ -18,6 +18,7 @@ mod route;
 mod section;
 mod settings;
 mod tenant;
+mod texts;
 mod tree;
 mod units;
 mod words;
@@ -33,11 +34,13 @@ pub use reach::{Host, Outbind, ProviderTls, Reach};
 pub use route::{Match, Rates, Route};
 pub use settings::{Fairness, Http, Limits, Ops, Queue, Routing, Secrets, Serve, Smpp, Storage, Tls};
 pub use tenant::{Price, Tenant, TenantSmpp};
+pub use texts::Texts;
 pub use units::{IpBlock, Micros, Secret, Size, UnixMillis, parse_duration};
 pub use words::{
-    AskReceipt, Billing, BindKind, Channel, Charset, Durability, IdRadix, InDoubt, InterfaceVersion,
-    JournalLog, MessageIdForm, MessageIdSide, Operation, Priority, ProviderKind, ReceiptDate, ReceiptState,
-    Settle, StatusMeaning, Strategy, SubmitForm, TenantStatus, TlvType, WhenFull, Word,
+    AskReceipt, Billing, BindKind, Channel, Charset, Durability, Flash, IdRadix, InDoubt, InterfaceVersion,
+    JournalLog, Language, LongMessages, MessageIdForm, MessageIdSide, Operation, Priority, ProviderKind,
+    ReceiptDate, ReceiptState, Settle, StatusMeaning, Strategy, SubmitForm, TenantStatus, TlvType, WhenFull,
+    Word,
 };
 
 use lists::Lists;

@@ -19,21 +19,26 @@ impl Profiles<'_> {
 }
 
 /// What a profile may say: what is the same for everybody who is connected to such a provider.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 26] = [
     "bind",
     "charset",
     "dest_npi",
     "dest_ton",
     "enquire_link",
+    "flash",
     "interface_version",
+    "locking_shift",
     "long_messages",
     "message_id",
     "message_id_tlv",
+    "operations",
+    "packed",
     "query_after",
     "receipt",
     "receipt_wait",
     "registered_delivery",
     "response_timeout",
+    "single_shift",
     "source_npi",
     "source_ton",
     "status",

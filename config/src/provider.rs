@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::dialect::{AddressTypes, ReceiptDialect, StatusRule, Tlv};
 use crate::reach::Reach;
 use crate::section::Section;
+use crate::texts::Texts;
 use crate::units::{DAY, HOUR, Micros, SECOND, Secret};
 use crate::words::{
     AskReceipt, BindKind, Charset, InDoubt, InterfaceVersion, MessageIdForm, MessageIdSide, Operation,
@@ -71,6 +72,8 @@ pub struct Provider {
     pub registered_delivery: AskReceipt,
     /// What data_coding 0 means there. Default `gsm7`.
     pub charset: Charset,
+    /// How it takes texts that are not one part of plain text.
+    pub texts: Texts,
     /// The id of the tenant whose its messages from phones are where no `[[inbound]]` matches. Default none.
     pub inbound_tenant: Option<String>,
     /// Types of number and numbering plans in place of those told from the addresses. Default none.
@@ -118,6 +121,7 @@ impl Provider {
         let system_id = section.text("system_id", 0..=15);
         section.require("system_id");
         let throughput = section.between("throughput", 0..=1_000_000);
+        let charset = section.get("charset").unwrap_or(Charset::Gsm7);
         let bind = section.get("bind").unwrap_or(BindKind::Transceiver);
         let interface_version = section.get("interface_version").unwrap_or(InterfaceVersion::V34);
         check_bind(section, bind, interface_version, reach.as_ref());
@@ -145,7 +149,8 @@ impl Provider {
             query_after: section.between("query_after", SECOND..=DAY * 30),
             operations: section.get("operations").unwrap_or_default(),
             registered_delivery: section.get("registered_delivery").unwrap_or(AskReceipt::Asked),
-            charset: section.get("charset").unwrap_or(Charset::Gsm7),
+            charset,
+            texts: Texts::read(section, charset, interface_version),
             inbound_tenant: section.get("inbound_tenant"),
             types: AddressTypes::read(section),
             enquire_link: section.between("enquire_link", SECOND..=HOUR).unwrap_or(SECOND * 30),

@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::problem::Fault;
 use crate::section::Section;
-use crate::units::Secret;
+use crate::units::{HOUR, MINUTE, SECOND, Secret};
 
 /// Where a provider is, or where we wait for it, and what lies between.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,10 @@ pub struct Reach {
     pub local_address: Option<IpAddr>,
     /// Default none: octets go as they are.
     pub tls: Option<ProviderTls>,
+    /// Silence after which the kernel asks whether the connection lives. Default 60 s.
+    pub tcp_keepalive: Duration,
+    /// How long octets may lie unacknowledged before the connection counts as dead. Default 60 s.
+    pub tcp_user_timeout: Duration,
 }
 
 /// One host of a provider.
@@ -64,10 +69,12 @@ impl Reach {
         if tls.is_some() && outbind_written {
             section.problem(&["tls", "outbind"], "is not spoken where the provider connects", "remove one");
         }
+        let tcp_keepalive = section.between("tcp_keepalive", SECOND..=HOUR).unwrap_or(MINUTE);
+        let tcp_user_timeout = section.between("tcp_user_timeout", SECOND..=HOUR).unwrap_or(MINUTE);
         if outbind_written && outbind.is_none() {
             return None;
         }
-        Some(Self { hosts: hosts?, outbind, local_address, tls })
+        Some(Self { hosts: hosts?, outbind, local_address, tls, tcp_keepalive, tcp_user_timeout })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::problem::Fault;
 use crate::read::PriorityOrNumber;
 use crate::section::Section;
 use crate::units::{DAY, HOUR, IpBlock, MINUTE, Micros, Secret, UnixMillis};
-use crate::words::{Billing, IdRadix, Priority, Settle, TenantStatus, WhenFull};
+use crate::words::{Billing, Charset, IdRadix, Language, Priority, Settle, TenantStatus, WhenFull};
 
 /// One customer.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +57,11 @@ pub struct Tenant {
     pub default_provider: Option<String>,
     /// The sender of a message that names none, at most 20 octets. Default none.
     pub default_sender: Option<String>,
+    /// Languages whose GSM 7-bit tables may be used for its texts, where that takes fewer parts than UCS-2 and every provider of the
+    /// message takes them. Default none.
+    pub national: Vec<Language>,
+    /// Whether likenesses are put for characters that GSM 7-bit has not, where the whole text then fits it. Default false.
+    pub transliterate: bool,
     /// Which outcome charges it. Default `sent`.
     pub settle: Settle,
     /// How long what it must be told is kept while it cannot be reached. Default 72 h.
@@ -76,6 +81,8 @@ pub struct TenantSmpp {
     pub when_full: WhenFull,
     /// Unanswered requests on each bind, 1 to 65,535; more are answered ESME_RTHROTTLED. Default 100.
     pub window: u32,
+    /// What its data_coding 0 means: `gsm7`, `latin1`, `ascii` or `ucs2`. Default `gsm7`.
+    pub charset: Charset,
     /// How message ids are written in responses and in the TLVs of receipts. Default `dec`.
     pub message_id: IdRadix,
     /// The same in the text of receipts. Default as `message_id`.
@@ -128,6 +135,8 @@ impl Tenant {
             credit_limit: credit_limit.unwrap_or_default(),
             default_provider: section.get("default_provider"),
             default_sender: section.text("default_sender", 1..=20),
+            national: section.get("national").unwrap_or_default(),
+            transliterate: section.get("transliterate").unwrap_or(false),
             settle: section.get("settle").unwrap_or(Settle::Sent),
             receipt_ttl: section.between("receipt_ttl", MINUTE..=DAY * 30).unwrap_or(HOUR * 72),
             name: name.or_else(|| id.clone()).unwrap_or_default(),
@@ -154,6 +163,15 @@ impl TenantSmpp {
         section.require("password");
         let max_binds = section.between("max_binds", 1..=1_024).unwrap_or(8);
         let window = section.between("window", 1..=65_535).unwrap_or(100);
+        let charset = section.get("charset").unwrap_or(Charset::Gsm7);
+        if charset == Charset::Utf8 {
+            let mend = "write \"gsm7\", \"latin1\", \"ascii\" or \"ucs2\"";
+            section.problem(
+                &["charset"],
+                "is \"utf8\", which no data_coding says of a tenant's message",
+                mend,
+            );
+        }
         let message_id = section.get("message_id").unwrap_or(IdRadix::Dec);
         let receipt_offset =
             section.checked("receipt_offset", |offset: &String| read_offset(offset).map(drop));
@@ -163,6 +181,7 @@ impl TenantSmpp {
             max_binds,
             when_full: section.get("when_full").unwrap_or(WhenFull::Refuse),
             window,
+            charset,
             message_id,
             receipt_id: section.get("receipt_id").unwrap_or(message_id),
             receipt_seconds: section.get("receipt_seconds").unwrap_or(false),

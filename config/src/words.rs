@@ -312,6 +312,95 @@ impl Word for Charset {
     ];
 }
 
+/// How a provider takes a message of several parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LongMessages {
+    /// Cut, with a user data header and an 8-bit reference.
+    Udh8,
+    /// Cut, with a user data header and a 16-bit reference.
+    Udh16,
+    /// Cut, with the three sar parameters.
+    Sar,
+    /// As one, in message_payload.
+    Payload,
+}
+
+impl Word for LongMessages {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("udh8", Self::Udh8), ("udh16", Self::Udh16), ("sar", Self::Sar), ("payload", Self::Payload)];
+}
+
+/// How a provider takes a message that is shown at once and not kept (class 0).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flash {
+    /// By the data_coding that the tenant gave it; over HTTP as `General`.
+    AsGiven,
+    /// data_coding 0x10, 0x14 and 0x18.
+    General,
+    /// data_coding 0xF0 and 0xF4; UCS-2 as 0x18.
+    Class,
+    /// The parameter dest_addr_subunit.
+    Subunit,
+}
+
+impl Word for Flash {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("as_given", Self::AsGiven),
+        ("general", Self::General),
+        ("class", Self::Class),
+        ("subunit", Self::Subunit),
+    ];
+}
+
+/// A language with GSM 7-bit tables of its own (3GPP TS 23.038 annex A).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// Its identifier is 1; those below follow in their order.
+    Turkish,
+    /// Without a locking shift table.
+    Spanish,
+    /// Portuguese.
+    Portuguese,
+    /// Bengali.
+    Bengali,
+    /// Gujarati.
+    Gujarati,
+    /// Hindi.
+    Hindi,
+    /// Kannada.
+    Kannada,
+    /// Malayalam.
+    Malayalam,
+    /// Oriya.
+    Oriya,
+    /// Punjabi.
+    Punjabi,
+    /// Tamil.
+    Tamil,
+    /// Telugu.
+    Telugu,
+    /// Urdu.
+    Urdu,
+}
+
+impl Word for Language {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("turkish", Self::Turkish),
+        ("spanish", Self::Spanish),
+        ("portuguese", Self::Portuguese),
+        ("bengali", Self::Bengali),
+        ("gujarati", Self::Gujarati),
+        ("hindi", Self::Hindi),
+        ("kannada", Self::Kannada),
+        ("malayalam", Self::Malayalam),
+        ("oriya", Self::Oriya),
+        ("punjabi", Self::Punjabi),
+        ("tamil", Self::Tamil),
+        ("telugu", Self::Telugu),
+        ("urdu", Self::Urdu),
+    ];
+}
+
 /// When a provider is asked for a receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AskReceipt {

@@ -1,12 +1,14 @@
 //! Deciding submissions: the ladder of refusals in their order, then number, price and queue.
 
 use codecs::instant::Wall;
-use codecs::split;
+use codecs::split::Cut;
+use codecs::text::Encoding;
 
 use crate::catalog::SettleOn;
 use crate::command::{DiskLevel, Door, IdempotencyKey, Refusal, Submissions};
 use crate::effect::{Outcome, Reply, SubmitAnswer};
 use crate::engine::{DueKind, Engine};
+use crate::fitting::{self, Fitted};
 use crate::id::Number;
 use crate::idempotency::{self, Begin, Entry};
 use crate::ledger::{Reserve, Wallet};
@@ -24,13 +26,34 @@ const STORY_ROOM: usize = 72;
 const SOON: std::time::Duration = std::time::Duration::from_secs(60);
 /// Where the priority stands in a body (`submission.rs`).
 const PRIORITY_AT: usize = 5;
+/// Flags of an outcome that is kept with an idempotency key.
+const KEPT_SCHEDULED: u8 = 1;
+/// Parts and encoding follow.
+const KEPT_PARTS: u8 = 2;
 
 /// What is asked of the ladder for one message.
-struct Plan {
+pub(crate) struct Plan {
     candidates: [u16; routing::PROVIDERS_MAX],
     count: usize,
-    price: Micros,
+    /// Of the whole message.
+    pub price: Micros,
     priority: Priority,
+    /// What its providers make of its text, where that is more than one part of plain text.
+    pub fitted: Option<Fitted>,
+}
+
+impl Plan {
+    pub fn candidates(&self) -> &[u16] {
+        &self.candidates[..self.count]
+    }
+
+    /// The parts and the encoding that the message is sent in.
+    pub fn shown(&self, body: &Body<'_>) -> (u8, Encoding) {
+        match &self.fitted {
+            None => (body.parts, body.encoding),
+            Some(fitted) => (fitted.parts, fitted.body(body).encoding),
+        }
+    }
 }
 
 impl Engine {
@@ -98,14 +121,7 @@ impl Engine {
             return Err(Refusal::QueueFull);
         }
         let (body, length) = Body::read(bytes).ok_or(Refusal::InvalidRequest)?;
-        let is_cut = body.parts > 1;
-        if length != bytes.len()
-            || body.parts == 0
-            || (is_cut && split::count(body.encoding, body.octets) != usize::from(body.parts))
-        {
-            return Err(Refusal::InvalidRequest);
-        }
-        self.check_times(&body)?;
+        self.check_body(&body, length == bytes.len())?;
         // Few have extras, and hardly any one of these.
         let may_replace = !body.extras.is_empty() && body.extra(Extra::ReplacesPresent).is_some();
         if may_replace && let Some(number) = self.find_present(tenant, &body)? {
@@ -129,6 +145,16 @@ impl Engine {
         Ok(self.accept(tenant, &body, bytes, &plan, group))
     }
 
+    /// Whether a body is as a door writes one: all of these octets, its parts counted, its times possible.
+    pub(crate) fn check_body(&self, body: &Body<'_>, is_all: bool) -> Result<(), Refusal> {
+        let counted = || Cut { is_first_form: false, ..body.cut() }.count(body.header_and_text().1);
+        let is_miscounted = body.parts > 1 && counted() != usize::from(body.parts);
+        if !is_all || body.parts == 0 || is_miscounted {
+            return Err(Refusal::InvalidRequest);
+        }
+        self.check_times(body)
+    }
+
     fn check_times(&self, body: &Body<'_>) -> Result<(), Refusal> {
         let now = self.now.wall;
         let start = body.send_at.unwrap_or(now).max(now);
@@ -139,12 +165,12 @@ impl Engine {
     }
 
     /// Route and price. A provider without a price for the destination is never used.
-    fn plan(&mut self, tenant: u32, body: &Body<'_>) -> Result<Plan, Refusal> {
+    pub(crate) fn plan(&mut self, tenant: u32, body: &Body<'_>) -> Result<Plan, Refusal> {
         let price = self.tenants.price(tenant, body.destination).ok_or(Refusal::NoRoute)?;
-        let price = price.checked_mul(u32::from(body.parts)).ok_or(Refusal::InsufficientCredit)?;
         let ceiling = self.tenants.get(tenant).and_then(|tenant| tenant.definition.as_ref());
         let priority = ceiling.map_or(Priority::Normal, |definition| body.priority.min(definition.priority));
-        let mut plan = Plan { candidates: [0; routing::PROVIDERS_MAX], count: 0, price, priority };
+        let mut plan =
+            Plan { candidates: [0; routing::PROVIDERS_MAX], count: 0, price, priority, fitted: None };
         match body.extra(Extra::Provider) {
             Some(id) => {
                 let asked = core::str::from_utf8(id).ok().and_then(|id| self.providers.index_of(id));
@@ -154,6 +180,11 @@ impl Engine {
             }
             None => self.route(tenant, body, &mut plan)?,
         }
+        if fitting::is_to_be_fitted(body) {
+            plan.fitted = Some(self.fit(body, plan.candidates())?);
+        }
+        let parts = plan.fitted.as_ref().map_or(body.parts, |fitted| fitted.parts);
+        plan.price = price.checked_mul(u32::from(parts)).ok_or(Refusal::InsufficientCredit)?;
         Ok(plan)
     }
 
@@ -165,7 +196,12 @@ impl Engine {
             channel: Channel::Sms,
         };
         let router = self.tenants.router.as_ref().ok_or(Refusal::NoRoute)?;
-        let choice = router.choose(&query, &mut self.tenants.turns, |index| self.providers.cost(index));
+        let cost = |index| self.providers.cost(index);
+        // The parts that a tenant has cut of one message go the same way.
+        let choice = match body.is_own_part().then(|| body.set_of_own_part(tenant)).flatten() {
+            Some(set) => router.choose_at(&query, |_| set, cost),
+            None => router.choose(&query, &mut self.tenants.turns, cost),
+        };
         let candidates: &[u16] = &choice.providers;
         // The first that is up is tried first, and the order is kept otherwise.
         let first = candidates.iter().position(|index| self.providers.is_up(*index)).unwrap_or(0);
@@ -190,6 +226,11 @@ impl Engine {
         group: &mut SharedId,
     ) -> Outcome {
         let number = self.take_number(tenant);
+        let shared = group.put_into(body, bytes, number);
+        let (body, bytes) = match shared.as_deref().and_then(|bytes| Some((Body::read(bytes)?.0, bytes))) {
+            Some((body, bytes)) => (&body.clone(), bytes),
+            None => (body, bytes),
+        };
         let settle_on = self
             .tenants
             .get(tenant)
@@ -202,7 +243,7 @@ impl Engine {
             price: plan.price,
             settle_on,
             receipts: self.providers.receipts(plan.candidates[0]),
-            candidates: &plan.candidates[..plan.count],
+            candidates: plan.candidates(),
         };
         // What has to wait is kept small; room for its story is made when it is sent.
         let story =
@@ -210,12 +251,14 @@ impl Engine {
         let mut message = Vec::with_capacity(head.octets() + bytes.len() + story);
         head.write(&mut message);
         let body_at = message.len();
-        message.extend_from_slice(bytes);
-        message[body_at + PRIORITY_AT] = plan.priority as u8;
-        if !body.extras.is_empty() && body.extra(Extra::SharedId).is_some() {
-            let end = message.len();
-            message[end - 8..].copy_from_slice(&group.accepted(number).to_le_bytes());
+        match &plan.fitted {
+            None => message.extend_from_slice(bytes),
+            Some(fitted) => {
+                let reference = self.references.next(body, number);
+                fitted.write(body, reference, &mut message);
+            }
         }
+        message[body_at + PRIORITY_AT] = plan.priority as u8;
         record::write_accept(&mut self.group, &message);
         // The head is our own and the body was read a moment ago.
         let mut message = Message::accepted(message).expect("what was just written reads back");
@@ -227,7 +270,8 @@ impl Engine {
         if place_of(number) as u64 == BLOCK_MESSAGES - 1 {
             self.has_come(block_of(number));
         }
-        Outcome::Accepted { id: self.ids.id(number), price: plan.price, scheduled }
+        let (parts, encoding) = plan.shown(body);
+        Outcome::Accepted { id: self.ids.id(number), price: plan.price, parts, encoding, scheduled }
     }
 
     /// Puts a message that waits where it waits: a queue, or the schedule. Whether it is scheduled.
@@ -345,20 +389,22 @@ impl Engine {
         true
     }
 
-    /// The outcomes in few octets: per item a refusal + 1, or 0 with the distance of its number from the first, price and kind.
+    /// The outcomes in few octets: per item a refusal + 1, or 0 with the distance of its number from the first, price, flags, parts and
+    /// encoding.
     fn keep_outcomes(&self, outcomes: &[Outcome]) -> (u64, Box<[u8]>) {
-        let mut kept = Vec::with_capacity(outcomes.len() * 14);
+        let mut kept = Vec::with_capacity(outcomes.len() * 16);
         let mut first = None;
         for outcome in outcomes {
             match outcome {
                 Outcome::Refused(refusal) => kept.push(*refusal as u8 + 1),
-                Outcome::Accepted { id, price, scheduled } => {
+                Outcome::Accepted { id, price, parts, encoding, scheduled } => {
                     let number = self.ids.number(*id).unwrap_or(0);
                     let first = *first.get_or_insert(number);
                     kept.push(0);
                     kept.extend_from_slice(&((number - first) as u32).to_le_bytes());
                     kept.extend_from_slice(&price.0.to_le_bytes());
-                    kept.push(u8::from(*scheduled));
+                    let flags = KEPT_PARTS | if *scheduled { KEPT_SCHEDULED } else { 0 };
+                    kept.extend_from_slice(&[flags, *parts, encoding.as_u8()]);
                 }
             }
         }
@@ -376,9 +422,16 @@ impl Engine {
                 None => {
                     let distance = reader.u32().unwrap_or(0);
                     let price = Micros(reader.i64().unwrap_or(0));
-                    let scheduled = reader.u8() == Some(1);
+                    let flags = reader.u8().unwrap_or(0);
+                    let scheduled = flags & KEPT_SCHEDULED != 0;
+                    // Earlier versions kept neither; the door that reads the request again knows as much.
+                    let [parts, encoding] = match flags & KEPT_PARTS {
+                        0 => [0, 0],
+                        _ => reader.array().unwrap_or_default(),
+                    };
+                    let encoding = Encoding::from_u8(encoding).unwrap_or(Encoding::Gsm7);
                     let id = self.ids.id(first + u64::from(distance));
-                    Outcome::Accepted { id, price, scheduled }
+                    Outcome::Accepted { id, price, parts, encoding, scheduled }
                 }
             });
         }
@@ -398,6 +451,17 @@ impl SharedId {
         if sequence != self.sequence {
             *self = SharedId { sequence, first: None };
         }
+    }
+
+    /// The octets of a body that shares its id with others, with the number of the first of them at their end.
+    fn put_into(&mut self, body: &Body<'_>, bytes: &[u8], number: u64) -> Option<Vec<u8>> {
+        if body.extras.is_empty() || body.extra(Extra::SharedId).is_none() {
+            return None;
+        }
+        let mut bytes = bytes.to_vec();
+        let end = bytes.len().checked_sub(8)?;
+        bytes.get_mut(end..)?.copy_from_slice(&self.accepted(number).to_le_bytes());
+        Some(bytes)
     }
 
     /// One of them is accepted: the number of the first, and 0 when that is this one.
@@ -420,4 +484,38 @@ enum Seen {
 
 pub(crate) fn millis(wall: Wall) -> u64 {
     u64::try_from(wall.0).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Now;
+
+    #[test]
+    fn outcomes_kept_with_a_key_read_back_and_those_of_earlier_versions_too() {
+        let engine = Engine::new(&[7; 32], Now::default());
+        let accepted = |number, parts, encoding, scheduled| Outcome::Accepted {
+            id: engine.ids.id(number),
+            price: Micros(5),
+            parts,
+            encoding,
+            scheduled,
+        };
+        let outcomes = [
+            accepted(65, 1, Encoding::Gsm7, false),
+            Outcome::Refused(Refusal::NoRoute),
+            accepted(67, 3, Encoding::Ucs2, true),
+        ];
+        let (first, kept) = engine.keep_outcomes(&outcomes);
+        assert_eq!(engine.outcomes_again(first, &kept), outcomes);
+        // Without parts and encoding: accepted for now and for later, as they were written before.
+        let mut earlier = vec![0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, Refusal::NoRoute as u8 + 1];
+        earlier.extend_from_slice(&[0, 2, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1]);
+        let expected = [
+            accepted(65, 0, Encoding::Gsm7, false),
+            Outcome::Refused(Refusal::NoRoute),
+            accepted(67, 0, Encoding::Gsm7, true),
+        ];
+        assert_eq!(engine.outcomes_again(65, &earlier), expected);
+    }
 }

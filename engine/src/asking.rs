@@ -10,13 +10,15 @@ use codecs::smpp::write::{self, ReplaceFields};
 
 use crate::accept::millis;
 use crate::command::{AskAnswer, AskKind, PartToken};
-use crate::dispatch::{Provider, Question, in_charset};
+use crate::dispatch::{Provider, Question};
 use crate::effect::Ask;
 use crate::engine::{DueKind, Engine};
 use crate::message::{Message, PartState, STORED, State};
 use crate::pages::block_of;
 use crate::parking::NEAR;
+use crate::parts;
 use crate::receipts::{ErrorText, ReceiptNews};
+use crate::step::ALL_PARTS;
 
 /// Parts that are sent between two questions while messages wait.
 const PARTS_PER_ASK: u32 = 16;
@@ -75,7 +77,10 @@ impl Engine {
             return;
         };
         if let Some(entry) = self.providers.get_mut(message.provider) {
-            let parts = (0..message.parts()).filter(|part| message.part(*part) == Some(PartState::Accepted));
+            // What went as one has one id.
+            let is_one = message.parts() > 1 && message.provider_id(ALL_PARTS).is_some();
+            let parts = if is_one { ALL_PARTS..=ALL_PARTS } else { 0..=message.parts() - 1 };
+            let parts = parts.filter(|part| message.any_part(*part, PartState::Accepted));
             let room = ASKS_MAX.saturating_sub(entry.asks.len());
             let query = |part| Question { token: PartToken::new(number, part), kind: AskKind::Query };
             entry.asks.extend(parts.take(room).map(query));
@@ -137,9 +142,7 @@ impl Engine {
         let provider = self.providers.get(provider)?;
         let message = self.pages.get(token.number())?;
         let is_wanted = kind == AskKind::Query || self.is_carrying(token, kind);
-        if !is_wanted
-            || message.state != State::Sent
-            || message.part(token.part()) != Some(PartState::Accepted)
+        if !is_wanted || message.state != State::Sent || !message.any_part(token.part(), PartState::Accepted)
         {
             return None;
         }
@@ -157,7 +160,7 @@ impl Engine {
             }
             AskKind::Replace => {
                 let replacement = self.carried_text(token)?;
-                let text = in_charset(provider.definition.as_ref(), &body, &replacement.octets);
+                let text = parts::plain(provider.definition.as_ref(), &body, &replacement.octets);
                 let mut validity = Vec::new();
                 if let Some(until) = replacement.valid_until {
                     codecs::time::write_absolute(&mut validity, until);

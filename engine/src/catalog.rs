@@ -6,6 +6,7 @@ use std::time::Duration;
 use codecs::instant::Wall;
 use codecs::message_id::Form;
 use codecs::receipt::Dates;
+use codecs::text::national::{Languages, Tables};
 
 use crate::command::AskKind;
 use crate::money::Micros;
@@ -235,6 +236,48 @@ pub enum Charset {
     Ucs2,
 }
 
+/// How a provider takes a message of several parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LongMessages {
+    /// Cut, with a user data header and a reference of one octet.
+    #[default]
+    Udh8,
+    /// The same with a reference of two octets, which takes a little of each part's room.
+    Udh16,
+    /// Cut, with sar parameters: it writes the header itself.
+    Sar,
+    /// As one, in message_payload: it cuts.
+    Payload,
+}
+
+/// How a provider takes a message that is shown at once and not kept (class 0).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flash {
+    /// By the data_coding that its tenant gave it.
+    #[default]
+    AsGiven,
+    /// data_coding 0x10, 0x14 or 0x18.
+    General,
+    /// data_coding 0xF0 or 0xF4; UCS-2 as 0x18, because that group has none.
+    Class,
+    /// The parameter dest_addr_subunit, beside the data_coding of a usual message.
+    Subunit,
+}
+
+/// National language tables that a provider takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NationalTables {
+    pub single: Languages,
+    pub locking: Languages,
+}
+
+impl NationalTables {
+    pub fn take(&self, tables: Tables) -> bool {
+        tables.single.is_none_or(|language| self.single.contains(language))
+            && tables.locking.is_none_or(|language| self.locking.contains(language))
+    }
+}
+
 /// Whose form the id in a receipt's TLV (0x001E) has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TlvId {
@@ -270,6 +313,11 @@ pub struct ProviderDefinition {
     pub receipts: AskReceipt,
     /// What data_coding 0 means there.
     pub charset: Charset,
+    /// Whether it takes septets packed, eight in seven octets.
+    pub packed: bool,
+    pub national: NationalTables,
+    pub long_messages: LongMessages,
+    pub flash: Flash,
     /// What a part costs the operator, for least-cost routes.
     pub cost: Micros,
     /// Tries of a whole message here before it fails or goes elsewhere; throttled ones do not count.
@@ -306,6 +354,10 @@ impl Default for ProviderDefinition {
             operations: Vec::new(),
             receipts: AskReceipt::Asked,
             charset: Charset::Gsm7,
+            packed: false,
+            national: NationalTables::default(),
+            long_messages: LongMessages::Udh8,
+            flash: Flash::AsGiven,
             cost: Micros::ZERO,
             attempts_max: 3,
             retry_first: Duration::from_secs(5),

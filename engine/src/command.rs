@@ -379,6 +379,11 @@ pub enum Query {
     Balance {
         tenant: u32,
     },
+    /// What a message would cost; nothing is sent or reserved. `body` is as in `Submissions::bodies`.
+    Estimate {
+        tenant: u32,
+        body: Vec<u8>,
+    },
     /// All wallets, for `ledger verify` and tests.
     Wallets,
 }

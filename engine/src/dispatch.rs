@@ -1,26 +1,20 @@
-//! From the queues to the binds: who may send how much now, the intents, and the bodies of the `submit_sm`.
-//! What comes back is `outcome.rs`'s.
+//! From the queues to the binds: who may send how much now, and the intents. The bodies of the `submit_sm` are `parts.rs`'s, what
+//! comes back is `outcome.rs`'s.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use codecs::instant::{Mono, Wall};
-use codecs::smpp::pdu::SmeAddress;
-use codecs::smpp::write::{Carrier, SHORT_MESSAGE_OCTETS_MAX, SmFields};
-use codecs::split;
-use codecs::text::{self, Encoding};
+use codecs::instant::Mono;
 use hashbrown::HashMap;
 
-use crate::catalog::{AskReceipt, Charset, Definitions, ProviderDefinition};
+use crate::catalog::{AskReceipt, Definitions, ProviderDefinition};
 use crate::command::{AskKind, ConnectionId, PartToken};
-use crate::effect::{Outgoing, Request};
 use crate::engine::Engine;
 use crate::fair_queue::{FairQueue, QUANTUM_PARTS, Taken};
-use crate::hash::FixedState;
+use crate::hash::{self, FixedState};
 use crate::message::{Message, PartState, State};
 use crate::money::Micros;
-use crate::provider_form::{self, SubmitForm};
+use crate::parts;
 use crate::record::NameKind;
 use crate::step::{HoldCause, Step};
 use crate::submission::{Body, Priority};
@@ -39,8 +33,6 @@ const AHEAD_MAX: usize = 16_384;
 const ROUND_TRIP_SHORT: Duration = Duration::from_millis(500);
 /// How long places are kept for `high` where one was seen, though a round trip is short.
 const HIGH_LATELY: Duration = Duration::from_secs(60);
-/// UDHI of esm_class (SMPP 3.4 §5.2.12).
-const UDHI: u8 = 0x40;
 
 /// One bind as the engine sees it. `in_flight` is exactly the parts in state `Sending` with this bind.
 #[derive(Debug, Default)]
@@ -93,6 +85,14 @@ pub(crate) struct Question {
     pub kind: AskKind,
 }
 
+/// A lane, and the bind that the message at its head goes over.
+#[derive(Clone, Copy, Debug)]
+struct WaitsForBind {
+    tenant: u32,
+    priority: Priority,
+    bind: usize,
+}
+
 /// What a provider's binds may be given now.
 struct Credit {
     parts: u32,
@@ -130,6 +130,8 @@ pub(crate) struct Provider {
     pub disabled: bool,
     /// When tokens will be there for what waits.
     wake: Option<Mono>,
+    /// Lanes that have stopped at a tenant's own part whose bind has no room, or was not at hand.
+    waits_for_bind: Vec<WaitsForBind>,
     /// When a message of high priority last waited here.
     high_seen: Option<Mono>,
     /// What it is to be asked, and the parts that were sent since it was last asked.
@@ -154,6 +156,7 @@ impl Provider {
             name_group: 0,
             disabled: false,
             wake: None,
+            waits_for_bind: Vec::new(),
             high_seen: None,
             asks: VecDeque::new(),
             parts_since_ask: 0,
@@ -270,24 +273,59 @@ impl Provider {
         }
     }
 
-    /// Takes from the queue what one bind may be given now. When that is nothing, notes when it will be.
+    /// The lanes that waited for a bind are looked at anew: binds have come and gone, and have room or not.
+    fn start_waiting_lanes(&mut self) {
+        for lane in std::mem::take(&mut self.waits_for_bind) {
+            self.queue.start(lane.tenant, lane.priority);
+        }
+    }
+
+    /// The bind of a lane that waits for it and has room now; the lane goes on.
+    fn start_lane_with_room(&mut self, now: Mono) -> Option<usize> {
+        let place = self.lane_with_room(now)?;
+        let lane = self.waits_for_bind.swap_remove(place);
+        self.queue.start(lane.tenant, lane.priority);
+        Some(lane.bind)
+    }
+
+    fn lane_with_room(&mut self, now: Mono) -> Option<usize> {
+        let Provider { waits_for_bind, binds, .. } = self;
+        let has_room = |lane: &WaitsForBind| binds.get_mut(lane.bind).is_some_and(|bind| bind.room(now) > 0);
+        waits_for_bind.iter().position(has_room)
+    }
+
+    /// Notes when the rate of a bind allows what waits for it; a window that is full tells by itself.
+    fn wake_for_lanes(&mut self, now: Mono, before: Option<Mono>) {
+        let Provider { waits_for_bind, binds, .. } = self;
+        let limited = waits_for_bind.iter().filter_map(|lane| {
+            let bind = binds.get_mut(lane.bind).filter(|bind| bind.places() > 0)?;
+            Some(bind.rate.wait_for(now, 1)).filter(|at| *at > now)
+        });
+        self.wake = limited.chain(before).chain(self.wake).min();
+    }
+
+    /// Takes from the queue what one bind may be given now, the one that is asked for or else the one with most room. When that is
+    /// nothing, notes when it will be.
     fn take_run(
         &mut self,
         now: Mono,
         high_percent: u32,
-        is_here: impl Fn(u64) -> bool,
+        asked: Option<usize>,
+        may_go: impl Fn(&[Bind], usize, u64) -> bool,
         taken: &mut Vec<Taken>,
     ) -> Option<usize> {
         let credit = self.credit(now, high_percent);
-        let bind = self.best_bind(now)?;
+        let bind = asked.or_else(|| self.best_bind(now))?;
         let room = self.binds[bind].room(now).min(credit.parts);
+        let Provider { queue, binds, .. } = &mut *self;
+        let is_here = |number: u64| may_go(binds, bind, number);
         for run in [room.min(RUN_PARTS), room] {
-            self.queue.take(run, run.saturating_sub(credit.for_all), &is_here, taken);
+            queue.take(run, run.saturating_sub(credit.for_all), is_here, taken);
             if !taken.is_empty() {
                 return Some(bind);
             }
         }
-        let (priority, parts) = self.queue.peek(&is_here)?;
+        let (priority, parts) = queue.peek(is_here)?;
         let (places_kept, tokens_kept) = match priority {
             Priority::High => (0, 0),
             _ => (credit.places_kept, credit.tokens_kept),
@@ -304,7 +342,8 @@ impl Provider {
             self.wake = Some(at);
             return None;
         }
-        taken.extend(self.queue.take_next(&is_here));
+        let Provider { queue, binds, .. } = self;
+        taken.extend(queue.take_next(|number: u64| may_go(binds, bind, number)));
         (!taken.is_empty()).then_some(bind)
     }
 }
@@ -426,6 +465,15 @@ impl Providers {
     }
 }
 
+/// The bind over which all parts go that a tenant has cut of one message: of those that are up the one that ranks highest for them,
+/// so that another one that comes or goes changes the way of few.
+fn own_bind(binds: &[Bind], message: &Message) -> Option<usize> {
+    let set = message.body().set_of_own_part(message.tenant)?;
+    let up = binds.iter().enumerate().filter(|(_, bind)| bind.connection.is_some());
+    let rank = |bind: usize| hash::hash64(set, &(bind as u64).to_le_bytes());
+    up.map(|(bind, _)| bind).max_by_key(|bind| rank(*bind))
+}
+
 pub(crate) fn waiting_parts(message: &Message) -> u8 {
     message.part_states().filter(|part| *part == PartState::Waiting).count() as u8
 }
@@ -506,6 +554,11 @@ impl Engine {
     fn dispatch_to(&mut self, index: u16) {
         let now = self.now.mono;
         let mut taken = Vec::new();
+        // Since something was last sent, a lane was given its bind and sent nothing: when the rate allows it.
+        let mut stuck: Option<Option<Mono>> = None;
+        if let Some(provider) = self.providers.get_mut(index) {
+            provider.start_waiting_lanes();
+        }
         loop {
             let is_enabled = self.providers.is_enabled(index);
             let Some(provider) = self.providers.get_mut(index) else { return };
@@ -524,17 +577,48 @@ impl Engine {
                 return;
             };
             taken.clear();
-            let is_here = |number: u64| pages.get(number).is_some() || !parking.is_away(number);
-            let bind = provider.take_run(now, settings.high_percent, is_here, &mut taken);
-            for stop in provider.queue.take_stops() {
-                // Nothing of its tenant and priority overtakes it; its block is read back in a moment.
-                self.read_for(index, &stop);
+            let asked = if stuck.is_some() { None } else { provider.start_lane_with_room(now) };
+            let may_go = |binds: &[Bind], bind: usize, number: u64| match pages.get(number) {
+                Some(message) => !message.is_own_part || own_bind(binds, message) == Some(bind),
+                None => !parking.is_away(number),
+            };
+            let bind = provider.take_run(now, settings.high_percent, asked, may_go, &mut taken);
+            self.note_stops(index);
+            if let Some(bind) = bind {
+                stuck = None;
+                for one in &taken {
+                    self.intend(index, bind, one.number);
+                }
+                self.read_further(index, &taken);
+                continue;
             }
-            let Some(bind) = bind else { return };
-            for one in &taken {
-                self.intend(index, bind, one.number);
+            let Some(provider) = self.providers.get_mut(index) else { return };
+            if asked.is_some() {
+                stuck = Some(provider.wake);
+            } else if stuck.is_some() || provider.lane_with_room(now).is_none() {
+                return provider.wake_for_lanes(now, stuck.flatten());
             }
-            self.read_further(index, &taken);
+        }
+    }
+
+    /// Lanes have stopped: at a parked message, which is read back, or at a tenant's own part that goes over another bind. Nothing of the
+    /// same tenant and priority overtakes either.
+    fn note_stops(&mut self, index: u16) {
+        let Engine { providers, pages, .. } = &mut *self;
+        let Some(provider) = providers.get_mut(index) else { return };
+        let mut away = Vec::new();
+        for stop in provider.queue.take_stops() {
+            match pages.get(stop.number) {
+                Some(message) => {
+                    let bind = own_bind(&provider.binds, message).unwrap_or(0);
+                    let Taken { tenant, priority, .. } = stop;
+                    provider.waits_for_bind.push(WaitsForBind { tenant, priority, bind });
+                }
+                None => away.push(stop),
+            }
+        }
+        for stop in away {
+            self.read_for(index, &stop);
         }
     }
 
@@ -567,7 +651,7 @@ impl Engine {
         }
         self.effects.is_urgent = true;
         let out = self.effects.outgoing(connection);
-        write_parts(message, provider.definition.as_ref(), now.wall, out);
+        parts::write(message, provider.definition.as_ref(), now.wall, out);
         if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
             counters.submitted += u64::from(parts);
         }
@@ -578,111 +662,6 @@ impl Engine {
     pub(crate) fn is_over(&self, message: &Message) -> bool {
         self.valid_until(message) <= self.now.wall
     }
-}
-
-/// The bodies of all waiting parts of a message, each with its token.
-fn write_parts(message: &Message, definition: Option<&ProviderDefinition>, now: Wall, out: &mut Outgoing) {
-    let body = message.body();
-    let types = definition.map(|definition| definition.types).unwrap_or_default();
-    let (source, destination) = (types.source(&body), types.destination(&body));
-    let form = (definition.map(|definition| definition.submit).unwrap_or_default(), now);
-    let mut digits = [0u8; 20];
-    // The tenant's own validity goes along, so that a password that is late is not delivered tomorrow. Ours is ours.
-    let mut validity = Vec::new();
-    if let Some(until) = message.valid_until {
-        codecs::time::write_absolute(&mut validity, until);
-    }
-    let fields = SmFields {
-        service_type: body.service_type,
-        source: SmeAddress { ton: source.0, npi: source.1, octets: body.source },
-        destination: SmeAddress {
-            ton: destination.0,
-            npi: destination.1,
-            octets: decimal(body.destination, &mut digits),
-        },
-        esm_class: body.esm_class,
-        protocol_id: body.protocol_id,
-        priority_flag: u8::from(message.priority == Priority::High),
-        validity_period: &validity,
-        registered_delivery: u8::from(message.wants_receipts()),
-        data_coding: body.data_coding,
-        ..SmFields::default()
-    };
-    let tlvs = provider_form::tlvs(definition, &body);
-    if message.parts() == 1 {
-        let text = in_charset(definition, &body, body.octets);
-        let fields = SmFields { text: &text, carrier: carrier(&[], &text), ..fields };
-        write_part(message, 0, form, &fields, &tlvs, out);
-        return;
-    }
-    let reference = (message.number & 0xff) as u8;
-    for (place, range) in split::parts(body.encoding, body.octets).enumerate() {
-        let part = place as u8;
-        if message.part(part) != Some(PartState::Waiting) {
-            continue;
-        }
-        let header = split::udh8(reference, message.parts(), part + 1);
-        let text = in_charset(definition, &body, body.octets.get(range).unwrap_or_default());
-        let esm_class = body.esm_class | UDHI;
-        let carrier = carrier(&header, &text);
-        let part_fields = SmFields { header: &header, text: &text, esm_class, carrier, ..fields };
-        write_part(message, part, form, &part_fields, &tlvs, out);
-    }
-}
-
-/// short_message where it fits; a provider's alphabet may need more octets than ours.
-fn carrier(header: &[u8], text: &[u8]) -> Carrier {
-    match header.len() + text.len() > SHORT_MESSAGE_OCTETS_MAX {
-        true => Carrier::MessagePayload,
-        false => Carrier::ShortMessage,
-    }
-}
-
-/// The octets of a text in what data_coding 0 means at this provider. Characters that it does not have become question marks.
-pub(crate) fn in_charset<'a>(
-    definition: Option<&ProviderDefinition>,
-    body: &Body<'_>,
-    octets: &'a [u8],
-) -> Cow<'a, [u8]> {
-    let charset = definition.map_or(Charset::Gsm7, |definition| definition.charset);
-    if charset == Charset::Gsm7 || body.encoding != Encoding::Gsm7 || body.esm_class & UDHI != 0 {
-        return Cow::Borrowed(octets);
-    }
-    let text = text::decode(Encoding::Gsm7, octets);
-    let below = |limit: u32| {
-        let octet =
-            move |character: char| u8::try_from(u32::from(character)).ok().filter(|o| u32::from(*o) < limit);
-        text.chars().map(|character| octet(character).unwrap_or(b'?')).collect()
-    };
-    Cow::Owned(match charset {
-        Charset::Latin1 => below(0x100),
-        Charset::Ascii => below(0x80),
-        Charset::Utf8 => text.into_bytes(),
-        Charset::Ucs2 => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
-        Charset::Gsm7 => octets.to_vec(),
-    })
-}
-
-fn write_part(
-    message: &Message,
-    part: u8,
-    (form, now): (SubmitForm, Wall),
-    fields: &SmFields<'_>,
-    tlvs: &[u8],
-    out: &mut Outgoing,
-) {
-    let start = out.bodies.len();
-    if form.write(&mut out.bodies, fields, message.valid_until, now).is_err() {
-        // Doors check every field against the same limits; a body that still does not fit is sent without its source and
-        // service type, which are what a provider can do without, rather than never.
-        out.bodies.truncate(start);
-        let bare = SmFields { service_type: b"", source: SmeAddress::default(), ..*fields };
-        let written = form.write(&mut out.bodies, &bare, message.valid_until, now);
-        debug_assert!(written.is_ok(), "a part does not fit a submit_sm");
-    }
-    out.bodies.extend_from_slice(tlvs);
-    let token = PartToken::new(message.number, part).0;
-    out.requests.push(Request { token, end: out.bodies.len() as u32 });
 }
 
 /// The decimal digits of a number, without an allocation.

@@ -2,6 +2,7 @@
 
 use codecs::instant::{Mono, Wall};
 use codecs::receipt::State as ReceiptState;
+use codecs::text::Encoding;
 
 use hashbrown::HashMap;
 
@@ -26,6 +27,9 @@ pub enum Outcome {
     Accepted {
         id: u64,
         price: Micros,
+        /// As it is sent, which its providers decide with the door; 0 parts where that is said again and was not kept.
+        parts: u8,
+        encoding: Encoding,
         scheduled: bool,
     },
     Refused(Refusal),
@@ -143,6 +147,7 @@ pub enum Reply {
     /// `None`: there is no such provider.
     Kept(Option<KeptPage>),
     Balance(Option<Balance>),
+    Estimated(Result<Estimate, Refusal>),
     Wallets(Vec<(u32, Wallet)>),
     Cancelled(Cancelled),
     Configured(Result<(), RoutingError>),
@@ -156,6 +161,19 @@ pub enum Cancelled {
     /// Its intent is in a group already, or it is final.
     TooLate,
     NotLiving,
+}
+
+/// What a message would be, if it were sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    pub parts: u8,
+    pub encoding: Encoding,
+    /// Its user data begins with a header that names tables of a national language.
+    pub is_national: bool,
+    /// Of the whole message.
+    pub price: Micros,
+    /// The provider that it would go to first.
+    pub provider: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

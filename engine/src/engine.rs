@@ -9,6 +9,7 @@ use crate::command::{Command, DiskLevel, Now, Query, ReplyId};
 use crate::counters::Counters;
 use crate::dispatch::Providers;
 use crate::effect::{Balance, Cancelled, Effects, Reply};
+use crate::fitting::References;
 use crate::id::{Number, Permutation};
 use crate::idempotency::Idempotency;
 use crate::inbound::Phones;
@@ -105,6 +106,8 @@ pub struct Engine {
     pub(crate) queued: Queued,
     /// The group of the newest epoch record that the ring knows of.
     pub(crate) epoch_group: u64,
+    /// The reference numbers of long messages.
+    pub(crate) references: References,
     /// Room for the canonical octets of one provider's id.
     pub(crate) key: Vec<u8>,
     /// Room for the text of one receipt.
@@ -146,6 +149,7 @@ impl Engine {
             waiting: 0,
             queued: Queued::default(),
             epoch_group: 0,
+            references: References::default(),
             key: Vec::new(),
             text: Vec::new(),
             settings,
@@ -391,6 +395,7 @@ impl Engine {
                 Reply::Kept(self.kept_page(drawer, provider.as_deref(), from, most))
             }
             Query::Balance { tenant } => Reply::Balance(self.balance(tenant)),
+            Query::Estimate { tenant, ref body } => Reply::Estimated(self.estimate(tenant, body)),
             Query::Wallets => Reply::Wallets(self.tenants.wallets()),
         };
         self.effects.replies.push((reply, answer));

@@ -4,6 +4,7 @@
 
 mod reassembly;
 mod rules;
+mod telling;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use codecs::instant::Wall;
 use codecs::smpp::status::Status;
 use codecs::split;
-use codecs::text::{self, Encoding};
+use codecs::text::{self, Encoding, packed};
 use hashbrown::HashMap;
 
 use crate::bytes::Reader;
@@ -29,6 +30,7 @@ use crate::submission::{Body, Extra, Via, push_extra};
 pub(crate) use reassembly::Key;
 use reassembly::{Assembled, Piece, Reassembly, Taken};
 use rules::{Origin, Rules};
+pub(crate) use telling::tell;
 
 /// PDUs that are known again at once; beyond, the oldest are not any more.
 const ARRIVALS_MAX: usize = 500_000;
@@ -111,16 +113,40 @@ impl Engine {
             self.counters.inbound_repeated += 1;
             return Status::OK;
         }
+        let octets = self.unpacked(provider, item.part, &body);
+        let body = Body { octets: &octets, ..body };
         match item.part {
             None => self.whole(provider, &body, &[item.arrival], 0),
-            Some(part) => self.part(provider, item.arrival, part, &body, bytes),
+            Some(part) => self.part(provider, item.arrival, part, &body),
         }
         Status::OK
     }
 
+    /// The octets with a septet in each, whatever the provider makes of its own.
+    fn unpacked<'b>(&self, provider: u16, part: Option<PartOf>, body: &Body<'b>) -> Cow<'b, [u8]> {
+        let definition = self.providers.get(provider).and_then(|provider| provider.definition.as_ref());
+        if body.encoding != Encoding::Gsm7 || definition.is_none_or(|definition| !definition.packed) {
+            return Cow::Borrowed(body.octets);
+        }
+        let header = header(body);
+        // The septets were aligned behind the header that they came with, which said their place too.
+        let came_with = match part.map(|part| part.form) {
+            Some(PartForm::Header8) => header.len().max(1) + 5,
+            Some(PartForm::Header16) => header.len().max(1) + 6,
+            Some(PartForm::Sar) | None => header.len(),
+        };
+        let mut octets = header.to_vec();
+        octets.extend(packed::unpack(text_of(body), packed::fill_bits(came_with)));
+        octets.truncate(OCTETS_MAX);
+        Cow::Owned(octets)
+    }
+
     /// A part waits for the others, on disk before it is acknowledged.
-    fn part(&mut self, provider: u16, arrival: u64, part: PartOf, body: &Body<'_>, bytes: &[u8]) {
+    fn part(&mut self, provider: u16, arrival: u64, part: PartOf, body: &Body<'_>) {
         let PartOf { form, reference, total, number } = part;
+        let mut bytes = Vec::new();
+        body.write(&mut bytes);
+        let bytes = &bytes[..];
         let key = Key { provider, form, reference, total, ends: ends(body) };
         if let Some(other) = self.phones.parts.displaced(&key, number, bytes) {
             self.assembled(other);

@@ -10,8 +10,8 @@ use codecs::receipt::State as ReceiptState;
 use crate::bytes::Reader;
 use crate::catalog::{AskReceipt, SettleOn};
 use crate::money::Micros;
-use crate::step::{self, ALL_PARTS, DoubtCause, FailCause, HoldCause, Resolution, Step, Verdict};
-use crate::submission::{Body, Extra, Priority, Via};
+use crate::step::{self, ALL_PARTS, DoubtCause, Resolution, Step, Verdict};
+use crate::submission::{Body, Priority, Via};
 
 pub const HEAD_VERSION: u8 = 1;
 /// The bit of a head's version that says: from a phone to a tenant. Such a message is final at once, costs nothing, and waits
@@ -21,8 +21,6 @@ pub const INBOUND: u8 = 0x80;
 
 /// Stands for a group where the newest image of a message is not in the journal but in the parked store.
 pub const STORED: u64 = u64::MAX;
-/// registered_delivery: a notification on the way is wanted as well (SMPP 3.4 §5.2.17).
-const INTERMEDIATE: u8 = 0x10;
 const HEAD_FIXED: usize = 32;
 /// Where the price stands in a head.
 const PRICE_AT: usize = 24;
@@ -210,6 +208,8 @@ pub struct Message {
     pub priority: Priority,
     pub registered_delivery: u8,
     pub via: Via,
+    /// One part of a message that its tenant has cut: all of them go over one bind.
+    pub is_own_part: bool,
     /// The tenant has nothing more to be told.
     pub told: bool,
     /// A receipt is on its way to the tenant, and tells of this state.
@@ -285,6 +285,7 @@ impl Message {
             priority: body.priority,
             registered_delivery: body.registered_delivery,
             via: body.via,
+            is_own_part: body.is_own_part(),
             told: false,
             telling: None,
             attempt_counts: false,
@@ -350,7 +351,7 @@ impl Message {
         })
     }
 
-    /// The provider's id of a part, as it was received.
+    /// The provider's id of a part, as it was received; of `ALL_PARTS` where they were sent as one.
     pub fn provider_id(&self, wanted: u8) -> Option<&[u8]> {
         let mut found = None;
         for (_, step) in self.steps() {
@@ -379,6 +380,19 @@ impl Message {
             None => Some(self.first_part),
             Some(rest) => self.more_parts.as_ref()?.get(usize::from(rest)).copied(),
         }
+    }
+
+    /// The places of the parts that a step names.
+    fn places(&self, part: u8) -> std::ops::Range<u8> {
+        match part {
+            ALL_PARTS => 0..self.parts(),
+            one => one..one + 1,
+        }
+    }
+
+    /// Whether any of the parts that a step names is in a state.
+    pub fn any_part(&self, part: u8, wanted: PartState) -> bool {
+        self.places(part).any(|index| self.part(index) == Some(wanted))
     }
 
     fn set_part(&mut self, index: u8, state: PartState) {
@@ -444,17 +458,6 @@ impl Message {
             2 => self.state != State::Delivered,
             _ => self.state == State::Delivered,
         }
-    }
-
-    /// Whether its tenant is to be told of it on its way as well (SMPP 3.4 §5.2.17).
-    pub fn tells_on_its_way(&self) -> bool {
-        self.via == Via::Smpp && self.registered_delivery & INTERMEDIATE != 0
-    }
-
-    /// The number whose id its tenant was given: where several destinations were answered together, the first one's.
-    pub fn told_number(&self) -> u64 {
-        let shared = self.body().extra(Extra::SharedId).and_then(|octets| octets.try_into().ok());
-        shared.map(u64::from_le_bytes).filter(|first| *first != 0).unwrap_or(self.number)
     }
 
     /// Adds a step to the story and folds it.
@@ -536,26 +539,38 @@ impl Message {
     }
 
     fn part_came_back(&mut self, part: u8) {
-        if self.part(part) == Some(PartState::Sending) {
-            self.set_part(part, PartState::Waiting);
-            self.settle_parts();
+        if !self.any_part(part, PartState::Sending) {
+            return;
         }
+        for index in self.places(part) {
+            if self.part(index) == Some(PartState::Sending) {
+                self.set_part(index, PartState::Waiting);
+            }
+        }
+        self.settle_parts();
     }
 
     fn answer(&mut self, part: u8, verdict: Verdict, at: i64) {
-        let Some(current) = self.part(part) else { return };
-        if matches!(current, PartState::Accepted | PartState::Final(_)) || self.is_final() {
-            return;
-        }
         let next = match verdict {
             Verdict::Accepted => PartState::Accepted,
             Verdict::Refused => PartState::Refused,
             Verdict::Retry | Verdict::Throttled => PartState::Waiting,
         };
-        self.sent_at = Wall(at);
-        self.attempt_counts |= verdict == Verdict::Retry;
-        self.set_part(part, next);
-        self.settle_parts();
+        if self.is_final() {
+            return;
+        }
+        let mut is_news = false;
+        for index in self.places(part) {
+            if self.part(index).is_some_and(|now| !matches!(now, PartState::Accepted | PartState::Final(_))) {
+                self.set_part(index, next);
+                is_news = true;
+            }
+        }
+        if is_news {
+            self.sent_at = Wall(at);
+            self.attempt_counts |= verdict == Verdict::Retry;
+            self.settle_parts();
+        }
     }
 
     fn doubt(&mut self, part: u8, cause: DoubtCause) {
@@ -598,22 +613,28 @@ impl Message {
         }
     }
 
-    /// A receipt for one part. Rank decides late news: delivered beats failed, expired and unknown; nothing beats delivered.
+    /// A receipt for one part, or for all that went as one. Rank decides late news: delivered beats failed, expired and unknown; nothing beats delivered.
     fn receive(&mut self, part: u8, news: ReceiptState) {
-        if !news.is_final() {
+        if !news.is_final() || (self.is_final() && !self.late_news_counts(news)) {
             return;
         }
-        let replaces = match self.part(part) {
-            None => false,
-            Some(PartState::Final(ReceiptState::Delivered)) => false,
-            Some(PartState::Final(ReceiptState::Unknown)) => true,
-            Some(PartState::Final(_)) => news == ReceiptState::Delivered,
-            Some(_) => true,
-        };
-        if !replaces || (self.is_final() && !self.late_news_counts(news)) {
+        let mut is_news = false;
+        for index in self.places(part) {
+            let replaces = match self.part(index) {
+                None => false,
+                Some(PartState::Final(ReceiptState::Delivered)) => false,
+                Some(PartState::Final(ReceiptState::Unknown)) => true,
+                Some(PartState::Final(_)) => news == ReceiptState::Delivered,
+                Some(_) => true,
+            };
+            if replaces {
+                self.set_part(index, PartState::Final(news));
+                is_news = true;
+            }
+        }
+        if !is_news {
             return;
         }
-        self.set_part(part, PartState::Final(news));
         if !self.is_final() {
             self.settle_parts();
         } else if self.part_states().all(|part| matches!(part, PartState::Final(_))) {
@@ -758,33 +779,6 @@ impl Message {
     pub fn is_doubtful(&self) -> bool {
         matches!(self.state, State::InDoubt | State::Held)
             && self.part_states().any(|part| part == PartState::Doubt)
-    }
-
-    /// Why it was last held.
-    pub fn hold_cause(&self) -> Option<HoldCause> {
-        let cause = |(_, step)| match step {
-            Step::Held { cause } => Some(cause),
-            _ => None,
-        };
-        self.steps().filter_map(cause).last()
-    }
-
-    /// Why it failed, for those who ask: the last refusal or failure of its story.
-    pub fn failure(&self) -> Option<(FailCause, u32)> {
-        let mut found = None;
-        for (_, step) in self.steps() {
-            match step {
-                Step::Failed { cause, status } => found = Some((cause, status)),
-                Step::Resolved { resolution: Resolution::Failed } => found = Some((FailCause::InDoubt, 0)),
-                Step::Response { verdict: Verdict::Refused, status, .. } => {
-                    let cause =
-                        if self.accepted_parts() > 0 { FailCause::Partial } else { FailCause::Refused };
-                    found = Some((cause, status));
-                }
-                _ => {}
-            }
-        }
-        found
     }
 }
 

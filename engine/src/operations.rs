@@ -16,7 +16,7 @@ use crate::id::Number;
 use crate::message::{Message, PartState, State};
 use crate::outbox::News;
 use crate::pages::block_of;
-use crate::step::Step;
+use crate::step::{ALL_PARTS, Step};
 use crate::surgery::TenantWalk;
 use crate::telling;
 
@@ -239,11 +239,12 @@ impl Engine {
         if !offers || provider.up_since.is_none() || self.operations.carried_count >= CARRIED_MAX {
             return false;
         }
-        let parts = message.part_states().zip(0u8..);
-        let open: BTreeSet<u8> =
-            parts.filter(|(state, _)| *state == PartState::Accepted).map(|(_, part)| part).collect();
+        // What went as one has one id.
+        let is_one = message.parts() > 1 && message.provider_id(ALL_PARTS).is_some();
+        let parts = if is_one { ALL_PARTS..=ALL_PARTS } else { 0..=message.parts() - 1 };
+        let open: BTreeSet<u8> = parts.filter(|part| message.any_part(*part, PartState::Accepted)).collect();
         // What is over for some parts can be asked about, and not be undone.
-        let is_whole = open.len() == usize::from(message.parts());
+        let is_whole = message.part_states().all(|state| state == PartState::Accepted);
         let has_ids = open.iter().all(|part| message.provider_id(*part).is_some_and(|id| !id.is_empty()));
         let fits = match (asker.kind, &replacement) {
             (AskKind::Query, _) => !open.is_empty(),

@@ -8,6 +8,7 @@ use codecs::smpp::status::Status;
 use crate::command::{Acknowledgement, ConnectionId, PartToken, ReplyId, TenantOperation};
 use crate::effect::{Load, Shelf};
 use crate::engine::{DueKind, Engine};
+use crate::inbound;
 use crate::message::{Message, State};
 use crate::pages::{BLOCK_MESSAGES, block_of};
 use crate::receipts::{ReceiptIds, ReceiptNews};
@@ -285,7 +286,7 @@ impl Engine {
         let telling = Telling { tells, id, dialect: &dialect, tlvs: receiver.tlvs };
         match message.is_inbound() {
             false => telling::write(message, telling, &mut self.text, out),
-            true => telling::write_inbound(message, out),
+            true => inbound::tell(message, out),
         }
         if tells == Tells::End {
             self.pages.set_telling(number, Some(state));

@@ -12,7 +12,7 @@ use crate::message::{Message, PartState, State};
 use crate::outbox::News;
 use crate::pages::block_of;
 use crate::status_table::{StatusRule, StatusTable};
-use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
+use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Resolution, Step, Verdict};
 
 impl Engine {
     pub(crate) fn responses(&mut self, responses: &Responses) {
@@ -36,7 +36,7 @@ impl Engine {
             self.counters.late_responses += 1;
             return;
         };
-        let was_sending = message.part(part) == Some(PartState::Sending)
+        let was_sending = message.any_part(part, PartState::Sending)
             && (message.provider, message.bind) == (provider, bind);
         // Of the parts of a message only the first answer says how long one takes.
         let is_first = message.sending_parts() == u32::from(message.parts());
@@ -235,11 +235,17 @@ impl Engine {
         }
         let place = usize::from(bind);
         let now = self.now.mono;
-        let Some(entry) = self.providers.get_mut(provider) else { return };
+        let Engine { providers, pages, .. } = &mut *self;
+        let Some(entry) = providers.get_mut(provider) else { return };
         let Some(bind_entry) = entry.binds.get_mut(place) else { return };
         bind_entry.unsent.extend_from_slice(unsent);
         let connection = bind_entry.connection.take();
-        bind_entry.returning = connection.is_some() && bind_entry.in_flight > bind_entry.unsent.len() as u32;
+        let parts = |token: &PartToken| match token.part() {
+            ALL_PARTS => pages.get(token.number()).map_or(0, Message::sending_parts),
+            _ => 1,
+        };
+        let unsent: u32 = bind_entry.unsent.iter().map(parts).sum();
+        bind_entry.returning = connection.is_some() && bind_entry.in_flight > unsent;
         if entry.binds.iter().all(|bind| bind.connection.is_none()) {
             entry.up_since = None;
             entry.down_since = now;
@@ -278,7 +284,7 @@ impl Engine {
 
     fn is_sending(&self, provider: u16, bind: u16, token: PartToken) -> bool {
         self.pages.get(token.number()).is_some_and(|message| {
-            message.part(token.part()) == Some(PartState::Sending)
+            message.any_part(token.part(), PartState::Sending)
                 && (message.provider, message.bind) == (provider, bind)
         })
     }
@@ -345,5 +351,34 @@ impl Engine {
                 self.step(number, &Step::Failed { cause: FailCause::InDoubt, status: 0 });
             }
         }
+    }
+}
+
+impl Message {
+    /// Why it failed, for those who ask: the last refusal or failure of its story.
+    pub fn failure(&self) -> Option<(FailCause, u32)> {
+        let mut found = None;
+        for (_, step) in self.steps() {
+            match step {
+                Step::Failed { cause, status } => found = Some((cause, status)),
+                Step::Resolved { resolution: Resolution::Failed } => found = Some((FailCause::InDoubt, 0)),
+                Step::Response { verdict: Verdict::Refused, status, .. } => {
+                    let cause =
+                        if self.accepted_parts() > 0 { FailCause::Partial } else { FailCause::Refused };
+                    found = Some((cause, status));
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Why it was last held.
+    pub fn hold_cause(&self) -> Option<HoldCause> {
+        let cause = |(_, step)| match step {
+            Step::Held { cause } => Some(cause),
+            _ => None,
+        };
+        self.steps().filter_map(cause).last()
     }
 }

@@ -28,6 +28,17 @@ const ASKED_AT_ONCE: usize = 1_000;
 /// The bit of an early receipt's state that says that it is held under another id as well.
 const COPY: u8 = 0x80;
 
+/// Receipts held under one id.
+const EARLY_OF_ID_MAX: usize = 32;
+
+/// What is held under an id already, beside a receipt that comes.
+enum Like {
+    New,
+    /// One that says the same, but for its time.
+    Known,
+    TooMany,
+}
+
 /// What a receipt says, whoever sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReceiptNews {
@@ -252,12 +263,44 @@ impl Engine {
         }
         for (place, key) in keys.iter().enumerate() {
             let payload = encode_early(&news, key, place > 0);
+            match self.early_like(provider, key, &payload) {
+                Like::New => {}
+                Like::Known => {
+                    self.counters.repeated += u64::from(place == 0);
+                    continue;
+                }
+                Like::TooMany => {
+                    if place == 0 {
+                        self.unmatched(&news, key, Unmatched::NoRoom);
+                    }
+                    continue;
+                }
+            }
             record::write(&mut self.group, &Record::EarlyReceipt { provider, at, receipt: &payload });
             self.ring.add(self.group_number, Item::Early(provider, key[..].into()));
             let pushed_out = self.early.hold(provider, key, payload.into_boxed_slice(), self.now.mono);
             self.give_up(pushed_out.as_slice(), Unmatched::NoRoom);
         }
         self.acknowledge(news.answer);
+    }
+
+    /// Whether what is held under an id says the same. All of an id is written again together, so there must not be many.
+    fn early_like(&self, provider: u16, key: &[u8], payload: &[u8]) -> Like {
+        let done = 2 + key.len()..10 + key.len();
+        let said = |payload: &[u8]| {
+            let mut said = payload.to_vec();
+            said.drain(done.clone().start.min(said.len())..done.clone().end.min(said.len()));
+            said
+        };
+        let ours = said(payload);
+        let mut count = 0;
+        for held in self.early.of(provider, key) {
+            count += 1;
+            if said(&held.payload) == ours {
+                return Like::Known;
+            }
+        }
+        if count < EARLY_OF_ID_MAX { Like::New } else { Like::TooMany }
     }
 
     /// An early receipt of the journal; one that was carried over comes twice.

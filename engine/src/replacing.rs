@@ -6,11 +6,13 @@ use std::ops::ControlFlow;
 use codecs::instant::Wall;
 use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::smpp::write::SHORT_MESSAGE_OCTETS_MAX;
-use codecs::split;
+use codecs::split::Cut;
 
+use crate::bytes::Reader;
 use crate::command::{DiskLevel, Refusal, Replacement};
 use crate::effect::{Operated, Outcome};
 use crate::engine::Engine;
+use crate::fitting;
 use crate::ledger::{Change, Reserve, Wallet};
 use crate::message::{Message, STORED, State};
 use crate::money::Micros;
@@ -54,8 +56,9 @@ impl Engine {
             return Err(Unreplaced::Failed);
         }
         let state = self.state_after(message, replacement.send_at);
-        let body = self.body_after(&body, state, replacement)?;
-        let replaced = self.replaced(message, &body, state)?;
+        let (message, extras) = (message.clone(), without_cut(body.extras));
+        let body = self.body_after(&Body { extras: &extras, ..message.body() }, state, replacement)?;
+        let replaced = self.replaced(number, &body, state)?;
         let (before, price, tenant) = (message.price, replaced.price, message.tenant);
         self.reserve_instead(tenant, before, price)?;
         self.put_instead(replaced);
@@ -97,19 +100,34 @@ impl Engine {
         let Some(message) = self.pages.get(number) else { return Err(Refusal::Unavailable) };
         let state = self.state_after(message, Some(body.send_at.unwrap_or(self.now.wall)));
         let body = Body { priority: message.priority, ..*body };
-        let replaced = self.replaced(message, &body, state).map_err(|_| Refusal::NoRoute)?;
-        let (before, price, tenant) = (message.price, replaced.price, message.tenant);
+        let (before, tenant) = (message.price, message.tenant);
+        let replaced = self.replaced(number, &body, state).map_err(|_| Refusal::NoRoute)?;
+        let price = replaced.price;
         self.reserve_instead(tenant, before, price).map_err(|_| Refusal::InsufficientCredit)?;
         self.put_instead(replaced);
-        Ok(Outcome::Accepted { id: self.ids.id(number), price, scheduled: state == State::Scheduled })
+        let (id, scheduled) = (self.ids.id(number), state == State::Scheduled);
+        let (parts, encoding) =
+            self.pages.get(number).map_or((1, body.encoding), |m| (m.parts(), m.body().encoding));
+        Ok(Outcome::Accepted { id, price, parts, encoding, scheduled })
     }
 
-    /// The message with another body, at the price of now.
-    fn replaced(&self, message: &Message, body: &Body<'_>, state: State) -> Result<Message, Unreplaced> {
-        let price = self.tenants.price(message.tenant, body.destination);
-        let price = price.and_then(|price| price.checked_mul(u32::from(body.parts)));
-        let price = price.ok_or(Unreplaced::Failed)?;
-        message.with_body(body, price, state, self.now.wall).ok_or(Unreplaced::Failed)
+    /// The message with another body, at the price of now, cut as the providers of its route can carry it.
+    fn replaced(&mut self, number: u64, body: &Body<'_>, state: State) -> Result<Message, Unreplaced> {
+        let message = self.pages.get(number).ok_or(Unreplaced::Failed)?;
+        let tenant = message.tenant;
+        let candidates: Vec<u16> = message.candidates().collect();
+        let is_cut = fitting::is_to_be_fitted(body);
+        let fitted = is_cut.then(|| self.fit(body, &candidates)).transpose().map_err(Unreplaced::Refused)?;
+        let parts = fitted.as_ref().map_or(body.parts, |fitted| fitted.parts);
+        let price = self.tenants.price(tenant, body.destination);
+        let price = price.and_then(|price| price.checked_mul(u32::from(parts))).ok_or(Unreplaced::Failed)?;
+        let mut written = Vec::new();
+        match fitted {
+            Some(fitted) => fitted.write(body, self.references.next(body, number), &mut written),
+            None => body.write(&mut written),
+        }
+        let (body, _) = Body::read(&written).ok_or(Unreplaced::Failed)?;
+        message.with_body(&body, price, state, self.now.wall).ok_or(Unreplaced::Failed)
     }
 
     /// A provider has taken another text for a message that it has. Its price stands: it is one part, as before.
@@ -133,7 +151,7 @@ impl Engine {
         replacement.octets.len() <= SHORT_MESSAGE_OCTETS_MAX
             && replacement.send_at.is_none()
             && !is_cut_by_tenant(&body)
-            && split::count(body.encoding, &replacement.octets) == 1
+            && count(&body, &replacement.octets) == 1
     }
 
     /// A time in the past is now. What is held waits for another time like any other, and is held again when that has come, if
@@ -153,7 +171,7 @@ impl Engine {
         replacement: &'a Replacement,
     ) -> Result<Body<'a>, Unreplaced> {
         let now = self.now.wall;
-        let parts = split::count(body.encoding, &replacement.octets);
+        let parts = count(body, &replacement.octets);
         let parts = u8::try_from(parts).map_err(|_| Unreplaced::Refused(Refusal::TooLong))?;
         let body = Body {
             octets: &replacement.octets,
@@ -227,6 +245,25 @@ impl Engine {
         }
         self.watch_validity(number, valid_until);
     }
+}
+
+/// How many parts a text makes in the encoding of a message.
+fn count(body: &Body<'_>, octets: &[u8]) -> usize {
+    Cut { is_first_form: false, ..body.cut() }.count(octets)
+}
+
+/// The extras without what the engine has put there: another text is cut anew.
+fn without_cut(extras: &[u8]) -> Vec<u8> {
+    let (mut reader, mut kept) = (Reader::new(extras), Vec::new());
+    while let (Some(tag), Some(length)) = (reader.u8(), reader.u16()) {
+        let Some(value) = reader.take(usize::from(length)) else { break };
+        if tag != Extra::Cut as u8 {
+            kept.push(tag);
+            kept.extend_from_slice(&length.to_le_bytes());
+            kept.extend_from_slice(value);
+        }
+    }
+    kept
 }
 
 /// A part of something longer cannot be replaced alone, and replace_sm brings no header.

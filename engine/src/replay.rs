@@ -115,6 +115,9 @@ impl Engine {
             self.note_arrivals(&message.body(), message.accepted_at);
         }
         self.ring.add_fresh(self.group_number, message.number);
+        if message.parts() > 1 {
+            self.references.seen(&message.body());
+        }
         let since = message.accepted_at.0;
         self.pages.insert(message, since);
         Some(())

@@ -186,9 +186,19 @@ impl Router {
         turns: &mut Turns,
         cost: impl Fn(u16) -> Option<Micros>,
     ) -> Choice {
+        self.choose_at(query, |route| turns.next(route), cost)
+    }
+
+    /// The same at a turn that the asker names, by the route: what has to go the same way is given the same turn.
+    pub fn choose_at(
+        &self,
+        query: &Query<'_>,
+        turn: impl FnOnce(u32) -> u64,
+        cost: impl Fn(u16) -> Option<Micros>,
+    ) -> Choice {
         match self.matching(query) {
             Some(place) => {
-                let providers = self.routes[place as usize].order(query.channel, turns.next(place), cost);
+                let providers = self.routes[place as usize].order(query.channel, turn(place), cost);
                 Choice { route: Some(place), providers }
             }
             None => Choice { route: None, providers: self.implicit.order(query) },

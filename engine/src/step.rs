@@ -125,7 +125,7 @@ impl Resolution {
     }
 }
 
-/// All parts of a message, where a step names one part.
+/// All parts of a message, where a step or a token names one part.
 pub const ALL_PARTS: u8 = 0xff;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ pub enum Step<'a> {
         provider: u16,
         bind: u16,
     },
-    /// The part never left the process: it waits again, and the attempt does not count.
+    /// `part` is `ALL_PARTS` here and below where they were sent as one. It never left the process: it waits again, and the attempt does not count.
     Unsent {
         part: u8,
     },

@@ -3,15 +3,29 @@
 //!
 //! Little-endian: via, encoding, data_coding, esm_class, protocol_id, priority, registered_delivery, parts, source TON and NPI,
 //! destination TON and NPI (one octet each) · destination u64 · send_at i64 · valid_until i64 (ms, 0: none) · lengths of source u8,
-//! service_type u8, octets u16, extras u16 · then these four. Extras are (tag u8, length u16, value) triples.
+//! service_type u8, octets u16, extras u16 · then these four. Extras are (tag u8, length u16, value) triples. The top bit of encoding is
+//! set where there is an extra that says how the text is cut: builds that would cut it otherwise refuse it.
 
 use std::borrow::Cow;
 
 use codecs::instant::Wall;
+use codecs::smpp::tlv::{Tlvs, tag};
+use codecs::split::{self, Cut, Reference};
 use codecs::text::Encoding;
 
 use crate::bytes::Reader;
 use crate::dispatch::decimal;
+use crate::hash;
+
+/// UDHI of esm_class: the octets begin with a user data header (SMPP 3.4 §5.2.12).
+pub const UDHI: u8 = 0x40;
+
+/// Set in the octet of the encoding where `Extra::Cut` is there.
+const CUT_MARK: u8 = 0x80;
+/// First octet of `Extra::Cut`: the parts leave room for a reference of two octets.
+const CUT_WIDE: u8 = 0x01;
+
+const SET_DOMAIN: u64 = 6 << 16;
 
 /// The door a message came through; receipts go back the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +64,8 @@ pub enum Extra {
     Tlvs = 5,
     /// The provider that the tenant asked for, by its id.
     Provider = 6,
+    /// How a long text is cut, given by the engine: flags u8, reference number u16. Without it, as the first versions cut.
+    Cut = 7,
     /// It takes the place of one that waits, if there is one (replace_if_present_flag). Empty.
     ReplacesPresent = 16,
     /// Of several destinations that are answered together: the number of the first that was accepted, u64 little-endian; 0 in
@@ -71,7 +87,7 @@ pub enum Extra {
 
 /// A message's body, borrowed. In one from a phone, `destination` is the phone and `source` what it was written to, as in the
 /// message that it may answer. `octets` are as they go to a provider before they are cut into parts: unpacked septets, UTF-16BE, Latin-1
-/// or binary; with UDHI set in `esm_class` they begin with the user data header and are one part.
+/// or binary; with UDHI set in `esm_class` they begin with a user data header, which every part carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Body<'a> {
     pub via: Via,
@@ -132,7 +148,7 @@ impl<'a> Body<'a> {
         debug_assert!(self.octets.len() <= 0xffff && self.extras.len() <= 0xffff);
         out.extend_from_slice(&[
             self.via as u8,
-            self.encoding.as_u8(),
+            self.encoding.as_u8() | if self.extra(Extra::Cut).is_some() { CUT_MARK } else { 0 },
             self.data_coding,
             self.esm_class,
             self.protocol_id,
@@ -172,7 +188,7 @@ impl<'a> Body<'a> {
         let extras_len = reader.u16()?;
         let body = Body {
             via: if via == 0 { Via::Smpp } else { Via::Http },
-            encoding: Encoding::from_u8(encoding)?,
+            encoding: Encoding::from_u8(encoding & !CUT_MARK)?,
             data_coding,
             esm_class,
             protocol_id,
@@ -194,6 +210,68 @@ impl<'a> Body<'a> {
         Some((body, reader.position()))
     }
 
+    /// The information elements of its user data header, and its text.
+    pub fn header_and_text(&self) -> (&'a [u8], &'a [u8]) {
+        let whole = (&b""[..], self.octets);
+        match self.esm_class & UDHI {
+            0 => whole,
+            _ => split::header_and_text(self.octets).unwrap_or(whole),
+        }
+    }
+
+    /// How its text is cut into its parts.
+    pub fn cut(&self) -> Cut {
+        let elements = self.header_and_text().0.len();
+        let kept = self.extra(Extra::Cut);
+        let is_wide = kept.and_then(|kept| kept.first()).is_some_and(|flags| flags & CUT_WIDE != 0);
+        let reference = if is_wide { Reference::Wide } else { Reference::Narrow };
+        Cut { encoding: self.encoding, elements, reference, is_first_form: kept.is_none() }
+    }
+
+    /// The reference number of its parts, where one was given to it.
+    pub fn reference(&self) -> Option<u16> {
+        let kept = self.extra(Extra::Cut)?;
+        Some(u16::from_le_bytes(*kept.last_chunk::<2>()?))
+    }
+
+    /// For one part of a long message that its tenant has cut itself, by a header or by sar parameters: what all parts of that
+    /// message have in common, and others hardly ever.
+    pub fn set_of_own_part(&self, tenant: u32) -> Option<u64> {
+        let (reference, total) = self.own_part()?;
+        let mut key = Vec::with_capacity(40);
+        key.extend_from_slice(&tenant.to_le_bytes());
+        key.extend_from_slice(&self.destination.to_le_bytes());
+        key.extend_from_slice(&reference.to_le_bytes());
+        key.push(total);
+        key.extend_from_slice(self.source);
+        Some(hash::hash64(SET_DOMAIN, &key))
+    }
+
+    /// Whether it is such a part. Without header and parameters that is known at once.
+    pub fn is_own_part(&self) -> bool {
+        (self.esm_class & UDHI != 0 || !self.extras.is_empty()) && self.own_part().is_some()
+    }
+
+    /// Reference number and total of a part that its tenant has cut.
+    #[cold]
+    fn own_part(&self) -> Option<(u16, u8)> {
+        if self.parts > 1 {
+            return None;
+        }
+        let by_header = match self.esm_class & UDHI {
+            0 => None,
+            _ => split::concatenation(self.octets).map(|part| (part.reference, part.total)),
+        };
+        by_header.or_else(|| self.sar_part()).filter(|(_, total)| *total > 1)
+    }
+
+    fn sar_part(&self) -> Option<(u16, u8)> {
+        let tlvs = Tlvs::new(self.extra(Extra::Tlvs)?);
+        let reference = u16::from_be_bytes(tlvs.value_of(tag::SAR_MSG_REF_NUM)?.try_into().ok()?);
+        let [total] = tlvs.value_of(tag::SAR_TOTAL_SEGMENTS)? else { return None };
+        Some((reference, *total))
+    }
+
     /// The value of one extra.
     pub fn extra(&self, tag: Extra) -> Option<&'a [u8]> {
         let mut reader = Reader::new(self.extras);
@@ -206,6 +284,13 @@ impl<'a> Body<'a> {
             }
         }
     }
+}
+
+/// Appends how a text is cut.
+pub(crate) fn push_cut(extras: &mut Vec<u8>, size: Reference, reference: u16) {
+    let [low, high] = reference.to_le_bytes();
+    let flags = if size == Reference::Wide { CUT_WIDE } else { 0 };
+    push_extra(extras, Extra::Cut, &[flags, low, high]);
 }
 
 /// Of a message from a phone.

@@ -1,11 +1,11 @@
 //! The deliver_sm that tells a tenant of one of its messages, in the dialect that the tenant has chosen: a receipt of its end, or
-//! a notification on its way (SMPP 3.4 appendix B, §5.2.12, §5.3.2); and the one that brings a message from a phone. To whom and when is `outbox.rs`'s.
+//! a notification on its way (SMPP 3.4 appendix B, §5.2.12, §5.3.2). To whom and when is `outbox.rs`'s.
 
 use codecs::instant::Wall;
 use codecs::receipt::{self, Notice};
 use codecs::smpp::pdu::SmeAddress;
 use codecs::smpp::tlv::tag;
-use codecs::smpp::write::{self, Carrier, SHORT_MESSAGE_OCTETS_MAX, SmFields};
+use codecs::smpp::write::{self, SmFields};
 
 use crate::catalog::{IdRadix, ReceiptStyle};
 use crate::dispatch::decimal;
@@ -13,6 +13,7 @@ use crate::effect::{Outgoing, Request};
 use crate::id::{ID_DIGITS, id_digits};
 use crate::message::Message;
 use crate::step::{Step, Verdict};
+use crate::submission::{Extra, Via};
 
 /// Which of the two it is, as esm_class says (SMPP 3.4 §5.2.12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +22,8 @@ pub(crate) enum Tells {
     OnItsWay,
 }
 
-/// Of esm_class: the text begins with a user data header; an answer goes the way that the message came.
-const UDHI: u8 = 0x40;
-const REPLY_PATH: u8 = 0x80;
-/// source_addr without its NUL (SMPP 3.4 §4.6.1).
-const ADDRESS_OCTETS_MAX: usize = 20;
+/// registered_delivery: a notification on the way is wanted as well (SMPP 3.4 §5.2.17).
+const INTERMEDIATE: u8 = 0x10;
 /// Set in the token of a notification: its answer says nothing about the receipt. Numbers have 56 bits.
 const ON_ITS_WAY: u64 = 1 << 63;
 
@@ -47,6 +45,19 @@ impl Tells {
     /// What a token that comes back was of.
     pub fn of_token(token: u64) -> Tells {
         if token & ON_ITS_WAY == 0 { Tells::End } else { Tells::OnItsWay }
+    }
+}
+
+impl Message {
+    /// Whether its tenant is to be told of it on its way as well (SMPP 3.4 §5.2.17).
+    pub fn tells_on_its_way(&self) -> bool {
+        self.via == Via::Smpp && self.registered_delivery & INTERMEDIATE != 0
+    }
+
+    /// The number whose id its tenant was given: where several destinations were answered together, the first one's.
+    pub fn told_number(&self) -> u64 {
+        let shared = self.body().extra(Extra::SharedId).and_then(|octets| octets.try_into().ok());
+        shared.map(u64::from_le_bytes).filter(|first| *first != 0).unwrap_or(self.number)
     }
 }
 
@@ -97,31 +108,6 @@ pub(crate) fn write(message: &Message, telling: Telling<'_>, text: &mut Vec<u8>,
         debug_assert!(tlvs.is_ok(), "an id and a state fit their TLVs");
     }
     out.requests.push(Request { token: tells.token(message.number), end: out.bodies.len() as u32 });
-}
-
-/// Appends the `deliver_sm` that brings a message from a phone: its text as the phone sent it, in one piece (SMPP 3.4 §5.3.2.32).
-pub(crate) fn write_inbound(message: &Message, out: &mut Outgoing) {
-    let body = message.body();
-    let phone = body.phone();
-    let is_long = body.octets.len() > SHORT_MESSAGE_OCTETS_MAX;
-    let fields = SmFields {
-        service_type: body.service_type,
-        source: SmeAddress {
-            ton: body.destination_ton,
-            npi: body.destination_npi,
-            octets: phone.get(..ADDRESS_OCTETS_MAX).unwrap_or(&phone),
-        },
-        destination: SmeAddress { ton: body.source_ton, npi: body.source_npi, octets: body.source },
-        esm_class: body.esm_class & (UDHI | REPLY_PATH),
-        protocol_id: body.protocol_id,
-        data_coding: body.data_coding,
-        text: body.octets,
-        carrier: if is_long { Carrier::MessagePayload } else { Carrier::ShortMessage },
-        ..SmFields::default()
-    };
-    let written = write::sm_body(&mut out.bodies, &fields);
-    debug_assert!(written.is_ok(), "a message from a phone fits a deliver_sm: {written:?}");
-    out.requests.push(Request { token: message.number, end: out.bodies.len() as u32 });
 }
 
 /// An id in a tenant's form, without an allocation, and the NUL that ends it in a TLV.

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use codecs::address::{self, Msisdn, Sender};
 use codecs::instant::Wall;
-use codecs::split;
-use codecs::text::{self, Choice, Encoding};
+use codecs::split::{self, Cut};
+use codecs::text::national::{Languages, Tables};
+use codecs::text::{self, Cheapest, Choice, Encoding, Unencodable, transliterate};
 use engine::command::Refusal;
-use engine::submission::{Body, Extra, Priority, Via, push_extra};
+use engine::submission::{Body, Extra, Priority, UDHI, Via, push_extra};
 use serde_json::value::RawValue;
 
 use super::problem::Refused;
@@ -28,11 +29,20 @@ const METADATA_OCTETS_MAX: usize = 4_096;
 const METADATA_DEPTH_MAX: usize = 32;
 
 /// What the answer shows of a message beside what the engine says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Composed {
     pub destination: Msisdn,
     pub encoding: Encoding,
     pub parts: u8,
+    /// The text in likenesses, where it was changed.
+    pub transliterated: Option<String>,
+}
+
+impl Composed {
+    /// Parts and encoding as the engine says, or, where it does not, as they were composed.
+    pub fn sent_as(&self, parts: u8, encoding: Encoding) -> (u8, Encoding) {
+        if parts == 0 { (self.parts, self.encoding) } else { (parts, encoding) }
+    }
 }
 
 /// Buffers kept over the messages of a batch.
@@ -60,7 +70,8 @@ pub fn compose(
     check_channel(message)?;
     let destination = destination(message)?;
     let sender = sender(message, context.tenant)?;
-    let (encoding, parts) = content(message, &mut scratch.octets)?;
+    let Content { encoding, parts, has_header, transliterated } =
+        content(message, context.tenant, &mut scratch.octets)?;
     let data_coding = data_coding(encoding, message.flash.unwrap_or(false))?;
     let send_at = send_at(message, context.now)?;
     let valid_until = valid_until(message, send_at.unwrap_or(context.now))?;
@@ -71,7 +82,7 @@ pub fn compose(
         via: Via::Http,
         encoding,
         data_coding,
-        esm_class: 0,
+        esm_class: if has_header { UDHI } else { 0 },
         protocol_id: 0,
         priority,
         registered_delivery: u8::from(message.receipt.unwrap_or(true)),
@@ -89,7 +100,7 @@ pub fn compose(
         extras: &scratch.extras,
     };
     body.write(bodies);
-    Ok(Composed { destination, encoding, parts })
+    Ok(Composed { destination, encoding, parts, transliterated })
 }
 
 fn check_channel(message: &Message<'_>) -> Result<(), Refused> {
@@ -116,8 +127,17 @@ fn sender(message: &Message<'_>, tenant: &TenantAccess) -> Result<Sender, Refuse
     }
 }
 
+/// The text or the data as octets.
+struct Content {
+    encoding: Encoding,
+    parts: u8,
+    /// They begin with a header that names tables of a national language.
+    has_header: bool,
+    transliterated: Option<String>,
+}
+
 /// Puts the text or the data into `octets` and counts its parts.
-fn content(message: &Message<'_>, octets: &mut Vec<u8>) -> Result<(Encoding, u8), Refused> {
+fn content(message: &Message<'_>, tenant: &TenantAccess, octets: &mut Vec<u8>) -> Result<Content, Refused> {
     octets.clear();
     let (field, written, choice) = written(message)?;
     if written.is_empty() {
@@ -127,12 +147,44 @@ fn content(message: &Message<'_>, octets: &mut Vec<u8>) -> Result<(Encoding, u8)
     if written.len() > TEXT_OCTETS_MAX {
         return Err(too_long());
     }
-    let encoding = text::encode(written, choice, octets).map_err(|unencodable| match field {
-        "data" => Refused::invalid("data", "`data` must be pairs of hexadecimal digits"),
-        _ => Refused::new(Refusal::InvalidEncoding, "encoding", unencodable.to_string()),
-    })?;
-    let parts = u8::try_from(split::count(encoding, octets)).map_err(|_| too_long())?;
-    Ok((encoding, parts))
+    let wants_likenesses = message.transliterate.unwrap_or(tenant.transliterate);
+    let (found, transliterated) = encoded(written, choice, tenant.national, wants_likenesses, octets)
+        .map_err(|wrong| match field {
+            "data" => Refused::invalid("data", "`data` must be pairs of hexadecimal digits"),
+            _ => Refused::new(Refusal::InvalidEncoding, "encoding", wrong.to_string()),
+        })?;
+    let has_header = !found.tables.is_default();
+    let header = split::header_and_text(octets).filter(|_| has_header);
+    let (elements, text) = header.unwrap_or((b"", octets));
+    let cut = Cut { elements: elements.len(), ..Cut::new(found.encoding) };
+    let parts = u8::try_from(cut.count(text)).map_err(|_| too_long())?;
+    Ok(Content { encoding: found.encoding, parts, has_header, transliterated })
+}
+
+/// Appends the octets of a text. Where it is not GSM 7-bit as it stands and likenesses are wanted, of the text in likenesses, which is
+/// told; if that does not fit either, the text stays as it is.
+fn encoded(
+    written: &str,
+    choice: Choice,
+    languages: Languages,
+    wants_likenesses: bool,
+    octets: &mut Vec<u8>,
+) -> Result<(Cheapest, Option<String>), Unencodable> {
+    let plain = |encoding| Cheapest { encoding, tables: Tables::default() };
+    let found = match choice {
+        Choice::Auto => Ok(text::cheapest(written, languages, octets)),
+        Choice::Only(_) => text::encode(written, choice, octets).map(plain),
+    };
+    let wants_gsm = matches!(choice, Choice::Auto | Choice::Only(Encoding::Gsm7));
+    if !wants_likenesses || !wants_gsm || found.as_ref().is_ok_and(|found| *found == plain(Encoding::Gsm7)) {
+        return Ok((found?, None));
+    }
+    let Some(likeness) = transliterate::transliterated(written) else {
+        return Ok((found?, None));
+    };
+    octets.clear();
+    let encoding = text::encode(&likeness, Choice::Only(Encoding::Gsm7), octets)?;
+    Ok((plain(encoding), Some(likeness)))
 }
 
 /// The member that holds the content, and how it is to be encoded.

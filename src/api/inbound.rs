@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::{Response, Uri};
 use codecs::address;
 use codecs::instant::Wall;
-use codecs::text::{self, Encoding};
+use codecs::text::Encoding;
 use engine::message::Message;
 use engine::step::Step;
 use engine::submission;
@@ -20,7 +20,7 @@ use super::ApiState;
 use super::list::{self, LIMIT, NEWEST, invalid};
 use super::problem::Problem;
 use super::read::{number, ok};
-use super::show::{Shown, Time, lossy, user_text, written};
+use super::show::{Shown, Time, content, lossy, written};
 use crate::directory::TenantAccess;
 use crate::lists::Asked;
 
@@ -74,7 +74,7 @@ struct ShownInbound {
 
 fn shown(message: &Message, api: &ApiState) -> ShownInbound {
     let body = message.body();
-    let content = text::decode(body.encoding, user_text(&body));
+    let content = content(&body);
     let (text, data) = match body.encoding {
         Encoding::Binary => (None, Some(content)),
         _ => (Some(content), None),

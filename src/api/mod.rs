@@ -1,12 +1,13 @@
 //! The HTTP door: `/v1`. It reads requests, asks the engine and shows what it said; what is allowed, what it costs and what
 //! becomes of a message is decided there.
 //!
-//! `auth` who asks · `request` the JSON of a message · `compose` its body · `submit` the way in · `read` the questions · `list` pages of messages ·
+//! `auth` who asks · `request` the JSON of a message · `compose` its body · `submit` the way in · `estimate` what it would cost · `read` the questions · `list` pages of messages ·
 //! `inbound` messages from phones · `show` messages as JSON · `problem` refusals.
 
 mod auth;
 mod body;
 mod compose;
+mod estimate;
 mod idempotency;
 mod inbound;
 mod list;
@@ -130,6 +131,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/messages", post(submit::create).get(list::messages))
         .route("/v1/messages/{id}", get(read::message).delete(read::cancel))
         .route("/v1/messages/{id}/events", get(read::events))
+        .route("/v1/estimate", post(estimate::estimate))
         .route("/v1/inbound", get(inbound::list))
         .route("/v1/inbound/{id}", get(inbound::message))
         .route("/v1/balance", get(read::balance))

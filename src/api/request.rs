@@ -37,6 +37,7 @@ pub struct Message<'a> {
     pub metadata: Option<&'a RawValue>,
     pub tlvs: Option<&'a RawValue>,
     pub flash: Option<bool>,
+    pub transliterate: Option<bool>,
     pub receipt: Option<bool>,
 }
 
@@ -200,6 +201,7 @@ impl<'de> Message<'de> {
             "metadata" => member(&mut self.metadata, map, "an object"),
             "tlvs" => member(&mut self.tlvs, map, "an object"),
             "flash" => member(&mut self.flash, map, FLAG),
+            "transliterate" => member(&mut self.transliterate, map, FLAG),
             "receipt" => member(&mut self.receipt, map, FLAG),
             "callback_url" | "template" | "variables" | "media" => {
                 let value =

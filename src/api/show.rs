@@ -9,13 +9,12 @@ use std::sync::Arc;
 use codecs::address;
 use codecs::instant::Wall;
 use codecs::smpp::Status;
-use codecs::split;
 use codecs::text::{self, Encoding};
 use codecs::time::rfc3339_string;
 use engine::effect::Balance;
 use engine::message::{Charge, Message, State};
 use engine::money::Micros;
-use engine::step::{DoubtCause, FailCause, HoldCause, Step, Verdict};
+use engine::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
 use engine::submission::{Body, Extra, Priority};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -23,9 +22,6 @@ use serde_json::value::RawValue;
 use super::ApiState;
 use crate::directory::TenantAccess;
 use crate::metrics::receipt_word;
-
-/// UDHI of esm_class (SMPP 3.4 §5.2.12): the octets begin with a user data header.
-const UDHI: u8 = 0x40;
 
 /// A string in JSON, written as it is shown.
 pub struct Shown<T>(pub T);
@@ -109,7 +105,7 @@ fn shown<'a>(message: &'a Message, api: &ApiState, tenant: &'a TenantAccess) -> 
     let moments = moments(message);
     let entered = |states: &[State]| moments.last_entry(states).map(Time);
     let is_binary = body.encoding == Encoding::Binary;
-    let content = text::decode(body.encoding, user_text(&body));
+    let content = content(&body);
     let (text, data) = if is_binary { (None, Some(content)) } else { (Some(content), None) };
     let failed = [State::Failed, State::Rejected, State::Expired];
     ShownMessage {
@@ -124,7 +120,7 @@ fn shown<'a>(message: &'a Message, api: &ApiState, tenant: &'a TenantAccess) -> 
         parts: message.parts(),
         priority: priority_word(message.priority),
         provider: moments.provider.and_then(|provider| api.directory.provider(provider)).map(Shown),
-        provider_ids: (0..message.parts()).filter_map(|part| message.provider_id(part)).map(lossy).collect(),
+        provider_ids: provider_ids(message).map(lossy).collect(),
         attempts: message.attempt,
         price: Shown(message.price),
         charged: Shown(charged(message)),
@@ -146,12 +142,16 @@ fn shown<'a>(message: &'a Message, api: &ApiState, tenant: &'a TenantAccess) -> 
     }
 }
 
-/// The octets after a user data header, if there is one.
-pub fn user_text<'a>(body: &Body<'a>) -> &'a [u8] {
-    match body.esm_class & UDHI {
-        0 => body.octets,
-        _ => split::header_and_text(body.octets).map_or(body.octets, |(_, text)| text),
-    }
+/// An id for each part, or one for all of them.
+fn provider_ids(message: &Message) -> impl Iterator<Item = &[u8]> {
+    let all = (message.parts() > 1).then_some(ALL_PARTS);
+    (0..message.parts()).chain(all).filter_map(|part| message.provider_id(part))
+}
+
+/// The text of a message as a phone shows it, or the octets of one that is none as hexadecimal digits.
+pub fn content(body: &Body<'_>) -> String {
+    let (elements, octets) = body.header_and_text();
+    text::decode_user_data(body.encoding, elements, octets)
 }
 
 pub fn sender(body: &Body<'_>) -> Option<String> {

@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use codecs::instant::Mono;
+use codecs::text::Encoding;
 use connectors::intake::Source;
 use engine::command::{Command, Door, Refusal, Submission, Submissions};
 use engine::effect::{Outcome, Reply};
@@ -84,8 +85,9 @@ impl Call<'_> {
         let waiting = self.enter(0, items, bodies)?;
         let answer = answered(waiting).await;
         match answer.outcomes.first() {
-            Some(Outcome::Accepted { id, price, scheduled }) => {
-                let accepted = self.accepted(composed, *id, price, *scheduled);
+            Some(Outcome::Accepted { id, price, parts, encoding, scheduled }) => {
+                let sent = composed.sent_as(*parts, *encoding);
+                let accepted = self.accepted(&composed, sent, *id, price, *scheduled);
                 Ok(json(StatusCode::ACCEPTED, written(&accepted), answer.replayed))
             }
             Some(Outcome::Refused(refusal)) => Err(match answer.limited {
@@ -230,8 +232,9 @@ impl Call<'_> {
     /// Appends one entry of a batch's answer and a comma; tells whether the message was accepted.
     fn write_entry(&self, shown: &Result<Composed, Refused>, outcome: &Outcome, data: &mut Vec<u8>) -> bool {
         let accepted = match (outcome, shown) {
-            (Outcome::Accepted { id, price, scheduled }, Ok(composed)) => {
-                write(&self.accepted(*composed, *id, price, *scheduled), data);
+            (Outcome::Accepted { id, price, parts, encoding, scheduled }, Ok(composed)) => {
+                let sent = composed.sent_as(*parts, *encoding);
+                write(&self.accepted(composed, sent, *id, price, *scheduled), data);
                 true
             }
             (Outcome::Refused(refusal), Ok(_)) => {
@@ -250,7 +253,8 @@ impl Call<'_> {
 
     fn accepted<'s>(
         &'s self,
-        composed: Composed,
+        composed: &Composed,
+        (parts, encoding): (u8, Encoding),
         id: u64,
         price: &'s impl Display,
         scheduled: bool,
@@ -259,8 +263,8 @@ impl Call<'_> {
             id: Shown(id),
             status: if scheduled { "scheduled" } else { "queued" },
             to: Shown(composed.destination),
-            parts: composed.parts,
-            encoding: composed.encoding.name(),
+            parts,
+            encoding: encoding.name(),
             price: Shown(price),
             currency: &self.tenant.currency,
         }

@@ -200,6 +200,16 @@ fn a_provider_that_sends_nonsense_is_borne_and_nothing_is_lost_by_it() {
     assert_eq!(balance(&mut stage.http), ["940.00", "0.00", "60.00"]);
     let counts = stage.provider.counts();
     assert!(counts.malformed > 3 && counts.drops > 0, "{counts:?}");
+    // Each of them is counted, but for those that were lost with their connection.
+    let series =
+        |cause| format!("tidegate_smpp_provider_pdus_bad_total{{provider=\"up\",cause=\"{cause}\"}}");
+    for cause in ["malformed", "unmatched"] {
+        until_true("the count of bad PDUs", || {
+            let metrics = stage.gateway.ops("/metrics").text();
+            let line = metrics.lines().find(|line| line.starts_with(&series(cause)));
+            line.is_some_and(|line| !line.ends_with(" 0"))
+        });
+    }
 }
 
 #[test]

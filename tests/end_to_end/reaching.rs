@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use connectors::tls::{self, ServerFiles};
+use loadtest::smsc::{Outcome, Profile};
 use loadtest::wire::Tlvs;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
@@ -15,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::end_to_end::{Stage, send};
 use crate::support::provider::Provider;
 use crate::support::settings;
+use crate::support::wait::until_true;
 
 const TO: u64 = 254_716_000_000;
 
@@ -116,5 +118,45 @@ fn a_tlv_goes_to_the_provider_whose_profile_knows_its_name() {
         let taken = stage.provider.of(to);
         let body = taken[0].body.as_ref().unwrap();
         assert_eq!(Tlvs(&body.tlvs).collect::<Vec<_>>(), expected, "{tlvs}");
+    }
+}
+
+#[test]
+fn a_provider_of_version_3_3_is_bound_by_pairs_and_sent_no_tlv() {
+    let provider = Provider::start();
+    let entry = [
+        ("profile", "\"smpp33\""),
+        ("binds", "2"),
+        ("tlv", "[{ tag = 0x1400, name = \"a\", value = \"x\" }]"),
+    ];
+    let settings = [settings::provider("up", provider.address(), &entry), settings::tenant(&[])].concat();
+    let mut stage = Stage::with(provider, &settings);
+    let id = send(&mut stage.http, TO, &json!({"tlvs": {"a": "y"}}));
+    // Sent over a transmitter, told over a receiver.
+    stage.http.message(&id, "delivered");
+    assert_eq!(stage.provider.of(TO)[0].body.as_ref().unwrap().tlvs, b"");
+    until_true("two pairs", || stage.provider.counts().binds == 4);
+}
+
+#[test]
+fn statuses_and_words_mean_what_entries_and_profiles_say() {
+    let refusing = |status| Profile { refusals: 1.0, refusal_statuses: vec![status], ..Profile::default() };
+    let own = Provider::with(refusing(0x45));
+    let kannel = Provider::with(refusing(0x40B));
+    let accepting = Provider::with(Profile {
+        outcomes: vec![Outcome { stat: "ACCEPTD".to_owned(), ..Outcome::default() }],
+        ..Profile::default()
+    });
+    let settings = [
+        settings::provider("own", own.address(), &[("status", "{ 0x45 = \"permanent\" }")]),
+        settings::provider("kannel", kannel.address(), &[("profile", "\"kannel\"")]),
+        settings::provider("accepting", accepting.address(), &[("profile", "\"accepted_is_final\"")]),
+        settings::tenant(&[]),
+    ];
+    let mut stage = Stage::with(accepting, &settings.concat());
+    for (provider, expected) in [("own", "failed"), ("kannel", "failed"), ("accepting", "delivered")] {
+        let id = send(&mut stage.http, TO, &json!({ "provider": provider }));
+        let message = stage.http.message(&id, expected);
+        assert_eq!(message["attempts"], 1, "{message}");
     }
 }

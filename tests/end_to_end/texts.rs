@@ -6,6 +6,8 @@ use serde_json::json;
 
 use crate::end_to_end::{Stage, events, send};
 use crate::support::peer::Peer;
+use crate::support::provider::Provider;
+use crate::support::settings;
 
 const TO: u64 = 254_714_000_000;
 /// Octets of a header of concatenation: its length, and element 0 (3GPP TS 23.040 §9.2.3.24.1).
@@ -89,6 +91,43 @@ fn check_headers(parts: &[Accepted]) {
         assert_eq!(body.esm_class, 0x40);
         assert_eq!(body.content[..HEADER], [5, 0, 3, parts[0].reference as u8, count, place]);
         assert!(body.content.len() <= HEADER + 153);
+    }
+}
+
+#[test]
+fn each_provider_takes_long_messages_in_its_own_way_and_an_estimate_says_what_that_makes() {
+    for (way, lengths, header, price) in [
+        ("udh8", &[153, 153][..], HEADER, "2.00"),
+        // Seven octets of header: 306 septets are one part more.
+        ("udh16", &[152, 152, 2], 7, "3.00"),
+        ("sar", &[153, 153], 0, "2.00"),
+        ("payload", &[306], 0, "2.00"),
+    ] {
+        let provider = Provider::start();
+        let way_of = format!("\"{way}\"");
+        let up = settings::provider("up", provider.address(), &[("long_messages", &way_of)]);
+        let mut stage = Stage::with(provider, &[up, settings::tenant(&[("transliterate", "true")])].concat());
+        // Likenesses make GSM 7-bit of it.
+        let (text, likeness) = (format!("\u{2013}{}", "a".repeat(305)), format!("-{}", "a".repeat(305)));
+        let message = json!({"to": format!("+{TO}"), "from": "ACME", "text": text});
+        let estimate = stage.http.post("/v1/estimate", &message).json();
+        assert_eq!(
+            (&estimate["price"], &estimate["transliterated"], &estimate["text"]),
+            (&json!(price), &json!(likeness), &json!(text)),
+            "{way}"
+        );
+        assert!(stage.provider.of(TO).is_empty());
+        let sent = stage.http.post("/v1/messages", &message).json();
+        assert_eq!((&sent["parts"], &sent["price"]), (&estimate["parts"], &estimate["price"]));
+        let message = stage.http.message(sent["id"].as_str().unwrap(), "delivered");
+        assert_eq!(
+            (&message["text"], message["provider_ids"].as_array().unwrap().len()),
+            (&json!(likeness), lengths.len())
+        );
+        let contents: Vec<Vec<u8>> =
+            stage.provider.of(TO).iter().map(|part| part.body.as_deref().unwrap().content.clone()).collect();
+        let header = |content: &Vec<u8>| content.len() - header;
+        assert_eq!(contents.iter().map(header).collect::<Vec<_>>(), lengths, "{way}");
     }
 }
 

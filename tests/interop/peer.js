@@ -22,6 +22,8 @@ function shown(pdu) {
         text: typeof message === 'string' ? message : null,
         hex: Buffer.isBuffer(message) ? message.toString('hex') : null,
         udh: (content.udh || []).map((element) => element.toString('hex')),
+        is_payload: pdu.message_payload !== undefined,
+        sar: [pdu.sar_msg_ref_num, pdu.sar_total_segments, pdu.sar_segment_seqnum],
         receipted_message_id: pdu.receipted_message_id,
         message_state: pdu.message_state,
     };
@@ -78,13 +80,14 @@ function receipt(session, pdu, id) {
 
 function smsc() {
     let next = 1;
+    // The first that receives; what phones write goes over it.
     let bound = null;
     const server = smpp.createServer((session) => {
         watch(session);
         for (const kind of ['bind_transceiver', 'bind_transmitter', 'bind_receiver']) {
             session.on(kind, (pdu) => {
                 session.send(pdu.response({ system_id: 'npm-smpp' }));
-                if (kind !== 'bind_transmitter') bound = session;
+                if (kind !== 'bind_transmitter') bound = bound || session;
                 say({ event: 'bound', kind, system_id: pdu.system_id, password: pdu.password });
             });
         }
@@ -93,7 +96,7 @@ function smsc() {
                 const id = (0xab00000 + next++).toString(16);
                 session.send(pdu.response({ message_id: id }));
                 say({ event: 'message', id, ...shown(pdu) });
-                if (pdu.registered_delivery & 3) receipt(bound, pdu, id);
+                if (pdu.registered_delivery & 3) receipt(session, pdu, id);
             });
         }
         for (const command of ['query_sm', 'cancel_sm', 'replace_sm', 'submit_multi']) {

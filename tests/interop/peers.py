@@ -31,8 +31,12 @@ def is_flash(coding):
     return coding & 0xF0 in (0x10, 0xF0) and coding & 0x03 == 0
 
 
+# How long messages go to a provider, and the numbers that it is for. All of them are the one SMSC.
+WAYS = {"udh8": "2547", "udh16": "25411", "sar": "25412", "payload": "25413"}
+
+
 class Gateway:
-    """The real binary with one provider and a tenant for each peer."""
+    """The real binary with a provider for each way of long messages and a tenant for each peer."""
 
     def __init__(self, binary, home, ports, provider_port, tenants):
         """`tenants`: each by its name, with the number under which phones write to it."""
@@ -48,10 +52,14 @@ class Gateway:
         text = (
             f'[http]\nlisten = "127.0.0.1:{self.http}"\n[smpp]\nlisten = "127.0.0.1:{self.smpp}"\n'
             f'[ops]\nlisten = "127.0.0.1:{self.ops}"\n'
-            f'[[provider]]\nid = "up"\nhost = "127.0.0.1"\nport = {provider_port}\nsystem_id = "gateway"\n'
-            f'password = "{PASSWORD}"\nenquire_link = "2s"\nreconnect = {{ min = "50ms", max = "500ms" }}\n'
         )
         self.serves_operations = "#operations = " in subprocess.check_output([binary, "config", "default"], text=True)
+        for way, prefix in WAYS.items():
+            text += (
+                f'[[provider]]\nid = "{way}"\nhost = "127.0.0.1"\nport = {provider_port}\nsystem_id = "{way}"\n'
+                f'password = "{PASSWORD}"\nenquire_link = "2s"\nreconnect = {{ min = "50ms", max = "500ms" }}\n'
+                f'long_messages = "{way}"\n[[route]]\nmatch = {{ prefix = ["{prefix}"] }}\nproviders = ["{way}"]\n'
+            )
         for name, number in tenants.items():
             text += (
                 f'[[tenant]]\nid = "{name}"\ncurrency = "KES"\nbalance = "1000.00"\nprice = "1.00"\n'

@@ -13,8 +13,8 @@ import time
 
 from capture import Capture
 from peers import (
-    BINARY, BINARY_CODING, FLASH, FLASH_CODING, KINDS, LONG, PASSWORD, TEXT, UNICODE, UNICODE_CODING, Gateway, Kannel,
-    NpmTenant, SmpplibTenant, is_flash,
+    BINARY, BINARY_CODING, FLASH, FLASH_CODING, KINDS, LONG, PASSWORD, TEXT, UNICODE, UNICODE_CODING, WAYS, Gateway,
+    Kannel, NpmTenant, SmpplibTenant, is_flash,
 )
 from programs import Node, fail, free_ports, wait_for
 
@@ -104,8 +104,10 @@ def run(binary, work, home):
         gateway = Gateway(binary, home, (http_port, smpp_port, ops_port), provider_port, tenants)
         running.append(gateway.program)
         wait_for("the gateway", gateway.is_ready)
-        bound = wait_for("the gateway's bind", lambda: smsc.of("bound"))[0]
-        if (bound["system_id"], bound["password"]) != ("gateway", PASSWORD):
+        bound = wait_for("the gateway's binds", lambda: len(smsc.of("bound")) == len(WAYS) and smsc.of("bound"))
+        if sorted(bind["system_id"] for bind in bound) != sorted(WAYS) or any(
+            bind["password"] != PASSWORD for bind in bound
+        ):
             fail(f"the gateway bound as {bound}")
         peers = []
         for start in (
@@ -116,6 +118,7 @@ def run(binary, work, home):
             peers.append(start())
             running.append(peers[-1])
         outbound(smsc, peers)
+        ways(smsc, peers[0])
         inbound(smsc, peers)
         if gateway.serves_operations:
             operations(smsc, peers[0], peers[1])
@@ -179,6 +182,29 @@ def as_sent_by_phone(kind):
         return [{"hex": content.hex(), "data_coding": BINARY_CODING}]
     coding = {TEXT: 0, UNICODE: UNICODE_CODING, FLASH: FLASH_CODING}[kind]
     return [{"text": content, "data_coding": coding}]
+
+
+def ways(smsc, npm):
+    """A long message goes to each provider as its entry says, and its receipt comes back."""
+    for way, prefix in WAYS.items():
+        to = f"{prefix}99999999"[:12]
+        npm.send(LONG, to, CONTENTS[LONG])
+        found = wait_for(f"a long message by {way}", lambda: [found for found in smsc.of("message") if found["to"] == to])
+        wait_for(f"the receipt of a long message by {way}", lambda: npm.receipts(to))
+        found = [found for found in smsc.of("message") if found["to"] == to]
+        if way == "payload":
+            is_right = len(found) == 1 and found[0]["is_payload"] and found[0]["text"] == CONTENTS[LONG]
+        elif way == "sar":
+            parts = sorted((tuple(part["sar"]), part["text"]) for part in found)
+            is_right = [sar[1:] for sar, _ in parts] == [(3, 1), (3, 2), (3, 3)] and not any(p["udh"] for p in found)
+            is_right = is_right and "".join(text for _, text in parts) == CONTENTS[LONG]
+        else:
+            element = {"udh8": "0003", "udh16": "0804"}[way]
+            is_right = len(found) == 3 and all(part["udh"][0].startswith(element) for part in found)
+            is_right = is_right and content_of(LONG, found) == CONTENTS[LONG]
+        if not is_right:
+            fail(f"a long message by {way} came as {found}")
+    print(f"long messages went by {', '.join(WAYS)}")
 
 
 def operations(smsc, npm, smpplib):

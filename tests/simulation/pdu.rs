@@ -21,7 +21,10 @@ pub mod command {
 
 pub const RECEIPTED_MESSAGE_ID: u16 = 0x1E;
 pub const MESSAGE_STATE: u16 = 0x427;
+const SAR_SEGMENT_SEQNUM: u16 = 0x20F;
 pub const MESSAGE_PAYLOAD: u16 = 0x424;
+/// All parts of a message.
+const ALL: u8 = 255;
 
 #[derive(Clone, Debug)]
 pub struct Frame {
@@ -92,11 +95,19 @@ impl Sm {
         payload.filter(|_| self.text.is_empty()).map_or(&self.text, |(_, value)| value)
     }
 
-    /// Which part of a long message it is, from its user data header; 0 without one.
+    /// Which part of a long message it is, from its user data header or its sar parameters; `ALL` of one that came whole, 0 of a
+    /// short one.
     pub fn part(&self) -> u8 {
+        let value = |tag| self.tlvs.iter().find(|(found, _)| *found == tag).map(|(_, value)| &value[..]);
         match self.text[..] {
-            [5, 0, 3, _, _, part, ..] if self.esm_class & 0x40 != 0 => part - 1,
-            _ => 0,
+            [5, 0, 3, _, _, part, ..] | [6, 8, 4, _, _, _, part, ..] if self.esm_class & 0x40 != 0 => {
+                part - 1
+            }
+            _ => match (value(SAR_SEGMENT_SEQNUM), value(MESSAGE_PAYLOAD)) {
+                (Some([part]), _) => part - 1,
+                (_, Some(_)) => ALL,
+                _ => 0,
+            },
         }
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use codecs::message_id::Form;
 use engine::catalog::{
-    Definitions, InDoubt, InboundDefinition, InboundSettings, ProviderDefinition, RouteDefinition, Settings,
-    SettleOn, Strategy, TenantDefinition,
+    Definitions, InDoubt, InboundDefinition, InboundSettings, LongMessages, ProviderDefinition,
+    RouteDefinition, Settings, SettleOn, Strategy, TenantDefinition,
 };
 use engine::money::Micros;
 use engine::submission::Priority;
@@ -97,6 +97,7 @@ pub struct ProviderPlan {
     pub bind_throughput: u32,
     pub form: Form,
     pub in_doubt: InDoubt,
+    pub long_messages: LongMessages,
     pub lost_answers: u64,
     pub late_answers: u64,
     pub throttles: u64,
@@ -373,6 +374,12 @@ fn provider(dice: &mut Dice, index: usize, is_fair: bool, is_kind: bool) -> Prov
         bind_throughput: if is_fair { 0 } else { dice.choose(&[0, 0, 0, 4, 20]) },
         form: dice.choose(&Form::ALL),
         in_doubt: dice.choose(&[InDoubt::Resend, InDoubt::Resend, InDoubt::Fail, InDoubt::Hold]),
+        long_messages: dice.choose(&[
+            LongMessages::Udh8,
+            LongMessages::Udh16,
+            LongMessages::Sar,
+            LongMessages::Payload,
+        ]),
         lost_answers,
         late_answers,
         throttles,
@@ -420,6 +427,7 @@ fn provider_definition(provider: &ProviderPlan, planted: Planted) -> ProviderDef
         burst: 1,
         message_id: provider.form,
         in_doubt: provider.in_doubt,
+        long_messages: provider.long_messages,
         in_doubt_wait: Duration::from_secs(10),
         query_after: provider.query_after,
         bind_throughput: provider.bind_throughput * faster,

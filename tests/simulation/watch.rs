@@ -24,6 +24,7 @@ mod step {
     pub const LET_GO: u8 = 9;
     pub const DUE: u8 = 15;
     pub const PAYLOAD: usize = 7;
+    pub const ALL_PARTS: u8 = 255;
 }
 
 /// How exactly times of day are kept.
@@ -141,6 +142,7 @@ impl Watch {
                 lane.remove(&order_of(number));
                 self.intent(world, number, provider, bind);
             }
+            step::RESPONSE if payload[..2] == [step::ALL_PARTS, 0] => known.left = 0,
             step::RESPONSE if payload[1] == 0 => known.left = known.left.saturating_sub(1),
             step::HELD => drop(lane.remove(&order_of(number))),
             step::LET_GO if known.is_plain && !known.is_tried => drop(lane.insert(order_of(number))),

@@ -21,7 +21,7 @@ struct Row {
 const ROWS: [Row; 7] = [
     Row {
         folder: "codecs",
-        may_use: &["bytes", "rusmpp", "serde"],
+        may_use: &["bytes", "rusmpp", "serde", "unicode-normalization"],
         beyond: &[("thiserror", "derives the texts of error enums; nothing of it is left at run time")],
         in_tests: &["proptest"],
     },

@@ -1,6 +1,6 @@
 //! User data headers and the parts of long messages: parts lie end to end, hold what fits, and cut no character.
 
-use codecs::split::{self, PARTS_MAX};
+use codecs::split::{self, Cut, PARTS_MAX, Reference};
 use codecs::text::{Encoding, decode};
 use codecs::user_data;
 
@@ -8,8 +8,13 @@ use crate::front;
 
 pub fn check(octets: &[u8]) {
     header(octets);
-    let ([choice], content) = front(octets);
-    parts(Encoding::ALL[usize::from(choice) % Encoding::ALL.len()], content);
+    let ([choice, elements], content) = front(octets);
+    let encoding = Encoding::ALL[usize::from(choice) % Encoding::ALL.len()];
+    let reference = if choice & 0x40 == 0 { Reference::Narrow } else { Reference::Wide };
+    parts(
+        Cut { encoding, elements: usize::from(elements % 140), reference, is_first_form: choice >= 0x80 },
+        content,
+    );
 }
 
 fn header(octets: &[u8]) {
@@ -38,25 +43,40 @@ fn header(octets: &[u8]) {
     }
 }
 
-fn parts(encoding: Encoding, content: &[u8]) {
-    let limits = split::limits(encoding);
-    let parts: Vec<_> = split::parts(encoding, content).take(PARTS_MAX + 2).collect();
+fn parts(cut: Cut, content: &[u8]) {
+    let parts: Vec<_> = cut.parts(content).take(PARTS_MAX + 2).collect();
     if parts.len() > PARTS_MAX {
         return;
     }
-    assert_eq!(parts.len(), split::count(encoding, content));
-    let room = if parts.len() == 1 { limits.single } else { limits.part };
+    assert_eq!(parts.len(), cut.count(content));
+    let room = room(cut, parts.len() > 1);
     let mut end = 0;
     let mut text = String::new();
     for part in &parts {
-        assert!(part.start == end && part.len() <= room && (!part.is_empty() || content.is_empty()));
+        assert!(part.start == end && (!part.is_empty() || content.is_empty()));
+        assert!(room.is_none_or(|room| part.len() <= room), "{} octets in {room:?}", part.len());
         end = part.end;
-        text.push_str(&decode(encoding, &content[part.clone()]));
+        text.push_str(&decode(cut.encoding, &content[part.clone()]));
     }
     assert_eq!(end, content.len());
     // A byte order mark means something at the front only, and there it may come to stand by a cut.
     let mark = |unit: &[u8; 2]| matches!(unit, [0xFE, 0xFF] | [0xFF, 0xFE]);
-    if encoding != Encoding::Ucs2 || !content.as_chunks::<2>().0.iter().any(mark) {
-        assert_eq!(text, decode(encoding, content));
+    if cut.encoding != Encoding::Ucs2 || !content.as_chunks::<2>().0.iter().any(mark) {
+        assert_eq!(text, decode(cut.encoding, content));
     }
+}
+
+/// The octets that a part may have at most: what 140 octets on the air leave beside the header. None where an octet may take
+/// more than one place.
+fn room(cut: Cut, is_one_of_several: bool) -> Option<usize> {
+    let joined = if is_one_of_several { cut.reference.element_octets() } else { 0 };
+    let elements = cut.elements + joined;
+    let octets = 140_usize.saturating_sub(if elements == 0 { 0 } else { elements + 1 });
+    let room = match cut.encoding {
+        Encoding::Gsm7 => octets * 8 / 7,
+        Encoding::Ucs2 => octets & !1,
+        Encoding::Binary => octets,
+        Encoding::Latin1 => return None,
+    };
+    Some(room.max(4))
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
-use crate::text::{Choice, encode};
+use crate::text::{Choice, decode, encode};
 use proptest::prelude::*;
 
 fn octets(text: &str, encoding: Encoding) -> Vec<u8> {
@@ -12,7 +12,7 @@ fn octets(text: &str, encoding: Encoding) -> Vec<u8> {
 }
 
 fn lengths(encoding: Encoding, octets: &[u8]) -> Vec<usize> {
-    parts(encoding, octets).map(|part| part.len()).collect()
+    Cut::new(encoding).parts(octets).map(|part| part.len()).collect()
 }
 
 #[test]
@@ -33,13 +33,94 @@ fn texts_are_cut_at_the_limits_and_never_inside_a_pair() {
         (Encoding::Ucs2, emoji.repeat(35), vec![140]),
         (Encoding::Ucs2, emoji.repeat(36), vec![132, 12]),
         (Encoding::Ucs2, format!("ж{}", emoji.repeat(36)), vec![134, 12]),
-        (Encoding::Latin1, "é".repeat(140), vec![140]),
-        (Encoding::Latin1, "é".repeat(141), vec![134, 7]),
+        // What a provider makes GSM 7-bit of is counted in its septets, the other Latin-1 as UCS-2.
+        (Encoding::Latin1, "é".repeat(160), vec![160]),
+        (Encoding::Latin1, "é".repeat(161), vec![153, 8]),
+        (Encoding::Latin1, "[".repeat(80), vec![80]),
+        (Encoding::Latin1, "[".repeat(81), vec![76, 5]),
+        (Encoding::Latin1, format!("a{}b", "[".repeat(80)), vec![77, 5]),
+        (Encoding::Latin1, "á".repeat(70), vec![70]),
+        (Encoding::Latin1, "á".repeat(71), vec![67, 4]),
         (Encoding::Binary, "1b".repeat(269), vec![134, 134, 1]),
     ] {
         let octets = octets(&text, encoding);
         assert_eq!(lengths(encoding, &octets), expected, "{} {text}", encoding.name());
-        assert_eq!(count(encoding, &octets), expected.len());
+        assert_eq!(Cut::new(encoding).count(&octets), expected.len());
+    }
+}
+
+/// 3GPP TS 23.040 §9.2.3.24: 140 octets less the header.
+#[test]
+fn a_header_takes_its_room_from_every_part() {
+    use Reference::{Narrow, Wide};
+    for (encoding, elements, reference, single, part) in [
+        (Encoding::Gsm7, 0, Narrow, 160, 153),
+        (Encoding::Gsm7, 0, Wide, 160, 152),
+        (Encoding::Gsm7, 3, Narrow, 155, 149),
+        (Encoding::Gsm7, 3, Wide, 155, 148),
+        (Encoding::Gsm7, 6, Narrow, 152, 146),
+        (Encoding::Gsm7, 6, Wide, 152, 145),
+        (Encoding::Ucs2, 0, Narrow, 140, 134),
+        (Encoding::Ucs2, 0, Wide, 140, 132),
+        (Encoding::Binary, 0, Narrow, 140, 134),
+        (Encoding::Binary, 0, Wide, 140, 133),
+        (Encoding::Binary, 6, Narrow, 133, 128),
+    ] {
+        let cut = Cut { elements, reference, ..Cut::new(encoding) };
+        let octets = vec![1; 3 * part];
+        assert_eq!(cut.count(&octets[..single]), 1, "{cut:?}");
+        assert_eq!(cut.count(&octets[..single + 1]), 2, "{cut:?}");
+        assert!(cut.parts(&octets).all(|range| range.len() == part), "{cut:?}");
+        let mut header = Vec::new();
+        let concatenation = Concatenation { reference: 7, total: 2, number: 1 };
+        super::header(&vec![0; elements], reference, concatenation, &mut header);
+        let octets = match encoding {
+            Encoding::Gsm7 => (part * 7).div_ceil(8),
+            _ => part,
+        };
+        assert!((139..=140).contains(&(header.len() + octets)), "{cut:?}");
+    }
+}
+
+#[test]
+fn what_a_reader_sees_as_one_character_stays_whole_where_that_costs_nothing() {
+    let (family, flag, skin) = ("👨\u{200D}👩\u{200D}👧", "🇰🇪", "👍🏽");
+    for (before, cluster, first) in [
+        (66, "e\u{301}", 66),
+        (65, "e\u{301}\u{302}", 65),
+        (64, flag, 64),
+        (66, skin, 66),
+        (65, skin, 65),
+        (62, family, 62),
+        (66, "❤\u{FE0F}", 66),
+        (66, "नि", 66),
+        // It fits just so.
+        (65, "e\u{301}", 67),
+        (63, flag, 67),
+        // A second flag is another character.
+        (59, "🇰🇪🇺🇬", 67),
+        (60, "🇰🇪🇺🇬", 64),
+        // Too long to be one thing: cut where the part is full.
+        (20, &"\u{301}".repeat(60), 67),
+    ] {
+        let text = format!("{}{cluster}{}", "ж".repeat(before), "я".repeat(15));
+        let octets = octets(&text, Encoding::Ucs2);
+        assert_eq!(lengths(Encoding::Ucs2, &octets)[0], 2 * first, "{before} {cluster}");
+        let first_form = Cut { is_first_form: true, ..Cut::new(Encoding::Ucs2) };
+        assert!(first_form.parts(&octets).next().unwrap().len() >= 2 * 66);
+    }
+    // Two full parts: nothing may be given up.
+    let full = format!("{}e\u{301}{}", "ж".repeat(66), "я".repeat(66));
+    assert_eq!(lengths(Encoding::Ucs2, &octets(&full, Encoding::Ucs2)), [134, 134]);
+}
+
+#[test]
+fn messages_of_the_first_form_are_cut_as_they_were() {
+    let cut = Cut { is_first_form: true, ..Cut::new(Encoding::Latin1) };
+    for (length, expected) in [(140, vec![140]), (141, vec![134, 7])] {
+        let parts: Vec<usize> = cut.parts(&vec![b'a'; length]).map(|part| part.len()).collect();
+        assert_eq!(parts, expected);
+        assert_eq!(cut.count(&vec![b'a'; length]), expected.len());
     }
 }
 
@@ -56,7 +137,24 @@ fn an_escape_that_is_the_code_of_an_escape_may_end_a_part() {
 fn a_header_written_is_read() {
     let header = udh8(0xAB, 3, 2);
     assert_eq!(header, [0x05, 0x00, 0x03, 0xAB, 0x03, 0x02]);
-    assert_eq!(concatenation(&header), Some(Concatenation { reference: 0xAB, total: 3, number: 2 }));
+    let part = Concatenation { reference: 0xAB, total: 3, number: 2 };
+    assert_eq!(concatenation(&header), Some(part));
+    let written = |elements: &[u8], size, part| {
+        let mut out = Vec::new();
+        super::header(elements, size, part, &mut out);
+        out
+    };
+    assert_eq!(written(b"", Reference::Narrow, part), header);
+    let part = Concatenation { reference: 0x12AB, ..part };
+    assert_eq!(written(b"", Reference::Narrow, part), header, "the low octet");
+    assert_eq!(written(b"", Reference::Wide, part), b"\x06\x08\x04\x12\xAB\x03\x02");
+    let turkish = written(b"\x24\x01\x01", Reference::Wide, part);
+    assert_eq!(turkish, b"\x09\x08\x04\x12\xAB\x03\x02\x24\x01\x01");
+    assert_eq!(concatenation(&turkish), Some(part));
+    assert_eq!(
+        elements(&turkish[1..]).collect::<Vec<_>>(),
+        [(0x08, &b"\x12\xAB\x03\x02"[..]), (0x24, b"\x01"),]
+    );
 }
 
 #[test]
@@ -109,20 +207,23 @@ fn nasty_octets() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn parts_are_whole_in_order_and_within_the_limit(encoding in any_encoding(), octets in nasty_octets()) {
-        let limits = limits(encoding);
-        let ranges: Vec<_> = parts(encoding, &octets).collect();
-        prop_assert_eq!(ranges.len(), count(encoding, &octets));
+    fn parts_are_whole_in_order_and_fit_the_air(
+        encoding in any_encoding(), octets in nasty_octets(), elements in 0usize..40,
+        reference in proptest::sample::select(&[Reference::Narrow, Reference::Wide][..]), is_first_form: bool,
+    ) {
+        let cut = Cut { elements, reference, is_first_form, encoding };
+        let ranges: Vec<_> = cut.parts(&octets).collect();
+        prop_assert_eq!(ranges.len(), cut.count(&octets));
         let joined: Vec<u8> = ranges.iter().flat_map(|part| &octets[part.clone()]).copied().collect();
         prop_assert_eq!(&joined, &octets);
-        let most = if ranges.len() == 1 { limits.single } else { limits.part };
+        let header = match (ranges.len(), elements) {
+            (1, 0) => 0,
+            (1, _) => 1 + elements,
+            _ => 1 + elements + reference.element_octets(),
+        };
         for part in &ranges {
-            prop_assert!(part.len() <= most);
+            prop_assert!(air_octets(encoding, is_first_form, &octets, part.clone()) + header <= 140);
             prop_assert!(!part.is_empty() || octets.is_empty());
-        }
-        // A text that has to be cut fills its parts, less what a pair takes.
-        for part in ranges.iter().rev().skip(1) {
-            prop_assert!(part.len() + 2 >= limits.part);
         }
     }
 
@@ -130,7 +231,7 @@ proptest! {
     fn no_gsm_text_is_cut_inside_a_pair(text in crate::text::tests::gsm_text()) {
         let octets = octets(&text, Encoding::Gsm7);
         let starts = pair_starts(&octets);
-        for part in parts(Encoding::Gsm7, &octets).skip(1) {
+        for part in Cut::new(Encoding::Gsm7).parts(&octets).skip(1) {
             prop_assert!(starts.contains(&part.start));
         }
     }
@@ -138,7 +239,7 @@ proptest! {
     #[test]
     fn no_ucs2_text_is_cut_inside_a_pair(text in "[a\u{10000}-\u{1FFFF}]{0,200}") {
         let octets = octets(&text, Encoding::Ucs2);
-        for part in parts(Encoding::Ucs2, &octets) {
+        for part in Cut::new(Encoding::Ucs2).parts(&octets) {
             let units = octets[part].chunks(2).map(|unit| u16::from_be_bytes([unit[0], unit[1]]));
             prop_assert!(char::decode_utf16(units).all(|character| character.is_ok()));
         }
@@ -152,6 +253,21 @@ proptest! {
     }
 }
 
+/// What a part takes on the air without its header. Latin-1 is sent on as GSM 7-bit where all of it is in that, else as UCS-2.
+fn air_octets(encoding: Encoding, is_first_form: bool, whole: &[u8], part: Range<usize>) -> usize {
+    let packed = |septets: usize| (septets * 7).div_ceil(8);
+    let text = |octets: &[u8]| crate::text::decode(Encoding::Latin1, octets);
+    let septets = |octets: &[u8]| text(octets).chars().map(crate::text::septets).sum::<Option<usize>>();
+    match encoding {
+        Encoding::Gsm7 => packed(part.len()),
+        Encoding::Latin1 if !is_first_form => match septets(whole) {
+            Some(_) => packed(septets(&whole[part]).unwrap()),
+            None => part.len() * 2,
+        },
+        _ => part.len(),
+    }
+}
+
 /// Where characters begin, found the slow way from the front.
 fn pair_starts(octets: &[u8]) -> Vec<usize> {
     let mut starts = Vec::new();
@@ -161,4 +277,24 @@ fn pair_starts(octets: &[u8]) -> Vec<usize> {
         at += if octets[at] == ESCAPE { 2 } else { 1 };
     }
     starts
+}
+
+/// Found by fuzzing: a character of several scalars was given up by a part that had no room for it, again and again.
+#[test]
+fn a_part_is_never_empty_however_little_room_a_header_leaves() {
+    let joined: Vec<u16> = "e\u{301}\u{301}\u{301}\u{301}\u{301}".encode_utf16().collect();
+    let family: Vec<u16> = "\u{1F468}\u{200D}\u{1F469}\u{200D}\u{1F467}".encode_utf16().collect();
+    for units in [joined, family] {
+        let text: Vec<u8> = units.iter().cycle().take(300).flat_map(|unit| unit.to_be_bytes()).collect();
+        for elements in 100..140 {
+            for encoding in Encoding::ALL {
+                let cut = Cut { elements, ..Cut::new(encoding) };
+                let parts: Vec<_> = cut.parts(&text).take(text.len() + 1).collect();
+                assert!(parts.len() <= text.len() && parts.iter().all(|part| !part.is_empty()), "{elements}");
+                assert_eq!(parts.last().map(|part| part.end), Some(text.len()));
+                let shown: String = parts.into_iter().map(|part| decode(encoding, &text[part])).collect();
+                assert!(encoding != Encoding::Ucs2 || shown == decode(encoding, &text), "{elements}");
+            }
+        }
+    }
 }

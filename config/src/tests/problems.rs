@@ -221,6 +221,18 @@ fn every_mistake_of_a_provider_is_told() {
             "cost = 0.5",
             "\"cost\" in [[provider]] is a number with a fraction, not a string; write a decimal in quotes with at most 6 digits behind the point, such as \"1.00\"",
         ),
+        (
+            "long_messages = 'udh'",
+            "\"long_messages\" in [[provider]] is \"udh\", which is not one of its words; did you mean \"udh8\"?",
+        ),
+        (
+            "flash = '0x10'",
+            "\"flash\" in [[provider]] is \"0x10\", which is not one of its words; write one of \"as_given\", \"general\", \"class\", \"subunit\"",
+        ),
+        (
+            "single_shift = ['Turkish']",
+            "\"single_shift\" in [[provider]] is \"Turkish\", which is not one of its words; did you mean \"turkish\"?",
+        ),
     ];
     for (line, expected) in cases {
         let key = line.split(' ').next().unwrap();
@@ -237,6 +249,21 @@ fn every_mistake_of_a_provider_is_told() {
             "tidegate.toml:2: \"system_id\" is missing in [[provider]]; write system_id = …",
         ]
     );
+}
+
+#[test]
+fn what_is_said_of_the_gsm_alphabet_goes_with_it_only() {
+    let mend = "goes with the charset \"gsm7\" only; remove it, or write charset = \"gsm7\"";
+    for (line, key) in [
+        ("packed = true", "packed"),
+        ("single_shift = ['spanish']", "single_shift"),
+        ("locking_shift = ['urdu']", "locking_shift"),
+    ] {
+        assert!(load_text(&format!("{UP}{line}\n")).is_ok());
+        let found = shown(load_text(&format!("{UP}charset = 'latin1'\n{line}\n")));
+        let place = UP.lines().count() + 2;
+        assert_eq!(found, [format!("tidegate.toml:{place}: \"{key}\" in [[provider]] {mend}")]);
+    }
 }
 
 #[test]
@@ -282,6 +309,10 @@ fn every_mistake_of_a_tenant_is_told() {
         (
             "smpp = { system_id = 'x', password = 'p', receipt_offset = '3' }",
             "\"receipt_offset\" in smpp of [[tenant]] is no offset from UTC; write it like \"+03:00\" or \"-05:30\"",
+        ),
+        (
+            "smpp = { system_id = 'x', password = 'p', charset = 'utf8' }",
+            "\"charset\" in smpp of [[tenant]] is \"utf8\", which no data_coding says of a tenant's message; write \"gsm7\", \"latin1\", \"ascii\" or \"ucs2\"",
         ),
         ("smpp = { password = 'p' }", "\"system_id\" is missing in smpp of [[tenant]]; write system_id = …"),
         (

@@ -131,6 +131,14 @@ fn every_mistake_of_a_dialect_is_told() {
             "\"bind\" in [[provider]] is \"transceiver\", which SMPP 3.3 does not know",
         ),
         (
+            "host = 'a'\ninterface_version = '3.3'\nbind = 'pair'\nlong_messages = 'sar'",
+            "\"long_messages\" in [[provider]] needs a parameter, which SMPP 3.3 does not know",
+        ),
+        (
+            "host = 'a'\ninterface_version = '3.3'\nbind = 'pair'\nflash = 'subunit'",
+            "\"flash\" in [[provider]] needs a parameter, which SMPP 3.3 does not know",
+        ),
+        (
             "host = 'a'\ntls = { cert = 'x' }",
             "stands without the other of cert and key; write both, or neither",
         ),

@@ -27,6 +27,7 @@ pub use self::dial::{Connection, Dial, Host, Network, Tls};
 pub use self::outbind::{Expected, Keeper, Outbind};
 use super::counters::BindCounters;
 use super::phase::{Phase, Phases};
+pub use super::socket::Patience;
 use crate::intake::{Lane, Source};
 use crate::partition::Partition;
 
@@ -45,6 +46,7 @@ pub struct ProviderBindOptions {
     /// The address of ours that connections come from.
     pub local_address: Option<IpAddr>,
     pub tls: Option<Tls>,
+    pub patience: Patience,
     pub system_id: String,
     pub password: Secret,
     pub system_type: String,
@@ -100,6 +102,7 @@ impl Default for ProviderBindOptions {
             outbind: None,
             local_address: None,
             tls: None,
+            patience: Patience::default(),
             system_id: String::new(),
             password: Secret::default(),
             system_type: String::new(),

@@ -230,7 +230,7 @@ impl Server {
             tracing::debug!(%from, "too many connections");
             return;
         };
-        if let Err(error) = socket::configure(&stream) {
+        if let Err(error) = socket::configure(&stream, socket::Patience::default()) {
             tracing::debug!(%from, %error, "a connection ended before it began");
             return;
         }

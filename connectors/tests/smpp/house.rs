@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use codecs::text::Encoding;
 use connectors::clock::Clock;
 use connectors::intake::Wakes;
 use connectors::partition::Partition;
@@ -202,7 +203,13 @@ fn answer(
                 *next_id += 1;
                 let outcome = match body.destination {
                     POOR => Outcome::Refused(Refusal::InsufficientCredit),
-                    _ => Outcome::Accepted { id, price: Micros(0), scheduled: false },
+                    _ => Outcome::Accepted {
+                        id,
+                        price: Micros(0),
+                        parts: 1,
+                        encoding: Encoding::Gsm7,
+                        scheduled: false,
+                    },
                 };
                 outgoing.congestion = BUSY;
                 outgoing.answers.push(SubmitAnswer { sequence: item.sequence, outcome });

@@ -1,6 +1,7 @@
 //! Whose a message from a phone is: the operator's rules in their order, then the default of its provider. It keeps nothing.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
+use codecs::split;
 use codecs::text::{self, Encoding};
 
 use crate::catalog::{Definitions, InboundDefinition};
@@ -93,7 +94,9 @@ fn first_word(origin: &Origin<'_>) -> String {
     }
     // A keyword stands at the beginning: the rest of a long text need not be read.
     let start = origin.text.get(..256).unwrap_or(origin.text);
-    let text = text::decode(origin.body.encoding, start);
+    let header = Some(origin.body.octets).filter(|octets| octets.len() > origin.text.len());
+    let elements = header.and_then(split::header_and_text).map_or(&[][..], |(elements, _)| elements);
+    let text = text::decode_user_data(origin.body.encoding, elements, start);
     let word = text.split_whitespace().next().unwrap_or_default();
     word.trim_matches(|sign: char| !sign.is_alphanumeric()).to_lowercase()
 }

@@ -17,7 +17,7 @@ use crate::house::*;
 fn an_accepted_message_is_answered_with_its_id_and_price() {
     let mut house = House::new(definitions());
     let outcome = house.submit("acme", &Sms::of_parts(3));
-    let Outcome::Accepted { id, price, scheduled } = outcome else { panic!("{outcome:?}") };
+    let Outcome::Accepted { id, price, scheduled, .. } = outcome else { panic!("{outcome:?}") };
     assert_eq!((price, scheduled), (Micros(3_000_000), false));
     assert!((engine::id::FIRST_ID..=engine::id::LAST_ID).contains(&id));
     assert_eq!(house.state(house.number(outcome)), State::Queued);

@@ -3,6 +3,7 @@
 
 use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
+use codecs::split::Reference;
 use codecs::text::Encoding;
 use engine::Engine;
 use engine::catalog::{AskReceipt, SettleOn};
@@ -321,6 +322,29 @@ fn what_a_record_holds_is_checked_before_it_is_believed() {
         refused(&Record::Rule { number: 7, rule: &newer }),
         "group 1: an operator's rule cannot be read"
     );
+}
+
+/// How a long text is cut is kept in an extra, and the top bit of the encoding says so: a build that does not know of it finds no
+/// encoding of that number, and refuses the message.
+#[test]
+fn a_long_text_says_how_it_is_cut_and_earlier_builds_refuse_it() {
+    let mut extras = Vec::new();
+    push_extra(&mut extras, Extra::Cut, &[0x01, 0x34, 0x12]);
+    let long =
+        Body { encoding: Encoding::Ucs2, data_coding: 8, parts: 2, extras: &extras, ..Body::default() };
+    let octets = [0x04; 142];
+    let long = Body { octets: &octets, ..long };
+    let mut bytes = Vec::new();
+    long.write(&mut bytes);
+    assert_eq!(hex(&bytes[..12]), "008108000001010205000101");
+    assert_eq!(hex(&bytes[bytes.len() - 6..]), "070300013412");
+    assert_eq!(Encoding::from_u8(0x81), None);
+    let (read, length) = Body::read(&bytes).expect("a body");
+    assert_eq!((read, length), (long, bytes.len()));
+    let cut = read.cut();
+    assert_eq!((cut.reference, cut.is_first_form), (Reference::Wide, false));
+    assert_eq!(read.reference(), Some(0x1234));
+    assert_eq!(cut.parts(&octets).map(|part| part.len()).collect::<Vec<_>>(), [132, 10]);
 }
 
 #[test]

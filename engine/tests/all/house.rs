@@ -7,6 +7,7 @@ use std::time::Duration;
 use codecs::instant::{Mono, Wall};
 use codecs::receipt::State as ReceiptState;
 use codecs::smpp::pdu;
+use codecs::text::Encoding;
 use engine::catalog::*;
 use engine::command::*;
 use engine::effect::*;
@@ -624,13 +625,14 @@ pub struct FromPhone {
     pub to: &'static str,
     pub text: Vec<u8>,
     pub data_coding: u8,
+    pub esm_class: u8,
     pub part: Option<PartOf>,
 }
 
 impl Default for FromPhone {
     fn default() -> FromPhone {
         let text = b"STOP it".to_vec();
-        FromPhone { phone: 254_712_345_678, to: "22334", text, data_coding: 0, part: None }
+        FromPhone { phone: 254_712_345_678, to: "22334", text, data_coding: 0, esm_class: 0, part: None }
     }
 }
 
@@ -648,6 +650,7 @@ impl FromPhone {
         let body = Body {
             encoding: codecs::text::encoding_of(self.data_coding),
             data_coding: self.data_coding,
+            esm_class: self.esm_class,
             destination: self.phone,
             source: self.to.as_bytes(),
             source_ton: 3,
@@ -670,6 +673,10 @@ pub struct Sms {
     pub send_at: Option<Wall>,
     pub valid_until: Option<Wall>,
     pub provider: Option<&'static str>,
+    pub encoding: Encoding,
+    pub data_coding: u8,
+    pub esm_class: u8,
+    pub tlvs: Vec<u8>,
 }
 
 impl Default for Sms {
@@ -684,6 +691,10 @@ impl Default for Sms {
             send_at: None,
             valid_until: None,
             provider: None,
+            encoding: Encoding::Gsm7,
+            data_coding: 0,
+            esm_class: 0,
+            tlvs: Vec::new(),
         }
     }
 }
@@ -699,8 +710,14 @@ impl Sms {
         if let Some(provider) = self.provider {
             push_extra(&mut extras, Extra::Provider, provider.as_bytes());
         }
+        if !self.tlvs.is_empty() {
+            push_extra(&mut extras, Extra::Tlvs, &self.tlvs);
+        }
         let body = Body {
             via: self.via,
+            encoding: self.encoding,
+            data_coding: self.data_coding,
+            esm_class: self.esm_class,
             priority: self.priority,
             registered_delivery: self.registered,
             parts: self.parts,

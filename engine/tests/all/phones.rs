@@ -156,7 +156,11 @@ fn the_first_rule_that_fits_decides_then_the_providers_default() {
     let to_other = |house: &House| house.message(inbound(house)[0]).tenant == house.tenant("other");
     let stop = |text: &str| FromPhone { text: text.into(), ..FromPhone::default() };
     type Change<'a> = &'a dyn Fn(&mut InboundDefinition);
-    let cases: [(Change<'_>, FromPhone, bool); 12] = [
+    // A header that names the Hindi locking table, and a word of it.
+    let hindi =
+        FromPhone { text: b"\x03\x25\x01\x06\x2f\x42 x".to_vec(), esm_class: 0x40, ..FromPhone::default() };
+    let cases: [(Change<'_>, FromPhone, bool); 13] = [
+        (&|rule| rule.keywords = words(&["नम"]), hindi, true),
         (&|_| {}, FromPhone::default(), true),
         (&|rule| rule.providers = words(&["spare"]), FromPhone::default(), false),
         (&|rule| rule.providers = words(&["spare", "up"]), FromPhone::default(), true),
@@ -341,4 +345,55 @@ fn a_repetition_is_known_also_when_its_message_has_left_the_journal() {
     house.crash();
     house.phones_write("up", &[FromPhone::default()]);
     assert_eq!(inbound(&house).len(), 1);
+}
+
+#[test]
+fn receipts_of_one_unknown_id_are_held_once_and_never_many() {
+    let mut house = House::new(definitions());
+    let delivered = codecs::receipt::State::Delivered;
+    for _ in 0..3 {
+        house.receipt("up", text_id("77"), delivered, Some(254_700_000_001));
+    }
+    assert_eq!((kept(&mut house, Drawer::Unmatched).total, house.engine.counters().repeated), (1, 2));
+    // One that never ends: each names another phone.
+    for phone in 0..200 {
+        house.receipt("up", text_id("77"), delivered, Some(254_700_000_002 + phone));
+    }
+    let page = kept(&mut house, Drawer::Unmatched);
+    assert_eq!((page.waiting, page.total), (32, 201), "those that found no room are shown as well");
+    assert_eq!(house.acknowledged.len(), 203);
+    let octets: usize = house.journal.iter().map(|(_, records)| records.len()).sum();
+    assert!(octets < 100_000, "{octets} octets for 203 receipts");
+}
+
+#[test]
+fn packed_septets_are_unpacked_behind_the_header_that_they_came_with() {
+    use codecs::text::packed;
+    let mut definitions = definitions();
+    definitions.providers[0].packed = true;
+    let mut house = House::new(definitions);
+    let packed = |septets: &[u8], header: usize| {
+        let mut octets = Vec::new();
+        packed::pack(septets, packed::fill_bits(header), &mut octets);
+        octets
+    };
+    let whole = FromPhone { text: packed(b"whole text", 0), ..FromPhone::default() };
+    house.phones_write("up", &[whole]);
+    for (form, header, reference) in
+        [(PartForm::Header8, 6, 1), (PartForm::Header16, 7, 2), (PartForm::Sar, 0, 3)]
+    {
+        for (number, text) in [(1, &b"in some "[..]), (2, b"parts")] {
+            let part = Some(PartOf { form, reference, total: 2, number });
+            house.phones_write(
+                "up",
+                &[FromPhone { text: packed(text, header), part, ..FromPhone::default() }],
+            );
+        }
+    }
+    let binary = FromPhone { text: b"\x01\xff".to_vec(), data_coding: 4, ..FromPhone::default() };
+    house.phones_write("up", &[binary]);
+    let octets: Vec<Vec<u8>> =
+        inbound(&house).iter().map(|number| house.message(*number).body().octets.to_vec()).collect();
+    let parts = &b"in some parts"[..];
+    assert_eq!(octets, [&b"whole text"[..], parts, parts, parts, b"\x01\xff"]);
 }

@@ -1,7 +1,7 @@
 //! The generator against the simulator over loopback: every message is accounted for, and every fault is seen.
 
 use super::*;
-use crate::smsc::{Counts, Delay, Handle, IdForm, Outcome, Profile, ReceiptForm, Simulator};
+use crate::smsc::{Counts, Delay, Handle, IdForm, Outcome, PhonesProfile, Profile, ReceiptForm, Simulator};
 
 /// Runs the generator against a simulator of its own.
 fn against(profile: Profile, options: Options) -> (Finished, Handle) {
@@ -54,7 +54,8 @@ type Seen = fn(&Summary, &Counts) -> bool;
 fn every_fault_of_a_profile_is_seen_in_the_summary() {
     let plain = Profile::default;
     let outcome = |stat: &str| Outcome { stat: stat.into(), ..Outcome::default() };
-    let table: [(&str, Profile, Seen); 15] = [
+    let phones = PhonesProfile { rate: 5_000.0, count: 50, duplicated: 1.0, ..PhonesProfile::default() };
+    let table: [(&str, Profile, Seen); 16] = [
         ("latency", Profile { latency: Delay::Fixed(20.0), ..plain() }, |summary, _| {
             summary.accept_milliseconds.p50 >= 20.0
         }),
@@ -114,6 +115,10 @@ fn every_fault_of_a_profile_is_seen_in_the_summary() {
             },
             |summary, _| summary.wrong_ids == 300,
         ),
+        ("phones", Profile { phones, receipt_delay: Delay::Fixed(300.0), ..plain() }, |summary, counts| {
+            let (inbound, repeated) = (summary.inbound, summary.inbound_repeated);
+            (inbound, repeated, counts.phones_acknowledged) == (100, 50, 100)
+        }),
         (
             "outcomes",
             Profile { outcomes: vec![outcome("DELIVRD"), outcome("EXPIRED")], ..plain() },

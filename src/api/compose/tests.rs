@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::request::{self, Sent};
+use codecs::text::national::Language;
 
 const NOW: Wall = Wall(1_800_000_000_000);
 
@@ -16,6 +17,8 @@ fn tenant() -> TenantAccess {
         rate: 0,
         ip_allow: Vec::new(),
         default_sender: address::sender("Shop").unwrap(),
+        national: Languages::NONE,
+        transliterate: false,
         smpp: None,
     }
 }
@@ -64,6 +67,50 @@ fn data_codings_tell_encoding_and_class() {
         message["to"] = "+254712345678".into();
         composed(&message, |body| assert_eq!(body.data_coding, data_coding, "{message}"));
     }
+}
+
+/// Composes a text for a tenant that allows Turkish tables; gives the body's encoding, whether it has a header, its parts, its text as a
+/// phone shows it, and the text that was put in the place of the written one.
+fn written_as(message: &Value) -> (Encoding, bool, u8, String, Option<String>) {
+    let text = message.to_string();
+    let Ok(Sent::One(message)) = request::read(text.as_bytes()) else { panic!("{text}") };
+    let languages = [Language::Turkish].into_iter().collect();
+    let tenant = TenantAccess { national: languages, ..tenant() };
+    let context = Context { tenant: &tenant, now: NOW, idempotency_key: None };
+    let mut bodies = Vec::new();
+    let composed = compose(&message, context, &mut Scratch::default(), &mut bodies).unwrap();
+    let (body, _) = Body::read(&bodies).unwrap();
+    let (elements, octets) = body.header_and_text();
+    let shown = text::decode_user_data(body.encoding, elements, octets);
+    (body.encoding, body.esm_class & UDHI != 0, body.parts, shown, composed.transliterated)
+}
+
+#[test]
+fn the_cheapest_encoding_is_taken_and_likenesses_where_they_are_wanted() {
+    use Encoding::{Gsm7, Ucs2};
+    let to = "+254712345678";
+    let turkish = "Sayın müşterimiz, siparişiniz yola çıktı. ".repeat(2);
+    for (text, wanted, encoding, header, parts, likeness) in [
+        ("It's", None, Gsm7, false, 1, None),
+        ("It\u{2019}s", None, Ucs2, false, 1, None),
+        ("It\u{2019}s", Some(true), Gsm7, false, 1, Some("It's")),
+        ("It\u{2019}s ж", Some(true), Ucs2, false, 1, None),
+        (&turkish, None, Gsm7, true, 1, None),
+        (&turkish, Some(true), Gsm7, true, 1, None),
+        ("cafe\u{301}", Some(false), Gsm7, false, 1, None),
+    ] {
+        let message = json!({"to": to, "text": text, "transliterate": wanted});
+        let found = written_as(&message);
+        assert_eq!((found.0, found.1, found.2), (encoding, header, parts), "{text}");
+        assert_eq!(found.4.as_deref(), likeness);
+        let shown = likeness.map_or_else(|| transliterate::composed(text).into_owned(), str::to_owned);
+        assert_eq!(found.3, shown);
+    }
+    // Where the encoding is named, nothing else is taken, but likenesses may make it possible.
+    let named = json!({"to": to, "text": "5\u{2013}6", "encoding": "gsm7", "transliterate": true});
+    assert_eq!(written_as(&named).4.as_deref(), Some("5-6"));
+    let named = json!({"to": to, "text": turkish, "encoding": "ucs2", "transliterate": true});
+    assert_eq!((written_as(&named).0, written_as(&named).4), (Ucs2, None));
 }
 
 #[test]

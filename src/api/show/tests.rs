@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use codecs::receipt::State as ReceiptState;
 use engine::catalog::{AskReceipt, SettleOn};
 use engine::message::Head;
-use engine::step::ALL_PARTS;
+use engine::submission::UDHI;
 use engine::submission::push_extra;
 use serde_json::{Value, json};
 

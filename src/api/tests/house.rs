@@ -10,6 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request};
 use codecs::receipt::State;
+use codecs::text::Encoding;
 use connectors::admission::Admission;
 use connectors::clock::Clock;
 use connectors::intake::{Intake, Source, Wakes};
@@ -244,8 +245,14 @@ impl Drop for House {
 pub fn accepted(count: usize, first: u64) -> Vec<Outcome> {
     let price = engine::money::Micros(1_000_000);
     let ids = (first..).take(count);
-    ids.map(|number| Outcome::Accepted { id: 100_000_000_000_000_000 + number, price, scheduled: false })
-        .collect()
+    ids.map(|number| Outcome::Accepted {
+        id: 100_000_000_000_000_000 + number,
+        price,
+        parts: 0,
+        encoding: Encoding::Gsm7,
+        scheduled: false,
+    })
+    .collect()
 }
 
 fn run(mut engine: Engine, intake: &Arc<Intake>, replies: &Replies, archive: &Shelf, clock: Clock) {

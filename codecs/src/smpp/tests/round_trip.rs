@@ -1,8 +1,10 @@
 //! Every body that we both read and write lists samples; one function takes them all there and back.
 
 use crate::smpp::pdu::{
-    Bind, BindResponse, CancelSm, Malformed, MessageIdResponse, QuerySm, QuerySmResponse, Sm, SmeAddress,
+    Bind, BindResponse, CancelSm, DataSm, Malformed, MessageIdResponse, Outbind, QuerySm, QuerySmResponse,
+    Sm, SmeAddress,
 };
+use crate::smpp::tlv::tag;
 use crate::smpp::write::{self, Carrier, SmFields, WriteError};
 
 fn check<T: Copy + std::fmt::Debug + PartialEq>(
@@ -178,5 +180,51 @@ fn the_fast_response_is_the_plain_one() {
         })
         .unwrap();
         assert_eq!(fast, plain);
+    }
+}
+
+#[test]
+fn a_data_sm_carries_its_text_in_message_payload_and_its_time_in_seconds() {
+    let long = [7; 300];
+    for (header, text, time_to_live) in [
+        (&b""[..], &b"hello"[..], None),
+        (b"\x05\x00\x03\x01\x02\x01", &long[..], Some(90)),
+        (b"", b"", Some(u32::MAX)),
+    ] {
+        let fields = SmFields {
+            service_type: b"CMT",
+            source: SOURCE,
+            destination: DESTINATION,
+            esm_class: 0x40,
+            registered_delivery: 1,
+            data_coding: 4,
+            header,
+            text,
+            ..SmFields::default()
+        };
+        let mut body = Vec::new();
+        write::data_sm_body(&mut body, &fields, time_to_live).unwrap();
+        write::tlv(&mut body, 0x1400, b"vendor").unwrap();
+        let read = DataSm::read(&body).unwrap();
+        assert_eq!((read.service_type, read.source, read.destination), (&b"CMT"[..], SOURCE, DESTINATION));
+        assert_eq!((read.esm_class, read.registered_delivery, read.data_coding), (0x40, 1, 4));
+        assert_eq!(read.content(), [header, text].concat());
+        let seconds = time_to_live.map(u32::to_be_bytes);
+        assert_eq!(read.tlvs().value_of(tag::QOS_TIME_TO_LIVE), seconds.as_ref().map(|octets| &octets[..]));
+        assert_eq!(read.tlvs().value_of(0x1400), Some(&b"vendor"[..]));
+        assert_eq!((read.anomalies, read.tlvs().count()), (0, 2 + usize::from(seconds.is_some())));
+    }
+    let too_long = vec![0; 70_000];
+    let fields = SmFields { text: &too_long, ..SmFields::default() };
+    assert!(write::data_sm_body(&mut Vec::new(), &fields, None).is_err());
+}
+
+#[test]
+fn an_outbind_is_read_and_does_not_show_its_password() {
+    let read = Outbind::read(b"smsc\0secret\0").unwrap();
+    assert_eq!((read.system_id, read.password), (&b"smsc"[..], &b"secret"[..]));
+    assert!(!format!("{read:?}").contains("secret"));
+    for octets in [&b""[..], b"smsc\0", b"\0\0", b"a\0b"] {
+        let _ = Outbind::read(octets);
     }
 }

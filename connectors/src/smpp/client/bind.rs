@@ -9,9 +9,9 @@ use codecs::instant::Mono;
 use codecs::message_id::{self, Side};
 use codecs::receipt::State;
 use codecs::smpp::masked::Masked;
-use codecs::smpp::pdu::{self, MessageIdResponse, QuerySmResponse};
+use codecs::smpp::pdu::{self, Header, MessageIdResponse, QuerySmResponse};
 use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
-use codecs::smpp::tlv::tag;
+use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::smpp::{Command as Pdu, Status, write};
 use engine::command::{
     AskAnswer, AskKind, Command, ConnectionId, Inbound, Now, PartToken, Receipts, Response, Responses,
@@ -183,6 +183,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     }
 
     fn frame(&mut self, now: Now, lane: &Lane, frame: &[u8]) {
+        if self.options.interface_version >= VERSION_WITH_CONGESTION {
+            self.heed_congestion(frame);
+        }
         match self.line.session.receive(now.mono, frame) {
             Event::Response { token, command, status, late, body } => {
                 if let Some(kind) = self.asked_kind(token, command) {
@@ -241,19 +244,19 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         tracing::debug!(provider = %self.options.provider_id, "alert_notification");
     }
 
-    /// congestion_state is told by providers of SMPP 5.0 in any response (§4.8.4.18); it is looked for in those to messages.
-    fn heed_congestion(&mut self, response: &MessageIdResponse<'_>) {
-        if self.options.interface_version < VERSION_WITH_CONGESTION {
+    /// congestion_state is told by providers of SMPP 5.0 in any response (§4.8.4.18): behind an id, or where there is nothing else.
+    fn heed_congestion(&mut self, frame: &[u8]) {
+        if !Header::read(frame).is_some_and(|header| header.command.is_response()) {
             return;
         }
-        if let Some([state]) = response.tlvs().value_of(tag::CONGESTION_STATE) {
-            self.congestion = self.congestion.max(*state);
-        }
+        let body = pdu::body(frame);
+        let state = |tlvs: Tlvs<'_>| tlvs.value_of(tag::CONGESTION_STATE)?.first().copied();
+        let told = state(MessageIdResponse::read(body).tlvs()).or_else(|| state(Tlvs::new(body)));
+        self.congestion = self.congestion.max(told.unwrap_or(0));
     }
 
     fn answered(&mut self, token: u64, status: Status, late: bool, body: &[u8]) {
         let response = MessageIdResponse::read(body);
-        self.heed_congestion(&response);
         let id = if status == Status::OK { response.message_id } else { &[] };
         self.responses.ids.extend_from_slice(id);
         self.counters.late_responses.add(u64::from(late));
@@ -412,7 +415,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             }
             if *kind == AskKind::Query {
                 let id = body.split(|octet| *octet == 0).next().unwrap_or_default();
-                self.asked_ids.insert(*token, id.to_vec());
+                if !id.is_empty() {
+                    self.asked_ids.insert(*token, id.to_vec());
+                }
             }
             self.asked.entry(*token).or_default().push(*kind);
             self.asks.pop_front();

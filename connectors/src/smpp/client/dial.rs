@@ -61,7 +61,9 @@ impl Dial for Network {
     /// may yet refuse the bind.
     async fn dial(&self, options: &ProviderBindOptions, attempt: usize) -> io::Result<Connection> {
         if let Some(outbind) = &options.outbind {
-            return outbind.next().await.map(Connection::Plain);
+            let stream = outbind.next().await?;
+            socket::configure(&stream, options.patience)?;
+            return Ok(Connection::Plain(stream));
         }
         let count = options.hosts.len();
         let first = attempt.checked_rem(count).unwrap_or(0);
@@ -103,7 +105,7 @@ async fn connect(options: &ProviderBindOptions, host: &Host, address: SocketAddr
         dialed.bind(SocketAddr::new(local, 0))?;
     }
     let stream = dialed.connect(address).await?;
-    socket::configure(&stream)?;
+    socket::configure(&stream, options.patience)?;
     let Some(tls) = &options.tls else { return Ok(Connection::Plain(stream)) };
     let name = tls.server_name.clone().unwrap_or_else(|| host.name.clone());
     let name =

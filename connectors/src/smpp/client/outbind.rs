@@ -15,7 +15,6 @@ use tokio::task::JoinSet;
 
 use super::{Secret, closing};
 use crate::smpp::phase::Phases;
-use crate::smpp::socket;
 
 /// How long a connection may take to say outbind, and how many may be about to: they are strangers until then.
 const GREETING: Duration = Duration::from_secs(10);
@@ -92,8 +91,7 @@ async fn greet(mut stream: TcpStream, expected: Arc<Expected>, sender: mpsc::Sen
     let greeted = tokio::time::timeout(GREETING, read_outbind(&mut stream, &expected)).await;
     match greeted {
         Ok(Ok(true)) => {
-            let configured = socket::configure(&stream);
-            if configured.is_err() || sender.try_send(stream).is_err() {
+            if sender.try_send(stream).is_err() {
                 tracing::warn!(%provider, ?from, "outbind: no bind waits for a connection");
             }
         }

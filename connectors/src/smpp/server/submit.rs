@@ -9,7 +9,7 @@ use codecs::instant::Wall;
 use codecs::smpp::pdu::{DataSm, Sm, SmeAddress};
 use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::smpp::write::SHORT_MESSAGE_OCTETS_MAX;
-use codecs::split;
+use codecs::split::{self, Cut};
 use codecs::text::{self, Encoding};
 use codecs::time;
 use engine::command::Refusal;
@@ -28,6 +28,8 @@ const KIND: u8 = 0x3C;
 const KINDS: [u8; 3] = [0x00, 0x08, 0x10];
 /// service_type without its NUL.
 const SERVICE_TYPE_OCTETS_MAX: usize = 5;
+/// A header of more leaves no room for a text beside it in each part.
+const ELEMENTS_OCTETS_MAX: usize = 128;
 /// TLVs of one message that are kept.
 const TLV_OCTETS_MAX: usize = 1_024;
 
@@ -310,21 +312,27 @@ fn destination_type(ton: u8, npi: u8) -> (u8, u8) {
     }
 }
 
-/// How many parts the content makes. Parts that a tenant has cut itself, by a header or by sar parameters, stay as they are.
+/// How many parts the content makes. Parts that a tenant has cut itself, by a header or by sar parameters, stay as they are. Another
+/// header, which names ports or a language, is for every part.
 fn parts(fields: &Fields<'_>, encoding: Encoding) -> Result<u8, Refusal> {
+    let (elements, text) = match fields.esm_class & UDHI {
+        0 => (&b""[..], fields.content),
+        _ => split::header_and_text(fields.content).ok_or(Refusal::InvalidEncoding)?,
+    };
     let has_header = fields.esm_class & UDHI != 0;
-    let is_part = has_header || is_sar_part(fields.tlvs);
+    let is_part = is_sar_part(fields.tlvs) || has_header && split::concatenation(fields.content).is_some();
     if is_part && fields.content.len() > SHORT_MESSAGE_OCTETS_MAX {
         return Err(Refusal::TooLong);
     }
-    if has_header && split::header_and_text(fields.content).is_none() {
-        return Err(Refusal::InvalidEncoding);
-    }
-    if is_part {
+    // What fits a short_message beside a header was meant to be one part, whatever the header says.
+    if is_part || has_header && fields.content.len() <= SHORT_MESSAGE_OCTETS_MAX {
         return Ok(1);
     }
-    let count = split::count(encoding, fields.content);
-    u8::try_from(count).map_err(|_| Refusal::TooLong)
+    if elements.len() > ELEMENTS_OCTETS_MAX {
+        return Err(Refusal::InvalidEncoding);
+    }
+    let cut = Cut { elements: elements.len(), ..Cut::new(encoding) };
+    u8::try_from(cut.count(text)).map_err(|_| Refusal::TooLong)
 }
 
 fn is_sar_part(tlvs: Tlvs<'_>) -> bool {

@@ -169,6 +169,57 @@ fn parts_that_the_tenant_cut_are_left_alone() {
 }
 
 #[test]
+fn what_has_a_header_for_something_else_is_cut_with_it_in_every_part() {
+    let ports = b"\x06\x05\x04\x0B\x84\x23\xF0";
+    let content = |header: &[u8], text: usize| [header, &vec![1; text]].concat();
+    let fields = SmFields { text: b"", esm_class: 0x40, data_coding: 4, ..plain() };
+    for (header, text, parts) in [
+        // 140 octets less seven, and less twelve in each part of several.
+        (&ports[..], 247, Some(1)),
+        (ports, 248, Some(2)),
+        (ports, 2 * 128, Some(2)),
+        (ports, 2 * 128 + 1, Some(3)),
+        (ports, 255 * 128 + 1, None),
+        // One part of what the tenant has cut does not come in two.
+        (b"\x05\x00\x03\x07\x02\x01", 249, None),
+    ] {
+        let payload = content(header, text);
+        match parts {
+            Some(parts) => check(&fields, &[(tag::MESSAGE_PAYLOAD, &payload)], |body| {
+                assert_eq!((body.parts, body.octets), (parts, &payload[..]));
+            }),
+            None => {
+                let refusal = refused(&fields, &[(tag::MESSAGE_PAYLOAD, &payload)]);
+                assert_eq!(refusal, Refusal::TooLong, "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_header_that_leaves_no_room_is_not_put_into_every_part() {
+    let fields = SmFields { text: b"", esm_class: 0x40, data_coding: 4, ..plain() };
+    let payload = [&[130, 0x70, 128][..], &[0; 128], &[1; 200]].concat();
+    assert_eq!(refused(&fields, &[(tag::MESSAGE_PAYLOAD, &payload)]), Refusal::InvalidEncoding);
+}
+
+#[test]
+fn latin1_is_counted_by_what_a_phone_gets() {
+    for (text, parts) in [
+        (vec![b'a'; 160], 1),
+        (vec![b'a'; 161], 2),
+        // Two septets each.
+        (vec![b'['; 81], 2),
+        // Not in GSM 7-bit: UCS-2.
+        (vec![0xE1; 70], 1),
+        (vec![0xE1; 71], 2),
+    ] {
+        let fields = SmFields { text: &text, data_coding: 3, ..plain() };
+        check(&fields, &[], |body| assert_eq!((body.parts, body.octets), (parts, &text[..])));
+    }
+}
+
+#[test]
 fn vendors_parameters_are_kept_apart_and_those_that_are_fields_not_at_all() {
     let tlvs: [(u16, &[u8]); 3] =
         [(0x1501, b"vendor"), (tag::QOS_TIME_TO_LIVE, &[0, 0, 0, 60]), (tag::SOURCE_PORT, &[1, 2])];

@@ -1,0 +1,152 @@
+//! The encoding in which a text costs the fewest parts and loses nothing. Which national tables may be used is said by the asker.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
+use super::national::{Language, Languages, Tables};
+use super::transliterate::composed;
+use super::{Encoding, Unencodable, encode_gsm7, encode_ucs2};
+use crate::split::Cut;
+
+/// What a text was encoded as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cheapest {
+    pub encoding: Encoding,
+    /// The national tables; then the octets begin with a user data header that names them.
+    pub tables: Tables,
+}
+
+impl Cheapest {
+    fn plain(encoding: Encoding) -> Cheapest {
+        Cheapest { encoding, tables: Tables::default() }
+    }
+}
+
+/// Appends the octets of a text in GSM 7-bit; where that has not all of its characters, in GSM 7-bit by the tables of one of these
+/// languages, if that takes fewer parts than UCS-2; else in UCS-2.
+pub fn cheapest(text: &str, languages: Languages, out: &mut Vec<u8>) -> Cheapest {
+    let before = out.len();
+    if encode_gsm7(text, out).is_ok() {
+        return Cheapest::plain(Encoding::Gsm7);
+    }
+    out.truncate(before);
+    // A letter and its accent written apart are one character of the alphabet when they are put together.
+    let text = composed(text);
+    if encode_gsm7(&text, out).is_ok() {
+        return Cheapest::plain(Encoding::Gsm7);
+    }
+    out.truncate(before);
+    encode_ucs2(&text, out);
+    if languages.is_empty() {
+        return Cheapest::plain(Encoding::Ucs2);
+    }
+    let parts = Cut::new(Encoding::Ucs2).count(out.get(before..).unwrap_or_default());
+    match national(&text, languages).filter(|found| found.parts < parts) {
+        Some(found) => {
+            out.truncate(before);
+            found.write(out);
+            Cheapest { encoding: Encoding::Gsm7, tables: found.tables }
+        }
+        None => Cheapest::plain(Encoding::Ucs2),
+    }
+}
+
+/// A text by the tables of a language.
+struct National {
+    tables: Tables,
+    septets: Vec<u8>,
+    parts: usize,
+}
+
+impl National {
+    fn new(text: &str, tables: Tables) -> Result<National, Unencodable> {
+        let mut septets = Vec::with_capacity(text.len());
+        tables.encode(text, &mut septets)?;
+        let cut = Cut { elements: elements_of(tables).len(), ..Cut::new(Encoding::Gsm7) };
+        let parts = cut.count(&septets);
+        Ok(National { tables, septets, parts })
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let elements = elements_of(self.tables);
+        out.push(u8::try_from(elements.len()).unwrap_or(0));
+        out.extend_from_slice(&elements);
+        out.extend_from_slice(&self.septets);
+    }
+}
+
+fn elements_of(tables: Tables) -> Vec<u8> {
+    let mut elements = Vec::with_capacity(6);
+    tables.write_elements(&mut elements);
+    elements
+}
+
+/// The fewest parts, and of as many the fewest septets; the single shift alone before the locking one, which fewer phones know.
+fn national(text: &str, languages: Languages) -> Option<National> {
+    let pairs = |language: Language| {
+        let named = Some(language);
+        [(None, named), (named, None), (named, named)].map(|(locking, single)| Tables { locking, single })
+    };
+    let all = languages.iter().flat_map(pairs).filter_map(|tables| National::new(text, tables).ok());
+    all.min_by_key(|found| (found.parts, found.septets.len()))
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::split::header_and_text;
+    use crate::text::decode_user_data;
+    use proptest::prelude::*;
+
+    fn chosen(text: &str, languages: &[Language]) -> (Cheapest, Vec<u8>) {
+        let mut out = b"before".to_vec();
+        let found = cheapest(text, languages.iter().copied().collect(), &mut out);
+        assert_eq!(&out[..6], b"before");
+        (found, out.split_off(6))
+    }
+
+    fn read_back(found: Cheapest, octets: &[u8]) -> String {
+        let (elements, text) = match found.tables.is_default() {
+            true => (&b""[..], octets),
+            false => header_and_text(octets).unwrap(),
+        };
+        decode_user_data(found.encoding, elements, text)
+    }
+
+    #[test]
+    fn tables_are_used_where_they_save_parts_and_may_be_used() {
+        use Language::{Hindi, Turkish};
+        let of = |locking, single| Tables { locking, single };
+        let turkish = "İyi günler, siparişiniz yola çıktı. Kargo takip numaranızı aşağıda bulabilirsiniz.";
+        let hindi = "नमस्ते, आपका आदेश भेज दिया गया है। कृपया अपना ट्रैकिंग नंबर नीचे देखें और धन्यवाद आपका।";
+        let rows: [(&str, &[Language], Encoding, Tables); 7] = [
+            ("plain", &[Turkish], Encoding::Gsm7, Tables::default()),
+            (turkish, &[], Encoding::Ucs2, Tables::default()),
+            (turkish, &[Hindi], Encoding::Ucs2, Tables::default()),
+            (turkish, &[Hindi, Turkish], Encoding::Gsm7, of(Some(Turkish), None)),
+            // One part either way: every phone reads UCS-2.
+            ("şeker", &[Turkish], Encoding::Ucs2, Tables::default()),
+            (hindi, &[Hindi], Encoding::Gsm7, of(Some(Hindi), Some(Hindi))),
+            ("cafe\u{301}", &[], Encoding::Gsm7, Tables::default()),
+        ];
+        for (text, languages, encoding, tables) in rows {
+            let (found, octets) = chosen(text, languages);
+            assert_eq!(found, Cheapest { encoding, tables }, "{text}");
+            assert_eq!(read_back(found, &octets), composed(text), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_and_nothing_costs_more_than_ucs2(text in "[a-z ışğçñáéíóú\u{905}-\u{93A}\u{1F600}]{0,300}") {
+            let (found, octets) = chosen(&text, &Language::ALL);
+            prop_assert_eq!(read_back(found, &octets), composed(&text));
+            let elements = elements_of(found.tables).len();
+            let header = if elements == 0 { 0 } else { elements + 1 };
+            let cut = Cut { elements, ..Cut::new(found.encoding) };
+            let mut ucs2 = Vec::new();
+            encode_ucs2(&composed(&text), &mut ucs2);
+            prop_assert!(cut.count(&octets[header..]) <= Cut::new(Encoding::Ucs2).count(&ucs2));
+        }
+    }
+}

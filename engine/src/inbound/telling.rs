@@ -1,0 +1,41 @@
+//! The deliver_sm that brings a tenant a message from a phone. To whom and when is `outbox.rs`'s.
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+
+use codecs::smpp::pdu::SmeAddress;
+use codecs::smpp::write::{self, Carrier, SmFields};
+
+use crate::effect::{Outgoing, Request};
+use crate::message::Message;
+
+/// Of esm_class: the text begins with a user data header; an answer goes the way that the message came.
+const UDHI: u8 = 0x40;
+const REPLY_PATH: u8 = 0x80;
+/// source_addr without its NUL (SMPP 3.4 §4.6.1).
+const ADDRESS_OCTETS_MAX: usize = 20;
+/// The longest text beside an sm_length (SMPP 3.4 §5.2.21).
+const SHORT_MESSAGE_OCTETS_MAX: usize = 254;
+
+/// Appends the `deliver_sm` that brings a message from a phone: its text as the phone sent it, in one piece (SMPP 3.4 §5.3.2.32).
+pub(crate) fn tell(message: &Message, out: &mut Outgoing) {
+    let body = message.body();
+    let phone = body.phone();
+    let is_long = body.octets.len() > SHORT_MESSAGE_OCTETS_MAX;
+    let fields = SmFields {
+        service_type: body.service_type,
+        source: SmeAddress {
+            ton: body.destination_ton,
+            npi: body.destination_npi,
+            octets: phone.get(..ADDRESS_OCTETS_MAX).unwrap_or(&phone),
+        },
+        destination: SmeAddress { ton: body.source_ton, npi: body.source_npi, octets: body.source },
+        esm_class: body.esm_class & (UDHI | REPLY_PATH),
+        protocol_id: body.protocol_id,
+        data_coding: body.data_coding,
+        text: body.octets,
+        carrier: if is_long { Carrier::MessagePayload } else { Carrier::ShortMessage },
+        ..SmFields::default()
+    };
+    let written = write::sm_body(&mut out.bodies, &fields);
+    debug_assert!(written.is_ok(), "a message from a phone fits a deliver_sm: {written:?}");
+    out.requests.push(Request { token: message.number, end: out.bodies.len() as u32 });
+}
