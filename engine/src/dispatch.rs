@@ -273,11 +273,15 @@ impl Provider {
         }
     }
 
-    /// The lanes that waited for a bind are looked at anew: binds have come and gone, and have room or not.
-    fn start_waiting_lanes(&mut self) {
+    /// The lanes that waited for a bind are looked at anew: binds have come and gone, and have room or not. The bind of the one that
+    /// has waited longest of those that can go on is asked first: where a rate gives one part at a time, others would always be
+    /// there before.
+    fn start_waiting_lanes(&mut self, now: Mono) -> Option<usize> {
+        let first = self.lane_with_room(now).and_then(|place| self.waits_for_bind.get(place)).map(|l| l.bind);
         for lane in std::mem::take(&mut self.waits_for_bind) {
             self.queue.start(lane.tenant, lane.priority);
         }
+        first
     }
 
     /// The bind of a lane that waits for it and has room now; the lane goes on.
@@ -556,9 +560,7 @@ impl Engine {
         let mut taken = Vec::new();
         // Since something was last sent, a lane was given its bind and sent nothing: when the rate allows it.
         let mut stuck: Option<Option<Mono>> = None;
-        if let Some(provider) = self.providers.get_mut(index) {
-            provider.start_waiting_lanes();
-        }
+        let mut first = self.providers.get_mut(index).and_then(|provider| provider.start_waiting_lanes(now));
         loop {
             let is_enabled = self.providers.is_enabled(index);
             let Some(provider) = self.providers.get_mut(index) else { return };
@@ -577,7 +579,11 @@ impl Engine {
                 return;
             };
             taken.clear();
-            let asked = if stuck.is_some() { None } else { provider.start_lane_with_room(now) };
+            let asked = match (stuck, first.take()) {
+                (Some(_), _) => None,
+                (None, Some(bind)) => Some(bind),
+                (None, None) => provider.start_lane_with_room(now),
+            };
             let may_go = |binds: &[Bind], bind: usize, number: u64| match pages.get(number) {
                 Some(message) => !message.is_own_part || own_bind(binds, message) == Some(bind),
                 None => !parking.is_away(number),

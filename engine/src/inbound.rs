@@ -23,7 +23,7 @@ use crate::hash::BlockHash;
 use crate::kept::Drawer;
 use crate::message::{Head, Message};
 use crate::money::Micros;
-use crate::pages::block_of;
+use crate::pages::{BLOCK_MESSAGES, block_of, place_of};
 use crate::record::{self, Record};
 use crate::ring::Item;
 use crate::submission::{Body, Extra, Via, push_extra};
@@ -253,6 +253,9 @@ impl Engine {
         self.ring.add_fresh(self.group_number, number);
         let owes = message.is_to_be_told();
         self.pages.insert(message, self.now.wall.0);
+        if place_of(number) as u64 == BLOCK_MESSAGES - 1 {
+            self.has_come(block_of(number));
+        }
         if owes {
             self.tenants.owe(tenant, number);
         } else if self.pages.page(block_of(number)).is_some_and(|page| page.is_done()) {

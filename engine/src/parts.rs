@@ -130,7 +130,7 @@ impl<'a> Writer<'a, '_> {
         let size = if way == LongMessages::Udh16 { cut.reference } else { Reference::Narrow };
         let common = std::mem::take(&mut self.tlvs);
         let mut with_header = Vec::new();
-        for (part, range) in (0u8..).zip(cut.parts(text)) {
+        for (part, range) in (0..self.message.parts()).zip(cut.parts(text)) {
             if self.message.part(part) != Some(PartState::Waiting) {
                 continue;
             }

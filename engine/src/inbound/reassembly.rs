@@ -53,7 +53,6 @@ pub(crate) enum Taken {
 }
 
 struct Partial {
-    since: Wall,
     key: Key,
     pieces: BTreeMap<u8, Piece>,
 }
@@ -61,9 +60,9 @@ struct Partial {
 /// All messages of which parts are missing.
 #[derive(Default)]
 pub(crate) struct Reassembly {
-    by_key: BTreeMap<Key, u64>,
-    /// In the order in which their first parts came.
-    partials: BTreeMap<u64, Partial>,
+    by_key: BTreeMap<Key, (Wall, u64)>,
+    /// By when their first parts came.
+    partials: BTreeMap<(Wall, u64), Partial>,
     next: u64,
     pieces: usize,
 }
@@ -76,15 +75,20 @@ impl Reassembly {
 
     /// What is there under this key and cannot be of the same message as this part: the reference was given out again.
     pub fn displaced(&mut self, key: &Key, number: u8, octets: &[u8]) -> Option<Assembled> {
-        let known = self.by_key.get(key).and_then(|id| self.partials.get(id))?;
+        let known = self.by_key.get(key).and_then(|place| self.partials.get(place))?;
         let is_other = known.pieces.get(&number).is_some_and(|piece| *piece.octets != *octets);
         if is_other { self.remove(key) } else { None }
     }
 
     /// Puts a part to the others of its message.
     pub fn add(&mut self, key: &Key, number: u8, piece: Piece) -> Taken {
+        let known = self.by_key.get(key).and_then(|place| self.partials.get(place));
+        if known.is_some_and(|partial| partial.pieces.contains_key(&number)) {
+            // The record of the one that is there stays the newest.
+            return Taken::Waits(false);
+        }
         let is_new = self.keep(key, number, piece);
-        let known = self.by_key.get(key).and_then(|id| self.partials.get(id));
+        let known = self.by_key.get(key).and_then(|place| self.partials.get(place));
         if known.is_some_and(|partial| partial.pieces.len() >= usize::from(key.total))
             && let Some(assembled) = self.remove(key)
         {
@@ -93,15 +97,11 @@ impl Reassembly {
         Taken::Waits(is_new)
     }
 
-    /// The same, of a part of which it is known that others are missing. `false` when it is there.
+    /// The same, of a part that a record brings, of which it is known that others are missing. `false` when it is there: the
+    /// record is a newer one.
     pub fn keep(&mut self, key: &Key, number: u8, piece: Piece) -> bool {
-        let id = *self.by_key.entry(key.clone()).or_insert(self.next);
-        if id == self.next {
-            self.next += 1;
-            let partial = Partial { since: piece.at, key: key.clone(), pieces: BTreeMap::new() };
-            self.partials.insert(id, partial);
-        }
-        let Some(partial) = self.partials.get_mut(&id) else { return false };
+        let place = self.place(key, piece.at);
+        let Some(partial) = self.partials.get_mut(&place) else { return false };
         match partial.pieces.entry(number) {
             std::collections::btree_map::Entry::Occupied(mut known) => {
                 known.get_mut().group = piece.group;
@@ -115,25 +115,39 @@ impl Reassembly {
         }
     }
 
+    /// Where a message stands of which a part came at this time. Parts that were carried over are read in another order than they came.
+    fn place(&mut self, key: &Key, at: Wall) -> (Wall, u64) {
+        let known = self.by_key.get(key).copied();
+        if let Some(place) = known.filter(|(since, _)| *since <= at) {
+            return place;
+        }
+        let partial = known.and_then(|place| self.partials.remove(&place));
+        let place = (at, known.map_or(self.next, |(_, id)| id));
+        self.next += u64::from(known.is_none());
+        self.by_key.insert(key.clone(), place);
+        self.partials.insert(place, partial.unwrap_or(Partial { key: key.clone(), pieces: BTreeMap::new() }));
+        place
+    }
+
     /// Ends a message, and gives what there is of it.
     pub fn remove(&mut self, key: &Key) -> Option<Assembled> {
-        let id = self.by_key.remove(key)?;
-        let Partial { key, pieces, .. } = self.partials.remove(&id)?;
+        let place = self.by_key.remove(key)?;
+        let Partial { key, pieces } = self.partials.remove(&place)?;
         self.pieces -= pieces.len();
         Some(Assembled { key, pieces })
     }
 
     /// Ends the message that has waited longest, where it has waited so long or more parts wait than may.
     pub fn end_oldest(&mut self, now: Wall, wait: Duration, most: usize) -> Option<Assembled> {
-        let (_, oldest) = self.partials.first_key_value()?;
-        let is_over = oldest.since.after(wait) <= now || self.pieces > most;
+        let ((since, _), oldest) = self.partials.first_key_value()?;
+        let is_over = since.after(wait) <= now || self.pieces > most;
         let key = is_over.then(|| oldest.key.clone())?;
         self.remove(&key)
     }
 
     /// When the oldest will have waited so long.
     pub fn next_end(&self, wait: Duration) -> Option<Wall> {
-        self.partials.first_key_value().map(|(_, oldest)| oldest.since.after(wait))
+        self.partials.first_key_value().map(|((since, _), _)| since.after(wait))
     }
 
     /// A part whose newest record is in this group.

@@ -559,3 +559,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_message_of_as_many_parts_as_there_can_be_goes_in_every_way() {
+    // For a message_payload it is too long.
+    for way in [LongMessages::Udh8, LongMessages::Sar, LongMessages::Payload] {
+        let mut house = house_with(|up| up.long_messages = way);
+        let bind = house.bind("up", 0, 300);
+        let sms = long(153 * 255, 255);
+        let number = house.accepted("acme", &sms);
+        let requests = house.taken(bind);
+        let given: Vec<(PartToken, u32, &str)> =
+            requests.iter().map(|request| (request.part(), 0, "")).collect();
+        assert_eq!((given.len(), house.in_flight("up")), (255, 255), "{way:?}");
+        assert_eq!(joined(&requests), sms.text, "{way:?}");
+        house.respond("up", 0, &given);
+        assert_eq!((house.state(number), house.in_flight("up")), (State::Sent, 0), "{way:?}");
+    }
+}

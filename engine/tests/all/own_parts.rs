@@ -226,3 +226,32 @@ fn a_message_of_one_part_is_no_part() {
     by_sar(1, 3, 2, 1).write(&mut bytes);
     assert!(engine::submission::Body::read(&bytes).unwrap().0.is_own_part());
 }
+
+#[test]
+fn where_a_rate_limits_parts_have_their_turn_whichever_bind_they_take() {
+    for reference in 0..8 {
+        let mut definitions = definitions();
+        definitions.providers[0].throughput = 10;
+        definitions.providers[0].burst = 1;
+        let mut house = House::new(definitions);
+        let binds = [0, 1].map(|bind| (bind, house.bind("up", bind, 10)));
+        house.accepted_all("other", &Sms::default(), 200);
+        let parts: Vec<u64> =
+            (1..=3).map(|n| house.accepted("acme", &by_header(254_700_000_001, reference, 3, n))).collect();
+        let mut sent = BTreeSet::new();
+        for _ in 0..100 {
+            house.pass(Duration::from_millis(50));
+            for (bind, connection) in binds {
+                let given: Vec<PartToken> = house.taken(connection).iter().map(Request::part).collect();
+                sent.extend(given.iter().map(|part| part.number()));
+                let answers: Vec<_> = given.into_iter().map(|part| (part, 0, "")).collect();
+                house.respond("up", bind, &answers);
+            }
+        }
+        assert!(
+            parts.iter().all(|part| sent.contains(part)),
+            "set {reference}: {} of others went",
+            sent.len()
+        );
+    }
+}

@@ -397,3 +397,51 @@ fn packed_septets_are_unpacked_behind_the_header_that_they_came_with() {
     let parts = &b"in some parts"[..];
     assert_eq!(octets, [&b"whole text"[..], parts, parts, parts, b"\x01\xff"]);
 }
+
+#[test]
+fn a_part_that_comes_again_later_is_still_carried_over_by_the_ring() {
+    let mut house = House::new(definitions());
+    house.ring_over = 1;
+    let first = FromPhone::part(1, 2, b"alpha ");
+    house.phones_write("up", std::slice::from_ref(&first));
+    house.seconds(61);
+    house.phones_write("up", &[first]);
+    for _ in 0..200 {
+        house.accepted("acme", &Sms::default());
+    }
+    assert!(house.release_before > 10, "the ring turns: {}", house.release_before);
+    house.crash();
+    assert_eq!(house.engine.parts_of_phones(), 1);
+    house.phones_write("up", &[FromPhone::part(2, 2, b"beta")]);
+    assert_eq!(text(&house, inbound(&house)[0]), "alpha beta");
+}
+
+#[test]
+fn parts_that_the_ring_has_carried_over_wait_no_longer_than_others() {
+    let mut house = House::new(definitions());
+    house.ring_over = 1;
+    house.phones_write("up", &[FromPhone::part(1, 3, b"alpha ")]);
+    house.seconds(500);
+    house.phones_write("up", &[FromPhone::part(2, 3, b"beta")]);
+    let at = house.journal.last().expect("a group").0;
+    while house.release_before <= at {
+        house.accepted("acme", &Sms::default());
+    }
+    house.crash();
+    house.seconds(100);
+    assert_eq!(inbound(&house).len(), 1, "ten minutes after the first of them");
+}
+
+#[test]
+fn what_waits_is_parked_also_where_phones_write_the_last_of_each_block() {
+    let mut definitions = definitions();
+    definitions.settings.queue_memory = 100;
+    let mut house = House::new(definitions);
+    for _ in 0..600 {
+        let number = house.accepted("acme", &Sms::default());
+        if engine::pages::place_of(number) == 62 {
+            house.phones_write("up", &[FromPhone { phone: number, ..FromPhone::default() }]);
+        }
+    }
+    assert!(house.engine.living().count() < 200 + 600 / 64, "the rest is parked");
+}
