@@ -45,7 +45,13 @@ impl House {
         engine.recovered(definitions(), now, 1).expect("an empty journal recovers");
         let mut house = House { engine, now, group: 1, destination: 254_700_000_000, id: 1_000_000 };
         house.turn(Command::BindUp { provider: 0, bind: 0, connection: BIND, window: MESSAGES });
-        house.turn(Command::TenantBound { tenant: 0, connection: TENANT, receives: true, window: MESSAGES });
+        house.turn(Command::TenantBound {
+            tenant: 0,
+            connection: TENANT,
+            receives: true,
+            tlvs: true,
+            window: MESSAGES,
+        });
         house
     }
 

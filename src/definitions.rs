@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use codecs::message_id::Form;
-use codecs::receipt::{DateForm, Dialect, Pattern, State};
+use codecs::receipt::{DateForm, Dates, Dialect, Pattern, State};
 use codecs::smpp::status::Class;
 use codecs::text::national::{Language, Languages};
 use config::{
@@ -12,10 +12,12 @@ use config::{
 };
 use engine::catalog::{
     self, Definitions, Flash, InboundDefinition, InboundSettings, LongMessages, NationalTables,
-    ProviderDefinition, RouteDefinition, Settings, SettleOn, TenantDefinition, TlvId,
+    ProviderDefinition, ReceiptStyle, RouteDefinition, Settings, SettleOn, TenantDefinition, TlvId,
 };
+use engine::command::AskKind;
 use engine::money::Micros;
 use engine::provider_form::{AddressTypes, SubmitForm, TlvForm, TlvRule};
+use engine::quota::Quotas;
 use engine::status_table::{StatusRule, StatusTable};
 use engine::submission::Priority;
 
@@ -87,6 +89,8 @@ fn tenant(tenant: &config::Tenant) -> TenantDefinition {
         },
         default_provider: tenant.default_provider.clone(),
         receipt_ttl: tenant.receipt_ttl,
+        quotas: Quotas([tenant.per_minute, tenant.per_hour, tenant.per_day]),
+        receipts: tenant.smpp.as_ref().map(receipts).unwrap_or_default(),
         binds: tenant.smpp.is_some(),
     }
 }
@@ -114,6 +118,7 @@ pub fn provider(provider: &config::Provider) -> ProviderDefinition {
         in_doubt_wait: provider.in_doubt_wait,
         receipt_wait: provider.receipt_wait,
         query_after: provider.query_after,
+        operations: provider.operations.iter().map(|operation| ask_kind(*operation)).collect(),
         receipts: match provider.registered_delivery {
             config::AskReceipt::Asked => catalog::AskReceipt::Asked,
             config::AskReceipt::Always => catalog::AskReceipt::Always,
@@ -224,6 +229,28 @@ fn receipt_state(state: ReceiptState) -> State {
         ReceiptState::Unknown => State::Unknown,
         ReceiptState::Rejected => State::Rejected,
         ReceiptState::Skipped => State::Skipped,
+    }
+}
+
+fn receipts(smpp: &config::TenantSmpp) -> ReceiptStyle {
+    let radix = |radix| match radix {
+        config::IdRadix::Dec => catalog::IdRadix::Dec,
+        config::IdRadix::Hex => catalog::IdRadix::Hex,
+    };
+    ReceiptStyle {
+        id: radix(smpp.message_id),
+        text_id: radix(smpp.receipt_id),
+        dates: Dates { seconds: smpp.receipt_seconds, offset_minutes: smpp.receipt_offset },
+        tlvs: smpp.receipt_tlvs,
+        text: smpp.receipt_text,
+    }
+}
+
+fn ask_kind(operation: config::Operation) -> AskKind {
+    match operation {
+        config::Operation::Query => AskKind::Query,
+        config::Operation::Cancel => AskKind::Cancel,
+        config::Operation::Replace => AskKind::Replace,
     }
 }
 

@@ -46,7 +46,9 @@ pub struct SmppAccess {
     pub system_id: String,
     pub password: PasswordCheck,
     pub binds_max: u32,
+    pub oldest_leaves: bool,
     pub window: u32,
+    pub message_id: access::IdRadix,
     /// What its data_coding 0 means; SMPP 3.4 §5.2.19 leaves that to the SMSC.
     pub charset: Encoding,
 }
@@ -101,7 +103,12 @@ fn access(account: &Account<'_>) -> TenantAccess {
         system_id: smpp.system_id.clone(),
         password: PasswordCheck::new(smpp.password.expose().as_bytes()),
         binds_max: smpp.max_binds,
+        oldest_leaves: smpp.when_full == config::WhenFull::CloseOldest,
         window: smpp.window,
+        message_id: match smpp.message_id {
+            config::IdRadix::Dec => access::IdRadix::Dec,
+            config::IdRadix::Hex => access::IdRadix::Hex,
+        },
         charset: match smpp.charset {
             config::Charset::Latin1 | config::Charset::Ascii => Encoding::Latin1,
             config::Charset::Ucs2 => Encoding::Ucs2,
@@ -178,9 +185,11 @@ impl Authenticator for Directory {
         Ok(access::TenantAccess {
             tenant: tenant.number,
             max_binds: account.binds_max,
+            oldest_leaves: account.oldest_leaves,
             window: account.window,
             rate: tenant.rate,
             charset: account.charset,
+            message_id: account.message_id,
         })
     }
 }

@@ -129,6 +129,7 @@ impl Measures {
             late_responses: counters.late_responses,
             told: counters.told,
             dropped: counters.dropped,
+            operations: counters.operations,
             resent_in_doubt: counters.resent_in_doubt,
             untold: engine.untold,
             parked: engine.parked,

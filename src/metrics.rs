@@ -61,6 +61,8 @@ metrics! {
         "Submissions that a provider refused for its rate; they are tried again.";
     ASKED = "tidegate_messages_asked_total", Counter, "provider", Count,
         "Questions to a provider by query_sm about messages whose receipt did not come.";
+    TENANT_OPERATIONS = "tidegate_tenant_operations_total", Counter, "operation, result", Count,
+        "query_sm, cancel_sm and replace_sm of tenants, by whether it was done or failed.";
     RESENT = "tidegate_messages_resent_in_doubt_total", Counter, "", Count,
         "Messages sent again although their provider may have had them.";
     TOLD = "tidegate_messages_told_total", Counter, "", Count,
@@ -156,6 +158,8 @@ pub struct Snapshot {
     pub late_responses: u64,
     pub told: u64,
     pub dropped: u64,
+    /// By `AskKind`: done, and not.
+    pub operations: [[u64; 2]; 3],
     pub resent_in_doubt: u64,
     pub untold: u64,
     pub parked: u64,
@@ -341,6 +345,12 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
         metrics::counter!(TURNED_AWAY, "key" => key.word()).absolute(count.load(Relaxed));
     }
     publish_server(&snapshot.server);
+    for (operation, counts) in ["query", "cancel", "replace"].into_iter().zip(snapshot.operations) {
+        for (result, count) in ["done", "failed"].into_iter().zip(counts) {
+            metrics::counter!(TENANT_OPERATIONS, "operation" => operation, "result" => result)
+                .absolute(count);
+        }
+    }
     metrics::counter!(RESENT).absolute(snapshot.resent_in_doubt);
     metrics::counter!(TOLD).absolute(snapshot.told);
     metrics::counter!(DROPPED).absolute(snapshot.dropped);

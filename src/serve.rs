@@ -328,6 +328,7 @@ fn server_options(config: &Config) -> ServerOptions {
         system_id: config.smpp.system_id.clone(),
         no_credit_status: Status(config.smpp.no_credit_status),
         pdu_octets_max: usize::try_from(config.limits.pdu.0).unwrap_or(usize::MAX),
+        tenant_octets_max: usize::try_from(config.limits.tenant_outgoing.0).unwrap_or(usize::MAX),
         session_init: config.limits.session_init,
         enquire_link: config.limits.enquire_link,
         inactivity: config.limits.inactivity,

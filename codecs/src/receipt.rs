@@ -9,7 +9,7 @@ pub use dialect::{DateForm, Dialect, Pattern, PatternError};
 
 use crate::instant::Wall;
 use crate::text::utf16_units;
-use crate::time::{Civil, absolute, earlier, pairs, unpadded, write_minute};
+use crate::time::{Civil, absolute, earlier, pairs, two_digits, unpadded, write_minute};
 
 /// What became of a message, with the numbers of message_state (SMPP 3.4 §5.2.28, 5.0 §4.7.15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -205,8 +205,27 @@ pub struct Notice<'a> {
     pub text: &'a [u8],
 }
 
-/// Appends the text of SMPP 3.4 appendix B, in UTC and ASCII.
-pub fn write(out: &mut Vec<u8>, notice: &Notice<'_>) {
+/// How the dates of a receipt are written: appendix B leaves the time zone open, and many read seconds as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dates {
+    /// YYMMDDhhmmss and not YYMMDDhhmm.
+    pub seconds: bool,
+    /// What local time is ahead of UTC.
+    pub offset_minutes: i16,
+}
+
+impl Dates {
+    fn write(self, out: &mut Vec<u8>, wall: Wall) {
+        let civil = Civil::of(earlier(wall, i64::from(self.offset_minutes).saturating_neg()));
+        write_minute(out, civil);
+        if self.seconds {
+            out.extend_from_slice(&two_digits(civil.second));
+        }
+    }
+}
+
+/// Appends the text of SMPP 3.4 appendix B, in ASCII.
+pub fn write(out: &mut Vec<u8>, notice: &Notice<'_>, dates: Dates) {
     out.reserve(notice.id.len().saturating_add(140));
     out.extend_from_slice(b"id:");
     out.extend_from_slice(notice.id);
@@ -214,9 +233,9 @@ pub fn write(out: &mut Vec<u8>, notice: &Notice<'_>) {
         State::Delivered => b" sub:001 dlvrd:001 submit date:",
         _ => b" sub:001 dlvrd:000 submit date:",
     });
-    write_minute(out, Civil::of(notice.submitted));
+    dates.write(out, notice.submitted);
     out.extend_from_slice(b" done date:");
-    write_minute(out, Civil::of(notice.done));
+    dates.write(out, notice.done);
     out.extend_from_slice(b" stat:");
     out.extend_from_slice(notice.state.word().as_bytes());
     out.extend_from_slice(b" err:");

@@ -329,7 +329,7 @@ fn offset_minutes(text: &[u8]) -> Option<i64> {
         .then(|| ahead.saturating_mul(i64::from(hours).saturating_mul(60).saturating_add(i64::from(minutes))))
 }
 
-fn two_digits(number: u8) -> [u8; 2] {
+pub(crate) fn two_digits(number: u8) -> [u8; 2] {
     [b'0' | (number / 10 % 10), b'0' | (number % 10)]
 }
 

@@ -37,9 +37,10 @@ pub use tenant::{Price, Tenant, TenantSmpp};
 pub use texts::Texts;
 pub use units::{IpBlock, Micros, Secret, Size, UnixMillis, parse_duration};
 pub use words::{
-    AskReceipt, Billing, BindKind, Channel, Charset, Durability, Flash, InDoubt, InterfaceVersion,
-    JournalLog, Language, LongMessages, MessageIdForm, MessageIdSide, Priority, ProviderKind, ReceiptDate,
-    ReceiptState, Settle, StatusMeaning, Strategy, SubmitForm, TenantStatus, TlvType, Word,
+    AskReceipt, Billing, BindKind, Channel, Charset, Durability, Flash, IdRadix, InDoubt, InterfaceVersion,
+    JournalLog, Language, LongMessages, MessageIdForm, MessageIdSide, Operation, Priority, ProviderKind,
+    ReceiptDate, ReceiptState, Settle, StatusMeaning, Strategy, SubmitForm, TenantStatus, TlvType, WhenFull,
+    Word,
 };
 
 use lists::Lists;

@@ -9,8 +9,8 @@ use crate::section::Section;
 use crate::texts::Texts;
 use crate::units::{DAY, HOUR, Micros, SECOND, Secret};
 use crate::words::{
-    AskReceipt, BindKind, Charset, InDoubt, InterfaceVersion, MessageIdForm, MessageIdSide, ProviderKind,
-    SubmitForm,
+    AskReceipt, BindKind, Charset, InDoubt, InterfaceVersion, MessageIdForm, MessageIdSide, Operation,
+    ProviderKind, SubmitForm,
 };
 
 /// One upstream.
@@ -66,6 +66,8 @@ pub struct Provider {
     /// How long after a message was sent its provider is asked by query_sm what became of it, and again each time after
     /// twice as long. Default none: it is not asked.
     pub query_after: Option<Duration>,
+    /// Which of query_sm, cancel_sm and replace_sm it is sent for tenants that ask about messages it has. Default none.
+    pub operations: Vec<Operation>,
     /// When it is asked for a receipt. Default `asked`.
     pub registered_delivery: AskReceipt,
     /// What data_coding 0 means there. Default `gsm7`.
@@ -145,6 +147,7 @@ impl Provider {
             in_doubt_wait: section.between("in_doubt_wait", Duration::ZERO..=DAY).unwrap_or(SECOND * 10),
             receipt_wait: section.between("receipt_wait", SECOND..=DAY * 30).unwrap_or(HOUR * 72),
             query_after: section.between("query_after", SECOND..=DAY * 30),
+            operations: section.get("operations").unwrap_or_default(),
             registered_delivery: section.get("registered_delivery").unwrap_or(AskReceipt::Asked),
             charset,
             texts: Texts::read(section, charset, interface_version),

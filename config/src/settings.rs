@@ -110,6 +110,8 @@ pub struct Limits {
     pub pdu: Size,
     /// The longest HTTP body read. Default 16 MiB, which holds a full batch.
     pub body: Size,
+    /// What may wait for all SMPP binds of one tenant, 1 MiB to 1 GiB.
+    pub tenant_outgoing: Size,
     /// Messages in one HTTP batch, at most 10,000. Default 10,000.
     pub batch: u32,
     /// From the connection to its bind. Default 10 s.
@@ -307,6 +309,7 @@ impl Queue {
 
 impl Limits {
     fn read(section: &mut Section<'_>) -> Option<Self> {
+        let tenant_outgoing = section.between("tenant_outgoing", Size(1 << 20)..=Size(1 << 30));
         let pdu = section.between("pdu", Size(1 << 10)..=Size(16 << 20));
         let body = section.between("body", Size(1 << 10)..=Size(256 << 20));
         let batch = section.between("batch", 1..=10_000);
@@ -325,6 +328,7 @@ impl Limits {
         }
         Some(Self {
             pdu: pdu?,
+            tenant_outgoing: tenant_outgoing?,
             body: body?,
             batch: batch?,
             session_init: session_init?,

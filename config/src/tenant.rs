@@ -6,7 +6,7 @@ use crate::problem::Fault;
 use crate::read::PriorityOrNumber;
 use crate::section::Section;
 use crate::units::{DAY, HOUR, IpBlock, MINUTE, Micros, Secret, UnixMillis};
-use crate::words::{Billing, Charset, Language, Priority, Settle, TenantStatus};
+use crate::words::{Billing, Charset, IdRadix, Language, Priority, Settle, TenantStatus, WhenFull};
 
 /// One customer.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +35,12 @@ pub struct Tenant {
     pub price: Price,
     /// Messages a second over HTTP and SMPP together; 0: no limit. Default 0.
     pub rate: u32,
+    /// Messages a minute, likewise; 0: no limit. Default 0.
+    pub per_minute: u32,
+    /// Messages an hour, likewise. Default 0.
+    pub per_hour: u32,
+    /// Messages a day of UTC, likewise. Default 0.
+    pub per_day: u32,
     /// Whence it may connect; empty: from anywhere. Default empty.
     pub ip_allow: Vec<IpBlock>,
     /// The highest priority its messages may ask for. Default `normal`.
@@ -71,10 +77,24 @@ pub struct TenantSmpp {
     pub password: Secret,
     /// How many binds at once, 1 to 1,024. Default 8.
     pub max_binds: u32,
+    /// What becomes of one more. Default `refuse`.
+    pub when_full: WhenFull,
     /// Unanswered requests on each bind, 1 to 65,535; more are answered ESME_RTHROTTLED. Default 100.
     pub window: u32,
     /// What its data_coding 0 means: `gsm7`, `latin1`, `ascii` or `ucs2`. Default `gsm7`.
     pub charset: Charset,
+    /// How message ids are written in responses and in the TLVs of receipts. Default `dec`.
+    pub message_id: IdRadix,
+    /// The same in the text of receipts. Default as `message_id`.
+    pub receipt_id: IdRadix,
+    /// Whether the dates of receipts have seconds: 12 digits and not 10. Default false.
+    pub receipt_seconds: bool,
+    /// What the dates of receipts are ahead of UTC, in minutes. Default 0.
+    pub receipt_offset: i16,
+    /// Whether receipts have TLVs, for peers that know them. Default true.
+    pub receipt_tlvs: bool,
+    /// Whether receipts have the first 20 octets of the message. Default true.
+    pub receipt_text: bool,
 }
 
 /// What a part costs a tenant.
@@ -104,6 +124,9 @@ impl Tenant {
             smpp: section.table("smpp", TenantSmpp::read),
             balance: section.between("balance", Micros(0)..=Micros(i64::MAX)).unwrap_or_default(),
             rate: section.between("rate", 0..=10_000_000).unwrap_or(0),
+            per_minute: section.between("per_minute", 0..=u32::MAX).unwrap_or(0),
+            per_hour: section.between("per_hour", 0..=u32::MAX).unwrap_or(0),
+            per_day: section.between("per_day", 0..=u32::MAX).unwrap_or(0),
             ip_allow: section.get("ip_allow").unwrap_or_default(),
             priority: section.get("priority").map_or(Priority::Normal, |PriorityOrNumber(priority)| priority),
             status: section.get("status").unwrap_or(TenantStatus::Active),
@@ -149,7 +172,23 @@ impl TenantSmpp {
                 mend,
             );
         }
-        Some(Self { system_id: system_id?, password: password?, max_binds, window, charset })
+        let message_id = section.get("message_id").unwrap_or(IdRadix::Dec);
+        let receipt_offset =
+            section.checked("receipt_offset", |offset: &String| read_offset(offset).map(drop));
+        Some(Self {
+            system_id: system_id?,
+            password: password?,
+            max_binds,
+            when_full: section.get("when_full").unwrap_or(WhenFull::Refuse),
+            window,
+            charset,
+            message_id,
+            receipt_id: section.get("receipt_id").unwrap_or(message_id),
+            receipt_seconds: section.get("receipt_seconds").unwrap_or(false),
+            receipt_offset: receipt_offset.and_then(|offset| read_offset(&offset).ok()).unwrap_or(0),
+            receipt_tlvs: section.get("receipt_tlvs").unwrap_or(true),
+            receipt_text: section.get("receipt_text").unwrap_or(true),
+        })
     }
 }
 
@@ -167,6 +206,24 @@ impl Price {
         }
         part.or(rates)
     }
+}
+
+/// Minutes of `+hh:mm` or `-hh:mm`.
+fn read_offset(text: &str) -> Result<i16, Fault> {
+    let read = || {
+        let ahead = match text.get(..1)? {
+            "+" => 1,
+            "-" => -1,
+            _ => return None,
+        };
+        let (hours, minutes) = text.get(1..)?.split_once(':')?;
+        let number = |text: &str, most: i16| {
+            let is_digits = text.len() == 2 && text.bytes().all(|octet| octet.is_ascii_digit());
+            text.parse::<i16>().ok().filter(|number| is_digits && *number <= most)
+        };
+        Some(ahead * (number(hours, 14)? * 60 + number(minutes, 59)?))
+    };
+    read().ok_or_else(|| Fault::new("is no offset from UTC", "write it like \"+03:00\" or \"-05:30\""))
 }
 
 fn check_currency(currency: &str) -> Result<(), Fault> {

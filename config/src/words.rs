@@ -62,6 +62,46 @@ pub enum BindKind {
     Pair,
 }
 
+/// What becomes of a bind that is one too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// ESME_RALYBND.
+    Refuse,
+    /// It is let in, and the oldest is unbound.
+    CloseOldest,
+}
+
+impl Word for WhenFull {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("refuse", Self::Refuse), ("close_oldest", Self::CloseOldest)];
+}
+
+/// How a tenant is given message ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdRadix {
+    /// 18 decimal digits.
+    Dec,
+    /// 15 hexadecimal digits, small letters.
+    Hex,
+}
+
+impl Word for IdRadix {
+    const WORDS: &'static [(&'static str, Self)] = &[("dec", Self::Dec), ("hex", Self::Hex)];
+}
+
+/// What a provider may be asked beside taking messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Query,
+    Cancel,
+    Replace,
+}
+
+impl Word for Operation {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("query", Self::Query), ("cancel", Self::Cancel), ("replace", Self::Replace)];
+}
+
 impl Word for BindKind {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("transmitter", Self::Transmitter),

@@ -27,6 +27,11 @@ impl Link {
         std::mem::take(&mut *self.lock())
     }
 
+    /// Wakes whoever waits, though nothing was released.
+    pub fn nudge(&self) {
+        self.ready.notify_one();
+    }
+
     fn release(&self, outgoing: Outgoing) {
         self.lock().append(outgoing);
         self.ready.notify_one();

@@ -76,12 +76,14 @@ impl Engine {
     fn decide_all(&mut self, submissions: &Submissions) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(submissions.items.len());
         let mut start = 0;
+        let mut group = SharedId::default();
         for item in &submissions.items {
+            group.begin(item.sequence);
             let body = submissions.bodies.get(start..item.end as usize).unwrap_or_default();
             start = item.end as usize;
             let outcome = match item.refused {
                 Some(refusal) => Err(refusal),
-                None => self.decide(submissions.tenant, body),
+                None => self.decide(submissions.tenant, body, &mut group),
             };
             outcomes.push(match outcome {
                 Ok(accepted) => {
@@ -98,12 +100,15 @@ impl Engine {
     }
 
     /// One message: every refusal before anything changes, then the change.
-    fn decide(&mut self, tenant: u32, bytes: &[u8]) -> Result<Outcome, Refusal> {
+    fn decide(&mut self, tenant: u32, bytes: &[u8], group: &mut SharedId) -> Result<Outcome, Refusal> {
         if self.draining.is_some() || self.disk != DiskLevel::Fine {
             return Err(Refusal::Unavailable);
         }
         if let Some(refusal) = self.tenants.refusal(tenant, self.now.wall) {
             return Err(refusal);
+        }
+        if self.tenants.used_up(tenant, self.now.wall).is_some() {
+            return Err(Refusal::RateLimited);
         }
         let of_tenant = self.tenants.get(tenant).map_or(0, |entry| entry.waiting);
         let in_memory = self.waiting_in_memory();
@@ -117,6 +122,14 @@ impl Engine {
         }
         let (body, length) = Body::read(bytes).ok_or(Refusal::InvalidRequest)?;
         self.check_body(&body, length == bytes.len())?;
+        // Few have extras, and hardly any one of these.
+        let may_replace = !body.extras.is_empty() && body.extra(Extra::ReplacesPresent).is_some();
+        if may_replace && let Some(number) = self.find_present(tenant, &body)? {
+            group.accepted(number);
+            let replaced = self.replace_present(number, &body)?;
+            self.tenants.use_quotas(tenant);
+            return Ok(replaced);
+        }
         let plan = self.plan(tenant, &body)?;
         let reserve = |wallet: &mut Wallet| {
             let outcome = wallet.reserve(plan.price);
@@ -128,7 +141,8 @@ impl Engine {
                 return Err(Refusal::InsufficientCredit);
             }
         }
-        Ok(self.accept(tenant, &body, bytes, &plan))
+        self.tenants.use_quotas(tenant);
+        Ok(self.accept(tenant, &body, bytes, &plan, group))
     }
 
     /// Whether a body is as a door writes one: all of these octets, its parts counted, its times possible.
@@ -203,8 +217,20 @@ impl Engine {
     }
 
     /// Numbers the message, writes it once for memory and journal, and queues it.
-    fn accept(&mut self, tenant: u32, body: &Body<'_>, bytes: &[u8], plan: &Plan) -> Outcome {
+    fn accept(
+        &mut self,
+        tenant: u32,
+        body: &Body<'_>,
+        bytes: &[u8],
+        plan: &Plan,
+        group: &mut SharedId,
+    ) -> Outcome {
         let number = self.take_number(tenant);
+        let shared = group.put_into(body, bytes, number);
+        let (body, bytes) = match shared.as_deref().and_then(|bytes| Some((Body::read(bytes)?.0, bytes))) {
+            Some((body, bytes)) => (&body.clone(), bytes),
+            None => (body, bytes),
+        };
         let settle_on = self
             .tenants
             .get(tenant)
@@ -250,7 +276,7 @@ impl Engine {
 
     /// Puts a message that waits where it waits: a queue, or the schedule. Whether it is scheduled.
     pub(crate) fn queue_new(&mut self, message: &Message, send_at: Option<Wall>) -> bool {
-        self.watch_validity(message);
+        self.watch_validity(message.number, message.valid_until);
         match send_at {
             Some(at) => {
                 self.watch_start(message.number, at);
@@ -267,9 +293,9 @@ impl Engine {
 
     /// A validity that ends soon is kept to the millisecond. A later one is seen when all pages are looked at, every ten
     /// seconds: an entry a message, until its end, would grow with the traffic and not with what waits.
-    pub(crate) fn watch_validity(&mut self, message: &Message) {
-        if let Some(until) = message.valid_until.filter(|until| *until <= self.now.wall.after(SOON)) {
-            self.wall_dues.insert(millis(until), DueKind::Expire as u8, message.number);
+    pub(crate) fn watch_validity(&mut self, number: u64, valid_until: Option<Wall>) {
+        if let Some(until) = valid_until.filter(|until| *until <= self.now.wall.after(SOON)) {
+            self.wall_dues.insert(millis(until), DueKind::Expire as u8, number);
         }
     }
 
@@ -290,8 +316,10 @@ impl Engine {
         match submissions.door {
             Door::Smpp(connection) => {
                 self.effects.is_urgent = true;
-                let answers = &mut self.effects.outgoing(connection).answers;
-                answers.extend(
+                let congestion = self.congestion(submissions.tenant);
+                let outgoing = self.effects.outgoing(connection);
+                outgoing.congestion = congestion;
+                outgoing.answers.extend(
                     submissions
                         .items
                         .iter()
@@ -300,9 +328,25 @@ impl Engine {
                 );
             }
             Door::Http(reply) => {
-                self.effects.replies.push((reply, Reply::Submitted { outcomes, replayed }));
+                let is_limited = outcomes.contains(&Outcome::Refused(Refusal::RateLimited));
+                let limited =
+                    is_limited.then(|| self.tenants.used_up(submissions.tenant, self.now.wall)).flatten();
+                self.effects.replies.push((reply, Reply::Submitted { outcomes, replayed, limited }));
             }
         }
+    }
+
+    /// The fullest of the queues that a message of this tenant goes through, in percent of where it would be refused.
+    fn congestion(&self, tenant: u32) -> u8 {
+        let of_tenant = self.tenants.get(tenant).map_or(0, |entry| entry.waiting);
+        let settings = &self.settings;
+        let fills = [
+            (of_tenant, settings.tenant_queue_max),
+            (self.waiting, settings.queue_max),
+            (self.waiting_in_memory(), settings.queue_memory.saturating_mul(2)),
+        ];
+        let percent = fills.map(|(waiting, most)| waiting.saturating_mul(100) / most.max(1));
+        percent.into_iter().max().unwrap_or(0).min(100) as u8
     }
 
     fn begin_idempotent(&mut self, tenant: u32, key: &IdempotencyKey) -> Seen {
@@ -392,6 +436,43 @@ impl Engine {
             });
         }
         outcomes
+    }
+}
+
+/// The number whose id several submissions of one request are answered with.
+#[derive(Default)]
+struct SharedId {
+    sequence: u32,
+    first: Option<u64>,
+}
+
+impl SharedId {
+    fn begin(&mut self, sequence: u32) {
+        if sequence != self.sequence {
+            *self = SharedId { sequence, first: None };
+        }
+    }
+
+    /// The octets of a body that shares its id with others, with the number of the first of them at their end.
+    fn put_into(&mut self, body: &Body<'_>, bytes: &[u8], number: u64) -> Option<Vec<u8>> {
+        if body.extras.is_empty() || body.extra(Extra::SharedId).is_none() {
+            return None;
+        }
+        let mut bytes = bytes.to_vec();
+        let end = bytes.len().checked_sub(8)?;
+        bytes.get_mut(end..)?.copy_from_slice(&self.accepted(number).to_le_bytes());
+        Some(bytes)
+    }
+
+    /// One of them is accepted: the number of the first, and 0 when that is this one.
+    fn accepted(&mut self, number: u64) -> u64 {
+        match self.first {
+            Some(first) => first,
+            None => {
+                self.first = Some(number);
+                0
+            }
+        }
     }
 }
 

@@ -1,20 +1,22 @@
-//! Asking a provider what became of a message whose receipt does not come (query_sm, SMPP 3.4 §4.8). What it says counts
-//! like a receipt. A message in doubt cannot be asked about: without a response there is no id to ask by.
+//! Asking a provider: what became of a message whose receipt does not come (query_sm, SMPP 3.4 §4.8), which counts like a receipt;
+//! and what tenants' operations on messages that it has are carried to it for (`operations.rs`), cancel_sm and replace_sm
+//! included. A message in doubt cannot be asked about: without a response there is no id to ask by.
 
 use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
-use codecs::smpp::pdu::{QuerySm, SmeAddress};
+use codecs::smpp::pdu::{CancelSm, QuerySm, SmeAddress};
 use codecs::smpp::status::{Class, Status};
-use codecs::smpp::write;
+use codecs::smpp::write::{self, ReplaceFields};
 
 use crate::accept::millis;
-use crate::command::{AskAnswer, PartToken};
-use crate::dispatch::Provider;
+use crate::command::{AskAnswer, AskKind, PartToken};
+use crate::dispatch::{Provider, Question};
 use crate::effect::Ask;
 use crate::engine::{DueKind, Engine};
 use crate::message::{Message, PartState, STORED, State};
 use crate::pages::block_of;
 use crate::parking::NEAR;
+use crate::parts;
 use crate::receipts::{ErrorText, ReceiptNews};
 use crate::step::ALL_PARTS;
 
@@ -80,7 +82,8 @@ impl Engine {
             let parts = if is_one { ALL_PARTS..=ALL_PARTS } else { 0..=message.parts() - 1 };
             let parts = parts.filter(|part| message.any_part(*part, PartState::Accepted));
             let room = ASKS_MAX.saturating_sub(entry.asks.len());
-            entry.asks.extend(parts.take(room).map(|part| PartToken::new(number, part)));
+            let query = |part| Question { token: PartToken::new(number, part), kind: AskKind::Query };
+            entry.asks.extend(parts.take(room).map(query));
         }
         self.ask_later(number);
     }
@@ -89,20 +92,19 @@ impl Engine {
     pub(crate) fn send_asks(&mut self, index: u16) {
         let (now, percent) = (self.now.mono, self.settings.high_percent);
         while let Some(entry) = self.providers.get_mut(index)
-            && let Some((bind, token)) = entry.next_ask(now, percent)
+            && let Some((bind, Question { token, kind })) = entry.next_ask(now, percent)
         {
             let Some(connection) = entry.binds[bind].connection else { return };
             if self.pages.get(token.number()).is_none() && self.parking.is_away(token.number()) {
                 // There was no room for it in memory until its question's turn; it comes back for that.
-                entry.asks.push_front(token);
+                entry.asks.push_front(Question { token, kind });
                 return self.read_back(block_of(token.number()));
             }
-            let Some(body) = self.pages.get(token.number()).and_then(|m| question(m, token.part(), entry))
-            else {
-                continue;
-            };
-            entry.asked(now, bind);
-            self.effects.outgoing(connection).asks.push(Ask { token: token.0, body });
+            let Some(body) = self.question(index, Question { token, kind }) else { continue };
+            if let Some(entry) = self.providers.get_mut(index) {
+                entry.asked(now, bind);
+            }
+            self.effects.outgoing(connection).asks.push(Ask { token: token.0, kind, body });
             if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
                 counters.asked += 1;
             }
@@ -117,6 +119,10 @@ impl Engine {
             if Status(answer.status).class_on_submit() == Class::Throttle {
                 self.throttled(provider);
             }
+            if answer.kind != AskKind::Query {
+                self.carried_answer(answer);
+                continue;
+            }
             // UNKNOWN says that the provider has no record any more: a receipt may still come.
             let outcome = answer.state.filter(|state| state.is_final() && *state != ReceiptState::Unknown);
             if let Some(state) = outcome {
@@ -126,13 +132,58 @@ impl Engine {
                 let news = ReceiptNews { provider, state, done, phone: None, error, answer: None };
                 self.receipt_for(answer.token.number(), answer.token.part(), news);
             }
+            self.carried_answer(answer);
         }
+    }
+
+    /// The body of what is asked; `None` when there is nothing to ask any more, or nobody who waits for it.
+    fn question(&self, provider: u16, question: Question) -> Option<Vec<u8>> {
+        let Question { token, kind } = question;
+        let provider = self.providers.get(provider)?;
+        let message = self.pages.get(token.number())?;
+        let is_wanted = kind == AskKind::Query || self.is_carrying(token, kind);
+        if !is_wanted || message.state != State::Sent || !message.any_part(token.part(), PartState::Accepted)
+        {
+            return None;
+        }
+        let message_id = message.provider_id(token.part()).filter(|id| !id.is_empty())?;
+        let body = message.body();
+        let (ton, npi) = provider.source_type(&body);
+        // It must be the source of the submit_sm (SMPP 3.4 §4.8.1, §4.9.1, §4.10.1).
+        let source = SmeAddress { ton, npi, octets: body.source };
+        let mut out = Vec::with_capacity(40);
+        match kind {
+            AskKind::Query => write::query_sm_body(&mut out, &QuerySm { message_id, source, anomalies: 0 }),
+            // With an id the service type and the destination say nothing.
+            AskKind::Cancel => {
+                write::cancel_sm_body(&mut out, &CancelSm { message_id, source, ..CancelSm::default() })
+            }
+            AskKind::Replace => {
+                let replacement = self.carried_text(token)?;
+                let text = parts::plain(provider.definition.as_ref(), &body, &replacement.octets);
+                let mut validity = Vec::new();
+                if let Some(until) = replacement.valid_until {
+                    codecs::time::write_absolute(&mut validity, until);
+                }
+                let fields = ReplaceFields {
+                    message_id,
+                    source,
+                    schedule_delivery_time: &[],
+                    validity_period: &validity,
+                    registered_delivery: u8::from(message.wants_receipts()),
+                    text: &text,
+                };
+                write::replace_sm_body(&mut out, &fields)
+            }
+        }
+        .ok()?;
+        Some(out)
     }
 }
 
 impl Provider {
     /// The next question and the bind that takes it.
-    fn next_ask(&mut self, now: codecs::instant::Mono, high_percent: u32) -> Option<(usize, PartToken)> {
+    fn next_ask(&mut self, now: codecs::instant::Mono, high_percent: u32) -> Option<(usize, Question)> {
         let waits_its_turn = !self.queue.is_empty() && self.parts_since_ask < PARTS_PER_ASK;
         if self.asks.is_empty() || waits_its_turn {
             return None;
@@ -140,19 +191,4 @@ impl Provider {
         let bind = self.bind_for_one(now, high_percent)?;
         Some((bind, self.asks.pop_front()?))
     }
-}
-
-/// The body of the query_sm; `None` when there is nothing to ask any more.
-fn question(message: &Message, part: u8, provider: &Provider) -> Option<Vec<u8>> {
-    if message.state != State::Sent || !message.any_part(part, PartState::Accepted) {
-        return None;
-    }
-    let message_id = message.provider_id(part).filter(|id| !id.is_empty())?;
-    let body = message.body();
-    let (ton, npi) = provider.source_type(&body);
-    // It must be the source of the submit_sm (SMPP 3.4 §4.8.1).
-    let source = SmeAddress { ton, npi, octets: body.source };
-    let mut out = Vec::with_capacity(40);
-    write::query_sm_body(&mut out, &QuerySm { message_id, source, anomalies: 0 }).ok()?;
-    Some(out)
 }

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use codecs::instant::Wall;
 use codecs::message_id::Form;
+use codecs::receipt::Dates;
 use codecs::text::national::{Languages, Tables};
 
+use crate::command::AskKind;
 use crate::money::Micros;
 use crate::provider_form::{AddressTypes, SubmitForm, TlvRule};
+use crate::quota::Quotas;
 use crate::status_table::StatusTable;
 use crate::submission::Priority;
 
@@ -131,6 +134,10 @@ pub struct TenantDefinition {
     pub default_provider: Option<String>,
     /// How long its receipts wait for it before they are dropped.
     pub receipt_ttl: Duration,
+    /// How many messages it may submit in a minute, an hour and a day.
+    pub quotas: Quotas,
+    /// How its receipts are written.
+    pub receipts: ReceiptStyle,
     /// Messages from phones are handed to its binds; else they are only listed.
     pub binds: bool,
 }
@@ -151,7 +158,43 @@ impl Default for TenantDefinition {
             settle_on: SettleOn::Sent,
             default_provider: None,
             receipt_ttl: Duration::from_secs(72 * 3_600),
+            quotas: Quotas::default(),
+            receipts: ReceiptStyle::default(),
             binds: true,
+        }
+    }
+}
+
+/// How a tenant is given message ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IdRadix {
+    #[default]
+    Dec,
+    Hex,
+}
+
+/// How a tenant's receipts are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiptStyle {
+    /// Of the TLV, which is the submit_sm_resp's.
+    pub id: IdRadix,
+    /// Of the text.
+    pub text_id: IdRadix,
+    pub dates: Dates,
+    /// Whether there are TLVs, for peers that know them.
+    pub tlvs: bool,
+    /// Whether the first octets of the message are in it.
+    pub text: bool,
+}
+
+impl Default for ReceiptStyle {
+    fn default() -> ReceiptStyle {
+        ReceiptStyle {
+            id: IdRadix::Dec,
+            text_id: IdRadix::Dec,
+            dates: Dates::default(),
+            tlvs: true,
+            text: true,
         }
     }
 }
@@ -265,6 +308,8 @@ pub struct ProviderDefinition {
     pub receipt_wait: Duration,
     /// How long after a message was sent it is asked (query_sm) what became of it; `None`: never.
     pub query_after: Option<Duration>,
+    /// What it lets tenants do with messages that it has.
+    pub operations: Vec<AskKind>,
     pub receipts: AskReceipt,
     /// What data_coding 0 means there.
     pub charset: Charset,
@@ -306,6 +351,7 @@ impl Default for ProviderDefinition {
             in_doubt_wait: Duration::from_secs(10),
             receipt_wait: Duration::from_secs(72 * 3_600),
             query_after: None,
+            operations: Vec::new(),
             receipts: AskReceipt::Asked,
             charset: Charset::Gsm7,
             packed: false,

@@ -103,12 +103,21 @@ pub struct Responses {
     pub ids: Vec<u8>,
 }
 
-/// What a provider said when it was asked about a part by query_sm.
+/// What is asked of a provider beside messages: what became of a part, to forget it, to send another text in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AskKind {
+    Query,
+    Cancel,
+    Replace,
+}
+
+/// What a provider said when it was asked about a part.
 #[derive(Clone, Copy, Debug)]
 pub struct AskAnswer {
     pub token: PartToken,
+    pub kind: AskKind,
     pub status: u32,
-    /// `None` when it refused, or did not answer in time.
+    /// Of a query; `None` when it refused, or did not answer in time.
     pub state: Option<ReceiptState>,
     /// Its error_code.
     pub error: u8,
@@ -191,6 +200,50 @@ pub struct Acknowledgement {
     pub status: u32,
 }
 
+/// What a tenant's session wants of messages that it has submitted (SMPP 3.4 §4.8 to §4.10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantOperation {
+    pub tenant: u32,
+    pub connection: ConnectionId,
+    /// The sequence number to answer with.
+    pub sequence: u32,
+    pub wanted: Wanted,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Something of the message with this id, which the outside was given. Its source must be this one; empty: any.
+    OfOne { id: u64, source: Vec<u8>, what: OfOne },
+    /// That all are cancelled that have these three and wait.
+    CancelAll(Addresses),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OfOne {
+    Query,
+    Cancel,
+    Replace(Replacement),
+}
+
+/// What messages of a tenant may have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    pub service_type: Vec<u8>,
+    pub source: Vec<u8>,
+    pub destination: u64,
+}
+
+/// What takes the place of what a message was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// In the encoding of the message.
+    pub octets: Vec<u8>,
+    /// `None`: as it was.
+    pub send_at: Option<Wall>,
+    pub valid_until: Option<Wall>,
+    pub registered_delivery: u8,
+}
+
 /// One batch from one source.
 #[derive(Debug)]
 pub enum Command {
@@ -235,6 +288,8 @@ pub enum Command {
         tenant: u32,
         connection: ConnectionId,
         receives: bool,
+        /// Its peer may be sent TLVs.
+        tlvs: bool,
         window: u32,
     },
     /// A tenant's session is gone; `untold` are the numbers given to it and not acknowledged. A second time like `BindDown`.
@@ -248,6 +303,7 @@ pub enum Command {
         connection: ConnectionId,
         items: Vec<Acknowledgement>,
     },
+    Operation(Box<TenantOperation>),
     /// The tenants, providers and routes that hold from now on.
     Configure {
         definitions: Box<Definitions>,
@@ -353,10 +409,12 @@ pub enum Refusal {
     InvalidEncoding = 14,
     InvalidSchedule = 15,
     InvalidValidity = 16,
+    /// An esm_class that promises what we cannot do.
+    UnsupportedMode = 17,
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 17] = [
+    pub const ALL: [Refusal; 18] = [
         Refusal::InvalidRequest,
         Refusal::InsufficientCredit,
         Refusal::NoRoute,
@@ -374,6 +432,7 @@ impl Refusal {
         Refusal::InvalidEncoding,
         Refusal::InvalidSchedule,
         Refusal::InvalidValidity,
+        Refusal::UnsupportedMode,
     ];
 
     /// The stable code of `application/problem+json` and of the metric's label.
@@ -383,7 +442,8 @@ impl Refusal {
             | Refusal::InvalidSource
             | Refusal::InvalidEncoding
             | Refusal::InvalidSchedule
-            | Refusal::InvalidValidity => "invalid_request",
+            | Refusal::InvalidValidity
+            | Refusal::UnsupportedMode => "invalid_request",
             Refusal::InsufficientCredit => "insufficient_credit",
             Refusal::NoRoute => "no_route",
             Refusal::InvalidDestination => "invalid_destination",

@@ -54,6 +54,10 @@ pub struct Counters {
     pub told: u64,
     /// Receipts dropped untold after their time.
     pub dropped: u64,
+    /// Operations of tenants by `AskKind`: done, and not done.
+    pub operations: [[u64; 2]; 3],
+    /// Messages that got another text.
+    pub replaced: u64,
     /// Messages from phones for which no rule names a tenant, those of which parts never came, and PDUs that came again.
     pub inbound_unrouted: u64,
     pub inbound_incomplete: u64,

@@ -8,7 +8,7 @@ use codecs::instant::Mono;
 use hashbrown::HashMap;
 
 use crate::catalog::{AskReceipt, Definitions, ProviderDefinition};
-use crate::command::{ConnectionId, PartToken};
+use crate::command::{AskKind, ConnectionId, PartToken};
 use crate::engine::Engine;
 use crate::fair_queue::{FairQueue, QUANTUM_PARTS, Taken};
 use crate::hash::{self, FixedState};
@@ -78,6 +78,13 @@ impl Bind {
     }
 }
 
+/// Something to be asked about one part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question {
+    pub token: PartToken,
+    pub kind: AskKind,
+}
+
 /// A lane, and the bind that the message at its head goes over.
 #[derive(Clone, Copy, Debug)]
 struct WaitsForBind {
@@ -128,7 +135,7 @@ pub(crate) struct Provider {
     /// When a message of high priority last waited here.
     high_seen: Option<Mono>,
     /// What it is to be asked, and the parts that were sent since it was last asked.
-    pub asks: VecDeque<PartToken>,
+    pub asks: VecDeque<Question>,
     pub parts_since_ask: u32,
 }
 
@@ -405,11 +412,9 @@ impl Providers {
         }
     }
 
-    /// A message, by its tenant, priority and number, leaves its provider's queue before its turn, if it is there.
-    pub fn dequeue(&mut self, provider: u16, (tenant, priority, number): (u32, Priority, u64)) {
-        if let Some(provider) = self.get_mut(provider) {
-            provider.queue.remove(tenant, priority, number);
-        }
+    /// A message, by its tenant, priority and number, leaves its provider's queue before its turn, if it is there. Whether it was.
+    pub fn dequeue(&mut self, provider: u16, (tenant, priority, number): (u32, Priority, u64)) -> bool {
+        self.get_mut(provider).is_some_and(|provider| provider.queue.remove(tenant, priority, number))
     }
 
     /// A message that was taken from its queue and not sent goes back into it, before this turn dispatches.

@@ -1,16 +1,18 @@
 //! What goes out: everything the engine wants done once a group is on disk. Released by the commit loop, in order.
 
 use codecs::instant::{Mono, Wall};
+use codecs::receipt::State as ReceiptState;
 use codecs::text::Encoding;
 
 use hashbrown::HashMap;
 
-use crate::command::{ConnectionId, Refusal, ReplyId};
+use crate::command::{AskKind, ConnectionId, Refusal, ReplyId};
 use crate::hash::BlockHash;
 use crate::kept::KeptPage;
 use crate::ledger::Wallet;
 use crate::listing::Living;
 use crate::money::Micros;
+use crate::quota::UsedUp;
 use crate::routing::RoutingError;
 use crate::surgery::Report;
 
@@ -48,10 +50,34 @@ pub struct Request {
     pub end: u32,
 }
 
-/// One query_sm: the part it asks about, and its body.
+/// The answer to one `TenantOperation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OperationAnswer {
+    pub sequence: u32,
+    pub kind: AskKind,
+    pub outcome: Operated,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operated {
+    /// A query's. `done` is when it came to its end, if it has.
+    State {
+        id: u64,
+        state: ReceiptState,
+        done: Option<Wall>,
+        error: u8,
+    },
+    Done,
+    /// There is no such message, or it is too late.
+    Failed,
+    Refused(Refusal),
+}
+
+/// One query_sm, cancel_sm or replace_sm: the part it is about, and its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
     pub token: u64,
+    pub kind: AskKind,
     pub body: Vec<u8>,
 }
 
@@ -59,12 +85,16 @@ pub struct Ask {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outgoing {
     pub answers: Vec<SubmitAnswer>,
+    /// How full what takes the tenant's messages is, in percent, as of these answers.
+    pub congestion: u8,
     /// Receipts now on disk: (sequence number, command_status) of their `deliver_sm_resp`.
     pub acknowledged: Vec<(u32, u32)>,
     pub requests: Vec<Request>,
     pub bodies: Vec<u8>,
-    /// What is to be asked of a provider by query_sm. Few, so each has its own octets.
+    /// What is to be asked of a provider. Few, so each has its own octets.
     pub asks: Vec<Ask>,
+    /// Answers to a tenant's operations.
+    pub operated: Vec<OperationAnswer>,
     /// The engine has taken note that the connection is gone: nothing follows. Requests up to here that the
     /// session never took are given back by the driver.
     pub closed: bool,
@@ -76,6 +106,7 @@ impl Outgoing {
             && self.acknowledged.is_empty()
             && self.requests.is_empty()
             && self.asks.is_empty()
+            && self.operated.is_empty()
             && !self.closed
     }
 
@@ -87,9 +118,11 @@ impl Outgoing {
         }
         let offset = self.bodies.len() as u32;
         self.closed |= later.closed;
+        self.congestion = self.congestion.max(later.congestion);
         self.answers.append(&mut later.answers);
         self.acknowledged.append(&mut later.acknowledged);
         self.asks.append(&mut later.asks);
+        self.operated.append(&mut later.operated);
         self.bodies.append(&mut later.bodies);
         self.requests
             .extend(later.requests.iter().map(|request| Request { end: request.end + offset, ..*request }));
@@ -103,6 +136,8 @@ pub enum Reply {
     Submitted {
         outcomes: Vec<Outcome>,
         replayed: bool,
+        /// The tenant's quota that some of them were refused for, if one was.
+        limited: Option<UsedUp>,
     },
     /// The message's bytes (`message::View` reads them), or `None` when it is not living: ask the archive.
     Message(Option<Vec<u8>>),

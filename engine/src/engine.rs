@@ -16,6 +16,7 @@ use crate::inbound::Phones;
 use crate::kept::Kept;
 use crate::ledger::{Change as LedgerChange, Wallet};
 use crate::message::{Charge, Message, STORED, State};
+use crate::operations::Operations;
 use crate::outbox::{Loading, News};
 use crate::pages::{Pages, block_of};
 use crate::parking::Parking;
@@ -48,6 +49,8 @@ pub(crate) enum DueKind {
     Tell = 4,
     /// A receipt that is late: its provider is asked.
     Ask = 5,
+    /// The end of the wait for what a tenant's operation was carried to a provider for.
+    Carried = 6,
 }
 
 /// A group that has been decided: what must reach the disk, and what may happen then.
@@ -93,6 +96,7 @@ pub struct Engine {
     pub(crate) sweep: Sweep,
     pub(crate) parking: Parking,
     pub(crate) surgery: Surgery,
+    pub(crate) operations: Operations,
     pub(crate) counters: Counters,
     pub(crate) disk: DiskLevel,
     pub(crate) draining: Option<Vec<ReplyId>>,
@@ -138,6 +142,7 @@ impl Engine {
             sweep: Sweep::default(),
             parking: Parking::default(),
             surgery: Surgery::default(),
+            operations: Operations::default(),
             counters: Counters::default(),
             disk: DiskLevel::Fine,
             draining: None,
@@ -176,8 +181,8 @@ impl Engine {
             Command::Receipts(receipts) => self.receipts(&receipts),
             Command::Inbound(inbound) => self.inbound(&inbound),
             Command::AskAnswers { provider, bind, items } => self.ask_answers(provider, bind, &items),
-            Command::TenantBound { tenant, connection, receives, window } => {
-                self.tenant_bound(tenant, connection, receives, window);
+            Command::TenantBound { tenant, connection, receives, tlvs, window } => {
+                self.tenant_bound(tenant, connection, receives, tlvs, window);
             }
             Command::TenantUnbound { tenant, connection, untold } => {
                 self.tenant_unbound(tenant, connection, &untold);
@@ -185,6 +190,7 @@ impl Engine {
             Command::Acknowledged { tenant, connection, items } => {
                 self.acknowledged(tenant, connection, &items);
             }
+            Command::Operation(operation) => self.operation(*operation),
             Command::Configure { definitions, reply } => {
                 let configured = self.configure(*definitions);
                 self.let_go_held();
@@ -223,6 +229,7 @@ impl Engine {
         self.archive_done();
         self.carry_over(ring_over);
         self.drained();
+        self.operations.turn_ended();
     }
 
     /// The group decided since the last one was taken.
@@ -290,6 +297,7 @@ impl Engine {
         let page_done = counts.note(was_done, message.is_done());
         let after = (message.provider, message.bind, message.sending_parts());
         let (state, tenant, price) = (message.state, message.tenant, message.price);
+        let tells_on_its_way = change.from.is_some() && message.tells_on_its_way();
         if page_done {
             self.sweep.done(block_of(number));
         }
@@ -311,6 +319,11 @@ impl Engine {
             self.count_outcome(after.0, state);
             self.count_waiting(tenant, is_waiting(from), is_waiting(state));
             self.entered(number, from, state);
+            if tells_on_its_way
+                && matches!((from, state), (State::Scheduled, State::Queued) | (_, State::Sent))
+            {
+                self.owe_notice(tenant, number);
+            }
         } else if was_copy && state == State::Sent {
             self.ask_later(number);
         }
@@ -389,7 +402,7 @@ impl Engine {
     }
 
     /// Whether a message has this number. Its tenant's slot is not looked at: the asker compares the tenant.
-    fn was_given(&self, number: u64) -> bool {
+    pub(crate) fn was_given(&self, number: u64) -> bool {
         let number = Number(number);
         (number.epoch(), number.sequence()) < (self.epoch, self.next)
     }
@@ -410,18 +423,21 @@ impl Engine {
             self.load(block_of(number), News::Cancel { reply, tenant, number });
             return;
         }
-        let state = self.pages.get(number).filter(|message| message.tenant == tenant).map(|m| m.state);
-        let answer = match state {
+        let answer = self.cancel_living(tenant, number);
+        self.effects.replies.push((reply, Reply::Cancelled(answer)));
+    }
+
+    /// The same for one that is in memory, if it is anywhere.
+    pub(crate) fn cancel_living(&mut self, tenant: u32, number: u64) -> Cancelled {
+        let message = self.pages.get(number).filter(|message| message.tenant == tenant);
+        match message {
             None => Cancelled::NotLiving,
-            Some(State::Scheduled | State::Queued | State::Held)
-                if self.pages.get(number).is_some_and(Message::is_with_nobody) =>
-            {
+            Some(message) if message.is_still_ours() => {
                 self.step(number, &Step::Cancelled);
                 Cancelled::Done
             }
             Some(_) => Cancelled::TooLate,
-        };
-        self.effects.replies.push((reply, Reply::Cancelled(answer)));
+        }
     }
 
     /// When draining, the askers are told once nothing is in flight and no receipt is on its way to a tenant.

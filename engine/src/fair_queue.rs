@@ -90,12 +90,12 @@ impl FairQueue {
         class.messages += usize::from(lane.push(Entry::new(number, parts)));
     }
 
-    /// A message leaves before its turn. What is not there need not.
-    pub fn remove(&mut self, tenant: u32, priority: Priority, number: u64) {
-        let Some(slot) = self.known_slot(tenant) else { return };
+    /// A message leaves before its turn. Whether it was there.
+    pub fn remove(&mut self, tenant: u32, priority: Priority, number: u64) -> bool {
+        let Some(slot) = self.known_slot(tenant) else { return false };
         let lane = &mut self.slots[slot as usize].lanes[priority as usize];
         if !lane.remove(number) {
-            return;
+            return false;
         }
         let class = &mut self.classes[priority as usize];
         class.messages -= 1;
@@ -103,6 +103,7 @@ impl FairQueue {
             class.turns.retain(|turn| *turn != slot);
             self.end_lane(slot, priority);
         }
+        true
     }
 
     /// Appends to `out` what may be sent for `credit` parts. The last `reserve_for_high` of the credit are not touched
@@ -661,7 +662,7 @@ mod tests {
                     Step::Remove(divisor) => {
                         for ((tenant, priority), lane) in &mut model.lanes {
                             let gone = lane.iter().filter(|entry| entry.0.is_multiple_of(divisor));
-                            gone.for_each(|(number, _)| queue.remove(*tenant, *priority, *number));
+                            gone.for_each(|(number, _)| assert!(queue.remove(*tenant, *priority, *number)));
                             lane.retain(|entry| !entry.0.is_multiple_of(divisor));
                         }
                         last.clear();

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::{DueKind, Engine};
 use crate::ledger::Wallet;
 use crate::message::{Charge, Message, PartState, STORED, State};
+use crate::quota::Usage;
 use crate::schedule::Schedule;
 
 /// What a fold of the journal must give again.
@@ -13,6 +14,8 @@ use crate::schedule::Schedule;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     pub wallets: Vec<(u32, Wallet)>,
+    /// What each tenant has used of its quotas.
+    pub used: Vec<Option<Usage>>,
     pub next: (u16, u64),
     /// Bytes and state of every message in memory.
     pub living: BTreeMap<u64, (Vec<u8>, State)>,
@@ -55,6 +58,7 @@ impl Engine {
         });
         Summary {
             wallets: self.tenants.wallets(),
+            used: self.used_by_tenant(),
             next: (self.epoch, self.next),
             living: self.journaled().map(|m| (m.number, (m.bytes().to_vec(), m.state))).collect(),
             parked: self.parked_by_tenant(),
@@ -66,6 +70,11 @@ impl Engine {
             names: self.names(),
             rules: self.surgery.summary(),
         }
+    }
+
+    fn used_by_tenant(&self) -> Vec<Option<Usage>> {
+        let tenants = self.tenants.wallets();
+        tenants.iter().filter_map(|(tenant, _)| Some(self.tenants.get(*tenant)?.usage)).collect()
     }
 
     fn parked_by_tenant(&self) -> Vec<(u64, u64, i128)> {

@@ -10,7 +10,7 @@ use codecs::receipt::State as ReceiptState;
 use crate::bytes::Reader;
 use crate::catalog::{AskReceipt, SettleOn};
 use crate::money::Micros;
-use crate::step::{self, ALL_PARTS, DoubtCause, FailCause, HoldCause, Resolution, Step, Verdict};
+use crate::step::{self, ALL_PARTS, DoubtCause, Resolution, Step, Verdict};
 use crate::submission::{Body, Priority, Via};
 
 pub const HEAD_VERSION: u8 = 1;
@@ -22,6 +22,8 @@ pub const INBOUND: u8 = 0x80;
 /// Stands for a group where the newest image of a message is not in the journal but in the parked store.
 pub const STORED: u64 = u64::MAX;
 const HEAD_FIXED: usize = 32;
+/// Where the price stands in a head.
+const PRICE_AT: usize = 24;
 
 /// The states of design.md §5, with the numbers used in metrics; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -294,6 +296,22 @@ impl Message {
         Some((message, head_length + length))
     }
 
+    /// The same message with another body and price, and a step that says so: a new whole image. `state` holds from here on.
+    pub fn with_body(&self, body: &Body<'_>, price: Micros, state: State, at: Wall) -> Option<Message> {
+        let head_length = self.head_length();
+        let mut bytes = Vec::with_capacity(self.bytes.len() + body.octets.len() + 2 * step::STEP_HEADER);
+        bytes.extend_from_slice(self.bytes.get(..head_length)?);
+        bytes.get_mut(PRICE_AT..PRICE_AT + 8)?.copy_from_slice(&price.0.to_le_bytes());
+        body.write(&mut bytes);
+        bytes.extend_from_slice(self.bytes.get(self.story as usize..)?);
+        let (parts, price) = (self.parts(), self.price);
+        let step = Step::Replaced { state, attempt: self.attempt, parts, price };
+        step.write(self.accepted_at, at, &mut bytes);
+        let mut message = Message::read(bytes)?;
+        (message.image_group, message.told) = (self.image_group, self.told);
+        Some(message)
+    }
+
     /// The whole message as it is kept: head, body, story.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -481,6 +499,7 @@ impl Message {
                 self.provider = provider;
                 self.attempt = 0;
             }
+            Step::Replaced { state, attempt, .. } => self.replace(state, attempt),
         }
         let news = self.state != before && self.is_final();
         if news {
@@ -505,6 +524,17 @@ impl Message {
             if self.part(index) == Some(PartState::Waiting) {
                 self.set_part(index, PartState::Sending);
             }
+        }
+    }
+
+    /// Its body is another one from here on. What is with a provider has as many parts as before.
+    fn replace(&mut self, state: State, attempt: u8) {
+        self.state = state;
+        if state != State::Sent {
+            self.attempt = attempt;
+            self.attempt_counts = true;
+            self.first_part = PartState::Waiting;
+            self.more_parts.iter_mut().flatten().for_each(|part| *part = PartState::Waiting);
         }
     }
 
@@ -731,6 +761,11 @@ impl Message {
         self.accepted_parts() == 0 && self.sending_parts() == 0 && !self.was_in_doubt()
     }
 
+    /// Whether it waits and no provider can have any of it: until its intent is in a group, its tenant may do with it what it likes.
+    pub fn is_still_ours(&self) -> bool {
+        matches!(self.state, State::Scheduled | State::Queued | State::Held) && self.is_with_nobody()
+    }
+
     /// Whether an operator has moved it and it has not been tried since.
     pub fn was_just_moved(&self) -> bool {
         self.steps().fold(false, |moved, (_, step)| match step {
@@ -744,33 +779,6 @@ impl Message {
     pub fn is_doubtful(&self) -> bool {
         matches!(self.state, State::InDoubt | State::Held)
             && self.part_states().any(|part| part == PartState::Doubt)
-    }
-
-    /// Why it was last held.
-    pub fn hold_cause(&self) -> Option<HoldCause> {
-        let cause = |(_, step)| match step {
-            Step::Held { cause } => Some(cause),
-            _ => None,
-        };
-        self.steps().filter_map(cause).last()
-    }
-
-    /// Why it failed, for those who ask: the last refusal or failure of its story.
-    pub fn failure(&self) -> Option<(FailCause, u32)> {
-        let mut found = None;
-        for (_, step) in self.steps() {
-            match step {
-                Step::Failed { cause, status } => found = Some((cause, status)),
-                Step::Resolved { resolution: Resolution::Failed } => found = Some((FailCause::InDoubt, 0)),
-                Step::Response { verdict: Verdict::Refused, status, .. } => {
-                    let cause =
-                        if self.accepted_parts() > 0 { FailCause::Partial } else { FailCause::Refused };
-                    found = Some((cause, status));
-                }
-                _ => {}
-            }
-        }
-        found
     }
 }
 

@@ -3,25 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use codecs::instant::Wall;
-use codecs::receipt::{self, Notice};
-use codecs::smpp::pdu::SmeAddress;
 use codecs::smpp::status::Status;
-use codecs::smpp::tlv::tag;
-use codecs::smpp::write::{self, SmFields};
 
-use crate::command::{Acknowledgement, ConnectionId, PartToken, ReplyId};
-use crate::dispatch::decimal;
-use crate::effect::{Load, Outgoing, Request, Shelf};
+use crate::command::{Acknowledgement, ConnectionId, PartToken, ReplyId, TenantOperation};
+use crate::effect::{Load, Shelf};
 use crate::engine::{DueKind, Engine};
-use crate::id::{ID_DIGITS, id_digits};
 use crate::inbound;
-use crate::message::Message;
+use crate::message::{Message, State};
 use crate::pages::{BLOCK_MESSAGES, block_of};
 use crate::receipts::{ReceiptIds, ReceiptNews};
 use crate::record::{self, Record};
 use crate::ring::Item;
-use crate::step::{Step, Verdict};
+use crate::step::Step;
+use crate::telling::{self, Telling, Tells};
 use crate::tenants::Receiver;
 
 /// Receipts on their way to one session at once.
@@ -30,8 +24,8 @@ const RECEIVER_WINDOW_MAX: u32 = 1_000;
 const LOADS_MAX: usize = 64;
 /// How long a receipt waits that a tenant's session refused for now, in microseconds.
 const TELL_AGAIN_MICROS: u64 = 1_000_000;
-/// esm_class of a delivery receipt (SMPP 3.4 §5.2.12).
-const ESM_RECEIPT: u8 = 0x04;
+/// Notifications that wait for one tenant's sessions; beyond, the oldest is not sent: nothing depends on it.
+const NOTICES_MAX: usize = 10_000;
 
 /// Why a message, or a block of them, is wanted back.
 #[derive(Debug)]
@@ -59,6 +53,11 @@ pub(crate) enum News {
         tenant: u32,
         number: u64,
     },
+    /// A tenant's operation. For a query, what the archive has is looked at and does not live again.
+    Operation {
+        number: u64,
+        operation: Box<TenantOperation>,
+    },
     /// Receipts are held that its ids match.
     Early {
         number: u64,
@@ -77,6 +76,7 @@ impl News {
             News::Tell { number, .. }
             | News::Receipt { number, .. }
             | News::Early { number }
+            | News::Operation { number, .. }
             | News::Cancel { number, .. } => Some(number),
             News::Response { token, .. } => Some(token.number()),
             News::Look { .. } | News::Ahead => None,
@@ -112,6 +112,7 @@ impl Engine {
         tenant: u32,
         connection: ConnectionId,
         receives: bool,
+        tlvs: bool,
         window: u32,
     ) {
         if !receives {
@@ -119,14 +120,17 @@ impl Engine {
         }
         if let Some(entry) = self.tenants.get_mut(tenant) {
             let window = window.clamp(1, RECEIVER_WINDOW_MAX);
-            entry.receivers.push(Receiver { connection, window, in_flight: 0 });
+            entry.receivers.push(Receiver { connection, tlvs, window, in_flight: 0 });
             self.tenants.mark(tenant);
         }
     }
 
     /// What a session did not acknowledge goes to the head of the line again, in order.
     pub(crate) fn tenant_unbound(&mut self, tenant: u32, connection: ConnectionId, untold: &[u64]) {
-        for number in untold {
+        // A notification that was lost is not sent again.
+        let untold = untold.iter().copied().filter(|token| Tells::of_token(*token) == Tells::End);
+        let untold: Vec<u64> = untold.collect();
+        for number in &untold {
             self.pages.set_telling(*number, None);
         }
         if let Some(entry) = self.tenants.get_mut(tenant) {
@@ -147,7 +151,7 @@ impl Engine {
             receiver.in_flight = receiver.in_flight.saturating_sub(items.len() as u32);
         }
         self.tenants.mark(tenant);
-        for item in items {
+        for item in items.iter().filter(|item| Tells::of_token(item.number) == Tells::End) {
             match Status(item.status) {
                 Status::OK => {
                     self.counters.told += 1;
@@ -193,15 +197,44 @@ impl Engine {
     /// Gives every tenant's sessions what their windows allow.
     pub(crate) fn tell(&mut self) {
         for tenant in self.tenants.take_dirty() {
-            while let Some((connection, number)) = self.next_to_tell(tenant) {
-                self.tell_one(tenant, connection, number);
+            // What is on its way comes before its end.
+            while let Some((place, number)) = self.next_notice(tenant) {
+                self.tell_one(tenant, place, number, Tells::OnItsWay);
+            }
+            while let Some((place, number)) = self.next_to_tell(tenant) {
+                self.tell_one(tenant, place, number, Tells::End);
             }
         }
     }
 
-    /// The next untold number and the session that takes it, round robin over those with room. What has left memory is brought
+    /// A message that asks for notifications has gone on: its tenant is told, if it comes for it before the end.
+    pub(crate) fn owe_notice(&mut self, tenant: u32, number: u64) {
+        let Some(entry) = self.tenants.get_mut(tenant) else { return };
+        if entry.notices.len() >= NOTICES_MAX {
+            entry.notices.pop_front();
+        }
+        entry.notices.push_back(number);
+        self.tenants.mark(tenant);
+    }
+
+    /// The next number to notify of and the place of the session that takes it. One that has come to its end, or has left
+    /// memory, is not on its way any more.
+    fn next_notice(&mut self, tenant: u32) -> Option<(usize, u64)> {
+        loop {
+            let entry = self.tenants.get_mut(tenant).filter(|entry| !entry.notices.is_empty())?;
+            let place = entry.receiver_with_room()?;
+            let number = entry.notices.pop_front()?;
+            let is_final = |state: State| state.receipt_state().is_final();
+            if self.pages.get(number).is_some_and(|message| !is_final(message.state)) {
+                entry.next_receiver = place + 1;
+                return Some((place, number));
+            }
+        }
+    }
+
+    /// The next untold number and the place of the session that takes it, round robin over those with room. What has left memory is brought
     /// back first, so that the order holds.
-    fn next_to_tell(&mut self, tenant: u32) -> Option<(ConnectionId, u64)> {
+    fn next_to_tell(&mut self, tenant: u32) -> Option<(usize, u64)> {
         loop {
             let entry = self.tenants.get_mut(tenant)?;
             let place = entry.receiver_with_room()?;
@@ -210,7 +243,7 @@ impl Engine {
                 Some(message) if message.is_to_be_told() && message.telling.is_none() => {
                     entry.untold.pop_front();
                     entry.next_receiver = place + 1;
-                    return Some((entry.receivers[place].connection, number));
+                    return Some((place, number));
                 }
                 None if self.sweep.owes(number) => {
                     if !self.is_loading(Load { block: block_of(number), shelf: Shelf::Archive }) {
@@ -242,20 +275,21 @@ impl Engine {
         }
     }
 
-    fn tell_one(&mut self, tenant: u32, connection: ConnectionId, number: u64) {
+    fn tell_one(&mut self, tenant: u32, place: usize, number: u64, tells: Tells) {
         let Some(message) = self.pages.get(number) else { return };
-        let (id, state) = (self.ids.id(number), message.state);
-        let out = self.effects.outgoing(connection);
+        let (id, state) = (self.ids.id(message.told_number()), message.state);
+        let Some(entry) = self.tenants.get_mut(tenant) else { return };
+        let dialect = entry.definition.as_ref().map(|definition| definition.receipts).unwrap_or_default();
+        let Some(receiver) = entry.receivers.get_mut(place) else { return };
+        receiver.in_flight += 1;
+        let out = self.effects.outgoing(receiver.connection);
+        let telling = Telling { tells, id, dialect: &dialect, tlvs: receiver.tlvs };
         match message.is_inbound() {
-            false => write_receipt(message, id, &mut self.text, out),
+            false => telling::write(message, telling, &mut self.text, out),
             true => inbound::tell(message, out),
         }
-        self.pages.set_telling(number, Some(state));
-        if let Some(entry) = self.tenants.get_mut(tenant)
-            && let Some(receiver) =
-                entry.receivers.iter_mut().find(|receiver| receiver.connection == connection)
-        {
-            receiver.in_flight += 1;
+        if tells == Tells::End {
+            self.pages.set_telling(number, Some(state));
         }
     }
 
@@ -306,14 +340,17 @@ impl Engine {
             // What came is older than what is on its way there.
             return;
         }
-        let Some(Wanted { news, .. }) = self.loading.blocks.remove(&load) else { return };
+        let Some(Wanted { mut news, .. }) = self.loading.blocks.remove(&load) else { return };
         for tenant in std::mem::take(&mut self.loading.waiting) {
             self.tenants.mark(tenant);
         }
         let is_ahead = news.iter().any(|news| matches!(news, News::Ahead));
         match load.shelf {
             Shelf::Parked => self.copies(load.block, messages),
-            Shelf::Archive => self.live_again(messages, &news),
+            Shelf::Archive => {
+                news = self.answer_from_archive(&messages, news);
+                self.live_again(messages, &news);
+            }
         }
         for news in news {
             self.take_news(news);
@@ -359,83 +396,10 @@ impl Engine {
                 self.response(provider, bind, token, status, &id);
             }
             News::Cancel { reply, tenant, number } => self.cancel(reply, tenant, number),
+            News::Operation { operation, .. } => self.operation_after_load(*operation),
             News::Look { block } => self.looked_at(block),
             // They were matched when it was put into memory.
             News::Early { .. } | News::Ahead => {}
         }
-    }
-}
-
-/// Appends the `deliver_sm` that tells a message's state (SMPP 3.4 appendix B and §5.3.2).
-/// `text` is room for its text.
-fn write_receipt(message: &Message, id: u64, text: &mut Vec<u8>, out: &mut Outgoing) {
-    let body = message.body();
-    let (done, error) = last_word(message);
-    let state = message.state.receipt_state();
-    // With the NUL that ends it in a TLV.
-    let mut id_text = [0; ID_DIGITS + 1];
-    id_text[..ID_DIGITS].copy_from_slice(&id_digits(id));
-    let notice = Notice {
-        id: &id_text[..ID_DIGITS],
-        submitted: message.accepted_at,
-        done,
-        state,
-        error: error.as_bytes(),
-        text: body.octets,
-    };
-    text.clear();
-    receipt::write(text, &notice);
-    let mut digits = [0; 20];
-    let destination = decimal(body.destination, &mut digits);
-    let fields = SmFields {
-        service_type: body.service_type,
-        source: SmeAddress { ton: body.destination_ton, npi: body.destination_npi, octets: destination },
-        destination: SmeAddress { ton: body.source_ton, npi: body.source_npi, octets: body.source },
-        esm_class: ESM_RECEIPT,
-        text,
-        ..SmFields::default()
-    };
-    let written = write::sm_body(&mut out.bodies, &fields);
-    debug_assert!(written.is_ok(), "a receipt fits a deliver_sm");
-    let tlvs = write::tlv(&mut out.bodies, tag::RECEIPTED_MESSAGE_ID, &id_text)
-        .and_then(|()| write::tlv(&mut out.bodies, tag::MESSAGE_STATE, &[state as u8]));
-    debug_assert!(tlvs.is_ok(), "an id and a state fit their TLVs");
-    out.requests.push(Request { token: message.number, end: out.bodies.len() as u32 });
-}
-
-/// When the message got its final state, and the three characters of `err`.
-fn last_word(message: &Message) -> (Wall, ErrorWord) {
-    let mut word = (message.accepted_at, ErrorWord::default());
-    for (at, step) in message.steps() {
-        match step {
-            Step::Receipt { error, .. } => word = (at, ErrorWord::new(error)),
-            Step::Response { verdict: Verdict::Refused, status, .. } => {
-                let mut digits = [0; 20];
-                word = (at, ErrorWord::new(decimal(u64::from(status), &mut digits)));
-            }
-            Step::Told | Step::Dropped => {}
-            _ => word.0 = at,
-        }
-    }
-    word
-}
-
-/// `err` of a receipt: the provider's word, short.
-#[derive(Clone, Copy, Default)]
-struct ErrorWord {
-    octets: [u8; 8],
-    length: u8,
-}
-
-impl ErrorWord {
-    fn new(word: &[u8]) -> ErrorWord {
-        let mut octets = [0; 8];
-        let length = word.len().min(8);
-        octets[..length].copy_from_slice(&word[..length]);
-        ErrorWord { octets, length: length as u8 }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.octets[..usize::from(self.length)]
     }
 }

@@ -12,7 +12,7 @@ use crate::message::{Message, PartState, State};
 use crate::outbox::News;
 use crate::pages::block_of;
 use crate::status_table::{StatusRule, StatusTable};
-use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
+use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Resolution, Step, Verdict};
 
 impl Engine {
     pub(crate) fn responses(&mut self, responses: &Responses) {
@@ -351,5 +351,34 @@ impl Engine {
                 self.step(number, &Step::Failed { cause: FailCause::InDoubt, status: 0 });
             }
         }
+    }
+}
+
+impl Message {
+    /// Why it failed, for those who ask: the last refusal or failure of its story.
+    pub fn failure(&self) -> Option<(FailCause, u32)> {
+        let mut found = None;
+        for (_, step) in self.steps() {
+            match step {
+                Step::Failed { cause, status } => found = Some((cause, status)),
+                Step::Resolved { resolution: Resolution::Failed } => found = Some((FailCause::InDoubt, 0)),
+                Step::Response { verdict: Verdict::Refused, status, .. } => {
+                    let cause =
+                        if self.accepted_parts() > 0 { FailCause::Partial } else { FailCause::Refused };
+                    found = Some((cause, status));
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Why it was last held.
+    pub fn hold_cause(&self) -> Option<HoldCause> {
+        let cause = |(_, step)| match step {
+            Step::Held { cause } => Some(cause),
+            _ => None,
+        };
+        self.steps().filter_map(cause).last()
     }
 }

@@ -212,6 +212,27 @@ impl<'a> Writer<'a, '_> {
 }
 
 /// Class 0 (3GPP TS 23.038 §4), in each of the ways to say it.
+/// A text without a header, of a message's encoding, as it goes to a provider.
+pub(crate) fn plain<'t>(
+    definition: Option<&ProviderDefinition>,
+    body: &Body<'_>,
+    octets: &'t [u8],
+) -> Cow<'t, [u8]> {
+    let charset = definition.map_or(Charset::Gsm7, |definition| definition.charset);
+    let is_packed = definition.is_some_and(|definition| definition.packed);
+    match body.encoding {
+        Encoding::Gsm7 if body.data_coding == 0 && charset != Charset::Gsm7 => {
+            Cow::Owned(in_charset(charset, &text::decode(Encoding::Gsm7, octets)))
+        }
+        Encoding::Gsm7 if is_packed => {
+            let mut packed = Vec::with_capacity(octets.len());
+            packed::pack(octets, packed::fill_bits(0), &mut packed);
+            Cow::Owned(packed)
+        }
+        _ => Cow::Borrowed(octets),
+    }
+}
+
 fn is_flash(data_coding: u8) -> bool {
     matches!(data_coding, 0x10 | 0x14 | 0x18 | 0xF0 | 0xF4)
 }

@@ -48,9 +48,8 @@ impl Engine {
                     self.replay_image(bytes).ok_or(content("a carried message"))?;
                 }
                 Record::Wallet { tenant, wallet } => {
-                    let wallet = Wallet::decode(wallet).ok_or(content("a wallet"))?;
                     let entry = self.tenants.placeholder(tenant);
-                    entry.wallet = wallet;
+                    entry.take_wallet(wallet).ok_or(content("a wallet"))?;
                     if entry.wallet_group.is_none() {
                         entry.wallet_group = Some(group);
                         self.ring.add(group, Item::Wallet(tenant));

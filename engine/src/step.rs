@@ -7,6 +7,8 @@ use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
 
 use crate::bytes::Reader;
+use crate::message::State;
+use crate::money::Micros;
 
 /// Octets of a provider's word for an error that are kept.
 pub const ERROR_OCTETS_MAX: usize = 32;
@@ -192,6 +194,14 @@ pub enum Step<'a> {
     Moved {
         provider: u16,
     },
+    /// Its tenant gave it another text. Only a whole image has this step: the body before it is the new one. `state` and `attempt`
+    /// hold from here on, whatever the steps before mean to the new body; `parts` and `price` are what it had.
+    Replaced {
+        state: State,
+        attempt: u8,
+        parts: u8,
+        price: Micros,
+    },
 }
 
 impl Step<'_> {
@@ -216,6 +226,7 @@ impl Step<'_> {
             Step::Bounced { .. } => 17,
             Step::Resolved { .. } => 18,
             Step::Moved { .. } => 19,
+            Step::Replaced { .. } => 24,
         }
     }
 
@@ -257,6 +268,10 @@ impl Step<'_> {
             }
             Step::Bounced { code } => out.push(code as u8),
             Step::Resolved { resolution } => out.push(resolution as u8),
+            Step::Replaced { state, attempt, parts, price } => {
+                out.extend_from_slice(&[state as u8, attempt, parts]);
+                out.extend_from_slice(&price.0.to_le_bytes());
+            }
             Step::Resend
             | Step::Told
             | Step::LetGo
@@ -310,6 +325,12 @@ fn read_payload<'a>(kind: u8, payload: &mut Reader<'a>) -> Option<Step<'a>> {
         17 => Step::Bounced { code: BounceCode::from_u8(payload.u8()?)? },
         18 => Step::Resolved { resolution: *Resolution::ALL.get(usize::from(payload.u8()?))? },
         19 => Step::Moved { provider: payload.u16()? },
+        24 => Step::Replaced {
+            state: *State::ALL.get(usize::from(payload.u8()?))?,
+            attempt: payload.u8()?,
+            parts: payload.u8()?,
+            price: Micros(payload.i64()?),
+        },
         _ => return None,
     })
 }
@@ -380,6 +401,7 @@ mod tests {
             Step::Bounced { code: BounceCode::Stale },
             Step::Resolved { resolution: Resolution::Failed },
             Step::Moved { provider: 4 },
+            Step::Replaced { state: State::Held, attempt: 2, parts: 3, price: Micros(1_500_000) },
         ]
     }
 

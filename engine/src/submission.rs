@@ -66,6 +66,11 @@ pub enum Extra {
     Provider = 6,
     /// How a long text is cut, given by the engine: flags u8, reference number u16. Without it, as the first versions cut.
     Cut = 7,
+    /// It takes the place of one that waits, if there is one (replace_if_present_flag). Empty.
+    ReplacesPresent = 16,
+    /// Of several destinations that are answered together: the number of the first that was accepted, u64 little-endian; 0 in
+    /// that one itself. It is the last extra, for the engine puts the number in.
+    SharedId = 17,
     /// Of a message from a phone: the phone's address as it came, where it is no number in one form.
     Phone = 32,
     /// The address that it was written to, where that is longer than `source` may be.

@@ -23,12 +23,16 @@ use crate::step::{HoldCause, Step};
 
 pub use order::*;
 use rule::{Action, Matcher, Prefix, Rule, Subject};
+pub(crate) use walk::TenantWalk;
 use walk::Walk;
 
 /// Rules at once: each is asked for every message whose turn has come.
 pub const RULES_MAX: usize = 256;
 /// Walks that wait for their turn at once.
 const WALKS_MAX: usize = 64;
+/// Of these, tenants' own, so that operators find room; and those of one tenant.
+const TENANT_WALKS_MAX: usize = 16;
+const WALKS_OF_ONE_MAX: usize = 2;
 /// Messages that rules hold, cancel or move in one turn of the commit loop.
 const INTERCEPTED_MAX: u32 = 4_096;
 /// How soon a walk, or a queue that rules have emptied for long enough, goes on, in microseconds.
@@ -370,6 +374,17 @@ impl Engine {
         }
         self.act_on_arrivals();
         self.walk_on();
+    }
+
+    /// Cancels what a tenant names by its addresses, in turns; the answer comes at the end. False when too much is under way.
+    pub(crate) fn cancel_all(&mut self, wanted: TenantWalk) -> bool {
+        let tenants = self.surgery.walks.iter().filter_map(Walk::tenant);
+        let of_one = tenants.clone().filter(|tenant| *tenant == wanted.tenant).count();
+        if tenants.count() >= TENANT_WALKS_MAX || of_one >= WALKS_OF_ONE_MAX {
+            return false;
+        }
+        self.walk(Walk::cancelling(wanted));
+        true
     }
 
     /// At a start: providers that rules disable, and walks that had not come to their end. Rules whose time has come meanwhile end

@@ -134,6 +134,7 @@ impl Engine {
                 kind if kind == DueKind::Expire as u8 => self.expire(number),
                 kind if kind == DueKind::Doubt as u8 => self.decide_doubt(number),
                 kind if kind == DueKind::Ask as u8 => self.ask(number),
+                kind if kind == DueKind::Carried as u8 => self.carried_too_long(number),
                 _ => self.tell_again(number),
             }
         }
@@ -142,7 +143,8 @@ impl Engine {
     fn send_now(&mut self, number: u64) {
         let Some(message) = self.pages.get(number) else { return };
         match message.state {
-            State::Scheduled => {
+            // One that was replaced may have another time.
+            State::Scheduled if message.starts_at <= self.now.wall => {
                 self.step(number, &Step::Due);
             }
             // Only a retry waits for its time outside of the queue.
@@ -155,7 +157,9 @@ impl Engine {
     }
 
     fn expire(&mut self, number: u64) {
-        if self.pages.get(number).is_some_and(|message| crate::engine::is_waiting(message.state)) {
+        // One that was replaced may be valid for longer.
+        let is_over = |message: &Message| crate::engine::is_waiting(message.state) && self.is_over(message);
+        if self.pages.get(number).is_some_and(is_over) {
             self.step(number, &Step::Expired);
         }
     }

@@ -14,6 +14,7 @@ use crate::hash::FixedState;
 use crate::id::tenant_slot;
 use crate::ledger::{Change, Reserve, Wallet};
 use crate::money::Micros;
+use crate::quota::{Usage, UsedUp};
 use crate::record::{self, MoneyKind, NameKind, Record};
 use crate::ring::Item;
 use crate::routing::{
@@ -24,6 +25,8 @@ use crate::routing::{
 #[derive(Debug)]
 pub(crate) struct Receiver {
     pub connection: ConnectionId,
+    /// Its peer knows them.
+    pub tlvs: bool,
     pub window: u32,
     pub in_flight: u32,
 }
@@ -35,6 +38,8 @@ pub(crate) struct Tenant {
     /// `None` for one that the journal knows and the definitions no longer name.
     pub definition: Option<TenantDefinition>,
     pub wallet: Wallet,
+    /// What it has used of its quotas, where it has any.
+    pub usage: Option<Usage>,
     /// The group of the ring's item for the wallet; the wallet itself is written in every group that changes it.
     pub wallet_group: Option<u64>,
     /// The group of its newest name record.
@@ -45,6 +50,8 @@ pub(crate) struct Tenant {
     pub waiting: u64,
     /// Final, not yet told, and not on their way: in the order in which they became so.
     pub untold: VecDeque<u64>,
+    /// On their way, and asked to be told of.
+    pub notices: VecDeque<u64>,
     pub receivers: Vec<Receiver>,
     pub next_receiver: usize,
     in_dirty: bool,
@@ -58,12 +65,14 @@ impl Tenant {
             currency: String::new(),
             definition: None,
             wallet: Wallet::default(),
+            usage: None,
             wallet_group: None,
             name_group: 0,
             wallet_changed: false,
             rates: None,
             waiting: 0,
             untold: VecDeque::new(),
+            notices: VecDeque::new(),
             receivers: Vec::new(),
             next_receiver: 0,
             in_dirty: false,
@@ -72,6 +81,23 @@ impl Tenant {
 }
 
 impl Tenant {
+    /// Its wallet as a record has it, and behind it what it has used of its quotas, where it has any.
+    fn written_wallet(&self) -> Vec<u8> {
+        let mut bytes = self.wallet.encode().to_vec();
+        if let Some(usage) = &self.usage {
+            usage.write(&mut bytes);
+        }
+        bytes
+    }
+
+    /// Takes over a wallet of the journal. `None`: it is none, or of a newer version.
+    pub fn take_wallet(&mut self, bytes: &[u8]) -> Option<()> {
+        let (wallet, usage) = bytes.split_at_checked(Wallet::ENCODED_BYTES)?;
+        self.wallet = Wallet::decode(wallet)?;
+        self.usage = if usage.is_empty() { None } else { Some(Usage::read(usage)?) };
+        Some(())
+    }
+
     /// The session whose turn it is among those that may be given more.
     pub fn receiver_with_room(&self) -> Option<usize> {
         let count = self.receivers.len();
@@ -158,6 +184,21 @@ impl Tenants {
             self.list[*tenant as usize].in_dirty = false;
         }
         std::mem::take(&mut self.dirty)
+    }
+
+    /// The quota of the tenant that is used up, if one is.
+    pub fn used_up(&mut self, tenant: u32, now: Wall) -> Option<UsedUp> {
+        let entry = self.list.get_mut(tenant as usize)?;
+        let usage = entry.usage.as_mut()?;
+        usage.follow(now);
+        usage.used_up(entry.definition.as_ref()?.quotas, now)
+    }
+
+    /// A message of the tenant was accepted. Its wallet is written with this group, for it has reserved the price.
+    pub fn use_quotas(&mut self, tenant: u32) {
+        if let Some(usage) = self.list.get_mut(tenant as usize).and_then(|entry| entry.usage.as_mut()) {
+            usage.add();
+        }
     }
 
     /// Why nothing is taken from this tenant, if so.
@@ -345,6 +386,7 @@ impl Engine {
             }
             if let Some(tenant) = self.tenants.get_mut(index) {
                 tenant.definition = Some(definition.clone());
+                tenant.usage = definition.quotas.are_any().then(|| tenant.usage.unwrap_or_default());
             }
             self.tenants.mark(index);
         }
@@ -375,7 +417,8 @@ impl Engine {
     pub(crate) fn record_wallet(&mut self, tenant: u32) {
         let Some(entry) = self.tenants.get_mut(tenant) else { return };
         entry.wallet_group = Some(self.group_number);
-        record::write(&mut self.group, &Record::Wallet { tenant, wallet: &entry.wallet.encode() });
+        let wallet = entry.written_wallet();
+        record::write(&mut self.group, &Record::Wallet { tenant, wallet: &wallet });
         self.ring.add(self.group_number, Item::Wallet(tenant));
     }
 
@@ -384,7 +427,8 @@ impl Engine {
         for tenant in std::mem::take(&mut self.tenants.wallets_changed) {
             let Some(entry) = self.tenants.get_mut(tenant) else { continue };
             entry.wallet_changed = false;
-            record::write(&mut self.group, &Record::Wallet { tenant, wallet: &entry.wallet.encode() });
+            let wallet = entry.written_wallet();
+            record::write(&mut self.group, &Record::Wallet { tenant, wallet: &wallet });
         }
     }
 

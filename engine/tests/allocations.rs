@@ -36,7 +36,13 @@ impl Road {
         engine.recovered(definitions(), now, 1).expect("an empty journal recovers");
         let mut road = Road { engine, now, group: 1, allocations: 0 };
         road.turn(Command::BindUp { provider: 0, bind: 0, connection: UP, window: 10_000 });
-        road.turn(Command::TenantBound { tenant: 0, connection: SESSION, receives: true, window: 10_000 });
+        road.turn(Command::TenantBound {
+            tenant: 0,
+            connection: SESSION,
+            receives: true,
+            tlvs: true,
+            window: 10_000,
+        });
         road
     }
 

@@ -9,6 +9,7 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use engine::command::Refusal;
+use engine::quota::UsedUp;
 use serde::Serialize;
 
 /// One refusal, ready to be answered.
@@ -23,8 +24,26 @@ pub struct Problem {
     /// The member of the request that is at fault.
     pub field: Option<Cow<'static, str>>,
     pub retry_after: Option<Duration>,
-    /// Messages a second that the tenant may send, with `rate_limited`.
-    pub rate: Option<u32>,
+    /// What the tenant may send, with `rate_limited`.
+    pub policy: Option<RatePolicy>,
+}
+
+/// So many messages in so many seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RatePolicy {
+    pub messages: u32,
+    pub seconds: u32,
+}
+
+impl From<UsedUp> for Problem {
+    fn from(used_up: UsedUp) -> Problem {
+        let UsedUp { quota, window, left } = used_up;
+        let policy = Some(RatePolicy {
+            messages: quota,
+            seconds: u32::try_from(window.as_secs()).unwrap_or(u32::MAX),
+        });
+        Problem { policy, retry_after: Some(left), ..Problem::from(Refusal::RateLimited) }
+    }
 }
 
 /// A submission that the door or the engine refuses: it becomes a problem, or one entry of a batch's answer.
@@ -82,7 +101,7 @@ struct Row {
 fn row(refusal: Refusal) -> Row {
     use StatusCode as S;
     let (status, title, detail, field, retry_after_seconds) = match refusal {
-        Refusal::InvalidRequest => {
+        Refusal::InvalidRequest | Refusal::UnsupportedMode => {
             (S::BAD_REQUEST, "Invalid request", "the message is not valid", None, None)
         }
         Refusal::InsufficientCredit => (
@@ -160,7 +179,7 @@ impl Problem {
         title: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Problem {
-        Problem { status, code, title, detail: detail.into(), field: None, retry_after: None, rate: None }
+        Problem { status, code, title, detail: detail.into(), field: None, retry_after: None, policy: None }
     }
 
     pub fn invalid(detail: impl Into<Cow<'static, str>>) -> Problem {
@@ -182,9 +201,12 @@ impl Problem {
     fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let retry_after = self.retry_after.map(|wait| wait_seconds(wait).into());
         let challenge = (self.status == StatusCode::UNAUTHORIZED).then(|| HeaderValue::from_static("Bearer"));
-        let policy = self.rate.map(|rate| format!("\"messages\";q={rate};w=1"));
-        let limit =
-            self.rate.and(self.retry_after).map(|wait| format!("\"messages\";r=0;t={}", wait_seconds(wait)));
+        let shown = |RatePolicy { messages, seconds }| format!("\"messages\";q={messages};w={seconds}");
+        let policy = self.policy.map(shown);
+        let limit = self
+            .policy
+            .and(self.retry_after)
+            .map(|wait| format!("\"messages\";r=0;t={}", wait_seconds(wait)));
         let value = |text: Option<String>| text.and_then(|text| HeaderValue::try_from(text).ok());
         [
             (header::RETRY_AFTER, retry_after),
@@ -270,6 +292,7 @@ mod tests {
             (Refusal::InvalidEncoding, 400, "invalid_request"),
             (Refusal::InvalidSchedule, 400, "invalid_request"),
             (Refusal::InvalidValidity, 400, "invalid_request"),
+            (Refusal::UnsupportedMode, 400, "invalid_request"),
         ];
         assert_eq!(table.map(|(refusal, ..)| refusal), Refusal::ALL);
         for (refusal, status, code) in table {
@@ -294,7 +317,8 @@ mod tests {
     fn waits_are_whole_seconds_rounded_up() {
         for (millis, header) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_999, "60")] {
             let retry_after = Some(Duration::from_millis(millis));
-            let problem = Problem { retry_after, rate: Some(7), ..Problem::from(Refusal::RateLimited) };
+            let policy = Some(RatePolicy { messages: 7, seconds: 1 });
+            let problem = Problem { retry_after, policy, ..Problem::from(Refusal::RateLimited) };
             let response = problem.into_response();
             let headers = response.headers();
             assert_eq!(

@@ -364,6 +364,10 @@ struct ShownEvent<'a> {
     retry_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     done_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts_before: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price_before: Option<Shown<Micros>>,
 }
 
 /// `GET /v1/messages/{id}/events`.
@@ -437,6 +441,9 @@ fn event<'a>(step: Step<'a>, api: &ApiState) -> ShownEvent<'a> {
         },
         Step::Resend => named("resend"),
         Step::Told => named("told"),
+        Step::Replaced { parts, price, .. } => {
+            ShownEvent { parts_before: Some(parts), price_before: Some(Shown(price)), ..named("replaced") }
+        }
         Step::LetGo => named("released"),
         Step::Expired => named("expired"),
         Step::Cancelled => named("cancelled"),

@@ -14,13 +14,14 @@ use codecs::text::Encoding;
 use connectors::intake::Source;
 use engine::command::{Command, Door, Refusal, Submission, Submissions};
 use engine::effect::{Outcome, Reply};
+use engine::quota::UsedUp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::compose::{Composed, Context, Scratch, compose};
 use super::idempotency::{self, RequestKey};
-use super::problem::{Problem, Refused};
+use super::problem::{Problem, RatePolicy, Refused};
 use super::request::{self, Message, Sent};
 use super::show::Shown;
 use super::{ApiState, body};
@@ -61,6 +62,7 @@ struct Call<'a> {
 struct Answer {
     outcomes: Vec<Outcome>,
     replayed: bool,
+    limited: Option<UsedUp>,
 }
 
 /// A slice of a batch and what is shown of its messages.
@@ -88,7 +90,10 @@ impl Call<'_> {
                 let accepted = self.accepted(&composed, sent, *id, price, *scheduled);
                 Ok(json(StatusCode::ACCEPTED, written(&accepted), answer.replayed))
             }
-            Some(Outcome::Refused(refusal)) => Err(self.refused(*refusal)),
+            Some(Outcome::Refused(refusal)) => Err(match answer.limited {
+                Some(used_up) => used_up.into(),
+                None => self.refused(*refusal),
+            }),
             None => unreachable!("the engine answers every submission"),
         }
     }
@@ -278,8 +283,9 @@ impl Call<'_> {
     /// In HTTP's words what the engine, which has counted it, refused.
     fn refused(&self, refusal: Refusal) -> Problem {
         // Without a rate it was another bound, that of the idempotency keys.
-        let rate = (refusal == Refusal::RateLimited && self.tenant.rate > 0).then_some(self.tenant.rate);
-        Problem { rate, ..Problem::from(refusal) }
+        let is_rate = refusal == Refusal::RateLimited && self.tenant.rate > 0;
+        let policy = is_rate.then_some(RatePolicy { messages: self.tenant.rate, seconds: 1 });
+        Problem { policy, ..Problem::from(refusal) }
     }
 }
 
@@ -301,7 +307,8 @@ enum Entered {
 
 impl Answer {
     fn unavailable(messages: usize) -> Answer {
-        Answer { outcomes: vec![Outcome::Refused(Refusal::Unavailable); messages], replayed: false }
+        let outcomes = vec![Outcome::Refused(Refusal::Unavailable); messages];
+        Answer { outcomes, replayed: false, limited: None }
     }
 }
 
@@ -309,7 +316,7 @@ impl Answer {
 /// than one that may be wrong: the connection ends with the process.
 async fn answered(waiting: oneshot::Receiver<Reply>) -> Answer {
     match waiting.await {
-        Ok(Reply::Submitted { outcomes, replayed }) => Answer { outcomes, replayed },
+        Ok(Reply::Submitted { outcomes, replayed, limited }) => Answer { outcomes, replayed, limited },
         Ok(other) => unreachable!("{other:?} answers no submission"),
         Err(_) => std::future::pending().await,
     }

@@ -12,6 +12,8 @@ pub mod command {
     pub const SUBMIT_SM: u32 = 4;
     pub const DELIVER_SM: u32 = 5;
     pub const UNBIND: u32 = 6;
+    pub const REPLACE_SM: u32 = 7;
+    pub const CANCEL_SM: u32 = 8;
     pub const BIND_TRANSCEIVER: u32 = 9;
     pub const ENQUIRE_LINK: u32 = 0x15;
     pub const RESPONSE: u32 = 0x8000_0000;

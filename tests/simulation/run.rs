@@ -27,13 +27,14 @@ const RETIRES_AT: u32 = 4;
 /// Something that is to happen in a good share of the runs, and how often it has.
 type Kind = (&'static str, fn(&Tally) -> u64);
 
-pub const KINDS: [Kind; 17] = [
+pub const KINDS: [Kind; 18] = [
     ("accepted over HTTP", |tally| tally.accepted),
     ("replayed under a key", |tally| tally.replayed),
     ("refused another body", |tally| tally.mismatched),
     ("read", |tally| tally.read),
     ("listed", |tally| tally.listed),
     ("cancelled", |tally| tally.cancelled),
+    ("replaced", |tally| tally.replaced),
     ("rules", |tally| tally.rules),
     ("bounced", |tally| tally.bounced),
     ("moved", |tally| tally.moved),

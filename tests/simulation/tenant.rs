@@ -22,6 +22,8 @@ const NOT_NOW: u32 = 0x64;
 enum Act {
     Submit,
     Answer(Frame, u32),
+    /// Changes its mind about the message to this phone, which has this id.
+    Change(u64, u64),
     Leave,
 }
 
@@ -39,6 +41,8 @@ struct Session {
     not_before: Instant,
     /// Submissions without an answer: sequence number and phone.
     open: BTreeMap<u32, u64>,
+    /// Changes without an answer: the phone, and the text that it is to have; none, and it is to be cancelled.
+    changes: BTreeMap<u32, (u64, Option<Vec<u8>>)>,
 }
 
 /// One session of a tenant after the other, to the end of the run.
@@ -59,6 +63,7 @@ pub async fn run(world: Arc<World>, tenant: usize, number: u32, seed: u64) {
             receives: true,
             not_before: Instant::now(),
             open: BTreeMap::new(),
+            changes: BTreeMap::new(),
             world: Arc::clone(&world),
         };
         if session.bind().await {
@@ -112,6 +117,7 @@ impl Session {
                         let body: &[u8] = if status == 0 { &[0] } else { &[] };
                         self.peer.respond(&frame, status, body);
                     }
+                    Act::Change(phone, id) => self.change(phone, id),
                     Act::Leave if self.world.is_calm() && self.receives => {}
                     Act::Leave => return,
                 }
@@ -179,7 +185,7 @@ impl Session {
                 return false;
             }
             of if of == command::SUBMIT_SM | command::RESPONSE => self.answered(&frame),
-            of if of & command::RESPONSE != 0 => {}
+            of if of & command::RESPONSE != 0 => self.changed(&frame),
             of => self.world.fail(format!("{} is sent the command {of:#x}", self.name)),
         }
         true
@@ -198,6 +204,10 @@ impl Session {
             seen.acked_at = Some(Instant::now());
             drop(book);
             self.world.note(format_args!("{} has {id:?} for {phone}", self.name));
+            if let Some(id) = id.filter(|_| !self.world.plan.is_fair && self.dice.happens(5)) {
+                let pause = Duration::from_millis(self.dice.in_range(0..5_000));
+                self.later(pause, Act::Change(phone, id));
+            }
             if id.is_none() {
                 self.world.fail(format!("{}: {phone} is accepted without an id", self.name));
             }
@@ -214,6 +224,47 @@ impl Session {
             }
         }
         self.plan_next_submit();
+    }
+
+    /// Cancels a message, or gives it another text, if it still waits. Another change of it must not be under way.
+    fn change(&mut self, phone: u64, id: u64) {
+        if self.changes.values().any(|(other, _)| *other == phone) {
+            return;
+        }
+        let mut body = Vec::new();
+        let (command, text) = if self.dice.happens(50) {
+            body.extend_from_slice(format!("\0{id}\0\0\0\0\0\0\0").as_bytes());
+            (command::CANCEL_SM, None)
+        } else {
+            // One part, or two.
+            let text = vec![b'n'; if self.dice.happens(50) { 200 } else { 150 }];
+            body.extend_from_slice(format!("{id}\0\0\0\0\0\0").as_bytes());
+            body.extend_from_slice(&[1, 0, text.len() as u8]);
+            body.extend_from_slice(&text);
+            (command::REPLACE_SM, Some(text))
+        };
+        let sequence = self.peer.request(command, &body);
+        self.changes.insert(sequence, (phone, text));
+    }
+
+    /// A change is answered; one without an answer may have been made or not.
+    fn changed(&mut self, frame: &Frame) {
+        let Some((phone, text)) = self.changes.remove(&frame.sequence) else { return };
+        self.world.note(format_args!("{} has changed {phone}: {:#x}", self.name, frame.status));
+        if frame.status != 0 {
+            return;
+        }
+        let mut book = self.world.book();
+        match text {
+            Some(text) => {
+                book.replaced.insert(phone, text);
+                book.tally.replaced += 1;
+            }
+            None => {
+                book.cancelled.insert(phone);
+                book.tally.cancelled += 1;
+            }
+        }
     }
 
     /// A receipt came, or what a phone has written.

@@ -171,6 +171,7 @@ pub fn judge(world: &World, opened: &Opened, report: &mut Report) -> Result<(), 
     report.doubled = doubles_show_a_doubt(world, &by_phone)?;
     receipts_found_their_messages(world, &by_phone)?;
     cancelled_stays_cancelled(world, &by_phone)?;
+    replaced_stays_replaced(world, &by_phone)?;
     bounced_is_with_nobody(world, &by_phone)?;
     who_is_asked_is_heard(world, &by_phone)?;
     nothing_is_in_doubt_for_nothing(world, &by_phone)?;
@@ -296,6 +297,17 @@ fn cancelled_stays_cancelled(world: &World, by_phone: &BTreeMap<u64, &Message>) 
         let is_taken = |hub: &Arc<Hub>| hub.record().iter().any(|one| one.phone == *phone && one.taken);
         if message.state != State::Cancelled || world.hubs.iter().any(is_taken) {
             return Err(format!("P1: {phone} was cancelled: {}", story(message)));
+        }
+    }
+    Ok(())
+}
+
+/// P1 of another text: who was told that a message has it finds it so. (What it costs is P3's.)
+fn replaced_stays_replaced(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Result<(), String> {
+    for (phone, text) in &world.book().replaced {
+        let message = by_phone[phone];
+        if message.body().octets != text || usize::from(message.parts()) != text.len().div_ceil(153) {
+            return Err(format!("P1: {phone} was given another text: {}", story(message)));
         }
     }
     Ok(())

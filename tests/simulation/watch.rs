@@ -9,6 +9,7 @@ use codecs::instant::Wall;
 use engine::message::{Message, State};
 use engine::pages::order_of;
 use engine::record::{Record, Records};
+use engine::step::Step;
 use engine::submission::Priority;
 use tokio::time::Instant;
 
@@ -115,7 +116,13 @@ impl Watch {
             match record {
                 Record::Accept(bytes) | Record::CarryOver(bytes) | Record::Amendment(bytes) => {
                     let Some(message) = Message::read(bytes.to_vec()) else { continue };
-                    if matches!(record, Record::Accept(_)) || !self.messages.contains_key(&message.number) {
+                    let known = self.messages.get(&message.number);
+                    let has_another_text = message.steps().any(|(_, s)| matches!(s, Step::Replaced { .. }));
+                    if let Some(known) = known.filter(|_| has_another_text) {
+                        let lane = known.lane();
+                        self.lanes.entry(lane).or_default().remove(&order_of(message.number));
+                        self.enter(&message);
+                    } else if known.is_none() || matches!(record, Record::Accept(_)) {
                         self.enter(&message);
                     }
                 }

@@ -69,6 +69,8 @@ pub struct Book {
     pub unanswered: u32,
     /// The phones whose messages their tenant was told are cancelled.
     pub cancelled: BTreeSet<u64>,
+    /// The text that a tenant was last told its message to this phone has.
+    pub replaced: BTreeMap<u64, Vec<u8>>,
     /// What operators were told holds.
     pub rules: Vec<Rule>,
     /// How often they have begun to end some, and how many of those orders have no answer yet.
@@ -86,6 +88,7 @@ pub struct Tally {
     pub read: u64,
     pub listed: u64,
     pub cancelled: u64,
+    pub replaced: u64,
     pub rules: u64,
     pub bounced: u64,
     pub moved: u64,

@@ -274,7 +274,7 @@ fn a_receipt_is_written_as_the_appendix_shows() {
         ),
     ] {
         let mut out = b">".to_vec();
-        write(&mut out, &notice);
+        write(&mut out, &notice, Dates::default());
         assert_eq!(String::from_utf8(out).unwrap(), format!(">{expected}"));
     }
 }
@@ -291,7 +291,8 @@ proptest! {
     ) {
         let (submitted, done) = (Wall(submitted), Wall(submitted + took));
         let mut out = Vec::new();
-        write(&mut out, &Notice { id: id.as_bytes(), submitted, done, state, error: error.as_bytes(), text: &text });
+        let notice = Notice { id: id.as_bytes(), submitted, done, state, error: error.as_bytes(), text: &text };
+        write(&mut out, &notice, Dates::default());
         let receipt = read(&out).unwrap();
         prop_assert_eq!(receipt.id, Some(id.as_bytes()));
         prop_assert_eq!(receipt.state, Some(state));
@@ -331,5 +332,21 @@ proptest! {
         if let Some(read) = read_date(digits.as_bytes(), Wall(received), offset) {
             prop_assert!(read.0.abs_diff(received) <= 30 * 86_400_000);
         }
+    }
+}
+
+#[test]
+fn dates_are_written_in_the_time_and_the_length_that_is_asked_for() {
+    let notice = notice(b"1", State::Delivered, b"", b"");
+    for (seconds, offset_minutes, done) in [
+        (false, 0, "done date:2612010001 "),
+        (true, 0, "done date:261201000100 "),
+        (true, 180, "done date:261201030100 "),
+        (false, -330, "done date:2611301831 "),
+    ] {
+        let mut out = Vec::new();
+        write(&mut out, &notice, Dates { seconds, offset_minutes });
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains(done), "{text}");
     }
 }

@@ -66,6 +66,11 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
+    /// What has not been read.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     pub fn anomaly_if(&mut self, odd: bool) {
         self.anomalies = self.anomalies.saturating_add(u8::from(odd));
     }

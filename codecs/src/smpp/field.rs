@@ -28,4 +28,6 @@ pub(super) const DATA_DESTINATION: Field = field("destination_addr", 65, Status:
 pub(super) const SCHEDULE: Field = field("schedule_delivery_time", 17, Status::INVSCHED);
 pub(super) const VALIDITY: Field = field("validity_period", 17, Status::INVEXPIRY);
 pub(super) const MESSAGE_ID: Field = field("message_id", 65, Status::INVMSGID);
+/// The name of a distribution list (SMPP 3.4 §4.5.1.1).
+pub(super) const LIST_NAME: Field = field("dl_name", 21, Status::INVDLNAME);
 pub(super) const FINAL_DATE: Field = field("final_date", 17, Status::QUERYFAIL);

@@ -8,6 +8,7 @@ mod cursor;
 mod field;
 pub mod frame;
 pub mod masked;
+pub mod multi;
 mod operations;
 mod outgoing;
 pub mod pdu;

@@ -72,7 +72,7 @@ pub struct Sm<'a> {
     pub short_message: &'a [u8],
     /// What was forgiven in the mandatory fields. The TLVs report for themselves.
     pub anomalies: u8,
-    optional: &'a [u8],
+    pub(super) optional: &'a [u8],
 }
 
 impl<'a> Sm<'a> {
@@ -81,6 +81,16 @@ impl<'a> Sm<'a> {
         let service_type = cursor.c_string(&field::SERVICE_TYPE)?;
         let source = cursor.address(&field::SOURCE)?;
         let destination = cursor.address(&field::DESTINATION)?;
+        Sm::read_rest(cursor, service_type, source, destination)
+    }
+
+    /// What follows the destination, or in a submit_multi all of them.
+    pub(super) fn read_rest(
+        mut cursor: Cursor<'a>,
+        service_type: &'a [u8],
+        source: SmeAddress<'a>,
+        destination: SmeAddress<'a>,
+    ) -> Result<Sm<'a>, Malformed> {
         let [esm_class, protocol_id, priority_flag] = cursor.octets("esm_class")?;
         let schedule_delivery_time = cursor.c_string(&field::SCHEDULE)?;
         let validity_period = cursor.c_string(&field::VALIDITY)?;

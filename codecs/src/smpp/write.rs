@@ -154,6 +154,13 @@ pub fn sm_body(out: &mut Vec<u8>, sm: &SmFields<'_>) -> Result<(), WriteError> {
     c_string(out, sm.service_type);
     address(out, sm.source);
     address(out, sm.destination);
+    sm_rest(out, sm);
+    Ok(())
+}
+
+/// What follows the destination, or in a submit_multi all of them.
+pub(super) fn sm_rest(out: &mut Vec<u8>, sm: &SmFields<'_>) {
+    let content = sm.header.len() + sm.text.len();
     out.extend_from_slice(&[sm.esm_class, sm.protocol_id, sm.priority_flag]);
     c_string(out, sm.schedule_delivery_time);
     c_string(out, sm.validity_period);
@@ -173,10 +180,9 @@ pub fn sm_body(out: &mut Vec<u8>, sm: &SmFields<'_>) -> Result<(), WriteError> {
     }
     out.extend_from_slice(sm.header);
     out.extend_from_slice(sm.text);
-    Ok(())
 }
 
-fn check_sm(sm: &SmFields<'_>) -> Result<(), WriteError> {
+pub(super) fn check_sm(sm: &SmFields<'_>) -> Result<(), WriteError> {
     check(&field::SERVICE_TYPE, sm.service_type)?;
     check(&field::SOURCE, sm.source.octets)?;
     check(&field::DESTINATION, sm.destination.octets)?;
@@ -294,17 +300,47 @@ pub fn cancel_sm_body(out: &mut Vec<u8>, cancel: &CancelSm<'_>) -> Result<(), Wr
     Ok(())
 }
 
-fn address(out: &mut Vec<u8>, address: SmeAddress<'_>) {
+/// The fields of a replace_sm (SMPP 3.4 §4.10.1). The encoding is the one of the message that it replaces.
+#[derive(Clone, Copy, Default)]
+pub struct ReplaceFields<'a> {
+    pub message_id: &'a [u8],
+    pub source: SmeAddress<'a>,
+    /// Empty or 16 octets.
+    pub schedule_delivery_time: &'a [u8],
+    /// Empty or 16 octets.
+    pub validity_period: &'a [u8],
+    pub registered_delivery: u8,
+    pub text: &'a [u8],
+}
+
+/// The body of a replace_sm.
+pub fn replace_sm_body(out: &mut Vec<u8>, replace: &ReplaceFields<'_>) -> Result<(), WriteError> {
+    check(&field::MESSAGE_ID, replace.message_id)?;
+    check(&field::SOURCE, replace.source.octets)?;
+    check_time(&field::SCHEDULE, replace.schedule_delivery_time)?;
+    check_time(&field::VALIDITY, replace.validity_period)?;
+    check_length("short_message", replace.text.len(), SHORT_MESSAGE_OCTETS_MAX)?;
+    c_string(out, replace.message_id);
+    address(out, replace.source);
+    c_string(out, replace.schedule_delivery_time);
+    c_string(out, replace.validity_period);
+    // No text of the SMSC's own, and the length of this one.
+    out.extend_from_slice(&[replace.registered_delivery, 0, replace.text.len() as u8]);
+    out.extend_from_slice(replace.text);
+    Ok(())
+}
+
+pub(super) fn address(out: &mut Vec<u8>, address: SmeAddress<'_>) {
     out.extend_from_slice(&[address.ton, address.npi]);
     c_string(out, address.octets);
 }
 
-fn c_string(out: &mut Vec<u8>, value: &[u8]) {
+pub(super) fn c_string(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(value);
     out.push(0);
 }
 
-fn check(field: &Field, value: &[u8]) -> Result<(), WriteError> {
+pub(super) fn check(field: &Field, value: &[u8]) -> Result<(), WriteError> {
     check_length(field.name, value.len(), field.octets_max - 1)?;
     if value.contains(&0) {
         return Err(WriteError::NulInside { field: field.name });

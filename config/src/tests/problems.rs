@@ -307,6 +307,10 @@ fn every_mistake_of_a_tenant_is_told() {
             "unknown key \"windw\" in smpp of [[tenant]]; did you mean \"window\"?",
         ),
         (
+            "smpp = { system_id = 'x', password = 'p', receipt_offset = '3' }",
+            "\"receipt_offset\" in smpp of [[tenant]] is no offset from UTC; write it like \"+03:00\" or \"-05:30\"",
+        ),
+        (
             "smpp = { system_id = 'x', password = 'p', charset = 'utf8' }",
             "\"charset\" in smpp of [[tenant]] is \"utf8\", which no data_coding says of a tenant's message; write \"gsm7\", \"latin1\", \"ascii\" or \"ucs2\"",
         ),

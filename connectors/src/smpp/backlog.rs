@@ -8,6 +8,7 @@ use engine::effect::Request;
 #[derive(Default)]
 pub struct Backlog {
     batches: VecDeque<Batch>,
+    octets: usize,
 }
 
 struct Batch {
@@ -35,12 +36,18 @@ impl Batch {
 impl Backlog {
     pub fn push(&mut self, requests: Vec<Request>, bodies: Vec<u8>) {
         if !requests.is_empty() {
+            self.octets += bodies.len();
             self.batches.push_back(Batch { requests, bodies, next: 0 });
         }
     }
 
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty()
+    }
+
+    /// What it holds; a batch counts until its last request is taken.
+    pub fn octets(&self) -> usize {
+        self.octets
     }
 
     /// The first that waits: its token and body.
@@ -55,12 +62,14 @@ impl Backlog {
         let Some(batch) = self.batches.front_mut() else { return };
         batch.next += 1;
         if batch.waiting().is_empty() {
+            self.octets -= batch.bodies.len();
             self.batches.pop_front();
         }
     }
 
     /// The tokens of all that wait, in order.
     pub fn drain(&mut self) -> impl Iterator<Item = u64> + '_ {
+        self.octets = 0;
         self.batches
             .drain(..)
             .flat_map(|batch| batch.requests.into_iter().skip(batch.next).map(|request| request.token))
@@ -88,7 +97,7 @@ mod tests {
         }
         let expected: [(u64, &[u8]); 4] = [(1, b"one"), (2, b""), (3, b"three"), (4, b"four")];
         assert_eq!(seen, expected.map(|(token, body)| (token, body.to_vec())));
-        assert!(backlog.is_empty());
+        assert!(backlog.is_empty() && backlog.octets() == 0);
     }
 
     #[test]

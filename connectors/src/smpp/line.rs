@@ -176,6 +176,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         now.since(self.eased) >= self.stalled_max
     }
 
+    /// What waits for the peer, in the session's output and for its window.
+    pub fn waiting_octets(&self) -> usize {
+        self.session.outgoing_octets().saturating_add(self.backlog.octets())
+    }
+
     /// Why the session is over, in words for the log.
     pub fn why_closed(&self) -> String {
         self.session.closed().map_or_else(|| "the connection ended".to_owned(), |reason| reason.to_string())

@@ -10,6 +10,7 @@ mod line;
 pub mod lockout;
 pub mod phase;
 pub mod refusal;
+mod seats;
 pub mod server;
 mod socket;
 mod wire;

@@ -17,6 +17,7 @@ pub fn status(refusal: Refusal, no_credit: Status) -> Status {
         Refusal::QueueFull | Refusal::Unavailable => Status::MSGQFUL,
         Refusal::InvalidSchedule => Status::INVSCHED,
         Refusal::InvalidValidity => Status::INVEXPIRY,
+        Refusal::UnsupportedMode => Status::INVESMCLASS,
         Refusal::InvalidRequest
         | Refusal::IdempotencyMismatch
         | Refusal::Conflict

@@ -1,10 +1,11 @@
 //! The SMPP server: listeners, who is let in, and what all its connections share. One connection is `connection`'s.
 //!
-//! Served are bind_*, submit_sm, data_sm, deliver_sm, enquire_link and unbind. query_sm, cancel_sm, replace_sm and submit_multi
-//! are answered ESME_RINVCMDID in their own responses; replace_if_present_flag is not looked at.
+//! Served are bind_*, submit_sm, submit_multi, data_sm, query_sm, cancel_sm, replace_sm, deliver_sm, enquire_link and unbind.
 
 mod connection;
 mod gate;
+mod multi;
+mod operations;
 mod submit;
 mod tenant;
 
@@ -23,11 +24,12 @@ use tokio_rustls::server::TlsStream;
 
 use self::connection::Connection;
 use self::gate::{Gate, Pass};
-use super::access::{Authenticator, Seats};
+use super::access::Authenticator;
 use super::counters::{RefusalCounters, ServerCounters};
 use super::line::Line;
 use super::lockout::{Lockout, LockoutOptions};
 use super::phase::{Phase, Phases};
+use super::seats::Seats;
 use super::socket;
 use crate::admission::Admission;
 use crate::partition::Partition;
@@ -59,6 +61,8 @@ pub struct ServerOptions {
     pub response_timeout: Duration,
     /// For the rest of a begun PDU.
     pub pdu_read: Duration,
+    /// What may wait for the peers of all binds of a tenant; beyond, the oldest that does not read is closed.
+    pub tenant_octets_max: usize,
     /// How long a peer that does not read is borne.
     pub stalled: Duration,
     /// For all sessions to be unbound at the end.
@@ -82,6 +86,7 @@ impl Default for ServerOptions {
             inactivity: Duration::from_secs(300),
             response_timeout: Duration::from_secs(30),
             pdu_read: Duration::from_secs(10),
+            tenant_octets_max: 16 * 1024 * 1024,
             stalled: Duration::from_secs(10),
             closing: Duration::from_secs(5),
             connections_max: 10_000,

@@ -9,7 +9,7 @@ use codecs::text::Encoding;
 use connectors::clock::Clock;
 use connectors::intake::Wakes;
 use connectors::partition::Partition;
-use engine::command::{Command, ConnectionId, Door, Refusal};
+use engine::command::{AskKind, Command, ConnectionId, Door, Refusal};
 use engine::effect::{Ask, Outcome, Outgoing, Request, SubmitAnswer};
 use engine::money::Micros;
 use engine::submission::Body;
@@ -18,6 +18,8 @@ use engine::submission::Body;
 pub const DEADLINE: Duration = Duration::from_secs(20);
 /// The first id that is given.
 pub const FIRST_ID: u64 = 100_000_000_000_000_000;
+/// How full it always is, in percent.
+pub const BUSY: u8 = 42;
 /// A message to this number is refused for want of credit.
 pub const POOR: u64 = 254_700_000_402;
 
@@ -142,7 +144,8 @@ impl House {
 
     /// Gives a connection several questions at once, with the same body.
     pub fn asks(&self, connection: ConnectionId, tokens: &[u64], body: &[u8]) {
-        let asks = tokens.iter().map(|token| Ask { token: *token, body: body.to_vec() });
+        let asks =
+            tokens.iter().map(|token| Ask { token: *token, kind: AskKind::Query, body: body.to_vec() });
         self.partition.links.release(connection, Outgoing { asks: asks.collect(), ..Outgoing::default() });
     }
 }
@@ -208,6 +211,7 @@ fn answer(
                         scheduled: false,
                     },
                 };
+                outgoing.congestion = BUSY;
                 outgoing.answers.push(SubmitAnswer { sequence: item.sequence, outcome });
             }
             Some((connection, outgoing))

@@ -4,21 +4,26 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use codecs::receipt::State;
+use codecs::smpp::multi::{Destination, SubmitMultiResponse, submit_multi_body};
+use codecs::smpp::pdu::SmeAddress;
+use codecs::smpp::write::SmFields;
 use codecs::smpp::{BindKind, Command as Pdus, Status};
 use codecs::text::Encoding;
 use connectors::admission::Admission;
 use connectors::intake::LANE_COMMANDS_MAX;
-use connectors::smpp::access::{Authenticator, Denied, TenantAccess};
+use connectors::smpp::access::{Authenticator, Denied, IdRadix, TenantAccess};
 use connectors::smpp::lockout::LockoutOptions;
 use connectors::smpp::server::{Entrance, Server, ServerOptions};
 use connectors::smpp::{Phase, Phases};
-use engine::command::{Command, Refusal};
-use engine::submission::Body;
+use engine::command::{Addresses, AskKind, Command, OfOne, Refusal, Wanted};
+use engine::effect::{Operated, OperationAnswer, Outgoing};
+use engine::submission::{Body, Extra};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::house::{FIRST_ID, House};
+use crate::house::{BUSY, FIRST_ID, House, POOR};
 use crate::peer::{Peer, bind_frame, frame, sm_body, submit_frame};
 
 /// One tenant, with what it may do.
@@ -42,7 +47,15 @@ pub struct Site {
 }
 
 pub fn access() -> TenantAccess {
-    TenantAccess { tenant: 7, max_binds: 10, window: 1_000, rate: 0, charset: Encoding::Gsm7 }
+    TenantAccess {
+        tenant: 7,
+        max_binds: 10,
+        oldest_leaves: false,
+        window: 1_000,
+        rate: 0,
+        charset: Encoding::Gsm7,
+        message_id: IdRadix::Dec,
+    }
 }
 
 fn options() -> ServerOptions {
@@ -176,7 +189,7 @@ fn refusals_of_the_engine_and_of_the_door_have_their_statuses() {
 }
 
 #[test]
-fn a_peer_of_smpp_5_is_told_why_there_is_no_credit() {
+fn a_peer_of_smpp_5_is_told_why_there_is_no_credit_and_how_busy_we_are() {
     let site = Site::new();
     let mut peer = Peer::connect(site.address);
     let mut bind = bind_frame(BindKind::Transmitter, 1, "acme", "secret");
@@ -186,6 +199,13 @@ fn a_peer_of_smpp_5_is_told_why_there_is_no_credit() {
     peer.read();
     peer.send_pdu(Pdus::SUBMIT_SM, Status::OK, 2, &sm_body(b"100", b"254700000402", 0, b"hello"));
     assert_eq!(peer.read().body, b"\0\x00\x1d\x00\x09no credit");
+    peer.send(&submit_frame(3));
+    // The house says how full it is; a peer of 3.4 is not told.
+    let body = peer.read().body;
+    assert_eq!(&body[18..], [0, 0x04, 0x28, 0, 1, BUSY]);
+    let mut older = site.bound();
+    older.send(&submit_frame(3));
+    assert_eq!(older.read().body.len(), 19);
 }
 
 #[test]
@@ -278,10 +298,10 @@ fn what_is_not_understood_is_answered_and_the_session_goes_on() {
     let truncated = &sm_body(b"100", b"254712345678", 0, b"hello")[..30];
     for (command, body, response, status) in [
         (Pdus(0x0000_0777), &b"what"[..], Pdus::GENERIC_NACK, Status::INVCMDID),
-        (Pdus::QUERY_SM, b"1\0\0\0\0", Pdus::QUERY_SM_RESP, Status::INVCMDID),
-        (Pdus::CANCEL_SM, b"\x001\0\0\0\0\0\0\0", Pdus::CANCEL_SM_RESP, Status::INVCMDID),
-        (Pdus::REPLACE_SM, b"1\0\0\0\0\0\0\0\0\x01a", Pdus::REPLACE_SM_RESP, Status::INVCMDID),
-        (Pdus::SUBMIT_MULTI, b"", Pdus::SUBMIT_MULTI_RESP, Status::INVCMDID),
+        (Pdus::QUERY_SM, b"x\0\0\0\0", Pdus::QUERY_SM_RESP, Status::QUERYFAIL),
+        (Pdus::CANCEL_SM, b"\0x\0\0\0\0\0\0\0", Pdus::CANCEL_SM_RESP, Status::CANCELFAIL),
+        (Pdus::REPLACE_SM, b"x\0\0\0\0\0\0\0\0\x01a", Pdus::REPLACE_SM_RESP, Status::REPLACEFAIL),
+        (Pdus::SUBMIT_MULTI, b"", Pdus::SUBMIT_MULTI_RESP, Status::INVCMDLEN),
         (Pdus::DELIVER_SM, b"", Pdus::DELIVER_SM_RESP, Status::INVCMDID),
         (Pdus::SUBMIT_SM, truncated, Pdus::SUBMIT_SM_RESP, Status::INVCMDLEN),
         (Pdus::SUBMIT_SM, b"", Pdus::SUBMIT_SM_RESP, Status::INVCMDLEN),
@@ -548,4 +568,166 @@ fn too_many_connections_are_turned_away() {
     drop(strangers);
     site.house.wait_until("their end", || connections() == 0);
     site.still_serves();
+}
+
+/// The operations that have come, in order.
+fn operations(site: &Site, count: usize) -> Vec<Wanted> {
+    site.house.wait_for("operations", |commands| {
+        let wanted = commands.iter().filter_map(|command| match command {
+            Command::Operation(operation) => Some(operation.wanted.clone()),
+            _ => None,
+        });
+        let wanted: Vec<Wanted> = wanted.collect();
+        (wanted.len() >= count).then_some(wanted)
+    })
+}
+
+#[test]
+fn operations_come_in_the_order_of_the_stream_and_are_answered_by_what_is_decided() {
+    let site = Site::with(options(), TenantAccess { message_id: IdRadix::Hex, ..access() }, None);
+    let mut peer = site.bound();
+    peer.send(&submit_frame(2));
+    assert_eq!(peer.read().body, format!("{FIRST_ID:x}\0").as_bytes());
+    let id = format!("{FIRST_ID:x}");
+    let query = [id.as_bytes(), b"\0\x05\0ACME\0"].concat();
+    let cancel = [b"\0", id.as_bytes(), b"\0\0\0\0\0\0\0"].concat();
+    let cancel_all = b"CMT\0\0\x05\0ACME\0\x01\x01254712345678\0".to_vec();
+    let replace = [id.as_bytes(), b"\0\0\0\0\x00000001000000000R\0\x11\0\x03new"].concat();
+    for (sequence, (command, body)) in (3..).zip([
+        (Pdus::QUERY_SM, &query),
+        (Pdus::CANCEL_SM, &cancel),
+        (Pdus::CANCEL_SM, &cancel_all),
+        (Pdus::REPLACE_SM, &replace),
+    ]) {
+        peer.send_pdu(command, Status::OK, sequence, body);
+    }
+    let wanted = operations(&site, 4);
+    let of_one = |source: &[u8], what| Wanted::OfOne { id: FIRST_ID, source: source.to_vec(), what };
+    assert_eq!(wanted[0], of_one(b"ACME", OfOne::Query));
+    assert_eq!(wanted[1], of_one(b"", OfOne::Cancel));
+    let (service_type, source, destination) = (b"CMT".to_vec(), b"ACME".to_vec(), 254_712_345_678);
+    assert_eq!(wanted[2], Wanted::CancelAll(Addresses { service_type, source, destination }));
+    let Wanted::OfOne { what: OfOne::Replace(replacement), .. } = &wanted[3] else { panic!("{wanted:?}") };
+    assert_eq!((&replacement.octets[..], replacement.registered_delivery), (&b"new"[..], 0x11));
+    assert!(replacement.valid_until.is_some() && replacement.send_at.is_none());
+    let state = Operated::State { id: FIRST_ID, state: State::Scheduled, done: None, error: 0 };
+    let answer = |sequence, kind, outcome| OperationAnswer { sequence, kind, outcome };
+    let operated = vec![
+        answer(3, AskKind::Query, state),
+        answer(4, AskKind::Cancel, Operated::Done),
+        answer(5, AskKind::Cancel, Operated::Failed),
+        answer(6, AskKind::Replace, Operated::Refused(Refusal::InsufficientCredit)),
+    ];
+    let outgoing = Outgoing { operated, ..Outgoing::default() };
+    site.house.partition.links.release(site.house.connection(1), outgoing);
+    let answer = peer.read();
+    assert_eq!(answer.head(), (Pdus::QUERY_SM_RESP, Status::OK, 3));
+    assert_eq!(answer.body, [id.as_bytes(), b"\0\0\x01\0"].concat(), "3.4 knows no SCHEDULED");
+    assert_eq!(peer.read().head(), (Pdus::CANCEL_SM_RESP, Status::OK, 4));
+    assert_eq!(peer.read().head(), (Pdus::CANCEL_SM_RESP, Status::CANCELFAIL, 5));
+    assert_eq!(peer.read().head(), (Pdus::REPLACE_SM_RESP, Status(0x40B), 6));
+}
+
+fn multi_body(destinations: &[Destination<'_>], esm_class: u8) -> Vec<u8> {
+    let source = SmeAddress { ton: 1, npi: 1, octets: b"100" };
+    let fields = SmFields { source, esm_class, text: b"hello", ..SmFields::default() };
+    let mut body = Vec::new();
+    submit_multi_body(&mut body, &fields, destinations).unwrap();
+    body
+}
+
+fn phone(octets: &[u8]) -> Destination<'_> {
+    Destination::Sme(SmeAddress { ton: 1, npi: 1, octets })
+}
+
+#[test]
+fn a_message_to_many_has_one_answer_and_says_who_was_left_out() {
+    let site = Site::new();
+    let mut peer = site.bound();
+    let poor = POOR.to_string();
+    let list = Destination::List(b"friends");
+    let destinations =
+        [phone(b"nobody"), phone(b"254712345678"), phone(poor.as_bytes()), list, phone(b"254712345679")];
+    peer.send_pdu(Pdus::SUBMIT_MULTI, Status::OK, 2, &multi_body(&destinations, 0));
+    let answer = peer.read();
+    assert_eq!(answer.head(), (Pdus::SUBMIT_MULTI_RESP, Status::OK, 2));
+    let response = SubmitMultiResponse::read(&answer.body);
+    assert_eq!(response.message_id, FIRST_ID.to_string().as_bytes());
+    let refused: Vec<(Vec<u8>, Status)> =
+        response.unsuccess().map(|one| (one.destination.octets.to_vec(), one.status)).collect();
+    let expected = [
+        (&b"nobody"[..], Status::INVDSTADR),
+        (b"friends", Status::INVDLNAME),
+        (poor.as_bytes(), Status(0x40B)),
+    ];
+    assert_eq!(refused, expected.map(|(octets, status)| (octets.to_vec(), status)));
+    site.house.wait_for("the submissions", |commands| {
+        let batch = commands.iter().find_map(|command| match command {
+            Command::Submit(batch) => Some(batch),
+            _ => None,
+        })?;
+        let body = Body::read(&batch.bodies).unwrap().0;
+        assert_eq!((batch.items.len(), body.extra(Extra::SharedId)), (3, Some(&[0; 8][..])));
+        Some(())
+    });
+    // Where none is accepted there is no id: it says why the first was not.
+    let none = [phone(poor.as_bytes()), Destination::List(b"friends")];
+    peer.send_pdu(Pdus::SUBMIT_MULTI, Status::OK, 3, &multi_body(&none, 0));
+    assert_eq!(peer.read().head(), (Pdus::SUBMIT_MULTI_RESP, Status::INVDLNAME, 3));
+    let many: Vec<Destination<'_>> = std::iter::repeat_n(phone(b"254712345678"), 254).collect();
+    for sequence in 4..10 {
+        peer.send_pdu(Pdus::SUBMIT_MULTI, Status::OK, sequence, &multi_body(&many, 0));
+    }
+    for _ in 4..10 {
+        assert_eq!(peer.read().status, Status::OK);
+    }
+    peer.send_pdu(Pdus::SUBMIT_MULTI, Status::OK, 10, &multi_body(&many[..1], 2));
+    assert_eq!(peer.read().head(), (Pdus::SUBMIT_MULTI_RESP, Status::INVESMCLASS, 10));
+}
+
+#[test]
+fn where_the_tenant_wants_it_the_oldest_bind_makes_room() {
+    let site = Site::with(options(), TenantAccess { max_binds: 2, oldest_leaves: true, ..access() }, None);
+    let mut first = site.bound();
+    let mut second = site.bound();
+    let mut third = site.bound();
+    let unbind = first.read();
+    assert_eq!(unbind.command, Pdus::UNBIND);
+    first.send_pdu(Pdus::UNBIND_RESP, Status::OK, unbind.sequence, &[]);
+    assert!(first.read_any().is_none());
+    for peer in [&mut second, &mut third] {
+        peer.send(&submit_frame(9));
+        assert_eq!(peer.read().head(), (Pdus::SUBMIT_SM_RESP, Status::OK, 9));
+    }
+}
+
+#[test]
+fn when_too_much_waits_for_a_tenant_the_oldest_bind_that_does_not_read_is_closed() {
+    let stalled = Duration::from_secs(600);
+    let octets = 12 << 20;
+    let site = Site::with(ServerOptions { stalled, tenant_octets_max: octets, ..options() }, access(), None);
+    let mut reads = site.bound();
+    let deaf: Vec<Peer> = (0..2)
+        .map(|_| {
+            let mut deaf = Peer::connect_from([127, 0, 0, 1], site.address, Some(4_096));
+            assert_eq!(deaf.bind(BindKind::Transceiver, "acme", "secret").status, Status::OK);
+            deaf
+        })
+        .collect();
+    let tokens: Vec<u64> = (1..=1_000).collect();
+    // Neither has too much for itself, both together have.
+    site.house.requests(site.house.connection(3), &tokens, &[b'x'; 10_000]);
+    site.house.requests(site.house.connection(2), &tokens, &[b'x'; 10_000]);
+    assert_eq!(site.untold(1_000).len(), 1_000);
+    let closed = site.house.wait_for("the end of one", |commands| {
+        commands.iter().find_map(|command| match command {
+            Command::TenantUnbound { connection, .. } => Some(*connection),
+            _ => None,
+        })
+    });
+    assert_eq!(closed, site.house.connection(2));
+    assert_eq!(site.server.counters().snapshot().slow_readers, 1);
+    reads.send(&submit_frame(9));
+    assert_eq!(reads.read().head(), (Pdus::SUBMIT_SM_RESP, Status::OK, 9));
+    drop(deaf);
 }

@@ -8,11 +8,12 @@ use super::{
     Changed, Depth, DoubtRow, Doubts, Filter, LedgerRow, ProviderRow, QueueRow, Queues, Refused, Report,
     RuleRow,
 };
-use crate::command::ReplyId;
-use crate::effect::Reply;
+use crate::command::{Addresses, ReplyId};
+use crate::effect::{Operated, Reply};
 use crate::engine::Engine;
 use crate::message::{Message, STORED, State};
 use crate::money::Micros;
+use crate::operations::Asker;
 use crate::pages::{BLOCK_MESSAGES, block_of, order_of};
 use crate::step::{BounceCode, HoldCause, Resolution, Step};
 use crate::submission::Priority;
@@ -51,8 +52,16 @@ enum Task {
     Doubts { limit: usize, found: Doubts },
     Bounce { code: BounceCode, done: Changed },
     Move { to: u16, done: Changed },
+    Cancel { wanted: TenantWalk, cancelled: u64 },
     LetGo { held: Vec<(u32, Matcher)>, done: Changed },
     Resolve { number: u64, resolution: Resolution, report: Report },
+}
+
+/// What a tenant cancels by addresses (SMPP 3.4 §4.9.1).
+pub(crate) struct TenantWalk {
+    pub tenant: u32,
+    pub asker: Asker,
+    pub addresses: Addresses,
 }
 
 #[derive(Default)]
@@ -87,6 +96,19 @@ impl Walk {
     pub fn moving(reply: ReplyId, matcher: Matcher, to: u16, rule: Option<u32>) -> Walk {
         let done = Changed { rules: rule.into_iter().collect(), ..Changed::default() };
         Walk::new(Some(reply), matcher, Task::Move { to, done })
+    }
+
+    pub fn cancelling(wanted: TenantWalk) -> Walk {
+        let matcher = Matcher { tenant: Some(wanted.tenant), ..Matcher::default() };
+        Walk::new(None, matcher, Task::Cancel { wanted, cancelled: 0 })
+    }
+
+    /// The tenant that it was begun for.
+    pub fn tenant(&self) -> Option<u32> {
+        match &self.task {
+            Task::Cancel { wanted, .. } => Some(wanted.tenant),
+            _ => None,
+        }
     }
 
     /// For rules that have ended, with what they held.
@@ -126,7 +148,7 @@ impl Walk {
     fn parked(&self) -> Option<bool> {
         match self.task {
             Task::List { .. } => None,
-            Task::Bounce { .. } | Task::Move { .. } => Some(false),
+            Task::Bounce { .. } | Task::Move { .. } | Task::Cancel { .. } => Some(false),
             Task::Doubts { .. } | Task::LetGo { .. } | Task::Resolve { .. } => Some(true),
         }
     }
@@ -137,6 +159,7 @@ impl Walk {
             Task::Doubts { .. } => ("doubts", 0),
             Task::Bounce { done, .. } => ("bounce", done.messages),
             Task::Move { done, .. } => ("move", done.messages),
+            Task::Cancel { cancelled, .. } => ("cancel", *cancelled),
             Task::LetGo { done, .. } => ("let go", done.messages),
             Task::Resolve { .. } => ("resolve", 0),
         }
@@ -310,6 +333,17 @@ impl Engine {
                 let is_meant = waits || matches!(message.state, State::Sending | State::InDoubt);
                 done.passed_over += u64::from(is_meant);
             }
+            Task::Cancel { wanted, cancelled } if waits && is_with_nobody => {
+                let body = message.body();
+                let Addresses { service_type, source, destination } = &wanted.addresses;
+                if body.destination == *destination
+                    && body.source == source
+                    && body.service_type == service_type
+                {
+                    *cancelled += 1;
+                    self.step(number, &Step::Cancelled);
+                }
+            }
             Task::LetGo { done, .. } if self.is_free_of_rules(message) => {
                 self.step(number, &Step::LetGo);
                 done.messages += 1;
@@ -355,6 +389,10 @@ impl Engine {
                 Report::Changed(done)
             }
             Task::Resolve { report, .. } => report,
+            Task::Cancel { wanted, cancelled } => {
+                let outcome = if cancelled > 0 { Operated::Done } else { Operated::Failed };
+                return self.answer_operation(wanted.asker, outcome);
+            }
         };
         if let Some(reply) = walk.reply {
             self.effects.replies.push((reply, Reply::Operated(report)));

@@ -8,6 +8,7 @@ use engine::command::*;
 use engine::effect::{Cancelled, Outcome, Reply};
 use engine::message::State;
 use engine::money::Micros;
+use engine::quota::Quotas;
 use engine::submission::{Priority, Via};
 
 use crate::house::*;
@@ -281,4 +282,36 @@ fn a_message_scheduled_beyond_the_default_validity_is_sent() {
         house.pass(Duration::from_secs(1));
     }
     assert_eq!((house.state(number), house.taken(bind).len()), (State::Sending, 1));
+}
+
+#[test]
+fn quotas_count_what_is_accepted_over_both_doors_and_over_a_start() {
+    let mut definitions = definitions();
+    definitions.tenants[0].quotas = Quotas([3, 0, 5]);
+    let mut house = House::new(definitions);
+    let refused = Outcome::Refused(Refusal::RateLimited);
+    // What is refused for another reason does not count.
+    let endless = Sms { text: vec![b'x'; 5], parts: 2, ..Sms::default() };
+    assert_eq!(house.submit("acme", &endless), Outcome::Refused(Refusal::InvalidRequest));
+    house.accepted_all("acme", &Sms::default(), 2);
+    house.crash();
+    let outcomes = house.submit_all("acme", &vec![Sms::default(); 2]);
+    assert!(matches!(outcomes[0], Outcome::Accepted { .. }));
+    assert_eq!(outcomes[1], refused);
+    let (outcomes, _) = house.over_http("acme", None, &[Sms::default()]);
+    assert_eq!(outcomes, [refused]);
+    house.accepted("other", &Sms::default());
+    // A minute later two are left of the day.
+    house.seconds(61);
+    house.crash();
+    let outcomes = house.submit_all("acme", &vec![Sms::default(); 3]);
+    assert_eq!(outcomes[2], refused);
+    assert!(outcomes[..2].iter().all(|outcome| matches!(outcome, Outcome::Accepted { .. })));
+    house.seconds(3_600);
+    assert_eq!(house.submit("acme", &Sms::default()), refused);
+    // The day is UTC's: it began at midnight, eight hours before.
+    house.advance(16 * 3_600 * 1_000_000);
+    house.turn([]);
+    house.accepted("acme", &Sms::default());
+    assert_eq!(house.money("acme"), (994, 6, 0));
 }

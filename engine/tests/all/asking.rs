@@ -24,7 +24,7 @@ fn asked_after_a_minute(parts: u8) -> (House, ConnectionId, u64) {
 
 fn answer(house: &mut House, part: PartToken, state: Option<ReceiptState>) {
     let status = if state.is_some() { 0 } else { 0x67 };
-    let items = vec![AskAnswer { token: part, status, state, error: 7, done: None }];
+    let items = vec![AskAnswer { token: part, kind: AskKind::Query, status, state, error: 7, done: None }];
     house.turn([Command::AskAnswers { provider: 0, bind: 0, items }]);
 }
 

@@ -314,7 +314,7 @@ impl World {
                 let connection = self.house.connection();
                 self.sessions[place] = Some((connection, VecDeque::new()));
                 let (tenant, window) = (u32::from(*tenant), u32::from(*window));
-                vec![Command::TenantBound { tenant, connection, receives: true, window }]
+                vec![Command::TenantBound { tenant, connection, receives: true, tlvs: true, window }]
             }
             Act::TenantDown { tenant, later } => {
                 let (connection, open) = self.sessions[usize::from(*tenant)].as_mut()?;

@@ -75,7 +75,11 @@ pub struct House {
     pub requests: Vec<Request>,
     /// What providers were asked: the bind, the part, and the body of the query_sm.
     pub asks: Vec<(ConnectionId, PartToken, Vec<u8>)>,
+    /// What was answered to tenants' operations.
+    pub operated: Vec<(ConnectionId, OperationAnswer)>,
     pub answers: Vec<SubmitAnswer>,
+    /// What was last told with answers.
+    pub congestion: u8,
     /// Receipts of providers that were acknowledged.
     pub acknowledged: Vec<(ConnectionId, u32)>,
     pub closed: Vec<ConnectionId>,
@@ -112,7 +116,9 @@ impl House {
             archive_writes: Vec::new(),
             requests: Vec::new(),
             asks: Vec::new(),
+            operated: Vec::new(),
             answers: Vec::new(),
+            congestion: 0,
             acknowledged: Vec::new(),
             closed: Vec::new(),
             replies: Vec::new(),
@@ -234,7 +240,11 @@ impl House {
             assert_eq!(start, outgoing.bodies.len());
             let asks = outgoing.asks.into_iter();
             self.asks.extend(asks.map(|ask| (connection, PartToken(ask.token), ask.body)));
+            if !outgoing.answers.is_empty() {
+                self.congestion = outgoing.congestion;
+            }
             self.answers.extend(outgoing.answers);
+            self.operated.extend(outgoing.operated.into_iter().map(|answer| (connection, answer)));
             self.acknowledged
                 .extend(outgoing.acknowledged.iter().map(|(sequence, _)| (connection, *sequence)));
             if outgoing.closed {
@@ -287,6 +297,10 @@ impl House {
     }
 
     // Tenants.
+
+    pub fn body(&self, number: u64) -> Body<'_> {
+        self.engine.message(number).expect("a message in memory").body()
+    }
 
     pub fn tenant(&self, id: &str) -> u32 {
         self.engine.names().0.iter().position(|name| name == id).expect("a tenant") as u32
@@ -360,7 +374,7 @@ impl House {
             bodies,
         };
         match self.ask(Command::Submit(submissions)) {
-            Reply::Submitted { outcomes, replayed } => (outcomes, replayed),
+            Reply::Submitted { outcomes, replayed, .. } => (outcomes, replayed),
             other => panic!("{other:?}"),
         }
     }
@@ -371,6 +385,23 @@ impl House {
         let reply = self.replies.pop().expect("a reply").1;
         assert!(self.replies.is_empty());
         reply
+    }
+
+    /// What is answered to an operation of a tenant; `None` while it waits for somebody.
+    pub fn wants(&mut self, tenant: &str, wanted: Wanted) -> Option<Operated> {
+        self.sequence += 1;
+        let (connection, sequence) = (ConnectionId(u32::MAX), self.sequence);
+        let operation = TenantOperation { tenant: self.tenant(tenant), connection, sequence, wanted };
+        self.turn([Command::Operation(Box::new(operation))]);
+        self.operated.pop().map(|(to, answer)| {
+            assert_eq!((to, answer.sequence), (connection, sequence));
+            answer.outcome
+        })
+    }
+
+    pub fn of_one(&mut self, tenant: &str, number: u64, what: OfOne) -> Option<Operated> {
+        let id = engine::id::Permutation::new(&KEY).id(number);
+        self.wants(tenant, Wanted::OfOne { id, source: Vec::new(), what })
     }
 
     pub fn balance(&mut self, tenant: &str) -> Balance {
@@ -391,7 +422,7 @@ impl House {
     pub fn bind_tenant(&mut self, tenant: &str, window: u32) -> ConnectionId {
         let connection = self.connection();
         let tenant = self.tenant(tenant);
-        self.turn([Command::TenantBound { tenant, connection, receives: true, window }]);
+        self.turn([Command::TenantBound { tenant, connection, receives: true, tlvs: true, window }]);
         connection
     }
 

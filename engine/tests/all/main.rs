@@ -13,6 +13,8 @@ mod left_behind;
 mod listing;
 mod long_messages;
 mod looking;
+mod notices;
+mod operating;
 mod own_parts;
 mod pacing;
 mod parking;

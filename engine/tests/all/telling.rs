@@ -275,7 +275,7 @@ fn what_a_closed_session_did_not_acknowledge_is_told_first() {
 fn a_session_that_takes_no_receipts_is_given_none_and_is_closed() {
     let (mut house, _) = sent(definitions(), 1);
     let connection = house.connection();
-    house.turn([Command::TenantBound { tenant: 0, connection, receives: false, window: 10 }]);
+    house.turn([Command::TenantBound { tenant: 0, connection, receives: false, tlvs: true, window: 10 }]);
     deliver(&mut house, 0..1);
     assert!(house.taken(connection).is_empty());
     house.turn([Command::TenantUnbound { tenant: 0, connection, untold: Vec::new() }]);

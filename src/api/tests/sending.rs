@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::http::Method;
 use engine::command::Refusal;
 use engine::effect::{Outcome, Reply};
+use engine::quota::UsedUp;
 use serde_json::{Value, json};
 
 use super::house::{ACME, House, OTHER, accepted};
@@ -282,7 +284,7 @@ async fn a_batch_enters_in_slices_each_with_a_key_of_its_own() {
     let house = House::scripted(ACME, move |submissions| {
         let key = submissions.idempotency.map(|idempotency| idempotency.key);
         noted.lock().unwrap().push((submissions.items.len(), key));
-        Reply::Submitted { outcomes: accepted(submissions.items.len(), 0), replayed: true }
+        Reply::Submitted { outcomes: accepted(submissions.items.len(), 0), replayed: true, limited: None }
     });
     let answer = house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], &numbered(2_500)).await;
     assert_eq!((answer.status, answer.header("idempotency-replayed")), (202, Some("true")));
@@ -304,6 +306,7 @@ async fn a_key_used_otherwise_keeps_every_slice_out() {
             Reply::Submitted {
                 outcomes: vec![Outcome::Refused(refusal); submissions.items.len()],
                 replayed: false,
+                limited: None,
             }
         });
         let answer =
@@ -378,11 +381,30 @@ async fn refusals_of_the_engine_are_told_in_https_words() {
         let house = House::scripted(ACME, move |_| Reply::Submitted {
             outcomes: vec![Outcome::Refused(refusal)],
             replayed: false,
+            limited: None,
         });
         let answer = house.send(GOOD).await;
         let (found, code, _) = answer.refusal();
         assert_eq!((found, code), (status, refusal.code()));
     }
+}
+
+#[tokio::test]
+async fn a_used_up_quota_says_which_and_until_when() {
+    let house = House::scripted(ACME, move |_| Reply::Submitted {
+        outcomes: vec![Outcome::Refused(Refusal::RateLimited)],
+        replayed: false,
+        limited: Some(UsedUp {
+            quota: 500,
+            window: Duration::from_secs(86_400),
+            left: Duration::from_millis(3_600_500),
+        }),
+    });
+    let answer = house.send(GOOD).await;
+    assert_eq!(answer.refusal(), (429, "rate_limited", None));
+    let headers = ["retry-after", "ratelimit-policy", "ratelimit"].map(|name| answer.header(name));
+    let expected = ["3601", "\"messages\";q=500;w=86400", "\"messages\";r=0;t=3601"];
+    assert_eq!(headers, expected.map(Some));
 }
 
 #[tokio::test]
@@ -424,7 +446,7 @@ async fn the_gateway_that_stops_between_two_slices_says_what_entered() {
         if let Some(intake) = slot.lock().unwrap().take() {
             intake.close();
         }
-        Reply::Submitted { outcomes: accepted(submissions.items.len(), 0), replayed: false }
+        Reply::Submitted { outcomes: accepted(submissions.items.len(), 0), replayed: false, limited: None }
     });
     *intake.lock().unwrap() = Some(Arc::clone(&house.state.intake));
     let answer = house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], &numbered(1_001)).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::smpp::command::{BindKind, Command};
 use crate::smpp::frame::{FRAME_OCTETS_MAX, FrameError};
+use crate::smpp::multi::SubmitMulti;
 use crate::smpp::pdu::{Bind, BindResponse, CancelSm, DataSm, Malformed, QuerySm, ReplaceSm, Sm};
 use crate::smpp::status::Status;
 use crate::smpp::write::WriteError;
@@ -156,7 +157,12 @@ pub enum Event<'f> {
         sequence: u32,
         replace: ReplaceSm<'f>,
     },
-    /// Smsc: submit_multi, to be answered. Esme: alert_notification and outbind, which have no answer.
+    /// Smsc.
+    Multi {
+        sequence: u32,
+        multi: SubmitMulti<'f>,
+    },
+    /// Esme: alert_notification and outbind, which have no answer.
     Other {
         command: Command,
         sequence: u32,
@@ -202,6 +208,7 @@ impl fmt::Debug for Event<'_> {
             Event::Submit { sequence, sm } => write!(f, "Submit {sequence} {sm:?}"),
             Event::Deliver { sequence, sm } => write!(f, "Deliver {sequence} {sm:?}"),
             Event::Data { sequence, data } => write!(f, "Data {sequence} {data:?}"),
+            Event::Multi { sequence, multi } => write!(f, "Multi {sequence} {multi:?}"),
             Event::Query { sequence, query } => write!(f, "Query {sequence} {query:?}"),
             Event::Cancel { sequence, cancel } => write!(f, "Cancel {sequence} {cancel:?}"),
             Event::Replace { sequence, replace } => write!(f, "Replace {sequence} {replace:?}"),

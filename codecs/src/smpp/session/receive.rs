@@ -4,6 +4,7 @@
 use super::{Ending, Event, PendingBind, Role, Session, State};
 use crate::instant::Mono;
 use crate::smpp::command::{BindKind, Command};
+use crate::smpp::multi::SubmitMulti;
 use crate::smpp::operations::{Ruling, is_answered, ruling};
 use crate::smpp::pdu::{Bind, BindResponse, CancelSm, DataSm, Header, Malformed, QuerySm, ReplaceSm, Sm};
 use crate::smpp::session::CloseReason;
@@ -46,6 +47,7 @@ impl Session {
         let sequence = header.sequence;
         let read = match header.command {
             Command::SUBMIT_SM => Sm::read(body).map(|sm| Event::Submit { sequence, sm }),
+            Command::SUBMIT_MULTI => SubmitMulti::read(body).map(|multi| Event::Multi { sequence, multi }),
             Command::DELIVER_SM => Sm::read(body).map(|sm| Event::Deliver { sequence, sm }),
             Command::DATA_SM => DataSm::read(body).map(|data| Event::Data { sequence, data }),
             Command::QUERY_SM => QuerySm::read(body).map(|query| Event::Query { sequence, query }),

@@ -72,6 +72,7 @@ const MESSAGE: &[u8] = b"\0\0\x00254\0\0\x00255\0\0\0\0\0\0\0\0\0\0\0";
 fn body_of(command: Command) -> &'static [u8] {
     match command {
         Command::SUBMIT_SM | Command::DELIVER_SM => MESSAGE,
+        Command::SUBMIT_MULTI => b"\0\0\x00254\0\x01\x01\0\x00255\0\0\0\0\0\0\0\0\0\0\0",
         Command::DATA_SM => b"\0\0\x00254\0\0\x00255\0\0\0\0",
         Command::QUERY_SM => b"7\0\0\x00254\0",
         Command::CANCEL_SM => b"\x007\0\0\x00254\0\0\x00255\0",

@@ -14,7 +14,7 @@ use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
 use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::smpp::{Command as Pdu, Status, write};
 use engine::command::{
-    AskAnswer, Command, ConnectionId, Inbound, Now, PartToken, Receipts, Response, Responses,
+    AskAnswer, AskKind, Command, ConnectionId, Inbound, Now, PartToken, Receipts, Response, Responses,
 };
 use engine::effect::Ask;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -50,10 +50,10 @@ pub struct Bind<'o, S> {
     inbound: Inbound,
     unanswered: Vec<PartToken>,
     ask_answers: Vec<AskAnswer>,
-    /// Questions that wait for the window, and the tokens of those without an answer, each as often as it was asked: what was
-    /// asked in vain while the bind was down is asked at once.
+    /// Questions that wait for the window, and the tokens of those without an answer, with what was asked of each: what
+    /// was asked in vain while the bind was down is asked at once.
     asks: VecDeque<Ask>,
-    asked: HashMap<u64, u32>,
+    asked: HashMap<u64, Vec<AskKind>>,
     /// The ids that they were asked by.
     asked_ids: HashMap<u64, Vec<u8>>,
     reader: Reader,
@@ -188,9 +188,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         }
         match self.line.session.receive(now.mono, frame) {
             Event::Response { token, command, status, late, body } => {
-                if command == Pdu::QUERY_SM_RESP || self.asked.contains_key(&token) {
-                    self.ask_answered(now, token, status, body);
-                } else {
+                if let Some(kind) = self.asked_kind(token, command) {
+                    self.ask_answered(now, token, kind, status, body);
+                } else if ask_kind(command).is_none() {
                     self.answered(token, status, late, body);
                 }
             }
@@ -268,14 +268,27 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         });
     }
 
+    /// What was asked with this token, by the command of a response to it or of its own; a generic_nack is for the first.
+    fn asked_kind(&self, token: u64, command: Pdu) -> Option<AskKind> {
+        let asked = self.asked.get(&token)?;
+        match ask_kind(command) {
+            Some(kind) => asked.contains(&kind).then_some(kind),
+            None if command == Pdu::GENERIC_NACK => asked.first().copied(),
+            None => None,
+        }
+    }
+
     /// What a question has brought; a late answer is as good as none, for the question may have been asked again.
-    fn ask_answered(&mut self, now: Now, token: u64, status: Status, body: &[u8]) {
-        let Some(count) = self.asked.get_mut(&token) else { return };
-        *count = count.saturating_sub(1);
-        if *count == 0 {
+    fn ask_answered(&mut self, now: Now, token: u64, kind: AskKind, status: Status, body: &[u8]) {
+        let Some(asked) = self.asked.get_mut(&token) else { return };
+        if let Some(place) = asked.iter().position(|asked| *asked == kind) {
+            asked.remove(place);
+        }
+        if asked.is_empty() {
             self.asked.remove(&token);
         }
-        let response = QuerySmResponse::read(body).ok().filter(|_| status == Status::OK);
+        let is_state = kind == AskKind::Query && status == Status::OK;
+        let response = QuerySmResponse::read(body).ok().filter(|_| is_state);
         let response = response.filter(|response| self.is_about(token, response.message_id));
         if !self.asked.contains_key(&token) {
             self.asked_ids.remove(&token);
@@ -283,6 +296,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         let date = response.map(|response| response.final_date).unwrap_or_default();
         self.ask_answers.push(AskAnswer {
             token: PartToken(token),
+            kind,
             status: status.0,
             state: response
                 .and_then(|response| State::from_number(response.message_state))
@@ -349,9 +363,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     /// What time has brought about.
     fn run_out(&mut self, now: Now) {
-        while let TimeoutEvent::Expired { token, .. } = self.line.session.timeout(now.mono) {
-            if self.asked.contains_key(&token) {
-                self.ask_answered(now, token, Status::UNKNOWNERR, &[]);
+        while let TimeoutEvent::Expired { token, command } = self.line.session.timeout(now.mono) {
+            if let Some(kind) = self.asked_kind(token, command) {
+                self.ask_answered(now, token, kind, Status::UNKNOWNERR, &[]);
             } else {
                 self.unanswered.push(PartToken(token));
             }
@@ -395,16 +409,17 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     /// Asks what the window has room for, after the messages.
     fn ask_about(&mut self, now: Mono) {
-        while let Some(Ask { token, body }) = self.asks.front() {
-            if self.line.session.request(now, Pdu::QUERY_SM, *token, body).is_err() {
+        while let Some(Ask { token, kind, body }) = self.asks.front() {
+            if self.line.session.request(now, ask_command(*kind), *token, body).is_err() {
                 return;
             }
-            let id = body.split(|octet| *octet == 0).next().unwrap_or_default();
-            if !id.is_empty() {
-                self.asked_ids.insert(*token, id.to_vec());
+            if *kind == AskKind::Query {
+                let id = body.split(|octet| *octet == 0).next().unwrap_or_default();
+                if !id.is_empty() {
+                    self.asked_ids.insert(*token, id.to_vec());
+                }
             }
-            let count = self.asked.entry(*token).or_default();
-            *count = count.saturating_add(1);
+            self.asked.entry(*token).or_default().push(*kind);
             self.asks.pop_front();
         }
     }
@@ -469,4 +484,18 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         self.partition.links.close(up.id);
         (ending, self.partition.clock.mono().since(up.since))
     }
+}
+
+fn ask_command(kind: AskKind) -> Pdu {
+    match kind {
+        AskKind::Query => Pdu::QUERY_SM,
+        AskKind::Cancel => Pdu::CANCEL_SM,
+        AskKind::Replace => Pdu::REPLACE_SM,
+    }
+}
+
+/// What a request or its response is about, if it is no message.
+fn ask_kind(command: Pdu) -> Option<AskKind> {
+    let all = [AskKind::Query, AskKind::Cancel, AskKind::Replace];
+    all.into_iter().find(|kind| [ask_command(*kind), ask_command(*kind).response()].contains(&command))
 }

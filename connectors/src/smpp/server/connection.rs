@@ -15,12 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Shared;
 use super::gate::Pass;
+use super::operations::About;
 use super::tenant::{Request, Tenant, delivery_window};
 use crate::intake::Source;
 use crate::partition::Partition;
 use crate::smpp::access::{Denied, TenantAccess};
 use crate::smpp::line::{Line, UNBOUND_PDU_OCTETS_MAX, Woken};
 use crate::smpp::phase::{Phase, Phases};
+use crate::smpp::seats::Leaving;
 
 /// Malformed PDUs of one connection that are logged; all are counted.
 const LOGGED_MAX: u32 = 10;
@@ -90,6 +92,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 break;
             }
             self.release(now.mono);
+            if self.has_to_leave(now.mono) {
+                break;
+            }
             let is_over = self.close_at.is_some_and(|at| at <= now.mono);
             if woken == Woken::Ended || is_over || self.line.session.closed().is_some() {
                 break;
@@ -129,10 +134,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return self.answered(token, status, late);
             }
             Event::Bind { sequence, kind, bind } => return self.bind(now, frame, sequence, kind, &bind),
+            Event::Multi { sequence, multi } => {
+                if let Some(tenant) = &mut self.tenant {
+                    tenant.submit_multi(now, &mut self.line.session, sequence, &multi);
+                }
+                return;
+            }
+            Event::Query { sequence, query } => return self.operate(now, sequence, &About::Query(query)),
+            Event::Cancel { sequence, cancel } => {
+                return self.operate(now, sequence, &About::Cancel(cancel));
+            }
+            Event::Replace { sequence, replace } => {
+                return self.operate(now, sequence, &About::Replace(replace));
+            }
             // SMPP 3.4 §4.3.1 leaves no status for a known operation that is not served but this one.
-            Event::Query { sequence, .. } => return self.not_served(now, Pdu::QUERY_SM, sequence),
-            Event::Cancel { sequence, .. } => return self.not_served(now, Pdu::CANCEL_SM, sequence),
-            Event::Replace { sequence, .. } => return self.not_served(now, Pdu::REPLACE_SM, sequence),
             Event::Other { command, sequence, .. } => return self.not_served(now, command, sequence),
             Event::Malformed { malformed, .. } => return self.malformed(frame, malformed.field),
             Event::Refused { status, .. } => {
@@ -143,6 +158,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         if let Some(tenant) = &mut self.tenant {
             tenant.submit(now, &mut self.line.session, &request);
+        }
+    }
+
+    fn operate(&mut self, now: Now, sequence: u32, about: &About<'_>) {
+        if let Some(tenant) = &mut self.tenant {
+            tenant.operate(now, &mut self.line.session, sequence, about);
         }
     }
 
@@ -204,7 +225,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn let_in(&mut self, now: Now, frame: &[u8], sequence: u32, kind: BindKind, access: TenantAccess) {
-        let Some(seat) = self.shared.seats.take(access.tenant, access.max_binds) else {
+        let seats = &self.shared.seats;
+        let Some(seat) = seats.take(access.tenant, access.max_binds, access.oldest_leaves) else {
             self.shared.counters.binds_refused.add(1);
             return self.line.session.refuse_bind(sequence, Status::ALYBND);
         };
@@ -220,9 +242,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.shared.counters.binds_accepted.add(1);
         let Partition { intake, links, .. } = &self.shared.partition;
         let (id, link) = links.open();
+        seat.wakes(&link);
         self.line.join(intake.lane(Source::Tenant(access.tenant)), link);
         tracing::info!(from = %self.from, tenant = access.tenant, connection = id.0, ?kind, "bound");
-        self.tenant = Some(Tenant::new(&self.shared, id, access, kind, seat));
+        let version = self.line.session.peer_version().unwrap_or_default();
+        self.tenant = Some(Tenant::new(&self.shared, id, access, kind, version, seat));
     }
 
     /// The window is known with the tenant, so the session begins anew with this bind. A stranger's has next to none, or
@@ -267,9 +291,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn release(&mut self, now: Mono) {
         let Some(tenant) = &mut self.tenant else { return };
         let outgoing = self.line.take_outgoing();
-        tenant.answer(now, &mut self.line.session, &outgoing.answers);
+        tenant.answer(now, &mut self.line.session, outgoing.congestion, &outgoing.answers);
+        tenant.answer_operations(now, &mut self.line.session, &outgoing.operated);
         self.line.backlog.push(outgoing.requests, outgoing.bodies);
         self.line.feed(now, Pdu::DELIVER_SM);
+    }
+
+    /// Tells the tenant's other binds what waits here, and looks whether this one makes room: at once where its peer does not
+    /// read, in good order where another one has come.
+    fn has_to_leave(&mut self, now: Mono) -> bool {
+        let Some(tenant) = &self.tenant else { return false };
+        tenant.seat.waits(self.line.waiting_octets(), self.shared.options.tenant_octets_max);
+        match tenant.seat.leaving() {
+            Some(Leaving::TooMuch) => {
+                self.shared.counters.slow_readers.add(1);
+                tracing::warn!(from = %self.from, "closed: too much waits for the tenant, and this peer does not read");
+                true
+            }
+            Some(Leaving::Superseded) if self.close_at.is_none() => {
+                tracing::info!(from = %self.from, "unbound: another bind has come in its place");
+                self.close_at = Some(now.after(self.shared.options.closing));
+                self.line.session.unbind(now);
+                false
+            }
+            _ => false,
+        }
     }
 
     async fn end(mut self) {

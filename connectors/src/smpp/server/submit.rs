@@ -17,6 +17,15 @@ use engine::submission::{Body, Extra, Priority, Via, push_extra};
 
 /// The user data begins with a header (SMPP 3.4 §5.2.12).
 const UDHI: u8 = 0x40;
+/// How far ahead a message may be scheduled, and how long it may be valid from then on.
+const SCHEDULE_MAX: Duration = Duration::from_secs(366 * 86_400);
+const VALIDITY_MAX: Duration = Duration::from_secs(30 * 86_400);
+/// How a message is sent: bits 1 and 0 of esm_class (SMPP 3.4 §5.2.12), and the mode that is answered when it has come to its end.
+const MODE: u8 = 0x03;
+const MODE_TRANSACTION: u8 = 0x02;
+/// What it is: bits 5 to 2; from a tenant a message, or what a phone acknowledges.
+const KIND: u8 = 0x3C;
+const KINDS: [u8; 3] = [0x00, 0x08, 0x10];
 /// service_type without its NUL.
 const SERVICE_TYPE_OCTETS_MAX: usize = 5;
 /// A header of more leaves no room for a text beside it in each part.
@@ -70,6 +79,8 @@ pub struct Context {
     pub now: Wall,
     /// What the tenant means by data_coding 0.
     pub charset: Encoding,
+    /// It is one of several that are answered together.
+    pub shares_id: bool,
 }
 
 /// Reads messages; it keeps its buffers from one to the next.
@@ -93,20 +104,15 @@ struct Fields<'a> {
     send_at: Option<Wall>,
     valid_until: Option<Wall>,
     content: &'a [u8],
+    replaces_present: bool,
     tlvs: Tlvs<'a>,
 }
 
 impl Reader {
     /// Appends the body of a submit_sm to `bodies`; nothing when it is refused.
     pub fn submit(&mut self, sm: &Sm<'_>, context: Context, bodies: &mut Vec<u8>) -> Result<(), Refusal> {
-        let send_at = match sm.schedule_delivery_time {
-            [] => None,
-            given => time::read(given, context.now).map_err(|_| Refusal::InvalidSchedule)?,
-        };
-        let valid_until = match sm.validity_period {
-            [] => None,
-            given => time::read(given, context.now).map_err(|_| Refusal::InvalidValidity)?,
-        };
+        let send_at = read_schedule(sm.schedule_delivery_time, context.now)?;
+        let valid_until = read_validity(sm.validity_period, context.now, send_at)?;
         let tlvs = sm.tlvs();
         if !sm.short_message.is_empty() && tlvs.value_of(tag::MESSAGE_PAYLOAD).is_some() {
             // SMPP 3.4 §5.3.2.32: one or the other. Which of two texts is meant is not for us to guess.
@@ -124,6 +130,7 @@ impl Reader {
             send_at,
             valid_until: valid_until.or_else(|| time_to_live(tlvs, context.now)),
             content: sm.content(),
+            replaces_present: sm.replace_if_present_flag == 1,
             tlvs,
         };
         self.write(&fields, context, bodies)
@@ -144,6 +151,7 @@ impl Reader {
             send_at: None,
             valid_until: time_to_live(tlvs, context.now),
             content: data.content(),
+            replaces_present: false,
             tlvs,
         };
         self.write(&fields, context, bodies)
@@ -162,14 +170,15 @@ impl Reader {
         check_validity(fields.valid_until, send_at.unwrap_or(context.now))?;
         let (encoding, data_coding) = encoding(fields.data_coding, context.charset);
         let parts = parts(fields, encoding)?;
-        self.gather_extras(fields.tlvs)?;
+        let esm_class = esm_class(fields.esm_class)?;
+        self.gather_extras(fields, context.shares_id)?;
         let (source_ton, source_npi) = sender.ton_npi();
         let (destination_ton, destination_npi) = destination_type(ton, npi);
         let body = Body {
             via: Via::Smpp,
             encoding,
             data_coding,
-            esm_class: fields.esm_class,
+            esm_class,
             protocol_id: fields.protocol_id,
             priority: fields.priority,
             registered_delivery: fields.registered_delivery,
@@ -190,11 +199,21 @@ impl Reader {
         Ok(())
     }
 
-    fn gather_extras(&mut self, tlvs: Tlvs<'_>) -> Result<(), Refusal> {
+    fn gather_extras(&mut self, fields: &Fields<'_>, shares_id: bool) -> Result<(), Refusal> {
         self.extras.clear();
-        if tlvs.octets().is_empty() {
-            return Ok(());
+        if !fields.tlvs.octets().is_empty() {
+            self.gather_tlvs(fields.tlvs)?;
         }
+        if fields.replaces_present {
+            push_extra(&mut self.extras, Extra::ReplacesPresent, &[]);
+        }
+        if shares_id {
+            push_extra(&mut self.extras, Extra::SharedId, &[0; 8]);
+        }
+        Ok(())
+    }
+
+    fn gather_tlvs(&mut self, tlvs: Tlvs<'_>) -> Result<(), Refusal> {
         self.tlvs.clear();
         self.vendors.clear();
         for (tag, value) in tlvs {
@@ -219,6 +238,37 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// schedule_delivery_time, as far ahead as over HTTP.
+pub fn read_schedule(field: &[u8], now: Wall) -> Result<Option<Wall>, Refusal> {
+    if field.is_empty() {
+        return Ok(None);
+    }
+    let send_at = time::read(field, now).map_err(|_| Refusal::InvalidSchedule)?;
+    match send_at {
+        Some(at) if at > now.after(SCHEDULE_MAX) => Err(Refusal::InvalidSchedule),
+        send_at => Ok(send_at),
+    }
+}
+
+/// validity_period. One that is too long becomes as long as there is: an SMSC may shorten it without a word.
+pub fn read_validity(field: &[u8], now: Wall, send_at: Option<Wall>) -> Result<Option<Wall>, Refusal> {
+    if field.is_empty() {
+        return Ok(None);
+    }
+    let valid_until = time::read(field, now).map_err(|_| Refusal::InvalidValidity)?;
+    let last = send_at.unwrap_or(now).max(now).after(VALIDITY_MAX);
+    Ok(valid_until.map(|until| until.min(last)))
+}
+
+/// Datagram asks for less than we do, and is kept like any other. A transaction's answer would come with the end of the message,
+/// which we do not wait for: who asks for that is not told something else. How the provider sends is for its own entry to say.
+fn esm_class(esm_class: u8) -> Result<u8, Refusal> {
+    if esm_class & MODE == MODE_TRANSACTION || !KINDS.contains(&(esm_class & KIND)) {
+        return Err(Refusal::UnsupportedMode);
+    }
+    Ok(esm_class & !MODE)
 }
 
 /// priority_flag (SMPP 3.4 §5.2.14): 0 is what everybody sends who does not think about it, so it is no less than normal.

@@ -2,30 +2,41 @@
 //! It has no socket; what it has for the commit loop is taken from `commands`.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use codecs::instant::Mono;
-use codecs::smpp::pdu::{DataSm, Sm};
-use codecs::smpp::session::Session;
+use codecs::smpp::multi::{Destination, SubmitMulti};
+use codecs::smpp::pdu::{DataSm, Sm, SmeAddress};
+use codecs::smpp::session::{INTERFACE_VERSION, Session};
+use codecs::smpp::tlv::tag;
 use codecs::smpp::write;
 use codecs::smpp::{BindKind, Command as Pdu, Status};
-use engine::command::{Acknowledgement, Command, ConnectionId, Door, Now, Refusal, Submission, Submissions};
-use engine::effect::{Outcome, SubmitAnswer};
+use engine::command::{
+    Acknowledgement, Command, ConnectionId, Door, Now, Refusal, Submission, Submissions, TenantOperation,
+};
+use engine::effect::{OperationAnswer, Outcome, SubmitAnswer};
 
 use super::Shared;
+use super::multi::Multi;
+use super::operations::{self, About, id_text};
 use super::submit::{Context, Reader};
 use crate::admission::Bucket;
-use crate::smpp::access::{Seat, TenantAccess};
+use crate::smpp::access::{IdRadix, TenantAccess};
 use crate::smpp::refusal;
+use crate::smpp::seats::Seat;
 
 /// The engine's bound of a batch.
 const BATCH_MESSAGES_MAX: usize = 1_000;
 /// A batch of large messages ends before that.
 const BATCH_OCTETS_MAX: usize = 1024 * 1024;
+/// Destinations of one submit_multi; their count is an octet (SMPP 3.4 §5.2.24 says 254).
+const DESTINATIONS_MAX: usize = 255;
+/// What a text may become that is sent to many at once.
+const MULTI_OCTETS_MAX: usize = 4 * BATCH_OCTETS_MAX;
 const DELIVERY_WINDOW_MAX: u32 = 1_000;
 /// Peers from here on understand a body beside an error (SMPP 5.0 §4.2.1.2).
-const VERSION_5: u8 = 0x50;
+pub const VERSION_5: u8 = 0x50;
 /// No message_id, and additional_status_info_text.
 const NO_CREDIT_BODY: &[u8] = b"\0\x00\x1d\x00\x09no credit";
 
@@ -60,10 +71,14 @@ pub struct Tenant {
     acknowledgements: Vec<Acknowledgement>,
     /// Sequence numbers of data_sm without an answer: theirs is another response.
     data: HashSet<u32>,
+    /// Those of submit_multi, each with what it waits for.
+    multis: HashMap<u32, Multi>,
+    /// How full the gateway is, as the last answers of the commit loop say.
+    congestion: u8,
     /// Where answers are written before they join the output.
     frames: Vec<u8>,
     /// The tenant has one bind less when this is dropped.
-    _seat: Seat,
+    pub seat: Seat,
 }
 
 impl Tenant {
@@ -73,12 +88,15 @@ impl Tenant {
         id: ConnectionId,
         access: TenantAccess,
         kind: BindKind,
+        version: u8,
         seat: Seat,
     ) -> Tenant {
         let bound = Command::TenantBound {
             tenant: access.tenant,
             connection: id,
             receives: kind.receives(),
+            // SMPP 3.4 §3.4: a peer of an earlier version must not be sent optional parameters.
+            tlvs: version >= INTERFACE_VERSION,
             window: delivery_window(access.window),
         };
         Tenant {
@@ -93,9 +111,11 @@ impl Tenant {
             unanswered: 0,
             acknowledgements: Vec::new(),
             data: HashSet::new(),
+            multis: HashMap::new(),
+            congestion: 0,
             frames: Vec::new(),
             access,
-            _seat: seat,
+            seat,
         }
     }
 
@@ -118,11 +138,103 @@ impl Tenant {
             self.add(now, request)
         };
         if let Err(reason) = outcome {
-            self.shared.refusals.add(reason);
-            let status = refusal::status(reason, self.shared.options.no_credit_status);
+            let status = self.refuse(reason);
             let (command, sequence) = request.head();
             session.respond(now.mono, command, sequence, status, &[]);
         }
+    }
+
+    /// Puts a message for each destination into the batch. What is refused at once is in the answer with what is decided.
+    pub fn submit_multi(&mut self, now: Now, session: &mut Session, sequence: u32, multi: &SubmitMulti<'_>) {
+        let is_over_window = session.unanswered() > self.access.window as usize;
+        // Its submissions must be in one batch, or they would not know of one another. A number that is in use already has
+        // its answer to come.
+        if self.batch.items.len() > BATCH_MESSAGES_MAX.saturating_sub(DESTINATIONS_MAX) {
+            self.end_batch();
+        }
+        let mut waiting = Multi::default();
+        for destination in multi.destinations() {
+            self.submits = self.submits.saturating_add(1);
+            let outcome = match destination {
+                Destination::List(_) => Err(Status::INVDLNAME),
+                _ if is_over_window || self.multis.contains_key(&sequence) => Err(Status::THROTTLED),
+                Destination::Sme(address) => {
+                    self.add_one(now, sequence, multi, address).map_err(|reason| self.refuse(reason))
+                }
+            };
+            match outcome {
+                Ok(()) => waiting.waits_for(&destination),
+                Err(status) => waiting.refuse(&destination, status),
+            }
+        }
+        if waiting.is_complete() {
+            self.frames.clear();
+            waiting.write(&mut self.frames, sequence, self.access.message_id);
+            return session.respond_frames(now.mono, 1, &self.frames);
+        }
+        self.multis.insert(sequence, waiting);
+        self.end_full_batch();
+    }
+
+    fn add_one<'a>(
+        &mut self,
+        now: Now,
+        sequence: u32,
+        multi: &SubmitMulti<'a>,
+        address: SmeAddress<'a>,
+    ) -> Result<(), Refusal> {
+        if self.batch.bodies.len() >= MULTI_OCTETS_MAX {
+            return Err(Refusal::TooLong);
+        }
+        if !self.bucket.admit(now.mono, self.access.rate) {
+            return Err(Refusal::RateLimited);
+        }
+        let context = self.context(now);
+        let sm = multi.to(address);
+        self.reader.submit(&sm, Context { shares_id: true, ..context }, &mut self.batch.bodies)?;
+        self.push(now, sequence);
+        Ok(())
+    }
+
+    /// Counts what the door refuses, and says it in a status.
+    fn refuse(&self, reason: Refusal) -> Status {
+        self.shared.refusals.add(reason);
+        refusal::status(reason, self.shared.options.no_credit_status)
+    }
+
+    fn context(&self, now: Now) -> Context {
+        Context { now: now.wall, charset: self.access.charset, shares_id: false }
+    }
+
+    /// Hands an operation on, after what was submitted before it; or refuses it at once.
+    pub fn operate(&mut self, now: Now, session: &mut Session, sequence: u32, about: &About<'_>) {
+        let is_over_window = session.unanswered() > self.access.window as usize;
+        let wanted = if is_over_window { Err(Status::THROTTLED) } else { about.wanted(now.wall) };
+        let wanted = match wanted {
+            Ok(wanted) => wanted,
+            Err(status) => return session.respond(now.mono, about.command(), sequence, status, &[]),
+        };
+        if !self.batch.items.is_empty() {
+            self.end_batch();
+        }
+        let (tenant, connection) = (self.access.tenant, self.id);
+        let operation = TenantOperation { tenant, connection, sequence, wanted };
+        self.commands.push(Command::Operation(Box::new(operation)));
+    }
+
+    /// Answers operations, in one piece.
+    pub fn answer_operations(&mut self, now: Mono, session: &mut Session, answers: &[OperationAnswer]) {
+        if answers.is_empty() {
+            return;
+        }
+        self.frames.clear();
+        let version = session.peer_version().unwrap_or_default();
+        let no_credit = self.shared.options.no_credit_status;
+        for answer in answers {
+            let radix = self.access.message_id;
+            operations::write_answer(&mut self.frames, version, radix, no_credit, answer);
+        }
+        session.respond_frames(now, answers.len(), &self.frames);
     }
 
     /// An answer to one of our deliver_sm.
@@ -154,20 +266,51 @@ impl Tenant {
     }
 
     /// Answers what the commit loop has decided, in one piece.
-    pub fn answer(&mut self, now: Mono, session: &mut Session, answers: &[SubmitAnswer]) {
+    pub fn answer(&mut self, now: Mono, session: &mut Session, congestion: u8, answers: &[SubmitAnswer]) {
         if answers.is_empty() {
             return;
         }
+        self.congestion = congestion;
         self.frames.clear();
         let version = session.peer_version().unwrap_or_default();
+        let mut count = 0usize;
         for answer in answers {
-            self.write_answer(version, answer);
+            let is_one = self.multis.is_empty() || !self.is_of_multi(answer);
+            if is_one {
+                self.write_answer(version, answer);
+            }
+            count = count.saturating_add(usize::from(is_one));
         }
-        session.respond_frames(now, answers.len(), &self.frames);
+        session.respond_frames(now, count, &self.frames);
+        self.answer_multis(now, session);
+    }
+
+    /// Whether it is the outcome of one destination of several, which is noted then.
+    fn is_of_multi(&mut self, answer: &SubmitAnswer) -> bool {
+        let no_credit = self.shared.options.no_credit_status;
+        let Some(multi) = self.multis.get_mut(&answer.sequence) else { return false };
+        multi.decided(answer.outcome, |reason| refusal::status(reason, no_credit));
+        true
+    }
+
+    fn answer_multis(&mut self, now: Mono, session: &mut Session) {
+        if self.multis.is_empty() {
+            return;
+        }
+        self.frames.clear();
+        let (frames, radix) = (&mut self.frames, self.access.message_id);
+        let before = self.multis.len();
+        self.multis.retain(|sequence, multi| {
+            if multi.is_complete() {
+                multi.write(frames, *sequence, radix);
+            }
+            !multi.is_complete()
+        });
+        session.respond_frames(now, before.saturating_sub(self.multis.len()), &self.frames);
     }
 
     fn add(&mut self, now: Now, request: &Request<'_>) -> Result<(), Refusal> {
-        let context = Context { now: now.wall, charset: self.access.charset };
+        let context = self.context(now);
         let bodies = &mut self.batch.bodies;
         match request {
             Request::Submit { sm, .. } => self.reader.submit(sm, context, bodies)?,
@@ -176,17 +319,25 @@ impl Tenant {
                 self.data.insert(*sequence);
             }
         }
+        self.push(now, request.head().1);
+        self.end_full_batch();
+        Ok(())
+    }
+
+    /// The body that was just written is a submission of the batch.
+    fn push(&mut self, now: Now, sequence: u32) {
         if self.batch.items.is_empty() {
             self.batch.received = now.mono;
         }
-        let (_, sequence) = request.head();
         let end = self.batch.bodies.len();
         // The bound below keeps it far from the end of u32.
         self.batch.items.push(Submission { sequence, end: end as u32, refused: None });
-        if self.batch.items.len() >= BATCH_MESSAGES_MAX || end >= BATCH_OCTETS_MAX {
+    }
+
+    fn end_full_batch(&mut self) {
+        if self.batch.items.len() >= BATCH_MESSAGES_MAX || self.batch.bodies.len() >= BATCH_OCTETS_MAX {
             self.end_batch();
         }
-        Ok(())
     }
 
     fn end_batch(&mut self) {
@@ -203,8 +354,15 @@ impl Tenant {
         let response = if is_data { Pdu::DATA_SM_RESP } else { Pdu::SUBMIT_SM_RESP };
         let frames = &mut self.frames;
         match outcome {
-            Outcome::Accepted { id, .. } if is_data => {
-                let body = format!("{id:018}\0");
+            Outcome::Accepted { id, .. } if version >= VERSION_5 => {
+                let mut body = id_text(id, self.access.message_id).into_bytes();
+                // SMPP 5.0 §4.8.4.18.
+                let [tag_high, tag_low] = tag::CONGESTION_STATE.to_be_bytes();
+                body.extend_from_slice(&[tag_high, tag_low, 0, 1, self.congestion]);
+                write::frame(frames, response, Status::OK, sequence, &body);
+            }
+            Outcome::Accepted { id, .. } if is_data || self.access.message_id != IdRadix::Dec => {
+                let body = id_text(id, self.access.message_id);
                 write::frame(frames, response, Status::OK, sequence, body.as_bytes());
             }
             Outcome::Accepted { id, .. } => write::submit_sm_response(frames, sequence, id),

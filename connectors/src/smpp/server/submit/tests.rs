@@ -6,7 +6,7 @@ use codecs::smpp::write::{self, Carrier, SmFields};
 use super::*;
 
 const NOW: Wall = Wall(1_795_000_000_000);
-const CONTEXT: Context = Context { now: NOW, charset: Encoding::Gsm7 };
+const CONTEXT: Context = Context { now: NOW, charset: Encoding::Gsm7, shares_id: false };
 
 fn plain() -> SmFields<'static> {
     SmFields {
@@ -45,6 +45,50 @@ fn check(fields: &SmFields<'_>, tlvs: &[(u16, &[u8])], look: impl FnOnce(&Body<'
 
 fn refused(fields: &SmFields<'_>, tlvs: &[(u16, &[u8])]) -> Refusal {
     read(fields, tlvs, CONTEXT).unwrap_err()
+}
+
+#[test]
+fn times_are_no_further_ahead_than_over_http() {
+    let until = |validity_period| SmFields { validity_period, ..plain() };
+    // 99 days become 30; 29 stay.
+    for (relative, days) in [(b"000099000000000R", 30), (b"000029000000000R", 29)] {
+        check(&until(relative), &[], |body| {
+            assert_eq!(body.valid_until, Some(Wall(NOW.0 + days * 86_400_000)));
+        });
+    }
+    let at = |schedule_delivery_time| SmFields { schedule_delivery_time, ..plain() };
+    assert_eq!(refused(&at(b"020000000000000R"), &[]), Refusal::InvalidSchedule);
+    check(&at(b"001100000000000R"), &[], |body| assert!(body.send_at.is_some()));
+}
+
+#[test]
+fn modes_that_promise_more_than_we_do_are_refused() {
+    for (esm_class, taken) in [
+        (0x00, Some(0x00)),
+        (0x01, Some(0x00)),
+        (0x02, None),
+        (0x03, Some(0x00)),
+        (0x08, Some(0x08)),
+        (0x10, Some(0x10)),
+        (0x80, Some(0x80)),
+        (0x83, Some(0x80)),
+        (0x04, None),
+        (0x20, None),
+    ] {
+        let fields = SmFields { esm_class, ..plain() };
+        let read = read(&fields, &[], CONTEXT);
+        let kept = read.map(|bytes| Body::read(&bytes).unwrap().0.esm_class);
+        assert_eq!(kept, taken.ok_or(Refusal::UnsupportedMode), "{esm_class:#x}");
+    }
+}
+
+#[test]
+fn replace_if_present_goes_along_with_the_message() {
+    for (replace_if_present_flag, expected) in [(0, None), (1, Some(&b""[..])), (2, None)] {
+        check(&SmFields { replace_if_present_flag, ..plain() }, &[], |body| {
+            assert_eq!(body.extra(Extra::ReplacesPresent), expected);
+        });
+    }
 }
 
 #[test]

@@ -1,0 +1,363 @@
+//! What tenants want of messages they have submitted: query_sm, cancel_sm and replace_sm, answered from our own state, and carried
+//! to the provider where it has the message and offers the operation. How a message gets its new text is `replacing.rs`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use codecs::instant::Mono;
+
+use crate::command::{
+    AskAnswer, AskKind, ConnectionId, OfOne, PartToken, Refusal, Replacement, TenantOperation, Wanted,
+};
+use crate::dispatch::Question;
+use crate::effect::{Cancelled, Operated, OperationAnswer};
+use crate::engine::{DueKind, Engine};
+use crate::id::Number;
+use crate::message::{Message, PartState, State};
+use crate::outbox::News;
+use crate::pages::block_of;
+use crate::step::{ALL_PARTS, Step};
+use crate::surgery::TenantWalk;
+use crate::telling;
+
+/// Operations of one tenant that wait for a block to be read; more are refused for the rate.
+const READING_MAX: u32 = 64;
+/// How long a tenant waits for what a provider says to its operation.
+const CARRIED_WAIT: Duration = Duration::from_secs(5);
+/// How long the provider's answer is still understood after that.
+const CARRIED_LATE: Duration = Duration::from_secs(60);
+/// Operations that are with providers at once.
+const CARRIED_MAX: usize = 10_000;
+
+/// Searches in one turn, and the pages of each: a search may find nothing, and the writer has else to do.
+const SEARCHES_MAX: u32 = 64;
+const SEARCH_PAGES_MAX: u32 = 64;
+
+/// What has been begun and not answered.
+#[derive(Default)]
+pub(crate) struct Operations {
+    /// By tenant, those that wait for a block.
+    reading: BTreeMap<u32, u32>,
+    /// By message, those that are with its provider.
+    carried: BTreeMap<u64, Vec<Carried>>,
+    carried_count: usize,
+    /// Searches for what a message is to take the place of, in this turn.
+    searches: u32,
+}
+
+impl Operations {
+    /// How many pages one more search may look through in this turn.
+    pub fn take_pages(&mut self) -> Option<u32> {
+        self.searches += 1;
+        (self.searches <= SEARCHES_MAX).then_some(SEARCH_PAGES_MAX)
+    }
+
+    /// A turn has ended.
+    pub fn turn_ended(&mut self) {
+        self.searches = 0;
+    }
+}
+
+/// An operation on its way to a provider and back.
+struct Carried {
+    asker: Asker,
+    replacement: Option<Replacement>,
+    /// Parts that the provider has not spoken of, and whether it refused one.
+    open: BTreeSet<u8>,
+    is_refused: bool,
+    /// The tenant has had its answer: the time was over.
+    is_answered: bool,
+    until: Mono,
+}
+
+/// Who waits for an answer, and to what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asker {
+    pub connection: ConnectionId,
+    pub sequence: u32,
+    pub kind: AskKind,
+}
+
+impl OfOne {
+    fn kind(&self) -> AskKind {
+        match self {
+            OfOne::Query => AskKind::Query,
+            OfOne::Cancel => AskKind::Cancel,
+            OfOne::Replace(_) => AskKind::Replace,
+        }
+    }
+}
+
+impl Engine {
+    pub(crate) fn operation(&mut self, operation: TenantOperation) {
+        let TenantOperation { tenant, connection, sequence, wanted } = operation;
+        match wanted {
+            Wanted::CancelAll(addresses) => {
+                let asker = Asker { connection, sequence, kind: AskKind::Cancel };
+                if !self.cancel_all(TenantWalk { tenant, asker, addresses }) {
+                    self.answer_operation(asker, Operated::Refused(Refusal::RateLimited));
+                }
+            }
+            Wanted::OfOne { id, source, what } => {
+                let asker = Asker { connection, sequence, kind: what.kind() };
+                let number = self.ids.number(id).filter(|number| number >> Number::BITS == 0);
+                match number.filter(|number| self.was_given(*number)) {
+                    Some(number) => self.operation_on(number, tenant, asker, source, what),
+                    None => self.answer_operation(asker, Operated::Failed),
+                }
+            }
+        }
+    }
+
+    fn operation_on(&mut self, number: u64, tenant: u32, asker: Asker, source: Vec<u8>, what: OfOne) {
+        let Some(message) = self.pages.get(number) else {
+            // What the archive has can be looked at, and is too late for all else.
+            let may_be_read = self.parking.is_away(number) || what == OfOne::Query;
+            if !may_be_read {
+                return self.answer_operation(asker, Operated::Failed);
+            }
+            return self.read_for_operation(number, tenant, asker, source, what);
+        };
+        if !is_meant(message, tenant, &source) {
+            return self.answer_operation(asker, Operated::Failed);
+        }
+        match what {
+            OfOne::Query if self.is_carried(number, asker, None) => {}
+            OfOne::Query => self.answer_query(number, asker),
+            OfOne::Cancel => match self.cancel_living(tenant, number) {
+                Cancelled::Done => self.answer_operation(asker, Operated::Done),
+                _ if self.is_carried(number, asker, None) => {}
+                _ => self.answer_operation(asker, Operated::Failed),
+            },
+            OfOne::Replace(replacement) => self.replace_or_carry(number, asker, replacement),
+        }
+    }
+
+    fn replace_or_carry(&mut self, number: u64, asker: Asker, replacement: Replacement) {
+        let is_ours = self.pages.get(number).is_some_and(Message::is_still_ours);
+        if !is_ours {
+            if !self.is_carried(number, asker, Some(replacement)) {
+                self.answer_operation(asker, Operated::Failed);
+            }
+            return;
+        }
+        let outcome = match self.replace(number, &replacement) {
+            Ok(()) => Operated::Done,
+            Err(refused) => refused.into(),
+        };
+        self.answer_operation(asker, outcome);
+    }
+
+    pub(crate) fn answer_operation(&mut self, asker: Asker, outcome: Operated) {
+        self.effects.is_urgent = true;
+        let Asker { connection, sequence, kind } = asker;
+        self.counters.operations[kind as usize]
+            [usize::from(!matches!(outcome, Operated::Done | Operated::State { .. }))] += 1;
+        self.effects.outgoing(connection).operated.push(OperationAnswer { sequence, kind, outcome });
+    }
+
+    fn answer_query(&mut self, number: u64, asker: Asker) {
+        let outcome = match self.pages.get(number) {
+            Some(message) => self.state_of(message),
+            None => Operated::Failed,
+        };
+        self.answer_operation(asker, outcome);
+    }
+
+    fn state_of(&self, message: &Message) -> Operated {
+        let state = message.state.receipt_state();
+        let (_, error) = telling::last_word(message);
+        let error = core::str::from_utf8(error.as_bytes()).ok().and_then(|word| word.parse().ok());
+        let done = (message.is_final() && state.is_final()).then_some(message.final_at);
+        Operated::State { id: self.ids.id(message.number), state, done, error: error.unwrap_or(0) }
+    }
+
+    // What is not in memory.
+
+    fn read_for_operation(&mut self, number: u64, tenant: u32, asker: Asker, source: Vec<u8>, what: OfOne) {
+        let reading = self.operations.reading.entry(tenant).or_default();
+        if *reading >= READING_MAX {
+            return self.answer_operation(asker, Operated::Refused(Refusal::RateLimited));
+        }
+        *reading += 1;
+        let Asker { connection, sequence, .. } = asker;
+        let wanted = Wanted::OfOne { id: self.ids.id(number), source, what };
+        let operation = Box::new(TenantOperation { tenant, connection, sequence, wanted });
+        self.load(block_of(number), News::Operation { number, operation });
+    }
+
+    pub(crate) fn operation_after_load(&mut self, operation: TenantOperation) {
+        self.has_been_read(operation.tenant);
+        self.operation(operation);
+    }
+
+    fn has_been_read(&mut self, tenant: u32) {
+        if let Some(reading) = self.operations.reading.get_mut(&tenant) {
+            *reading -= 1;
+            if *reading == 0 {
+                self.operations.reading.remove(&tenant);
+            }
+        }
+    }
+
+    /// Answers the queries of messages that the archive has; they need not live again for that. What else there is for the block.
+    pub(crate) fn answer_from_archive(&mut self, messages: &[Vec<u8>], news: Vec<News>) -> Vec<News> {
+        let mut others = Vec::with_capacity(news.len());
+        for news in news {
+            let News::Operation { number, operation } = news else {
+                others.push(news);
+                continue;
+            };
+            if self.pages.get(number).is_some() || self.parking.is_away(number) {
+                // It lives again since it was asked for.
+                self.operation_after_load(*operation);
+                continue;
+            }
+            let TenantOperation { tenant, connection, sequence, wanted } = *operation;
+            self.has_been_read(tenant);
+            let Wanted::OfOne { source, .. } = wanted else { continue };
+            let found = messages.iter().find(|bytes| crate::message::number_of(bytes) == Some(number));
+            let message = found.and_then(|bytes| Message::read(bytes.clone()));
+            let outcome = match message.filter(|message| is_meant(message, tenant, &source)) {
+                Some(message) => self.state_of(&message),
+                None => Operated::Failed,
+            };
+            self.answer_operation(Asker { connection, sequence, kind: AskKind::Query }, outcome);
+        }
+        others
+    }
+
+    // What the provider is asked to do.
+
+    /// Whether an operation goes to the message's provider, which has it and offers that.
+    fn is_carried(&mut self, number: u64, asker: Asker, replacement: Option<Replacement>) -> bool {
+        let Some(message) = self.pages.get(number).filter(|message| message.state == State::Sent) else {
+            return false;
+        };
+        let Some(provider) = self.providers.get_mut(message.provider) else { return false };
+        let offers = provider.definition.as_ref().is_some_and(|d| d.operations.contains(&asker.kind));
+        if !offers || provider.up_since.is_none() || self.operations.carried_count >= CARRIED_MAX {
+            return false;
+        }
+        // What went as one has one id.
+        let is_one = message.parts() > 1 && message.provider_id(ALL_PARTS).is_some();
+        let parts = if is_one { ALL_PARTS..=ALL_PARTS } else { 0..=message.parts() - 1 };
+        let open: BTreeSet<u8> = parts.filter(|part| message.any_part(*part, PartState::Accepted)).collect();
+        // What is over for some parts can be asked about, and not be undone.
+        let is_whole = message.part_states().all(|state| state == PartState::Accepted);
+        let has_ids = open.iter().all(|part| message.provider_id(*part).is_some_and(|id| !id.is_empty()));
+        let fits = match (asker.kind, &replacement) {
+            (AskKind::Query, _) => !open.is_empty(),
+            (AskKind::Cancel, _) => is_whole,
+            (AskKind::Replace, Some(replacement)) => {
+                is_whole && open.len() == 1 && Engine::may_replace_sent(message, replacement)
+            }
+            (AskKind::Replace, None) => false,
+        };
+        if !fits || !has_ids {
+            return false;
+        }
+        // Before those that nobody waits for.
+        for part in open.iter().rev() {
+            let token = PartToken::new(number, *part);
+            provider.asks.push_front(Question { token, kind: asker.kind });
+        }
+        let until = self.now.mono.after(CARRIED_WAIT);
+        self.mono_dues.insert(until.0, DueKind::Carried as u8, number);
+        let carried = Carried { asker, replacement, open, is_refused: false, is_answered: false, until };
+        self.operations.carried.entry(number).or_default().push(carried);
+        self.operations.carried_count += 1;
+        true
+    }
+
+    /// The text that a provider is asked to send instead; `None` when nobody waits for it any more.
+    pub(crate) fn carried_text(&self, token: PartToken) -> Option<&Replacement> {
+        let waiting = self.operations.carried.get(&token.number())?.iter();
+        waiting.filter(|carried| !carried.is_answered).find_map(|carried| carried.replacement.as_ref())
+    }
+
+    /// Whether somebody still waits for this.
+    pub(crate) fn is_carrying(&self, token: PartToken, kind: AskKind) -> bool {
+        let waiting = self.operations.carried.get(&token.number()).into_iter().flatten();
+        waiting.into_iter().any(|carried| carried.asker.kind == kind && !carried.is_answered)
+    }
+
+    /// A provider has spoken of a part that tenants wait for.
+    pub(crate) fn carried_answer(&mut self, answer: &AskAnswer) {
+        let number = answer.token.number();
+        let Some(waiting) = self.operations.carried.get_mut(&number) else { return };
+        let is_refused = answer.status != 0;
+        for carried in waiting.iter_mut().filter(|carried| carried.asker.kind == answer.kind) {
+            if carried.open.remove(&answer.token.part()) {
+                carried.is_refused |= is_refused;
+            }
+        }
+        let (ended, rest): (Vec<Carried>, Vec<Carried>) =
+            std::mem::take(waiting).into_iter().partition(|carried| carried.open.is_empty());
+        if rest.is_empty() {
+            self.operations.carried.remove(&number);
+        } else {
+            self.operations.carried.insert(number, rest);
+        }
+        self.operations.carried_count -= ended.len();
+        for carried in ended {
+            self.end_carried(number, carried);
+        }
+    }
+
+    fn end_carried(&mut self, number: u64, carried: Carried) {
+        let Carried { asker, replacement, is_refused, is_answered, .. } = carried;
+        let is_sent = self.pages.get(number).is_some_and(|message| message.state == State::Sent);
+        let is_done = !is_refused && is_sent;
+        match (asker.kind, replacement) {
+            // What it said was taken like a receipt: it is in our own state.
+            (AskKind::Query, _) if is_answered => {}
+            (AskKind::Query, _) => return self.answer_query(number, asker),
+            (AskKind::Cancel, _) if is_done => {
+                self.step(number, &Step::Cancelled);
+            }
+            (AskKind::Replace, Some(replacement)) if is_done => self.replace_sent(number, &replacement),
+            _ => {}
+        }
+        if !is_answered {
+            self.answer_operation(asker, if is_done { Operated::Done } else { Operated::Failed });
+        }
+    }
+
+    /// The wait for a provider may have ended: the tenant is answered from what we know.
+    pub(crate) fn carried_too_long(&mut self, number: u64) {
+        let now = self.now.mono;
+        let Some(waiting) = self.operations.carried.get_mut(&number) else { return };
+        let mut unanswered = Vec::new();
+        let before = waiting.len();
+        waiting.retain_mut(|carried| {
+            if carried.until > now {
+                return true;
+            }
+            if !std::mem::replace(&mut carried.is_answered, true) {
+                unanswered.push(carried.asker);
+                carried.until = now.after(CARRIED_LATE);
+                return true;
+            }
+            false
+        });
+        self.operations.carried_count -= before - waiting.len();
+        if waiting.is_empty() {
+            self.operations.carried.remove(&number);
+        }
+        for asker in unanswered {
+            self.mono_dues.insert(now.after(CARRIED_LATE).0, DueKind::Carried as u8, number);
+            match asker.kind {
+                AskKind::Query => self.answer_query(number, asker),
+                AskKind::Cancel | AskKind::Replace => self.answer_operation(asker, Operated::Failed),
+            }
+        }
+    }
+}
+
+/// Another tenant's message is none, nor is one from a phone, or with another source than the one that is named.
+fn is_meant(message: &Message, tenant: u32, source: &[u8]) -> bool {
+    message.tenant == tenant
+        && !message.is_inbound()
+        && (source.is_empty() || message.body().source == source)
+}

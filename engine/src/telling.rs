@@ -1,0 +1,198 @@
+//! The deliver_sm that tells a tenant of one of its messages, in the dialect that the tenant has chosen: a receipt of its end, or
+//! a notification on its way (SMPP 3.4 appendix B, §5.2.12, §5.3.2). To whom and when is `outbox.rs`'s.
+
+use codecs::instant::Wall;
+use codecs::receipt::{self, Notice};
+use codecs::smpp::pdu::SmeAddress;
+use codecs::smpp::tlv::tag;
+use codecs::smpp::write::{self, SmFields};
+
+use crate::catalog::{IdRadix, ReceiptStyle};
+use crate::dispatch::decimal;
+use crate::effect::{Outgoing, Request};
+use crate::id::{ID_DIGITS, id_digits};
+use crate::message::Message;
+use crate::step::{Step, Verdict};
+use crate::submission::{Extra, Via};
+
+/// Which of the two it is, as esm_class says (SMPP 3.4 §5.2.12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tells {
+    End,
+    OnItsWay,
+}
+
+/// registered_delivery: a notification on the way is wanted as well (SMPP 3.4 §5.2.17).
+const INTERMEDIATE: u8 = 0x10;
+/// Set in the token of a notification: its answer says nothing about the receipt. Numbers have 56 bits.
+const ON_ITS_WAY: u64 = 1 << 63;
+
+impl Tells {
+    fn esm_class(self) -> u8 {
+        match self {
+            Tells::End => 0x04,
+            Tells::OnItsWay => 0x20,
+        }
+    }
+
+    fn token(self, number: u64) -> u64 {
+        match self {
+            Tells::End => number,
+            Tells::OnItsWay => number | ON_ITS_WAY,
+        }
+    }
+
+    /// What a token that comes back was of.
+    pub fn of_token(token: u64) -> Tells {
+        if token & ON_ITS_WAY == 0 { Tells::End } else { Tells::OnItsWay }
+    }
+}
+
+impl Message {
+    /// Whether its tenant is to be told of it on its way as well (SMPP 3.4 §5.2.17).
+    pub fn tells_on_its_way(&self) -> bool {
+        self.via == Via::Smpp && self.registered_delivery & INTERMEDIATE != 0
+    }
+
+    /// The number whose id its tenant was given: where several destinations were answered together, the first one's.
+    pub fn told_number(&self) -> u64 {
+        let shared = self.body().extra(Extra::SharedId).and_then(|octets| octets.try_into().ok());
+        shared.map(u64::from_le_bytes).filter(|first| *first != 0).unwrap_or(self.number)
+    }
+}
+
+/// How a session is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Telling<'a> {
+    pub tells: Tells,
+    /// The id that the tenant was given.
+    pub id: u64,
+    pub dialect: &'a ReceiptStyle,
+    /// Whether the peer knows TLVs: one before SMPP 3.4 does not.
+    pub tlvs: bool,
+}
+
+/// Appends the deliver_sm that tells a message's state. `text` is room for its text.
+pub(crate) fn write(message: &Message, telling: Telling<'_>, text: &mut Vec<u8>, out: &mut Outgoing) {
+    let Telling { tells, id, dialect, tlvs } = telling;
+    let body = message.body();
+    let (done, error) = last_word(message);
+    let state = message.state.receipt_state();
+    let text_id = IdText::new(id, dialect.text_id);
+    let notice = Notice {
+        id: text_id.digits(),
+        submitted: message.accepted_at,
+        done,
+        state,
+        error: error.as_bytes(),
+        text: if dialect.text { body.octets } else { &[] },
+    };
+    text.clear();
+    receipt::write(text, &notice, dialect.dates);
+    let mut digits = [0; 20];
+    let destination = decimal(body.destination, &mut digits);
+    let fields = SmFields {
+        service_type: body.service_type,
+        source: SmeAddress { ton: body.destination_ton, npi: body.destination_npi, octets: destination },
+        destination: SmeAddress { ton: body.source_ton, npi: body.source_npi, octets: body.source },
+        esm_class: tells.esm_class(),
+        text,
+        ..SmFields::default()
+    };
+    let written = write::sm_body(&mut out.bodies, &fields);
+    debug_assert!(written.is_ok(), "a receipt fits a deliver_sm");
+    if tlvs && dialect.tlvs {
+        let id = IdText::new(id, dialect.id);
+        let tlvs = write::tlv(&mut out.bodies, tag::RECEIPTED_MESSAGE_ID, id.with_nul())
+            .and_then(|()| write::tlv(&mut out.bodies, tag::MESSAGE_STATE, &[state as u8]));
+        debug_assert!(tlvs.is_ok(), "an id and a state fit their TLVs");
+    }
+    out.requests.push(Request { token: tells.token(message.number), end: out.bodies.len() as u32 });
+}
+
+/// An id in a tenant's form, without an allocation, and the NUL that ends it in a TLV.
+struct IdText {
+    octets: [u8; ID_DIGITS + 1],
+    length: usize,
+}
+
+impl IdText {
+    fn new(id: u64, radix: IdRadix) -> IdText {
+        let mut octets = [0; ID_DIGITS + 1];
+        let length = match radix {
+            IdRadix::Dec => {
+                octets[..ID_DIGITS].copy_from_slice(&id_digits(id));
+                ID_DIGITS
+            }
+            IdRadix::Hex => {
+                // An id has at most 60 bits.
+                let digits = id.checked_ilog(16).map_or(1, |last| last as usize + 1);
+                for (place, digit) in octets[..digits].iter_mut().rev().enumerate() {
+                    *digit = b"0123456789abcdef"[(id >> (4 * place) & 0xf) as usize];
+                }
+                digits
+            }
+        };
+        IdText { octets, length }
+    }
+
+    fn digits(&self) -> &[u8] {
+        &self.octets[..self.length]
+    }
+
+    fn with_nul(&self) -> &[u8] {
+        &self.octets[..=self.length]
+    }
+}
+
+/// When the message got its final state, and the characters of `err`.
+pub(crate) fn last_word(message: &Message) -> (Wall, ErrorWord) {
+    let mut word = (message.accepted_at, ErrorWord::default());
+    for (at, step) in message.steps() {
+        match step {
+            Step::Receipt { error, .. } => word = (at, ErrorWord::new(error)),
+            Step::Response { verdict: Verdict::Refused, status, .. } => {
+                let mut digits = [0; 20];
+                word = (at, ErrorWord::new(decimal(u64::from(status), &mut digits)));
+            }
+            Step::Told | Step::Dropped => {}
+            _ => word.0 = at,
+        }
+    }
+    word
+}
+
+/// `err` of a receipt: the provider's word, short.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ErrorWord {
+    octets: [u8; 8],
+    length: u8,
+}
+
+impl ErrorWord {
+    fn new(word: &[u8]) -> ErrorWord {
+        let mut octets = [0; 8];
+        let length = word.len().min(8);
+        octets[..length].copy_from_slice(&word[..length]);
+        ErrorWord { octets, length: length as u8 }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.octets[..usize::from(self.length)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_reads_as_it_is_written_elsewhere() {
+        for id in [0, 15, 16, 100_000_000_000_000_000, 123_456_789_012_345_678, 999_999_999_999_999_999] {
+            let hex = IdText::new(id, IdRadix::Hex);
+            assert_eq!(hex.digits(), format!("{id:x}").as_bytes());
+            assert_eq!(hex.with_nul(), format!("{id:x}\0").as_bytes());
+            assert_eq!(IdText::new(id, IdRadix::Dec).with_nul(), format!("{id:018}\0").as_bytes());
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! What tenants do with messages they have submitted: query, cancel and replace, from our own state and through providers.
+
+use codecs::instant::Wall;
+use codecs::receipt::State as ReceiptState;
+use codecs::smpp::pdu;
+use engine::command::*;
+use engine::effect::Operated;
+use engine::message::{Charge, Message, State};
+use engine::step::Step;
+use engine::submission::Body;
+
+use crate::house::*;
+
+fn text(octets: &[u8]) -> Replacement {
+    Replacement { octets: octets.to_vec(), send_at: None, valid_until: None, registered_delivery: 0 }
+}
+
+fn replace(house: &mut House, number: u64, replacement: Replacement) -> Option<Operated> {
+    house.of_one("acme", number, OfOne::Replace(replacement))
+}
+
+fn state(operated: Option<Operated>) -> (ReceiptState, bool) {
+    match operated {
+        Some(Operated::State { state, done, .. }) => (state, done.is_some()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A message to `to` in the state that is named, where no provider takes anything by itself.
+fn message_in(house: &mut House, state: State) -> u64 {
+    match state {
+        State::Scheduled => {
+            let send_at = Some(house.now.wall.after(std::time::Duration::from_secs(3_600)));
+            house.accepted("acme", &Sms { send_at, ..Sms::default() })
+        }
+        State::Queued => house.accepted("acme", &Sms::default()),
+        State::Cancelled => {
+            let number = house.accepted("acme", &Sms::default());
+            assert_eq!(house.of_one("acme", number, OfOne::Cancel), Some(Operated::Done));
+            number
+        }
+        State::Sending | State::Sent | State::Delivered | State::InDoubt => {
+            let number = house.accepted("acme", &Sms::default());
+            let bind = house.bind("up", 0, 1);
+            let request = house.taken(bind).remove(0);
+            if matches!(state, State::Sent | State::Delivered) {
+                house.respond("up", 0, &[(request.part(), 0, "id")]);
+            }
+            if state == State::Delivered {
+                house.receipt("up", text_id("id"), ReceiptState::Delivered, None);
+            }
+            if state == State::InDoubt {
+                house.bind_down("up", 0, &[], &[request.part()]);
+            }
+            number
+        }
+        other => panic!("{other:?} is not made here"),
+    }
+}
+
+#[test]
+fn each_state_answers_each_operation() {
+    use State as S;
+    let done = |is_done: bool| if is_done { Operated::Done } else { Operated::Failed };
+    for (state_of, shown, has_end, is_ours) in [
+        (S::Scheduled, ReceiptState::Scheduled, false, true),
+        (S::Queued, ReceiptState::Enroute, false, true),
+        (S::Sending, ReceiptState::Enroute, false, false),
+        (S::Sent, ReceiptState::Enroute, false, false),
+        (S::InDoubt, ReceiptState::Enroute, false, false),
+        (S::Delivered, ReceiptState::Delivered, true, false),
+        (S::Cancelled, ReceiptState::Deleted, true, false),
+    ] {
+        let mut house = House::new(definitions());
+        let number = message_in(&mut house, state_of);
+        assert_eq!(house.state(number), state_of);
+        assert_eq!(state(house.of_one("acme", number, OfOne::Query)), (shown, has_end), "{state_of:?}");
+        assert_eq!(replace(&mut house, number, text(b"other")), Some(done(is_ours)), "{state_of:?}");
+        assert_eq!(house.of_one("acme", number, OfOne::Cancel), Some(done(is_ours)), "{state_of:?}");
+    }
+}
+
+#[test]
+fn nobody_learns_of_another_tenants_message_or_of_one_with_another_source() {
+    let mut house = House::new(definitions());
+    let number = house.accepted("acme", &Sms::default());
+    for what in [OfOne::Query, OfOne::Cancel, OfOne::Replace(text(b"x"))] {
+        assert_eq!(house.of_one("other", number, what.clone()), Some(Operated::Failed));
+        assert_eq!(house.of_one("acme", number + 1, what.clone()), Some(Operated::Failed));
+        let id = engine::id::Permutation::new(&KEY).id(number);
+        let of_source = |source: &[u8]| Wanted::OfOne { id, source: source.to_vec(), what: what.clone() };
+        assert_eq!(house.wants("acme", of_source(b"ACMe")), Some(Operated::Failed));
+        let is_meant = house.wants("acme", of_source(b"ACME"));
+        assert!(!matches!(is_meant, Some(Operated::Failed)) || what != OfOne::Query);
+    }
+}
+
+#[test]
+fn another_text_is_priced_again_and_sent_in_the_place_of_the_first() {
+    let mut house = House::new(definitions());
+    let first = house.accepted("acme", &Sms::default());
+    let second = house.accepted("acme", &Sms::default());
+    assert_eq!(house.money("acme"), (998, 2, 0));
+    let long = vec![b'y'; 153 * 3];
+    assert_eq!(replace(&mut house, first, text(&long)), Some(Operated::Done));
+    assert_eq!(house.money("acme"), (996, 4, 0));
+    assert_eq!(replace(&mut house, first, text(b"short")), Some(Operated::Done));
+    assert_eq!(house.money("acme"), (998, 2, 0));
+    assert_eq!(replace(&mut house, first, text(&long)), Some(Operated::Done));
+    let message = house.engine.message(first).unwrap();
+    let replaced: Vec<u8> = message
+        .steps()
+        .filter_map(|(_, step)| match step {
+            Step::Replaced { parts, .. } => Some(parts),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((replaced, message.parts(), message.registered_delivery), (vec![1, 3, 1], 3, 0));
+    house.crash();
+    assert_eq!(house.money("acme"), (996, 4, 0));
+    let bind = house.bind("up", 0, 10);
+    let sent = house.taken(bind);
+    let numbers: Vec<u64> = sent.iter().map(Request::number).collect();
+    assert_eq!(numbers, [first, first, first, second]);
+    assert!(sent[..3].iter().all(|request| request.sm().short_message.ends_with(b"yyyy")));
+    for request in sent {
+        house.respond("up", 0, &[(request.part(), 0, &format!("{:x}", request.token))]);
+    }
+    assert_eq!(house.money("acme"), (996, 0, 4));
+}
+
+#[test]
+fn what_is_refused_changes_nothing() {
+    let mut house = House::new(definitions());
+    let number = house.accepted("acme", &Sms::default());
+    let before = house.engine.summary();
+    let now = house.now.wall;
+    // A text of more parts than there is credit for, and one that is over before it can be sent.
+    let mut poor = definitions();
+    poor.tenants[0].price = Some(engine::money::Micros(500_000_000));
+    house.turn([Command::Configure { definitions: Box::new(poor), reply: None }]);
+    let refused = replace(&mut house, number, text(&[b'y'; 153 * 3]));
+    assert_eq!(refused, Some(Operated::Refused(Refusal::InsufficientCredit)));
+    let over = Replacement { valid_until: Some(now), ..text(b"x") };
+    assert_eq!(replace(&mut house, number, over), Some(Operated::Refused(Refusal::InvalidValidity)));
+    let endless = text(&vec![b'y'; 153 * 256]);
+    assert_eq!(replace(&mut house, number, endless), Some(Operated::Refused(Refusal::TooLong)));
+    assert_eq!(house.engine.summary(), before);
+}
+
+#[test]
+fn time_validity_and_receipts_are_replaced_where_they_are_given() {
+    let later = |house: &House, seconds| Some(house.now.wall.after(std::time::Duration::from_secs(seconds)));
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 10);
+    let send_at = later(&house, 60);
+    let number = house.accepted("acme", &Sms { send_at, ..Sms::default() });
+    // Not given: as it was.
+    replace(&mut house, number, text(b"second"));
+    assert_eq!((house.state(number), house.body(number).send_at), (State::Scheduled, send_at));
+    let (send_at, valid_until) = (later(&house, 600), later(&house, 700));
+    replace(&mut house, number, Replacement { send_at, valid_until, ..text(b"third") });
+    assert_eq!(house.body(number).valid_until, valid_until);
+    house.seconds(500);
+    assert_eq!(house.state(number), State::Scheduled);
+    house.seconds(120);
+    assert_eq!(house.taken(bind).remove(0).sm().short_message, b"third");
+    // What has come already is now.
+    let send_at = later(&house, 3_600);
+    let number = house.accepted("acme", &Sms { send_at, ..Sms::default() });
+    replace(&mut house, number, Replacement { send_at: Some(Wall(1)), ..text(b"now") });
+    assert_eq!(house.taken(bind).remove(0).sm().short_message, b"now");
+}
+
+#[test]
+fn what_waits_for_its_retry_is_sent_once_with_the_new_text() {
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::of_parts(2));
+    for request in house.taken(bind) {
+        house.respond("up", 0, &[(request.part(), BUSY, "")]);
+    }
+    assert_eq!(house.state(number), State::Queued);
+    assert_eq!(replace(&mut house, number, text(b"one part")), Some(Operated::Done));
+    assert!(house.taken(bind).is_empty());
+    house.crash();
+    let bind = house.bind("up", 0, 10);
+    house.seconds(10);
+    let sent = house.taken(bind);
+    assert_eq!(sent.iter().map(|request| request.sm().short_message).collect::<Vec<_>>(), [b"one part"]);
+    let message = house.engine.message(number).unwrap();
+    assert_eq!((message.attempt, message.charge), (2, Charge::Reserved));
+}
+
+#[test]
+fn parked_messages_are_read_back_and_archived_ones_only_looked_at() {
+    let mut house = House::new(definitions());
+    let send_at = Some(house.now.wall.after(std::time::Duration::from_secs(86_400)));
+    let numbers = house.accepted_all("acme", &Sms { send_at, ..Sms::default() }, 64);
+    house.seconds(200);
+    assert!(house.engine.living().next().is_none(), "all are parked");
+    assert_eq!(state(house.of_one("acme", numbers[0], OfOne::Query)), (ReceiptState::Scheduled, false));
+    assert_eq!(replace(&mut house, numbers[1], text(b"other")), Some(Operated::Done));
+    assert_eq!(house.of_one("acme", numbers[2], OfOne::Cancel), Some(Operated::Done));
+    for number in &numbers[3..] {
+        house.of_one("acme", *number, OfOne::Cancel);
+    }
+    house.of_one("acme", numbers[0], OfOne::Cancel);
+    house.of_one("acme", numbers[1], OfOne::Cancel);
+    house.seconds(200);
+    assert!(house.engine.living().next().is_none(), "all are in the archive");
+    let journaled = house.journal.len();
+    assert_eq!(state(house.of_one("acme", numbers[1], OfOne::Query)), (ReceiptState::Deleted, true));
+    assert_eq!(house.of_one("other", numbers[1], OfOne::Query), Some(Operated::Failed));
+    assert_eq!(house.of_one("acme", numbers[1], OfOne::Cancel), Some(Operated::Failed));
+    assert_eq!(house.journal.len(), journaled, "nothing lives again for a look");
+    assert_eq!(house.money("acme"), (1_000, 0, 0));
+}
+
+#[test]
+fn all_that_have_the_same_addresses_are_cancelled_together() {
+    let mut house = House::new(definitions());
+    let send_at = Some(house.now.wall.after(std::time::Duration::from_secs(86_400)));
+    let parked = house.accepted_all("acme", &Sms { send_at, ..Sms::default() }, 64);
+    house.seconds(200);
+    let queued = house.accepted("acme", &Sms::default());
+    let elsewhere = house.accepted("acme", &Sms { to: 254_700_000_001, ..Sms::default() });
+    let foreign = house.accepted("other", &Sms::default());
+    let all = |destination, source: &[u8]| {
+        let (service_type, source) = (Vec::new(), source.to_vec());
+        Wanted::CancelAll(Addresses { service_type, source, destination })
+    };
+    let cancel = |house: &mut House, wanted| {
+        let at_once = house.wants("acme", wanted);
+        house.seconds(1);
+        at_once.or_else(|| house.operated.pop().map(|(_, answer)| answer.outcome))
+    };
+    assert_eq!(cancel(&mut house, all(254_712_345_678, b"NOBODY")), Some(Operated::Failed));
+    assert_eq!(cancel(&mut house, all(254_712_345_678, b"ACME")), Some(Operated::Done));
+    assert_eq!(house.state(queued), State::Cancelled);
+    assert_eq!((house.state(elsewhere), house.state(foreign)), (State::Queued, State::Queued));
+    for number in parked {
+        assert_eq!(state(house.of_one("acme", number, OfOne::Query)), (ReceiptState::Deleted, true));
+    }
+    assert_eq!(house.money("acme"), (999, 1, 0));
+}
+
+/// A house whose provider offers all, with a message of so many parts that it has.
+fn carried(parts: u8) -> (House, u64) {
+    let mut definitions = definitions();
+    definitions.providers[0].operations = vec![AskKind::Query, AskKind::Cancel, AskKind::Replace];
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::of_parts(parts));
+    for (place, request) in house.taken(bind).iter().enumerate() {
+        house.respond("up", 0, &[(request.part(), 0, &format!("id-{place}"))]);
+    }
+    (house, number)
+}
+
+fn answer(house: &mut House, part: u8, number: u64, kind: AskKind, status: u32, state: Option<ReceiptState>) {
+    let token = PartToken::new(number, part);
+    let items = vec![AskAnswer { token, kind, status, state, error: 7, done: None }];
+    house.turn([Command::AskAnswers { provider: 0, bind: 0, items }]);
+}
+
+fn outcomes(house: &mut House) -> Vec<Operated> {
+    house.operated.drain(..).map(|(_, answer)| answer.outcome).collect()
+}
+
+#[test]
+fn a_cancel_is_the_providers_to_confirm_where_it_has_the_message() {
+    let (mut house, number) = carried(2);
+    assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
+    let bodies: Vec<Vec<u8>> = house.asks.drain(..).map(|(_, _, body)| body).collect();
+    let ids: Vec<&[u8]> = bodies.iter().map(|body| pdu::CancelSm::read(body).unwrap().message_id).collect();
+    assert_eq!(ids, [b"id-0", b"id-1"]);
+    answer(&mut house, 0, number, AskKind::Cancel, 0, None);
+    assert_eq!((outcomes(&mut house), house.state(number)), (vec![], State::Sent));
+    answer(&mut house, 1, number, AskKind::Cancel, 0, None);
+    assert_eq!((outcomes(&mut house), house.state(number)), (vec![Operated::Done], State::Cancelled));
+    // It was settled when it was sent.
+    assert_eq!(house.money("acme"), (998, 0, 2));
+    house.crash();
+    assert_eq!(house.state(number), State::Cancelled);
+}
+
+#[test]
+fn a_provider_that_refuses_or_says_nothing_leaves_the_message_as_it_is() {
+    for refuses in [true, false] {
+        let (mut house, number) = carried(1);
+        assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
+        if refuses {
+            answer(&mut house, 0, number, AskKind::Cancel, 0x11, None);
+        } else {
+            house.seconds(6);
+        }
+        assert_eq!((outcomes(&mut house), house.state(number)), (vec![Operated::Failed], State::Sent));
+        house.seconds(100);
+        assert!(outcomes(&mut house).is_empty());
+    }
+    // It confirms after the tenant has been told otherwise: what it has done counts.
+    let (mut house, number) = carried(1);
+    house.of_one("acme", number, OfOne::Cancel);
+    house.seconds(6);
+    answer(&mut house, 0, number, AskKind::Cancel, 0, None);
+    assert_eq!((outcomes(&mut house), house.state(number)), (vec![Operated::Failed], State::Cancelled));
+}
+
+#[test]
+fn a_query_brings_what_the_provider_knows_and_else_what_we_know() {
+    for (said, shown) in [
+        (Some(ReceiptState::Delivered), ReceiptState::Delivered),
+        (Some(ReceiptState::Enroute), ReceiptState::Enroute),
+        (None, ReceiptState::Enroute),
+    ] {
+        let (mut house, number) = carried(1);
+        assert_eq!(house.of_one("acme", number, OfOne::Query), None);
+        if said.is_some() {
+            answer(&mut house, 0, number, AskKind::Query, 0, said);
+        } else {
+            house.seconds(6);
+        }
+        let found = outcomes(&mut house).pop();
+        assert_eq!(state(found).0, shown);
+    }
+}
+
+#[test]
+fn another_text_goes_to_the_provider_for_a_message_of_one_part() {
+    let (mut house, number) = carried(1);
+    let other = Replacement { registered_delivery: 1, ..text(b"other") };
+    assert_eq!(replace(&mut house, number, other), None);
+    let body = house.asks.remove(0).2;
+    let asked = pdu::ReplaceSm::read(&body).unwrap();
+    assert_eq!((asked.message_id, asked.short_message), (&b"id-0"[..], &b"other"[..]));
+    answer(&mut house, 0, number, AskKind::Replace, 0, None);
+    assert_eq!(outcomes(&mut house), [Operated::Done]);
+    house.crash();
+    let message = house.engine.message(number).unwrap();
+    assert_eq!((message.state, message.body().octets), (State::Sent, &b"other"[..]));
+    house.receipt("up", text_id("id-0"), ReceiptState::Delivered, None);
+    assert_eq!((house.state(number), house.money("acme")), (State::Delivered, (999, 0, 1)));
+    let (mut house, number) = carried(1);
+    assert_eq!(replace(&mut house, number, text(&[b'y'; 161])), Some(Operated::Failed), "two parts");
+    let (mut house, number) = carried(2);
+    assert_eq!(replace(&mut house, number, text(b"other")), Some(Operated::Failed));
+}
+
+#[test]
+fn a_message_with_another_text_is_read_as_it_was_written() {
+    let mut house = House::new(definitions());
+    let number = house.accepted("acme", &Sms::of_parts(3));
+    replace(&mut house, number, text(b"x"));
+    let message = house.engine.message(number).unwrap();
+    let again = Message::read(message.bytes().to_vec()).unwrap();
+    assert_eq!((again.state, again.parts(), again.price), (State::Queued, 1, message.price));
+    let Body { octets, destination, .. } = again.body();
+    assert_eq!((octets, destination), (&b"x"[..], Sms::default().to));
+}
