@@ -133,7 +133,9 @@ fn of_early_receipts_of_one_id_each_goes_to_the_message_for_its_phone() {
         house.bind("up", 0, 10);
         let phones = [254_700_000_001, 254_700_000_002];
         let numbers = phones.map(|to| house.accepted("acme", &Sms { to, ..Sms::default() }));
-        phones.map(|phone| house.receipt("up", text_id("id"), DELIVERED, Some(phone)));
+        for phone in phones {
+            house.receipt("up", text_id("id"), DELIVERED, Some(phone));
+        }
         house.respond("up", 0, &[(PartToken::new(numbers[0], 0), 0, "id")]);
         assert_eq!(numbers.map(|number| house.state(number)), [State::Delivered, State::Sending]);
         if crash {
