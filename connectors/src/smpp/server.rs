@@ -3,7 +3,6 @@
 //! Served are bind_*, submit_sm, submit_multi, data_sm, query_sm, cancel_sm, replace_sm, deliver_sm, enquire_link and unbind.
 
 mod connection;
-mod gate;
 mod multi;
 mod operations;
 mod submit;
@@ -23,9 +22,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use self::connection::Connection;
-use self::gate::{Gate, Pass};
 use super::access::Authenticator;
 use super::counters::{RefusalCounters, ServerCounters};
+use super::gate::{Gate, Pass};
 use super::line::Line;
 use super::lockout::{Lockout, LockoutOptions};
 use super::phase::{Phase, Phases};
@@ -212,7 +211,7 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if let Some(pass) = self.shared.gate.enter() {
+        if let Some(pass) = self.shared.gate.enter(from.ip()) {
             converse(Arc::clone(&self.shared), stream, from, pass, phases).await;
         }
     }
@@ -226,7 +225,7 @@ impl Server {
         phases: &Phases,
         connections: &mut JoinSet<()>,
     ) {
-        let Some(pass) = self.shared.gate.enter() else {
+        let Some(pass) = self.shared.gate.enter(from.ip()) else {
             tracing::debug!(%from, "too many connections");
             return;
         };
