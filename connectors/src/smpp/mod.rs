@@ -6,7 +6,7 @@ mod alarm;
 mod backlog;
 pub mod client;
 pub mod counters;
-mod gate;
+pub mod gate;
 mod line;
 pub mod lockout;
 pub mod phase;
