@@ -54,6 +54,8 @@ counters! {
         bound,
         /// Connections that were not let in because there were too many of them.
         turned_away,
+        /// Connections without a bind that were ended for newer ones because there were too many.
+        pushed_out,
         /// Connections without the PROXY header or the TLS that they had to begin with.
         not_entered,
         /// accept failed: mostly too many open files.
