@@ -54,8 +54,8 @@ struct Arrivals {
 }
 
 impl Arrivals {
-    fn is_known(&self, arrival: u64) -> bool {
-        self.at.contains_key(&arrival)
+    fn is_known(&self, arrival: u64, since: i64) -> bool {
+        self.at.get(&arrival).is_some_and(|at| *at >= since)
     }
 
     fn note(&mut self, arrival: u64, at: Wall) {
@@ -78,8 +78,7 @@ impl Arrivals {
 
 impl Engine {
     pub(crate) fn inbound(&mut self, inbound: &Inbound) {
-        let before = self.now.wall.0 - self.settings.inbound.repeat_window.as_millis() as i64;
-        self.phones.arrivals.forget(before);
+        self.phones.arrivals.forget(self.repeats_since());
         let mut start = 0;
         for item in &inbound.items {
             let bytes = inbound.bodies.get(start..item.end as usize).unwrap_or_default();
@@ -101,17 +100,13 @@ impl Engine {
             debug_assert!(false, "a door wrote what is no body");
             return Status::X_T_APPN;
         };
-        let is_known = self.phones.arrivals.is_known(item.arrival);
-        let may_repeat = !self.settings.inbound.repeat_window.is_zero();
-        match is_known {
-            // Whoever sends again may do so once more.
-            true => self.phones.arrivals.note(item.arrival, self.now.wall),
-            false if may_repeat => self.note_arrival(item.arrival, self.now.wall),
-            false => {}
-        }
-        if is_known && may_repeat {
-            self.counters.inbound_repeated += 1;
-            return Status::OK;
+        if !self.settings.inbound.repeat_window.is_zero() {
+            // The window begins with the first: somebody who writes the same for ever is heard once in each.
+            if self.phones.arrivals.is_known(item.arrival, self.repeats_since()) {
+                self.counters.inbound_repeated += 1;
+                return Status::OK;
+            }
+            self.note_arrival(item.arrival, self.now.wall);
         }
         let octets = self.unpacked(provider, item.part, &body);
         let body = Body { octets: &octets, ..body };
@@ -120,6 +115,11 @@ impl Engine {
             Some(part) => self.part(provider, item.arrival, part, &body),
         }
         Status::OK
+    }
+
+    /// What came at this time or later may come again.
+    fn repeats_since(&self) -> i64 {
+        self.now.wall.0.saturating_sub(self.settings.inbound.repeat_window.as_millis() as i64)
     }
 
     /// The octets with a septet in each, whatever the provider makes of its own.
@@ -163,10 +163,10 @@ impl Engine {
         }
     }
 
-    /// Messages of which parts are still missing at the end of their time go as they are, and so do the oldest when too many wait.
+    /// Messages of which parts are still missing at the end of their time go as they are, and so do some when too many parts wait.
     pub(crate) fn end_parts(&mut self) {
         let (wait, most) = (self.settings.inbound.parts_wait, self.settings.inbound.parts_max);
-        while let Some(assembled) = self.phones.parts.end_oldest(self.now.wall, wait, most) {
+        while let Some(assembled) = self.phones.parts.end_one(self.now.wall, wait, most) {
             self.assembled(assembled);
         }
     }
@@ -343,9 +343,8 @@ impl Engine {
 
     /// Its message may leave the journal before it has come for the last time.
     pub(crate) fn carry_arrival(&mut self, arrival: u64) {
-        let window = self.settings.inbound.repeat_window.as_millis() as i64;
         let at = self.phones.arrivals.at.get(&arrival).copied();
-        if let Some(at) = at.filter(|at| *at >= self.now.wall.0 - window) {
+        if let Some(at) = at.filter(|at| *at >= self.repeats_since()) {
             record::write(&mut self.group, &Record::Arrival { arrival, at });
             self.ring.add(self.group_number, Item::Arrival(arrival));
         }

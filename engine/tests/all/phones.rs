@@ -78,6 +78,21 @@ fn what_comes_again_within_the_window_is_acknowledged_and_nothing_more() {
 }
 
 #[test]
+fn a_phone_that_writes_the_same_again_and_again_is_heard_once_a_window() {
+    let mut house = House::new(definitions());
+    for (time, is_heard) in [true, false, true, false, true].into_iter().enumerate() {
+        let heard = house.engine.counters().providers[0].inbound;
+        house.phones_write("up", &[FromPhone::default()]);
+        let heard = house.engine.counters().providers[0].inbound - heard;
+        assert_eq!(heard, u64::from(is_heard), "after {time} times 50 seconds");
+        house.seconds(50);
+        if time == 2 {
+            house.crash();
+        }
+    }
+}
+
+#[test]
 fn parts_in_any_order_become_one_message_also_across_a_crash() {
     let mut house = House::new(definitions());
     let parts = [(3, "gamma"), (1, "alpha "), (2, "beta ")];
@@ -134,6 +149,29 @@ fn beyond_the_bound_the_oldest_incomplete_message_goes() {
     let numbers = inbound(&house);
     assert_eq!(numbers.len(), 1);
     assert_eq!(house.message(numbers[0]).body().destination, 1);
+}
+
+#[test]
+fn a_phone_that_begins_many_messages_ends_its_own_and_no_others() {
+    let mut definitions = definitions();
+    definitions.settings.inbound.parts_max = 4;
+    let mut house = House::new(definitions);
+    for phone in 1..=2 {
+        house.phones_write("up", &[FromPhone { phone, ..FromPhone::part(1, 2, b"half") }]);
+    }
+    for reference in 0..20 {
+        let part = Some(PartOf { form: PartForm::Sar, reference, total: 2, number: 1 });
+        // To another address each time: the phone is the same.
+        let to = ["22334", "999"][usize::from(reference % 2)];
+        house.phones_write("up", &[FromPhone { phone: 9, part, to, ..FromPhone::default() }]);
+        house.crash();
+    }
+    let phones: Vec<u64> =
+        inbound(&house).iter().map(|number| house.message(*number).body().destination).collect();
+    assert!(!phones.is_empty() && phones.iter().all(|phone| *phone == 9), "{phones:?}");
+    house.phones_write("up", &[FromPhone { phone: 1, ..FromPhone::part(2, 2, b" and half") }]);
+    let last = *inbound(&house).last().expect("a whole message");
+    assert_eq!(text(&house, last), "half and half");
 }
 
 #[test]
@@ -231,6 +269,40 @@ fn what_is_kept_is_bounded_and_lives_in_the_ring() {
     assert_eq!(house.engine.parts_of_phones(), 40);
     house.seconds(8 * 24 * 3_600);
     assert_eq!(kept(&mut house, Drawer::Unrouted).total, 0, "after a week they are dropped");
+}
+
+#[test]
+fn what_is_kept_is_bounded_in_octets() {
+    let mut definitions = definitions();
+    definitions.settings.inbound.kept_octets = 100_000;
+    let mut house = House::new(definitions);
+    for phone in 1..=20 {
+        let text = vec![b'x'; 30_000];
+        house.phones_write("up", &[FromPhone { phone, to: "999", text, ..FromPhone::default() }]);
+    }
+    assert_eq!(kept(&mut house, Drawer::Unrouted).total, 3);
+    assert_eq!(house.engine.counters().kept_dropped, 17);
+    house.crash();
+    assert_eq!(kept(&mut house, Drawer::Unrouted).total, 3);
+    let text = vec![b'y'; 60_000];
+    house.definitions.settings.inbound.kept_octets = 50_000;
+    house.crash();
+    house.phones_write("up", &[FromPhone { to: "999", text, ..FromPhone::default() }]);
+    assert_eq!(kept(&mut house, Drawer::Unrouted).total, 1, "the newest always has room");
+}
+
+#[test]
+fn a_receipt_without_an_id_is_kept_and_then_acknowledged() {
+    let mut house = House::new(definitions());
+    house.receipt("up", text_id(""), codecs::receipt::State::Enroute, Some(254_700_000_001));
+    assert_eq!(house.acknowledged.len(), 1);
+    house.crash();
+    let page = kept(&mut house, Drawer::Unmatched);
+    let whys = page.rows.iter().map(|row| match &row.what {
+        KeptWhat::Receipt { why, .. } => *why,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(whys.collect::<Vec<_>>(), [Unmatched::NoId]);
 }
 
 #[test]
