@@ -30,7 +30,7 @@ use crate::submission::{Body, Extra, Via, push_extra};
 pub(crate) use reassembly::Key;
 use reassembly::{Assembled, Piece, Reassembly, Taken};
 use rules::{Origin, Rules};
-pub(crate) use telling::tell;
+pub(crate) use telling::{needs_tlvs, tell};
 
 /// PDUs that are known again at once; beyond, the oldest are not any more.
 const ARRIVALS_MAX: usize = 500_000;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use codecs::text::Encoding;
 use engine::catalog::{Charset, InboundDefinition};
 use engine::command::*;
-use engine::effect::Reply;
+use engine::effect::{Operated, Reply};
 use engine::kept::{Drawer, KeptPage, KeptWhat, Unmatched};
 use engine::message::Charge;
 use engine::submission::Extra;
@@ -367,6 +367,52 @@ fn a_long_message_goes_as_message_payload() {
     let requests = house.taken(session);
     let sm = requests[0].sm();
     assert_eq!((sm.short_message, sm.esm_class, sm.content().len()), (&b""[..], 0, 306));
+}
+
+#[test]
+fn a_long_message_waits_for_a_session_that_knows_tlvs_and_holds_up_nothing() {
+    let mut house = House::new(definitions());
+    let early = house.bind_tenant_of("acme", false, 5);
+    let half = [b'x'; 153];
+    let short = |phone| FromPhone { phone, ..FromPhone::default() };
+    house.phones_write("up", &[FromPhone::part(1, 2, &half), FromPhone::part(2, 2, &half), short(7)]);
+    let numbers = inbound(&house);
+    let long = numbers[0];
+    assert_eq!(house.told(early), numbers[1..], "no message_payload before SMPP 3.4");
+    // Also when it has gone to the archive meanwhile, and across a crash.
+    house.seconds(300);
+    assert!(house.engine.message(long).is_none());
+    house.crash();
+    let early = house.bind_tenant_of("acme", false, 5);
+    house.phones_write("up", &[short(8)]);
+    assert!(!house.told(early).contains(&long));
+    let late = house.bind_tenant("acme", 1);
+    assert_eq!(house.told(late), [long]);
+    // What is not acknowledged goes back to where it waited.
+    let tenant = house.tenant("acme");
+    house.turn([Command::TenantUnbound { tenant, connection: late, untold: vec![long] }]);
+    assert!(!house.told(early).contains(&long));
+    let late = house.bind_tenant("acme", 1);
+    assert_eq!(house.told(late), [long]);
+    house.acknowledge("acme", late, &[long], 0);
+    house.phones_write("up", &[short(9)]);
+    assert_eq!(house.told(early).len() + house.told(late).len(), 1);
+}
+
+#[test]
+fn the_id_of_a_message_from_a_phone_names_none_that_was_submitted() {
+    let mut house = House::new(definitions());
+    house.phones_write("up", &[FromPhone::default()]);
+    let number = inbound(&house)[0];
+    let text =
+        Replacement { octets: b"x".to_vec(), send_at: None, valid_until: None, registered_delivery: 0 };
+    for is_living in [true, false] {
+        for what in [OfOne::Query, OfOne::Cancel, OfOne::Replace(text.clone())] {
+            assert_eq!(house.of_one("acme", number, what), Some(Operated::Failed), "living: {is_living}");
+        }
+        house.seconds(300);
+        assert!(house.archived(number).is_some());
+    }
 }
 
 #[test]
