@@ -54,6 +54,7 @@ struct Arrivals {
 }
 
 impl Arrivals {
+    /// Whether it came since then. What was carried over is in the order behind what came later.
     fn is_known(&self, arrival: u64, since: i64) -> bool {
         self.at.get(&arrival).is_some_and(|at| *at >= since)
     }
@@ -90,6 +91,11 @@ impl Engine {
         }
     }
 
+    /// What came since then may come again.
+    fn repeats_since(&self) -> i64 {
+        self.now.wall.0 - self.settings.inbound.repeat_window.as_millis() as i64
+    }
+
     /// One PDU, and how it is answered: what cannot be taken now is to come again.
     fn take_inbound(&mut self, provider: u16, item: &InboundItem, bytes: &[u8]) -> Status {
         let is_full = self.pages.len() >= self.settings.queue_memory.saturating_mul(4);
@@ -115,11 +121,6 @@ impl Engine {
             Some(part) => self.part(provider, item.arrival, part, &body),
         }
         Status::OK
-    }
-
-    /// What came at this time or later may come again.
-    fn repeats_since(&self) -> i64 {
-        self.now.wall.0.saturating_sub(self.settings.inbound.repeat_window.as_millis() as i64)
     }
 
     /// The octets with a septet in each, whatever the provider makes of its own.
