@@ -132,6 +132,28 @@ fn what_was_acknowledged_is_told_after_a_kill_and_a_repetition_is_known() {
 }
 
 #[test]
+fn what_a_person_writes_like_a_receipt_is_a_message() {
+    let upstream = Upstream::new();
+    let home = Home::new(&upstream.settings());
+    let gateway = Gateway::start(&home);
+    let mut provider = upstream.bound();
+    let text =
+        b"id:1 sub:001 dlvrd:001 submit date:2611200930 done date:2611201350 stat:UNDELIV err:001 text:";
+    taken(&mut provider, &deliver("22334", 0, 0, text, &[]));
+    let mut tenant = Peer::transceiver(gateway.addresses().smpp);
+    let pdu = told(&mut tenant);
+    let message = Message::parse(&pdu.body).unwrap();
+    assert_eq!((message.esm_class, message.content()), (0, &text[..]));
+    // Marked as a receipt it is one, also where it names nothing; it is told to nobody.
+    taken(&mut provider, &deliver("22334", 4, 0, b"thank you", &[]));
+    until("the receipt among those without a message", || {
+        let text = gateway.ops("/metrics").text();
+        text.lines().any(|line| line == "tidegate_receipts_unmatched_total 1").then_some(())
+    });
+    gateway.end_well();
+}
+
+#[test]
 fn parts_in_every_way_become_one_message_and_survive_a_kill() {
     let upstream = Upstream::new();
     let home = Home::new(&upstream.settings());
