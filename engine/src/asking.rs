@@ -170,7 +170,9 @@ impl Engine {
                     source,
                     schedule_delivery_time: &[],
                     validity_period: &validity,
-                    registered_delivery: u8::from(message.wants_receipts()),
+                    registered_delivery: u8::from(
+                        message.would_want_receipts(replacement.registered_delivery),
+                    ),
                     text: &text,
                 };
                 write::replace_sm_body(&mut out, &fields)

@@ -54,8 +54,9 @@ struct Arrivals {
 }
 
 impl Arrivals {
-    fn is_known(&self, arrival: u64) -> bool {
-        self.at.contains_key(&arrival)
+    /// Whether it came since then. What was carried over is in the order behind what came later.
+    fn is_known(&self, arrival: u64, since: i64) -> bool {
+        self.at.get(&arrival).is_some_and(|at| *at >= since)
     }
 
     fn note(&mut self, arrival: u64, at: Wall) {
@@ -78,8 +79,7 @@ impl Arrivals {
 
 impl Engine {
     pub(crate) fn inbound(&mut self, inbound: &Inbound) {
-        let before = self.now.wall.0 - self.settings.inbound.repeat_window.as_millis() as i64;
-        self.phones.arrivals.forget(before);
+        self.phones.arrivals.forget(self.repeats_since());
         let mut start = 0;
         for item in &inbound.items {
             let bytes = inbound.bodies.get(start..item.end as usize).unwrap_or_default();
@@ -89,6 +89,11 @@ impl Engine {
                 self.effects.outgoing(connection).acknowledged.push((item.sequence, status.0));
             }
         }
+    }
+
+    /// What came since then may come again.
+    fn repeats_since(&self) -> i64 {
+        self.now.wall.0 - self.settings.inbound.repeat_window.as_millis() as i64
     }
 
     /// One PDU, and how it is answered: what cannot be taken now is to come again.
@@ -101,7 +106,7 @@ impl Engine {
             debug_assert!(false, "a door wrote what is no body");
             return Status::X_T_APPN;
         };
-        let is_known = self.phones.arrivals.is_known(item.arrival);
+        let is_known = self.phones.arrivals.is_known(item.arrival, self.repeats_since());
         let may_repeat = !self.settings.inbound.repeat_window.is_zero();
         match is_known {
             // Whoever sends again may do so once more.
@@ -343,9 +348,8 @@ impl Engine {
 
     /// Its message may leave the journal before it has come for the last time.
     pub(crate) fn carry_arrival(&mut self, arrival: u64) {
-        let window = self.settings.inbound.repeat_window.as_millis() as i64;
         let at = self.phones.arrivals.at.get(&arrival).copied();
-        if let Some(at) = at.filter(|at| *at >= self.now.wall.0 - window) {
+        if let Some(at) = at.filter(|at| *at >= self.repeats_since()) {
             record::write(&mut self.group, &Record::Arrival { arrival, at });
             self.ring.add(self.group_number, Item::Arrival(arrival));
         }

@@ -433,10 +433,13 @@ impl Message {
 
     /// Whether the provider is asked for receipts: the tenant wants them, or its plan charges by them.
     pub fn wants_receipts(&self) -> bool {
+        self.would_want_receipts(self.registered_delivery)
+    }
+
+    /// The same, if its tenant asked for them so.
+    pub fn would_want_receipts(&self, registered_delivery: u8) -> bool {
         match self.receipts {
-            AskReceipt::Asked => {
-                self.registered_delivery & 0b11 != 0 || self.settle_on == SettleOn::Delivered
-            }
+            AskReceipt::Asked => registered_delivery & 0b11 != 0 || self.settle_on == SettleOn::Delivered,
             AskReceipt::Always => true,
             AskReceipt::Never => false,
         }

@@ -231,6 +231,9 @@ impl Engine {
 
     /// Whether an operation goes to the message's provider, which has it and offers that.
     fn is_carried(&mut self, number: u64, asker: Asker, replacement: Option<Replacement>) -> bool {
+        if self.is_in_the_way(number, asker.kind) {
+            return false;
+        }
         let Some(message) = self.pages.get(number).filter(|message| message.state == State::Sent) else {
             return false;
         };
@@ -268,6 +271,16 @@ impl Engine {
         self.operations.carried.entry(number).or_default().push(carried);
         self.operations.carried_count += 1;
         true
+    }
+
+    /// Whether something is with the provider of which the answer could be taken for that to this: two texts for one message are.
+    fn is_in_the_way(&self, number: u64, kind: AskKind) -> bool {
+        let mut waiting = self.operations.carried.get(&number).into_iter().flatten();
+        let undoes = |kind: AskKind| kind != AskKind::Query;
+        waiting.any(|other| {
+            let has_text = kind == AskKind::Replace || other.asker.kind == AskKind::Replace;
+            has_text && undoes(kind) && undoes(other.asker.kind)
+        })
     }
 
     /// The text that a provider is asked to send instead; `None` when nobody waits for it any more.

@@ -211,7 +211,6 @@ impl<'a> Writer<'a, '_> {
     }
 }
 
-/// Class 0 (3GPP TS 23.038 §4), in each of the ways to say it.
 /// A text without a header, of a message's encoding, as it goes to a provider.
 pub(crate) fn plain<'t>(
     definition: Option<&ProviderDefinition>,
@@ -233,6 +232,7 @@ pub(crate) fn plain<'t>(
     }
 }
 
+/// Class 0 (3GPP TS 23.038 §4), in each of the ways to say it.
 fn is_flash(data_coding: u8) -> bool {
     matches!(data_coding, 0x10 | 0x14 | 0x18 | 0xF0 | 0xF4)
 }

@@ -320,27 +320,26 @@ impl Engine {
 
     /// A response has named the message of receipts that came before it.
     pub(crate) fn match_early(&mut self, provider: u16, key: &[u8]) {
-        let owner = self.index.find(provider, key).and_then(|(number, _)| self.pages.get(number));
-        let is_for = |early: &EarlyReceipt, owner: &Message| {
-            decode_early(early).is_none_or(|(_, _, news)| phones_agree(owner, news.phone))
-        };
-        // Those of another message, whose response may still come, stay.
-        let fits = |early: &EarlyReceipt| owner.is_none_or(|owner| is_for(early, owner));
+        let Some((number, part)) = self.index.find(provider, key) else { return };
+        let owner = self.pages.get(number);
+        let is_for = |phone| owner.is_none_or(|owner| phones_agree(owner, phone));
+        let fits = |early: &EarlyReceipt| decode_early(early).is_none_or(|(_, _, news)| is_for(news.phone));
         if !self.early.of(provider, key).any(fits) {
             return;
         }
-        let held = self.early.of(provider, key).next().is_some();
-        if held {
-            let (at, receipt) = (self.now.wall.0, &encode_key(key));
-            record::write(&mut self.group, &Record::EarlyReceipt { provider, at, receipt });
-        }
-        while let Some(early) = self.early.take(provider, key) {
-            if let Some((_, _, news)) = decode_early(&early)
-                && let Some((number, part)) = self.index.find(provider, key)
-            {
+        let (at, receipt) = (self.now.wall.0, &encode_key(key));
+        record::write(&mut self.group, &Record::EarlyReceipt { provider, at, receipt });
+        let all: Vec<EarlyReceipt> = std::iter::from_fn(|| self.early.take(provider, key)).collect();
+        for early in all {
+            let Some((_, _, news)) = decode_early(&early) else { continue };
+            if self.pages.get(number).is_none_or(|owner| phones_agree(owner, news.phone)) {
                 self.receipt_for(number, part, news);
+            } else {
+                // That of another message, whose response may still come, stays.
+                self.early.hold(provider, key, early.payload, early.held);
             }
         }
+        self.carry_early(provider, key.into());
     }
 
     /// After a start: early receipts whose response is in the journal.

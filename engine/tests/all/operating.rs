@@ -358,3 +358,33 @@ fn a_message_with_another_text_is_read_as_it_was_written() {
     let Body { octets, destination, .. } = again.body();
     assert_eq!((octets, destination), (&b"x"[..], Sms::default().to));
 }
+
+#[test]
+fn one_thing_at_a_time_is_carried_so_that_what_we_say_is_what_the_provider_has() {
+    let (mut house, number) = carried(1);
+    assert_eq!(replace(&mut house, number, text(b"one")), None);
+    assert_eq!(replace(&mut house, number, text(b"two")), Some(Operated::Failed));
+    let asks: Vec<Vec<u8>> = house.asks.drain(..).map(|(_, _, body)| body).collect();
+    for _ in &asks {
+        answer(&mut house, 0, number, AskKind::Replace, 0, None);
+    }
+    let last = pdu::ReplaceSm::read(asks.last().unwrap()).unwrap().short_message;
+    assert_eq!(house.engine.message(number).unwrap().body().octets, last);
+    assert_eq!(outcomes(&mut house), [Operated::Done], "the second one was refused at once");
+    assert_eq!(house.of_one("acme", number, OfOne::Cancel), None, "the first one has been answered");
+}
+
+#[test]
+fn a_receipt_that_the_new_text_asks_for_is_asked_of_the_provider() {
+    let mut definitions = definitions();
+    definitions.providers[0].operations = vec![AskKind::Replace];
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms { registered: 0, ..Sms::default() });
+    let request = house.taken(bind).remove(0);
+    assert_eq!(request.sm().registered_delivery, 0);
+    house.respond("up", 0, &[(request.part(), 0, "id")]);
+    assert_eq!(replace(&mut house, number, Replacement { registered_delivery: 1, ..text(b"other") }), None);
+    let body = house.asks.remove(0).2;
+    assert_eq!(pdu::ReplaceSm::read(&body).unwrap().registered_delivery, 1);
+}

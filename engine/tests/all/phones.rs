@@ -433,6 +433,25 @@ fn parts_that_the_ring_has_carried_over_wait_no_longer_than_others() {
 }
 
 #[test]
+fn what_was_carried_over_is_known_no_longer_than_its_time() {
+    let mut definitions = definitions();
+    definitions.settings.inbound.repeat_window = Duration::from_secs(100);
+    let mut house = House::new(definitions);
+    house.ring_over = 1;
+    house.phones_write("up", &[FromPhone::default()]);
+    let at = house.journal.last().expect("a group").0;
+    house.seconds(90);
+    house.phones_write("up", &[FromPhone { phone: 1, ..FromPhone::default() }]);
+    while house.release_before <= at {
+        house.accepted("acme", &Sms::default());
+    }
+    house.crash();
+    house.seconds(15);
+    house.phones_write("up", &[FromPhone::default()]);
+    assert_eq!(house.engine.counters().inbound_repeated, 0, "it is another one");
+}
+
+#[test]
 fn what_waits_is_parked_also_where_phones_write_the_last_of_each_block() {
     let mut definitions = definitions();
     definitions.settings.queue_memory = 100;

@@ -165,6 +165,28 @@ fn of_an_id_given_out_twice_the_phone_decides_and_an_early_receipt_waits() {
 }
 
 #[test]
+fn of_early_receipts_of_one_id_each_goes_to_the_message_for_its_phone() {
+    for crash in [false, true] {
+        let mut house = House::new(definitions());
+        house.bind("up", 0, 10);
+        let phones = [254_700_000_001, 254_700_000_002];
+        let numbers = phones.map(|to| house.accepted("acme", &Sms { to, ..Sms::default() }));
+        for phone in phones {
+            house.receipt("up", text_id("id"), DELIVERED, Some(phone));
+        }
+        house.respond("up", 0, &[(PartToken::new(numbers[0], 0), 0, "id")]);
+        assert_eq!(numbers.map(|number| house.state(number)), [State::Delivered, State::Sending]);
+        if crash {
+            house.crash();
+            house.bind("up", 0, 10);
+        }
+        house.respond("up", 0, &[(PartToken::new(numbers[1], 0), 0, "id")]);
+        assert_eq!(house.state(numbers[1]), State::Delivered, "crash: {crash}");
+        assert_eq!((house.engine.snapshot().early_receipts, house.engine.counters().unmatched), (0, 0));
+    }
+}
+
+#[test]
 fn receipts_before_the_response_are_kept_in_order_over_a_restart() {
     for crash in [false, true] {
         let mut house = House::new(definitions());
