@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use codecs::instant::Mono;
 use codecs::receipt::State;
-use codecs::smpp::session::Limits;
+use codecs::smpp::pdu::{Bind, Header};
+use codecs::smpp::session::{Event, Limits, Role, Session};
 use codecs::smpp::status::{Class, Status};
+use codecs::smpp::{BindKind, Command, write};
 use codecs::text::{Encoding, encoding_of};
 use connectors::smpp::client::ProviderBindOptions;
 use connectors::smpp::refusal;
@@ -77,6 +80,81 @@ fn every_data_coding_is_read_as_the_page_says() {
     }
     named.sort_unstable();
     assert_eq!(named, (0..=0xFF).collect::<Vec<u32>>());
+}
+
+const NOW: Mono = Mono(1_000_000);
+
+fn frame(command: Command, body: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    write::frame(&mut frame, command, Status::OK, 1, body);
+    frame
+}
+
+/// A session of ours in this role, with a transceiver.
+fn bound(role: Role) -> Session {
+    let mut session = Session::new(role, Limits::DEFAULT, NOW);
+    let bind = Bind { interface_version: 0x34, ..Bind::default() };
+    match role {
+        Role::Smsc => {
+            let mut body = Vec::new();
+            write::bind_body(&mut body, &bind).expect("a bind");
+            let bind = frame(Command::BIND_TRANSCEIVER, &body);
+            assert!(matches!(session.receive(NOW, &bind), Event::Bind { sequence: 1, .. }));
+            session.accept_bind(NOW, 1, b"us").expect("a name");
+        }
+        Role::Esme => {
+            session.bind(NOW, BindKind::Transceiver, &bind).expect("a bind");
+            let answer = frame(Command::BIND_TRANSCEIVER_RESP, b"them\0");
+            assert!(matches!(session.receive(NOW, &answer), Event::Bound { .. }));
+        }
+    }
+    session.sent(session.output().len());
+    session
+}
+
+/// Whether a command of the peer is refused as one that is not served; its answer is of the right kind then.
+fn is_refused(role: Role, command: Command) -> bool {
+    let mut session = bound(role);
+    let frame = frame(command, b"");
+    let Event::Refused { status, .. } = session.receive(NOW, &frame) else { return false };
+    let own = match command.name() {
+        Some("alert_notification") | None => Command::GENERIC_NACK,
+        Some(_) => command.response(),
+    };
+    let answer = Header::read(session.output()).expect("an answer");
+    assert_eq!(
+        (status, answer.command, answer.status),
+        (Status::INVCMDID, own, Status::INVCMDID),
+        "{command:?}"
+    );
+    true
+}
+
+#[test]
+fn each_side_may_send_us_what_the_page_says() {
+    let rows = table("PDUs");
+    let mut count = 0;
+    for (id, name) in (0..0x200).filter_map(|id| Some((id, Command(id).name()?))) {
+        // These are between the sessions of both sides, and have tests of their own there.
+        if name.contains("bind") || name == "enquire_link" {
+            continue;
+        }
+        for (role, column, other, words) in [
+            (Role::Smsc, 1, "of the SMSC", &["served"][..]),
+            (Role::Esme, 2, "of the ESME", &["read", "counted"]),
+        ] {
+            let names = |cell: &str| cell.split([' ', ',']).any(|word| word == name) && !cell.contains(other);
+            let Some(row) = rows.iter().find(|row| names(row[0])) else {
+                assert!(name.contains("broadcast"), "the page does not name {name}");
+                continue;
+            };
+            let is_taken = words.iter().any(|word| row[column].starts_with(word));
+            assert_eq!(is_refused(role, Command(id)), !is_taken, "{name} to us as {role:?}: {}", row[column]);
+            count += 1;
+        }
+    }
+    assert!(count > 15, "the page names {count} operations");
+    assert!(is_refused(Role::Smsc, Command(0x0001_0200)) && is_refused(Role::Esme, Command(0x0001_0200)));
 }
 
 /// The times that a cell names, in its order: `30 s`, `5 minutes`.
