@@ -33,7 +33,7 @@ pub use provider::{Backoff, Provider, Retry};
 pub use reach::{Host, Outbind, ProviderTls, Reach};
 pub use route::{Match, Rates, Route};
 pub use settings::{Fairness, Http, Limits, Ops, Queue, Routing, Secrets, Serve, Smpp, Storage, Tls};
-pub use tenant::{Price, Tenant, TenantSmpp};
+pub use tenant::{NationalNumbers, Price, Tenant, TenantSmpp};
 pub use texts::Texts;
 pub use units::{IpBlock, Micros, Secret, Size, UnixMillis, parse_duration};
 pub use words::{
@@ -95,6 +95,14 @@ impl Config {
     /// Whether no provider is configured, not even a disabled one: the case of the sandbox.
     pub fn is_empty_of_providers(&self) -> bool {
         self.provider.is_empty()
+    }
+
+    /// Whether a text of this provider is a receipt where it only reads like one.
+    pub fn takes_unmarked_receipts(&self, provider: &Provider) -> bool {
+        let is_for = |of: &[String]| of.is_empty() || of.contains(&provider.id);
+        let has_phones = provider.inbound_tenant.is_some()
+            || self.inbound.iter().any(|rule| is_for(&rule.matches.provider));
+        provider.receipt.unmarked.unwrap_or(!has_phones)
     }
 
     /// Whether no tenant is configured: the case of the demo tenant.

@@ -311,6 +311,14 @@ fn every_mistake_of_a_tenant_is_told() {
             "\"receipt_offset\" in smpp of [[tenant]] is no offset from UTC; write it like \"+03:00\" or \"-05:30\"",
         ),
         (
+            "smpp = { system_id = 'x', password = 'p', charset_1 = 'ucs2' }",
+            "\"charset_1\" in smpp of [[tenant]] is neither IA5 nor GSM 7-bit; write \"latin1\" or \"gsm7\"",
+        ),
+        (
+            "smpp = { system_id = 'x', password = 'p', national_numbers = '0254' }",
+            "\"national_numbers\" in smpp of [[tenant]] is no country code; write \"refuse\", \"international\", or the country code to put before them, such as \"254\"",
+        ),
+        (
             "smpp = { system_id = 'x', password = 'p', charset = 'utf8' }",
             "\"charset\" in smpp of [[tenant]] is \"utf8\", which no data_coding says of a tenant's message; write \"gsm7\", \"latin1\", \"ascii\" or \"ucs2\"",
         ),
@@ -455,6 +463,13 @@ fn entries_must_agree_with_one_another() {
             &[
                 "tidegate.toml:11: unknown key \"provider\" in [[inbound]]; write one of \"match\", \"tenant\", or remove it",
                 "tidegate.toml:13: \"parts_wait\" in [phones] is \"0s\", which is out of range; write a value from \"1s\" to \"3d\"",
+            ],
+        ),
+        (
+            "[kept]\nmax = 0\noctets = '1KiB'\n",
+            &[
+                "tidegate.toml:2: \"max\" in [kept] is 0, which is out of range; write a value from 1 to 1000000",
+                "tidegate.toml:3: \"octets\" in [kept] is \"1KiB\", which is out of range; write a value from \"1MiB\" to \"16GiB\"",
             ],
         ),
         (

@@ -102,8 +102,6 @@ counters! {
         /// Responses that came after that.
         late_responses,
         receipts,
-        /// deliver_sm and data_sm that say they are receipts and cannot be read as such.
-        receipts_unreadable,
         /// Messages from phones, and parts of such.
         mobile_originated,
         /// alert_notification: phones that are there again.

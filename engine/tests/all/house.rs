@@ -420,9 +420,14 @@ impl House {
     }
 
     pub fn bind_tenant(&mut self, tenant: &str, window: u32) -> ConnectionId {
+        self.bind_tenant_of(tenant, true, window)
+    }
+
+    /// A session of a peer that knows TLVs, or of one that does not.
+    pub fn bind_tenant_of(&mut self, tenant: &str, tlvs: bool, window: u32) -> ConnectionId {
         let connection = self.connection();
         let tenant = self.tenant(tenant);
-        self.turn([Command::TenantBound { tenant, connection, receives: true, tlvs: true, window }]);
+        self.turn([Command::TenantBound { tenant, connection, receives: true, tlvs, window }]);
         connection
     }
 
@@ -465,12 +470,24 @@ impl House {
 
     /// A receipt by the text's id and by the TLV's; gives its sequence number.
     pub fn receipt(&mut self, provider: &str, ids: Ids<'_>, state: ReceiptState, phone: Option<u64>) -> u32 {
+        self.receipt_with(provider, ids, state, phone, "000")
+    }
+
+    /// The same with a word for its error.
+    pub fn receipt_with(
+        &mut self,
+        provider: &str,
+        ids: Ids<'_>,
+        state: ReceiptState,
+        phone: Option<u64>,
+        error: &str,
+    ) -> u32 {
         self.sequence += 1;
         let mut bytes = ids.tlv.as_bytes().to_vec();
         let tlv_id_end = bytes.len() as u32;
         bytes.extend_from_slice(ids.text.as_bytes());
         let text_id_end = bytes.len() as u32;
-        bytes.extend_from_slice(b"000");
+        bytes.extend_from_slice(error.as_bytes());
         let error_end = bytes.len() as u32;
         let sequence = self.sequence;
         let done = None;

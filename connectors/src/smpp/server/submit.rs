@@ -4,11 +4,10 @@
 
 use std::time::Duration;
 
-use codecs::address;
+use codecs::address::{self, National};
 use codecs::instant::Wall;
 use codecs::smpp::pdu::{DataSm, Sm, SmeAddress};
 use codecs::smpp::tlv::{Tlvs, tag};
-use codecs::smpp::write::SHORT_MESSAGE_OCTETS_MAX;
 use codecs::split::{self, Cut};
 use codecs::text::{self, Encoding};
 use codecs::time;
@@ -26,6 +25,8 @@ const MODE_TRANSACTION: u8 = 0x02;
 /// What it is: bits 5 to 2; from a tenant a message, or what a phone acknowledges.
 const KIND: u8 = 0x3C;
 const KINDS: [u8; 3] = [0x00, 0x08, 0x10];
+/// User data of one part on the air, its header included (3GPP TS 23.040 §9.2.3.24).
+const PART_OCTETS_MAX: usize = 140;
 /// service_type without its NUL.
 const SERVICE_TYPE_OCTETS_MAX: usize = 5;
 /// A header of more leaves no room for a text beside it in each part.
@@ -79,6 +80,10 @@ pub struct Context {
     pub now: Wall,
     /// What the tenant means by data_coding 0.
     pub charset: Encoding,
+    /// The same of data_coding 1.
+    pub charset_1: Encoding,
+    /// The same of a destination that it calls national.
+    pub national: National,
     /// It is one of several that are answered together.
     pub shares_id: bool,
 }
@@ -161,14 +166,14 @@ impl Reader {
         let SmeAddress { ton, npi, octets } = fields.source;
         let sender = address::sender_octets(ton, npi, octets).map_err(|_| Refusal::InvalidSource)?;
         let SmeAddress { ton, npi, octets } = fields.destination;
-        let destination =
-            address::destination_octets(ton, octets).map_err(|_| Refusal::InvalidDestination)?;
+        let destination = address::destination_of(ton, octets, context.national)
+            .map_err(|_| Refusal::InvalidDestination)?;
         if fields.service_type.len() > SERVICE_TYPE_OCTETS_MAX {
             return Err(Refusal::InvalidRequest);
         }
         let send_at = fields.send_at.filter(|at| *at > context.now);
         check_validity(fields.valid_until, send_at.unwrap_or(context.now))?;
-        let (encoding, data_coding) = encoding(fields.data_coding, context.charset);
+        let (encoding, data_coding) = encoding(fields.data_coding, context);
         let parts = parts(fields, encoding)?;
         let esm_class = esm_class(fields.esm_class)?;
         self.gather_extras(fields, context.shares_id)?;
@@ -296,11 +301,13 @@ fn check_validity(valid_until: Option<Wall>, first_chance: Wall) -> Result<(), R
 }
 
 /// data_coding 0 means the tenant's own default; where that is not GSM 7-bit, the message says so from here on.
-fn encoding(data_coding: u8, charset: Encoding) -> (Encoding, u8) {
-    if data_coding == 0 && charset != Encoding::Gsm7 {
-        return (charset, charset.data_coding());
+/// data_coding 1 is IA5 (SMPP 3.4 §5.2.19), but clients send septets under it.
+fn encoding(data_coding: u8, context: Context) -> (Encoding, u8) {
+    match data_coding {
+        0 if context.charset != Encoding::Gsm7 => (context.charset, context.charset.data_coding()),
+        1 if context.charset_1 == Encoding::Gsm7 => (Encoding::Gsm7, 0),
+        _ => (text::encoding_of(data_coding), data_coding),
     }
-    (text::encoding_of(data_coding), data_coding)
 }
 
 /// A destination that is given with `+` or `00`, or as a number of its own country, is written without: it is international
@@ -321,18 +328,17 @@ fn parts(fields: &Fields<'_>, encoding: Encoding) -> Result<u8, Refusal> {
     };
     let has_header = fields.esm_class & UDHI != 0;
     let is_part = is_sar_part(fields.tlvs) || has_header && split::concatenation(fields.content).is_some();
-    if is_part && fields.content.len() > SHORT_MESSAGE_OCTETS_MAX {
-        return Err(Refusal::TooLong);
+    let cut = Cut { elements: elements.len(), ..Cut::new(encoding) };
+    let count = cut.count(text);
+    if is_part {
+        // What a phone cannot be sent in one piece is not one part, and has not its price. Many count Latin-1 in octets.
+        let is_octets = encoding == Encoding::Latin1 && fields.content.len() <= PART_OCTETS_MAX;
+        return if count == 1 || is_octets { Ok(1) } else { Err(Refusal::TooLong) };
     }
-    // What fits a short_message beside a header was meant to be one part, whatever the header says.
-    if is_part || has_header && fields.content.len() <= SHORT_MESSAGE_OCTETS_MAX {
-        return Ok(1);
-    }
-    if elements.len() > ELEMENTS_OCTETS_MAX {
+    if count > 1 && elements.len() > ELEMENTS_OCTETS_MAX {
         return Err(Refusal::InvalidEncoding);
     }
-    let cut = Cut { elements: elements.len(), ..Cut::new(encoding) };
-    u8::try_from(cut.count(text)).map_err(|_| Refusal::TooLong)
+    u8::try_from(count).map_err(|_| Refusal::TooLong)
 }
 
 fn is_sar_part(tlvs: Tlvs<'_>) -> bool {
