@@ -291,6 +291,7 @@ fn phones(config: &Config) -> InboundSettings {
         parts_max: count(config.phones.parts_max),
         repeat_window: config.phones.repeat_window,
         kept_max: count(config.kept.max),
+        kept_octets: count(config.kept.octets.0),
         kept_for: config.kept.time,
     }
 }

@@ -75,10 +75,14 @@ metrics! {
         "Binds of tenants that were refused: for a wrong_password, because they were locked_out after too many, or for an other cause.";
     NOT_ENTERED = "tidegate_smpp_connections_not_begun_total", Counter, "", Count,
         "Connections to the SMPP listeners without the PROXY header or the TLS that they must begin with.";
+    NOT_LET_IN = "tidegate_smpp_connections_turned_away_total", Counter, "cause", Count,
+        "Connections to the SMPP listeners that were ended because there were too many: at once (full), or before they were bound, for newer ones (pushed_out).";
     TENANT_PDUS_BAD = "tidegate_smpp_tenant_pdus_bad_total", Counter, "cause", Count,
-        "PDUs of tenants and strangers that were not taken: malformed (which could not be read, or have no place there, lost streams too; the log shows them) or unmatched (responses to nothing).";
+        "PDUs of tenants and strangers that were not taken: malformed (which could not be read, or have no place there, lost streams too; the log shows those of tenants) or unmatched (responses to nothing).";
     PROVIDER_PDUS_BAD = "tidegate_smpp_provider_pdus_bad_total", Counter, "provider, cause", Count,
         "The same of providers.";
+    ALERTS = "tidegate_smpp_provider_alerts_total", Counter, "provider", Count,
+        "alert_notification of a provider: phones that are there again. Nothing else is done about them.";
     SLOW_READERS = "tidegate_smpp_slow_readers_total", Counter, "", Count,
         "Connections of tenants that were closed because the tenant did not read what it was sent.";
     UNMATCHED = "tidegate_receipts_unmatched_total", Counter, "", Count,
@@ -213,6 +217,7 @@ pub struct BindSnapshot {
     pub in_flight: u64,
     pub malformed: u64,
     pub responses_unmatched: u64,
+    pub alerts: u64,
 }
 
 /// A histogram as its owner gathers it: totals by upper bound since the start of the process.
@@ -382,6 +387,9 @@ fn publish_server(server: &ServerSnapshot) {
         metrics::counter!(TENANT_PDUS_BAD, "cause" => cause).absolute(count);
     }
     metrics::counter!(NOT_ENTERED).absolute(server.not_entered);
+    for (cause, count) in [("full", server.turned_away), ("pushed_out", server.pushed_out)] {
+        metrics::counter!(NOT_LET_IN, "cause" => cause).absolute(count);
+    }
     metrics::counter!(SLOW_READERS).absolute(server.slow_readers);
 }
 
@@ -431,6 +439,7 @@ fn publish_provider(provider: &ProviderSnapshot) {
     ] {
         metrics::counter!(PROVIDER_PDUS_BAD, label("cause", cause)).absolute(count);
     }
+    metrics::counter!(ALERTS, "provider" => provider.id.clone()).absolute(of_binds(|bind| bind.alerts));
     for bind in &provider.binds {
         let labels =
             || vec![Label::new("provider", provider.id.clone()), Label::new("bind", bind.bind.to_string())];

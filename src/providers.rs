@@ -30,6 +30,7 @@ impl Watch {
             in_flight: counters.in_flight.get(),
             malformed: counters.malformed.get(),
             responses_unmatched: counters.responses_unmatched.get(),
+            alerts: counters.alerts.get(),
         })
     }
 }
@@ -75,6 +76,7 @@ fn options_of(
         bind,
         kind,
         pdu_octets_max: usize::try_from(config.limits.pdu.0).unwrap_or(usize::MAX),
+        unmarked_receipts: config.takes_unmarked_receipts(provider),
         ..options(provider, &reached)
     };
     match provider.bind {

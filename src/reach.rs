@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use config::{Config, Outbind as OutbindSettings, Provider, ProviderTls};
+use connectors::clock::Clock;
 use connectors::smpp::client::{Expected, Keeper, Outbind, Secret, Tls};
+use connectors::smpp::lockout::LockoutOptions;
 use connectors::tls::{self, ClientFiles, TlsError};
 use tokio::net::TcpListener;
 
@@ -37,12 +39,12 @@ impl ReachedProviders {
 }
 
 /// Reads every file and takes every port that the enabled providers' entries name.
-pub async fn open(config: &Config) -> Result<(ReachedProviders, Vec<Keeper>), ReachError> {
+pub async fn open(config: &Config, clock: Clock) -> Result<(ReachedProviders, Vec<Keeper>), ReachError> {
     let (mut all, mut keepers) = (ReachedProviders::default(), Vec::new());
     for provider in config.provider.iter().filter(|provider| provider.enabled) {
         let mut reached = Reached { tls: read_tls(provider)?, outbind: None };
         if let Some(outbind) = &provider.reach.outbind {
-            let (outbind, keeper) = listen(provider, outbind).await?;
+            let (outbind, keeper) = listen(provider, outbind, clock).await?;
             reached.outbind = Some(outbind);
             keepers.push(keeper);
         }
@@ -64,15 +66,20 @@ pub fn read_tls(provider: &Provider) -> Result<Option<Tls>, ReachError> {
 async fn listen(
     provider: &Provider,
     outbind: &OutbindSettings,
+    clock: Clock,
 ) -> Result<(Arc<Outbind>, Keeper), ReachError> {
     let address = outbind.listen;
     let failed = |source| ReachError::Listen { provider: provider.id.clone(), address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let blocks = outbind.from.clone();
     let expected = Expected {
         provider_id: provider.id.clone(),
         system_id: outbind.system_id.clone(),
         password: Secret(outbind.password.expose().to_owned()),
+        from: (!blocks.is_empty())
+            .then(|| Arc::new(move |from| blocks.iter().any(|block| block.contains(from))) as Arc<_>),
+        lockout: LockoutOptions::default(),
     };
     let places = usize::try_from(provider.binds).unwrap_or(usize::MAX);
-    Ok(Outbind::open(listener, expected, places))
+    Ok(Outbind::open(listener, expected, places, clock))
 }

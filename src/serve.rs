@@ -239,7 +239,7 @@ async fn serve(
     runtime: &tokio::runtime::Runtime,
 ) -> Result<(), ServeError> {
     let listeners = Listeners::open(&config).await?;
-    let (reached, keepers) = reach::open(&config).await?;
+    let (reached, keepers) = reach::open(&config, clock).await?;
     let simulator = match config.is_empty_of_providers() {
         true => Some(sandbox::start(&mut config).await.map_err(ServeError::Start)?),
         false => None,

@@ -185,6 +185,11 @@ pub fn is_intermediate(esm_class: u8) -> bool {
     is_receipt(esm_class) && esm_class & 0x20 != 0
 }
 
+/// Whether esm_class says that it is the handset's own acknowledgement, which may hold what somebody wrote.
+pub fn is_acknowledgement(esm_class: u8) -> bool {
+    esm_class & KIND == 0x08
+}
+
 /// Appends UCS-2 text as ASCII for `read`: some SMSCs send their receipts under data_coding 8. Other characters become `?`.
 pub fn ascii_of_ucs2(octets: &[u8], out: &mut Vec<u8>) {
     let ascii = |unit| u8::try_from(unit).ok().filter(u8::is_ascii).unwrap_or(b'?');

@@ -60,6 +60,9 @@ pub struct ReceiptDialect {
     pub date: ReceiptDate,
     /// The words, and the words of states that come as numbers, that mean something else than they say.
     pub stat: Vec<(String, ReceiptState)>,
+    /// Whether a text with an id and a state is a receipt also where nothing else says so. Default: unless phones may write to us by
+    /// this provider, for whoever holds a phone can write such a text.
+    pub unmarked: Option<bool>,
     /// The receipt's text where it is of another form, such as `{stat},{id},{}`. Default none.
     pub pattern: Option<String>,
 }
@@ -212,6 +215,7 @@ impl ReceiptDialect {
             offset_minutes: offset.and_then(|offset| minutes(&offset)).unwrap_or(0),
             date: section.get("date").unwrap_or_default(),
             stat,
+            unmarked: section.get("unmarked"),
             pattern: section
                 .checked("pattern", |pattern: &String| check_pattern(pattern))
                 .filter(|pattern| !pattern.is_empty()),

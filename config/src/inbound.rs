@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::problem::Fault;
 use crate::route::check_prefixes;
 use crate::section::Section;
-use crate::units::{DAY, HOUR, SECOND};
+use crate::units::{DAY, HOUR, SECOND, Size};
 
 /// One rule. Rules stand in the order in which they are tried; the first that matches decides.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,9 +37,10 @@ pub struct InboundMatch {
 pub struct Phones {
     /// How long the parts of a message wait for those that are missing; then it goes to its tenant as it is, marked. Default 10 m.
     pub parts_wait: Duration,
-    /// Parts that may wait, of all messages; beyond, the oldest incomplete message goes as it is. Default 10,000.
+    /// Parts that may wait, of all messages; beyond, the oldest incomplete message of the phone of which most wait goes as it is.
+    /// Default 10,000.
     pub parts_max: u64,
-    /// A message that comes again with the same text within this is the same; 0: none is. Default 60 s.
+    /// A message that comes again with the same text within this of the first is the same; 0: none is. Default 60 s.
     pub repeat_window: Duration,
 }
 
@@ -48,6 +49,8 @@ pub struct Phones {
 pub struct Kept {
     /// Receipts without a message, and likewise messages without a tenant; beyond, the oldest is forgotten. Default 10,000.
     pub max: u64,
+    /// What these may hold in octets, each of the two kinds; beyond, the same. Default 64 MiB, least 1 MiB.
+    pub octets: Size,
     /// How long. Default 7 d.
     pub time: Duration,
 }
@@ -87,9 +90,10 @@ impl Phones {
 
 impl Kept {
     pub(crate) fn read(section: &mut Section<'_>) -> Option<Self> {
-        let max = section.between("max", 0..=1_000_000);
+        let max = section.between("max", 1..=1_000_000);
+        let octets = section.between("octets", Size(1 << 20)..=Size(16 << 30));
         let time = section.between("time", SECOND..=DAY * 400);
-        Some(Self { max: max?, time: time? })
+        Some(Self { max: max?, octets: octets?, time: time? })
     }
 }
 

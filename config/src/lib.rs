@@ -97,6 +97,14 @@ impl Config {
         self.provider.is_empty()
     }
 
+    /// Whether a text of this provider is a receipt where it only reads like one.
+    pub fn takes_unmarked_receipts(&self, provider: &Provider) -> bool {
+        let is_for = |of: &[String]| of.is_empty() || of.contains(&provider.id);
+        let has_phones = provider.inbound_tenant.is_some()
+            || self.inbound.iter().any(|rule| is_for(&rule.matches.provider));
+        provider.receipt.unmarked.unwrap_or(!has_phones)
+    }
+
     /// Whether no tenant is configured: the case of the demo tenant.
     pub fn is_empty_of_tenants(&self) -> bool {
         self.tenant.is_empty()

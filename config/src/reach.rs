@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::problem::Fault;
 use crate::section::Section;
-use crate::units::{HOUR, MINUTE, SECOND, Secret};
+use crate::units::{HOUR, IpBlock, MINUTE, SECOND, Secret};
 
 /// Where a provider is, or where we wait for it, and what lies between.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,9 +39,11 @@ pub struct Host {
 pub struct Outbind {
     /// Address and port.
     pub listen: SocketAddr,
+    /// Whence it comes; nobody else is listened to. Default empty: from anywhere.
+    pub from: Vec<IpBlock>,
     /// What it calls itself; empty: anything.
     pub system_id: String,
-    /// What it must know; empty only where it sends none.
+    /// What it must know; empty only where it sends none, and then `from` says who it is.
     pub password: Secret,
 }
 
@@ -113,9 +115,21 @@ impl Outbind {
     fn read(section: &mut Section<'_>) -> Option<Self> {
         let listen = section.get("listen");
         section.require("listen");
+        let from: Option<Vec<IpBlock>> = section.get("from");
+        let password = section.secret("password", 0..=64);
+        // Whoever came first would be bound to, and so be told our own password.
+        let is_open = match &password {
+            Some(password) => password.expose().is_empty(),
+            None => !section.has("password"),
+        };
+        if is_open && section.is_sound("from", &from) && from.as_ref().is_none_or(Vec::is_empty) {
+            let mend = "write one, or from = [\"192.0.2.7\"] with the addresses that it comes from";
+            section.problem(&["password", "listen"], "lets everybody in without a password", mend);
+        }
         Some(Self {
+            from: from.unwrap_or_default(),
             system_id: section.text("system_id", 0..=15).unwrap_or_default(),
-            password: section.secret("password", 0..=64).unwrap_or(Secret::new("")),
+            password: password.unwrap_or(Secret::new("")),
             listen: listen?,
         })
     }

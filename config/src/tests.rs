@@ -61,7 +61,8 @@ fn the_defaults_are_what_the_documentation_promises() {
     assert_eq!((config.routing.fallback, config.routing.failover_after), (true, Duration::from_secs(10)));
     assert_eq!((config.phones.parts_wait, config.phones.parts_max), (Duration::from_secs(600), 10_000));
     assert_eq!(config.phones.repeat_window, Duration::from_secs(60));
-    assert_eq!((config.kept.max, config.kept.time), (10_000, Duration::from_secs(7 * 86_400)));
+    assert_eq!((config.kept.max, config.kept.octets), (10_000, Size(64 << 20)));
+    assert_eq!(config.kept.time, Duration::from_secs(7 * 86_400));
     assert!(config.is_empty_of_providers() && config.is_empty_of_tenants());
 }
 
@@ -118,6 +119,25 @@ fn the_documented_example_is_read() {
     let route = &config.route[0];
     assert_eq!((route.id.as_str(), route.strategy), ("route-1", Strategy::Failover));
     assert_eq!((&route.matches.prefix, &route.providers), (&vec!["254".to_owned()], &vec!["up".to_owned()]));
+}
+
+#[test]
+fn unmarked_receipts_are_taken_where_no_phone_writes_to_anybody() {
+    let rule = |keys: &str| format!("[[inbound]]\ntenant = 'acme'\n{keys}\n");
+    let cases = [
+        (String::new(), "", true),
+        (String::new(), "receipt.unmarked = false", false),
+        (String::new(), "inbound_tenant = 'acme'", false),
+        (rule(""), "", false),
+        (rule("match = { to = ['1'], provider = ['up'] }"), "", false),
+        (rule("match = { provider = ['down'] }"), "", true),
+        (rule(""), "receipt.unmarked = true", true),
+    ];
+    for (rules, line, expected) in cases {
+        let other = "[[provider]]\nid = 'down'\nhost = 'x'\nsystem_id = 'y'\n";
+        let config = good(&format!("{other}{UP}{line}\n{ACME}{rules}"));
+        assert_eq!(config.takes_unmarked_receipts(&config.provider[1]), expected, "{rules}{line}");
+    }
 }
 
 #[test]

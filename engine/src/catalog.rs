@@ -58,12 +58,13 @@ pub struct Settings {
 pub struct InboundSettings {
     /// How long the parts of a message wait for those that are missing.
     pub parts_wait: Duration,
-    /// Parts that may wait; beyond, the oldest incomplete message goes to its tenant as it is.
+    /// Parts that may wait; beyond, the oldest incomplete message of the phone of which most wait goes to its tenant as it is.
     pub parts_max: usize,
     /// What comes again within this is the same.
     pub repeat_window: Duration,
-    /// Of each kind, what is kept for the operator at most, and how long.
+    /// Of each kind, what is kept for the operator at most, in number and in octets, and how long.
     pub kept_max: usize,
+    pub kept_octets: usize,
     pub kept_for: Duration,
 }
 
@@ -74,6 +75,7 @@ impl Default for InboundSettings {
             parts_max: 10_000,
             repeat_window: Duration::from_secs(60),
             kept_max: 10_000,
+            kept_octets: 64 << 20,
             kept_for: Duration::from_secs(7 * 24 * 3_600),
         }
     }

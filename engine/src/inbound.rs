@@ -30,7 +30,7 @@ use crate::submission::{Body, Extra, Via, push_extra};
 pub(crate) use reassembly::Key;
 use reassembly::{Assembled, Piece, Reassembly, Taken};
 use rules::{Origin, Rules};
-pub(crate) use telling::tell;
+pub(crate) use telling::{needs_tlvs, tell};
 
 /// PDUs that are known again at once; beyond, the oldest are not any more.
 const ARRIVALS_MAX: usize = 500_000;
@@ -106,17 +106,13 @@ impl Engine {
             debug_assert!(false, "a door wrote what is no body");
             return Status::X_T_APPN;
         };
-        let is_known = self.phones.arrivals.is_known(item.arrival, self.repeats_since());
-        let may_repeat = !self.settings.inbound.repeat_window.is_zero();
-        match is_known {
-            // Whoever sends again may do so once more.
-            true => self.phones.arrivals.note(item.arrival, self.now.wall),
-            false if may_repeat => self.note_arrival(item.arrival, self.now.wall),
-            false => {}
-        }
-        if is_known && may_repeat {
-            self.counters.inbound_repeated += 1;
-            return Status::OK;
+        if !self.settings.inbound.repeat_window.is_zero() {
+            // The window begins with the first: somebody who writes the same for ever is heard once in each.
+            if self.phones.arrivals.is_known(item.arrival, self.repeats_since()) {
+                self.counters.inbound_repeated += 1;
+                return Status::OK;
+            }
+            self.note_arrival(item.arrival, self.now.wall);
         }
         let octets = self.unpacked(provider, item.part, &body);
         let body = Body { octets: &octets, ..body };
@@ -168,10 +164,10 @@ impl Engine {
         }
     }
 
-    /// Messages of which parts are still missing at the end of their time go as they are, and so do the oldest when too many wait.
+    /// Messages of which parts are still missing at the end of their time go as they are, and so do some when too many parts wait.
     pub(crate) fn end_parts(&mut self) {
         let (wait, most) = (self.settings.inbound.parts_wait, self.settings.inbound.parts_max);
-        while let Some(assembled) = self.phones.parts.end_oldest(self.now.wall, wait, most) {
+        while let Some(assembled) = self.phones.parts.end_one(self.now.wall, wait, most) {
             self.assembled(assembled);
         }
     }

@@ -188,7 +188,7 @@ impl Engine {
         let again = dues(&self.mono_dues);
         for (tenant, _) in self.tenants.wallets() {
             let Some(entry) = self.tenants.get(tenant) else { continue };
-            let line: BTreeSet<u64> = entry.untold.iter().copied().collect();
+            let line: BTreeSet<u64> = entry.untold.iter().chain(&entry.untold_long).copied().collect();
             let in_line = |number: &u64| line.contains(number);
             for message in self.pages.iter().filter(|m| m.tenant == tenant && m.is_to_be_told()) {
                 let number = message.number;

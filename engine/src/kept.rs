@@ -1,11 +1,12 @@
 //! What is kept for the operator to look at: receipts that found no message, and messages from phones that no rule gives to a
-//! tenant. Bounded in number and in time, and durable. It says nothing about what becomes of them.
+//! tenant. Bounded in number, in octets and in time, and durable. It says nothing about what becomes of them.
 
 use std::collections::BTreeMap;
 
 use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
 
+use crate::catalog::InboundSettings;
 use crate::engine::Engine;
 use crate::record::{self, Record};
 use crate::ring::Item;
@@ -122,19 +123,51 @@ pub(crate) struct Entry {
 
 #[derive(Default)]
 pub(crate) struct Kept {
-    /// By drawer, then in the order in which they came.
-    drawers: [BTreeMap<u64, Entry>; 2],
+    /// By drawer.
+    drawers: [Contents; 2],
     next: u64,
+}
+
+#[derive(Default)]
+struct Contents {
+    /// In the order in which they came.
+    entries: BTreeMap<u64, Entry>,
+    octets: usize,
+}
+
+impl Contents {
+    /// The newest record of an entry counts.
+    fn insert(&mut self, number: u64, entry: Entry) {
+        self.remove(number);
+        self.octets += entry.octets.len();
+        self.entries.insert(number, entry);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&number)?;
+        self.octets -= entry.octets.len();
+        Some(entry)
+    }
+
+    /// Forgets the oldest, if there is more than may be; the newest always has room.
+    fn make_room(&mut self, settings: &InboundSettings) -> bool {
+        let is_over = self.entries.len() > settings.kept_max || self.octets > settings.kept_octets;
+        let oldest = self.entries.first_key_value().map(|(number, _)| *number);
+        match oldest.filter(|_| is_over && self.entries.len() > 1) {
+            Some(oldest) => self.remove(oldest).is_some(),
+            None => false,
+        }
+    }
 }
 
 impl Kept {
     pub fn of(&self, drawer: Drawer) -> &BTreeMap<u64, Entry> {
-        &self.drawers[drawer as usize]
+        &self.drawers[drawer as usize].entries
     }
 
     /// All of it, for tests.
     pub fn all(&self) -> Vec<(u64, Vec<u8>)> {
-        let entries = self.drawers.iter().flatten();
+        let entries = self.drawers.iter().flat_map(|drawer| &drawer.entries);
         entries.map(|(number, entry)| (*number, entry.octets.to_vec())).collect()
     }
 }
@@ -147,17 +180,15 @@ impl Engine {
         record_kept(&mut self.group, drawer, number, &entry);
         self.ring.add(self.group_number, Item::Kept(drawer, number));
         self.kept.drawers[drawer as usize].insert(number, entry);
-        let most = self.settings.inbound.kept_max;
-        while self.kept.of(drawer).len() > most {
-            // What has no room is gone at the next start too: the newest are kept.
-            self.kept.drawers[drawer as usize].pop_first();
+        // What has no room is gone at the next start too: the newest are kept.
+        while self.kept.drawers[drawer as usize].make_room(&self.settings.inbound) {
             self.counters.kept_dropped += 1;
         }
     }
 
     /// It is kept no more.
     pub(crate) fn take_kept(&mut self, drawer: Drawer, number: u64) -> Option<Entry> {
-        let entry = self.kept.drawers[drawer as usize].remove(&number)?;
+        let entry = self.kept.drawers[drawer as usize].remove(number)?;
         let (provider, at) = (entry.provider, entry.at.0);
         let gone = Record::Kept { drawer: drawer as u8, number, provider, at, entry: b"" };
         record::write(&mut self.group, &gone);
@@ -168,7 +199,7 @@ impl Engine {
         let drawer = Drawer::from_u8(drawer)?;
         self.kept.next = self.kept.next.max(number + 1);
         if entry.octets.is_empty() {
-            self.kept.drawers[drawer as usize].remove(&number);
+            self.kept.drawers[drawer as usize].remove(number);
             return Some(());
         }
         if drawer == Drawer::Unrouted {
@@ -183,20 +214,21 @@ impl Engine {
 
     /// Drops what is older than it is kept, and what has no room.
     pub(crate) fn tidy_kept(&mut self) {
-        let most = self.settings.inbound.kept_max;
         let before = self.now.wall.0.saturating_sub(self.settings.inbound.kept_for.as_millis() as i64);
         for drawer in &mut self.kept.drawers {
-            while drawer.len() > most
-                || drawer.first_key_value().is_some_and(|(_, entry)| entry.at.0 < before)
+            while drawer.make_room(&self.settings.inbound) {}
+            while let Some((number, entry)) = drawer.entries.first_key_value()
+                && entry.at.0 < before
             {
-                drawer.pop_first();
+                let number = *number;
+                drawer.remove(number);
             }
         }
     }
 
     /// Writes one again whose newest record is in a group that is to go.
     pub(crate) fn carry_kept(&mut self, group: u64, drawer: Drawer, number: u64) {
-        let entry = self.kept.drawers[drawer as usize].get_mut(&number);
+        let entry = self.kept.drawers[drawer as usize].entries.get_mut(&number);
         let Some(entry) = entry.filter(|entry| entry.group == group) else { return };
         entry.group = self.group_number;
         record_kept(&mut self.group, drawer, number, entry);

@@ -121,6 +121,10 @@ impl Engine {
         if let Some(entry) = self.tenants.get_mut(tenant) {
             let window = window.clamp(1, RECEIVER_WINDOW_MAX);
             entry.receivers.push(Receiver { connection, tlvs, window, in_flight: 0 });
+            if tlvs && !entry.untold_long.is_empty() {
+                entry.untold_long.append(&mut entry.untold);
+                std::mem::swap(&mut entry.untold_long, &mut entry.untold);
+            }
             self.tenants.mark(tenant);
         }
     }
@@ -237,10 +241,17 @@ impl Engine {
     fn next_to_tell(&mut self, tenant: u32) -> Option<(usize, u64)> {
         loop {
             let entry = self.tenants.get_mut(tenant)?;
-            let place = entry.receiver_with_room()?;
+            let mut place = entry.receiver_with_room()?;
             let number = *entry.untold.front()?;
             match self.pages.get(number) {
                 Some(message) if message.is_to_be_told() && message.telling.is_none() => {
+                    if !entry.receivers[place].tlvs && inbound::needs_tlvs(message) {
+                        let Some(other) = entry.receiver_with_tlvs() else {
+                            self.set_aside(tenant);
+                            continue;
+                        };
+                        place = other?;
+                    }
                     entry.untold.pop_front();
                     entry.next_receiver = place + 1;
                     return Some((place, number));
@@ -256,6 +267,18 @@ impl Engine {
                     entry.untold.pop_front();
                 }
             }
+        }
+    }
+
+    /// What is at the head of a tenant's line waits for a session that knows TLVs; those who have waited too long for one go.
+    fn set_aside(&mut self, tenant: u32) {
+        let Some(entry) = self.tenants.get_mut(tenant) else { return };
+        entry.untold_long.extend(entry.untold.pop_front());
+        let is_owed = |number: &u64| {
+            self.sweep.owes(*number) || self.pages.get(*number).is_some_and(Message::is_to_be_told)
+        };
+        while entry.untold_long.front().is_some_and(|number| !is_owed(number)) {
+            entry.untold_long.pop_front();
         }
     }
 

@@ -21,6 +21,8 @@ use crate::submission::{Body, Priority, UDHI};
 
 /// dest_addr_subunit 1: the mobile's display (SMPP 3.4 §5.3.2.2).
 const DISPLAY: u8 = 1;
+/// What a part has room for on the air (3GPP TS 23.040 §9.2.3.24).
+const USER_DATA_OCTETS: usize = 140;
 /// Octets of a text that goes as one; it may take twice as many in a provider's alphabet, and a TLV has at most 65,535.
 const PAYLOAD_OCTETS_MAX: usize = 32_000;
 
@@ -204,7 +206,12 @@ impl<'a> Writer<'a, '_> {
         }
         if definition.packed {
             let mut octets = Vec::with_capacity(text.len());
-            packed::pack(text, packed::fill_bits(header.len()), &mut octets);
+            let fill = packed::fill_bits(header.len());
+            packed::pack(text, fill, &mut octets);
+            if header.len() + octets.len() > USER_DATA_OCTETS {
+                // Where a part is full there is no room for a second return, by which one at its end is known.
+                octets.truncate((fill as usize + 7 * text.len()).div_ceil(8));
+            }
             return Cow::Owned(octets);
         }
         Cow::Borrowed(text)

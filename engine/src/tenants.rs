@@ -50,6 +50,8 @@ pub(crate) struct Tenant {
     pub waiting: u64,
     /// Final, not yet told, and not on their way: in the order in which they became so.
     pub untold: VecDeque<u64>,
+    /// The same, of messages that no session can be sent that does not know TLVs, while no other is bound.
+    pub untold_long: VecDeque<u64>,
     /// On their way, and asked to be told of.
     pub notices: VecDeque<u64>,
     pub receivers: Vec<Receiver>,
@@ -72,6 +74,7 @@ impl Tenant {
             rates: None,
             waiting: 0,
             untold: VecDeque::new(),
+            untold_long: VecDeque::new(),
             notices: VecDeque::new(),
             receivers: Vec::new(),
             next_receiver: 0,
@@ -100,9 +103,19 @@ impl Tenant {
 
     /// The session whose turn it is among those that may be given more.
     pub fn receiver_with_room(&self) -> Option<usize> {
+        self.receiver_that(|receiver| receiver.in_flight < receiver.window)
+    }
+
+    /// The same among those that know TLVs. `Some(None)`: one does, and has no room now.
+    pub fn receiver_with_tlvs(&self) -> Option<Option<usize>> {
+        let room = self.receiver_that(|receiver| receiver.tlvs && receiver.in_flight < receiver.window);
+        self.receivers.iter().any(|receiver| receiver.tlvs).then_some(room)
+    }
+
+    fn receiver_that(&self, fits: impl Fn(&Receiver) -> bool) -> Option<usize> {
         let count = self.receivers.len();
         let mut places = (0..count).map(|offset| (self.next_receiver + offset) % count);
-        places.find(|place| self.receivers[*place].in_flight < self.receivers[*place].window)
+        places.find(|place| fits(&self.receivers[*place]))
     }
 }
 
@@ -260,7 +273,7 @@ impl Tenants {
 
     /// Receipts that wait for a session.
     pub fn untold(&self) -> u64 {
-        self.list.iter().map(|tenant| tenant.untold.len() as u64).sum()
+        self.list.iter().map(|tenant| (tenant.untold.len() + tenant.untold_long.len()) as u64).sum()
     }
 
     pub fn reserved(&self) -> Vec<(String, Micros)> {

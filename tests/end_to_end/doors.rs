@@ -85,6 +85,21 @@ fn who_may_not_bind_is_told_so() {
 }
 
 #[test]
+fn the_log_shows_what_a_tenant_sent_wrong_and_says_nothing_of_strangers() {
+    let stage = Stage::new();
+    let mut stranger = Peer::connect(stage.smpp()).unwrap();
+    let mut tenant = Peer::transceiver(stage.smpp());
+    for _ in 0..3 {
+        // Its one field never ends.
+        assert_ne!(stranger.request(command::QUERY_SM, b"x").status, status::OK);
+    }
+    assert_ne!(tenant.request(command::QUERY_SM, b"x").status, status::OK);
+    until_true("the tenant's", || stage.gateway.said().contains("a PDU that was not taken"));
+    let said = stage.gateway.said();
+    assert_eq!(said.matches("was not taken").count(), 1, "{said}");
+}
+
+#[test]
 fn who_is_locked_out_stays_so_over_restarts() {
     let mut stage = Stage::new();
     let mut guess = Vec::new();

@@ -73,8 +73,11 @@ fn a_probe_that_learns_nothing_says_why() {
     let provider = Provider::with(Profile { password: Some("other".to_owned()), ..Profile::default() });
     let refusing =
         Provider::with(Profile { refusals: 1.0, refusal_statuses: vec![0x0B], ..Profile::default() });
-    let waiting =
-        [("outbind", "{ listen = \"127.0.0.1:1\" }"), ("system_id", "\"me\""), ("id", "\"outbound\"")];
+    let waiting = [
+        ("outbind", "{ listen = \"127.0.0.1:1\", password = \"x\" }"),
+        ("system_id", "\"me\""),
+        ("id", "\"outbound\""),
+    ];
     let settings = [
         settings::provider("up", provider.address(), &[]),
         settings::provider("refusing", refusing.address(), &[]),

@@ -466,6 +466,13 @@ fn entries_must_agree_with_one_another() {
             ],
         ),
         (
+            "[kept]\nmax = 0\noctets = '1KiB'\n",
+            &[
+                "tidegate.toml:2: \"max\" in [kept] is 0, which is out of range; write a value from 1 to 1000000",
+                "tidegate.toml:3: \"octets\" in [kept] is \"1KiB\", which is out of range; write a value from \"1MiB\" to \"16GiB\"",
+            ],
+        ),
+        (
             &format!("{UP}[[route]]\nid = 'route-2'\nproviders = ['up']\n[[route]]\nproviders = ['up']\n"),
             &["tidegate.toml:8: this id of a route was used before, on line 6; give each its own"],
         ),

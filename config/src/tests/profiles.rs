@@ -166,6 +166,8 @@ fn a_provider_is_reached_at_its_hosts_or_waited_for() {
     let waiting = reach("outbind = { listen = '127.0.0.1:2777', password = 'x' }");
     assert!(waiting.hosts.is_empty());
     assert_eq!(waiting.outbind.unwrap().password.expose(), "x");
+    let from = reach("outbind = { listen = '127.0.0.1:2777', from = ['192.0.2.7', '2001:db8::/32'] }");
+    assert_eq!(from.outbind.unwrap().from.len(), 2);
     let tls = reach("host = 'a'\nlocal_address = '192.0.2.1'\ntls = { cert = 'c.pem', key = 'k.pem' }");
     assert_eq!(
         (tls.local_address, tls.tls.unwrap().cert),
@@ -191,12 +193,24 @@ fn every_mistake_of_a_dialect_is_told() {
         ("hosts = ['b:0']", "\"hosts\" in [[provider]] is not a list of hosts"),
         ("hosts = []", "\"hosts\" in [[provider]] is not a list of hosts"),
         (
-            "host = 'a'\noutbind = { listen = '127.0.0.1:1' }",
+            "host = 'a'\noutbind = { listen = '127.0.0.1:1', password = 'x' }",
             "\"outbind\" in [[provider]] stands beside a host",
         ),
-        ("outbind = {}", "\"listen\" is missing in outbind of [[provider]]"),
+        ("outbind = { password = 'x' }", "\"listen\" is missing in outbind of [[provider]]"),
         (
-            "outbind = { listen = '127.0.0.1:1' }\nbind = 'pair'",
+            "outbind = { listen = '127.0.0.1:1', system_id = 'smsc' }",
+            "\"password\" in outbind of [[provider]] lets everybody in without a password; write one, or from = [",
+        ),
+        (
+            "outbind = { listen = '127.0.0.1:1', password = '', from = [] }",
+            "\"password\" in outbind of [[provider]] lets everybody in",
+        ),
+        (
+            "outbind = { listen = '127.0.0.1:1', from = ['192.0.2.7/8'] }",
+            "\"from\" in outbind of [[provider]] is \"192.0.2.7/8\", which is not a block",
+        ),
+        (
+            "outbind = { listen = '127.0.0.1:1', password = 'x' }\nbind = 'pair'",
             "\"bind\" in [[provider]] cannot follow an outbind",
         ),
         (

@@ -59,6 +59,8 @@ pub struct ProviderBindOptions {
     pub message_id: Form,
     /// How its receipts read.
     pub dialect: Arc<Dialect>,
+    /// A text that reads like a receipt is one also where nothing else says so.
+    pub unmarked_receipts: bool,
     pub window: u32,
     pub pdu_octets_max: usize,
     /// For the connection to come up.
@@ -111,6 +113,7 @@ impl Default for ProviderBindOptions {
             submit: Pdu::SUBMIT_SM,
             message_id: Form::Text,
             dialect: Arc::default(),
+            unmarked_receipts: true,
             window: 10,
             pdu_octets_max: 64 * 1024,
             connect_timeout: Duration::from_secs(10),

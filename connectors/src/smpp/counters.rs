@@ -54,6 +54,8 @@ counters! {
         bound,
         /// Connections that were not let in because there were too many of them.
         turned_away,
+        /// Connections without a bind that were ended for newer ones because there were too many.
+        pushed_out,
         /// Connections without the PROXY header or the TLS that they had to begin with.
         not_entered,
         /// accept failed: mostly too many open files.
@@ -100,8 +102,6 @@ counters! {
         /// Responses that came after that.
         late_responses,
         receipts,
-        /// deliver_sm and data_sm that say they are receipts and cannot be read as such.
-        receipts_unreadable,
         /// Messages from phones, and parts of such.
         mobile_originated,
         /// alert_notification: phones that are there again.

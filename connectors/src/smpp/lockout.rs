@@ -172,18 +172,23 @@ impl Table {
         found.filter(|failures| now < failures.end).unwrap_or_default()
     }
 
-    /// Hashed, so that an entry is small whatever was sent. Who owns one IPv6 address owns its /64.
+    /// Hashed, so that an entry is small whatever was sent.
     fn keys(&self, from: IpAddr, system_id: &[u8]) -> (u64, u64) {
-        let network = match from.to_canonical() {
-            IpAddr::V4(address) => u64::from(address.to_bits()),
-            IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
-        };
+        let network = network(from);
         let hash = |name: Option<&[u8]>| {
             let mut hasher = SipHasher24::new_with_key(&self.key);
             (network, name).hash(&mut hasher);
             hasher.finish()
         };
         (hash(Some(system_id)), hash(None))
+    }
+}
+
+/// What one sender owns: who owns one IPv6 address owns its /64.
+pub(super) fn network(from: IpAddr) -> u64 {
+    match from.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
     }
 }
 

@@ -6,6 +6,7 @@ mod alarm;
 mod backlog;
 pub mod client;
 pub mod counters;
+pub mod gate;
 mod line;
 pub mod lockout;
 pub mod phase;
@@ -13,6 +14,7 @@ pub mod refusal;
 mod seats;
 pub mod server;
 mod socket;
+mod sparing;
 mod wire;
 
 pub use codecs::smpp::{BindKind, Status};

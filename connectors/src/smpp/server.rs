@@ -3,7 +3,6 @@
 //! Served are bind_*, submit_sm, submit_multi, data_sm, query_sm, cancel_sm, replace_sm, deliver_sm, enquire_link and unbind.
 
 mod connection;
-mod gate;
 mod multi;
 mod operations;
 mod submit;
@@ -13,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use codecs::instant::Mono;
 use codecs::smpp::Status;
 use codecs::smpp::session::{Limits, Role, Session};
 use rustls::ServerConfig;
@@ -23,9 +23,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use self::connection::Connection;
-use self::gate::{Gate, Pass};
 use super::access::Authenticator;
 use super::counters::{RefusalCounters, ServerCounters};
+use super::gate::{Gate, Pass};
 use super::line::Line;
 use super::lockout::{Lockout, LockoutOptions};
 use super::phase::{Phase, Phases};
@@ -212,8 +212,9 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if let Some(pass) = self.shared.gate.enter() {
-            converse(Arc::clone(&self.shared), stream, from, pass, phases).await;
+        if let Some(pass) = self.shared.gate.enter(from.ip()) {
+            let accepted = self.shared.partition.clock.mono();
+            converse(Arc::clone(&self.shared), stream, from, accepted, pass, phases).await;
         }
     }
 
@@ -226,7 +227,7 @@ impl Server {
         phases: &Phases,
         connections: &mut JoinSet<()>,
     ) {
-        let Some(pass) = self.shared.gate.enter() else {
+        let Some(pass) = self.shared.gate.enter(from.ip()) else {
             tracing::debug!(%from, "too many connections");
             return;
         };
@@ -236,22 +237,43 @@ impl Server {
         }
         let (shared, entrance, phases) = (Arc::clone(&self.shared), entrance.clone(), phases.clone());
         let number = pass.number();
-        let task = connections.spawn(async move {
-            let patience = shared.options.session_init;
-            match tokio::time::timeout(patience, enter(stream, from, entrance)).await {
-                Ok(Ok((Entered::Plain(stream), from))) => converse(shared, stream, from, pass, phases).await,
-                Ok(Ok((Entered::Tls(stream), from))) => converse(shared, *stream, from, pass, phases).await,
-                Ok(Err(error)) => {
-                    shared.counters.not_entered.add(1);
-                    tracing::debug!(%from, error = &error as &dyn std::error::Error, "a connection that did not begin");
-                }
-                Err(_) => {
-                    shared.counters.not_entered.add(1);
-                    tracing::debug!(%from, "a connection that did not begin in time");
-                }
-            }
-        });
+        let task = connections.spawn(begin(shared, stream, from, entrance, pass, phases));
         self.shared.gate.may_end(number, task);
+    }
+}
+
+/// A connection from its beginning to its end. While it has not begun it keeps nobody waiting who wants to stop.
+async fn begin(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    from: SocketAddr,
+    entrance: Entrance,
+    pass: Pass,
+    phases: Phases,
+) {
+    let accepted = shared.partition.clock.mono();
+    let mut watched = phases.clone();
+    let entering = tokio::time::timeout(shared.options.session_init, enter(stream, from, entrance));
+    let entered = tokio::select! {
+        biased;
+        _ = watched.after(Phase::Running) => return,
+        entered = entering => entered,
+    };
+    match entered {
+        Ok(Ok((Entered::Plain(stream), from))) => {
+            converse(shared, stream, from, accepted, pass, phases).await;
+        }
+        Ok(Ok((Entered::Tls(stream), from))) => {
+            converse(shared, *stream, from, accepted, pass, phases).await;
+        }
+        Ok(Err(error)) => {
+            shared.counters.not_entered.add(1);
+            tracing::debug!(%from, error = &error as &dyn std::error::Error, "a connection that did not begin");
+        }
+        Err(_) => {
+            shared.counters.not_entered.add(1);
+            tracing::debug!(%from, "a connection that did not begin in time");
+        }
     }
 }
 
@@ -283,13 +305,20 @@ async fn enter(
     Ok((Entered::Tls(Box::new(stream)), from))
 }
 
-async fn converse<S>(shared: Arc<Shared>, stream: S, from: SocketAddr, pass: Pass, phases: Phases)
-where
+/// The time to the bind counts from `accepted`, TLS included.
+async fn converse<S>(
+    shared: Arc<Shared>,
+    stream: S,
+    from: SocketAddr,
+    accepted: Mono,
+    pass: Pass,
+    phases: Phases,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let clock = shared.partition.clock;
     let limits = shared.options.limits(UNBOUND_WINDOW);
-    let session = Session::new(Role::Smsc, limits, clock.mono());
+    let session = Session::new(Role::Smsc, limits, accepted);
     let line = Line::new(stream, session, clock, shared.options.stalled);
     Connection::new(shared, line, from, pass, phases).run().await;
 }

@@ -89,13 +89,15 @@ pub struct Wire<S> {
     stream: S,
     /// Nothing can be written any more. What the peer sent before is still read: it may be the answer to what is in flight.
     is_broken: bool,
-    /// Octets the kernel has taken since it was last asked.
+    /// Octets the stream has taken since it was last asked.
     taken: usize,
+    /// The stream may keep to itself some of what it took: TLS does, where the kernel took no more.
+    is_unflushed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub fn new(stream: S) -> Wire<S> {
-        Wire { stream, is_broken: false, taken: 0 }
+        Wire { stream, is_broken: false, taken: 0, is_unflushed: false }
     }
 
     /// Writes what is due and reads what is there.
@@ -160,22 +162,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Poll::Ready(Ok(octets)) if octets > 0 => {
                     session.sent(octets);
                     self.taken = self.taken.saturating_add(octets);
+                    self.is_unflushed = true;
                     wrote = true;
                 }
                 Poll::Ready(_) => self.is_broken = true,
                 Poll::Pending => break,
             }
         }
-        if wrote && matches!(Pin::new(&mut self.stream).poll_flush(context), Poll::Ready(Err(_))) {
-            self.is_broken = true;
-        }
+        self.poll_flush(context);
         wrote
+    }
+
+    /// In every turn until all is out: nothing else would ask the stream again.
+    fn poll_flush(&mut self, context: &mut Context<'_>) {
+        if !self.is_unflushed || self.is_broken {
+            return;
+        }
+        match Pin::new(&mut self.stream).poll_flush(context) {
+            Poll::Ready(Ok(())) => self.is_unflushed = false,
+            Poll::Ready(Err(_)) => self.is_broken = true,
+            Poll::Pending => {}
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects)]
+    use codecs::instant::Mono;
+    use codecs::smpp::session::{Limits, Role};
+
     use super::*;
 
     const READ_OCTETS_MAX: usize = 256 * 1024;
@@ -236,5 +252,64 @@ mod tests {
             bounded.start = bounded.end;
         }
         assert_eq!(bounded.buffer.len(), READ_OCTETS_FIRST);
+    }
+
+    /// Like TLS over a kernel that is full: what is written is kept, and goes out when a flush is asked for with room.
+    #[derive(Default)]
+    struct Kept {
+        kept: Vec<u8>,
+        has_room: bool,
+        sent: Vec<u8>,
+    }
+
+    impl AsyncRead for Kept {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Kept {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            octets: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.kept.extend_from_slice(octets);
+            Poll::Ready(Ok(octets.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if !self.has_room {
+                return Poll::Pending;
+            }
+            let kept = std::mem::take(&mut self.kept);
+            self.sent.extend(kept);
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_flush(context)
+        }
+    }
+
+    #[test]
+    fn what_the_stream_kept_goes_out_though_nothing_more_is_written() {
+        let mut session = Session::new(Role::Smsc, Limits::DEFAULT, Mono(0));
+        let due = frame(40, 1);
+        session.respond_frames(Mono(0), 0, &due);
+        let mut wire = Wire::new(Kept::default());
+        let mut input = Input::default();
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        for read in [Some(READ_OCTETS_MAX), None] {
+            assert!(
+                wire.poll(&mut context, &mut session, &mut input, Wants { read, room: false }).is_pending()
+            );
+            assert!(session.output().is_empty() && wire.stream.sent.is_empty());
+        }
+        wire.stream.has_room = true;
+        assert!(
+            wire.poll(&mut context, &mut session, &mut input, Wants { read: None, room: false }).is_pending()
+        );
+        assert_eq!(wire.stream.sent, due);
     }
 }

@@ -227,17 +227,37 @@ fn a_receipt_may_come_before_its_response() {
 }
 
 #[test]
-fn what_is_no_receipt_is_answered_at_once() {
+fn a_receipt_without_an_id_is_answered_when_it_is_on_disk() {
     let upstream = Upstream::new();
     let (mut peer, _) = upstream.up(1);
+    upstream.house.hold_still();
     peer.send_pdu(Pdus::DELIVER_SM, Status::OK, 900, &sm_body(b"254712345678", b"100", 4, b"no id at all"));
+    peer.send_pdu(Pdus::ENQUIRE_LINK, Status::OK, 901, b"");
+    assert_eq!(peer.read().head(), (Pdus::ENQUIRE_LINK_RESP, Status::OK, 901));
+    let (phone, ids) = upstream.house.wait_for("the receipt", |commands| {
+        commands.iter().find_map(|command| match command {
+            Command::Receipts(receipts) => {
+                let receipt = receipts.items.first()?;
+                Some((receipt.phone, receipt.text_id_end))
+            }
+            _ => None,
+        })
+    });
+    assert_eq!((phone, ids), (Some(254_712_345_678), 0));
+    upstream.house.go_on();
     assert_eq!(peer.read().head(), (Pdus::DELIVER_SM_RESP, Status::OK, 900));
+}
+
+#[test]
+fn what_cannot_be_read_is_answered_at_once() {
+    let upstream = Upstream::new();
+    let (mut peer, _) = upstream.up(1);
     peer.send_pdu(Pdus::DELIVER_SM, Status::OK, 901, b"\0\x01");
     assert_ne!(peer.read().status, Status::OK);
     peer.send_pdu(Pdus(0x777), Status::OK, 902, b"");
     assert_eq!(peer.read().head(), (Pdus::GENERIC_NACK, Status::INVCMDID, 902));
     let snapshot = upstream.snapshot();
-    assert_eq!((snapshot.mobile_originated, snapshot.receipts_unreadable, snapshot.malformed), (0, 1, 2));
+    assert_eq!((snapshot.mobile_originated, snapshot.receipts, snapshot.malformed), (0, 0, 2));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod client;
 mod house;
 mod peer;
+mod probe;
 mod reach;
 mod server;
 mod tls;

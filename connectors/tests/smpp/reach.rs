@@ -1,16 +1,21 @@
 //! How a provider is reached and spoken to: hosts, our own address, TLS, outbind, versions, kinds of binds and operations.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use codecs::smpp::{BindKind, Command as Pdus, Status};
-use connectors::smpp::Phases;
+use connectors::clock::Clock;
 use connectors::smpp::client::{Expected, Host, Outbind, ProviderBindOptions, Secret, Tls};
+use connectors::smpp::lockout::LockoutOptions;
+use connectors::smpp::{Phase, Phases};
 use connectors::tls::{self, ClientFiles, ServerFiles};
 use engine::command::Command;
 use rustls::{ServerConnection, StreamOwned};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use crate::client::{Upstream, local, options};
 use crate::house::DEADLINE;
@@ -117,28 +122,64 @@ fn outbind_frame(system_id: &str, password: &str) -> Vec<u8> {
     frame(Pdus::OUTBIND, Status::OK, 1, format!("{system_id}\0{password}\0").as_bytes())
 }
 
+/// One bind that waits for a provider to say outbind, and where; only those from 127.0.0.2 on are listened to where `is_picky`.
+struct Waiting {
+    address: SocketAddr,
+    upstream: Upstream,
+    _phase: watch::Sender<Phase>,
+    _runtime: Runtime,
+}
+
+impl Waiting {
+    fn with(failures_max: u32, is_picky: bool) -> Waiting {
+        let waiting = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = waiting.local_addr().unwrap();
+        waiting.set_nonblocking(true).unwrap();
+        let (phase, phases) = Phases::channel();
+        let runtime = Runtime::new().unwrap();
+        let lockout = LockoutOptions {
+            delay_first: Duration::from_millis(1),
+            failures_max,
+            ..LockoutOptions::default()
+        };
+        let outbind = {
+            let _inside = runtime.enter();
+            let expected = Expected {
+                provider_id: "up".to_owned(),
+                system_id: "smsc".to_owned(),
+                password: Secret("pw".to_owned()),
+                from: is_picky.then(|| Arc::new(|from| from != Ipv4Addr::LOCALHOST) as Arc<_>),
+                lockout,
+            };
+            let waiting = tokio::net::TcpListener::from_std(waiting).unwrap();
+            let (outbind, keeper) = Outbind::open(waiting, expected, 1, Clock::start());
+            runtime.spawn(keeper.run(phases));
+            outbind
+        };
+        let upstream = Upstream::with(ProviderBindOptions { outbind: Some(outbind), ..options() });
+        Waiting { address, upstream, _phase: phase, _runtime: runtime }
+    }
+
+    /// The provider, after its outbind.
+    fn greeted(&self, host: u8) -> Peer {
+        let mut peer = Peer::connect_from([127, 0, 0, host], self.address, None);
+        peer.send(&outbind_frame("smsc", "pw"));
+        peer
+    }
+}
+
+/// The bind comes, and is answered.
+fn take_bind(peer: &mut Peer) {
+    let bind = peer.read();
+    assert_eq!(bind.command, Pdus::BIND_TRANSCEIVER);
+    peer.send_pdu(bind.command.response(), Status::OK, bind.sequence, b"up\0");
+}
+
 #[test]
 fn a_provider_that_says_outbind_is_bound_on_its_own_connection() {
-    let waiting = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = waiting.local_addr().unwrap();
-    waiting.set_nonblocking(true).unwrap();
-    let (_phase, phases) = Phases::channel();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let outbind = {
-        let _inside = runtime.enter();
-        let expected = Expected {
-            provider_id: "up".to_owned(),
-            system_id: "smsc".to_owned(),
-            password: Secret("pw".to_owned()),
-        };
-        let waiting = tokio::net::TcpListener::from_std(waiting).unwrap();
-        let (outbind, keeper) = Outbind::open(waiting, expected, 1);
-        runtime.spawn(keeper.run(phases));
-        outbind
-    };
-    let upstream = Upstream::with(ProviderBindOptions { outbind: Some(outbind), ..options() });
+    let waiting = Waiting::with(10, false);
     // Strangers, and one that only listens, keep nobody away.
-    let _silent = Peer::connect(address);
+    let _silent = Peer::connect(waiting.address);
     let nonsense: [&[u8]; 4] = [
         &outbind_frame("smsc", "wrong"),
         &outbind_frame("other", "pw"),
@@ -146,20 +187,50 @@ fn a_provider_that_says_outbind_is_bound_on_its_own_connection() {
         b"GET / HTTP/1.1\r\n\r\n",
     ];
     for octets in nonsense {
-        let mut stranger = Peer::connect(address);
+        let mut stranger = Peer::connect(waiting.address);
         stranger.send(octets);
         assert!(stranger.read_any().is_none(), "{}", octets.escape_ascii());
     }
     for count in 1..=2 {
-        let mut peer = Peer::connect(address);
-        peer.send(&outbind_frame("smsc", "pw"));
-        let bind = peer.read();
-        assert_eq!(bind.command, Pdus::BIND_TRANSCEIVER);
-        peer.send_pdu(bind.command.response(), Status::OK, bind.sequence, b"up\0");
-        let connection = upstream.house.connection(count);
-        upstream.house.request(connection, 11, b"body");
+        let mut peer = waiting.greeted(1);
+        take_bind(&mut peer);
+        let connection = waiting.upstream.house.connection(count);
+        waiting.upstream.house.request(connection, 11, b"body");
         assert_eq!(peer.read().command, Pdus::SUBMIT_SM);
     }
+}
+
+#[test]
+fn a_crowd_that_is_silent_keeps_no_provider_away() {
+    let waiting = Waiting::with(10, false);
+    let _crowd: Vec<Peer> = (0..200).map(|_| Peer::connect(waiting.address)).collect();
+    take_bind(&mut waiting.greeted(2));
+}
+
+#[test]
+fn who_comes_from_elsewhere_or_has_guessed_is_not_bound_whatever_it_says() {
+    let waiting = Waiting::with(10, true);
+    assert!(waiting.greeted(1).read_any().is_none());
+    take_bind(&mut waiting.greeted(2));
+    let waiting = Waiting::with(1, false);
+    let mut guessing = Peer::connect(waiting.address);
+    guessing.send(&outbind_frame("smsc", "guess"));
+    assert!(guessing.read_any().is_none());
+    assert!(waiting.greeted(1).read_any().is_none());
+    take_bind(&mut waiting.greeted(2));
+}
+
+#[test]
+fn one_connection_more_than_binds_waits_for_its_turn_and_one_that_ended_is_passed_over() {
+    let waiting = Waiting::with(10, false);
+    let mut first = waiting.greeted(1);
+    take_bind(&mut first);
+    waiting.upstream.house.connection(1);
+    drop(waiting.greeted(1));
+    let mut third = waiting.greeted(1);
+    drop(first);
+    take_bind(&mut third);
+    waiting.upstream.house.connection(2);
 }
 
 #[test]

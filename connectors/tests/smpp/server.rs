@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::house::{BUSY, FIRST_ID, House, POOR};
+use crate::house::{BUSY, DEADLINE, FIRST_ID, House, POOR};
 use crate::peer::{Peer, bind_frame, frame, sm_body, submit_frame};
 
 /// One tenant, with what it may do.
@@ -92,6 +92,14 @@ impl Site {
             async move { server.serve(listener, Entrance { tls, proxies: None }, phases).await }
         });
         Site { house, server, address, phase, serving }
+    }
+
+    /// Drains the server, and waits for its end.
+    pub fn end(self) -> House {
+        let Site { house, serving, phase, .. } = self;
+        phase.send(Phase::Draining).unwrap();
+        house.runtime.block_on(async { tokio::time::timeout(DEADLINE, serving).await.unwrap().unwrap() });
+        house
     }
 
     fn bound(&self) -> Peer {

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use codecs::smpp::{BindKind, Status};
 use connectors::smpp::server::ServerOptions;
@@ -46,4 +47,18 @@ fn a_tenant_is_served_through_tls_and_a_plain_one_is_not() {
     let mut octets = Vec::new();
     let _ = plain.read_to_end(&mut octets);
     assert!(!octets.starts_with(&[0, 0, 0]));
+}
+
+#[test]
+fn who_is_silent_before_tls_keeps_nobody_waiting_at_the_end() {
+    let never = Duration::from_secs(3_600);
+    let site = Site::with(
+        ServerOptions { session_init: never, ..ServerOptions::default() },
+        access(),
+        Some(server()),
+    );
+    let _silent = TcpStream::connect(site.address).unwrap();
+    site.house.wait_until("the connection", || site.server.counters().snapshot().connections == 1);
+    let house = site.end();
+    assert!(house.partition.links.is_empty());
 }

@@ -2,7 +2,8 @@
 //! what is there has to do. A machine over octets; it reads no text, writes no record and knows no tenant.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use codecs::instant::Wall;
@@ -16,8 +17,14 @@ pub(crate) struct Key {
     pub form: PartForm,
     pub reference: u16,
     pub total: u8,
-    /// The phone, and what it wrote to.
+    /// The phone, and what it wrote to, with a NUL between.
     pub ends: Box<[u8]>,
+}
+
+impl Key {
+    fn phone(&self) -> &[u8] {
+        self.ends.split(|octet| *octet == 0).next().unwrap_or_default()
+    }
 }
 
 /// One part, as it is kept.
@@ -57,14 +64,34 @@ struct Partial {
     pieces: BTreeMap<u8, Piece>,
 }
 
+/// When the first part of a message came, and a number of its own.
+type Place = (Wall, u64);
+
+/// What waits of one phone.
+#[derive(Default)]
+struct Sender {
+    pieces: usize,
+    places: BTreeSet<Place>,
+}
+
+impl Sender {
+    /// The more parts the more; among equals, who has waited longest.
+    fn rank(&self) -> Option<(usize, Reverse<Place>)> {
+        Some((self.pieces, Reverse(*self.places.first()?)))
+    }
+}
+
 /// All messages of which parts are missing.
 #[derive(Default)]
 pub(crate) struct Reassembly {
-    by_key: BTreeMap<Key, (Wall, u64)>,
+    by_key: BTreeMap<Key, Place>,
     /// By when their first parts came.
-    partials: BTreeMap<(Wall, u64), Partial>,
+    partials: BTreeMap<Place, Partial>,
     next: u64,
     pieces: usize,
+    /// By phone, and their ranks: whoever has most gives way first.
+    senders: BTreeMap<Box<[u8]>, Sender>,
+    ranks: BTreeSet<(usize, Reverse<Place>)>,
 }
 
 impl Reassembly {
@@ -110,13 +137,14 @@ impl Reassembly {
             std::collections::btree_map::Entry::Vacant(place) => {
                 place.insert(piece);
                 self.pieces += 1;
+                self.weigh(key.phone(), |sender| sender.pieces += 1);
                 true
             }
         }
     }
 
     /// Where a message stands of which a part came at this time. Parts that were carried over are read in another order than they came.
-    fn place(&mut self, key: &Key, at: Wall) -> (Wall, u64) {
+    fn place(&mut self, key: &Key, at: Wall) -> Place {
         let known = self.by_key.get(key).copied();
         if let Some(place) = known.filter(|(since, _)| *since <= at) {
             return place;
@@ -125,6 +153,10 @@ impl Reassembly {
         let place = (at, known.map_or(self.next, |(_, id)| id));
         self.next += u64::from(known.is_none());
         self.by_key.insert(key.clone(), place);
+        self.weigh(key.phone(), |sender| {
+            known.map(|known| sender.places.remove(&known));
+            sender.places.insert(place);
+        });
         self.partials.insert(place, partial.unwrap_or(Partial { key: key.clone(), pieces: BTreeMap::new() }));
         place
     }
@@ -134,14 +166,37 @@ impl Reassembly {
         let place = self.by_key.remove(key)?;
         let Partial { key, pieces } = self.partials.remove(&place)?;
         self.pieces -= pieces.len();
+        self.weigh(key.phone(), |sender| {
+            sender.places.remove(&place);
+            sender.pieces -= pieces.len();
+        });
         Some(Assembled { key, pieces })
     }
 
-    /// Ends the message that has waited longest, where it has waited so long or more parts wait than may.
-    pub fn end_oldest(&mut self, now: Wall, wait: Duration, most: usize) -> Option<Assembled> {
+    /// Changes what waits of a phone.
+    fn weigh(&mut self, phone: &[u8], change: impl FnOnce(&mut Sender)) {
+        let mut sender = self.senders.remove(phone).unwrap_or_default();
+        sender.rank().map(|rank| self.ranks.remove(&rank));
+        change(&mut sender);
+        if let Some(rank) = sender.rank() {
+            self.ranks.insert(rank);
+            self.senders.insert(phone.into(), sender);
+        }
+    }
+
+    /// Ends the message that has waited longest, where it has waited so long. Where more parts wait than may, the oldest message of
+    /// the phone of which most wait: nobody ends those of others.
+    pub fn end_one(&mut self, now: Wall, wait: Duration, most: usize) -> Option<Assembled> {
         let ((since, _), oldest) = self.partials.first_key_value()?;
-        let is_over = since.after(wait) <= now || self.pieces > most;
-        let key = is_over.then(|| oldest.key.clone())?;
+        let ended = match since.after(wait) <= now {
+            true => oldest,
+            false if self.pieces > most => {
+                let (_, Reverse(place)) = self.ranks.last()?;
+                self.partials.get(place)?
+            }
+            false => return None,
+        };
+        let key = ended.key.clone();
         self.remove(&key)
     }
 

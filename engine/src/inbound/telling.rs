@@ -15,6 +15,11 @@ const ADDRESS_OCTETS_MAX: usize = 20;
 /// The longest text beside an sm_length (SMPP 3.4 §5.2.21).
 const SHORT_MESSAGE_OCTETS_MAX: usize = 254;
 
+/// Whether it can only be told to who knows TLVs (SMPP 3.4 §3.4).
+pub(crate) fn needs_tlvs(message: &Message) -> bool {
+    message.is_inbound() && message.body().octets.len() > SHORT_MESSAGE_OCTETS_MAX
+}
+
 /// Appends the `deliver_sm` that brings a message from a phone: its text as the phone sent it, in one piece (SMPP 3.4 §5.3.2.32).
 pub(crate) fn tell(message: &Message, out: &mut Outgoing) {
     let body = message.body();

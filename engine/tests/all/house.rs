@@ -420,9 +420,14 @@ impl House {
     }
 
     pub fn bind_tenant(&mut self, tenant: &str, window: u32) -> ConnectionId {
+        self.bind_tenant_of(tenant, true, window)
+    }
+
+    /// A session of a peer that knows TLVs, or of one that does not.
+    pub fn bind_tenant_of(&mut self, tenant: &str, tlvs: bool, window: u32) -> ConnectionId {
         let connection = self.connection();
         let tenant = self.tenant(tenant);
-        self.turn([Command::TenantBound { tenant, connection, receives: true, tlvs: true, window }]);
+        self.turn([Command::TenantBound { tenant, connection, receives: true, tlvs, window }]);
         connection
     }
 

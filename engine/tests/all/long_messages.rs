@@ -577,3 +577,17 @@ fn a_message_of_as_many_parts_as_there_can_be_goes_in_every_way() {
         assert_eq!((house.state(number), house.in_flight("up")), (State::Sent, 0), "{way:?}");
     }
 }
+
+#[test]
+fn a_packed_part_that_ends_in_a_return_is_no_longer_than_a_part() {
+    for (octets, parts) in [(160, 1), (306, 2)] {
+        let mut house = house_with(|up| up.packed = true);
+        let bind = house.bind("up", 0, 10);
+        let mut sms = long(octets, parts);
+        *sms.text.last_mut().unwrap() = b'\r';
+        house.accepted("acme", &sms);
+        for request in house.taken(bind) {
+            assert!(request.sm().short_message.len() <= 140, "{octets}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use codecs::text::Encoding;
 use engine::catalog::{Charset, InboundDefinition};
 use engine::command::*;
-use engine::effect::Reply;
+use engine::effect::{Operated, Reply};
 use engine::kept::{Drawer, KeptPage, KeptWhat, Unmatched};
 use engine::message::Charge;
 use engine::submission::Extra;
@@ -78,6 +78,21 @@ fn what_comes_again_within_the_window_is_acknowledged_and_nothing_more() {
 }
 
 #[test]
+fn a_phone_that_writes_the_same_again_and_again_is_heard_once_a_window() {
+    let mut house = House::new(definitions());
+    for (time, is_heard) in [true, false, true, false, true].into_iter().enumerate() {
+        let heard = house.engine.counters().providers[0].inbound;
+        house.phones_write("up", &[FromPhone::default()]);
+        let heard = house.engine.counters().providers[0].inbound - heard;
+        assert_eq!(heard, u64::from(is_heard), "after {time} times 50 seconds");
+        house.seconds(50);
+        if time == 2 {
+            house.crash();
+        }
+    }
+}
+
+#[test]
 fn parts_in_any_order_become_one_message_also_across_a_crash() {
     let mut house = House::new(definitions());
     let parts = [(3, "gamma"), (1, "alpha "), (2, "beta ")];
@@ -134,6 +149,29 @@ fn beyond_the_bound_the_oldest_incomplete_message_goes() {
     let numbers = inbound(&house);
     assert_eq!(numbers.len(), 1);
     assert_eq!(house.message(numbers[0]).body().destination, 1);
+}
+
+#[test]
+fn a_phone_that_begins_many_messages_ends_its_own_and_no_others() {
+    let mut definitions = definitions();
+    definitions.settings.inbound.parts_max = 4;
+    let mut house = House::new(definitions);
+    for phone in 1..=2 {
+        house.phones_write("up", &[FromPhone { phone, ..FromPhone::part(1, 2, b"half") }]);
+    }
+    for reference in 0..20 {
+        let part = Some(PartOf { form: PartForm::Sar, reference, total: 2, number: 1 });
+        // To another address each time: the phone is the same.
+        let to = ["22334", "999"][usize::from(reference % 2)];
+        house.phones_write("up", &[FromPhone { phone: 9, part, to, ..FromPhone::default() }]);
+        house.crash();
+    }
+    let phones: Vec<u64> =
+        inbound(&house).iter().map(|number| house.message(*number).body().destination).collect();
+    assert!(!phones.is_empty() && phones.iter().all(|phone| *phone == 9), "{phones:?}");
+    house.phones_write("up", &[FromPhone { phone: 1, ..FromPhone::part(2, 2, b" and half") }]);
+    let last = *inbound(&house).last().expect("a whole message");
+    assert_eq!(text(&house, last), "half and half");
 }
 
 #[test]
@@ -234,6 +272,40 @@ fn what_is_kept_is_bounded_and_lives_in_the_ring() {
 }
 
 #[test]
+fn what_is_kept_is_bounded_in_octets() {
+    let mut definitions = definitions();
+    definitions.settings.inbound.kept_octets = 100_000;
+    let mut house = House::new(definitions);
+    for phone in 1..=20 {
+        let text = vec![b'x'; 30_000];
+        house.phones_write("up", &[FromPhone { phone, to: "999", text, ..FromPhone::default() }]);
+    }
+    assert_eq!(kept(&mut house, Drawer::Unrouted).total, 3);
+    assert_eq!(house.engine.counters().kept_dropped, 17);
+    house.crash();
+    assert_eq!(kept(&mut house, Drawer::Unrouted).total, 3);
+    let text = vec![b'y'; 60_000];
+    house.definitions.settings.inbound.kept_octets = 50_000;
+    house.crash();
+    house.phones_write("up", &[FromPhone { to: "999", text, ..FromPhone::default() }]);
+    assert_eq!(kept(&mut house, Drawer::Unrouted).total, 1, "the newest always has room");
+}
+
+#[test]
+fn a_receipt_without_an_id_is_kept_and_then_acknowledged() {
+    let mut house = House::new(definitions());
+    house.receipt("up", text_id(""), codecs::receipt::State::Enroute, Some(254_700_000_001));
+    assert_eq!(house.acknowledged.len(), 1);
+    house.crash();
+    let page = kept(&mut house, Drawer::Unmatched);
+    let whys = page.rows.iter().map(|row| match &row.what {
+        KeptWhat::Receipt { why, .. } => *why,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(whys.collect::<Vec<_>>(), [Unmatched::NoId]);
+}
+
+#[test]
 fn receipts_without_a_message_can_be_seen_with_their_reason() {
     let mut house = House::new(definitions());
     house.receipt("up", text_id("77"), codecs::receipt::State::Delivered, Some(254_700_000_001));
@@ -295,6 +367,52 @@ fn a_long_message_goes_as_message_payload() {
     let requests = house.taken(session);
     let sm = requests[0].sm();
     assert_eq!((sm.short_message, sm.esm_class, sm.content().len()), (&b""[..], 0, 306));
+}
+
+#[test]
+fn a_long_message_waits_for_a_session_that_knows_tlvs_and_holds_up_nothing() {
+    let mut house = House::new(definitions());
+    let early = house.bind_tenant_of("acme", false, 5);
+    let half = [b'x'; 153];
+    let short = |phone| FromPhone { phone, ..FromPhone::default() };
+    house.phones_write("up", &[FromPhone::part(1, 2, &half), FromPhone::part(2, 2, &half), short(7)]);
+    let numbers = inbound(&house);
+    let long = numbers[0];
+    assert_eq!(house.told(early), numbers[1..], "no message_payload before SMPP 3.4");
+    // Also when it has gone to the archive meanwhile, and across a crash.
+    house.seconds(300);
+    assert!(house.engine.message(long).is_none());
+    house.crash();
+    let early = house.bind_tenant_of("acme", false, 5);
+    house.phones_write("up", &[short(8)]);
+    assert!(!house.told(early).contains(&long));
+    let late = house.bind_tenant("acme", 1);
+    assert_eq!(house.told(late), [long]);
+    // What is not acknowledged goes back to where it waited.
+    let tenant = house.tenant("acme");
+    house.turn([Command::TenantUnbound { tenant, connection: late, untold: vec![long] }]);
+    assert!(!house.told(early).contains(&long));
+    let late = house.bind_tenant("acme", 1);
+    assert_eq!(house.told(late), [long]);
+    house.acknowledge("acme", late, &[long], 0);
+    house.phones_write("up", &[short(9)]);
+    assert_eq!(house.told(early).len() + house.told(late).len(), 1);
+}
+
+#[test]
+fn the_id_of_a_message_from_a_phone_names_none_that_was_submitted() {
+    let mut house = House::new(definitions());
+    house.phones_write("up", &[FromPhone::default()]);
+    let number = inbound(&house)[0];
+    let text =
+        Replacement { octets: b"x".to_vec(), send_at: None, valid_until: None, registered_delivery: 0 };
+    for is_living in [true, false] {
+        for what in [OfOne::Query, OfOne::Cancel, OfOne::Replace(text.clone())] {
+            assert_eq!(house.of_one("acme", number, what), Some(Operated::Failed), "living: {is_living}");
+        }
+        house.seconds(300);
+        assert!(house.archived(number).is_some());
+    }
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             asks: VecDeque::new(),
             asked: HashMap::new(),
             asked_ids: HashMap::new(),
-            reader: Reader::new(Arc::clone(&options.dialect)),
+            reader: Reader::new(Arc::clone(&options.dialect), options.unmarked_receipts),
             phones: Phones::default(),
             congestion: 0,
             data: HashSet::new(),
@@ -331,12 +331,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
                 self.counters.mobile_originated.add(1);
                 self.phones.add(self.options.provider, delivery, &mut self.inbound);
             }
-            // Refused it would come again and again.
-            Delivered::Unreadable => {
-                self.counters.receipts_unreadable.add(1);
-                self.log(frame, "a receipt without an id");
-                return self.line.session.respond(now.mono, command, sequence, Status::OK, &[0]);
-            }
+            // Kept for the operator, who may wonder what it looks like.
+            Delivered::ReceiptWithoutId => self.log(frame, "a receipt without an id"),
         }
         // It is answered when it is on disk.
         if command == Pdu::DATA_SM {

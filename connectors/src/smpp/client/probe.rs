@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use codecs::address;
 use codecs::instant::Wall;
+use codecs::message_id::{self, Form, Side};
 use codecs::receipt;
 use codecs::smpp::pdu::{self, BindResponse, DataSm, Header, MessageIdResponse, Sm};
 use codecs::smpp::tlv::{Tlvs, tag};
@@ -216,7 +217,8 @@ impl<'o> Link<'o> {
         Ok(())
     }
 
-    /// Notes a receipt from the phone and takes it; anything else is put off.
+    /// Notes a receipt of a message of ours and takes it; anything else, also what comes before the answer that names it, is put
+    /// off: it may be the gateway's, which would never see it.
     async fn delivered(
         &mut self,
         pdu: &Pdu,
@@ -235,7 +237,7 @@ impl<'o> Link<'o> {
                 .and_then(|data| self.receipt(data.esm_class, data.data_coding, data.content(), data.tlvs())),
             _ => None,
         };
-        let Some(read) = read else {
+        let Some(read) = read.filter(|receipt| is_of(&found.answers, receipt)) else {
             found.others = found.others.saturating_add(usize::from(is_delivery(pdu)));
             return self.put_off(pdu).await;
         };
@@ -355,6 +357,22 @@ fn is_from(phone: u64, source: &[u8]) -> bool {
     const COMPARED: u64 = 10_000_000;
     let number = address::destination_octets(address::TON_UNKNOWN, source).ok();
     number.is_none_or(|number| number.as_u64() % COMPARED == phone % COMPARED)
+}
+
+/// Whether an id of the receipt is one that an answer gave, however the provider writes its ids: that is yet to be learned.
+fn is_of(answers: &[Option<Answer>], receipt: &ReceiptFound) -> bool {
+    let key = |form, side, id: &[u8]| {
+        let mut key = Vec::new();
+        message_id::canonical(form, side, id, &mut key);
+        key
+    };
+    let ours = answers.iter().flatten().filter(|answer| answer.status == Status::OK);
+    let ours: Vec<Vec<u8>> = ours.map(|answer| key(Form::Text, Side::Response, &answer.id)).collect();
+    let named = [&receipt.tlv_id, &receipt.text_id];
+    Form::ALL.iter().any(|form| {
+        let keys = named.iter().map(|id| key(*form, Side::Receipt, id));
+        keys.filter(|key| !key.is_empty()).any(|key| ours.contains(&key))
+    })
 }
 
 fn is_delivery(pdu: &Pdu) -> bool {

@@ -23,8 +23,8 @@ const UDHI: u8 = 0x40;
 pub enum Delivered {
     /// It is in the batch now.
     Receipt,
-    /// It says that it is a receipt, but of nothing that can be found.
-    Unreadable,
+    /// The same, but it does not say of what: nothing will be found for it.
+    ReceiptWithoutId,
     /// A message from a phone.
     MobileOriginated,
 }
@@ -77,15 +77,15 @@ impl<'a> Delivery<'a> {
 }
 
 /// Reads receipts; it keeps its buffer from one to the next.
-#[derive(Default)]
 pub struct Reader {
     dialect: Arc<Dialect>,
+    takes_unmarked: bool,
     ascii: Vec<u8>,
 }
 
 impl Reader {
-    pub fn new(dialect: Arc<Dialect>) -> Reader {
-        Reader { dialect, ascii: Vec::new() }
+    pub fn new(dialect: Arc<Dialect>, takes_unmarked: bool) -> Reader {
+        Reader { dialect, takes_unmarked, ascii: Vec::new() }
     }
 
     /// Adds a receipt to the batch, if it is one.
@@ -93,20 +93,22 @@ impl Reader {
         let Delivery { esm_class, tlvs, .. } = *delivery;
         let tlv_id = tlvs.value_of(tag::RECEIPTED_MESSAGE_ID).map(unpadded).unwrap_or_default();
         let is_marked = receipt::is_receipt(esm_class) || !tlv_id.is_empty();
-        let Reader { dialect, ascii } = self;
+        let Reader { dialect, takes_unmarked, ascii } = self;
         let content = text_of(delivery, ascii);
         let text = dialect
             .read(content, is_marked)
             .or_else(|| dialect.read(after_header(esm_class, content), is_marked));
-        // Without the mark a text counts only when it has both: people write "id:" too.
-        let looks_like_one = text.is_some_and(|text| text.id.is_some() && !text.stat.is_empty());
+        // Without the mark a text counts only when it has both, and where nobody can write it: people have phones.
+        let looks_like_one =
+            *takes_unmarked && text.is_some_and(|text| text.id.is_some() && !text.stat.is_empty());
         if !is_marked && !looks_like_one {
             return Delivered::MobileOriginated;
         }
         let text = text.unwrap_or_default();
         let text_id = text.id.unwrap_or_default();
-        if tlv_id.is_empty() && text_id.is_empty() {
-            return Delivered::Unreadable;
+        let has_no_id = tlv_id.is_empty() && text_id.is_empty();
+        if has_no_id && receipt::is_acknowledgement(esm_class) && !content.is_empty() {
+            return Delivered::MobileOriginated;
         }
         let (bytes, word) = (&mut receipts.bytes, network_error(tlvs));
         let error = if text.error.is_empty() { word.as_bytes() } else { text.error };
@@ -122,7 +124,7 @@ impl Reader {
             error_end,
             done: dialect.date(text.done_date, now),
         });
-        Delivered::Receipt
+        if has_no_id { Delivered::ReceiptWithoutId } else { Delivered::Receipt }
     }
 }
 
@@ -203,12 +205,16 @@ mod tests {
         body
     }
 
+    fn reader(dialect: Dialect) -> Reader {
+        Reader::new(Arc::new(dialect), true)
+    }
+
     fn read(body: &[u8]) -> (Delivered, Receipts) {
         let mut receipts = Receipts::default();
         let sm = Sm::read(body).unwrap();
         let delivery = Delivery::of_deliver(5, &sm);
-        let delivered = Reader::default().read(NOW, &delivery, &mut receipts);
-        assert_eq!(receipts.items.len(), usize::from(delivered == Delivered::Receipt));
+        let delivered = reader(Dialect::default()).read(NOW, &delivery, &mut receipts);
+        assert_eq!(receipts.items.len(), usize::from(delivered != Delivered::MobileOriginated));
         (delivered, receipts)
     }
 
@@ -233,18 +239,38 @@ mod tests {
     #[test]
     fn what_counts_as_a_receipt() {
         let id: (u16, &[u8]) = (tag::RECEIPTED_MESSAGE_ID, b"ab\0");
-        let cases: [(u8, &[u8], &[TlvOf<'_>], Delivered); 8] = [
+        let cases: [(u8, &[u8], &[TlvOf<'_>], Delivered); 11] = [
             (0x00, TEXT, &[], Delivered::Receipt),
             (0x44, TEXT, &[], Delivered::Receipt),
             (0x00, b"", &[id], Delivered::Receipt),
             (0x00, b"hello", &[], Delivered::MobileOriginated),
             (0x00, b"my id:7 please", &[], Delivered::MobileOriginated),
             (0x40, b"\x05\0\x03\x01\x02\x01hello", &[], Delivered::MobileOriginated),
-            (0x04, b"hello", &[], Delivered::Unreadable),
-            (0x04, b"", &[(tag::MESSAGE_STATE, &[2])], Delivered::Unreadable),
+            (0x04, b"hello", &[], Delivered::ReceiptWithoutId),
+            (0x04, b"", &[(tag::MESSAGE_STATE, &[2])], Delivered::ReceiptWithoutId),
+            // What a handset acknowledges with may be what somebody wrote.
+            (0x08, b"read it", &[], Delivered::MobileOriginated),
+            (0x08, b"", &[], Delivered::ReceiptWithoutId),
+            (0x08, TEXT, &[], Delivered::Receipt),
         ];
         for (esm_class, text, tlvs, expected) in cases {
             assert_eq!(read(&deliver(esm_class, 0, text, tlvs)).0, expected, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn where_people_write_to_us_what_is_not_marked_is_no_receipt() {
+        let id: (u16, &[u8]) = (tag::RECEIPTED_MESSAGE_ID, b"ab\0");
+        let mut reader = Reader::new(Arc::default(), false);
+        for (esm_class, tlvs, expected) in [
+            (0x00, &[][..], Delivered::MobileOriginated),
+            (0x00, &[id], Delivered::Receipt),
+            (0x04, &[], Delivered::Receipt),
+        ] {
+            let body = deliver(esm_class, 0, TEXT, tlvs);
+            let sm = Sm::read(&body).unwrap();
+            let delivered = reader.read(NOW, &Delivery::of_deliver(5, &sm), &mut Receipts::default());
+            assert_eq!(delivered, expected, "{esm_class:#x}, {} parameters", tlvs.len());
         }
     }
 
@@ -276,7 +302,7 @@ mod tests {
         let data = DataSm::read(&body).unwrap();
         let mut receipts = Receipts::default();
         let delivery = Delivery::of_data(9, &data);
-        let delivered = Reader::default().read(NOW, &delivery, &mut receipts);
+        let delivered = reader(Dialect::default()).read(NOW, &delivery, &mut receipts);
         assert_eq!(delivered, Delivered::Receipt);
         assert_eq!(parts(&receipts), ("77", "", "", State::Rejected));
         assert_eq!(receipts.items[0].sequence, 9);
@@ -295,7 +321,7 @@ mod tests {
             states: vec![(b"ACCEPTD".to_vec(), State::Delivered), (b"0".to_vec(), State::Expired)],
             ..Dialect::default()
         };
-        let mut reader = Reader::new(Arc::new(dialect));
+        let mut reader = reader(dialect);
         let accepted = [6];
         let state: (u16, &[u8]) = (tag::MESSAGE_STATE, &accepted);
         for (text, tlvs, expected) in [

@@ -14,15 +14,16 @@ use engine::command::{Command, Now};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Shared;
-use super::gate::Pass;
 use super::operations::About;
 use super::tenant::{Request, Tenant, delivery_window};
 use crate::intake::Source;
 use crate::partition::Partition;
 use crate::smpp::access::{Denied, TenantAccess};
+use crate::smpp::gate::Pass;
 use crate::smpp::line::{Line, UNBOUND_PDU_OCTETS_MAX, Woken};
 use crate::smpp::phase::{Phase, Phases};
 use crate::smpp::seats::Leaving;
+use crate::smpp::sparing::{REFUSED_BINDS, STRANGERS};
 
 /// Malformed PDUs of one connection that are logged; all are counted.
 const LOGGED_MAX: u32 = 10;
@@ -112,7 +113,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(None) => break,
                 Err(error) => {
                     self.shared.counters.malformed.add(1);
-                    tracing::warn!(from = %self.from, %error, "the stream is lost");
+                    match &self.tenant {
+                        Some(_) => tracing::warn!(from = %self.from, %error, "the stream is lost"),
+                        None => tracing::debug!(from = %self.from, %error, "a stranger's stream is lost"),
+                    }
                     self.line.session.broken_frame(error);
                     break;
                 }
@@ -178,13 +182,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.line.session.respond(now.mono, command, sequence, Status::INVCMDID, &[]);
     }
 
-    /// One bad PDU costs one PDU: it is counted, and written down without what may be a text or a password.
+    /// One bad PDU costs one PDU: it is counted, and written down without what may be a text or a password. A stranger's only
+    /// where somebody looks for it.
     fn malformed(&mut self, frame: &[u8], what: &str) {
         self.shared.counters.malformed.add(1);
         self.logged = self.logged.saturating_add(1);
-        if self.logged <= LOGGED_MAX {
-            let tenant = self.tenant.as_ref().map(Tenant::number);
-            tracing::warn!(from = %self.from, tenant, what, pdu = %Masked(frame), "a PDU that was not taken");
+        if self.logged > LOGGED_MAX {
+            return;
+        }
+        let (from, pdu) = (self.from, Masked(frame));
+        if let Some(tenant) = self.tenant.as_ref().map(Tenant::number) {
+            tracing::warn!(%from, tenant, what, %pdu, "a PDU that was not taken");
+        } else if tracing::enabled!(tracing::Level::DEBUG)
+            && let Some(left_out) = STRANGERS.line(self.line.clock().mono())
+        {
+            tracing::debug!(%from, what, %pdu, left_out, "a stranger's PDU that was not taken");
         }
     }
 
@@ -193,8 +205,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ok(access) => self.let_in(now, frame, sequence, kind, access),
             Err((status, delay)) => {
                 self.shared.counters.binds_refused.add(1);
-                let system_id = bind.system_id.escape_ascii();
-                tracing::info!(from = %self.from, %system_id, status = status.name(), "bind refused");
+                if let Some(left_out) = REFUSED_BINDS.line(now.mono) {
+                    let (system_id, status) = (bind.system_id.escape_ascii(), status.name());
+                    tracing::info!(from = %self.from, %system_id, status, left_out, "bind refused");
+                }
                 self.held = Some(HeldRefusal { sequence, status, at: now.mono.after(delay) });
             }
         }

@@ -8,7 +8,6 @@ use codecs::address::{self, National};
 use codecs::instant::Wall;
 use codecs::smpp::pdu::{DataSm, Sm, SmeAddress};
 use codecs::smpp::tlv::{Tlvs, tag};
-use codecs::smpp::write::SHORT_MESSAGE_OCTETS_MAX;
 use codecs::split::{self, Cut};
 use codecs::text::{self, Encoding};
 use codecs::time;
@@ -26,6 +25,8 @@ const MODE_TRANSACTION: u8 = 0x02;
 /// What it is: bits 5 to 2; from a tenant a message, or what a phone acknowledges.
 const KIND: u8 = 0x3C;
 const KINDS: [u8; 3] = [0x00, 0x08, 0x10];
+/// User data of one part on the air, its header included (3GPP TS 23.040 §9.2.3.24).
+const PART_OCTETS_MAX: usize = 140;
 /// service_type without its NUL.
 const SERVICE_TYPE_OCTETS_MAX: usize = 5;
 /// A header of more leaves no room for a text beside it in each part.
@@ -327,18 +328,17 @@ fn parts(fields: &Fields<'_>, encoding: Encoding) -> Result<u8, Refusal> {
     };
     let has_header = fields.esm_class & UDHI != 0;
     let is_part = is_sar_part(fields.tlvs) || has_header && split::concatenation(fields.content).is_some();
-    if is_part && fields.content.len() > SHORT_MESSAGE_OCTETS_MAX {
-        return Err(Refusal::TooLong);
+    let cut = Cut { elements: elements.len(), ..Cut::new(encoding) };
+    let count = cut.count(text);
+    if is_part {
+        // What a phone cannot be sent in one piece is not one part, and has not its price. Many count Latin-1 in octets.
+        let is_octets = encoding == Encoding::Latin1 && fields.content.len() <= PART_OCTETS_MAX;
+        return if count == 1 || is_octets { Ok(1) } else { Err(Refusal::TooLong) };
     }
-    // What fits a short_message beside a header was meant to be one part, whatever the header says.
-    if is_part || has_header && fields.content.len() <= SHORT_MESSAGE_OCTETS_MAX {
-        return Ok(1);
-    }
-    if elements.len() > ELEMENTS_OCTETS_MAX {
+    if count > 1 && elements.len() > ELEMENTS_OCTETS_MAX {
         return Err(Refusal::InvalidEncoding);
     }
-    let cut = Cut { elements: elements.len(), ..Cut::new(encoding) };
-    u8::try_from(cut.count(text)).map_err(|_| Refusal::TooLong)
+    u8::try_from(count).map_err(|_| Refusal::TooLong)
 }
 
 fn is_sar_part(tlvs: Tlvs<'_>) -> bool {

@@ -93,13 +93,17 @@ proptest! {
             if let Taken::Complete(assembled) = reassembly.add(&key, number, piece(&octets, at)) {
                 ended += assembled.pieces.len();
             }
-            while let Some(assembled) = reassembly.end_oldest(Wall(at), WAIT, most) {
+            while let Some(assembled) = reassembly.end_one(Wall(at), WAIT, most) {
                 ended += assembled.pieces.len();
             }
             prop_assert!(reassembly.len() <= most);
             prop_assert_eq!(given, ended + reassembly.len());
+            let by_sender = reassembly.senders.values().map(|sender| sender.pieces).sum::<usize>();
+            let places = reassembly.senders.values().map(|sender| sender.places.len()).sum::<usize>();
+            prop_assert_eq!((by_sender, places), (reassembly.len(), reassembly.partials.len()));
+            prop_assert_eq!(reassembly.ranks.len(), reassembly.senders.len());
         }
-        while let Some(assembled) = reassembly.end_oldest(Wall(i64::MAX), WAIT, most) {
+        while let Some(assembled) = reassembly.end_one(Wall(i64::MAX), WAIT, most) {
             ended += assembled.pieces.len();
         }
         prop_assert_eq!(given, ended);
@@ -113,10 +117,10 @@ fn the_oldest_goes_first_at_its_time_or_for_want_of_room() {
         assert_eq!(reassembly.add(&key(sender, 7, 3), 2, piece(b"part", at)), Taken::Waits(true));
     }
     assert_eq!(reassembly.next_end(WAIT), Some(Wall(600_000)));
-    assert_eq!(reassembly.end_oldest(Wall(599_999), WAIT, 3), None);
-    let first = reassembly.end_oldest(Wall(600_000), WAIT, 3).expect("its time is over");
+    assert_eq!(reassembly.end_one(Wall(599_999), WAIT, 3), None);
+    let first = reassembly.end_one(Wall(600_000), WAIT, 3).expect("its time is over");
     assert_eq!((&*first.key.ends, first.missing()), (&[1][..], 2));
-    let second = reassembly.end_oldest(Wall(600_000), WAIT, 1).expect("one too many waits");
+    let second = reassembly.end_one(Wall(600_000), WAIT, 1).expect("one too many waits");
     assert_eq!(&*second.key.ends, [2]);
-    assert_eq!(reassembly.end_oldest(Wall(600_000), WAIT, 1), None);
+    assert_eq!(reassembly.end_one(Wall(600_000), WAIT, 1), None);
 }

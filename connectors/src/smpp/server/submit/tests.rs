@@ -157,7 +157,7 @@ fn long_texts_are_counted_in_parts() {
 #[test]
 fn parts_that_the_tenant_cut_are_left_alone() {
     let header = [5, 0, 3, 7, 2, 1];
-    let text = vec![b'a'; 200];
+    let text = vec![b'a'; 153];
     let with_header = SmFields { header: &header, text: &text, esm_class: 0x40, ..plain() };
     check(&with_header, &[], |body| {
         assert_eq!((body.parts, body.esm_class), (1, 0x40));
@@ -181,8 +181,8 @@ fn what_has_a_header_for_something_else_is_cut_with_it_in_every_part() {
     let fields = SmFields { text: b"", esm_class: 0x40, data_coding: 4, ..plain() };
     for (header, text, parts) in [
         // 140 octets less seven, and less twelve in each part of several.
-        (&ports[..], 247, Some(1)),
-        (ports, 248, Some(2)),
+        (&ports[..], 133, Some(1)),
+        (ports, 134, Some(2)),
         (ports, 2 * 128, Some(2)),
         (ports, 2 * 128 + 1, Some(3)),
         (ports, 255 * 128 + 1, None),
@@ -256,6 +256,34 @@ fn times_are_read_or_refused() {
     assert_eq!(refused(&until(b"200101000000000+"), &[]), Refusal::InvalidValidity);
     let too_late = SmFields { validity_period: b"000000010000000R", ..at(b"000000020000000R") };
     assert_eq!(refused(&too_late, &[]), Refusal::InvalidValidity);
+}
+
+#[test]
+fn a_part_that_a_tenant_has_cut_is_no_longer_than_a_phone_takes() {
+    let concat = [5, 0, 3, 7, 2, 1];
+    let port = [6, 5, 4, 0x0B, 0x84, 0, 0];
+    let long = [b'x'; 240];
+    let most = |header: &[u8], data_coding, length: usize| {
+        let fields = SmFields { header, text: &long[..length], esm_class: 0x40, data_coding, ..plain() };
+        read(&fields, &[], CONTEXT).map(|bytes| Body::read(&bytes).unwrap().0.parts)
+    };
+    for (data_coding, length) in [(0, 153), (8, 134), (4, 134), (3, 153)] {
+        assert_eq!(most(&concat, data_coding, length), Ok(1), "{data_coding}");
+        assert_eq!(
+            most(&concat, data_coding, length + 1 + length % 2),
+            Err(Refusal::TooLong),
+            "{data_coding}"
+        );
+    }
+    // Another header goes into every part of what does not fit one.
+    assert_eq!((most(&port, 4, 133), most(&port, 4, 134), most(&port, 4, 240)), (Ok(1), Ok(2), Ok(2)));
+    let not_gsm = [0xE7; 134];
+    let latin = SmFields { header: &concat, text: &not_gsm, esm_class: 0x40, data_coding: 3, ..plain() };
+    check(&latin, &[], |body| assert_eq!(body.parts, 1));
+    let sar: [(u16, &[u8]); 3] =
+        [(tag::SAR_MSG_REF_NUM, &[0, 1]), (tag::SAR_TOTAL_SEGMENTS, &[2]), (tag::SAR_SEGMENT_SEQNUM, &[1])];
+    check(&SmFields { text: &long[..160], ..plain() }, &sar, |body| assert_eq!(body.parts, 1));
+    assert_eq!(refused(&SmFields { text: &long[..161], ..plain() }, &sar), Refusal::TooLong);
 }
 
 #[test]
