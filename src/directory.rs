@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use codecs::address::{self, Sender};
+use codecs::address::{self, National, Sender};
 use codecs::text::Encoding;
 use codecs::text::national::Languages;
 use config::{IpBlock, Tenant};
@@ -51,6 +51,10 @@ pub struct SmppAccess {
     pub message_id: access::IdRadix,
     /// What its data_coding 0 means; SMPP 3.4 §5.2.19 leaves that to the SMSC.
     pub charset: Encoding,
+    /// The same of data_coding 1.
+    pub charset_1: Encoding,
+    /// The same of destinations that it calls national.
+    pub national_numbers: National,
 }
 
 /// One tenant as it is put into the directory.
@@ -113,6 +117,15 @@ fn access(account: &Account<'_>) -> TenantAccess {
             config::Charset::Latin1 | config::Charset::Ascii => Encoding::Latin1,
             config::Charset::Ucs2 => Encoding::Ucs2,
             config::Charset::Gsm7 | config::Charset::Utf8 => Encoding::Gsm7,
+        },
+        charset_1: match smpp.charset_1 {
+            config::Charset::Gsm7 => Encoding::Gsm7,
+            _ => Encoding::Latin1,
+        },
+        national_numbers: match smpp.national_numbers {
+            config::NationalNumbers::Refuse => National::Refused,
+            config::NationalNumbers::International => National::International,
+            config::NationalNumbers::Of(country) => National::Of(country),
         },
     });
     TenantAccess {
@@ -189,6 +202,8 @@ impl Authenticator for Directory {
             window: account.window,
             rate: tenant.rate,
             charset: account.charset,
+            charset_1: account.charset_1,
+            national: account.national_numbers,
             message_id: account.message_id,
         })
     }
@@ -288,6 +303,22 @@ mod tests {
             let directory = Directory::new(entries(&ACME.replace(", window = 5", setting), &[]));
             let access = directory.authenticate(b"acme", b"secret", from).unwrap();
             assert_eq!(access.charset, expected, "{setting}");
+        }
+    }
+
+    #[test]
+    fn what_data_coding_1_and_national_numbers_mean_is_the_tenants_to_say() {
+        let from = "192.0.2.9".parse().unwrap();
+        for (setting, expected) in [
+            ("", (Encoding::Latin1, National::Refused)),
+            (", charset_1 = 'gsm7'", (Encoding::Gsm7, National::Refused)),
+            (", national_numbers = 'international'", (Encoding::Latin1, National::International)),
+            (", national_numbers = '254'", (Encoding::Latin1, National::Of(254))),
+            (", national_numbers = 44", (Encoding::Latin1, National::Of(44))),
+        ] {
+            let directory = Directory::new(entries(&ACME.replace(", window = 5", setting), &[]));
+            let access = directory.authenticate(b"acme", b"secret", from).unwrap();
+            assert_eq!((access.charset_1, access.national), expected, "{setting}");
         }
     }
 

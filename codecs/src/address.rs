@@ -92,14 +92,33 @@ pub fn destination(text: &str) -> Result<Msisdn, Invalid> {
 /// A destination from an SMPP peer. The type of number is not believed, but a number said to be national needs a `+` or `00`
 /// to be taken for an international one: its first digits would be read as another country.
 pub fn destination_octets(ton: u8, octets: &[u8]) -> Result<Msisdn, Invalid> {
+    destination_of(ton, octets, National::Refused)
+}
+
+/// The same from a peer of which we know what it calls national.
+pub fn destination_of(ton: u8, octets: &[u8], national: National) -> Result<Msisdn, Invalid> {
     let mut number = Number::default();
     for octet in octets {
         number.take(*octet)?;
     }
-    if ton == TON_NATIONAL && !number.plus && number.zeros == 0 {
-        return Err(Invalid::NoCountryCode);
+    match national {
+        _ if ton != TON_NATIONAL || number.plus || number.zeros > 1 => number.finish(),
+        National::Refused if number.zeros == 0 => Err(Invalid::NoCountryCode),
+        National::Refused | National::International => number.finish(),
+        National::Of(country) => number.finish_in(country),
     }
-    number.finish()
+}
+
+/// What a number is that its peer calls national and writes without `+` or `00`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum National {
+    /// Nobody knows of which country.
+    #[default]
+    Refused,
+    /// International all the same: some clients say national of whatever has no `+`.
+    International,
+    /// Of the country with this code, one leading zero aside, which only callers within it dial.
+    Of(u16),
 }
 
 /// A source address with its type of number and numbering plan, of at most 20 octets.
@@ -235,6 +254,26 @@ impl Number {
             (true, 0) | (false, 0 | 2) => Ok(Msisdn(self.value)),
             _ => Err(Invalid::NoCountryCode),
         }
+    }
+
+    /// As a number of this country.
+    fn finish_in(mut self, country: u16) -> Result<Msisdn, Invalid> {
+        if self.count == 0 {
+            return Err(Invalid::Empty);
+        }
+        let mut rest = country;
+        let mut place = u32::try_from(self.count).unwrap_or(u32::MAX);
+        while rest > 0 {
+            if self.count == DIGITS_MAX {
+                return Err(Invalid::TooLong);
+            }
+            self.value =
+                self.value.saturating_add(u64::from(rest % 10).saturating_mul(10u64.saturating_pow(place)));
+            self.count = self.count.saturating_add(1);
+            place = place.saturating_add(1);
+            rest /= 10;
+        }
+        Number { zeros: 0, ..self }.finish()
     }
 }
 

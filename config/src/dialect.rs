@@ -137,7 +137,7 @@ impl StatusRule {
 }
 
 /// `0x45`, or a range of them; 0 is success and means nothing else.
-fn statuses(name: &str) -> Option<(u32, u32)> {
+pub(crate) fn statuses(name: &str) -> Option<(u32, u32)> {
     let one =
         |text: &str| u32::from_str_radix(text.strip_prefix("0x")?, 16).ok().filter(|status| *status > 0);
     let (first, last) = match name.split_once('-') {
@@ -206,12 +206,15 @@ impl ReceiptDialect {
                 Err(Fault::new("is not an offset from UTC", "write hours and minutes, such as \"+03:00\""))
             }
         });
+        let stat = section
+            .each("stat", |word, node: &Node, _| Ok((word.to_ascii_uppercase(), ReceiptState::read(node)?)));
+        if stat.iter().any(|(word, _)| stat.iter().filter(|(other, _)| other == word).count() > 1) {
+            section.problem(&["stat"], "names a word twice", "give each one meaning");
+        }
         Self {
             offset_minutes: offset.and_then(|offset| minutes(&offset)).unwrap_or(0),
             date: section.get("date").unwrap_or_default(),
-            stat: section.each("stat", |word, node: &Node, _| {
-                Ok((word.to_ascii_uppercase(), ReceiptState::read(node)?))
-            }),
+            stat,
             unmarked: section.get("unmarked"),
             pattern: section
                 .checked("pattern", |pattern: &String| check_pattern(pattern))

@@ -33,7 +33,7 @@ pub use provider::{Backoff, Provider, Retry};
 pub use reach::{Host, Outbind, ProviderTls, Reach};
 pub use route::{Match, Rates, Route};
 pub use settings::{Fairness, Http, Limits, Ops, Queue, Routing, Secrets, Serve, Smpp, Storage, Tls};
-pub use tenant::{Price, Tenant, TenantSmpp};
+pub use tenant::{NationalNumbers, Price, Tenant, TenantSmpp};
 pub use texts::Texts;
 pub use units::{IpBlock, Micros, Secret, Size, UnixMillis, parse_duration};
 pub use words::{

@@ -1,5 +1,6 @@
 //! Profiles: what is known of a kind of provider, laid beneath the entries that name one. It holds none itself.
 
+use crate::dialect::statuses;
 use crate::problem::{Problems, nearest, quoted};
 use crate::tree::{self, Node, Table, Value};
 
@@ -55,8 +56,69 @@ pub(crate) fn lay(tree: &mut Table, profiles: Profiles<'_>, problems: &Problems)
         let Value::Table(table) = &mut entry.value else { continue };
         let Some(mut profile) = named(table, profiles, problems) else { continue };
         profile.place = table.place.clone();
+        make_room(&mut profile, table);
         let own = std::mem::replace(table, profile);
         tree::overlay(table, own);
+    }
+}
+
+/// Takes from a profile what its entry says by another key: a status in another spelling or range, a word in another case, and the
+/// types of an address whatever its kind.
+fn make_room(profile: &mut Table, own: &Table) {
+    let says = |keys: [&str; 2]| keys.iter().any(|key| own.entries.contains_key(*key));
+    if let Some(types) = table_mut(profile, "ton_npi") {
+        if says(["source_ton", "source_npi"]) {
+            types
+                .entries
+                .retain(|kind, _| !["international", "short", "alphanumeric"].contains(&kind.as_str()));
+        }
+        if says(["dest_ton", "dest_npi"]) {
+            types.entries.remove("destination");
+        }
+    }
+    if let (Some(below), Some(above)) = (table_mut(profile, "status"), table(own, "status")) {
+        above.entries.keys().for_each(|name| cut_out(below, name));
+    }
+    let words = table_mut(profile, "receipt").and_then(|receipt| table_mut(receipt, "stat"));
+    if let (Some(below), Some(above)) =
+        (words, table(own, "receipt").and_then(|receipt| table(receipt, "stat")))
+    {
+        below.entries.retain(|word, _| !above.entries.keys().any(|own| own.eq_ignore_ascii_case(word)));
+    }
+}
+
+/// Cuts the statuses of a name out of the ranges of a profile. The very same ones take its spelling and stay beneath it.
+fn cut_out(below: &mut Table, name: &str) {
+    let Some((first, last)) = statuses(name) else { return };
+    let all = std::mem::take(&mut below.entries);
+    let mut kept = |name: String, node: Node| drop(below.entries.insert(name, node));
+    for (key, node) in all {
+        match statuses(&key) {
+            Some((low, high)) if (low, high) == (first, last) => kept(name.to_owned(), node),
+            Some((low, high)) if low <= last && first <= high => {
+                if low < first {
+                    kept(format!("{low:#x}-{:#x}", first.saturating_sub(1)), node.clone());
+                }
+                if high > last {
+                    kept(format!("{:#x}-{high:#x}", last.saturating_add(1)), node);
+                }
+            }
+            _ => kept(key, node),
+        }
+    }
+}
+
+fn table<'t>(of: &'t Table, key: &str) -> Option<&'t Table> {
+    match of.entries.get(key).map(|node| &node.value) {
+        Some(Value::Table(table)) => Some(table),
+        _ => None,
+    }
+}
+
+fn table_mut<'t>(of: &'t mut Table, key: &str) -> Option<&'t mut Table> {
+    match of.entries.get_mut(key).map(|node| &mut node.value) {
+        Some(Value::Table(table)) => Some(table),
+        _ => None,
     }
 }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::problem::Fault;
-use crate::read::PriorityOrNumber;
+use crate::read::{PriorityOrNumber, Scalar};
 use crate::section::Section;
-use crate::units::{DAY, HOUR, IpBlock, MINUTE, Micros, Secret, UnixMillis};
+use crate::units::{DAY, HOUR, IpBlock, MINUTE, Micros, Secret, UnixMillis, is_digits};
 use crate::words::{Billing, Charset, IdRadix, Language, Priority, Settle, TenantStatus, WhenFull};
 
 /// One customer.
@@ -83,6 +83,10 @@ pub struct TenantSmpp {
     pub window: u32,
     /// What its data_coding 0 means: `gsm7`, `latin1`, `ascii` or `ucs2`. Default `gsm7`.
     pub charset: Charset,
+    /// What its data_coding 1 means: `latin1`, of which IA5 is a part, or `gsm7`. Default `latin1`.
+    pub charset_1: Charset,
+    /// What a destination is that it calls national and writes without `+` or `00`. Default `refuse`.
+    pub national_numbers: NationalNumbers,
     /// How message ids are written in responses and in the TLVs of receipts. Default `dec`.
     pub message_id: IdRadix,
     /// The same in the text of receipts. Default as `message_id`.
@@ -95,6 +99,16 @@ pub struct TenantSmpp {
     pub receipt_tlvs: bool,
     /// Whether receipts have the first 20 octets of the message. Default true.
     pub receipt_text: bool,
+}
+
+/// What becomes of a number with the type of number 2 (SMPP 3.4 §5.2.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NationalNumbers {
+    Refuse,
+    /// It is read as it stands, with its country code.
+    International,
+    /// This country code is put before it.
+    Of(u16),
 }
 
 /// What a part costs a tenant.
@@ -172,6 +186,11 @@ impl TenantSmpp {
                 mend,
             );
         }
+        let charset_1 = section.checked("charset_1", |charset: &Charset| match charset {
+            Charset::Latin1 | Charset::Gsm7 => Ok(()),
+            _ => Err(Fault::new("is neither IA5 nor GSM 7-bit", "write \"latin1\" or \"gsm7\"")),
+        });
+        let national = section.checked("national_numbers", |text: &Scalar| read_national(&text.0).map(drop));
         let message_id = section.get("message_id").unwrap_or(IdRadix::Dec);
         let receipt_offset =
             section.checked("receipt_offset", |offset: &String| read_offset(offset).map(drop));
@@ -182,6 +201,10 @@ impl TenantSmpp {
             when_full: section.get("when_full").unwrap_or(WhenFull::Refuse),
             window,
             charset,
+            charset_1: charset_1.unwrap_or(Charset::Latin1),
+            national_numbers: national
+                .and_then(|text| read_national(&text.0).ok())
+                .unwrap_or(NationalNumbers::Refuse),
             message_id,
             receipt_id: section.get("receipt_id").unwrap_or(message_id),
             receipt_seconds: section.get("receipt_seconds").unwrap_or(false),
@@ -205,6 +228,22 @@ impl Price {
             _ => {}
         }
         part.or(rates)
+    }
+}
+
+fn read_national(text: &str) -> Result<NationalNumbers, Fault> {
+    let country = || {
+        // E.164: at most three digits, and none begins with 0.
+        let is_code = is_digits(text) && (1..=3).contains(&text.len()) && !text.starts_with('0');
+        text.parse().ok().filter(|_| is_code).map(NationalNumbers::Of)
+    };
+    match text {
+        "refuse" => Ok(NationalNumbers::Refuse),
+        "international" => Ok(NationalNumbers::International),
+        _ => country().ok_or_else(|| {
+            let mend = "write \"refuse\", \"international\", or the country code to put before them, such as \"254\"";
+            Fault::new("is no country code", mend)
+        }),
     }
 }
 

@@ -104,8 +104,12 @@ pub(crate) fn write(message: &Message, telling: Telling<'_>, text: &mut Vec<u8>,
     if tlvs && dialect.tlvs {
         let id = IdText::new(id, dialect.id);
         let tlvs = write::tlv(&mut out.bodies, tag::RECEIPTED_MESSAGE_ID, id.with_nul())
-            .and_then(|()| write::tlv(&mut out.bodies, tag::MESSAGE_STATE, &[state as u8]));
-        debug_assert!(tlvs.is_ok(), "an id and a state fit their TLVs");
+            .and_then(|()| write::tlv(&mut out.bodies, tag::MESSAGE_STATE, &[state as u8]))
+            .and_then(|()| match error.network_code() {
+                Some(code) => write::tlv(&mut out.bodies, tag::NETWORK_ERROR_CODE, &code),
+                None => Ok(()),
+            });
+        debug_assert!(tlvs.is_ok(), "an id, a state and a code fit their TLVs");
     }
     out.requests.push(Request { token: tells.token(message.number), end: out.bodies.len() as u32 });
 }
@@ -153,7 +157,8 @@ pub(crate) fn last_word(message: &Message) -> (Wall, ErrorWord) {
             Step::Receipt { error, .. } => word = (at, ErrorWord::new(error)),
             Step::Response { verdict: Verdict::Refused, status, .. } => {
                 let mut digits = [0; 20];
-                word = (at, ErrorWord::new(decimal(u64::from(status), &mut digits)));
+                let status = ErrorWord::new(decimal(u64::from(status), &mut digits));
+                word = (at, ErrorWord { is_networks: false, ..status });
             }
             Step::Told | Step::Dropped => {}
             _ => word.0 = at,
@@ -167,14 +172,30 @@ pub(crate) fn last_word(message: &Message) -> (Wall, ErrorWord) {
 pub(crate) struct ErrorWord {
     octets: [u8; 8],
     length: u8,
+    /// It is of a receipt, and whole.
+    is_networks: bool,
 }
+
+/// The network type of a network_error_code (SMPP 3.4 §5.3.2.31). Which network it was does not stand in a receipt's text.
+const GSM: u8 = 3;
 
 impl ErrorWord {
     fn new(word: &[u8]) -> ErrorWord {
         let mut octets = [0; 8];
         let length = word.len().min(8);
         octets[..length].copy_from_slice(&word[..length]);
-        ErrorWord { octets, length: length as u8 }
+        ErrorWord { octets, length: length as u8, is_networks: length == word.len() }
+    }
+
+    /// As a network_error_code, where a receipt brought a number; 0 is no error.
+    fn network_code(&self) -> Option<[u8; 3]> {
+        let digits = self.as_bytes();
+        if !self.is_networks || !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let code: u16 = core::str::from_utf8(digits).ok()?.parse().ok()?;
+        let [high, low] = code.to_be_bytes();
+        (code != 0).then_some([GSM, high, low])
     }
 
     pub fn as_bytes(&self) -> &[u8] {

@@ -8,7 +8,6 @@ What must hold is suite.py's.
 import http.server
 import os
 import select
-import subprocess
 import threading
 import urllib.parse
 import urllib.request
@@ -35,6 +34,10 @@ def is_flash(coding):
 WAYS = {"udh8": "2547", "udh16": "25411", "sar": "25412", "payload": "25413"}
 
 
+# What tenants mean that others would not read so.
+MEANS = {"npm": ', charset_1 = "gsm7"', "kannel": ', national_numbers = "international"'}
+
+
 class Gateway:
     """The real binary with a provider for each way of long messages and a tenant for each peer."""
 
@@ -42,18 +45,17 @@ class Gateway:
         """`tenants`: each by its name, with the number under which phones write to it."""
         self.http, self.smpp, self.ops = ports
         with open(os.path.join(home, "tidegate.toml"), "w", encoding="utf-8") as settings:
-            settings.write(self._settings(binary, provider_port, tenants))
+            settings.write(self._settings(provider_port, tenants))
         # Not in need of a disk with room.
         environment = {"TIDEGATE__STORAGE__RESERVE": "1MiB", "TIDEGATE__STORAGE__RESERVE_PERCENT": "0"}
         command = [binary, "serve", "--config", "tidegate.toml"]
         self.program = Program("tidegate", command, home, environment=environment)
 
-    def _settings(self, binary, provider_port, tenants):
+    def _settings(self, provider_port, tenants):
         text = (
             f'[http]\nlisten = "127.0.0.1:{self.http}"\n[smpp]\nlisten = "127.0.0.1:{self.smpp}"\n'
             f'[ops]\nlisten = "127.0.0.1:{self.ops}"\n'
         )
-        self.serves_operations = "#operations = " in subprocess.check_output([binary, "config", "default"], text=True)
         for way, prefix in WAYS.items():
             text += (
                 f'[[provider]]\nid = "{way}"\nhost = "127.0.0.1"\nport = {provider_port}\nsystem_id = "{way}"\n'
@@ -63,7 +65,7 @@ class Gateway:
         for name, number in tenants.items():
             text += (
                 f'[[tenant]]\nid = "{name}"\ncurrency = "KES"\nbalance = "1000.00"\nprice = "1.00"\n'
-                f'api_keys = ["tg_live_{name}"]\nsmpp = {{ system_id = "{name}", password = "{PASSWORD}" }}\n'
+                f'api_keys = ["tg_live_{name}"]\nsmpp = {{ system_id = "{name}", password = "{PASSWORD}"{MEANS.get(name, "")} }}\n'
                 f'[[inbound]]\nmatch = {{ to = ["{number}"] }}\ntenant = "{name}"\n'
             )
         return text
@@ -101,7 +103,8 @@ class NpmTenant(Node):
             "destination_addr": to, "registered_delivery": 1,
         }
         pdu.update({
-            TEXT: {"text": content, "data_coding": 0},
+            # Its own default: septets, and a data_coding that others read as IA5.
+            TEXT: {"text": content, "data_coding": 1},
             LONG: {"text": content, "data_coding": 0, "payload": True},
             UNICODE: {"text": content, "data_coding": UNICODE_CODING},
             BINARY: {"hex": content.hex() if kind == BINARY else "", "data_coding": BINARY_CODING},
@@ -236,7 +239,7 @@ class SmpplibTenant:
 class Kannel:
     """bearerbox and smsbox. What is sent goes in over HTTP; receipts and messages from phones come out over HTTP.
 
-    Without a `+` Kannel says of a number that it is a national one, and then it has no country for us.
+    Without a `+` Kannel says of a number that it is a national one. Its plain message goes so, the others with it.
     """
 
     name = "kannel"
@@ -336,7 +339,7 @@ get-url = "{self.back}/inbound?from=%p&to=%P&text=%b&coding=%c&udh=%u&mclass=%m"
 
     def send(self, kind, to, content):
         form = {
-            "username": "suite", "password": PASSWORD, "from": "KANNEL", "to": f"+{to}", "text": content,
+            "username": "suite", "password": PASSWORD, "from": "KANNEL", "to": to if kind == TEXT else f"+{to}", "text": content,
             "dlr-mask": "31", "dlr-url": f"{self.back}/receipt?to={to}&type=%d&id=%F&text=%A",
         }
         form.update({

@@ -2,11 +2,14 @@
 
 use codecs::address;
 use codecs::smpp::masked::Masked;
+use codecs::smpp::multi::{
+    Destination, SubmitMulti, SubmitMultiResponse, Unsuccess, submit_multi_body, submit_multi_response_body,
+};
 use codecs::smpp::pdu::{
     self, Bind, BindResponse, CancelSm, DataSm, Header, MessageIdResponse, Outbind, QuerySm, QuerySmResponse,
     ReplaceSm, Sm, SmeAddress,
 };
-use codecs::smpp::write::{self, Carrier, SmFields, WriteError};
+use codecs::smpp::write::{self, Carrier, ReplaceFields, SmFields, WriteError};
 
 /// The longest line that the log gets of a PDU: names, addresses and numbers in hexadecimal, and the heads of TLVs.
 const MASKED_MAX: usize = 4_096;
@@ -19,6 +22,7 @@ pub fn check(body: &[u8]) {
     }
     binds(body);
     messages(body);
+    multi(body);
     questions(body);
     let response = MessageIdResponse::read(body);
     let _ = response.tlvs().count();
@@ -58,6 +62,47 @@ fn messages(body: &[u8]) {
     }
     if let Ok(replace) = ReplaceSm::read(body) {
         assert!(replace.content().len() <= body.len() && replace.tlvs().count() <= body.len());
+        replace_again(&replace);
+    }
+}
+
+fn replace_again(replace: &ReplaceSm<'_>) {
+    let fields = ReplaceFields {
+        message_id: replace.message_id,
+        source: replace.source,
+        schedule_delivery_time: replace.schedule_delivery_time,
+        validity_period: replace.validity_period,
+        registered_delivery: replace.registered_delivery,
+        text: replace.content(),
+    };
+    if let Some(again) = written(|out| write::replace_sm_body(out, &fields)) {
+        let read = ReplaceSm::read(&again).expect("what we write is read");
+        assert_eq!((read.content(), read.anomalies, read.sm_default_msg_id), (replace.content(), 0, 0));
+        assert_eq!((read.message_id, read.source), (replace.message_id, replace.source));
+        assert_eq!(read.schedule_delivery_time, replace.schedule_delivery_time);
+        assert_eq!(read.validity_period, replace.validity_period);
+    }
+}
+
+fn multi(body: &[u8]) {
+    if let Ok(multi) = SubmitMulti::read(body) {
+        let destinations: Vec<Destination<'_>> = multi.destinations().collect();
+        assert!(!destinations.is_empty() && destinations.len() <= body.len());
+        let sm = multi.to(SmeAddress::default());
+        let fields = fields(&sm, Carrier::ShortMessage);
+        if let Some(again) = written(|out| submit_multi_body(out, &fields, &destinations)) {
+            let read = SubmitMulti::read(&again).expect("what we write is read");
+            assert_eq!(read.destinations().collect::<Vec<_>>(), destinations);
+            assert_eq!(read.to(SmeAddress::default()).content(), sm.content());
+        }
+    }
+    let response = SubmitMultiResponse::read(body);
+    let unsuccess: Vec<Unsuccess<'_>> = response.unsuccess().collect();
+    assert!(unsuccess.len() <= body.len());
+    if let Some(again) = written(|out| submit_multi_response_body(out, response.message_id, &unsuccess)) {
+        let read = SubmitMultiResponse::read(&again);
+        assert_eq!(read.message_id, response.message_id);
+        assert_eq!(read.unsuccess().collect::<Vec<_>>(), unsuccess);
     }
 }
 
@@ -81,23 +126,7 @@ fn data_again(data: &DataSm<'_>) {
 
 fn sm_again(sm: &Sm<'_>) {
     for carrier in [Carrier::ShortMessage, Carrier::MessagePayload] {
-        let fields = SmFields {
-            service_type: sm.service_type,
-            source: sm.source,
-            destination: sm.destination,
-            esm_class: sm.esm_class,
-            protocol_id: sm.protocol_id,
-            priority_flag: sm.priority_flag,
-            schedule_delivery_time: sm.schedule_delivery_time,
-            validity_period: sm.validity_period,
-            registered_delivery: sm.registered_delivery,
-            replace_if_present_flag: sm.replace_if_present_flag,
-            data_coding: sm.data_coding,
-            sm_default_msg_id: sm.sm_default_msg_id,
-            header: &[],
-            text: sm.content(),
-            carrier,
-        };
+        let fields = fields(sm, carrier);
         let Some(again) = written(|out| write::sm_body(out, &fields)) else { continue };
         let read = Sm::read(&again).expect("what we write is read");
         assert_eq!((read.content(), read.anomalies), (sm.content(), 0));
@@ -108,6 +137,26 @@ fn sm_again(sm: &Sm<'_>) {
             let _ = tlvs.by_ref().count();
             tlvs.malformed()
         });
+    }
+}
+
+fn fields<'a>(sm: &Sm<'a>, carrier: Carrier) -> SmFields<'a> {
+    SmFields {
+        service_type: sm.service_type,
+        source: sm.source,
+        destination: sm.destination,
+        esm_class: sm.esm_class,
+        protocol_id: sm.protocol_id,
+        priority_flag: sm.priority_flag,
+        schedule_delivery_time: sm.schedule_delivery_time,
+        validity_period: sm.validity_period,
+        registered_delivery: sm.registered_delivery,
+        replace_if_present_flag: sm.replace_if_present_flag,
+        data_coding: sm.data_coding,
+        sm_default_msg_id: sm.sm_default_msg_id,
+        header: &[],
+        text: sm.content(),
+        carrier,
     }
 }
 

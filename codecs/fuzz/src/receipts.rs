@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use codecs::instant::Wall;
 use codecs::message_id::{self, Form, Side};
-use codecs::receipt::{self, DateForm, Dialect, Notice, Pattern, Receipt, State};
+use codecs::receipt::{self, DateForm, Dates, Dialect, Notice, Pattern, Receipt, State};
 
 use crate::front;
 
@@ -85,6 +85,8 @@ fn ids(id: &[u8]) {
 
 fn written(octets: &[u8]) {
     let ([state, day, id_length, error_length], rest) = front(octets);
+    let dates =
+        Dates { seconds: state & 0x80 != 0, offset_minutes: if state & 0x40 != 0 { -330 } else { 0 } };
     let state = State::ALL[usize::from(state) % State::ALL.len()];
     let graphic: Vec<u8> = rest.iter().copied().filter(u8::is_ascii_alphanumeric).collect();
     let (id, rest_of_word) = graphic.split_at(usize::from(id_length).min(graphic.len()));
@@ -95,10 +97,11 @@ fn written(octets: &[u8]) {
     let done = Wall(RECEIVED.0 - i64::from(day % 29) * 86_400_000);
     let notice = Notice { id, submitted: RECEIVED, done, state, error, text: rest };
     let mut text = Vec::new();
-    receipt::write(&mut text, &notice);
+    receipt::write(&mut text, &notice, dates);
     let again = receipt::read(&text).expect("what we write is a receipt");
     assert_eq!((again.id, again.state), (Some(id), Some(state)));
     assert!(again.error.ends_with(error));
-    assert_eq!(receipt::read_date(again.submit_date, RECEIVED, 0), Some(RECEIVED));
-    assert_eq!(receipt::read_date(again.done_date, RECEIVED, 0), Some(done));
+    let offset_minutes = i32::from(dates.offset_minutes);
+    assert_eq!(receipt::read_date(again.submit_date, RECEIVED, offset_minutes), Some(RECEIVED));
+    assert_eq!(receipt::read_date(again.done_date, RECEIVED, offset_minutes), Some(done));
 }

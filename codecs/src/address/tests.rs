@@ -78,6 +78,33 @@ fn destinations_of_smpp_peers_are_read() {
 }
 
 #[test]
+fn a_national_number_is_what_its_peer_means_by_it() {
+    let kenya = National::Of(254);
+    for (ton, octets, national, expected) in [
+        (2, &b"254712345678"[..], National::Refused, Err(Invalid::NoCountryCode)),
+        (2, b"254712345678", National::International, Ok(254_712_345_678)),
+        (2, b"0712345678", National::International, Err(Invalid::NoCountryCode)),
+        (2, b"712345678", kenya, Ok(254_712_345_678)),
+        (2, b"0712345678", kenya, Ok(254_712_345_678)),
+        (2, b"0712-345 678", kenya, Ok(254_712_345_678)),
+        (2, b"2025550123", National::Of(1), Ok(12_025_550_123)),
+        // Whoever writes + or 00 means a country code, and other types are not national.
+        (2, b"+447700900123", kenya, Ok(447_700_900_123)),
+        (2, b"00447700900123", kenya, Ok(447_700_900_123)),
+        (1, b"447700900123", kenya, Ok(447_700_900_123)),
+        (0, b"0712345678", kenya, Err(Invalid::NoCountryCode)),
+        (2, b"123456789012", kenya, Ok(254_123_456_789_012)),
+        (2, b"1234567890123", kenya, Err(Invalid::TooLong)),
+        (2, b"123", kenya, Err(Invalid::TooShort)),
+        (2, b"0", kenya, Err(Invalid::Empty)),
+        (2, b"", kenya, Err(Invalid::Empty)),
+    ] {
+        let found = destination_of(ton, octets, national).map(Msisdn::as_u64);
+        assert_eq!(found, expected, "{ton} {} {national:?}", octets.escape_ascii());
+    }
+}
+
+#[test]
 fn a_sender_gets_its_type_by_what_it_is() {
     for (text, types, octets) in [
         ("ACME", (5, 0), &b"ACME"[..]),

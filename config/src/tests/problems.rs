@@ -311,6 +311,14 @@ fn every_mistake_of_a_tenant_is_told() {
             "\"receipt_offset\" in smpp of [[tenant]] is no offset from UTC; write it like \"+03:00\" or \"-05:30\"",
         ),
         (
+            "smpp = { system_id = 'x', password = 'p', charset_1 = 'ucs2' }",
+            "\"charset_1\" in smpp of [[tenant]] is neither IA5 nor GSM 7-bit; write \"latin1\" or \"gsm7\"",
+        ),
+        (
+            "smpp = { system_id = 'x', password = 'p', national_numbers = '0254' }",
+            "\"national_numbers\" in smpp of [[tenant]] is no country code; write \"refuse\", \"international\", or the country code to put before them, such as \"254\"",
+        ),
+        (
             "smpp = { system_id = 'x', password = 'p', charset = 'utf8' }",
             "\"charset\" in smpp of [[tenant]] is \"utf8\", which no data_coding says of a tenant's message; write \"gsm7\", \"latin1\", \"ascii\" or \"ucs2\"",
         ),

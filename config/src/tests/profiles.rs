@@ -41,6 +41,79 @@ fn an_entry_lies_over_its_profile_key_by_key() {
     assert_eq!(provider("profile = './own.toml'").message_id, MessageIdForm::Dec);
 }
 
+/// Statuses as `first-last class`, told from the whole of one provider.
+fn rules(laid: &Provider) -> Vec<String> {
+    let shown = |rule: &StatusRule| format!("{:x}-{:x} {:?}", rule.first, rule.last, rule.class);
+    laid.status.iter().map(shown).collect()
+}
+
+#[test]
+fn a_status_of_an_entry_is_cut_out_of_its_profile_however_it_is_written() {
+    const RANGES: &str =
+        "[status]\n0x0400-0x04FF = { class = 'temporary', delay = '1m' }\n0xFF = 'throttle'\n";
+    for (lines, expected) in [
+        ("", ["ff-ff Throttle", "400-4ff Temporary"].as_slice()),
+        ("0xff = 'permanent'", &["ff-ff Permanent", "400-4ff Temporary"]),
+        (
+            "0x0433 = 'permanent'",
+            &["ff-ff Throttle", "400-432 Temporary", "433-433 Permanent", "434-4ff Temporary"],
+        ),
+        ("0x400 = 'permanent'", &["ff-ff Throttle", "400-400 Permanent", "401-4ff Temporary"]),
+        ("0x4ff = 'permanent'", &["ff-ff Throttle", "400-4fe Temporary", "4ff-4ff Permanent"]),
+        ("0x80-0x410 = 'permanent'", &["80-410 Permanent", "411-4ff Temporary"]),
+        ("0x400-0x4ff = 'permanent'", &["ff-ff Throttle", "400-4ff Permanent"]),
+        (
+            "0x410 = 'permanent'\n0x420-0x4FF = 'throttle'",
+            &[
+                "ff-ff Throttle",
+                "400-40f Temporary",
+                "410-410 Permanent",
+                "411-41f Temporary",
+                "420-4ff Throttle",
+            ],
+        ),
+    ] {
+        let text = format!("{UP}profile = 'ranges'\n[provider.status]\n{lines}\n");
+        let config =
+            load_profiles(&text, &[("ranges", RANGES)]).unwrap_or_else(|found| panic!("{lines}: {found:#?}"));
+        let laid = &config.provider[0];
+        assert_eq!(rules(laid), expected, "{lines}");
+        let cut = laid.status.iter().filter(|rule| rule.class == StatusMeaning::Temporary);
+        assert!(cut.clone().all(|rule| rule.delay == Some(Duration::from_secs(60))), "{lines}");
+    }
+}
+
+#[test]
+fn a_word_of_an_entry_replaces_its_profiles_in_any_case() {
+    for word in ["ACCEPTD", "acceptd", "Acceptd"] {
+        let laid = provider(&format!("profile = 'kannel'\nreceipt = {{ stat = {{ {word} = 'expired' }} }}"));
+        assert_eq!(laid.receipt.stat, [("ACCEPTD".to_owned(), ReceiptState::Expired)], "{word}");
+    }
+}
+
+#[test]
+fn types_of_an_entry_replace_all_of_their_side_in_its_profile() {
+    const TYPES: &str =
+        "ton_npi = { international = [1, 1], short = [3, 0], alphanumeric = [5, 0], destination = [1, 1] }\n";
+    for (lines, source, short, destination) in [
+        ("", Some((1, 1)), Some((3, 0)), Some((1, 1))),
+        ("source_ton = 5", Some((5, 0)), Some((5, 0)), Some((1, 1))),
+        ("source_npi = 8", Some((0, 8)), Some((0, 8)), Some((1, 1))),
+        ("dest_ton = 2", Some((1, 1)), Some((3, 0)), Some((2, 0))),
+        ("source_ton = 5\nton_npi = { short = [4, 1] }", Some((5, 0)), Some((4, 1)), Some((1, 1))),
+    ] {
+        let text = format!("{UP}profile = 'types'\n{lines}\n");
+        let config =
+            load_profiles(&text, &[("types", TYPES)]).unwrap_or_else(|found| panic!("{lines}: {found:#?}"));
+        let types = &config.provider[0].types;
+        assert_eq!(
+            (types.international, types.short, types.destination),
+            (source, short, destination),
+            "{lines}"
+        );
+    }
+}
+
 #[test]
 fn a_variable_names_a_profile_too() {
     let embedded = [("kannel", KANNEL)];
@@ -172,6 +245,15 @@ fn every_mistake_of_a_dialect_is_told() {
         ("host = 'a'\nstatus = { 0x45 = 'permanet' }", "did you mean \"permanent\"?"),
         ("host = 'a'\nstatus = { 0x45 = { tries = 0 } }", "\"tries\" in status of [[provider]] is 0"),
         ("host = 'a'\nstatus = { 0x45 = 'permanent', 0x40-0x50 = 'throttle' }", "names a status twice"),
+        ("host = 'a'\nstatus = { 0xff = 'permanent', 0xFF = 'throttle' }", "names a status twice"),
+        (
+            "host = 'a'\nprofile = 'kannel'\nstatus = { 0xff = 'permanent', 0xFF = 'throttle' }",
+            "names a status twice",
+        ),
+        (
+            "host = 'a'\nprofile = 'kannel'\nreceipt = { stat = { failed = 'expired', FAILED = 'delivered' } }",
+            "\"stat\" in receipt of [[provider]] names a word twice",
+        ),
         (
             "host = 'a'\ntlv = [{ tag = 1, name = 'a', type = 'u8', value = 256 }]",
             "\"value\" in [[provider.tlv]] is not of its type",

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use codecs::address::National;
 use codecs::text::Encoding;
 
 /// The directory of tenants. It is asked on a connection's task, so it must not wait for anything.
@@ -24,6 +25,10 @@ pub struct TenantAccess {
     pub rate: u32,
     /// What the tenant means by data_coding 0.
     pub charset: Encoding,
+    /// The same of data_coding 1.
+    pub charset_1: Encoding,
+    /// The same of a destination that it calls national.
+    pub national: National,
     /// How message ids are written for it.
     pub message_id: IdRadix,
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use codecs::address::National;
 use codecs::receipt::State;
 use codecs::smpp::multi::{Destination, SubmitMultiResponse, submit_multi_body};
 use codecs::smpp::pdu::SmeAddress;
@@ -54,6 +55,8 @@ pub fn access() -> TenantAccess {
         window: 1_000,
         rate: 0,
         charset: Encoding::Gsm7,
+        charset_1: Encoding::Latin1,
+        national: National::Refused,
         message_id: IdRadix::Dec,
     }
 }

@@ -470,12 +470,24 @@ impl House {
 
     /// A receipt by the text's id and by the TLV's; gives its sequence number.
     pub fn receipt(&mut self, provider: &str, ids: Ids<'_>, state: ReceiptState, phone: Option<u64>) -> u32 {
+        self.receipt_with(provider, ids, state, phone, "000")
+    }
+
+    /// The same with a word for its error.
+    pub fn receipt_with(
+        &mut self,
+        provider: &str,
+        ids: Ids<'_>,
+        state: ReceiptState,
+        phone: Option<u64>,
+        error: &str,
+    ) -> u32 {
         self.sequence += 1;
         let mut bytes = ids.tlv.as_bytes().to_vec();
         let tlv_id_end = bytes.len() as u32;
         bytes.extend_from_slice(ids.text.as_bytes());
         let text_id_end = bytes.len() as u32;
-        bytes.extend_from_slice(b"000");
+        bytes.extend_from_slice(error.as_bytes());
         let error_end = bytes.len() as u32;
         let sequence = self.sequence;
         let done = None;

@@ -62,6 +62,44 @@ fn a_receipt_makes_a_message_delivered_and_its_tenant_is_told() {
     assert!(house.told(session).is_empty());
 }
 
+#[test]
+fn a_tenant_is_told_the_networks_error_where_it_is_a_number() {
+    for (word, expected) in [
+        ("027", Some([3, 0, 27])),
+        ("1027", Some([3, 4, 3])),
+        // No error, no number, no room for one, and what is cut where it is kept.
+        ("000", None),
+        ("", None),
+        ("1B", None),
+        ("+27", None),
+        ("70000", None),
+        ("0000000270", None),
+    ] {
+        let (mut house, numbers) = sent(definitions(), 1);
+        let session = house.bind_tenant("acme", 10);
+        house.receipt_with("up", text_id("id-0"), UNDELIVERABLE, None, word);
+        assert_eq!(house.state(numbers[0]), State::Failed, "{word}");
+        let request = house.taken(session).remove(0);
+        let found = request.sm().tlvs().value_of(tag::NETWORK_ERROR_CODE);
+        assert_eq!(found, expected.as_ref().map(|code: &[u8; 3]| &code[..]), "{word}");
+    }
+}
+
+#[test]
+fn a_status_of_a_response_is_no_error_of_the_network() {
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::default());
+    let requests = house.taken(bind);
+    house.respond("up", 0, &[(requests[0].part(), 0x0B, "")]);
+    assert_eq!(house.state(number), State::Failed);
+    let session = house.bind_tenant("acme", 10);
+    let sm_bodies = house.taken(session);
+    let sm = sm_bodies[0].sm();
+    assert_eq!(receipt::read(sm.short_message).expect("a receipt").error, b"011");
+    assert_eq!(sm.tlvs().value_of(tag::NETWORK_ERROR_CODE), None);
+}
+
 /// Form of the provider's ids, id in the response, ids in the receipt, whether they are the same.
 #[test]
 fn a_receipt_finds_its_message_in_every_form_of_its_id() {

@@ -1,5 +1,5 @@
 //! Every body that is written reads again as what was written, whatever its fields hold; so does every header. Messages are
-//! held against rusmpp as well, in `oracle`.
+//! held against rusmpp as well, in `oracle`; submit_multi stands beside its code.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use crate::smpp::frame::{FRAME_OCTETS_MAX, next_frame};
 use crate::smpp::pdu::{
     self, Bind, BindResponse, CancelSm, DataSm, Header, MessageIdResponse, Outbind, QuerySm, QuerySmResponse,
-    SmeAddress,
+    ReplaceSm, SmeAddress,
 };
 use crate::smpp::tlv::tag;
-use crate::smpp::write::{self, SmFields, WriteError};
+use crate::smpp::write::{self, ReplaceFields, SmFields, WriteError};
 use crate::smpp::{Command, Status};
 
 /// What a C-octet string of at most so many octets may hold.
@@ -141,5 +141,30 @@ proptest! {
         };
         let body = written(|out| write::cancel_sm_body(out, &cancel));
         prop_assert_eq!(CancelSm::read(&body), Ok(cancel));
+    }
+
+    /// The new text comes back from message_payload too, where a peer of 5.0 puts it.
+    #[test]
+    fn replacements_come_back(
+        message_id in word(64), source in address(20), times in (time(), time()), registered_delivery in any::<u8>(),
+        text in vec(any::<u8>(), 0..=254), payload in vec(any::<u8>(), 0..600),
+    ) {
+        let fields = ReplaceFields {
+            message_id: &message_id,
+            source: sme(&source),
+            schedule_delivery_time: &times.0,
+            validity_period: &times.1,
+            registered_delivery,
+            text: &text,
+        };
+        let mut body = written(|out| write::replace_sm_body(out, &fields));
+        let read = ReplaceSm::read(&body).unwrap();
+        prop_assert_eq!((read.message_id, read.source), (&message_id[..], sme(&source)));
+        prop_assert_eq!((read.schedule_delivery_time, read.validity_period), (&times.0[..], &times.1[..]));
+        prop_assert_eq!((read.registered_delivery, read.sm_default_msg_id), (registered_delivery, 0));
+        prop_assert_eq!((read.content(), read.anomalies, read.tlvs().count()), (&text[..], 0, 0));
+        write::tlv(&mut body, tag::MESSAGE_PAYLOAD, &payload).unwrap();
+        let read = ReplaceSm::read(&body).unwrap();
+        prop_assert_eq!(read.content(), if text.is_empty() { &payload[..] } else { &text[..] });
     }
 }

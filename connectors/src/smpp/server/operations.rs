@@ -2,7 +2,7 @@
 //! done, and what it costs, is the engine's.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use codecs::address;
+use codecs::address::{self, National};
 use codecs::instant::Wall;
 use codecs::receipt::State;
 use codecs::smpp::pdu::{CancelSm, QuerySm, QuerySmResponse, ReplaceSm, SmeAddress};
@@ -39,11 +39,11 @@ impl About<'_> {
     }
 
     /// What is wanted, or the status of the refusal.
-    pub fn wanted(&self, now: Wall) -> Result<Wanted, Status> {
+    pub fn wanted(&self, now: Wall, national: National) -> Result<Wanted, Status> {
         let failed = failure(self.kind());
         match self {
             About::Query(query) => of_one(query.message_id, query.source, OfOne::Query).ok_or(failed),
-            About::Cancel(cancel) if cancel.message_id.is_empty() => cancel_all(cancel),
+            About::Cancel(cancel) if cancel.message_id.is_empty() => cancel_all(cancel, national),
             About::Cancel(cancel) => of_one(cancel.message_id, cancel.source, OfOne::Cancel).ok_or(failed),
             About::Replace(replace) => {
                 let replacement = replacement(replace, now)?;
@@ -65,9 +65,9 @@ fn of_one(message_id: &[u8], source: SmeAddress<'_>, what: OfOne) -> Option<Want
 }
 
 /// SMPP 3.4 §4.9: without an id all messages that have these three are meant.
-fn cancel_all(cancel: &CancelSm<'_>) -> Result<Wanted, Status> {
+fn cancel_all(cancel: &CancelSm<'_>, national: National) -> Result<Wanted, Status> {
     let SmeAddress { ton, octets, .. } = cancel.destination;
-    let destination = address::destination_octets(ton, octets).map_err(|_| Status::INVDSTADR)?;
+    let destination = address::destination_of(ton, octets, national).map_err(|_| Status::INVDSTADR)?;
     Ok(Wanted::CancelAll(Addresses {
         service_type: cancel.service_type.to_vec(),
         source: sender(cancel.source).ok_or(Status::INVSRCADR)?,

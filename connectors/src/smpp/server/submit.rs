@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use codecs::address;
+use codecs::address::{self, National};
 use codecs::instant::Wall;
 use codecs::smpp::pdu::{DataSm, Sm, SmeAddress};
 use codecs::smpp::tlv::{Tlvs, tag};
@@ -80,6 +80,10 @@ pub struct Context {
     pub now: Wall,
     /// What the tenant means by data_coding 0.
     pub charset: Encoding,
+    /// The same of data_coding 1.
+    pub charset_1: Encoding,
+    /// The same of a destination that it calls national.
+    pub national: National,
     /// It is one of several that are answered together.
     pub shares_id: bool,
 }
@@ -162,14 +166,14 @@ impl Reader {
         let SmeAddress { ton, npi, octets } = fields.source;
         let sender = address::sender_octets(ton, npi, octets).map_err(|_| Refusal::InvalidSource)?;
         let SmeAddress { ton, npi, octets } = fields.destination;
-        let destination =
-            address::destination_octets(ton, octets).map_err(|_| Refusal::InvalidDestination)?;
+        let destination = address::destination_of(ton, octets, context.national)
+            .map_err(|_| Refusal::InvalidDestination)?;
         if fields.service_type.len() > SERVICE_TYPE_OCTETS_MAX {
             return Err(Refusal::InvalidRequest);
         }
         let send_at = fields.send_at.filter(|at| *at > context.now);
         check_validity(fields.valid_until, send_at.unwrap_or(context.now))?;
-        let (encoding, data_coding) = encoding(fields.data_coding, context.charset);
+        let (encoding, data_coding) = encoding(fields.data_coding, context);
         let parts = parts(fields, encoding)?;
         let esm_class = esm_class(fields.esm_class)?;
         self.gather_extras(fields, context.shares_id)?;
@@ -297,11 +301,13 @@ fn check_validity(valid_until: Option<Wall>, first_chance: Wall) -> Result<(), R
 }
 
 /// data_coding 0 means the tenant's own default; where that is not GSM 7-bit, the message says so from here on.
-fn encoding(data_coding: u8, charset: Encoding) -> (Encoding, u8) {
-    if data_coding == 0 && charset != Encoding::Gsm7 {
-        return (charset, charset.data_coding());
+/// data_coding 1 is IA5 (SMPP 3.4 §5.2.19), but clients send septets under it.
+fn encoding(data_coding: u8, context: Context) -> (Encoding, u8) {
+    match data_coding {
+        0 if context.charset != Encoding::Gsm7 => (context.charset, context.charset.data_coding()),
+        1 if context.charset_1 == Encoding::Gsm7 => (Encoding::Gsm7, 0),
+        _ => (text::encoding_of(data_coding), data_coding),
     }
-    (text::encoding_of(data_coding), data_coding)
 }
 
 /// A destination that is given with `+` or `00`, or as a number of its own country, is written without: it is international

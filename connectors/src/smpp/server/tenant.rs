@@ -203,13 +203,18 @@ impl Tenant {
     }
 
     fn context(&self, now: Now) -> Context {
-        Context { now: now.wall, charset: self.access.charset, shares_id: false }
+        let TenantAccess { charset, charset_1, national, .. } = self.access;
+        Context { now: now.wall, charset, charset_1, national, shares_id: false }
     }
 
     /// Hands an operation on, after what was submitted before it; or refuses it at once.
     pub fn operate(&mut self, now: Now, session: &mut Session, sequence: u32, about: &About<'_>) {
         let is_over_window = session.unanswered() > self.access.window as usize;
-        let wanted = if is_over_window { Err(Status::THROTTLED) } else { about.wanted(now.wall) };
+        let wanted = if is_over_window {
+            Err(Status::THROTTLED)
+        } else {
+            about.wanted(now.wall, self.access.national)
+        };
         let wanted = match wanted {
             Ok(wanted) => wanted,
             Err(status) => return session.respond(now.mono, about.command(), sequence, status, &[]),

@@ -6,7 +6,13 @@ use codecs::smpp::write::{self, Carrier, SmFields};
 use super::*;
 
 const NOW: Wall = Wall(1_795_000_000_000);
-const CONTEXT: Context = Context { now: NOW, charset: Encoding::Gsm7, shares_id: false };
+const CONTEXT: Context = Context {
+    now: NOW,
+    charset: Encoding::Gsm7,
+    charset_1: Encoding::Latin1,
+    national: National::Refused,
+    shares_id: false,
+};
 
 fn plain() -> SmFields<'static> {
     SmFields {
@@ -292,6 +298,29 @@ fn priorities_and_the_tenants_own_charset() {
     let bytes = read(&plain(), &[], latin).unwrap();
     let body = Body::read(&bytes).unwrap().0;
     assert_eq!((body.encoding, body.data_coding), (Encoding::Latin1, 3));
+}
+
+#[test]
+fn data_coding_1_is_what_the_tenant_means_by_it() {
+    for (charset_1, expected) in
+        [(Encoding::Latin1, (Encoding::Latin1, 1)), (Encoding::Gsm7, (Encoding::Gsm7, 0))]
+    {
+        let context = Context { charset_1, ..CONTEXT };
+        let bytes = read(&SmFields { data_coding: 1, ..plain() }, &[], context).unwrap();
+        let body = Body::read(&bytes).unwrap().0;
+        assert_eq!((body.encoding, body.data_coding), expected);
+    }
+}
+
+#[test]
+fn a_destination_that_a_tenant_calls_national_is_read_as_it_means_it() {
+    let fields = SmFields { destination: SmeAddress { ton: 2, npi: 1, octets: b"254712345678" }, ..plain() };
+    assert_eq!(refused(&fields, &[]), Refusal::InvalidDestination);
+    let context = Context { national: National::International, ..CONTEXT };
+    let bytes = read(&fields, &[], context).unwrap();
+    let body = Body::read(&bytes).unwrap().0;
+    assert_eq!(body.destination, 254_712_345_678);
+    assert_eq!((body.destination_ton, body.destination_npi), (1, 1));
 }
 
 #[test]
