@@ -28,9 +28,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The wait after accept has failed, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves one listener until the phase is `Closing` and what was being answered is answered. Beyond `connections_max`, and
-/// beyond a quarter of that without a request, the oldest without one makes room for a new connection, or this is closed.
-/// With `tls` it speaks nothing else.
+/// Serves one listener until the phase is `Closing` and what was being answered is answered. Beyond `connections_max` one that
+/// has made no request makes room for a new connection; where all have made one, the new one is closed. With `tls` it speaks
+/// nothing else.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -39,7 +39,7 @@ pub async fn serve(
     phases: Phases,
 ) {
     let tls = tls.map(TlsAcceptor::from);
-    let gate = Gate::new(connections_max, (connections_max / 4).max(1), Arc::default());
+    let gate = Gate::new(connections_max, connections_max, Arc::default());
     let mut connections = JoinSet::new();
     let mut watched = phases.clone();
     loop {
