@@ -9,6 +9,9 @@ use crate::tree::{Node, Value};
 use crate::units::{DAY, is_digits};
 use crate::words::{ReceiptDate, ReceiptState, StatusMeaning, TlvType};
 
+/// message_payload and the three of sar: what long messages are sent with (SMPP 3.4 §5.3.2).
+const WRITTEN_BY_US: [u16; 4] = [0x0424, 0x020C, 0x020E, 0x020F];
+
 /// Type of number and numbering plan.
 pub type TonNpi = (u8, u8);
 
@@ -160,7 +163,14 @@ impl Tlv {
     }
 
     fn read(section: &mut Section<'_>) -> Option<Self> {
-        let tag = section.between("tag", 1..=u16::MAX);
+        let tag = section.checked("tag", |tag: &u16| match WRITTEN_BY_US.contains(tag) {
+            _ if *tag == 0 => Err(Fault::new("is 0", "write a value from 1 to 65535")),
+            true => Err(Fault::new(
+                "is one that long messages are written with",
+                "set long_messages, or remove it",
+            )),
+            false => Ok(()),
+        });
         section.require("tag");
         let name = section.checked("name", |name: &String| check_name(name));
         section.require("name");

@@ -180,7 +180,7 @@ impl Engine {
             }
             None => self.route(tenant, body, &mut plan)?,
         }
-        if fitting::is_to_be_fitted(body) {
+        if fitting::is_to_be_fitted(body) || self.loses(body, plan.candidates()) {
             plan.fitted = Some(self.fit(body, plan.candidates())?);
         }
         let parts = plan.fitted.as_ref().map_or(body.parts, |fitted| fitted.parts);

@@ -238,6 +238,17 @@ pub enum Charset {
     Ucs2,
 }
 
+impl Charset {
+    /// The last character that it has, where it has not all that GSM 7-bit has.
+    pub fn last(self) -> Option<char> {
+        match self {
+            Charset::Latin1 => Some('\u{FF}'),
+            Charset::Ascii => Some('\u{7F}'),
+            Charset::Gsm7 | Charset::Utf8 | Charset::Ucs2 => None,
+        }
+    }
+}
+
 /// How a provider takes a message of several parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LongMessages {

@@ -356,6 +356,8 @@ impl Provider {
 pub(crate) struct Providers {
     list: Vec<Provider>,
     by_id: HashMap<String, u16, FixedState>,
+    /// Some provider means an alphabet by data_coding 0 that has less than GSM 7-bit.
+    pub has_narrow_charset: bool,
 }
 
 impl Providers {
@@ -489,6 +491,8 @@ impl Engine {
             provider.definition = None;
             provider.queue.set_shares(self.settings.shares);
         }
+        self.providers.has_narrow_charset =
+            definitions.providers.iter().any(|definition| definition.charset.last().is_some());
         for definition in &definitions.providers {
             let (index, new) = self.providers.name(&definition.id, self.settings.shares, now);
             if new {

@@ -111,6 +111,7 @@ impl Engine {
         };
         let refused = national_tables(body).filter(|tables| !definitions().all(takes(*tables)));
         let recoded = match refused {
+            None if self.loses(body, candidates) => Some(ucs2(&text::decode(Encoding::Gsm7, body.octets))?),
             None => None,
             Some(tables) => Some(ucs2(&tables.decode(body.header_and_text().1))?),
         };
@@ -125,6 +126,18 @@ impl Engine {
         }
         fitted.parts = parts as u8;
         Ok(fitted)
+    }
+
+    /// Whether one of its providers means an alphabet by data_coding 0 that has not all characters of a text. A part that a tenant
+    /// has cut is no text of its own, and would not fit in another encoding.
+    pub(crate) fn loses(&self, body: &Body<'_>, candidates: &[u16]) -> bool {
+        let is_text = body.encoding == Encoding::Gsm7 && body.data_coding == 0;
+        if !self.providers.has_narrow_charset || !is_text || body.esm_class & UDHI != 0 || body.is_own_part()
+        {
+            return false;
+        }
+        let last = candidates.iter().filter_map(|index| self.definition(*index)?.charset.last()).min();
+        last.is_some_and(|last| text::decode(Encoding::Gsm7, body.octets).chars().any(|one| one > last))
     }
 
     fn definition(&self, provider: u16) -> Option<&ProviderDefinition> {

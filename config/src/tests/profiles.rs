@@ -262,6 +262,10 @@ fn every_mistake_of_a_dialect_is_told() {
             "host = 'a'\ntlv = [{ tag = 1, name = 'a', type = 'octets', value = 'abc' }]",
             "\"value\" in [[provider.tlv]] is not",
         ),
+        (
+            "host = 'a'\ntlv = [{ tag = 0x0424, name = 'a' }]",
+            "\"tag\" in [[provider.tlv]] is one that long messages are written with; set long_messages, or remove it",
+        ),
         ("host = 'a'\ntlv = [{ tag = 1, name = 'a b' }]", "\"name\" in [[provider.tlv]] is not a name"),
         (
             "host = 'a'\ntlv = [{ tag = 1, name = 'a' }, { tag = 1, name = 'b' }]",

@@ -247,6 +247,30 @@ fn a_text_that_grows_in_the_alphabet_of_the_provider_still_fits_its_pdu() {
 }
 
 #[test]
+fn a_text_that_the_alphabet_of_a_provider_has_not_goes_as_ucs_2_and_costs_what_it_takes() {
+    // A hundred letters and a euro, an n with a tilde, or neither.
+    let with = |last: &[u8]| [&[b'a'; 100][..], last].concat();
+    let (euro, tilde, none) = (with(b"\x1B\x65"), with(b"\x7D"), with(b""));
+    for (charset, text, parts, data_coding) in [
+        (Charset::Latin1, &euro, 2, 8),
+        (Charset::Latin1, &tilde, 1, 0),
+        (Charset::Ascii, &tilde, 2, 8),
+        (Charset::Ascii, &none, 1, 0),
+        (Charset::Utf8, &euro, 1, 0),
+        (Charset::Gsm7, &euro, 1, 0),
+    ] {
+        let mut definitions = definitions();
+        definitions.providers[0].charset = charset;
+        let mut house = House::new(definitions);
+        let bind = house.bind("up", 0, 10);
+        let number = house.accepted("acme", &Sms { text: text.clone(), ..Sms::default() });
+        let requests = house.taken(bind);
+        assert_eq!((requests.len(), requests[0].sm().data_coding), (parts, data_coding), "{charset:?}");
+        assert_eq!(usize::from(house.message(number).parts()), parts);
+    }
+}
+
+#[test]
 fn the_validity_of_the_tenant_goes_along() {
     let mut house = House::new(definitions());
     let bind = house.bind("up", 0, 10);
