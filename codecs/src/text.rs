@@ -9,7 +9,7 @@ pub mod national;
 pub mod packed;
 pub mod transliterate;
 
-pub use cheapest::{Cheapest, cheapest};
+pub use cheapest::{Cheapest, cheapest, cheapest_taken};
 use national::Languages;
 
 /// How a text stands in octets. The numbers are kept on disk and never change.

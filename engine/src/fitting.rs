@@ -1,8 +1,8 @@
 //! What all providers of a message can carry: the room of its parts, so that it is cut the same way at each of them, and tables of
-//! national languages, in place of which UCS-2 goes where one of them does not take them. It routes nothing.
+//! national languages, in place of which others of that language go, or UCS-2, where one of them does not take them. It routes nothing.
 
 use codecs::split::{PARTS_MAX, Reference};
-use codecs::text::national::Tables;
+use codecs::text::national::{Languages, Tables};
 use codecs::text::{self, Choice, Encoding};
 
 use crate::catalog::{Charset, LongMessages, ProviderDefinition};
@@ -58,8 +58,15 @@ impl References {
 pub(crate) struct Fitted {
     pub parts: u8,
     pub reference: Reference,
-    /// The text in UCS-2, where its tables are not taken.
-    pub recoded: Option<Vec<u8>>,
+    /// The text in another encoding, where its own is not taken.
+    pub recoded: Option<Recoded>,
+}
+
+/// A text in UCS-2; or by other tables of its language, which a header in front of it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Recoded {
+    octets: Vec<u8>,
+    encoding: Encoding,
 }
 
 impl Fitted {
@@ -77,9 +84,10 @@ impl Fitted {
     pub fn body<'a>(&'a self, body: &Body<'a>) -> Body<'a> {
         match &self.recoded {
             None => Body { parts: self.parts, ..*body },
-            Some(octets) => Body {
+            Some(Recoded { octets, encoding: Encoding::Gsm7 }) => Body { parts: self.parts, octets, ..*body },
+            Some(Recoded { octets, encoding }) => Body {
                 parts: self.parts,
-                encoding: Encoding::Ucs2,
+                encoding: *encoding,
                 data_coding: if body.data_coding == 0 { 0x08 } else { 0x18 },
                 esm_class: body.esm_class & !UDHI,
                 octets,
@@ -111,9 +119,16 @@ impl Engine {
         };
         let refused = national_tables(body).filter(|tables| !definitions().all(takes(*tables)));
         let recoded = match refused {
-            None if self.loses(body, candidates) => Some(ucs2(&text::decode(Encoding::Gsm7, body.octets))?),
+            None if self.loses(body, candidates) => {
+                let text = text::decode(Encoding::Gsm7, body.octets);
+                Some(recode(&text, Languages::NONE, |_| false)?)
+            }
             None => None,
-            Some(tables) => Some(ucs2(&tables.decode(body.header_and_text().1))?),
+            Some(tables) => {
+                let languages = [tables.single, tables.locking].into_iter().flatten().collect();
+                let text = tables.decode(body.header_and_text().1);
+                Some(recode(&text, languages, |tables| definitions().all(takes(tables)))?)
+            }
         };
         let is_wide = definitions().any(|provider| provider.long_messages == LongMessages::Udh16);
         let reference = if is_wide { Reference::Wide } else { Reference::Narrow };
@@ -145,10 +160,19 @@ impl Engine {
     }
 }
 
-fn ucs2(text: &str) -> Result<Vec<u8>, Refusal> {
+/// By tables of these languages that are taken, or in UCS-2.
+fn recode(text: &str, languages: Languages, takes: impl Fn(Tables) -> bool) -> Result<Recoded, Refusal> {
     let mut octets = Vec::new();
-    let done = text::encode(text, Choice::Only(Encoding::Ucs2), &mut octets);
+    let encoding = match languages.is_empty() {
+        true => {
+            text::encode(text, Choice::Only(Encoding::Ucs2), &mut octets).map_err(|_| Refusal::TooLong)?
+        }
+        false => text::cheapest_taken(text, languages, takes, &mut octets).encoding,
+    };
     // A body's length has sixteen bits; no text of 255 parts comes near it.
-    let fits = done.is_ok() && u16::try_from(octets.len()).is_ok();
-    if fits { Ok(octets) } else { Err(Refusal::TooLong) }
+    if u16::try_from(octets.len()).is_err() {
+        Err(Refusal::TooLong)
+    } else {
+        Ok(Recoded { octets, encoding })
+    }
 }

@@ -24,6 +24,16 @@ impl Cheapest {
 /// Appends the octets of a text in GSM 7-bit; where that has not all of its characters, in GSM 7-bit by the tables of one of these
 /// languages, if that takes fewer parts than UCS-2; else in UCS-2.
 pub fn cheapest(text: &str, languages: Languages, out: &mut Vec<u8>) -> Cheapest {
+    cheapest_taken(text, languages, |_| true, out)
+}
+
+/// The same with those tables alone that everybody takes who is to carry it.
+pub fn cheapest_taken(
+    text: &str,
+    languages: Languages,
+    takes: impl Fn(Tables) -> bool,
+    out: &mut Vec<u8>,
+) -> Cheapest {
     let before = out.len();
     if encode_gsm7(text, out).is_ok() {
         return Cheapest::plain(Encoding::Gsm7);
@@ -40,7 +50,7 @@ pub fn cheapest(text: &str, languages: Languages, out: &mut Vec<u8>) -> Cheapest
         return Cheapest::plain(Encoding::Ucs2);
     }
     let parts = Cut::new(Encoding::Ucs2).count(out.get(before..).unwrap_or_default());
-    match national(&text, languages).filter(|found| found.parts < parts) {
+    match national(&text, languages, takes).filter(|found| found.parts < parts) {
         Some(found) => {
             out.truncate(before);
             found.write(out);
@@ -81,12 +91,13 @@ fn elements_of(tables: Tables) -> Vec<u8> {
 }
 
 /// The fewest parts, and of as many the fewest septets; the single shift alone before the locking one, which fewer phones know.
-fn national(text: &str, languages: Languages) -> Option<National> {
+fn national(text: &str, languages: Languages, takes: impl Fn(Tables) -> bool) -> Option<National> {
     let pairs = |language: Language| {
         let named = Some(language);
         [(None, named), (named, None), (named, named)].map(|(locking, single)| Tables { locking, single })
     };
-    let all = languages.iter().flat_map(pairs).filter_map(|tables| National::new(text, tables).ok());
+    let taken = languages.iter().flat_map(pairs).filter(|tables| takes(*tables));
+    let all = taken.filter_map(|tables| National::new(text, tables).ok());
     all.min_by_key(|found| (found.parts, found.septets.len()))
 }
 

@@ -305,6 +305,34 @@ fn a_national_text_goes_with_its_header_in_every_part_where_all_providers_take_i
 }
 
 #[test]
+fn where_one_of_two_tables_is_not_taken_the_other_goes_alone() {
+    let text = format!("Ş{}", "a".repeat(80));
+    let none = Languages::NONE;
+    for (single, locking, header, data_coding) in
+        [(turkish(), none, &[0x24, 1, 1][..], 0), (none, turkish(), &[0x25, 1, 1], 0), (none, none, &[], 8)]
+    {
+        let mut definitions = definitions();
+        for provider in &mut definitions.providers {
+            provider.national = NationalTables { single, locking };
+        }
+        let mut house = House::new(definitions);
+        let bind = house.bind("up", 0, 20);
+        let (sms, _) = national(&text);
+        let outcome = house.submit("acme", &sms);
+        let requests = house.taken(bind);
+        let sm = requests[0].sm();
+        assert_eq!((sm.data_coding, requests.len()), (data_coding, if data_coding == 0 { 1 } else { 2 }));
+        let Outcome::Accepted { parts, .. } = outcome else { panic!("{outcome:?}") };
+        assert_eq!(usize::from(parts), requests.len());
+        if data_coding == 0 {
+            let (elements, octets) = split::header_and_text(sm.short_message).unwrap();
+            assert_eq!(elements, header);
+            assert_eq!(text::decode_user_data(Encoding::Gsm7, elements, octets), text);
+        }
+    }
+}
+
+#[test]
 fn an_estimate_is_what_would_be_accepted_and_changes_nothing() {
     let mut definitions = definitions();
     definitions.providers[1].long_messages = LongMessages::Udh16;
