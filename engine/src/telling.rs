@@ -102,7 +102,8 @@ pub(crate) fn write(message: &Message, telling: Telling<'_>, text: &mut Vec<u8>,
     let written = write::sm_body(&mut out.bodies, &fields);
     debug_assert!(written.is_ok(), "a receipt fits a deliver_sm");
     if tlvs && dialect.tlvs {
-        let id = IdText::new(id, dialect.id);
+        // Nearly always the same digits again.
+        let id = if dialect.id == dialect.text_id { text_id } else { IdText::new(id, dialect.id) };
         let tlvs = write::tlv(&mut out.bodies, tag::RECEIPTED_MESSAGE_ID, id.with_nul())
             .and_then(|()| write::tlv(&mut out.bodies, tag::MESSAGE_STATE, &[state as u8]))
             .and_then(|()| match error.network_code() {
@@ -115,6 +116,7 @@ pub(crate) fn write(message: &Message, telling: Telling<'_>, text: &mut Vec<u8>,
 }
 
 /// An id in a tenant's form, without an allocation, and the NUL that ends it in a TLV.
+#[derive(Clone, Copy)]
 struct IdText {
     octets: [u8; ID_DIGITS + 1],
     length: usize,

@@ -2,6 +2,7 @@
 //! the same id.
 
 use codecs::receipt::State as ReceiptState;
+use engine::command::ConnectionId;
 use engine::command::{Command, Response, Responses};
 use engine::message::State;
 use engine::pages::block_of;
@@ -72,16 +73,22 @@ fn what_was_never_sent_of_a_page_that_is_archived_keeps_its_place() {
 
 const THEIRS: u64 = 254_700_000_001;
 
+/// A message under `id-0` that failed long enough ago to have left memory; its receipt came from this phone.
+fn one_that_failed(house: &mut House, bind: ConnectionId, phone: Option<u64>) -> u64 {
+    let number = house.accepted("acme", &Sms::default());
+    let request = house.taken(bind).remove(0);
+    house.respond("up", 0, &[(request.part(), 0, "id-0")]);
+    house.receipt("up", text_id("id-0"), ReceiptState::Undeliverable, phone);
+    house.seconds(200);
+    number
+}
+
 #[test]
 fn a_receipt_that_is_early_waits_for_its_own_message_and_not_for_an_older_one_of_its_id() {
     for pause in [1, 3] {
         let mut house = House::new(one_provider());
         let bind = house.bind("up", 0, 10);
-        let a = house.accepted("acme", &Sms::default());
-        let request = house.taken(bind).remove(0);
-        house.respond("up", 0, &[(request.part(), 0, "id-0")]);
-        house.receipt("up", text_id("id-0"), ReceiptState::Undeliverable, Some(254_712_345_678));
-        house.seconds(200);
+        let a = one_that_failed(&mut house, bind, Some(254_712_345_678));
         assert_eq!(house.state(a), State::Failed);
         assert!(house.engine.message(a).is_none());
         let b = house.accepted("acme", &Sms { to: THEIRS, ..Sms::default() });
@@ -98,11 +105,7 @@ fn a_receipt_that_is_early_waits_for_its_own_message_and_not_for_an_older_one_of
 fn an_older_message_that_comes_back_does_not_take_its_id_back() {
     let mut house = House::new(one_provider());
     let bind = house.bind("up", 0, 10);
-    let a = house.accepted("acme", &Sms::default());
-    let request = house.taken(bind).remove(0);
-    house.respond("up", 0, &[(request.part(), 0, "id-0")]);
-    house.receipt("up", text_id("id-0"), ReceiptState::Undeliverable, Some(254_712_345_678));
-    house.seconds(200);
+    let a = one_that_failed(&mut house, bind, Some(254_712_345_678));
     assert!(house.engine.message(a).is_none());
     let b = house.accepted("acme", &Sms { to: THEIRS, ..Sms::default() });
     let request = house.taken(bind).remove(0);
@@ -118,11 +121,7 @@ fn an_older_message_that_comes_back_does_not_take_its_id_back() {
 fn an_older_message_that_comes_back_does_not_take_a_receipt_without_a_phone() {
     let mut house = House::new(one_provider());
     let bind = house.bind("up", 0, 10);
-    let a = house.accepted("acme", &Sms::default());
-    let request = house.taken(bind).remove(0);
-    house.respond("up", 0, &[(request.part(), 0, "id-0")]);
-    house.receipt("up", text_id("id-0"), ReceiptState::Undeliverable, None);
-    house.seconds(200);
+    let a = one_that_failed(&mut house, bind, None);
     let b = house.accepted("acme", &Sms { to: THEIRS, ..Sms::default() });
     let request = house.taken(bind).remove(0);
     house.respond("up", 0, &[(request.part(), 0, "id-0")]);
