@@ -2,8 +2,7 @@
 //! the same id.
 
 use codecs::receipt::State as ReceiptState;
-use engine::command::ConnectionId;
-use engine::command::{Command, Response, Responses};
+use engine::command::{Command, ConnectionId, Response, Responses};
 use engine::message::State;
 use engine::pages::block_of;
 use engine::surgery::{Filter, Operation};
