@@ -13,6 +13,7 @@ use connectors::smpp::access::{self, Authenticator, Denied};
 
 use crate::definitions;
 use crate::secrets::{KeyHash, PasswordCheck, sha256};
+use crate::tlv_names::TlvNames;
 
 /// What the doors know of one tenant.
 #[derive(Clone)]
@@ -72,6 +73,7 @@ pub struct Entries {
     by_key: HashMap<KeyHash, Arc<TenantAccess>>,
     by_system_id: HashMap<String, Arc<TenantAccess>>,
     providers: HashMap<u16, Arc<str>>,
+    tlvs: Arc<TlvNames>,
 }
 
 impl Entries {
@@ -79,8 +81,9 @@ impl Entries {
     pub fn new<'a>(
         accounts: impl IntoIterator<Item = Account<'a>>,
         providers: impl IntoIterator<Item = (u16, String)>,
+        tlvs: TlvNames,
     ) -> Entries {
-        let mut entries = Entries::default();
+        let mut entries = Entries { tlvs: Arc::new(tlvs), ..Entries::default() };
         for account in accounts {
             entries.insert(&account);
         }
@@ -174,6 +177,11 @@ impl Directory {
         self.read(|entries| entries.providers.get(&number).cloned())
     }
 
+    /// The names that providers give to TLVs.
+    pub fn tlvs(&self) -> Arc<TlvNames> {
+        self.read(|entries| Arc::clone(&entries.tlvs))
+    }
+
     fn read<T>(&self, look: impl FnOnce(&Entries) -> T) -> T {
         look(&self.entries.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -224,7 +232,7 @@ mod tests {
     fn entries(toml: &str, key_hashes: &[KeyHash]) -> Entries {
         let tenants = tenants(toml);
         let accounts = tenants.iter().zip(1..).map(|(tenant, number)| Account { number, tenant, key_hashes });
-        Entries::new(accounts, [(3, "up".to_owned())])
+        Entries::new(accounts, [(3, "up".to_owned())], TlvNames::default())
     }
 
     const ACME: &str = r#"

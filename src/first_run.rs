@@ -17,6 +17,7 @@ use storage::secret::SecretError;
 
 use crate::directory::{Account, Entries};
 use crate::secrets::{self, KeyHash, Unsealable, Vault, sha256};
+use crate::tlv_names::TlvNames;
 
 const DEMO: &str = "demo";
 /// Where the records stand in the catalog.
@@ -179,7 +180,8 @@ impl FirstRun {
             };
             Some(Account { number: u32::try_from(number).ok()?, tenant, key_hashes })
         });
-        Entries::new(accounts, (0..).zip(provider_names.iter().cloned()))
+        let providers = (0..).zip(provider_names.iter().cloned());
+        Entries::new(accounts, providers, TlvNames::new(&config.provider))
     }
 
     /// What is printed when the gateway is up. Secrets are in it on the first start only.

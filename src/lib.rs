@@ -33,3 +33,4 @@ pub mod serve;
 pub mod settings;
 pub mod shelves;
 pub mod store;
+pub mod tlv_names;

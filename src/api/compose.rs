@@ -18,6 +18,7 @@ use super::problem::Refused;
 use super::request::Message;
 use super::tlvs;
 use crate::directory::TenantAccess;
+use crate::tlv_names::TlvNames;
 
 /// No text of 255 parts is longer in UTF-8: 153 characters a part, of four octets at most.
 const TEXT_OCTETS_MAX: usize = 255 * 153 * 4;
@@ -56,6 +57,8 @@ pub struct Scratch {
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     pub tenant: &'a TenantAccess,
+    /// What providers know by name.
+    pub tlvs: &'a TlvNames,
     pub now: Wall,
     pub idempotency_key: Option<&'a [u8]>,
 }
@@ -76,7 +79,7 @@ pub fn compose(
     let send_at = send_at(message, context.now)?;
     let valid_until = valid_until(message, send_at.unwrap_or(context.now))?;
     let priority = priority(message)?;
-    extras(message, context.idempotency_key, &mut scratch.extras)?;
+    extras(message, context, &mut scratch.extras)?;
     let (source_ton, source_npi) = sender.ton_npi();
     let body = Body {
         via: Via::Http,
@@ -253,11 +256,7 @@ fn priority(message: &Message<'_>) -> Result<Priority, Refused> {
     }
 }
 
-fn extras(
-    message: &Message<'_>,
-    idempotency_key: Option<&[u8]>,
-    extras: &mut Vec<u8>,
-) -> Result<(), Refused> {
+fn extras(message: &Message<'_>, context: Context<'_>, extras: &mut Vec<u8>) -> Result<(), Refused> {
     extras.clear();
     if let Some(reference) = message.reference.as_deref() {
         let detail = "`reference` is longer than 255 characters";
@@ -274,9 +273,9 @@ fn extras(
         push_extra(extras, Extra::Metadata, metadata.get().as_bytes());
     }
     if let Some(named) = message.tlvs {
-        push_extra(extras, Extra::NamedTlvs, &tlvs::read(named)?);
+        push_extra(extras, Extra::NamedTlvs, &tlvs::read(named, context.tlvs)?);
     }
-    if let Some(key) = idempotency_key {
+    if let Some(key) = context.idempotency_key {
         push_extra(extras, Extra::IdempotencyKey, key);
     }
     Ok(())

@@ -26,6 +26,7 @@ use super::request::{self, Message, Sent};
 use super::show::Shown;
 use super::{ApiState, body};
 use crate::directory::TenantAccess;
+use crate::tlv_names::TlvNames;
 
 /// Messages that enter the engine at once; it takes no more of one tenant before the next one's turn.
 const SLICE_MESSAGES: usize = 1_000;
@@ -43,7 +44,7 @@ pub async fn create(State(api): State<Arc<ApiState>>, request: Request) -> Resul
     let body = body::collect(body, api.limits.body_bytes_max).await?;
     let key = idempotency::read(&head.headers, &body)?;
     let sent = request::read(&body).map_err(|refused| api.refuse(refused))?;
-    let call = Call { api: &api, tenant, received, key };
+    let call = Call { api: &api, tenant, tlvs: api.directory.tlvs(), received, key };
     match sent {
         Sent::One(message) => call.one(&message).await,
         Sent::Many(items) => call.many(&items).await,
@@ -54,6 +55,7 @@ pub async fn create(State(api): State<Arc<ApiState>>, request: Request) -> Resul
 struct Call<'a> {
     api: &'a ApiState,
     tenant: Arc<TenantAccess>,
+    tlvs: Arc<TlvNames>,
     received: Mono,
     key: Option<RequestKey<'a>>,
 }
@@ -272,7 +274,7 @@ impl Call<'_> {
 
     fn context(&self) -> Context<'_> {
         let idempotency_key = self.key.as_ref().map(|key| key.key);
-        Context { tenant: &self.tenant, now: self.api.clock.wall(), idempotency_key }
+        Context { tenant: &self.tenant, tlvs: &self.tlvs, now: self.api.clock.wall(), idempotency_key }
     }
 
     fn rate_limited(&self) -> Problem {

@@ -110,7 +110,7 @@ fn a_tlv_goes_to_the_provider_whose_profile_knows_its_name() {
     let mut stage = Stage::with(provider, &settings);
     for (to, tlvs, expected) in [
         (TO, json!(null), vec![(0x1400, &b"1101\0"[..])]),
-        (TO + 1, json!({"template_id": "t7", "unknown": "x"}), vec![(0x1400, b"1101\0"), (0x1401, b"t7\0")]),
+        (TO + 1, json!({"template_id": "t7"}), vec![(0x1400, b"1101\0"), (0x1401, b"t7\0")]),
         (TO + 2, json!({"entity_id": 1_102}), vec![(0x1400, b"1102\0")]),
     ] {
         let id = send(&mut stage.http, to, &json!({ "tlvs": tlvs }));
