@@ -34,3 +34,4 @@ pub mod settings;
 pub mod shelves;
 pub mod store;
 pub mod tlv_names;
+mod usable;

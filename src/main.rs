@@ -25,7 +25,7 @@ struct CommandLine {
 enum Command {
     /// Start the gateway (what happens without a command, too).
     Serve(ServeArguments),
-    /// Validate the settings; takes no port, changes nothing.
+    /// Validate the settings, and the files that they name; takes no port, changes nothing.
     Check(CheckArguments),
     /// Show settings.
     Config {

@@ -76,12 +76,7 @@ pub fn run(arguments: &Probe, config: Option<&Path>, as_json: bool) -> ExitCode 
             if learned.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            let mut told = error.to_string();
-            let mut source = std::error::Error::source(&error);
-            while let Some(cause) = source {
-                told = format!("{told}: {cause}");
-                source = cause.source();
-            }
+            let told = say::whole(&error);
             match as_json {
                 true => say::line(format_args!("{}", json!({"ok": false, "detail": told}))),
                 false => say::complaint(format_args!("{told}")),

@@ -1,4 +1,5 @@
-//! What binds need before they begin: TLS from files, and listening sockets for providers that connect to us.
+//! What binds need before they begin: TLS from files, and listening sockets for providers that connect to us; and the TLS of our
+//! own listeners.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use connectors::clock::Clock;
 use connectors::smpp::client::{Expected, Keeper, Outbind, Secret, Tls};
 use connectors::smpp::lockout::LockoutOptions;
 use connectors::tls::{self, ClientFiles, TlsError};
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
 /// Why a provider cannot be reached as its entry says.
@@ -51,6 +53,12 @@ pub async fn open(config: &Config, clock: Clock) -> Result<(ReachedProviders, Ve
         all.0.insert(provider.id.clone(), reached);
     }
     Ok((all, keepers))
+}
+
+/// A listener's TLS, where its section says so.
+pub fn server_tls(tls: Option<&config::Tls>) -> Result<Option<Arc<ServerConfig>>, TlsError> {
+    let Some(config::Tls { cert, key, client_ca }) = tls.cloned() else { return Ok(None) };
+    tls::server(&tls::ServerFiles { cert, key, client_ca }).map(Some)
 }
 
 /// A provider's TLS, where its entry says so.

@@ -97,7 +97,7 @@ fn raise_descriptors() {
 pub fn run(config: Option<&Path>, use_ballast: bool) -> ExitCode {
     let started = crate::logging::start().map_err(ServeError::from);
     let served = started.and_then(|()| {
-        let config = settings::read(config)?;
+        let config = settings::read_to_start(config)?;
         raise_descriptors();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(ServeError::Start)?;
@@ -168,9 +168,7 @@ fn server_tls(
     door: &'static str,
     tls: Option<&config::Tls>,
 ) -> Result<Option<Arc<ServerConfig>>, ServeError> {
-    let Some(config::Tls { cert, key, client_ca }) = tls.cloned() else { return Ok(None) };
-    let config = tls::server(&tls::ServerFiles { cert, key, client_ca });
-    config.map(Some).map_err(|source| ServeError::Tls { door, source })
+    reach::server_tls(tls).map_err(|source| ServeError::Tls { door, source })
 }
 
 /// What the doors and the housekeeping share.

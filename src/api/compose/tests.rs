@@ -34,7 +34,8 @@ fn composed<T>(message: &Value, look: impl FnOnce(&Body<'_>) -> T) -> T {
     let text = message.to_string();
     let Ok(Sent::One(message)) = request::read(text.as_bytes()) else { panic!("{text}") };
     let tenant = tenant();
-    let context = Context { tenant: &tenant, tlvs: &TlvNames::default(), now: NOW, idempotency_key: Some(b"k-1") };
+    let context =
+        Context { tenant: &tenant, tlvs: &TlvNames::default(), now: NOW, idempotency_key: Some(b"k-1") };
     let mut bodies = b"before".to_vec();
     let composed = compose(&message, context, &mut Scratch::default(), &mut bodies).unwrap();
     let (body, length) = Body::read(&bodies[6..]).unwrap();
@@ -138,7 +139,8 @@ fn what_the_tenant_added_is_kept_as_it_was() {
         "reference":"Grüße","provider":"up","metadata":{ "b" : [1, "}{"] },"tlvs":{"entity_id":"1101","hop":7}}"#;
     let Ok(Sent::One(message)) = request::read(text.as_bytes()) else { panic!() };
     let tenant = tenant();
-    let providers = provider("[{ tag = 0x1400, name = 'entity_id' }, { tag = 0x1401, name = 'hop', type = 'u8' }]");
+    let providers =
+        provider("[{ tag = 0x1400, name = 'entity_id' }, { tag = 0x1401, name = 'hop', type = 'u8' }]");
     let tlvs = TlvNames::new(&providers);
     let context = Context { tenant: &tenant, tlvs: &tlvs, now: NOW, idempotency_key: None };
     let mut bodies = Vec::new();
@@ -161,7 +163,8 @@ fn tlvs_are_strings_and_numbers_by_name_and_not_too_many() {
         let text = json!({"to": "+254712345678", "text": "a", "tlvs": tlvs}).to_string();
         let Ok(Sent::One(message)) = request::read(text.as_bytes()) else { panic!() };
         let tenant = tenant();
-        let context = Context { tenant: &tenant, tlvs: &TlvNames::new(&providers), now: NOW, idempotency_key: None };
+        let context =
+            Context { tenant: &tenant, tlvs: &TlvNames::new(&providers), now: NOW, idempotency_key: None };
         let found = compose(&message, context, &mut Scratch::default(), &mut Vec::new());
         assert_eq!(found.err().map(|refused| refused.refusal), Some(Refusal::InvalidRequest), "{tlvs}");
     }
@@ -173,7 +176,8 @@ fn the_most_parts_are_255() {
         let text = json!({"to": "+254712345678", "text": "x".repeat(count)}).to_string();
         let Ok(Sent::One(message)) = request::read(text.as_bytes()) else { panic!() };
         let tenant = tenant();
-        let context = Context { tenant: &tenant, tlvs: &TlvNames::default(), now: NOW, idempotency_key: None };
+        let context =
+            Context { tenant: &tenant, tlvs: &TlvNames::default(), now: NOW, idempotency_key: None };
         let mut bodies = Vec::new();
         let found = compose(&message, context, &mut Scratch::default(), &mut bodies);
         let refusal = found.as_ref().err().map(|refused| refused.refusal);

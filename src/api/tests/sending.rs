@@ -249,7 +249,8 @@ async fn each_message_of_a_batch_stands_for_itself() {
 /// What no provider could use is said at the door, of a message, of one in a batch and of an estimate alike.
 #[tokio::test]
 async fn a_tlv_that_no_provider_could_use_is_refused_by_its_name() {
-    let known = "tlv = [{ tag = 0x1400, name = \"entity\" }, { tag = 0x1401, name = \"hop\", type = \"u8\" }]";
+    let known =
+        "tlv = [{ tag = 0x1400, name = \"entity\" }, { tag = 0x1401, name = \"hop\", type = \"u8\" }]";
     let house = House::open(&ACME.replacen("system_id = \"up\"", &format!("system_id = \"up\"\n{known}"), 1));
     let with = |tlvs: Value| json!({"to": "+254712345678", "text": "a", "tlvs": tlvs}).to_string();
     let good = with(json!({"entity": "1101", "hop": 7}));
