@@ -218,7 +218,7 @@ impl Call<'_> {
             replayed &= answer.replayed;
             for (shown, outcome) in shown.iter().zip(&answer.outcomes) {
                 let counter =
-                    if self.write_entry(shown, outcome, &mut data) { &mut accepted } else { &mut refused };
+                    if self.write_entry(shown, outcome, answer.limited, &mut data) { &mut accepted } else { &mut refused };
                 *counter = counter.saturating_add(1);
             }
         }
@@ -232,7 +232,13 @@ impl Call<'_> {
     }
 
     /// Appends one entry of a batch's answer and a comma; tells whether the message was accepted.
-    fn write_entry(&self, shown: &Result<Composed, Refused>, outcome: &Outcome, data: &mut Vec<u8>) -> bool {
+    fn write_entry(
+        &self,
+        shown: &Result<Composed, Refused>,
+        outcome: &Outcome,
+        limited: Option<UsedUp>,
+        data: &mut Vec<u8>,
+    ) -> bool {
         let accepted = match (outcome, shown) {
             (Outcome::Accepted { id, price, parts, encoding, scheduled }, Ok(composed)) => {
                 let sent = composed.sent_as(*parts, *encoding);
@@ -240,7 +246,9 @@ impl Call<'_> {
                 true
             }
             (Outcome::Refused(refusal), Ok(_)) => {
-                write(&EntryRefused::of(&Refused::from(*refusal)), data);
+                let used_up = limited.filter(|_| *refusal == Refusal::RateLimited);
+                let refused = used_up.map_or_else(|| self.rated(*refusal), Refused::from);
+                write(&EntryRefused::of(&refused), data);
                 false
             }
             // What the door refused the engine has refused too.
@@ -284,10 +292,21 @@ impl Call<'_> {
 
     /// In HTTP's words what the engine, which has counted it, refused.
     fn refused(&self, refusal: Refusal) -> Problem {
-        // Without a rate it was another bound, that of the idempotency keys.
         let is_rate = refusal == Refusal::RateLimited && self.tenant.rate > 0;
         let policy = is_rate.then_some(RatePolicy { messages: self.tenant.rate, seconds: 1 });
-        Problem { policy, ..Problem::from(refusal) }
+        Problem { policy, ..Problem::from(self.rated(refusal)) }
+    }
+
+    /// A refusal, with the rate where it is for that. Without a rate it was another bound, that of the idempotency keys.
+    fn rated(&self, refusal: Refusal) -> Refused {
+        let refused = Refused::from(refusal);
+        match (refusal, self.tenant.rate) {
+            (Refusal::RateLimited, rate @ 1..) => {
+                let detail = format!("more than the {rate} messages a second that this tenant may send");
+                Refused { detail: detail.into(), ..refused }
+            }
+            _ => refused,
+        }
     }
 }
 

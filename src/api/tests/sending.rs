@@ -432,6 +432,10 @@ async fn a_used_up_quota_says_which_and_until_when() {
     let headers = ["retry-after", "ratelimit-policy", "ratelimit"].map(|name| answer.header(name));
     let expected = ["3601", "\"messages\";q=500;w=86400", "\"messages\";r=0;t=3601"];
     assert_eq!(headers, expected.map(Some));
+    let detail = "the quota of this day (500 messages a day, by UTC) is used up; the next day begins in 3601 s";
+    assert_eq!(answer.text("detail"), detail);
+    let batch = house.send(&batch(&[GOOD])).await;
+    assert_eq!((batch.status, batch.body["data"][0]["detail"].as_str()), (202, Some(detail)));
 }
 
 #[tokio::test]
@@ -443,9 +447,12 @@ async fn over_the_rate_is_429_with_a_time_to_come_back() {
         (202, &json!(4), &json!(1))
     );
     assert_eq!(answer.body["data"][4]["code"], "rate_limited");
+    let detail = "more than the 4 messages a second that this tenant may send";
+    assert_eq!(answer.body["data"][4]["detail"], detail);
     for body in [GOOD, &numbered(2)] {
         let answer = house.send(body).await;
         assert_eq!(answer.refusal(), (429, "rate_limited", None));
+        assert_eq!(answer.text("detail"), detail);
         assert_eq!(
             (answer.header("retry-after"), answer.header("ratelimit-policy")),
             (Some("1"), Some("\"messages\";q=4;w=1"))
