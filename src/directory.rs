@@ -20,6 +20,7 @@ use crate::tlv_names::TlvNames;
 pub struct TenantAccess {
     /// The permanent number that the engine gave it.
     pub number: u32,
+    pub id: Arc<str>,
     pub currency: String,
     /// Messages a second; 0: no limit.
     pub rate: u32,
@@ -133,6 +134,7 @@ fn access(account: &Account<'_>) -> TenantAccess {
     });
     TenantAccess {
         number: account.number,
+        id: tenant.id.as_str().into(),
         currency: tenant.currency.clone(),
         rate: tenant.rate,
         ip_allow: tenant.ip_allow.clone(),
@@ -205,6 +207,7 @@ impl Authenticator for Directory {
         }
         Ok(access::TenantAccess {
             tenant: tenant.number,
+            tenant_id: Arc::clone(&tenant.id),
             max_binds: account.binds_max,
             oldest_leaves: account.oldest_leaves,
             window: account.window,

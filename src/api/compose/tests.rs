@@ -13,6 +13,7 @@ const NOW: Wall = Wall(1_800_000_000_000);
 fn tenant() -> TenantAccess {
     TenantAccess {
         number: 1,
+        id: "acme".into(),
         currency: "KES".to_owned(),
         rate: 0,
         ip_allow: Vec::new(),
