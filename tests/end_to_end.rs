@@ -14,6 +14,7 @@ mod probing;
 mod process;
 mod providers;
 mod reaching;
+mod rebinding;
 mod receipts;
 mod texts;
 

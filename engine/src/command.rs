@@ -255,6 +255,11 @@ pub enum Command {
         connection: ConnectionId,
         window: u32,
     },
+    /// A provider's bind is about to end its session, and is given no more until it is up again.
+    BindRests {
+        provider: u16,
+        bind: u16,
+    },
     /// A provider's bind is gone. `unsent`: the kernel never took all their octets; `in_flight`: sent, unanswered.
     /// Sent a second time, with what was still on its way to the driver, after `Outgoing::closed`.
     BindDown {

@@ -170,6 +170,7 @@ impl Engine {
             Command::BindUp { provider, bind, connection, window } => {
                 self.bind_up(provider, bind, connection, window);
             }
+            Command::BindRests { provider, bind } => self.bind_rests(provider, bind),
             Command::BindDown { provider, bind, unsent, in_flight } => {
                 self.bind_down(provider, bind, &unsent, &in_flight);
             }

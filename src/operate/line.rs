@@ -181,6 +181,17 @@ pub enum Provider {
         #[arg(long = "for", value_name = "DURATION", value_parser = duration_or_ever)]
         lasts: String,
     },
+    /// End the sessions of its binds in good order and begin others, one bind after the other. What is unanswered when a response
+    /// may take no longer is in doubt; what waits to be sent waits.
+    Rebind {
+        id: String,
+        /// This one only, by the number that the metrics give it, from 0.
+        #[arg(long, value_name = "N")]
+        bind: Option<u16>,
+        /// Why: it stands in the log.
+        #[arg(long, value_name = "TEXT", default_value = "rebound")]
+        reason: String,
+    },
     /// Bind to it beside the gateway, learn how it speaks, and print that as a profile. With `--to` messages are sent, which it may
     /// charge for.
     Probe(Probe),
@@ -291,6 +302,11 @@ pub fn provider(command: &Provider, gateway: &Gateway) -> ExitCode {
             let body = json!({"reason": reason, "for": lasts});
             Asking::post(format!("/v1/ops/providers/{}/disable", escaped(id)), body, print::disabled)
         }
+        Provider::Rebind { id, bind, reason } => Asking::post(
+            format!("/v1/ops/providers/{}/rebind", escaped(id)),
+            json!({"bind": bind, "reason": reason}),
+            super::rebind::print,
+        ),
         Provider::Enable { id, reason } => Asking::post(
             format!("/v1/ops/providers/{}/enable", escaped(id)),
             json!({"reason": reason}),

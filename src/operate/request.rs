@@ -31,6 +31,14 @@ pub struct Wanted {
     pub reason: String,
 }
 
+/// Which of a provider's binds are to begin anew, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RebindWanted {
+    /// None: all of them.
+    pub bind: Option<u16>,
+    pub reason: String,
+}
+
 impl Wanted {
     /// Of everything, and without a reason.
     pub fn question(operation: Operation) -> Wanted {
@@ -130,10 +138,22 @@ impl Asked {
                 self.only(&["reason", "for"])?;
                 Operation::Disable { until: self.end(now)? }
             }
-            _ => return Err(Problem::not_found("a provider can be enabled and disabled")),
+            _ => return Err(Problem::not_found("a provider can be enabled, disabled and rebound")),
         };
         let filter = Filter { provider: Some(id.to_owned()), ..Filter::default() };
         Ok(Wanted { operation, filter, reason: self.reason()? })
+    }
+
+    pub fn rebind(&self) -> Result<RebindWanted, Problem> {
+        self.only(&["reason", "bind"])?;
+        let bind = match self.0.get("bind") {
+            None | Some(Value::Null) => None,
+            Some(value) => {
+                let number = value.as_u64().and_then(|number| u16::try_from(number).ok());
+                Some(number.ok_or_else(|| invalid("bind", "the number of a bind, from 0"))?)
+            }
+        };
+        Ok(RebindWanted { bind, reason: self.reason()? })
     }
 
     /// Refuses what means nothing here, but for what says which messages.

@@ -17,7 +17,7 @@ const SOME: u64 = 25;
 
 /// Runs a command against a gateway: how it ended, what it printed and what it complained of.
 #[track_caller]
-fn operate(home: &Home, gateway: &Gateway, arguments: &[&str]) -> (i32, String, String) {
+pub fn operate(home: &Home, gateway: &Gateway, arguments: &[&str]) -> (i32, String, String) {
     let ops = gateway.addresses().ops.to_string();
     let output = program(home, arguments).args(["--ops", &ops]).output().unwrap();
     let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
@@ -26,7 +26,7 @@ fn operate(home: &Home, gateway: &Gateway, arguments: &[&str]) -> (i32, String, 
 
 /// The same, with the answer as JSON; it must end well.
 #[track_caller]
-fn answered(home: &Home, gateway: &Gateway, arguments: &[&str]) -> Value {
+pub fn answered(home: &Home, gateway: &Gateway, arguments: &[&str]) -> Value {
     let (code, printed, said) = operate(home, gateway, &[arguments, &["--json"]].concat());
     assert_eq!(code, 0, "{arguments:?}: {printed}{said}");
     serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
@@ -82,7 +82,7 @@ fn what_is_suspended_stays_so_over_a_restart_and_is_delivered_in_order_when_it_i
 
 /// The log's line about an order, in plain words.
 #[track_caller]
-fn audit_line(gateway: &Gateway, verb: &str) -> String {
+pub fn audit_line(gateway: &Gateway, verb: &str) -> String {
     let said = gateway.said();
     let verb = format!("verb=\"{verb}\"");
     let line = said.lines().find(|line| line.contains("an operator's order") && line.contains(&verb));

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
+use crate::end_to_end::operators::operate;
 use crate::end_to_end::{Stage, send};
 use crate::support::provider::Provider;
 use crate::support::settings;
@@ -99,6 +100,8 @@ fn a_provider_that_says_outbind_is_bound_and_gets_messages() {
         carry(ours, address).await;
     });
     stage.http.message(&id, "delivered");
+    let (code, printed, said) = operate(&stage.home, &stage.gateway, &["provider", "rebind", "up"]);
+    assert!(code == 0 && printed.starts_with("bind 0: closed what was connected"), "{printed}{said}");
 }
 
 #[test]

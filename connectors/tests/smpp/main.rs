@@ -6,5 +6,6 @@ mod house;
 mod peer;
 mod probe;
 mod reach;
+mod rebind;
 mod server;
 mod tls;

@@ -18,6 +18,7 @@ use engine::command::{
 };
 use engine::effect::Ask;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 
 use super::ProviderBindOptions;
 use super::backoff::Ending;
@@ -42,6 +43,8 @@ pub struct Bind<'o, S> {
     counters: &'o Arc<BindCounters>,
     line: Line<S>,
     phase: Phase,
+    /// Is told when it is bound.
+    told: Option<oneshot::Sender<()>>,
     /// Once it is bound.
     up: Option<Up>,
     /// What one turn has gathered for the commit loop.
@@ -82,6 +85,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         partition: &'o Partition,
         counters: &'o Arc<BindCounters>,
         stream: S,
+        told: oneshot::Sender<()>,
     ) -> Bind<'o, S> {
         let clock = partition.clock;
         let session = Session::new(Role::Esme, options.limits(), clock.mono());
@@ -91,6 +95,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             counters,
             line: Line::new(stream, session, clock, options.stalled),
             phase: Phase::Running,
+            told: Some(told),
             up: None,
             responses: Responses::default(),
             receipts: Receipts::default(),
@@ -232,6 +237,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             self.line.offer(Command::BindUp { provider, bind, connection: id, window });
         }
         self.up = Some(Up { id, since: now });
+        // The supervisor lasts longer than its session.
+        let _ = self.told.take().map(|told| told.send(()));
         self.counters.binds.add(1);
         self.counters.up.set(1);
         tracing::info!(provider = %provider_id, bind, ?kind, connection = id.0, "bound");
@@ -351,9 +358,19 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     fn enter(&mut self, now: Mono, phase: Phase) {
         self.phase = phase;
-        if phase == Phase::Closing {
-            self.close_at = Some(now.after(self.options.closing));
-            self.line.session.unbind(now);
+        match phase {
+            Phase::Running => return,
+            Phase::Draining => self.rest(),
+            Phase::Closing => self.close_at = Some(now.after(self.options.closing)),
+        }
+        self.line.session.unbind(now);
+    }
+
+    /// Another session is to take the place of this one: it is given no more, and the responses to what it has sent are waited for.
+    fn rest(&mut self) {
+        let ProviderBindOptions { provider, bind, kind, .. } = *self.options;
+        if self.up.is_some() && kind.transmits() {
+            self.line.offer(Command::BindRests { provider, bind });
         }
     }
 
