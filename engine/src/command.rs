@@ -374,10 +374,11 @@ pub enum Query {
         /// Those from phones, or those to them.
         inbound: bool,
     },
-    /// What is kept for the operator, from this one on; of one provider, where it is named.
+    /// What is kept for the operator, from this one on; of one provider, where it is named, and of phones whose numbers begin so.
     Kept {
         drawer: Drawer,
         provider: Option<String>,
+        phone: Option<String>,
         from: u64,
         most: usize,
     },

@@ -392,8 +392,9 @@ impl Engine {
             Query::Living { tenant, at, most, inbound } => {
                 Reply::Living(self.living_of(tenant, at, most, inbound))
             }
-            Query::Kept { drawer, ref provider, from, most } => {
-                Reply::Kept(self.kept_page(drawer, provider.as_deref(), from, most))
+            Query::Kept { drawer, ref provider, ref phone, from, most } => {
+                let phone = phone.as_deref().unwrap_or_default();
+                Reply::Kept(self.kept_page(drawer, provider.as_deref(), phone, from, most))
             }
             Query::Balance { tenant } => Reply::Balance(self.balance(tenant)),
             Query::Estimate { tenant, ref body } => Reply::Estimated(self.estimate(tenant, body)),

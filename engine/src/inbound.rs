@@ -283,7 +283,9 @@ impl Engine {
         for (number, tenant) in routed {
             let Some(entry) = self.take_kept(Drawer::Unrouted, number) else { continue };
             if let Some((body, _)) = Body::read(&entry.octets) {
-                self.accept_inbound(tenant, entry.provider, &body);
+                let mut extras = body.extras.to_vec();
+                push_extra(&mut extras, Extra::CameAt, &entry.at.0.to_le_bytes());
+                self.accept_inbound(tenant, entry.provider, &Body { extras: &extras, ..body });
             }
         }
     }

@@ -94,7 +94,7 @@ fn shown(message: &Message, api: &ApiState) -> ShownInbound {
         provider: api.directory.provider(message.provider).map(Shown),
         delivered: delivered.is_some(),
         delivered_at: delivered.map(Time),
-        received_at: Time(message.accepted_at),
+        received_at: Time(body.came_at().unwrap_or(message.accepted_at)),
     }
 }
 

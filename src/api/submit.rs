@@ -217,8 +217,11 @@ impl Call<'_> {
             self.check_key(&answer)?;
             replayed &= answer.replayed;
             for (shown, outcome) in shown.iter().zip(&answer.outcomes) {
-                let counter =
-                    if self.write_entry(shown, outcome, answer.limited, &mut data) { &mut accepted } else { &mut refused };
+                let counter = if self.write_entry(shown, outcome, answer.limited, &mut data) {
+                    &mut accepted
+                } else {
+                    &mut refused
+                };
                 *counter = counter.saturating_add(1);
             }
         }

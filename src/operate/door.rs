@@ -163,10 +163,9 @@ impl Operations {
     }
 
     async fn kept(&self, drawer: Drawer, asked: &Asked) -> Answer {
-        let (provider, from, most) = asked.kept()?;
+        let query = asked.kept(drawer)?;
         let (reply, waiting) = self.replies.open();
         let lane = self.intake.lane(Source::Process);
-        let query = engine::command::Query::Kept { drawer, provider, from, most };
         lane.offer(Command::Query { reply, query }).await.map_err(|_| stopping())?;
         match waiting.await.map_err(|_| stopping())? {
             Reply::Kept(Some(page)) => Ok(json(&kept::show(drawer, &page))),

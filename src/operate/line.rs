@@ -1,6 +1,5 @@
 //! The commands that speak to a running gateway: their arguments, the requests they become, and how they end.
 
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,9 +20,9 @@ const INVALID: u16 = 400;
 /// Which gateway, and who asks.
 #[derive(Args)]
 pub struct Gateway {
-    /// The operations listener of the gateway; else the one of the settings.
-    #[arg(long, value_name = "ADDRESS", global = true)]
-    ops: Option<SocketAddr>,
+    /// The operations listener of the gateway, HOST:PORT; else the one of the settings.
+    #[arg(long, value_name = "ADDRESS", value_parser = host_and_port, global = true)]
+    ops: Option<String>,
     /// The administrator's key; else TIDEGATE_OPS_KEY, else the file that the first start wrote into the store.
     #[arg(long, value_name = "KEY", global = true)]
     key: Option<String>,
@@ -392,15 +391,16 @@ pub fn ask(gateway: &Gateway, asking: Asking) -> ExitCode {
 
 fn client(gateway: &Gateway) -> Result<Client, LineError> {
     let key = gateway.key.clone().or_else(|| std::env::var(KEY_VARIABLE).ok()).filter(|key| !key.is_empty());
-    if let (Some(address), Some(key)) = (gateway.ops, &key) {
-        return Ok(Client { address, key: key.clone() });
+    if let (Some(address), Some(key)) = (&gateway.ops, &key) {
+        return Ok(Client { address: address.clone(), key: key.clone() });
     }
     let config = settings::read(gateway.config.as_deref())?;
     let key = match key {
         Some(key) => key,
         None => key_of_file(&Layout::new(&config.storage.path).administrator_key())?,
     };
-    Ok(Client { address: gateway.ops.unwrap_or(config.ops.listen), key })
+    let address = gateway.ops.clone().unwrap_or_else(|| config.ops.listen.to_string());
+    Ok(Client { address, key })
 }
 
 fn key_of_file(path: &Path) -> Result<String, LineError> {
@@ -410,6 +410,19 @@ fn key_of_file(path: &Path) -> Result<String, LineError> {
         return Err(LineError::Exposed(path.to_owned()));
     }
     Ok(std::fs::read_to_string(path).map_err(missing)?.trim().to_owned())
+}
+
+/// A name or an address, which is resolved when it is connected to; of IPv6, the address is in brackets.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let parts = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let is_address = parts.is_some_and(|(host, port)| {
+        let is_bracketed = host.starts_with('[') && host.ends_with(']');
+        (is_bracketed || !host.contains([':', '/', '@'])) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    match is_address {
+        true => Ok(text.to_owned()),
+        false => Err("a host and a port, such as localhost:9464, 192.0.2.7:9464 or [::1]:9464".to_owned()),
+    }
 }
 
 fn duration(text: &str) -> Result<String, String> {

@@ -249,6 +249,9 @@ fn operations_want_the_administrators_key_and_the_right_words() {
         ("resume", json!({"rule": 7}), 400),
         ("resume", json!({"older_than": "1h", "reason": "x"}), 400),
         ("bounce", json!({"campaign": "7", "reason": "x"}), 400),
+        ("suspend", json!({"older_than": "2h", "newer_than": "1h", "reason": "x", "for": "1h"}), 400),
+        ("bounce", json!({"older_than": "1h", "newer_than": "1h", "reason": "x"}), 400),
+        ("resume", json!({"rule": 7, "tenant": "acme", "reason": "x"}), 400),
         ("burn", json!({"all": true, "reason": "x"}), 404),
     ];
     for (verb, body, status) in table {
@@ -276,7 +279,10 @@ fn operations_want_the_administrators_key_and_the_right_words() {
     assert!(without_reason.status == 400 && without_reason.text().contains("`reason`"));
     assert!(not_disabled.status == 404 && not_disabled.text().contains("no operator has disabled"));
 
-    let usage: [&[&str]; 7] = [
+    let usage: [&[&str]; 10] = [
+        &["queue", "suspend", "--older-than", "2h", "--newer-than", "60m", "--reason", "x", "--for", "1h"],
+        &["doubt", "list", "--older-than", "2h", "--newer-than", "2h"],
+        &["queue", "list", "--ops", "localhost"],
         &["queue", "bounce", "--reason", "x"],
         &["queue", "suspend", "--all", "--reason", "x"],
         &["queue", "suspend", "--all", "--reason", "x", "--for", "soon"],
@@ -292,6 +298,10 @@ fn operations_want_the_administrators_key_and_the_right_words() {
     assert!(campaign.0 == 2 && campaign.2.contains("messages carry no campaign yet"), "{campaign:?}");
     let none = operate(&stage.home, &stage.gateway, &["queue", "resume", "7"]);
     assert!(none.0 == 1 && none.2.contains("no such rule is in force"), "{none:?}");
+    let port = stage.gateway.addresses().ops.port();
+    let named =
+        program(&stage.home, &["queue", "list", "--ops", &format!("localhost:{port}")]).output().unwrap();
+    assert!(named.status.success(), "{}", String::from_utf8_lossy(&named.stderr));
     let help = operate(&stage.home, &stage.gateway, &["queue", "resume", "--help"]);
     assert!(help.1.contains("--reason <TEXT>") && help.1.contains("it stands in the log"), "{help:?}");
     let wrong = operate(&stage.home, &stage.gateway, &["queue", "list", "--key", "wrong"]);

@@ -220,11 +220,19 @@ fn what_nobody_is_named_for_is_shown_to_the_operator_and_goes_to_whom_is_named_l
     let table = program(&home, &["inbound", "unrouted", "--provider", "up"]).args(["--ops", &ops]).output();
     let table = String::from_utf8_lossy(&table.unwrap().stdout).into_owned();
     assert!(table.contains("254712345678") && table.contains("1 in all"), "{table}");
+    for (from, found) in [("+254712345678", 1), ("2547", 1), ("2548", 0)] {
+        let output =
+            program(&home, &["inbound", "unrouted", "--from", from, "--json"]).args(["--ops", &ops]).output();
+        let page: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+        assert_eq!(page["data"].as_array().map(Vec::len), Some(found), "{from}: {page}");
+    }
+    let came_at = row["at"].clone();
     gateway.end_well();
 
     home.set(&(upstream.settings() + "[[inbound]]\ntenant = \"acme\"\n"));
     let gateway = Gateway::start(&home);
-    assert_eq!(listed(&mut gateway.http(KEY))[0]["text"], "hello?");
+    let given = &listed(&mut gateway.http(KEY))[0];
+    assert_eq!((&given["text"], &given["received_at"]), (&json!("hello?"), &came_at));
     let ops = gateway.addresses().ops.to_string();
     assert_eq!(shown(&home, &ops, ["inbound", "unrouted"])["total"], 0);
     let receipt =

@@ -24,15 +24,21 @@ fn binds_begin_anew_one_after_the_other_and_nothing_is_lost_or_sent_twice() {
     assert_eq!(answer["accepted"], MANY, "{answer}");
     until_true("the first to be accepted", || stage.provider.counts().accepted > 0);
 
-    let done = answered(&stage.home, &stage.gateway, &["provider", "rebind", "up", "--reason", "new address"]);
+    let done =
+        answered(&stage.home, &stage.gateway, &["provider", "rebind", "up", "--reason", "new address"]);
     let numbers: Vec<&Value> = done["binds"].as_array().unwrap().iter().map(|bind| &bind["bind"]).collect();
-    assert_eq!((numbers, stage.provider.counts().binds), (vec![&json!(0), &json!(1), &json!(2)], 6), "{done}");
+    assert_eq!(
+        (numbers, stage.provider.counts().binds),
+        (vec![&json!(0), &json!(1), &json!(2)], 6),
+        "{done}"
+    );
     assert!(stage.provider.counts().accepted < MANY, "all was sent before: nothing is shown");
     let line = audit_line(&stage.gateway, "rebind");
     for field in ["by=\"administrator\"", "provider=\"up\"", "reason=\"new address\""] {
         assert!(line.contains(field), "{field}: {line}");
     }
-    let (code, printed, said) = operate(&stage.home, &stage.gateway, &["provider", "rebind", "up", "--bind", "1"]);
+    let (code, printed, said) =
+        operate(&stage.home, &stage.gateway, &["provider", "rebind", "up", "--bind", "1"]);
     assert_eq!((code, printed.as_str()), (0, "bind 1: bound again\n"), "{said}");
     assert_eq!(stage.provider.counts().binds, 7);
 

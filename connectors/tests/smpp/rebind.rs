@@ -63,7 +63,8 @@ fn what_has_no_answer_in_time_is_told_and_the_session_ends_all_the_same() {
     let asked = asked(&upstream);
     assert_eq!(peer.read().command, Pdus::UNBIND);
     upstream.house.wait_for("the doubt", |commands| {
-        let is_told = |command: &Command| matches!(command, Command::Unanswered { tokens, .. } if tokens.len() == 1);
+        let is_told =
+            |command: &Command| matches!(command, Command::Unanswered { tokens, .. } if tokens.len() == 1);
         commands.iter().any(is_told).then_some(())
     });
     drop(peer);

@@ -432,7 +432,8 @@ async fn a_used_up_quota_says_which_and_until_when() {
     let headers = ["retry-after", "ratelimit-policy", "ratelimit"].map(|name| answer.header(name));
     let expected = ["3601", "\"messages\";q=500;w=86400", "\"messages\";r=0;t=3601"];
     assert_eq!(headers, expected.map(Some));
-    let detail = "the quota of this day (500 messages a day, by UTC) is used up; the next day begins in 3601 s";
+    let detail =
+        "the quota of this day (500 messages a day, by UTC) is used up; the next day begins in 3601 s";
     assert_eq!(answer.text("detail"), detail);
     let batch = house.send(&batch(&[GOOD])).await;
     assert_eq!((batch.status, batch.body["data"][0]["detail"].as_str()), (202, Some(detail)));
