@@ -1,5 +1,6 @@
 //! The parts of the gateway process: for the binary, and for tests that drive them without it. It is no library for others.
 
+pub mod administrator;
 pub mod api;
 pub mod block;
 pub mod commit;

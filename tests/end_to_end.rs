@@ -1,6 +1,7 @@
 //! The whole program at its main job: the real binary, a simulated provider, and tenants over SMPP and HTTP. What strangers and
 //! broken disks do to it is `bad_input`'s.
 
+mod administrator;
 mod afterwards;
 mod credit;
 mod doors;

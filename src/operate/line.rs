@@ -235,9 +235,15 @@ enum LineError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("no key: give `--key`, set {KEY_VARIABLE}, or be who may read {}", .0.display())]
+    #[error(
+        "no key: give `--key`, set {KEY_VARIABLE}, or be who may read {}; one that is lost is replaced by `tidegate administrator renew`",
+        .0.display()
+    )]
     NoKey(PathBuf),
-    #[error("{} can be read by others; `chmod 600` it if nobody has, else make a new key", .0.display())]
+    #[error(
+        "{} can be read by others; `chmod 600` it if nobody has, else make a new key with `tidegate administrator renew`",
+        .0.display()
+    )]
     Exposed(PathBuf),
 }
 
