@@ -165,7 +165,8 @@ fn content(message: &Message<'_>, tenant: &TenantAccess, octets: &mut Vec<u8>) -
 }
 
 /// Appends the octets of a text. Where it is not GSM 7-bit as it stands and likenesses are wanted, of the text in likenesses, which is
-/// told; if that does not fit either, the text stays as it is.
+/// told; if that does not fit either, of the text with likenesses for what the tables of the tenant's languages have not, if it goes
+/// by those then; else the text stays as it is.
 fn encoded(
     written: &str,
     choice: Choice,
@@ -183,11 +184,30 @@ fn encoded(
         return Ok((found?, None));
     }
     let Some(likeness) = transliterate::transliterated(written) else {
-        return Ok((found?, None));
+        return match found {
+            Ok(found) if choice == Choice::Auto && found.encoding != Encoding::Gsm7 => {
+                Ok(beside_tables(written, languages, octets).unwrap_or((found, None)))
+            }
+            found => Ok((found?, None)),
+        };
     };
     octets.clear();
     let encoding = text::encode(&likeness, Choice::Only(Encoding::Gsm7), octets)?;
     Ok((plain(encoding), Some(likeness)))
+}
+
+/// The octets of the text by the tables of one of these languages, with likenesses for what those have not; leaves `octets` as they
+/// are where that does not go.
+fn beside_tables(
+    written: &str,
+    languages: Languages,
+    octets: &mut Vec<u8>,
+) -> Option<(Cheapest, Option<String>)> {
+    let likeness = transliterate::transliterated_beside(written, languages)?;
+    let mut by_tables = Vec::with_capacity(likeness.len());
+    let found = text::cheapest(&likeness, languages, &mut by_tables);
+    (found.encoding == Encoding::Gsm7).then(|| *octets = by_tables)?;
+    Some((found, Some(likeness)))
 }
 
 /// The member that holds the content, and how it is to be encoded.
