@@ -317,11 +317,30 @@ fn what_a_record_holds_is_checked_before_it_is_believed() {
     );
     let early = Record::EarlyReceipt { provider: 0, at: 0, receipt: b"\xffab" };
     assert_eq!(refused(&early), "group 1: an early receipt cannot be read");
+    let newer_bit = [&b"\x02ab\x22"[..], &[0; 16]].concat();
+    let early = Record::EarlyReceipt { provider: 0, at: 0, receipt: &newer_bit };
+    assert_eq!(refused(&early), "group 1: an early receipt cannot be read");
     let newer = [&[2], &rule()[1..]].concat();
     assert_eq!(
         refused(&Record::Rule { number: 7, rule: &newer }),
         "group 1: an operator's rule cannot be read"
     );
+}
+
+/// Receipts that wait: those of earlier builds, which did not write down the other id, are held as they are, and so are those that
+/// name it. An earlier build refuses the latter, for their state is none.
+#[test]
+fn early_receipts_are_read_in_both_forms() {
+    let said = [&ACCEPTED.0.to_le_bytes()[..], &254_712_345_678u64.to_le_bytes()].concat();
+    let earlier = [&b"\x02ab\x82"[..], &said, b"000"].concat();
+    let linked = [&b"\x02ab\xc2"[..], &said, b"\x03xyz000"].concat();
+    for receipt in [&earlier, &linked] {
+        let mut group = Vec::new();
+        write(&mut group, &Record::EarlyReceipt { provider: 1, at: ACCEPTED.0, receipt });
+        let mut engine = Engine::new(&KEY, Default::default());
+        engine.replay(1, &group).expect("both are read");
+        assert_eq!(engine.summary().early.into_keys().collect::<Vec<_>>(), [(1, receipt.clone())]);
+    }
 }
 
 /// How a long text is cut is kept in an extra, and the top bit of the encoding says so: a build that does not know of it finds no

@@ -29,7 +29,7 @@ use crate::smpp::counters::BindCounters;
 use crate::smpp::line::{Line, Woken};
 use crate::smpp::phase::{Phase, Phases};
 
-/// PDUs of one session that are logged because they were not understood; all are counted.
+/// PDUs of one session that are logged because they were not understood, or are receipts without an id; all are counted.
 const LOGGED_MAX: u32 = 10;
 /// From this interface_version on responses may tell congestion_state.
 const VERSION_WITH_CONGESTION: u8 = 0x50;
@@ -331,8 +331,13 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
                 self.counters.mobile_originated.add(1);
                 self.phones.add(self.options.provider, delivery, &mut self.inbound);
             }
-            // Kept for the operator, who may wonder what it looks like.
-            Delivered::ReceiptWithoutId => self.log(frame, "a receipt without an id"),
+            // Kept and counted as unmatched by the engine; the operator may wonder what it looks like.
+            Delivered::ReceiptWithoutId => {
+                if self.may_log() {
+                    let (provider, pdu) = (&self.options.provider_id, Masked(frame));
+                    tracing::info!(%provider, %pdu, "a receipt without an id, kept as unmatched");
+                }
+            }
         }
         // It is answered when it is on disk.
         if command == Pdu::DATA_SM {
@@ -342,11 +347,15 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     /// The header says enough; what follows may be the text of a message.
     fn log(&mut self, frame: &[u8], what: &str) {
-        self.logged = self.logged.saturating_add(1);
-        if self.logged <= LOGGED_MAX {
+        if self.may_log() {
             let (provider, pdu) = (&self.options.provider_id, Masked(frame));
             tracing::warn!(%provider, what, %pdu, "a PDU that was not taken");
         }
+    }
+
+    fn may_log(&mut self) -> bool {
+        self.logged = self.logged.saturating_add(1);
+        self.logged <= LOGGED_MAX
     }
 
     fn enter(&mut self, now: Mono, phase: Phase) {
