@@ -26,7 +26,7 @@ const STORY_ROOM: usize = 72;
 const SOON: std::time::Duration = std::time::Duration::from_secs(60);
 /// Where the priority stands in a body (`submission.rs`).
 const PRIORITY_AT: usize = 5;
-/// Flags of an outcome that is kept with an idempotency key.
+/// Flags of an outcome that is kept with an idempotency key. What is new here needs a new version of the key's record.
 const KEPT_SCHEDULED: u8 = 1;
 /// Parts and encoding follow.
 const KEPT_PARTS: u8 = 2;
