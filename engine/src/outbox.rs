@@ -309,7 +309,7 @@ impl Engine {
         let telling = Telling { tells, id, dialect: &dialect, tlvs: receiver.tlvs };
         match message.is_inbound() {
             false => telling::write(message, telling, &mut self.text, out),
-            true => inbound::tell(message, out),
+            true => inbound::tell(message, telling, out),
         }
         if tells == Tells::End {
             self.pages.set_telling(number, Some(state));

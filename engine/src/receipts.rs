@@ -3,10 +3,11 @@
 use codecs::instant::{Mono, Wall};
 use codecs::message_id::{self, Side};
 use codecs::receipt::State as ReceiptState;
+use codecs::smpp::status::Status;
 
 use crate::bytes::Reader;
 use crate::catalog::TlvId;
-use crate::command::{ConnectionId, Receipts};
+use crate::command::{ConnectionId, PhoneAcknowledgement, Receipts};
 use crate::engine::Engine;
 use crate::kept::{Drawer, KeptWhat, Unmatched};
 use crate::message::Message;
@@ -16,6 +17,7 @@ use crate::receipt_index::EarlyReceipt;
 use crate::record::{self, Record};
 use crate::ring::Item;
 use crate::step::{ERROR_OCTETS_MAX, Step};
+use crate::submission::Body;
 
 /// Digits at the end of two numbers that must agree for a receipt to belong to a message.
 const PHONE_DIGITS_COMPARED: u32 = 7;
@@ -28,6 +30,8 @@ const ASKED_AT_ONCE: usize = 1_000;
 /// Bits of an early receipt's state: it is held under another id as well, and counted there; that id follows.
 const COPY: u8 = 0x80;
 const LINKED: u8 = 0x40;
+/// A phone has sent it: what it said follows the error, which has a length then.
+const BY_PHONE: u8 = 0x20;
 
 /// Receipts held under one id.
 const EARLY_OF_ID_MAX: usize = 32;
@@ -48,6 +52,8 @@ pub(crate) struct ReceiptNews {
     pub done: Wall,
     pub phone: Option<u64>,
     pub error: ErrorText,
+    /// What the phone has said, where it is one of its own.
+    pub acknowledgement: Option<Box<PhoneAcknowledgement>>,
     /// Where to acknowledge it, once it is on disk.
     pub answer: Option<(ConnectionId, u32)>,
 }
@@ -96,7 +102,7 @@ impl ErrorText {
 impl Engine {
     pub(crate) fn receipts(&mut self, receipts: &Receipts) {
         let mut start = 0;
-        for item in &receipts.items {
+        for (place, item) in receipts.items.iter().enumerate() {
             let field = |from: usize, to: u32| receipts.bytes.get(from..to as usize).unwrap_or_default();
             let tlv_id = field(start, item.tlv_id_end);
             let text_id = field(item.tlv_id_end as usize, item.text_id_end);
@@ -108,6 +114,7 @@ impl Engine {
                 done: item.done.unwrap_or(self.now.wall),
                 phone: item.phone,
                 error: ErrorText::new(error),
+                acknowledgement: receipts.acknowledgement_at(place),
                 answer: receipts.connection.map(|connection| (connection, item.sequence)),
             };
             self.receipt(news, tlv_id, text_id);
@@ -115,7 +122,14 @@ impl Engine {
     }
 
     fn receipt(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8]) {
-        self.count_receipt(news.provider, news.state);
+        if news.acknowledgement.is_none() {
+            self.count_receipt(news.provider, news.state);
+        } else if !self.takes_from_phones() {
+            if let Some((connection, sequence)) = news.answer {
+                self.effects.outgoing(connection).acknowledged.push((sequence, Status::X_T_APPN.0));
+            }
+            return;
+        }
         self.match_receipt(news, tlv_id, text_id);
     }
 
@@ -229,6 +243,16 @@ impl Engine {
         if !phones_agree(message, news.phone) {
             self.unmatched(&news, b"", Unmatched::OtherPhone);
             self.acknowledge(news.answer);
+            return;
+        }
+        if let Some(said) = &news.acknowledgement {
+            if said.is_for(message) {
+                self.acknowledged_by_phone(news.provider, number, said);
+                self.acknowledge(news.answer);
+            } else {
+                self.count_receipt(news.provider, news.state);
+                self.receipt_for(number, part, ReceiptNews { acknowledgement: None, ..news });
+            }
             return;
         }
         if message.is_final() && !message.late_news_counts(news.state) {
@@ -422,6 +446,7 @@ impl Engine {
     /// A receipt that has no message: counted, and kept for the operator.
     fn unmatched(&mut self, news: &ReceiptNews, key: &[u8], why: Unmatched) {
         self.counters.unmatched += 1;
+        let news = &ReceiptNews { acknowledgement: None, ..news.clone() };
         let mut entry = vec![why as u8];
         entry.extend_from_slice(&encode_early(news, key, false, None));
         self.keep(Drawer::Unmatched, news.provider, self.now.wall, &entry);
@@ -481,7 +506,9 @@ struct Early {
 impl Early {
     /// Whether it is the same receipt, held under its other id.
     fn is_twin_of(&self, held: &EarlyReceipt) -> bool {
-        let said = |news: &ReceiptNews| (news.state, news.phone, news.error.clone());
+        let said = |news: &ReceiptNews| {
+            (news.state, news.phone, news.error.clone(), news.acknowledgement.clone())
+        };
         decode_early(held).is_some_and(|other| {
             other.other.as_ref() == Some(&self.key)
                 && self.other.as_ref() == Some(&other.key)
@@ -490,18 +517,28 @@ impl Early {
     }
 }
 
-/// The early receipt's form, in memory and in its record: key length u8, key, state u8 (with `COPY` and `LINKED`), done i64,
-/// phone u64 (0: none), where it is linked the other key as the first, error.
+/// The early receipt's form, in memory and in its record: key length u8, key, state u8 (with the bits above), done i64,
+/// phone u64 (0: none), where it is linked the other key as the first, error; of a phone's own: length u8 of the error, error,
+/// arrival u64, body.
 fn encode_early(news: &ReceiptNews, key: &[u8], is_copy: bool, other: Option<&[u8]>) -> Vec<u8> {
     let mut payload = encode_key(key);
     let linked = if other.is_some() { LINKED } else { 0 };
-    payload.push(news.state as u8 | if is_copy { COPY } else { 0 } | linked);
+    let said = news.acknowledgement.as_deref();
+    let by_phone = if said.is_some() { BY_PHONE } else { 0 };
+    payload.push(news.state as u8 | if is_copy { COPY } else { 0 } | linked | by_phone);
     payload.extend_from_slice(&news.done.0.to_le_bytes());
     payload.extend_from_slice(&news.phone.unwrap_or(0).to_le_bytes());
     if let Some(other) = other {
         payload.extend_from_slice(&encode_key(other));
     }
+    if said.is_some() {
+        payload.push(news.error.length);
+    }
     payload.extend_from_slice(news.error.octets());
+    if let Some(said) = said {
+        payload.extend_from_slice(&said.arrival.to_le_bytes());
+        payload.extend_from_slice(&said.body);
+    }
     payload
 }
 
@@ -529,7 +566,7 @@ fn decode_early_payload(provider: u16, payload: &[u8]) -> Option<Early> {
     let length = reader.u8()?;
     let key = reader.take(usize::from(length))?.to_vec();
     let word = reader.u8()?;
-    let state = ReceiptState::from_number(word & !(COPY | LINKED))?;
+    let state = ReceiptState::from_number(word & !(COPY | LINKED | BY_PHONE))?;
     let done = Wall(reader.i64()?);
     let phone = Some(reader.u64()?).filter(|phone| *phone != 0);
     let mut other = None;
@@ -537,7 +574,18 @@ fn decode_early_payload(provider: u16, payload: &[u8]) -> Option<Early> {
         let length = reader.u8()?;
         other = Some(reader.take(usize::from(length))?.to_vec());
     }
-    let error = ErrorText::new(reader.rest());
-    let news = ReceiptNews { provider, state, done, phone, error, answer: None };
+    let mut acknowledgement = None;
+    let error = if word & BY_PHONE == 0 {
+        ErrorText::new(reader.rest())
+    } else {
+        let length = reader.u8()?;
+        let error = ErrorText::new(reader.take(usize::from(length))?);
+        let arrival = reader.u64()?;
+        let body: Box<[u8]> = reader.rest().into();
+        Body::read(&body)?;
+        acknowledgement = Some(Box::new(PhoneAcknowledgement { arrival, body }));
+        error
+    };
+    let news = ReceiptNews { provider, state, done, phone, error, acknowledgement, answer: None };
     Some(Early { key, is_copy: word & COPY != 0, other, news })
 }

@@ -54,8 +54,12 @@ impl Message {
         self.via == Via::Smpp && self.registered_delivery & INTERMEDIATE != 0
     }
 
-    /// The number whose id its tenant was given: where several destinations were answered together, the first one's.
+    /// The number whose id its tenant was given: where several destinations were answered together, the first one's; and of what a
+    /// phone acknowledges, that of the message.
     pub fn told_number(&self) -> u64 {
+        if self.is_inbound() {
+            return self.body().acknowledged().unwrap_or(self.number);
+        }
         let shared = self.body().extra(Extra::SharedId).and_then(|octets| octets.try_into().ok());
         shared.map(u64::from_le_bytes).filter(|first| *first != 0).unwrap_or(self.number)
     }
@@ -117,13 +121,13 @@ pub(crate) fn write(message: &Message, telling: Telling<'_>, text: &mut Vec<u8>,
 
 /// An id in a tenant's form, without an allocation, and the NUL that ends it in a TLV.
 #[derive(Clone, Copy)]
-struct IdText {
+pub(crate) struct IdText {
     octets: [u8; ID_DIGITS + 1],
     length: usize,
 }
 
 impl IdText {
-    fn new(id: u64, radix: IdRadix) -> IdText {
+    pub fn new(id: u64, radix: IdRadix) -> IdText {
         let mut octets = [0; ID_DIGITS + 1];
         let length = match radix {
             IdRadix::Dec => {
@@ -146,7 +150,7 @@ impl IdText {
         &self.octets[..self.length]
     }
 
-    fn with_nul(&self) -> &[u8] {
+    pub fn with_nul(&self) -> &[u8] {
         &self.octets[..=self.length]
     }
 }

@@ -322,8 +322,8 @@ fn what_a_record_holds_is_checked_before_it_is_believed() {
     );
     let early = Record::EarlyReceipt { provider: 0, at: 0, receipt: b"\xffab" };
     assert_eq!(refused(&early), "group 1: an early receipt cannot be read");
-    let newer_bit = [&b"\x02ab\x22"[..], &[0; 16]].concat();
-    let early = Record::EarlyReceipt { provider: 0, at: 0, receipt: &newer_bit };
+    let newer_state = [&b"\x02ab\x0a"[..], &[0; 16]].concat();
+    let early = Record::EarlyReceipt { provider: 0, at: 0, receipt: &newer_state };
     assert_eq!(refused(&early), "group 1: an early receipt cannot be read");
     let newer = [&[2], &rule()[1..]].concat();
     assert_eq!(

@@ -5,6 +5,7 @@ mod house;
 
 /// What tenants and providers are promised, one behaviour at a time.
 mod accepting;
+mod acknowledging;
 mod asking;
 mod dialects;
 mod folding;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use codecs::instant::Mono;
 use codecs::message_id::{self, Side};
 use codecs::receipt::State;
+use codecs::smpp::congestion::congestion_state;
 use codecs::smpp::masked::Masked;
-use codecs::smpp::pdu::{self, Header, MessageIdResponse, QuerySmResponse};
+use codecs::smpp::pdu::{self, MessageIdResponse, QuerySmResponse};
 use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
-use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::smpp::{Command as Pdu, Status, write};
 use engine::command::{
     AskAnswer, AskKind, Command, ConnectionId, Inbound, Now, PartToken, Receipts, Response, Responses,
@@ -184,7 +184,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     fn frame(&mut self, now: Now, lane: &Lane, frame: &[u8]) {
         if self.options.interface_version >= VERSION_WITH_CONGESTION {
-            self.heed_congestion(frame);
+            self.congestion = self.congestion.max(congestion_state(frame).unwrap_or(0));
         }
         match self.line.session.receive(now.mono, frame) {
             Event::Response { token, command, status, late, body } => {
@@ -242,17 +242,6 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn alerted(&mut self) {
         self.counters.alerts.add(1);
         tracing::debug!(provider = %self.options.provider_id, "alert_notification");
-    }
-
-    /// congestion_state is told by providers of SMPP 5.0 in any response (§4.8.4.18): behind an id, or where there is nothing else.
-    fn heed_congestion(&mut self, frame: &[u8]) {
-        if !Header::read(frame).is_some_and(|header| header.command.is_response()) {
-            return;
-        }
-        let body = pdu::body(frame);
-        let state = |tlvs: Tlvs<'_>| tlvs.value_of(tag::CONGESTION_STATE)?.first().copied();
-        let told = state(MessageIdResponse::read(body).tlvs()).or_else(|| state(Tlvs::new(body)));
-        self.congestion = self.congestion.max(told.unwrap_or(0));
     }
 
     fn answered(&mut self, token: u64, status: Status, late: bool, body: &[u8]) {
@@ -327,6 +316,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn delivered(&mut self, now: Now, frame: &[u8], sequence: u32, command: Pdu, delivery: &Delivery<'_>) {
         match self.reader.read(now.wall, delivery, &mut self.receipts) {
             Delivered::Receipt => {}
+            Delivered::Acknowledgement => {
+                self.phones.add_acknowledgement(self.options.provider, delivery, &mut self.receipts);
+            }
             Delivered::MobileOriginated => {
                 self.counters.mobile_originated.add(1);
                 self.phones.add(self.options.provider, delivery, &mut self.inbound);

@@ -1,0 +1,66 @@
+//! What phones acknowledge themselves (SMPP 3.4 §5.2.12): an SME delivery or manual acknowledgement that a provider brings of a
+//! message becomes a message from the phone to that message's tenant, whatever the rules say of the phone's other messages. It
+//! changes nothing of what it acknowledges. How its message is found is `receipts.rs`'s.
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+
+use codecs::smpp::tlv::{Tlvs, tag};
+use codecs::smpp::write;
+
+use crate::command::PhoneAcknowledgement;
+use crate::engine::Engine;
+use crate::message::Message;
+use crate::submission::{Body, Extra, push_extra};
+
+/// esm_class: the phone's user has answered (SMPP 3.4 §5.2.12). Nothing but an acknowledgement says so.
+const BY_USER: u8 = 0x10;
+
+impl PhoneAcknowledgement {
+    /// Whether it is for its message's tenant. Some providers mark their receipts as those of phones, so where the tenant asked
+    /// for none it is a receipt.
+    pub(crate) fn is_for(&self, message: &Message) -> bool {
+        let is_by_user = Body::read(&self.body).is_some_and(|(body, _)| body.esm_class & BY_USER != 0);
+        is_by_user || message.asks_the_phone()
+    }
+}
+
+impl Engine {
+    /// Gives the tenant of a message what the phone says of it.
+    pub(crate) fn acknowledged_by_phone(
+        &mut self,
+        provider: u16,
+        number: u64,
+        said: &PhoneAcknowledgement,
+    ) {
+        let Some((body, _)) = Body::read(&said.body) else { return };
+        if self.came_before(said.arrival) {
+            return;
+        }
+        let Some(message) = self.pages.get(number) else { return };
+        let tenant = message.tenant;
+        // The first of two extras counts: what the phone's own says is in these TLVs.
+        let mut extras = Vec::new();
+        push_extra(&mut extras, Extra::Acknowledged, &message.told_number().to_le_bytes());
+        push_extra(&mut extras, Extra::Tlvs, &own_tlvs(&message.body(), &body));
+        extras.extend_from_slice(body.extras);
+        let octets = self.unpacked(provider, None, &body);
+        let body = Body { octets: &octets, extras: &extras, ..body };
+        self.whole(provider, &body, &[said.arrival], 0, Some(tenant));
+    }
+}
+
+/// What an acknowledgement says beside its text (SMPP 3.4 §5.3.2.17, §5.3.2.18): the reference with which the tenant named its
+/// message, or the one that came back, and the user's answer.
+fn own_tlvs(message: &Body<'_>, said: &Body<'_>) -> Vec<u8> {
+    let of = |body: &Body<'_>, tag| Some(Tlvs::new(body.extra(Extra::Tlvs)?).value_of(tag)?.to_vec());
+    let reference = tag::USER_MESSAGE_REFERENCE;
+    let values = [
+        (reference, of(message, reference).or_else(|| of(said, reference))),
+        (tag::USER_RESPONSE_CODE, of(said, tag::USER_RESPONSE_CODE)),
+    ];
+    let mut tlvs = Vec::new();
+    for (tag, value) in values {
+        let written = value.map(|value| write::tlv(&mut tlvs, tag, &value));
+        debug_assert!(written.is_none_or(|written| written.is_ok()), "what was a TLV is one");
+    }
+    tlvs
+}
