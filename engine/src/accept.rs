@@ -17,6 +17,7 @@ use crate::money::Micros;
 use crate::pages::{BLOCK_MESSAGES, block_of, place_of};
 use crate::record::{self, Record};
 use crate::ring::Item;
+use crate::present::Found;
 use crate::routing::{self, Channel};
 use crate::submission::{Body, Extra, Priority};
 
@@ -57,9 +58,9 @@ impl Plan {
 }
 
 impl Engine {
-    pub(crate) fn submit(&mut self, submissions: Submissions) {
+    pub(crate) fn submit(&mut self, mut submissions: Submissions) {
         let seen = submissions.idempotency.as_ref().map(|key| self.begin_idempotent(submissions.tenant, key));
-        let (outcomes, replayed) = match seen {
+        let (mut outcomes, replayed) = match seen {
             Some(Seen::Replay(outcomes)) => (outcomes, true),
             Some(Seen::Refused(refusal)) => (vec![Outcome::Refused(refusal); submissions.items.len()], false),
             Some(Seen::New) => {
@@ -69,6 +70,7 @@ impl Engine {
             }
             None => (self.decide_all(&submissions), false),
         };
+        self.without_deferred(&mut submissions.items, &mut outcomes);
         self.effects.received.push((submissions.received, outcomes.len() as u32));
         self.answer(&submissions, outcomes, replayed);
     }
@@ -77,7 +79,7 @@ impl Engine {
         let mut outcomes = Vec::with_capacity(submissions.items.len());
         let mut start = 0;
         let mut group = SharedId::default();
-        for item in &submissions.items {
+        for (place, item) in submissions.items.iter().enumerate() {
             group.begin(item.sequence);
             let body = submissions.bodies.get(start..item.end as usize).unwrap_or_default();
             start = item.end as usize;
@@ -90,6 +92,7 @@ impl Engine {
                     self.counters.accepted += 1;
                     accepted
                 }
+                Err(refusal) if self.defer(submissions, place, body) => Outcome::Refused(refusal),
                 Err(refusal) => {
                     self.counters.refused[refusal as usize] += 1;
                     Outcome::Refused(refusal)
@@ -124,11 +127,17 @@ impl Engine {
         self.check_body(&body, length == bytes.len())?;
         // Few have extras, and hardly any one of these.
         let may_replace = !body.extras.is_empty() && body.extra(Extra::ReplacesPresent).is_some();
-        if may_replace && let Some(number) = self.find_present(tenant, &body)? {
-            group.accepted(number);
-            let replaced = self.replace_present(number, &body)?;
-            self.tenants.use_quotas(tenant);
-            return Ok(replaced);
+        if may_replace {
+            match self.find_present(tenant, &body) {
+                Found::Nothing => {}
+                Found::Later(wait) => return Err(self.later(wait)),
+                Found::This(number) => {
+                    group.accepted(number);
+                    let replaced = self.replace_present(number, &body)?;
+                    self.tenants.use_quotas(tenant);
+                    return Ok(replaced);
+                }
+            }
         }
         let plan = self.plan(tenant, &body)?;
         let reserve = |wallet: &mut Wallet| {
@@ -267,6 +276,9 @@ impl Engine {
         self.count_waiting(tenant, false, true);
         let scheduled = self.queue_new(&message, body.send_at);
         self.pages.insert(message, self.now.wall.0);
+        if !self.present.is_unused() {
+            self.note_present(number);
+        }
         if place_of(number) as u64 == BLOCK_MESSAGES - 1 {
             self.has_come(block_of(number));
         }
@@ -312,7 +324,7 @@ impl Engine {
         self.take_number(tenant)
     }
 
-    fn answer(&mut self, submissions: &Submissions, outcomes: Vec<Outcome>, replayed: bool) {
+    pub(crate) fn answer(&mut self, submissions: &Submissions, outcomes: Vec<Outcome>, replayed: bool) {
         match submissions.door {
             Door::Smpp(connection) => {
                 self.effects.is_urgent = true;

@@ -35,6 +35,7 @@ pub mod quota;
 pub mod receipt_index;
 mod receipts;
 pub mod record;
+mod present;
 mod replacing;
 mod replay;
 mod ring;

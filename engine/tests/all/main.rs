@@ -20,6 +20,7 @@ mod own_parts;
 mod pacing;
 mod parking;
 mod phones;
+mod present;
 mod reading_back;
 mod recovering;
 mod sending;
