@@ -24,7 +24,7 @@ use self::backoff::Backoff;
 pub use self::backoff::{Ending, Pauses, Reconnect};
 use self::bind::Bind;
 pub use self::dial::{Connection, Dial, Host, Network, Tls};
-pub use self::outbind::{Expected, Keeper, Outbind};
+pub use self::outbind::{Expected, Keeper, Outbind, Shared};
 use super::counters::BindCounters;
 use super::phase::{Phase, Phases};
 pub use super::socket::Patience;
