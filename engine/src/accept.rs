@@ -15,9 +15,9 @@ use crate::ledger::{Reserve, Wallet};
 use crate::message::{Head, Message};
 use crate::money::Micros;
 use crate::pages::{BLOCK_MESSAGES, block_of, place_of};
+use crate::present::Found;
 use crate::record::{self, Record};
 use crate::ring::Item;
-use crate::present::Found;
 use crate::routing::{self, Channel};
 use crate::submission::{Body, Extra, Priority};
 

@@ -210,14 +210,7 @@ impl Engine {
     }
 
     /// A whole message, or what there is of it: its alphabet named, and given to its tenant, who may be known already.
-    fn whole(
-        &mut self,
-        provider: u16,
-        body: &Body<'_>,
-        arrivals: &[u64],
-        missing: u8,
-        tenant: Option<u32>,
-    ) {
+    fn whole(&mut self, provider: u16, body: &Body<'_>, arrivals: &[u64], missing: u8, tenant: Option<u32>) {
         if let Some(counters) = self.counters.providers.get_mut(usize::from(provider)) {
             counters.inbound += 1;
         }

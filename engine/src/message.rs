@@ -14,9 +14,6 @@ use crate::step::{self, ALL_PARTS, DoubtCause, Resolution, Step, Verdict};
 use crate::submission::{Body, Priority, Via};
 
 pub const HEAD_VERSION: u8 = 1;
-/// Bits of registered_delivery: acknowledgements of the phone and of its user are wanted (SMPP 3.4 §5.2.17).
-const OF_THE_PHONE: u8 = 0x0C;
-
 /// The bit of a head's version that says: from a phone to a tenant. Such a message is final at once, costs nothing, and waits
 /// only to be told; its candidate is the provider that brought it, its destination the phone. Builds that know none take it
 /// for a newer version.
@@ -437,16 +434,6 @@ impl Message {
     /// Whether the provider is asked for receipts: the tenant wants them, or its plan charges by them.
     pub fn wants_receipts(&self) -> bool {
         self.would_want_receipts(self.registered_delivery)
-    }
-
-    /// Whether its tenant wants to know what the phone acknowledges.
-    pub fn asks_the_phone(&self) -> bool {
-        self.registered_delivery & OF_THE_PHONE != 0
-    }
-
-    /// registered_delivery as a provider is asked (SMPP 3.4 §5.2.17).
-    pub fn asks_for(&self, registered_delivery: u8) -> u8 {
-        u8::from(self.would_want_receipts(registered_delivery)) | registered_delivery & OF_THE_PHONE
     }
 
     /// The same, if its tenant asked for them so.

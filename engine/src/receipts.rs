@@ -506,9 +506,8 @@ struct Early {
 impl Early {
     /// Whether it is the same receipt, held under its other id.
     fn is_twin_of(&self, held: &EarlyReceipt) -> bool {
-        let said = |news: &ReceiptNews| {
-            (news.state, news.phone, news.error.clone(), news.acknowledgement.clone())
-        };
+        let said =
+            |news: &ReceiptNews| (news.state, news.phone, news.error.clone(), news.acknowledgement.clone());
         decode_early(held).is_some_and(|other| {
             other.other.as_ref() == Some(&self.key)
                 && self.other.as_ref() == Some(&other.key)

@@ -14,6 +14,21 @@ use crate::submission::{Body, Extra, push_extra};
 /// esm_class: the phone's user has answered (SMPP 3.4 §5.2.12). Nothing but an acknowledgement says so.
 const BY_USER: u8 = 0x10;
 
+/// Bits of registered_delivery: acknowledgements of the phone and of its user are wanted (SMPP 3.4 §5.2.17).
+const OF_THE_PHONE: u8 = 0x0C;
+
+impl Message {
+    /// Whether its tenant wants to know what the phone acknowledges.
+    pub fn asks_the_phone(&self) -> bool {
+        self.registered_delivery & OF_THE_PHONE != 0
+    }
+
+    /// registered_delivery as a provider is asked (SMPP 3.4 §5.2.17).
+    pub fn asks_for(&self, registered_delivery: u8) -> u8 {
+        u8::from(self.would_want_receipts(registered_delivery)) | registered_delivery & OF_THE_PHONE
+    }
+}
+
 impl PhoneAcknowledgement {
     /// Whether it is for its message's tenant. Some providers mark their receipts as those of phones, so where the tenant asked
     /// for none it is a receipt.
@@ -25,12 +40,7 @@ impl PhoneAcknowledgement {
 
 impl Engine {
     /// Gives the tenant of a message what the phone says of it.
-    pub(crate) fn acknowledged_by_phone(
-        &mut self,
-        provider: u16,
-        number: u64,
-        said: &PhoneAcknowledgement,
-    ) {
+    pub(crate) fn acknowledged_by_phone(&mut self, provider: u16, number: u64, said: &PhoneAcknowledgement) {
         let Some((body, _)) = Body::read(&said.body) else { return };
         if self.came_before(said.arrival) {
             return;

@@ -156,9 +156,7 @@ impl Walk {
     fn parked(&self) -> Option<bool> {
         match self.task {
             Task::List { .. } | Task::Note { is_parked: false, .. } => None,
-            Task::Bounce { .. } | Task::Move { .. } | Task::Cancel { .. } | Task::Note { .. } => {
-                Some(false)
-            }
+            Task::Bounce { .. } | Task::Move { .. } | Task::Cancel { .. } | Task::Note { .. } => Some(false),
             Task::Doubts { .. } | Task::LetGo { .. } | Task::Resolve { .. } => Some(true),
         }
     }

@@ -287,7 +287,9 @@ fn an_unknown_kind_and_a_newer_version_are_refused_with_their_place() {
         let version = known + 1;
         assert_eq!(
             replay(&newer),
-            format!("group 17: record at octet {at} of its group is of version {version}, newer than {known}")
+            format!(
+                "group 17: record at octet {at} of its group is of version {version}, newer than {known}"
+            )
         );
     }
     let mut unknown = group.clone();

@@ -500,7 +500,13 @@ impl House {
         let item = Receipt { sequence, state, phone, tlv_id_end, text_id_end, error_end, done };
         let provider = self.provider(provider);
         let connection = Some(ConnectionId(u32::MAX - 1));
-        self.turn([Command::Receipts(Receipts { provider, connection, items: vec![item], bytes, ..Receipts::default() })]);
+        self.turn([Command::Receipts(Receipts {
+            provider,
+            connection,
+            items: vec![item],
+            bytes,
+            ..Receipts::default()
+        })]);
         sequence
     }
 

@@ -25,8 +25,7 @@ fn submit(house: &mut House, replaces: bool, to: impl IntoIterator<Item = u64>, 
     }
     let octets = if replaces { &b"new"[..] } else { b"old" };
     for (sequence, destination) in (0..).zip(to) {
-        let body =
-            Body { destination, source: b"ACME", octets, send_at, extras: &extras, ..Body::default() };
+        let body = Body { destination, source: b"ACME", octets, send_at, extras: &extras, ..Body::default() };
         body.write(&mut bodies);
         items.push(Submission { sequence, end: bodies.len() as u32, refused: None });
     }

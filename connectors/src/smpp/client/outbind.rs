@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 
 use super::{Secret, closing};
 use crate::clock::Clock;
-use crate::smpp::gate::{Gate, Pass};
 use crate::smpp::counters::ServerCounters;
+use crate::smpp::gate::{Gate, Pass};
 use crate::smpp::lockout::Lockout;
 use crate::smpp::phase::Phases;
 use crate::smpp::sparing::STRANGERS;

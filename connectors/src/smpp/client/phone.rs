@@ -50,12 +50,7 @@ impl Phones {
     }
 
     /// Adds what a phone acknowledges to the receipt that has just joined the batch. It is never put together with others.
-    pub fn add_acknowledgement(
-        &mut self,
-        provider: u16,
-        delivery: &Delivery<'_>,
-        receipts: &mut Receipts,
-    ) {
+    pub fn add_acknowledgement(&mut self, provider: u16, delivery: &Delivery<'_>, receipts: &mut Receipts) {
         let Some(place) = receipts.items.len().checked_sub(1) else { return };
         let arrival = self.arrival(provider, delivery);
         self.octets.clear();
