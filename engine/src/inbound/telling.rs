@@ -6,6 +6,7 @@ use codecs::smpp::tlv::tag;
 use codecs::smpp::write::{self, Carrier, SmFields};
 
 use crate::effect::{Outgoing, Request};
+use crate::id::Permutation;
 use crate::message::Message;
 use crate::submission::Extra;
 use crate::telling::{IdText, Telling};
@@ -26,8 +27,8 @@ pub(crate) fn needs_tlvs(message: &Message) -> bool {
 }
 
 /// Appends the `deliver_sm` that brings a message from a phone: its text as the phone sent it, in one piece (SMPP 3.4 §5.3.2.32).
-/// Where it acknowledges a message, `telling` has that one's id.
-pub(crate) fn tell(message: &Message, telling: Telling<'_>, out: &mut Outgoing) {
+/// Where it acknowledges a message, that one's id is beside it.
+pub(crate) fn tell(message: &Message, telling: Telling<'_>, ids: &Permutation, out: &mut Outgoing) {
     let body = message.body();
     let phone = body.phone();
     let is_long = body.octets.len() > SHORT_MESSAGE_OCTETS_MAX;
@@ -48,8 +49,10 @@ pub(crate) fn tell(message: &Message, telling: Telling<'_>, out: &mut Outgoing) 
     };
     let written = write::sm_body(&mut out.bodies, &fields);
     debug_assert!(written.is_ok(), "a message from a phone fits a deliver_sm: {written:?}");
-    if telling.tlvs && body.acknowledged().is_some() {
-        let id = IdText::new(telling.id, telling.dialect.id);
+    if telling.tlvs
+        && let Some(number) = body.acknowledged()
+    {
+        let id = IdText::new(ids.id(number), telling.dialect.id);
         let written = write::tlv(&mut out.bodies, tag::RECEIPTED_MESSAGE_ID, id.with_nul());
         debug_assert!(written.is_ok(), "an id fits its TLV");
         out.bodies.extend_from_slice(body.extra(Extra::Tlvs).unwrap_or_default());
