@@ -10,6 +10,7 @@ mod entrances;
 mod first_minute;
 mod lists;
 mod operators;
+mod outbind;
 mod phones;
 mod probing;
 mod process;

@@ -148,6 +148,24 @@ pub struct Receipts {
     pub connection: Option<ConnectionId>,
     pub items: Vec<Receipt>,
     pub bytes: Vec<u8>,
+    /// Of those that phones have sent themselves, by place among the items.
+    pub acknowledgements: Vec<(usize, PhoneAcknowledgement)>,
+}
+
+impl Receipts {
+    pub(crate) fn acknowledgement_at(&self, place: usize) -> Option<Box<PhoneAcknowledgement>> {
+        let mut all = self.acknowledgements.iter();
+        all.find(|(at, _)| *at == place).map(|(_, said)| Box::new(said.clone()))
+    }
+}
+
+/// What a phone, or who holds it, acknowledges (SMPP 3.4 §5.2.12): a message from there, about one of a tenant's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhoneAcknowledgement {
+    /// As an `InboundItem`'s.
+    pub arrival: u64,
+    /// A `Body`, of which esm_class keeps the kind.
+    pub body: Box<[u8]>,
 }
 
 /// How a phone's message says that it is a part of a longer one. The numbers are kept on disk.

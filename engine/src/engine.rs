@@ -20,6 +20,7 @@ use crate::operations::Operations;
 use crate::outbox::{Loading, News};
 use crate::pages::{Pages, block_of};
 use crate::parking::Parking;
+use crate::present::Present;
 use crate::queued::Queued;
 use crate::receipt_index::{EarlyReceipts, ReceiptIndex};
 use crate::record::{self, Record};
@@ -97,6 +98,7 @@ pub struct Engine {
     pub(crate) parking: Parking,
     pub(crate) surgery: Surgery,
     pub(crate) operations: Operations,
+    pub(crate) present: Present,
     pub(crate) counters: Counters,
     pub(crate) disk: DiskLevel,
     pub(crate) draining: Option<Vec<ReplyId>>,
@@ -143,6 +145,7 @@ impl Engine {
             parking: Parking::default(),
             surgery: Surgery::default(),
             operations: Operations::default(),
+            present: Present::default(),
             counters: Counters::default(),
             disk: DiskLevel::Fine,
             draining: None,
@@ -230,7 +233,6 @@ impl Engine {
         self.archive_done();
         self.carry_over(ring_over);
         self.drained();
-        self.operations.turn_ended();
     }
 
     /// The group decided since the last one was taken.

@@ -81,6 +81,8 @@ pub enum Extra {
     Missing = 35,
     /// When it came, i64 little-endian in milliseconds, where nobody was named for it until later.
     CameAt = 36,
+    /// It is what the phone acknowledges of a message of its tenant: the number of which that tenant has the id, u64 little-endian.
+    Acknowledged = 37,
     /// TLVs of the tenant's `submit_sm` that mean something to one provider only, as they were: passed on where its entry says so.
     VendorTlvs = 48,
     /// Values for TLVs by the names that providers' entries give them (`provider_form::push_named`).
@@ -311,6 +313,12 @@ impl<'a> Body<'a> {
     /// The address that the phone wrote to.
     pub fn address(&self) -> &'a [u8] {
         self.extra(Extra::Address).unwrap_or(self.source)
+    }
+
+    /// The number of the message that the phone acknowledges by it.
+    pub fn acknowledged(&self) -> Option<u64> {
+        let octets = self.extra(Extra::Acknowledged)?;
+        octets.try_into().ok().map(u64::from_le_bytes)
     }
 
     /// How many of its parts never came.

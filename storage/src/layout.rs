@@ -64,6 +64,11 @@ impl Layout {
         self.root.join("lockouts")
     }
 
+    /// Those of who guesses where providers say outbind.
+    pub fn outbind_lockouts(&self) -> PathBuf {
+        self.root.join("outbind-lockouts")
+    }
+
     /// The key of the first administrator, for commands that speak to the running gateway.
     pub fn administrator_key(&self) -> PathBuf {
         self.root.join("administrator.key")

@@ -8,10 +8,10 @@ use std::time::Duration;
 use codecs::instant::Mono;
 use codecs::message_id::{self, Side};
 use codecs::receipt::State;
+use codecs::smpp::congestion::congestion_state;
 use codecs::smpp::masked::Masked;
-use codecs::smpp::pdu::{self, Header, MessageIdResponse, QuerySmResponse};
+use codecs::smpp::pdu::{self, MessageIdResponse, QuerySmResponse};
 use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
-use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::smpp::{Command as Pdu, Status, write};
 use engine::command::{
     AskAnswer, AskKind, Command, ConnectionId, Inbound, Now, PartToken, Receipts, Response, Responses,
@@ -30,7 +30,7 @@ use crate::smpp::counters::BindCounters;
 use crate::smpp::line::{Line, Woken};
 use crate::smpp::phase::{Phase, Phases};
 
-/// PDUs of one session that are logged because they were not understood; all are counted.
+/// PDUs of one session that are logged because they were not understood, or are receipts without an id; all are counted.
 const LOGGED_MAX: u32 = 10;
 /// From this interface_version on responses may tell congestion_state.
 const VERSION_WITH_CONGESTION: u8 = 0x50;
@@ -189,7 +189,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     fn frame(&mut self, now: Now, lane: &Lane, frame: &[u8]) {
         if self.options.interface_version >= VERSION_WITH_CONGESTION {
-            self.heed_congestion(frame);
+            self.congestion = self.congestion.max(congestion_state(frame).unwrap_or(0));
         }
         match self.line.session.receive(now.mono, frame) {
             Event::Response { token, command, status, late, body } => {
@@ -249,17 +249,6 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn alerted(&mut self) {
         self.counters.alerts.add(1);
         tracing::debug!(provider = %self.options.provider_id, "alert_notification");
-    }
-
-    /// congestion_state is told by providers of SMPP 5.0 in any response (§4.8.4.18): behind an id, or where there is nothing else.
-    fn heed_congestion(&mut self, frame: &[u8]) {
-        if !Header::read(frame).is_some_and(|header| header.command.is_response()) {
-            return;
-        }
-        let body = pdu::body(frame);
-        let state = |tlvs: Tlvs<'_>| tlvs.value_of(tag::CONGESTION_STATE)?.first().copied();
-        let told = state(MessageIdResponse::read(body).tlvs()).or_else(|| state(Tlvs::new(body)));
-        self.congestion = self.congestion.max(told.unwrap_or(0));
     }
 
     fn answered(&mut self, token: u64, status: Status, late: bool, body: &[u8]) {
@@ -334,12 +323,20 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn delivered(&mut self, now: Now, frame: &[u8], sequence: u32, command: Pdu, delivery: &Delivery<'_>) {
         match self.reader.read(now.wall, delivery, &mut self.receipts) {
             Delivered::Receipt => {}
+            Delivered::Acknowledgement => {
+                self.phones.add_acknowledgement(self.options.provider, delivery, &mut self.receipts);
+            }
             Delivered::MobileOriginated => {
                 self.counters.mobile_originated.add(1);
                 self.phones.add(self.options.provider, delivery, &mut self.inbound);
             }
-            // Kept for the operator, who may wonder what it looks like.
-            Delivered::ReceiptWithoutId => self.log(frame, "a receipt without an id"),
+            // Kept and counted as unmatched by the engine; the operator may wonder what it looks like.
+            Delivered::ReceiptWithoutId => {
+                if self.may_log() {
+                    let (provider, pdu) = (&self.options.provider_id, Masked(frame));
+                    tracing::info!(%provider, %pdu, "a receipt without an id, kept as unmatched");
+                }
+            }
         }
         // It is answered when it is on disk.
         if command == Pdu::DATA_SM {
@@ -349,11 +346,15 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     /// The header says enough; what follows may be the text of a message.
     fn log(&mut self, frame: &[u8], what: &str) {
-        self.logged = self.logged.saturating_add(1);
-        if self.logged <= LOGGED_MAX {
+        if self.may_log() {
             let (provider, pdu) = (&self.options.provider_id, Masked(frame));
             tracing::warn!(%provider, what, %pdu, "a PDU that was not taken");
         }
+    }
+
+    fn may_log(&mut self) -> bool {
+        self.logged = self.logged.saturating_add(1);
+        self.logged <= LOGGED_MAX
     }
 
     fn enter(&mut self, now: Mono, phase: Phase) {
