@@ -22,6 +22,7 @@ mod phones;
 mod reading_back;
 mod recovering;
 mod sending;
+mod shared_ids;
 mod states;
 mod surgery;
 mod telling;

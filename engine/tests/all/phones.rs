@@ -22,7 +22,7 @@ fn text(house: &House, number: u64) -> String {
     String::from_utf8_lossy(house.message(number).body().octets).into_owned()
 }
 
-fn kept(house: &mut House, drawer: Drawer) -> KeptPage {
+pub fn kept(house: &mut House, drawer: Drawer) -> KeptPage {
     let query = Query::Kept { drawer, provider: None, from: 0, most: 100 };
     match house.ask(Command::Query { reply: ReplyId(3), query }) {
         Reply::Kept(Some(page)) => page,
