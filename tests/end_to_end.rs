@@ -16,6 +16,7 @@ mod providers;
 mod reaching;
 mod receipts;
 mod texts;
+mod together;
 
 use serde_json::{Value, json};
 
