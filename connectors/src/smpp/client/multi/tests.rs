@@ -1,5 +1,5 @@
 //! Which messages go together, and what is read out of answers of every kind. The wire is tested in `connectors/tests/smpp`.
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
 use codecs::smpp::multi::{Destination, SubmitMulti, Unsuccess, submit_multi_response_body};
 use codecs::smpp::pdu::SmeAddress;
