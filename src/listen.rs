@@ -190,7 +190,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (phase, phases) = Phases::channel();
-        let serving = tokio::spawn(serve(listener, answering(), None, 4, phases));
+        let serving = tokio::spawn(serve(listener, answering(), None, 4, Arc::default(), phases));
         let mut crowd = Vec::new();
         for _ in 0..20 {
             crowd.push(TcpStream::connect(address).await.unwrap());

@@ -108,6 +108,7 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
         status,
         retry_at: Wall(if verdict == Verdict::Retry { ACCEPTED.0 + 5_000 } else { 0 }),
         id,
+        shared: false,
     };
     let receipt = Step::Receipt { part: 0, state: ReceiptState::Delivered, done: ACCEPTED, error: b"000" };
     let steps = [
@@ -121,6 +122,18 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
             "accepted",
             response(Verdict::Accepted, 0, &b"39f9"[..]),
             "030115000000410000001000250003063412000000000033396639",
+        ),
+        (
+            "accepted with others",
+            Step::Response {
+                part: 0,
+                verdict: Verdict::Accepted,
+                status: 0,
+                retry_at: Wall(0),
+                id: b"39f9",
+                shared: true,
+            },
+            "030115000000410000001000250003063412000000001033396639",
         ),
         (
             "refused",
