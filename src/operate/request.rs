@@ -158,22 +158,21 @@ impl Asked {
             .find(|name| self.0.get(*name).is_some_and(|age| !age.is_null()))
         {
             None => Ok(()),
-            Some(name) => {
-                Err(invalid(name, "left out: end the rule by its number, tenant, provider or prefix"))
-            }
+            Some(name) => Err(invalid(
+                name,
+                "left out: end the rule by its number, tenant, provider, prefix or campaign",
+            )),
         }
     }
 
     fn filter(&self, now: Wall) -> Result<Filter, Problem> {
         let id = |name| self.text(name).map(|text| text.map(str::to_owned));
-        if self.text("campaign")?.is_some() {
-            return Err(invalid("campaign", "left out: messages carry no campaign yet"));
-        }
         let ago = |name| self.duration(name).map(|age| age.map(|age| before(now, age)));
         Ok(Filter {
             tenant: id("tenant")?,
             provider: id("provider")?,
             prefix: id("prefix")?,
+            campaign: id("campaign")?,
             accepted_before: ago("older_than")?,
             accepted_since: ago("newer_than")?,
         })
