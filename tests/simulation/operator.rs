@@ -94,14 +94,18 @@ fn draw(world: &World, dice: &mut Dice, body: &mut Value) -> Which {
     let tenant = dice.in_range(0..world.plan.tenants.len() as u64) as usize;
     let provider = &world.plan.providers[dice.in_range(0..world.plan.providers.len() as u64) as usize].id;
     let age = Duration::from_secs(dice.choose(&[2, 10, 30]));
-    match dice.in_range(0..11) {
+    match dice.in_range(0..13) {
         0 => which.provider = Some(provider.clone()),
         1 => which.prefix = Some(format!("2547{tenant:02}0000{}", dice.in_range(0..6))),
         2 => which.before = Some(Wall(wall().0 - age.as_millis() as i64)),
         3 => which.since = Some(Wall(wall().0 - age.as_millis() as i64)),
         4 => (which.tenant, which.provider) = (Some(tenant), Some(provider.clone())),
         5 => which.tenant = Some(tenant),
-        6 | 7 => (which.tenant, which.campaign) = (Some(tenant), Some(dice.choose(&CAMPAIGNS))),
+        6..10 => {
+            // What is submitted over SMPP has no campaign.
+            let speaks_http = world.plan.tenants.iter().position(|tenant| tenant.callers > 0);
+            (which.tenant, which.campaign) = (speaks_http.or(Some(tenant)), Some(dice.choose(&CAMPAIGNS)));
+        }
         _ => body["all"] = json!(true),
     }
     body["tenant"] = json!(which.tenant.map(|tenant| &world.plan.tenants[tenant].id));
