@@ -152,6 +152,7 @@ fn figures(
     let given = provider.handle.counts().accepted;
     let sequences = provider.handle.sequences();
     let overtaken: u64 = sequences.iter().map(|sequence| sequence.overtaken).sum();
+    let looked_at: u64 = sequences.iter().map(|sequence| sequence.messages).sum();
     let behind = sequences.iter().map(|sequence| sequence.furthest_behind).max().unwrap_or(0);
     let doubled = sum(|one| one.summary.duplicates) + given.saturating_sub(accepted);
     vec![
@@ -168,6 +169,7 @@ fn figures(
         Figure::new("CPU", drained.cpu_seconds * 1e6 / given.max(1) as f64, "µs a message sent"),
         Figure::new("**overtaken on a bind**", overtaken as f64, ""),
         Figure::new("furthest behind over all binds", behind as f64, "messages"),
+        Figure::new("looked at", looked_at as f64, "messages"),
         Figure::new("lost", sum(|one| one.summary.lost) as f64, ""),
         Figure::new("doubled", doubled as f64, ""),
     ]
