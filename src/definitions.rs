@@ -118,6 +118,7 @@ pub fn provider(provider: &config::Provider) -> ProviderDefinition {
         in_doubt_wait: provider.in_doubt_wait,
         receipt_wait: provider.receipt_wait,
         query_after: provider.query_after,
+        submit_multi: provider.submit_multi.is_some(),
         operations: provider.operations.iter().map(|operation| ask_kind(*operation)).collect(),
         receipts: match provider.registered_delivery {
             config::AskReceipt::Asked => catalog::AskReceipt::Asked,

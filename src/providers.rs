@@ -132,6 +132,7 @@ pub fn options(provider: &Provider, reached: &Reached) -> ProviderBindOptions {
             SubmitForm::SubmitSm => Command::SUBMIT_SM,
             SubmitForm::DataSm => Command::DATA_SM,
         },
+        submit_multi: provider.submit_multi.map_or(1, |most| most as usize),
         message_id: definitions::message_id(provider.message_id),
         dialect: Arc::new(definitions::dialect(&provider.receipt)),
         window: provider.window,

@@ -19,6 +19,7 @@ mod reaching;
 mod rebinding;
 mod receipts;
 mod texts;
+mod together;
 
 use serde_json::{Value, json};
 

@@ -61,8 +61,11 @@ impl Engine {
         if message.state != State::Sent || !message.wants_receipts() {
             return None;
         }
-        let entry = self.providers.get(message.provider).and_then(|entry| entry.definition.as_ref());
-        let after = entry.and_then(|definition| definition.query_after)?;
+        let entry = self.providers.get(message.provider)?;
+        let after = entry.definition.as_ref().and_then(|definition| definition.query_after)?;
+        if entry.names_others(message) {
+            return None;
+        }
         let waited = self.now.wall.millis_since(message.sent_at);
         let (mut last, mut next) = (None, i64::try_from(after.as_millis()).unwrap_or(i64::MAX).max(1));
         while next <= waited {

@@ -101,6 +101,8 @@ pub struct Responses {
     pub bind: u16,
     pub items: Vec<Response>,
     pub ids: Vec<u8>,
+    /// They are answers to submit_multi: an id names several messages.
+    pub shared: bool,
 }
 
 /// What is asked of a provider beside messages: what became of a part, to forget it, to send another text in its place.

@@ -134,6 +134,8 @@ pub(crate) struct Provider {
     pub name_group: u64,
     /// An operator's rule gives it nothing.
     pub disabled: bool,
+    /// It is, or once was, sent submit_multi: an id of it may name several messages.
+    pub shares_ids: bool,
     /// When tokens will be there for what waits.
     wake: Option<Mono>,
     /// Lanes that have stopped at a tenant's own part whose bind has no room, or was not at hand.
@@ -161,6 +163,7 @@ impl Provider {
             doubtful: Vec::new(),
             name_group: 0,
             disabled: false,
+            shares_ids: false,
             wake: None,
             waits_for_bind: Vec::new(),
             high_seen: None,
@@ -501,14 +504,17 @@ impl Engine {
         self.providers.has_narrow_charset =
             definitions.providers.iter().any(|definition| definition.charset.last().is_some());
         for definition in &definitions.providers {
-            let (index, new) = self.providers.name(&definition.id, self.settings.shares, now);
-            if new {
-                self.record_name(NameKind::Provider, u32::from(index), &definition.id, "");
-            }
+            let (index, mut new) = self.providers.name(&definition.id, self.settings.shares, now);
             if let Some(provider) = self.providers.get_mut(index) {
+                new |= definition.submit_multi && !provider.shares_ids;
+                provider.shares_ids |= definition.submit_multi;
                 provider.rate.set_ceiling(now, definition.throughput, definition.burst);
                 provider.binds.iter_mut().for_each(|bind| bind.limit(now, definition.bind_throughput));
                 provider.definition = Some(definition.clone());
+                let mark = provider.mark();
+                if new {
+                    self.record_name(NameKind::Provider, u32::from(index), &definition.id, mark);
+                }
             }
         }
         self.counters.providers.resize_with(usize::from(self.providers.count()), Default::default);

@@ -41,6 +41,7 @@ mod replay;
 mod ring;
 pub mod routing;
 pub mod schedule;
+pub mod shared_ids;
 mod snapshot;
 pub mod status_table;
 pub mod step;

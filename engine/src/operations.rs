@@ -220,6 +220,8 @@ impl Engine {
         };
         let Some(provider) = self.providers.get_mut(message.provider) else { return false };
         let offers = provider.definition.as_ref().is_some_and(|d| d.operations.contains(&asker.kind));
+        // By a shared id it would be done to others as well: as if it were not offered.
+        let offers = offers && !provider.names_others(message);
         if !offers || provider.up_since.is_none() || self.operations.carried_count >= CARRIED_MAX {
             return false;
         }

@@ -47,6 +47,7 @@ pub(crate) enum News {
         token: PartToken,
         status: u32,
         id: Box<[u8]>,
+        shared: bool,
     },
     Cancel {
         reply: ReplyId,
@@ -421,8 +422,8 @@ impl Engine {
                 self.tenants.mark(tenant);
             }
             News::Receipt { number, part, news, ids } => self.receipt_after_load(number, part, news, ids),
-            News::Response { provider, bind, token, status, id } => {
-                self.response(provider, bind, token, status, &id);
+            News::Response { provider, bind, token, status, id, shared } => {
+                self.response(provider, bind, token, status, &id, shared);
             }
             News::Cancel { reply, tenant, number } => self.cancel(reply, tenant, number),
             News::Operation { operation, .. } => self.operation_after_load(*operation),

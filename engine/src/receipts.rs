@@ -13,14 +13,12 @@ use crate::kept::{Drawer, KeptWhat, Unmatched};
 use crate::message::Message;
 use crate::outbox::News;
 use crate::pages::block_of;
-use crate::receipt_index::EarlyReceipt;
+use crate::receipt_index::{self, EarlyReceipt};
 use crate::record::{self, Record};
 use crate::ring::Item;
+use crate::shared_ids::{self, TAIL_DIGITS};
 use crate::step::{ERROR_OCTETS_MAX, Step};
 use crate::submission::Body;
-
-/// Digits at the end of two numbers that must agree for a receipt to belong to a message.
-const PHONE_DIGITS_COMPARED: u32 = 7;
 
 /// How long a receipt without a message is held, in microseconds, before the archive is asked: mostly its response is on its way.
 const ASK_AFTER_MICROS: u64 = 2_000_000;
@@ -135,7 +133,7 @@ impl Engine {
 
     /// Finds the message of a receipt, in memory or out of it.
     fn match_receipt(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8]) {
-        let found = self.find_by_receipt(news.provider, tlv_id, text_id);
+        let found = self.find_by_receipt(&news, tlv_id, text_id);
         let Some((number, part)) = found else { return self.hold_early(news, tlv_id, text_id) };
         match self.pages.get(number) {
             // Where an id is given out again, the receipt may be for a message whose response has not come.
@@ -174,8 +172,20 @@ impl Engine {
         }
     }
 
-    /// The message that an id names, by every reading of it.
-    fn find_by_receipt(&mut self, provider: u16, tlv_id: &[u8], text_id: &[u8]) -> Option<(u64, u8)> {
+    /// The message that an id names, by every reading of it; before, together with the number, where the id may be shared.
+    fn find_by_receipt(&mut self, news: &ReceiptNews, tlv_id: &[u8], text_id: &[u8]) -> Option<(u64, u8)> {
+        let phone = self.receipt_phone(news.provider, news.phone);
+        let of_several = phone.and_then(|_| self.find_by_id(news.provider, tlv_id, text_id, phone));
+        of_several.or_else(|| self.find_by_id(news.provider, tlv_id, text_id, None))
+    }
+
+    fn find_by_id(
+        &mut self,
+        provider: u16,
+        tlv_id: &[u8],
+        text_id: &[u8],
+        phone: Option<u64>,
+    ) -> Option<(u64, u8)> {
         // The TLV mostly repeats the response's form, the text may be in another radix (smpp.md §2.4).
         let readings = [
             (tlv_id, Side::Response),
@@ -192,7 +202,7 @@ impl Engine {
             readings.into_iter().zip(allowed).filter(|((id, _), allowed)| *allowed && !id.is_empty());
         let mut readings = readings.map(|(reading, _)| reading);
         readings.find_map(|(id, side)| {
-            self.with_key(provider, side, id, |engine, key| engine.index.find(provider, key))
+            self.with_key(provider, side, id, phone, |engine, key| engine.index.find(provider, key))
         })
     }
 
@@ -201,17 +211,22 @@ impl Engine {
         definition.map(|definition| definition.tlv_id).unwrap_or_default()
     }
 
-    /// Works with the canonical octets of a provider's id, which are written to a buffer that is kept.
+    /// Works with the canonical octets of a provider's id, and the number where it is shared, which are written to a buffer that is
+    /// kept.
     pub(crate) fn with_key<T>(
         &mut self,
         provider: u16,
         side: Side,
         id: &[u8],
+        phone: Option<u64>,
         work: impl FnOnce(&mut Engine, &[u8]) -> T,
     ) -> T {
         let mut key = std::mem::take(&mut self.key);
         key.clear();
         message_id::canonical(self.id_form(provider), side, id, &mut key);
+        if let Some(phone) = phone {
+            shared_ids::push_tail(&mut key, phone);
+        }
         let result = work(self, &key);
         self.key = key;
         result
@@ -223,14 +238,19 @@ impl Engine {
         key
     }
 
-    /// The ids under which a response may name a receipt's message: what both of its own ids say, where they differ.
-    fn early_keys(&self, provider: u16, tlv_id: &[u8], text_id: &[u8]) -> Vec<Vec<u8>> {
+    /// The ids under which a response may name a receipt's message: what both of its own ids say, where they differ. With the
+    /// number where they may be shared: so many receipts come with one id.
+    fn early_keys(&self, news: &ReceiptNews, tlv_id: &[u8], text_id: &[u8]) -> Vec<Vec<u8>> {
+        let provider = news.provider;
         let is_of_receipt = self.tlv_id_form(provider) == TlvId::Receipt;
         let by_tlv = self.key(provider, if is_of_receipt { Side::Receipt } else { Side::Response }, tlv_id);
         let other = if text_id.is_empty() { tlv_id } else { text_id };
         let mut keys = vec![by_tlv, self.key(provider, Side::Receipt, other)];
         keys.retain(|key| !key.is_empty());
         keys.dedup();
+        if let Some(phone) = self.receipt_phone(provider, news.phone) {
+            keys.iter_mut().for_each(|key| shared_ids::push_tail(key, phone));
+        }
         keys
     }
 
@@ -282,7 +302,7 @@ impl Engine {
     /// Keeps a receipt for a response that may still come, on disk before it is acknowledged.
     fn hold_early(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8]) {
         let (provider, at) = (news.provider, self.now.wall.0);
-        let keys = self.early_keys(provider, tlv_id, text_id);
+        let keys = self.early_keys(&news, tlv_id, text_id);
         if keys.is_empty() {
             self.unmatched(&news, text_id, Unmatched::NoId);
         }
@@ -347,7 +367,7 @@ impl Engine {
 
     /// A response has named the message of receipts that came before it.
     pub(crate) fn match_early(&mut self, provider: u16, key: &[u8]) {
-        let Some((number, part)) = self.index.find(provider, key) else { return };
+        let Some((number, part)) = self.owner_of_held(provider, key) else { return };
         let owner = self.pages.get(number);
         let is_for = |phone| owner.is_none_or(|owner| phones_agree(owner, phone));
         let fits = |early: &EarlyReceipt| decode_early(early).is_none_or(|early| is_for(early.news.phone));
@@ -396,7 +416,7 @@ impl Engine {
         let held: Vec<(u16, Vec<u8>)> =
             self.early.iter().filter_map(|early| Some((early.provider, decode_early(early)?.key))).collect();
         for (provider, key) in held {
-            if self.index.find(provider, &key).is_some() {
+            if self.owner_of_held(provider, &key).is_some() {
                 self.match_early(provider, &key);
             }
         }
@@ -407,7 +427,14 @@ impl Engine {
         if !self.early.is_empty()
             && let Some(until) = self.now.mono.0.checked_sub(ASK_AFTER_MICROS)
         {
-            self.early.unasked(Mono(until), ASKED_AT_ONCE, &mut self.effects.questions);
+            let questions = &mut self.effects.questions;
+            self.early.unasked(Mono(until), ASKED_AT_ONCE, |hash, early| {
+                questions.push(hash);
+                // One that went alone has the id alone.
+                let key = decode_early(early).map(|early| early.key).unwrap_or_default();
+                let id = Some(shared_ids::id_of(&key)).filter(|id| id.len() < key.len());
+                questions.extend(id.map(|id| receipt_index::key(early.provider, id)));
+            });
         }
     }
 
@@ -448,12 +475,12 @@ impl Engine {
         self.counters.unmatched += 1;
         let news = &ReceiptNews { acknowledgement: None, ..news.clone() };
         let mut entry = vec![why as u8];
-        entry.extend_from_slice(&encode_early(news, key, false, None));
+        entry.extend_from_slice(&encode_early(news, shared_ids::id_of(key), false, None));
         self.keep(Drawer::Unmatched, news.provider, self.now.wall, &entry);
     }
 
     fn any_key(&self, news: &ReceiptNews, ids: Option<&ReceiptIds>) -> Vec<u8> {
-        let keys = ids.map(|ids| self.early_keys(news.provider, ids.tlv(), ids.text()));
+        let keys = ids.map(|ids| self.early_keys(news, ids.tlv(), ids.text()));
         keys.and_then(|keys| keys.into_iter().next()).unwrap_or_default()
     }
 
@@ -463,7 +490,7 @@ impl Engine {
             let Early { key: id, is_copy, news, .. } = decode_early(early)?;
             let waited = self.now.mono.since(early.held).as_millis() as i64;
             let what = KeptWhat::Receipt {
-                id,
+                id: shared_ids::id_of(&id).to_vec(),
                 state: news.state,
                 phone: news.phone,
                 error: news.error.octets().to_vec(),
@@ -489,7 +516,7 @@ fn phones_agree(message: &Message, phone: Option<u64>) -> bool {
     let Some(theirs) = phone else { return true };
     let ours = message.body().destination;
     let digits = |number: u64| number.checked_ilog10().map_or(1, |log| log + 1);
-    let last = 10u64.pow(PHONE_DIGITS_COMPARED.min(digits(ours)).min(digits(theirs)));
+    let last = 10u64.pow(TAIL_DIGITS.min(digits(ours)).min(digits(theirs)));
     ours % last == theirs % last
 }
 

@@ -63,7 +63,7 @@ pub enum Record<'a> {
     },
     /// A message that had left memory is living again, whole, because news came for it.
     Amendment(&'a [u8]),
-    /// A permanent number for a name. For a tenant `currency` is its wallet's.
+    /// A permanent number for a name. For a tenant `currency` is its wallet's; for a provider it may say that ids of it are shared.
     Catalog {
         kind: NameKind,
         index: u32,

@@ -357,8 +357,9 @@ impl Engine {
             && !message.asks_the_phone();
         let (provider, number) = (message.provider, message.number);
         for (_, step) in message.steps() {
-            let Step::Response { verdict: Verdict::Accepted, id, .. } = step else { continue };
-            self.with_key(provider, Side::Response, id, |engine, key| {
+            let Step::Response { verdict: Verdict::Accepted, id, shared, .. } = step else { continue };
+            let phone = message.key_phone(shared);
+            self.with_key(provider, Side::Response, id, phone, |engine, key| {
                 if is_over {
                     engine.sweep.forgotten.push((receipt_index::key(provider, key), number));
                 } else if !key.is_empty() {

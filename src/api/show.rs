@@ -62,6 +62,7 @@ struct ShownMessage<'a> {
     currency: &'a str,
     error: Option<ShownError>,
     reference: Option<Cow<'a, str>>,
+    campaign: Option<Cow<'a, str>>,
     metadata: Option<&'a RawValue>,
     idempotency_key: Option<Cow<'a, str>>,
     send_at: Option<Time>,
@@ -127,6 +128,7 @@ fn shown<'a>(message: &'a Message, api: &ApiState, tenant: &'a TenantAccess) -> 
         currency: &tenant.currency,
         error: error(message),
         reference: body.extra(Extra::Reference).map(lossy),
+        campaign: body.extra(Extra::Campaign).map(lossy),
         metadata: body.extra(Extra::Metadata).and_then(|metadata| serde_json::from_slice(metadata).ok()),
         idempotency_key: body.extra(Extra::IdempotencyKey).map(lossy),
         send_at: body.send_at.map(Time),
@@ -397,7 +399,7 @@ fn event<'a>(step: Step<'a>, api: &ApiState) -> ShownEvent<'a> {
             ..named("sending")
         },
         Step::Unsent { part } => ShownEvent { part: shown_part(part), ..named("unsent") },
-        Step::Response { part, verdict, status, retry_at, id } => ShownEvent {
+        Step::Response { part, verdict, status, retry_at, id, .. } => ShownEvent {
             part: shown_part(part),
             result: Some(verdict_word(verdict)),
             provider_id: (!id.is_empty()).then(|| lossy(id)),

@@ -300,6 +300,7 @@ fn spawn_binds(
                 bind,
                 provider_id: hub.plan.id.clone(),
                 window: hub.plan.window * factor,
+                submit_multi: hub.plan.submit_multi,
                 seed: Some(dice.word()),
                 ..ProviderBindOptions::default()
             };

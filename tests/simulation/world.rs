@@ -48,6 +48,7 @@ pub async fn pass(duration: Duration) {
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub tenant: usize,
+    pub campaign: Option<&'static str>,
     pub registered: bool,
     /// The id, once it is acknowledged.
     pub id: Option<u64>,
@@ -95,6 +96,8 @@ pub struct Tally {
     pub let_go: u64,
     pub resolved: u64,
     pub asked: u64,
+    /// Messages that came to a provider in a submit_multi.
+    pub together: u64,
     pub parked: u64,
     pub read_back: u64,
     pub months: u64,

@@ -6,6 +6,7 @@
 mod backoff;
 mod bind;
 mod dial;
+mod multi;
 mod outbind;
 mod phone;
 pub mod probe;
@@ -59,6 +60,8 @@ pub struct ProviderBindOptions {
     pub interface_version: u8,
     /// What carries messages: submit_sm or data_sm, as the engine writes their bodies.
     pub submit: Pdu,
+    /// How many messages that are alike may go in one submit_multi; 1: each goes by itself.
+    pub submit_multi: usize,
     /// How its message ids read.
     pub message_id: Form,
     /// How its receipts read.
@@ -115,6 +118,7 @@ impl Default for ProviderBindOptions {
             kind: BindKind::Transceiver,
             interface_version: INTERFACE_VERSION,
             submit: Pdu::SUBMIT_SM,
+            submit_multi: 1,
             message_id: Form::Text,
             dialect: Arc::default(),
             unmarked_receipts: true,

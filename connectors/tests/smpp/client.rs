@@ -96,7 +96,7 @@ impl Upstream {
     }
 
     /// Tokens of all that matched so far, once there are so many.
-    fn tokens(&self, count: usize, matching: impl Fn(&Command) -> Vec<u64>) -> Vec<u64> {
+    pub fn tokens(&self, count: usize, matching: impl Fn(&Command) -> Vec<u64>) -> Vec<u64> {
         self.house.wait_for("tokens", |commands| {
             let tokens: Vec<u64> = commands.iter().flat_map(&matching).collect();
             (tokens.len() >= count).then_some(tokens)
@@ -125,21 +125,21 @@ impl Upstream {
     }
 }
 
-fn unsent(command: &Command) -> Vec<u64> {
+pub fn unsent(command: &Command) -> Vec<u64> {
     match command {
         Command::BindDown { unsent, .. } => unsent.iter().map(|token| token.0).collect(),
         _ => Vec::new(),
     }
 }
 
-fn in_flight(command: &Command) -> Vec<u64> {
+pub fn in_flight(command: &Command) -> Vec<u64> {
     match command {
         Command::BindDown { in_flight, .. } => in_flight.iter().map(|token| token.0).collect(),
         _ => Vec::new(),
     }
 }
 
-fn unanswered(command: &Command) -> Vec<u64> {
+pub fn unanswered(command: &Command) -> Vec<u64> {
     match command {
         Command::Unanswered { tokens, .. } => tokens.iter().map(|token| token.0).collect(),
         _ => Vec::new(),

@@ -3,6 +3,7 @@
 
 mod client;
 mod house;
+mod multi;
 mod peer;
 mod probe;
 mod reach;

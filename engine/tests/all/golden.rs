@@ -108,6 +108,7 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
         status,
         retry_at: Wall(if verdict == Verdict::Retry { ACCEPTED.0 + 5_000 } else { 0 }),
         id,
+        shared: false,
     };
     let receipt = Step::Receipt { part: 0, state: ReceiptState::Delivered, done: ACCEPTED, error: b"000" };
     let steps = [
@@ -121,6 +122,18 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
             "accepted",
             response(Verdict::Accepted, 0, &b"39f9"[..]),
             "030115000000410000001000250003063412000000000033396639",
+        ),
+        (
+            "accepted with others",
+            Step::Response {
+                part: 0,
+                verdict: Verdict::Accepted,
+                status: 0,
+                retry_at: Wall(0),
+                id: b"39f9",
+                shared: true,
+            },
+            "030115000000410000001000250003063412000000001033396639",
         ),
         (
             "refused",
@@ -327,7 +340,7 @@ fn what_a_record_holds_is_checked_before_it_is_believed() {
     let newer_state = [&b"\x02ab\x0a"[..], &[0; 16]].concat();
     let early = Record::EarlyReceipt { provider: 0, at: 0, receipt: &newer_state };
     assert_eq!(refused(&early), "group 1: an early receipt cannot be read");
-    let newer = [&[2], &rule()[1..]].concat();
+    let newer = [&[3], &rule()[1..]].concat();
     assert_eq!(
         refused(&Record::Rule { number: 7, rule: &newer }),
         "group 1: an operator's rule cannot be read"

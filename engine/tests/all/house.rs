@@ -728,6 +728,7 @@ pub struct Sms {
     pub send_at: Option<Wall>,
     pub valid_until: Option<Wall>,
     pub provider: Option<&'static str>,
+    pub campaign: Option<&'static str>,
     pub encoding: Encoding,
     pub data_coding: u8,
     pub esm_class: u8,
@@ -746,6 +747,7 @@ impl Default for Sms {
             send_at: None,
             valid_until: None,
             provider: None,
+            campaign: None,
             encoding: Encoding::Gsm7,
             data_coding: 0,
             esm_class: 0,
@@ -764,6 +766,9 @@ impl Sms {
         let mut extras = Vec::new();
         if let Some(provider) = self.provider {
             push_extra(&mut extras, Extra::Provider, provider.as_bytes());
+        }
+        if let Some(campaign) = self.campaign {
+            push_extra(&mut extras, Extra::Campaign, campaign.as_bytes());
         }
         if !self.tlvs.is_empty() {
             push_extra(&mut extras, Extra::Tlvs, &self.tlvs);

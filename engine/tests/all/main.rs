@@ -24,6 +24,7 @@ mod present;
 mod reading_back;
 mod recovering;
 mod sending;
+mod shared_ids;
 mod states;
 mod surgery;
 mod telling;

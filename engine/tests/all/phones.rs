@@ -22,7 +22,7 @@ fn text(house: &House, number: u64) -> String {
     String::from_utf8_lossy(house.message(number).body().octets).into_owned()
 }
 
-fn kept(house: &mut House, drawer: Drawer) -> KeptPage {
+pub fn kept(house: &mut House, drawer: Drawer) -> KeptPage {
     kept_of(house, drawer, None)
 }
 

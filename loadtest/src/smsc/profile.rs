@@ -26,6 +26,8 @@ pub struct Profile {
     /// Messages a second of a system_id that were agreed: how far every window of a second goes beyond is counted, and nothing
     /// refused. 0: not counted.
     pub pacing: u32,
+    /// Whether what arrives is held against the order of the last eight digits of the destinations.
+    pub sequences: bool,
     /// Submits answered with one of `refusal_statuses`.
     pub refusals: f64,
     pub refusal_statuses: Vec<u32>,
@@ -53,6 +55,10 @@ pub struct Profile {
     pub receipts_missing: f64,
     /// Whether query_sm is answered, with the first of `outcomes` for every message; else it is refused.
     pub queries: bool,
+    /// Whether submit_multi is answered, with one id for all of its destinations; else it is refused.
+    pub multi: bool,
+    /// Of its destinations, those whose numbers end so are refused.
+    pub multi_refused: Vec<String>,
     /// What becomes of the messages, by weight.
     pub outcomes: Vec<Outcome>,
     /// What people write to the tenants.
@@ -83,6 +89,7 @@ impl Default for Profile {
             latency: Delay::default(),
             throughput: 0,
             pacing: 0,
+            sequences: false,
             refusals: 0.0,
             refusal_statuses: vec![status::SYSTEM_ERROR, status::INVALID_DESTINATION, status::QUEUE_FULL],
             lost_answers: 0.0,
@@ -100,6 +107,8 @@ impl Default for Profile {
             receipts_duplicated: 0.0,
             receipts_missing: 0.0,
             queries: false,
+            multi: false,
+            multi_refused: Vec::new(),
             outcomes: vec![Outcome::default()],
             phones: PhonesProfile::default(),
             window: 1_000,

@@ -10,6 +10,7 @@ use codecs::message_id::{self, Side};
 use codecs::receipt::State;
 use codecs::smpp::congestion::congestion_state;
 use codecs::smpp::masked::Masked;
+use codecs::smpp::multi::SubmitMultiResponse;
 use codecs::smpp::pdu::{self, MessageIdResponse, QuerySmResponse};
 use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
 use codecs::smpp::{Command as Pdu, Status, write};
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 
 use super::ProviderBindOptions;
 use super::backoff::Ending;
+use super::multi::{self, Member, Multi, Said};
 use super::phone::Phones;
 use super::receipt::{Delivered, Delivery, Reader};
 use crate::intake::Lane;
@@ -47,8 +49,11 @@ pub struct Bind<'o, S> {
     told: Option<oneshot::Sender<()>>,
     /// Once it is bound.
     up: Option<Up>,
-    /// What one turn has gathered for the commit loop.
+    /// What goes in one submit_multi, where the provider offers it.
+    multi: Multi,
+    /// What one turn has gathered for the commit loop: answers, and those to submit_multi.
     responses: Responses,
+    shared_responses: Responses,
     receipts: Receipts,
     inbound: Inbound,
     unanswered: Vec<PartToken>,
@@ -97,7 +102,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             phase: Phase::Running,
             told: Some(told),
             up: None,
+            multi: Multi::new(options.submit_multi, options.limits().late_response),
             responses: Responses::default(),
+            shared_responses: Responses::default(),
             receipts: Receipts::default(),
             inbound: Inbound::default(),
             unanswered: Vec::new(),
@@ -195,6 +202,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             Event::Response { token, command, status, late, body } => {
                 if let Some(kind) = self.asked_kind(token, command) {
                     self.ask_answered(now, token, kind, status, body);
+                } else if let Some(members) = self.multi.answered(token, late) {
+                    self.multi_answered(frame, &members, status, late);
                 } else if ask_kind(command).is_none() {
                     self.answered(token, status, late, body);
                 }
@@ -262,6 +271,31 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             // A read brings at most some hundred kilobytes.
             end: self.responses.ids.len() as u32,
         });
+    }
+
+    /// One answer for several messages: each has its own, with the id that all of them share.
+    fn multi_answered(&mut self, frame: &[u8], members: &[Member], status: Status, late: bool) {
+        let response = SubmitMultiResponse::read(pdu::body(frame));
+        let verdicts = multi::verdicts(members, status, &response);
+        if verdicts.senseless > 0 {
+            self.counters.malformed.add(verdicts.senseless as u64);
+            self.log(frame, "unsuccess_sme");
+        }
+        self.counters.late_responses.add(if late { members.len() as u64 } else { 0 });
+        for (token, said) in verdicts.said {
+            let token = PartToken(token);
+            let (status, id) = match said {
+                Said::Taken => (Status::OK, response.message_id),
+                Said::Refused(status) => (status, &[][..]),
+                Said::Unclear => {
+                    self.unanswered.push(token);
+                    continue;
+                }
+            };
+            let Responses { items, ids, .. } = &mut self.shared_responses;
+            ids.extend_from_slice(id);
+            items.push(Response { token, status: status.0, end: ids.len() as u32 });
+        }
     }
 
     /// What was asked with this token, by the command of a response to it or of its own; a generic_nack is for the first.
@@ -380,6 +414,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         while let TimeoutEvent::Expired { token, command } = self.line.session.timeout(now.mono) {
             if let Some(kind) = self.asked_kind(token, command) {
                 self.ask_answered(now, token, kind, Status::UNKNOWNERR, &[]);
+            } else if let Some(messages) = self.multi.give_up(now.mono, token) {
+                self.unanswered.extend(messages.map(PartToken));
             } else {
                 self.unanswered.push(PartToken(token));
             }
@@ -390,10 +426,13 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn gather(&mut self) {
         let Some(up) = self.up else { return };
         let ProviderBindOptions { provider, bind, .. } = *self.options;
-        if !self.responses.items.is_empty() {
-            let responses = std::mem::take(&mut self.responses);
-            self.counters.responses.add(responses.items.len() as u64);
-            self.line.offer(Command::Responses(Responses { provider, bind, ..responses }));
+        for shared in [false, true] {
+            let gathered = if shared { &mut self.shared_responses } else { &mut self.responses };
+            if !gathered.items.is_empty() {
+                let responses = std::mem::take(gathered);
+                self.counters.responses.add(responses.items.len() as u64);
+                self.line.offer(Command::Responses(Responses { provider, bind, shared, ..responses }));
+            }
         }
         let congestion = std::mem::take(&mut self.congestion);
         if congestion >= CONGESTION_TOLD {
@@ -447,10 +486,15 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         self.acknowledge(now, &outgoing.acknowledged);
         self.counters.submitted.add(outgoing.requests.len() as u64);
         self.line.backlog.push(outgoing.requests, outgoing.bodies);
-        self.line.feed(now, self.options.submit);
+        if self.multi.is_offered() {
+            self.multi.feed(now, &mut self.line);
+        } else {
+            self.line.feed(now, self.options.submit);
+        }
         self.asks.extend(outgoing.asks);
         self.ask_about(now);
-        self.counters.in_flight.set(self.line.session.in_flight() as u64);
+        let in_flight = self.line.session.in_flight().saturating_add(self.multi.beyond_first());
+        self.counters.in_flight.set(in_flight as u64);
     }
 
     /// Answers receipts that are on disk, in one piece.
@@ -486,7 +530,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         self.counters.in_flight.set(0);
         let ProviderBindOptions { provider, bind, kind, .. } = *self.options;
         tracing::info!(provider = %self.options.provider_id, bind, ?kind, reason, "unbound");
-        let tokens = |tokens: Vec<u64>| tokens.into_iter().map(PartToken).collect::<Vec<_>>();
+        let multi = &self.multi;
+        let tokens = |tokens| multi.messages(tokens).into_iter().map(PartToken).collect::<Vec<_>>();
         let down = |unsent, in_flight| Command::BindDown { provider, bind, unsent, in_flight };
         if kind.transmits() {
             let gone = down(tokens(lost.unsent), tokens(lost.in_flight));

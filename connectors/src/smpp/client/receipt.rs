@@ -175,10 +175,9 @@ fn network_error(tlvs: Tlvs<'_>) -> String {
     }
 }
 
-/// The phone is the source of a receipt (SMPP 3.4 §2.11).
+/// The phone is the source of a receipt (SMPP 3.4 §2.11). A national form will do: the ends of numbers are compared.
 fn phone(source: &[u8]) -> Option<u64> {
-    let number = address::destination_octets(address::TON_UNKNOWN, source);
-    number.ok().map(address::Msisdn::as_u64)
+    address::significant_digits(source)
 }
 
 fn unpadded(id: &[u8]) -> &[u8] {
