@@ -260,9 +260,14 @@ impl Engine {
         }
         message[body_at + PRIORITY_AT] = plan.priority as u8;
         record::write_accept(&mut self.group, &message);
-        // The head is our own and the body was read a moment ago.
-        let mut message = Message::accepted(message).expect("what was just written reads back");
+        let mut message = match &plan.fitted {
+            None => Message::written(message, &head, body),
+            Some(_) => Message::accepted(message).expect("what was just written reads back"),
+        };
+        message.priority = plan.priority;
+        message.id = self.ids.id(number);
         message.image_group = self.group_number;
+        let id = message.id;
         self.ring.add_fresh(self.group_number, number);
         self.count_waiting(tenant, false, true);
         let scheduled = self.queue_new(&message, body.send_at);
@@ -271,12 +276,12 @@ impl Engine {
             self.has_come(block_of(number));
         }
         let (parts, encoding) = plan.shown(body);
-        Outcome::Accepted { id: self.ids.id(number), price: plan.price, parts, encoding, scheduled }
+        Outcome::Accepted { id, price: plan.price, parts, encoding, scheduled }
     }
 
     /// Puts a message that waits where it waits: a queue, or the schedule. Whether it is scheduled.
     pub(crate) fn queue_new(&mut self, message: &Message, send_at: Option<Wall>) -> bool {
-        self.watch_validity(message.number, message.valid_until);
+        self.watch_validity(message.number, message.valid_until());
         match send_at {
             Some(at) => {
                 self.watch_start(message.number, at);

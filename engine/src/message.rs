@@ -22,6 +22,7 @@ pub const INBOUND: u8 = 0x80;
 /// Stands for a group where the newest image of a message is not in the journal but in the parked store.
 pub const STORED: u64 = u64::MAX;
 const HEAD_FIXED: usize = 32;
+const NEVER: Wall = Wall(i64::MAX);
 /// Where the price stands in a head.
 const PRICE_AT: usize = 24;
 
@@ -188,6 +189,8 @@ pub struct Message {
     /// The group that holds its newest whole image, for the ring; or `STORED`.
     pub image_group: u64,
     pub number: u64,
+    /// The id of `number`, or 0 where it was read back: worked out again where it is needed.
+    pub id: u64,
     pub accepted_at: Wall,
     /// When it may first be sent: a validity that its tenant has not named begins here.
     pub starts_at: Wall,
@@ -195,7 +198,8 @@ pub struct Message {
     pub sent_at: Wall,
     /// When it got the final state that it has; for receipt_ttl.
     pub final_at: Wall,
-    pub valid_until: Option<Wall>,
+    /// `NEVER` where its tenant has named no end.
+    validity: Wall,
     pub price: Micros,
     pub charge: Charge,
     pub tenant: u32,
@@ -241,47 +245,64 @@ impl Message {
         (story == message.bytes.len()).then_some(message)
     }
 
+    /// The same of a head and a body that were written to `bytes` a moment ago.
+    pub fn written(bytes: Vec<u8>, head: &Head<'_>, body: &Body<'_>) -> Message {
+        let mut message = Message::begin(head, body);
+        message.story = bytes.len() as u32;
+        message.bytes = bytes;
+        message
+    }
+
     fn start(bytes: Vec<u8>) -> Option<(Message, usize)> {
         let mut reader = Reader::new(&bytes);
         let [version, candidates, settle_on, receipts] = reader.array::<4>()?;
         if version & !INBOUND != HEAD_VERSION {
             return None;
         }
-        let is_inbound = version & INBOUND != 0;
-        let number = reader.u64()?;
-        let accepted_at = Wall(reader.i64()?);
-        let tenant = reader.u32()?;
-        let price = Micros(reader.i64()?);
-        let provider = reader.u16()?;
+        let head = Head {
+            number: reader.u64()?,
+            accepted_at: Wall(reader.i64()?),
+            tenant: reader.u32()?,
+            price: Micros(reader.i64()?),
+            settle_on: if settle_on == 0 { SettleOn::Sent } else { SettleOn::Delivered },
+            receipts: AskReceipt::from_u8(receipts)?,
+            candidates: &[reader.u16()?],
+        };
         reader.take(usize::from(candidates).checked_sub(1)? * 2)?;
         let head_length = reader.position();
         let (body, length) = Body::read(bytes.get(head_length..)?)?;
-        let state = match body.send_at {
-            // Nothing is left to happen to it but that its tenant is told.
-            _ if is_inbound => State::Delivered,
-            Some(_) => State::Scheduled,
-            None => State::Queued,
-        };
-        let part = if is_inbound { PartState::Final(ReceiptState::Delivered) } else { PartState::Waiting };
+        let mut message = Message::begin(&head, &body);
+        if version & INBOUND != 0 {
+            message.come_from_phone();
+        }
+        message.story = (head_length + length) as u32;
+        message.bytes = bytes;
+        Some((message, head_length + length))
+    }
+
+    /// A message of which nothing has happened yet, without its octets.
+    fn begin(head: &Head<'_>, body: &Body<'_>) -> Message {
         let more = usize::from(body.parts).saturating_sub(1);
-        let message = Message {
-            story: (head_length + length) as u32,
+        Message {
+            bytes: Vec::new(),
+            story: 0,
             image_group: 0,
-            number,
-            accepted_at,
-            starts_at: body.send_at.unwrap_or(accepted_at).max(accepted_at),
-            sent_at: accepted_at,
-            final_at: accepted_at,
-            valid_until: body.valid_until,
-            price,
-            charge: if is_inbound { Charge::Released } else { Charge::Reserved },
-            tenant,
-            provider,
+            number: head.number,
+            id: 0,
+            accepted_at: head.accepted_at,
+            starts_at: body.send_at.unwrap_or(head.accepted_at).max(head.accepted_at),
+            sent_at: head.accepted_at,
+            final_at: head.accepted_at,
+            validity: body.valid_until.unwrap_or(NEVER),
+            price: head.price,
+            charge: Charge::Reserved,
+            tenant: head.tenant,
+            provider: head.candidates.first().copied().unwrap_or(0),
             bind: 0,
-            state,
+            state: if body.send_at.is_some() { State::Scheduled } else { State::Queued },
             attempt: 0,
-            receipts: AskReceipt::from_u8(receipts)?,
-            settle_on: if settle_on == 0 { SettleOn::Sent } else { SettleOn::Delivered },
+            settle_on: head.settle_on,
+            receipts: head.receipts,
             priority: body.priority,
             registered_delivery: body.registered_delivery,
             via: body.via,
@@ -289,11 +310,18 @@ impl Message {
             told: false,
             telling: None,
             attempt_counts: false,
-            first_part: part,
-            more_parts: (more > 0).then(|| vec![part; more].into_boxed_slice()),
-            bytes,
-        };
-        Some((message, head_length + length))
+            first_part: PartState::Waiting,
+            more_parts: (more > 0).then(|| vec![PartState::Waiting; more].into_boxed_slice()),
+        }
+    }
+
+    /// Nothing is left to happen to it but that its tenant is told.
+    fn come_from_phone(&mut self) {
+        let part = PartState::Final(ReceiptState::Delivered);
+        self.state = State::Delivered;
+        self.charge = Charge::Released;
+        self.first_part = part;
+        self.more_parts.iter_mut().flatten().for_each(|other| *other = part);
     }
 
     /// The same message with another body and price, and a step that says so: a new whole image. `state` holds from here on.
@@ -369,6 +397,11 @@ impl Message {
         let is_id =
             |step: &(Wall, Step<'_>)| matches!(step.1, Step::Response { verdict: Verdict::Accepted, .. });
         self.steps().filter(is_id).count()
+    }
+
+    /// The end that its tenant has named.
+    pub fn valid_until(&self) -> Option<Wall> {
+        Some(self.validity).filter(|at| *at != NEVER)
     }
 
     pub fn parts(&self) -> u8 {

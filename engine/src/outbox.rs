@@ -300,15 +300,15 @@ impl Engine {
 
     fn tell_one(&mut self, tenant: u32, place: usize, number: u64, tells: Tells) {
         let Some(message) = self.pages.get(number) else { return };
-        let (id, state) = (self.ids.id(message.told_number()), message.state);
+        let state = message.state;
         let Some(entry) = self.tenants.get_mut(tenant) else { return };
         let dialect = entry.definition.as_ref().map(|definition| definition.receipts).unwrap_or_default();
         let Some(receiver) = entry.receivers.get_mut(place) else { return };
         receiver.in_flight += 1;
         let out = self.effects.outgoing(receiver.connection);
-        let telling = Telling { tells, id, dialect: &dialect, tlvs: receiver.tlvs };
+        let telling = Telling { tells, dialect: &dialect, tlvs: receiver.tlvs };
         match message.is_inbound() {
-            false => telling::write(message, telling, &mut self.text, out),
+            false => telling::write(message, telling, &self.ids, &mut self.text, out),
             true => inbound::tell(message, out),
         }
         if tells == Tells::End {

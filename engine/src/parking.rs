@@ -449,7 +449,7 @@ impl Engine {
 
     /// The end of its validity: its tenant's, or ours.
     pub(crate) fn valid_until(&self, message: &Message) -> Wall {
-        message.valid_until.unwrap_or(message.starts_at.after(self.settings.validity))
+        message.valid_until().unwrap_or(message.starts_at.after(self.settings.validity))
     }
 
     /// A time to be sent that is near is kept to the millisecond; a later one is seen when all pages are looked at, or parked.

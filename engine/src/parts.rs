@@ -40,7 +40,7 @@ pub(crate) fn write(
     let mut digits = [0u8; 20];
     // The tenant's own validity goes along, so that a password that is late is not delivered tomorrow. Ours is ours.
     let mut validity = Vec::new();
-    if let Some(until) = message.valid_until {
+    if let Some(until) = message.valid_until() {
         codecs::time::write_absolute(&mut validity, until);
     }
     let fields = SmFields {
@@ -176,7 +176,7 @@ impl<'a> Writer<'a, '_> {
         };
         let start = self.out.bodies.len();
         let fields = SmFields { header, text: &text, esm_class, carrier, ..self.fields };
-        let valid_until = self.message.valid_until;
+        let valid_until = self.message.valid_until();
         if self.form.write(&mut self.out.bodies, &fields, valid_until, self.now).is_err() {
             // Doors check every field against the same limits; a body that still does not fit is sent without its source and
             // service type, which are what a provider can do without, rather than never.

@@ -234,7 +234,7 @@ impl Engine {
     /// What was in no queue though it was queued waits for its retry, or returns in this turn, and is queued then.
     fn waits_again(&mut self, number: u64, before: State, was_queued: bool) {
         let Some(message) = self.pages.get(number) else { return };
-        let (starts_at, valid_until) = (message.starts_at, message.valid_until);
+        let (starts_at, valid_until) = (message.starts_at, message.valid_until());
         match message.state {
             State::Scheduled => self.watch_start(number, starts_at),
             State::Queued if was_queued || before != State::Queued => {

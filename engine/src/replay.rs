@@ -307,7 +307,7 @@ impl Engine {
         let (tenant, waits) = (message.tenant, crate::engine::is_waiting(message.state));
         self.count_waiting(tenant, false, waits);
         let Some(message) = self.pages.get(number) else { return };
-        if let Some(until) = message.valid_until
+        if let Some(until) = message.valid_until()
             && !message.is_final()
         {
             self.wall_dues.insert(millis(until), DueKind::Expire as u8, number);

@@ -116,8 +116,9 @@ pub struct Router {
     tenant_roots: Vec<Option<u32>>,
     /// The root for a sender that some route names, with a tenant or for all.
     sender_roots: HashMap<Selector, u32, FixedState>,
-    /// Routes that have a prefix in common, best first.
-    lists: Vec<Vec<u32>>,
+    /// Runs of routes that have a prefix in common, best first; `LAST` ends a run. What a look-up reads lies close together: with
+    /// thousands of routes most of its time is waiting for memory.
+    runs: Vec<u32>,
     implicit: Implicit,
 }
 
@@ -128,22 +129,25 @@ struct Selector {
     sender: u64,
 }
 
+/// The bit of a route in a run that says that it is the last one.
+const LAST: u32 = 1 << 31;
+
+/// As much as fits a line of the cache.
 #[derive(Clone, Debug)]
 struct Route {
     priority: i32,
-    senders: Vec<SenderMatch>,
-    channels: Vec<Channel>,
     strategy: Strategy,
-    /// By channel; `None` where no provider of the route can carry it.
-    carriers: [Option<Carriers>; 2],
+    /// By channel, the enabled providers that can carry it; `None` where none can, or the route is not for it.
+    carriers: [Option<Providers>; 2],
+    /// Few have any of it.
+    more: Option<Box<More>>,
 }
 
-/// The enabled providers of a route that can carry a channel.
-#[derive(Clone, Debug)]
-struct Carriers {
-    providers: Providers,
-    /// Places among the providers in the order in which a weighted route begins with them.
-    cycle: Vec<u8>,
+#[derive(Clone, Debug, Default)]
+struct More {
+    senders: Vec<SenderMatch>,
+    /// Of a weighted route, by channel: places among the providers in the order in which it begins with them.
+    cycles: [Vec<u8>; 2],
 }
 
 #[derive(Clone, Debug)]
@@ -164,18 +168,31 @@ impl Router {
             prefixes,
             tenant_roots: Vec::new(),
             sender_roots: HashMap::default(),
-            lists: Vec::new(),
+            runs: Vec::new(),
             implicit: Implicit::new(input),
         };
+        let mut lists = Vec::new();
         for (place, route) in input.routes.iter().enumerate() {
             router.routes.push(Route::compile(place, route, &input.providers)?);
-            router.enter(place, route)?;
+            router.enter(place, route, &mut lists)?;
         }
-        for list in &mut router.lists {
-            list.sort_by_key(|route| (router.routes[*route as usize].priority, *route));
-            list.dedup();
-        }
+        router.line_up(lists);
         Ok(router)
+    }
+
+    /// Routes that have a prefix in common, one run after the other.
+    fn line_up(&mut self, lists: Vec<Vec<u32>>) {
+        let mut starts = Vec::with_capacity(lists.len());
+        for mut list in lists {
+            list.sort_by_key(|route| (self.routes[*route as usize].priority, *route));
+            list.dedup();
+            starts.push(self.runs.len() as u32);
+            self.runs.extend(list);
+            if let Some(last) = self.runs.last_mut() {
+                *last |= LAST;
+            }
+        }
+        self.prefixes.change_values(|list| starts[list as usize]);
     }
 
     /// The providers for a message, in order. `cost` is asked only by a least-cost route, and a provider without one
@@ -198,7 +215,7 @@ impl Router {
     ) -> Choice {
         match self.matching(query) {
             Some(place) => {
-                let providers = self.routes[place as usize].order(query.channel, turn(place), cost);
+                let providers = self.routes[place as usize].order(query.channel, || turn(place), cost);
                 Choice { route: Some(place), providers }
             }
             None => Choice { route: None, providers: self.implicit.order(query) },
@@ -210,15 +227,29 @@ impl Router {
         let digits = Digits::new(query.destination);
         let mut best: Option<(i32, Reverse<u32>, u32)> = None;
         for root in self.roots_for(query).into_iter().flatten() {
-            self.prefixes.walk(root, &digits, |length, list| {
-                let mut routes = self.lists[list as usize].iter();
-                if let Some(&place) = routes.find(|place| self.routes[**place as usize].accepts(query)) {
-                    let rank = (self.routes[place as usize].priority, Reverse(length), place);
+            self.prefixes.walk(root, &digits, |length, start| {
+                if let Some((place, priority)) = self.first_of_run(start, query) {
+                    let rank = (priority, Reverse(length), place);
                     best = Some(best.map_or(rank, |before| before.min(rank)));
                 }
             });
         }
         best.map(|(_, _, place)| place)
+    }
+
+    /// The first route of a run that takes the message, with its priority.
+    fn first_of_run(&self, start: u32, query: &Query<'_>) -> Option<(u32, i32)> {
+        for entry in &self.runs[start as usize..] {
+            let place = entry & !LAST;
+            let route = &self.routes[place as usize];
+            if route.accepts(query) {
+                return Some((place, route.priority));
+            }
+            if entry & LAST != 0 {
+                break;
+            }
+        }
+        None
     }
 
     fn roots_for(&self, query: &Query<'_>) -> [Option<u32>; 4] {
@@ -233,7 +264,12 @@ impl Router {
     }
 
     /// Enters a route under every pair of tenant and sender and every prefix that it names.
-    fn enter(&mut self, place: usize, route: &RouteInput) -> Result<(), RoutingError> {
+    fn enter(
+        &mut self,
+        place: usize,
+        route: &RouteInput,
+        lists: &mut Vec<Vec<u32>>,
+    ) -> Result<(), RoutingError> {
         let tenants = any_or(route.tenants.iter().copied());
         let senders =
             any_or(route.senders.iter().map(SenderMatch::selector)).into_iter().map(Option::flatten);
@@ -245,20 +281,16 @@ impl Router {
                 .ok_or_else(|| RoutingError::Prefix { route: place, prefix: prefix.clone() })?;
             for &tenant in &tenants {
                 for &sender in &senders {
-                    self.enter_one(tenant, sender, read, place as u32);
+                    let root = self.root_of(tenant, sender);
+                    let list = *self.prefixes.value_or(root, read, lists.len() as u32) as usize;
+                    if list == lists.len() {
+                        lists.push(Vec::new());
+                    }
+                    lists[list].push(place as u32);
                 }
             }
         }
         Ok(())
-    }
-
-    fn enter_one(&mut self, tenant: Option<u32>, sender: Option<u64>, prefix: Prefix, place: u32) {
-        let root = self.root_of(tenant, sender);
-        let list = *self.prefixes.value_or(root, prefix, self.lists.len() as u32) as usize;
-        if list == self.lists.len() {
-            self.lists.push(Vec::new());
-        }
-        self.lists[list].push(place);
     }
 
     fn root_of(&mut self, tenant: Option<u32>, sender: Option<u64>) -> u32 {
@@ -289,34 +321,61 @@ impl Route {
             let provider = provider.ok_or(RoutingError::UnknownProvider { route: place, provider: index })?;
             providers.push((provider, weight));
         }
+        let carriers = Channel::ALL.map(|channel| {
+            let is_for = input.channels.is_empty() || input.channels.contains(&channel);
+            Carriers::new(&providers, channel).filter(|_| is_for)
+        });
+        let cycle =
+            |of: &Option<Carriers>| of.as_ref().map(|of| weighted_cycle(&of.weights)).unwrap_or_default();
+        let is_weighted = input.strategy == Strategy::Weighted;
+        let more = || More {
+            senders: input.senders.clone(),
+            cycles: if is_weighted { carriers.each_ref().map(cycle) } else { Default::default() },
+        };
         Ok(Route {
             priority: input.priority,
-            senders: input.senders.clone(),
-            channels: input.channels.clone(),
             strategy: input.strategy,
-            carriers: Channel::ALL.map(|channel| Carriers::new(&providers, channel)),
+            more: (is_weighted || !input.senders.is_empty()).then(|| Box::new(more())),
+            carriers: carriers.map(|carriers| carriers.map(|carriers| carriers.providers)),
         })
     }
 
     fn accepts(&self, query: &Query<'_>) -> bool {
-        let channel = self.channels.is_empty() || self.channels.contains(&query.channel);
-        let sender =
-            self.senders.is_empty() || self.senders.iter().any(|sender| sender.accepts(query.sender));
-        channel && sender && self.carriers[query.channel as usize].is_some()
+        self.carriers[query.channel as usize].is_some()
+            && self.more.as_ref().is_none_or(|more| more.accepts(query.sender))
     }
 
-    fn order(&self, channel: Channel, turn: u64, cost: impl Fn(u16) -> Option<Micros>) -> Providers {
-        let Some(Carriers { providers, cycle }) = &self.carriers[channel as usize] else {
-            return Providers::default();
-        };
+    fn order(
+        &self,
+        channel: Channel,
+        turn: impl FnOnce() -> u64,
+        cost: impl Fn(u16) -> Option<Micros>,
+    ) -> Providers {
+        let Some(providers) = self.carriers[channel as usize] else { return Providers::default() };
         match self.strategy {
-            Strategy::Failover => *providers,
-            Strategy::RoundRobin => providers.rotated(turn),
-            Strategy::Weighted if cycle.is_empty() => *providers,
-            Strategy::Weighted => providers.with_first(cycle[(turn % cycle.len() as u64) as usize]),
+            Strategy::Failover => providers,
+            Strategy::RoundRobin => providers.rotated(turn()),
+            Strategy::Weighted => match self.more.as_ref().map(|more| &more.cycles[channel as usize]) {
+                Some(cycle) if !cycle.is_empty() => {
+                    providers.with_first(cycle[(turn() % cycle.len() as u64) as usize])
+                }
+                _ => providers,
+            },
             Strategy::LeastCost => providers.by_cost(cost),
         }
     }
+}
+
+impl More {
+    fn accepts(&self, sender: &[u8]) -> bool {
+        self.senders.is_empty() || self.senders.iter().any(|known| known.accepts(sender))
+    }
+}
+
+/// The enabled providers of a route that can carry a channel, and their weights.
+struct Carriers {
+    providers: Providers,
+    weights: Vec<u32>,
 }
 
 impl Carriers {
@@ -326,7 +385,7 @@ impl Carriers {
         let enabled = able().filter(|(provider, _)| provider.enabled);
         let (providers, weights): (Vec<u16>, Vec<u32>) =
             enabled.map(|(provider, weight)| (provider.index, *weight)).unzip();
-        Some(Carriers { providers: providers.into_iter().collect(), cycle: weighted_cycle(&weights) })
+        Some(Carriers { providers: providers.into_iter().collect(), weights })
     }
 }
 

@@ -10,10 +10,10 @@ use codecs::smpp::write::{self, SmFields};
 use crate::catalog::{IdRadix, ReceiptStyle};
 use crate::dispatch::decimal;
 use crate::effect::{Outgoing, Request};
-use crate::id::{ID_DIGITS, id_digits};
+use crate::id::{ID_DIGITS, Permutation, id_digits};
 use crate::message::Message;
 use crate::step::{Step, Verdict};
-use crate::submission::{Extra, Via};
+use crate::submission::{Body, Extra, Via};
 
 /// Which of the two it is, as esm_class says (SMPP 3.4 §5.2.12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +53,18 @@ impl Message {
     pub fn tells_on_its_way(&self) -> bool {
         self.via == Via::Smpp && self.registered_delivery & INTERMEDIATE != 0
     }
+}
 
-    /// The number whose id its tenant was given: where several destinations were answered together, the first one's.
-    pub fn told_number(&self) -> u64 {
-        let shared = self.body().extra(Extra::SharedId).and_then(|octets| octets.try_into().ok());
-        shared.map(u64::from_le_bytes).filter(|first| *first != 0).unwrap_or(self.number)
+/// The id that a message's tenant was given: where several destinations were answered together, the first one's.
+fn told_id(message: &Message, body: &Body<'_>, ids: &Permutation) -> u64 {
+    let shared = match body.extras.is_empty() {
+        true => None,
+        false => body.extra(Extra::SharedId).and_then(|octets| octets.try_into().ok()),
+    };
+    match shared.map(u64::from_le_bytes).filter(|first| *first != 0) {
+        Some(first) => ids.id(first),
+        None if message.id != 0 => message.id,
+        None => ids.id(message.number),
     }
 }
 
@@ -65,17 +72,22 @@ impl Message {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Telling<'a> {
     pub tells: Tells,
-    /// The id that the tenant was given.
-    pub id: u64,
     pub dialect: &'a ReceiptStyle,
     /// Whether the peer knows TLVs: one before SMPP 3.4 does not.
     pub tlvs: bool,
 }
 
 /// Appends the deliver_sm that tells a message's state. `text` is room for its text.
-pub(crate) fn write(message: &Message, telling: Telling<'_>, text: &mut Vec<u8>, out: &mut Outgoing) {
-    let Telling { tells, id, dialect, tlvs } = telling;
+pub(crate) fn write(
+    message: &Message,
+    telling: Telling<'_>,
+    ids: &Permutation,
+    text: &mut Vec<u8>,
+    out: &mut Outgoing,
+) {
+    let Telling { tells, dialect, tlvs } = telling;
     let body = message.body();
+    let id = told_id(message, &body, ids);
     let (done, error) = last_word(message);
     let state = message.state.receipt_state();
     let text_id = IdText::new(id, dialect.text_id);

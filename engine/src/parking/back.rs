@@ -103,7 +103,7 @@ impl Engine {
         let soon = self.now.wall.after(NEAR);
         for message in page.messages().filter(|message| message.image_group == STORED) {
             let start = Some(message.starts_at).filter(|_| message.state == State::Scheduled);
-            for (at, kind) in [(start, DueKind::Send), (message.valid_until, DueKind::Expire)] {
+            for (at, kind) in [(start, DueKind::Send), (message.valid_until(), DueKind::Expire)] {
                 if let Some(at) = at.filter(|at| *at <= soon) {
                     self.wall_dues.insert(millis(at), kind as u8, message.number);
                 }

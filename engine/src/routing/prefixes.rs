@@ -60,6 +60,11 @@ impl Prefixes {
         &mut entry.or_insert(Entry { prefix, root, value: new }).into_mut().value
     }
 
+    /// Puts another value in the place of each.
+    pub(super) fn change_values(&mut self, change: impl Fn(u32) -> u32) {
+        self.entries.iter_mut().for_each(|entry| entry.value = change(entry.value));
+    }
+
     /// Shows the value of every prefix that the number begins with, the shortest first, with its length.
     pub(super) fn walk(&self, root: u32, number: &Digits, mut show: impl FnMut(u32, u32)) {
         let mut lengths = self.lengths.get(root as usize).copied().unwrap_or(0);

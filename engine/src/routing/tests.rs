@@ -33,6 +33,11 @@ fn no_cost(_: u16) -> Option<Micros> {
 }
 
 #[test]
+fn a_route_fits_a_line_of_the_cache() {
+    assert!(size_of::<Route>() <= 64);
+}
+
+#[test]
 fn priority_then_the_longer_prefix_then_the_earlier_route_decides() {
     let urgent = RouteInput { priority: -1, ..route(&["25470"], &[5]) };
     let router = router(vec![

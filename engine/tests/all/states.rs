@@ -7,7 +7,7 @@ use engine::catalog::{AskReceipt, SettleOn};
 use engine::message::{Charge, Head, Message, State};
 use engine::money::Micros;
 use engine::step::*;
-use engine::submission::Via;
+use engine::submission::{Body, Via};
 
 use crate::house::{BUSY, REFUSED, START, Sms, THROTTLED};
 
@@ -75,7 +75,7 @@ fn fresh(parts: u8, settle_on: SettleOn, sms: &Sms) -> Message {
     let mut bytes = Vec::new();
     let price = Micros(i64::from(parts) * 1_000_000);
     let candidates = &[0, 1];
-    Head {
+    let head = Head {
         number: 65,
         accepted_at: START,
         tenant: 0,
@@ -83,11 +83,15 @@ fn fresh(parts: u8, settle_on: SettleOn, sms: &Sms) -> Message {
         settle_on,
         receipts: AskReceipt::Asked,
         candidates,
-    }
-    .write(&mut bytes);
+    };
+    head.write(&mut bytes);
     sms.write(&mut bytes);
     assert_eq!(sms.parts, parts);
-    Message::accepted(bytes).expect("a message")
+    let (body, _) = Body::read(&bytes[head.octets()..]).expect("a body");
+    let written = Message::written(bytes.clone(), &head, &body);
+    let message = Message::accepted(bytes).expect("a message");
+    assert_eq!(format!("{written:?}"), format!("{message:?}"));
+    message
 }
 
 fn money(message: &Message) -> Money {
