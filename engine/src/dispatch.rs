@@ -31,6 +31,8 @@ const AHEAD_MIN: usize = 256;
 const AHEAD_MAX: usize = 16_384;
 /// Where a round trip is shorter, some place of a full window is free again soon enough for a password.
 const ROUND_TRIP_SHORT: Duration = Duration::from_millis(500);
+/// None is longer: the time of day may have been set while a response was waited for.
+const ROUND_TRIP_LONG: Duration = Duration::from_secs(600);
 /// How long places are kept for `high` where one was seen, though a round trip is short.
 const HIGH_LATELY: Duration = Duration::from_secs(60);
 
@@ -177,6 +179,7 @@ impl Provider {
     }
 
     pub fn measure(&mut self, micros: u64) {
+        let micros = micros.min(ROUND_TRIP_LONG.as_micros() as u64);
         self.round_trip = if self.round_trip == 0 { micros } else { (self.round_trip * 7 + micros) / 8 };
     }
 

@@ -589,6 +589,26 @@ fn a_clock_that_jumps_expires_nothing_and_holds_nothing_up() {
     }
 }
 
+/// From 1970 on, say, as of a machine whose clock has no battery.
+#[test]
+fn a_clock_that_is_set_while_a_response_is_waited_for_is_no_round_trip() {
+    let mut definitions = definitions();
+    (definitions.providers[0].throughput, definitions.providers[0].burst) = (1_000_000, 100_000);
+    let mut house = House::new(definitions);
+    house.checks = false;
+    let bind = house.bind("up", 0, 10);
+    house.accepted("acme", &Sms::default());
+    house.seconds(1);
+    let request = house.taken(bind).remove(0);
+    house.clock_ahead = 60 * 365 * 86_400_000;
+    house.seconds(310);
+    assert!(!house.engine.snapshot().clock.1, "it is believed");
+    house.respond("up", 0, &[(request.part(), 0, "id")]);
+    house.accepted("acme", &Sms::default());
+    house.seconds(1);
+    assert_eq!(house.taken(bind).len(), 1);
+}
+
 #[test]
 fn a_drain_grants_nothing_and_answers_when_all_is_quiet() {
     let mut house = House::new(definitions());
