@@ -171,7 +171,7 @@ impl House {
                 Shelf::Parked => self.parked.get(&load.block).map(|(_, messages)| messages),
             };
             let messages = stored.map(|stored| stored.values().cloned().collect()).unwrap_or_default();
-            commands.push(Command::Loaded { load, messages });
+            commands.push(Command::Loaded { blocks: vec![LoadedBlock { load, messages }] });
         }
         let questions = std::mem::take(&mut self.questions);
         let numbers: Vec<u64> = questions.iter().filter_map(|hash| self.owners.get(hash).copied()).collect();
