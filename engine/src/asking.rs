@@ -132,7 +132,15 @@ impl Engine {
                 self.count_receipt(provider, state);
                 let error = ErrorText::new(format!("{:03}", answer.error).as_bytes());
                 let done = answer.done.unwrap_or(self.now.wall);
-                let news = ReceiptNews { provider, state, done, phone: None, error, answer: None };
+                let news = ReceiptNews {
+                    provider,
+                    state,
+                    done,
+                    phone: None,
+                    error,
+                    acknowledgement: None,
+                    answer: None,
+                };
                 self.receipt_for(answer.token.number(), answer.token.part(), news);
             }
             self.carried_answer(answer);
@@ -173,9 +181,7 @@ impl Engine {
                     source,
                     schedule_delivery_time: &[],
                     validity_period: &validity,
-                    registered_delivery: u8::from(
-                        message.would_want_receipts(replacement.registered_delivery),
-                    ),
+                    registered_delivery: message.asks_for(replacement.registered_delivery),
                     text: &text,
                 };
                 write::replace_sm_body(&mut out, &fields)

@@ -38,6 +38,7 @@ const HIGH_LATELY: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(crate) struct Bind {
     pub connection: Option<ConnectionId>,
+    /// 0 while it rests: it is about to end its session.
     pub window: u32,
     pub in_flight: u32,
     /// What came back unsent while more was still on its way to the driver: it waits for that, so that the order holds.
@@ -51,6 +52,11 @@ pub(crate) struct Bind {
 }
 
 impl Bind {
+    /// Whether it is up, and is given more as it answers.
+    fn takes(&self) -> bool {
+        self.connection.is_some() && self.window > 0
+    }
+
     /// Free places of its window.
     fn places(&self) -> u32 {
         match self.connection {
@@ -204,15 +210,16 @@ impl Provider {
         self.round_trip == 0 || self.round_trip() >= ROUND_TRIP_SHORT || rate_limits || high_lately
     }
 
+    /// Without those that rest.
     fn binds_up(&self) -> impl Iterator<Item = &Bind> {
-        self.binds.iter().filter(|bind| bind.connection.is_some())
+        self.binds.iter().filter(|bind| bind.takes())
     }
 
     fn window(&self) -> u32 {
         self.binds_up().map(|bind| bind.window).sum()
     }
 
-    /// What a lost bind has yet to give back takes no place of those that are up.
+    /// What a lost bind has yet to give back, and a resting one yet to answer, takes no place of those that are up.
     fn in_flight_up(&self) -> u32 {
         self.binds_up().map(Bind::open).sum()
     }
@@ -240,9 +247,9 @@ impl Provider {
         }
     }
 
-    /// The bind with most room that is up.
+    /// The bind with most room that is up and does not rest.
     fn best_bind(&mut self, now: Mono) -> Option<usize> {
-        let up = self.binds.iter_mut().enumerate().filter(|(_, bind)| bind.connection.is_some());
+        let up = self.binds.iter_mut().enumerate().filter(|(_, bind)| bind.takes());
         up.map(|(index, bind)| (index, bind.room(now))).max_by_key(|(_, room)| *room).map(|(index, _)| index)
     }
 
@@ -533,6 +540,13 @@ impl Engine {
                 self.wait_for_news(provider, number);
             }
             self.look_at_queued_for_others(provider);
+        }
+    }
+
+    /// Its connection stays for what is in flight, with no place for more.
+    pub(crate) fn bind_rests(&mut self, provider: u16, bind: u16) {
+        if let Some(bind) = self.providers.bind_mut(provider, bind) {
+            bind.window = 0;
         }
     }
 

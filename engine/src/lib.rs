@@ -29,6 +29,7 @@ mod outcome;
 pub mod pages;
 pub mod parking;
 mod parts;
+mod present;
 pub mod provider_form;
 mod queued;
 pub mod quota;

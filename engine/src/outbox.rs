@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use codecs::smpp::status::Status;
 
-use crate::command::{Acknowledgement, ConnectionId, PartToken, ReplyId, TenantOperation};
+use crate::command::{Acknowledgement, ConnectionId, PartToken, ReplyId, Submissions, TenantOperation};
 use crate::effect::{Load, Shelf};
 use crate::engine::{DueKind, Engine};
 use crate::inbound;
@@ -59,6 +59,11 @@ pub(crate) enum News {
         number: u64,
         operation: Box<TenantOperation>,
     },
+    /// Another message may take the place of this one.
+    Present {
+        number: u64,
+        submissions: Box<Submissions>,
+    },
     /// Receipts are held that its ids match.
     Early {
         number: u64,
@@ -77,6 +82,7 @@ impl News {
             News::Tell { number, .. }
             | News::Receipt { number, .. }
             | News::Early { number }
+            | News::Present { number, .. }
             | News::Operation { number, .. }
             | News::Cancel { number, .. } => Some(number),
             News::Response { token, .. } => Some(token.number()),
@@ -310,7 +316,7 @@ impl Engine {
         let telling = Telling { tells, dialect: &dialect, tlvs: receiver.tlvs };
         match message.is_inbound() {
             false => telling::write(message, telling, &self.ids, &mut self.text, out),
-            true => inbound::tell(message, out),
+            true => inbound::tell(message, telling, &self.ids, out),
         }
         if tells == Tells::End {
             self.pages.set_telling(number, Some(state));
@@ -421,6 +427,7 @@ impl Engine {
             }
             News::Cancel { reply, tenant, number } => self.cancel(reply, tenant, number),
             News::Operation { operation, .. } => self.operation_after_load(*operation),
+            News::Present { submissions, .. } => self.decide_again(*submissions),
             News::Look { block } => self.looked_at(block),
             // They were matched when it was put into memory.
             News::Early { .. } | News::Ahead => {}

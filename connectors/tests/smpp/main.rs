@@ -7,5 +7,6 @@ mod multi;
 mod peer;
 mod probe;
 mod reach;
+mod rebind;
 mod server;
 mod tls;

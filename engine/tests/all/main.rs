@@ -5,6 +5,7 @@ mod house;
 
 /// What tenants and providers are promised, one behaviour at a time.
 mod accepting;
+mod acknowledging;
 mod asking;
 mod dialects;
 mod folding;
@@ -19,6 +20,7 @@ mod own_parts;
 mod pacing;
 mod parking;
 mod phones;
+mod present;
 mod reading_back;
 mod recovering;
 mod sending;

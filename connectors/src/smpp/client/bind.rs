@@ -8,17 +8,18 @@ use std::time::Duration;
 use codecs::instant::Mono;
 use codecs::message_id::{self, Side};
 use codecs::receipt::State;
+use codecs::smpp::congestion::congestion_state;
 use codecs::smpp::masked::Masked;
 use codecs::smpp::multi::SubmitMultiResponse;
-use codecs::smpp::pdu::{self, Header, MessageIdResponse, QuerySmResponse};
+use codecs::smpp::pdu::{self, MessageIdResponse, QuerySmResponse};
 use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
-use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::smpp::{Command as Pdu, Status, write};
 use engine::command::{
     AskAnswer, AskKind, Command, ConnectionId, Inbound, Now, PartToken, Receipts, Response, Responses,
 };
 use engine::effect::Ask;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 
 use super::ProviderBindOptions;
 use super::backoff::Ending;
@@ -31,7 +32,7 @@ use crate::smpp::counters::BindCounters;
 use crate::smpp::line::{Line, Woken};
 use crate::smpp::phase::{Phase, Phases};
 
-/// PDUs of one session that are logged because they were not understood; all are counted.
+/// PDUs of one session that are logged because they were not understood, or are receipts without an id; all are counted.
 const LOGGED_MAX: u32 = 10;
 /// From this interface_version on responses may tell congestion_state.
 const VERSION_WITH_CONGESTION: u8 = 0x50;
@@ -44,6 +45,8 @@ pub struct Bind<'o, S> {
     counters: &'o Arc<BindCounters>,
     line: Line<S>,
     phase: Phase,
+    /// Is told when it is bound.
+    told: Option<oneshot::Sender<()>>,
     /// Once it is bound.
     up: Option<Up>,
     /// What goes in one submit_multi, where the provider offers it.
@@ -87,6 +90,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         partition: &'o Partition,
         counters: &'o Arc<BindCounters>,
         stream: S,
+        told: oneshot::Sender<()>,
     ) -> Bind<'o, S> {
         let clock = partition.clock;
         let session = Session::new(Role::Esme, options.limits(), clock.mono());
@@ -96,6 +100,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             counters,
             line: Line::new(stream, session, clock, options.stalled),
             phase: Phase::Running,
+            told: Some(told),
             up: None,
             multi: Multi::new(options.submit_multi, options.limits().late_response),
             responses: Responses::default(),
@@ -191,7 +196,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     fn frame(&mut self, now: Now, lane: &Lane, frame: &[u8]) {
         if self.options.interface_version >= VERSION_WITH_CONGESTION {
-            self.heed_congestion(frame);
+            self.congestion = self.congestion.max(congestion_state(frame).unwrap_or(0));
         }
         match self.line.session.receive(now.mono, frame) {
             Event::Response { token, command, status, late, body } => {
@@ -241,6 +246,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             self.line.offer(Command::BindUp { provider, bind, connection: id, window });
         }
         self.up = Some(Up { id, since: now });
+        // The supervisor lasts longer than its session.
+        let _ = self.told.take().map(|told| told.send(()));
         self.counters.binds.add(1);
         self.counters.up.set(1);
         tracing::info!(provider = %provider_id, bind, ?kind, connection = id.0, "bound");
@@ -251,21 +258,6 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn alerted(&mut self) {
         self.counters.alerts.add(1);
         tracing::debug!(provider = %self.options.provider_id, "alert_notification");
-    }
-
-    /// congestion_state is told by providers of SMPP 5.0 in any response (§4.8.4.18): behind an id, or where there is nothing else.
-    fn heed_congestion(&mut self, frame: &[u8]) {
-        if !Header::read(frame).is_some_and(|header| header.command.is_response()) {
-            return;
-        }
-        let body = pdu::body(frame);
-        let state = |tlvs: Tlvs<'_>| tlvs.value_of(tag::CONGESTION_STATE)?.first().copied();
-        let behind_id = match Header::read(frame).map(|header| header.command) {
-            Some(Pdu::SUBMIT_MULTI_RESP) => SubmitMultiResponse::read(body).tlvs(),
-            _ => MessageIdResponse::read(body).tlvs(),
-        };
-        let told = state(behind_id).or_else(|| state(Tlvs::new(body)));
-        self.congestion = self.congestion.max(told.unwrap_or(0));
     }
 
     fn answered(&mut self, token: u64, status: Status, late: bool, body: &[u8]) {
@@ -365,12 +357,20 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn delivered(&mut self, now: Now, frame: &[u8], sequence: u32, command: Pdu, delivery: &Delivery<'_>) {
         match self.reader.read(now.wall, delivery, &mut self.receipts) {
             Delivered::Receipt => {}
+            Delivered::Acknowledgement => {
+                self.phones.add_acknowledgement(self.options.provider, delivery, &mut self.receipts);
+            }
             Delivered::MobileOriginated => {
                 self.counters.mobile_originated.add(1);
                 self.phones.add(self.options.provider, delivery, &mut self.inbound);
             }
-            // Kept for the operator, who may wonder what it looks like.
-            Delivered::ReceiptWithoutId => self.log(frame, "a receipt without an id"),
+            // Kept and counted as unmatched by the engine; the operator may wonder what it looks like.
+            Delivered::ReceiptWithoutId => {
+                if self.may_log() {
+                    let (provider, pdu) = (&self.options.provider_id, Masked(frame));
+                    tracing::info!(%provider, %pdu, "a receipt without an id, kept as unmatched");
+                }
+            }
         }
         // It is answered when it is on disk.
         if command == Pdu::DATA_SM {
@@ -380,18 +380,32 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     /// The header says enough; what follows may be the text of a message.
     fn log(&mut self, frame: &[u8], what: &str) {
-        self.logged = self.logged.saturating_add(1);
-        if self.logged <= LOGGED_MAX {
+        if self.may_log() {
             let (provider, pdu) = (&self.options.provider_id, Masked(frame));
             tracing::warn!(%provider, what, %pdu, "a PDU that was not taken");
         }
     }
 
+    fn may_log(&mut self) -> bool {
+        self.logged = self.logged.saturating_add(1);
+        self.logged <= LOGGED_MAX
+    }
+
     fn enter(&mut self, now: Mono, phase: Phase) {
         self.phase = phase;
-        if phase == Phase::Closing {
-            self.close_at = Some(now.after(self.options.closing));
-            self.line.session.unbind(now);
+        match phase {
+            Phase::Running => return,
+            Phase::Draining => self.rest(),
+            Phase::Closing => self.close_at = Some(now.after(self.options.closing)),
+        }
+        self.line.session.unbind(now);
+    }
+
+    /// Another session is to take the place of this one: it is given no more, and the responses to what it has sent are waited for.
+    fn rest(&mut self) {
+        let ProviderBindOptions { provider, bind, kind, .. } = *self.options;
+        if self.up.is_some() && kind.transmits() {
+            self.line.offer(Command::BindRests { provider, bind });
         }
     }
 
