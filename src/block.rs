@@ -34,11 +34,18 @@ pub struct Unreadable;
 pub struct BlockWriter {
     columns: Columns,
     packer: TightPacker,
+    /// It is packed with little work, for what is soon read and replaced.
+    is_quick: bool,
     packed: Vec<u8>,
     stored: Vec<u8>,
 }
 
 impl BlockWriter {
+    /// Writes what stays for hours, and mostly is read again: a tight code would cost more than the room that it saves.
+    pub fn quick() -> BlockWriter {
+        BlockWriter { is_quick: true, ..BlockWriter::default() }
+    }
+
     /// The stored form of a block with these messages, in the order of their numbers.
     pub fn block(&mut self, messages: &[&[u8]]) -> &[u8] {
         let mask = messages.iter().filter_map(|message| number_of(message)).fold(0, with_place);
@@ -70,7 +77,10 @@ impl BlockWriter {
     }
 
     fn push_columns(&mut self) {
-        self.packer.pack(&self.columns.words, &mut self.packed);
+        match self.is_quick {
+            true => packing::pack(&self.columns.words, &mut self.packed),
+            false => self.packer.pack(&self.columns.words, &mut self.packed),
+        }
         self.stored.extend_from_slice(&(self.columns.numbers.len() as u32).to_le_bytes());
         self.stored.extend_from_slice(&self.columns.numbers);
         self.stored.extend_from_slice(&self.packed);

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use connectors::intake::Lane;
-use engine::command::Command;
+use engine::command::{Command, LoadedBlock};
 use engine::effect::{ArchiveWrite, Load, ParkWrite, Shelf};
 use engine::pages::block_of;
 use storage::archive::{ArchiveError, Blocks, ReadBlocks};
@@ -29,6 +29,9 @@ use crate::shelves::{self, ReadError, Shelves};
 
 /// Blocks written before one flush.
 const BATCH_BLOCKS: usize = 256;
+/// Blocks read back in one turn, and their messages of which the engine is told at once.
+const BATCH_LOADS: usize = 256;
+const TOLD_MESSAGES: usize = 4_096;
 /// Questions for the owners of ids answered in one turn, beside which what is waited for goes on, and kept for later ones.
 const BATCH_QUESTIONS: usize = 256;
 const QUESTIONS_MAX: usize = 100_000;
@@ -339,17 +342,32 @@ impl Waiting {
         !(self.parks.is_empty() && self.loads.is_empty() && self.questions.is_empty())
     }
 
-    fn take(&mut self) -> Work {
-        let count = self.order.len().min(BATCH_BLOCKS);
+    /// What is to be done now. Blocks for the archive go on gathering while it is only to be read: a flush for each look would
+    /// cost more than the looks.
+    fn take_due(&mut self) -> Work {
+        let is_due = self.closed || self.order.len() >= BATCH_BLOCKS || self.gathers().is_zero();
+        self.take(if is_due { BATCH_BLOCKS } else { 0 })
+    }
+
+    fn take(&mut self, writes_max: usize) -> Work {
+        let count = self.order.len().min(writes_max);
         let blocks: Vec<u64> = self.order.drain(..count).collect();
-        self.since = (!self.order.is_empty()).then(Instant::now);
+        if count > 0 {
+            self.since = (!self.order.is_empty()).then(Instant::now);
+        }
         let writes = blocks.iter().filter_map(|block| self.pending.get(block).cloned()).collect();
         let count = self.parks.len().min(BATCH_BLOCKS);
         let blocks: Vec<u64> = self.parks.drain(..count).collect();
         let parks = blocks.iter().filter_map(|block| self.parking.get(block).cloned()).collect();
         let count = self.questions.len().min(BATCH_QUESTIONS);
         let questions = self.questions.drain(..count).collect();
-        Work { writes, parks, loads: self.loads.drain(..).collect(), questions }
+        let count = self.loads.len().min(BATCH_LOADS);
+        Work { writes, parks, loads: self.loads.drain(..count).collect(), questions }
+    }
+
+    /// How long blocks for the archive still gather.
+    fn gathers(&self) -> Duration {
+        self.since.map_or(MARK_AFTER, |since| GATHER.saturating_sub(since.elapsed()))
     }
 
     /// How long the thread may still sleep; nothing when there is something to do now.
@@ -357,7 +375,7 @@ impl Waiting {
         if self.closed || self.is_waited_for() || self.order.len() >= BATCH_BLOCKS {
             return None;
         }
-        let left = self.since.map_or(MARK_AFTER, |since| GATHER.saturating_sub(since.elapsed()));
+        let left = self.gathers();
         (!left.is_zero()).then_some(left)
     }
 }
@@ -442,12 +460,12 @@ impl Archivist {
                 break;
             }
         }
-        if !waiting.has_any() && waiting.closed { None } else { Some(waiting.take()) }
+        if !waiting.has_any() && waiting.closed { None } else { Some(waiting.take_due()) }
     }
 
-    /// What there is to do now.
+    /// What there is to do, without gathering more.
     pub fn work(&self) -> Work {
-        self.shared.lock().take()
+        self.shared.lock().take(BATCH_BLOCKS)
     }
 
     /// Does it: writes a batch of blocks and makes it durable, reads what is wanted back. With nothing to do it notes beside
@@ -472,9 +490,7 @@ impl Archivist {
         if !parks.is_empty() {
             told.push(self.park(parks)?);
         }
-        for load in loads {
-            told.push(self.load(*load)?);
-        }
+        self.load(loads, &mut told)?;
         let numbers = self.late_ids.owners(questions)?;
         if !numbers.is_empty() {
             told.push(Command::Owners { numbers });
@@ -536,8 +552,26 @@ impl Archivist {
         Ok(Command::Parked { blocks })
     }
 
-    fn load(&self, load: Load) -> Result<Command, ShelfError> {
-        let messages = match load.shelf {
+    /// Reads blocks back, many of which make one command: each one for itself would cost a turn of the writer.
+    fn load(&self, loads: &[Load], told: &mut Vec<Command>) -> Result<(), ShelfError> {
+        let (mut blocks, mut count) = (Vec::new(), 0);
+        for load in loads {
+            let messages = self.messages(*load)?;
+            count += messages.len();
+            blocks.push(LoadedBlock { load: *load, messages });
+            if count >= TOLD_MESSAGES {
+                told.push(Command::Loaded { blocks: std::mem::take(&mut blocks) });
+                count = 0;
+            }
+        }
+        if !blocks.is_empty() {
+            told.push(Command::Loaded { blocks });
+        }
+        Ok(())
+    }
+
+    fn messages(&self, load: Load) -> Result<Vec<Vec<u8>>, ShelfError> {
+        match load.shelf {
             Shelf::Archive => {
                 let messages = match shelves::read(&*self.shared.archive, load.block) {
                     // News for what is not to be had any more is without a message.
@@ -547,12 +581,11 @@ impl Archivist {
                     }
                     read => read?,
                 };
-                messages.into_values().collect()
+                Ok(messages.into_values().collect())
             }
             // Without what is parked nothing can go on: it is neither in memory nor in the journal.
-            Shelf::Parked => self.parked.messages(load.block)?,
-        };
-        Ok(Command::Loaded { load, messages })
+            Shelf::Parked => self.parked.messages(load.block),
+        }
     }
 }
 

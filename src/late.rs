@@ -2,34 +2,43 @@
 //! that comes after their end. It knows ids as hashes and messages as numbers, and reads neither.
 //!
 //! A database a day, on its own beside the archive (`storage::archive`; what it calls blocks are milliseconds here), each with
-//! a row an id: its hash, and the message's number. The newest owner of an id wins. A day goes when no news is waited for that
-//! long. A message that was delivered has no row.
+//! its ids in sorted runs (`runs`). The newest owner of an id wins. A day goes when no news is waited for that long. A message
+//! that was delivered is in none of them. A day of the release before has a row an id instead, which is still read: its hash,
+//! and the message's number.
 
 use codecs::instant::Wall;
 use engine::effect::ArchiveWrite;
 use storage::archive::{ArchiveError, Blocks, ReadBlocks};
+
+use runs::{Cut, Run, Runs};
+
+mod runs;
 
 /// What the names of rows begin with: no other value of an archive has it.
 const ROW: u8 = 0x30;
 
 pub struct LateIds {
     store: Box<dyn Blocks>,
+    cut: Cut,
+    /// The newest day, once it has been asked for.
+    today: Option<Runs>,
 }
 
 impl LateIds {
     pub fn new(store: Box<dyn Blocks>) -> LateIds {
-        LateIds { store }
+        LateIds { store, cut: Cut::default(), today: None }
     }
 
     /// Keeps the ids of what goes to the archive, durably.
     pub fn keep(&mut self, writes: &[impl AsRef<ArchiveWrite>]) -> Result<(), ArchiveError> {
         let writes = writes.iter().map(AsRef::as_ref).filter(|write| !write.ids.is_empty());
         let Some(at) = writes.clone().map(|write| millis(write.at)).max() else { return Ok(()) };
+        let ids: Vec<(u64, u64)> =
+            writes.flat_map(|write| &write.ids).map(|id| (id.hash, id.number)).collect();
         self.store.make_room(at, at.cast_signed())?;
-        // Where the clock was put back, too.
-        let today = self.store.reader().databases().last().map_or(at, |today| today.block);
-        for id in writes.flat_map(|write| &write.ids) {
-            self.store.put(today, &row(id.hash), &id.number.to_be_bytes())?;
+        self.open_today()?;
+        if let Some(today) = &mut self.today {
+            today.add(&mut *self.store, &ids)?;
         }
         self.store.flush()
     }
@@ -39,37 +48,96 @@ impl LateIds {
     }
 
     /// The numbers that own these ids. A day is asked for all of them before the next one, which may have to be opened.
-    pub fn owners(&self, hashes: &[u64]) -> Result<Vec<u64>, ArchiveError> {
+    pub fn owners(&mut self, hashes: &[u64]) -> Result<Vec<u64>, ArchiveError> {
         if hashes.is_empty() {
             return Ok(Vec::new());
         }
-        let reader = self.store.reader();
-        let (mut numbers, mut open) = (Vec::new(), hashes.to_vec());
-        for day in reader.databases().iter().rev() {
-            let mut unknown = Vec::with_capacity(open.len());
-            for hash in open {
-                match owner(&*reader, day.block, hash)? {
-                    Some(number) => numbers.push(number),
-                    None => unknown.push(hash),
-                }
+        match self.open_today() {
+            Err(error) if error.is_damage() => {
+                tracing::error!(%error, "a day of receipts' ids cannot be read")
             }
-            open = unknown;
+            opened => opened?,
+        }
+        let reader = self.store.reader();
+        let mut open = hashes.to_vec();
+        // Neighbours are in one page, and a page that was just read is at hand.
+        open.sort_unstable();
+        open.dedup();
+        let mut numbers = Vec::new();
+        for day in reader.databases().iter().rev() {
+            let mut found = Vec::new();
+            match self.owners_of_day(&*reader, day.block, &open, &mut found) {
+                // A damaged day costs what it has.
+                Err(error) if error.is_damage() => {
+                    tracing::error!(%error, "a day of receipts' ids cannot be read");
+                }
+                read => read?,
+            }
+            open.retain(|hash| found.binary_search_by_key(hash, |(hash, _)| *hash).is_err());
+            numbers.extend(found.iter().map(|(_, number)| *number));
         }
         numbers.sort_unstable();
         numbers.dedup();
         Ok(numbers)
     }
+
+    /// Appends what a day knows of these hashes, in their order.
+    fn owners_of_day(
+        &self,
+        reader: &dyn ReadBlocks,
+        day: u64,
+        hashes: &[u64],
+        found: &mut Vec<(u64, u64)>,
+    ) -> Result<(), ArchiveError> {
+        let today = self.today.as_ref().filter(|today| today.day == day);
+        let list: Vec<Run> = if today.is_some() { Vec::new() } else { runs::runs_of(reader, day)? };
+        let has_rows = reader.first_name(day, &[ROW])?.is_some_and(|name| name.first() == Some(&ROW));
+        for hash in hashes {
+            let mut owner = match today {
+                Some(today) => today.find(reader, *hash)?,
+                None => runs::find(reader, day, &list, *hash)?,
+            };
+            if owner.is_none() && has_rows {
+                owner = row_of(reader, day, *hash)?;
+            }
+            found.extend(owner.map(|number| (*hash, number)));
+        }
+        Ok(())
+    }
+
+    /// Has the newest day at hand, also where the clock was put back. What the day before has in no run becomes one: nobody
+    /// goes on with it.
+    fn open_today(&mut self) -> Result<(), ArchiveError> {
+        let reader = self.store.reader();
+        let days = reader.databases();
+        let Some(newest) = days.last().map(|today| today.block) else { return Ok(()) };
+        if self.today.as_ref().is_some_and(|today| today.day == newest) {
+            return Ok(());
+        }
+        let before = days.len().checked_sub(2).and_then(|index| days.get(index)).map(|day| day.block);
+        let before = match self.today.take() {
+            Some(today) => Ok(Some(today)),
+            None => before.map(|day| Runs::open(&*reader, day, self.cut)).transpose(),
+        };
+        let closed = before.and_then(|before| match before {
+            Some(mut before) => before.close(&mut *self.store),
+            None => Ok(()),
+        });
+        match closed {
+            Err(error) if error.is_damage() => {
+                tracing::error!(%error, "a day of receipts' ids cannot be read")
+            }
+            closed => closed?,
+        }
+        self.today = Some(Runs::open(&*reader, newest, self.cut)?);
+        Ok(())
+    }
 }
 
-fn owner(reader: &dyn ReadBlocks, day: u64, hash: u64) -> Result<Option<u64>, ArchiveError> {
-    match reader.get(day, &row(hash)) {
-        // A damaged day costs what it has.
-        Err(error) if error.is_damage() => {
-            tracing::error!(%error, "a day of receipts' ids cannot be read");
-            Ok(None)
-        }
-        found => Ok(found?.and_then(|number| Some(u64::from_be_bytes(number.try_into().ok()?)))),
-    }
+/// What a row of the release before says.
+fn row_of(reader: &dyn ReadBlocks, day: u64, hash: u64) -> Result<Option<u64>, ArchiveError> {
+    let number = reader.get(day, &row(hash))?;
+    Ok(number.and_then(|number| Some(u64::from_be_bytes(number.try_into().ok()?))))
 }
 
 fn millis(at: Wall) -> u64 {
@@ -87,6 +155,7 @@ mod tests {
     use std::sync::Arc;
 
     use engine::effect::OwnedId;
+    use proptest::prelude::*;
     use storage::archive::{Archive, Options};
 
     use super::*;
@@ -117,7 +186,7 @@ mod tests {
         ids.keep(&[write(-1, &[(3, 30)])]).unwrap();
         ids.keep(&[write(5, &[(4, 40)])]).unwrap();
         drop(ids);
-        let ids = opened(directory.path());
+        let mut ids = opened(directory.path());
         assert_eq!(ids.owners(&[1, 2, 3, 4, 5, u64::MAX, 1]).unwrap(), [10, 11, 21, 30, 40]);
         let reader = ids.store.reader();
         assert_eq!(reader.retire(START + DAY, u64::MAX).unwrap(), 0);
@@ -128,5 +197,70 @@ mod tests {
         let mut ids = opened(directory.path());
         ids.keep(&[write(0, &[(6, 60)])]).unwrap();
         assert_eq!(ids.owners(&[6]).unwrap(), [60]);
+    }
+
+    /// Small, so that a test has all of it.
+    const SMALL: Cut = Cut { run: 8, page: 3, fanout: 2 };
+
+    #[test]
+    fn what_the_release_before_kept_is_found_beside_what_is_kept_now() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ids = opened(directory.path());
+        ids.store.make_room(START as u64, START).unwrap();
+        for (hash, number) in [(1u64, 10u64), (2, 20), (u64::MAX, 30)] {
+            ids.store.put(START as u64, &row(hash), &number.to_be_bytes()).unwrap();
+        }
+        ids.keep(&[write(0, &[(2, 21), (3, 31)])]).unwrap();
+        drop(ids);
+        let mut ids = opened(directory.path());
+        assert_eq!(ids.owners(&[1, 2, 3, u64::MAX, 4]).unwrap(), [10, 21, 30, 31]);
+    }
+
+    #[test]
+    fn as_many_ids_as_come_are_in_few_runs() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ids = LateIds { cut: SMALL, ..opened(directory.path()) };
+        let hash = |number: u64| number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        for turn in 0..400 {
+            let come: Vec<(u64, u64)> =
+                (turn * 5..turn * 5 + 5).map(|number| (hash(number), number)).collect();
+            ids.keep(&[write(0, &come)]).unwrap();
+        }
+        let runs = ids.today.as_ref().map_or(0, Runs::runs);
+        assert!(runs <= 3 * 8, "{runs} runs of 2,000 ids by eights and twos");
+        let asked: Vec<u64> = (0..2_000).map(hash).collect();
+        assert_eq!(ids.owners(&asked).unwrap(), (0..2_000).collect::<Vec<u64>>());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
+        #[test]
+        fn ids_are_found_as_in_a_map_across_starts_and_days(
+            turns in prop::collection::vec(
+                (0u8..12, prop::collection::vec((0u64..60, any::<u32>()), 1..7)), 1..40),
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let open = || LateIds { cut: SMALL, ..opened(directory.path()) };
+            let (mut ids, mut model, mut day) = (open(), std::collections::BTreeMap::new(), 0);
+            for (dice, come) in turns {
+                let spread = |hash: u64| hash * (u64::MAX / 59);
+                let come: Vec<(u64, u64)> = come.iter().map(|(hash, n)| (spread(*hash), u64::from(*n))).collect();
+                match dice {
+                    0 => {
+                        drop(ids);
+                        ids = open();
+                    }
+                    1 => day += 1,
+                    _ => {}
+                }
+                ids.keep(&[write(day, &come)]).unwrap();
+                model.extend(come);
+            }
+            for hash in (0..60).map(|hash| hash * (u64::MAX / 59)) {
+                let expected: Vec<u64> = model.get(&hash).copied().into_iter().collect();
+                prop_assert_eq!(ids.owners(&[hash]).unwrap(), expected);
+            }
+        }
     }
 }

@@ -33,7 +33,7 @@ pub struct ParkedShelf {
 
 impl ParkedShelf {
     pub fn new(store: Box<dyn ParkedBlocks>) -> ParkedShelf {
-        ParkedShelf { store, writer: BlockWriter::default() }
+        ParkedShelf { store, writer: BlockWriter::quick() }
     }
 
     /// Adds messages to what is kept of their block.
@@ -49,13 +49,22 @@ impl ParkedShelf {
         self.write(write.block, rows, messages)
     }
 
-    /// Removes messages of a block, bit 0 the first: they are in the archive.
+    /// Removes messages of a block, bit 0 the first: they are in the archive. Their rows go at once, which is what counts; the
+    /// messages are written again without them only when about half of them are gone.
     pub fn unpark(&mut self, block: u64, gone: u64) -> Result<(), ShelfError> {
-        let Some(stored) = self.store.read(block)? else { return Ok(()) };
-        let rows = merge_rows(&stored.rows, &[], gone).ok_or(ShelfError::Rows { block })?;
-        if rows.is_empty() {
+        let unreadable = ShelfError::Rows { block };
+        let Some(older) = self.store.rows(block)? else { return Ok(self.store.remove(block)?) };
+        let Some((had, rows)) = places(&older).zip(merge_rows(&older, &[], gone)) else {
+            return Err(unreadable);
+        };
+        let left = had & !gone;
+        if left == 0 {
             return Ok(self.store.remove(block)?);
         }
+        if left.count_ones().ilog2() == had.count_ones().ilog2() {
+            return Ok(self.store.write_rows(block, &rows)?);
+        }
+        let stored = self.store.read(block)?.unwrap_or_default();
         self.write(block, rows, read(block, &stored)?)
     }
 

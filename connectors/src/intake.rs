@@ -317,6 +317,7 @@ fn weight(command: &Command) -> usize {
         Command::Receipts(receipts) => receipts.items.len(),
         Command::AskAnswers { items, .. } => items.len(),
         Command::Acknowledged { items, .. } => items.len(),
+        Command::Loaded { blocks } => blocks.iter().map(|block| block.messages.len()).sum(),
         _ => 1,
     };
     messages.max(1)

@@ -220,6 +220,13 @@ pub struct Acknowledgement {
     pub status: u32,
 }
 
+/// A block that was asked for, and what there is of it.
+#[derive(Debug)]
+pub struct LoadedBlock {
+    pub load: Load,
+    pub messages: Vec<Vec<u8>>,
+}
+
 /// What a tenant's session wants of messages that it has submitted (SMPP 3.4 §4.8 to §4.10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantOperation {
@@ -351,10 +358,9 @@ pub enum Command {
     Parked {
         blocks: Vec<u64>,
     },
-    /// Messages read back, because `Effects::loads` asked for them.
+    /// Blocks read back, because `Effects::loads` asked for them.
     Loaded {
-        load: Load,
-        messages: Vec<Vec<u8>>,
+        blocks: Vec<LoadedBlock>,
     },
     /// Numbers of archived messages that own ids of `Effects::questions`.
     Owners {

@@ -208,7 +208,9 @@ impl Engine {
             Command::Archived { blocks } => self.archived(&blocks),
             Command::Parked { blocks } => self.parked(&blocks),
             Command::Owners { numbers } => self.owners(&numbers),
-            Command::Loaded { load, messages } => self.loaded(load, messages),
+            Command::Loaded { blocks } => {
+                blocks.into_iter().for_each(|block| self.loaded(block.load, block.messages));
+            }
             Command::Drain { reply } => self.draining.get_or_insert_default().push(reply),
             Command::Disk(level) => self.disk = level,
             Command::Operate { reply, order } => self.operate(reply, *order),

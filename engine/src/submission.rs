@@ -25,6 +25,9 @@ const CUT_MARK: u8 = 0x80;
 /// First octet of `Extra::Cut`: the parts leave room for a reference of two octets.
 const CUT_WIDE: u8 = 0x01;
 
+/// Characters of a campaign's name.
+const CAMPAIGN_CHARS_MAX: usize = 64;
+
 const SET_DOMAIN: u64 = 6 << 16;
 
 /// The door a message came through; receipts go back the same way.
@@ -66,6 +69,8 @@ pub enum Extra {
     Provider = 6,
     /// How a long text is cut, given by the engine: flags u8, reference number u16. Without it, as the first versions cut.
     Cut = 7,
+    /// The tenant's own word for the messages that it sends together (`is_campaign`).
+    Campaign = 8,
     /// It takes the place of one that waits, if there is one (replace_if_present_flag). Empty.
     ReplacesPresent = 16,
     /// Of several destinations that are answered together: the number of the first that was accepted, u64 little-endian; 0 in
@@ -288,6 +293,12 @@ impl<'a> Body<'a> {
             }
         }
     }
+}
+
+/// Whether a text may be a campaign's name: a word that goes into a query, a command line and an id unchanged.
+pub fn is_campaign(name: &str) -> bool {
+    let is_allowed = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.:".contains(&octet);
+    (1..=CAMPAIGN_CHARS_MAX).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
 /// Appends how a text is cut.

@@ -20,6 +20,7 @@ use crate::message::{Message, State};
 use crate::record::{self, Record};
 use crate::ring::Item;
 use crate::step::{HoldCause, Step};
+use crate::submission::is_campaign;
 
 pub use order::*;
 use rule::{Action, Matcher, Prefix, Rule, Subject};
@@ -120,22 +121,25 @@ impl Engine {
         let Order { operation, filter, reason, by } = order;
         let matcher = self.matcher(&filter)?;
         let made_at = self.now.wall;
-        let make = |action, until| Rule { action, matcher, until, made_at, reason, by, ending: false };
+        let make =
+            |action, matcher, until| Rule { action, matcher, until, made_at, reason, by, ending: false };
         match operation {
             Operation::List { rows } => self.walk(Walk::list(reply, matcher, rows)),
             Operation::Doubts { after, limit } => self.walk(Walk::doubts(reply, matcher, after, limit)),
             Operation::Suspend { until } => {
-                let rule = self.make_rule(make(Action::Hold, until))?;
+                let rule = self.make_rule(make(Action::Hold, matcher, until))?;
                 return Ok(Some(Report::Changed(Changed { rules: vec![rule], ..Changed::default() })));
             }
             Operation::Resume { rule } => return self.end_meant(reply, rule, &matcher),
             Operation::Bounce { code, until } => {
-                let rule = until.map(|_| self.make_rule(make(Action::Bounce(code), until))).transpose()?;
+                let rule = until.map(|_| self.make_rule(make(Action::Bounce(code), matcher.clone(), until)));
+                let rule = rule.transpose()?;
                 self.walk(Walk::bounce(reply, matcher, code, rule));
             }
             Operation::Move { to, until } => {
                 let to = self.target(&to, &matcher)?;
-                let rule = until.map(|_| self.make_rule(make(Action::Move(to), until))).transpose()?;
+                let rule = until.map(|_| self.make_rule(make(Action::Move(to), matcher.clone(), until)));
+                let rule = rule.transpose()?;
                 self.walk(Walk::moving(reply, matcher, to, rule));
             }
             Operation::Resolve { number, resolution } => {
@@ -144,13 +148,11 @@ impl Engine {
             Operation::Verify => return Ok(Some(Report::Ledger(self.ledger_rows()))),
             Operation::Providers => return Ok(Some(Report::Providers(self.provider_rows()))),
             Operation::Disable { until } => {
-                let only = matcher
-                    .provider
-                    .map(|provider| Matcher { provider: Some(provider), ..Matcher::default() });
-                if only != Some(matcher) {
+                let only = Matcher { provider: matcher.provider, ..Matcher::default() };
+                if only.provider.is_none() || only != matcher {
                     return Err(Refused::ProviderOnly);
                 }
-                let rule = self.make_rule(make(Action::Disable, until))?;
+                let rule = self.make_rule(make(Action::Disable, only, until))?;
                 return Ok(Some(Report::Changed(Changed { rules: vec![rule], ..Changed::default() })));
             }
             Operation::Enable => {
@@ -182,6 +184,7 @@ impl Engine {
                 Refused::UnknownProvider,
             )?,
             prefix,
+            campaign: campaign(filter)?,
             before: filter.accepted_before,
             since: filter.accepted_since,
         })
@@ -241,7 +244,7 @@ impl Engine {
             let Some(made) = self.surgery.rules.get_mut(number) else { continue };
             if made.rule.holds() {
                 made.rule.ending = true;
-                held.push((*number, made.rule.matcher));
+                held.push((*number, made.rule.matcher.clone()));
                 self.record_rule(*number);
             } else {
                 self.forget_rule(*number);
@@ -411,7 +414,8 @@ impl Engine {
             self.note_disabled(rule, true);
         }
         let ending = rules.iter().filter(|(_, rule)| rule.ending);
-        let held: Vec<(u32, Matcher)> = ending.map(|(number, rule)| (*number, rule.matcher)).collect();
+        let held: Vec<(u32, Matcher)> =
+            ending.map(|(number, rule)| (*number, rule.matcher.clone())).collect();
         if !held.is_empty() {
             let numbers = held.iter().map(|(number, _)| *number).collect();
             self.walk(Walk::letting_go(None, held, numbers));
@@ -462,5 +466,15 @@ impl Engine {
         }
         self.ring.add(group, Item::Rule(number));
         Some(())
+    }
+}
+
+/// The campaign that a filter names, with its tenant.
+fn campaign(filter: &Filter) -> Result<Option<Box<str>>, Refused> {
+    match filter.campaign.as_deref() {
+        None => Ok(None),
+        Some(_) if filter.tenant.is_none() => Err(Refused::CampaignAlone),
+        Some(name) if !is_campaign(name) => Err(Refused::Campaign),
+        Some(name) => Ok(Some(name.into())),
     }
 }

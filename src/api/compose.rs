@@ -11,7 +11,7 @@ use codecs::split::{self, Cut};
 use codecs::text::national::{Languages, Tables};
 use codecs::text::{self, Cheapest, Choice, Encoding, Unencodable, transliterate};
 use engine::command::Refusal;
-use engine::submission::{Body, Extra, Priority, UDHI, Via, push_extra};
+use engine::submission::{Body, Extra, Priority, UDHI, Via, is_campaign, push_extra};
 use serde_json::value::RawValue;
 
 use super::problem::Refused;
@@ -26,6 +26,7 @@ const VALIDITY_MAX: Duration = Duration::from_secs(30 * 86_400);
 const SCHEDULE_MAX: Duration = Duration::from_secs(366 * 86_400);
 const REFERENCE_CHARS_MAX: usize = 255;
 const PROVIDER_CHARS_MAX: usize = 64;
+const CAMPAIGN_EXPECTED: &str = "`campaign` must be 1 to 64 letters, digits, or - _ . : of ASCII";
 const METADATA_OCTETS_MAX: usize = 4_096;
 const METADATA_DEPTH_MAX: usize = 32;
 
@@ -282,6 +283,12 @@ fn extras(message: &Message<'_>, context: Context<'_>, extras: &mut Vec<u8>) -> 
         let detail = "`reference` is longer than 255 characters";
         push_text(extras, Extra::Reference, reference, REFERENCE_CHARS_MAX)
             .ok_or_else(|| Refused::invalid("reference", detail))?;
+    }
+    if let Some(campaign) = message.campaign.as_deref() {
+        if !is_campaign(campaign) {
+            return Err(Refused::invalid("campaign", CAMPAIGN_EXPECTED));
+        }
+        push_extra(extras, Extra::Campaign, campaign.as_bytes());
     }
     if let Some(provider) = message.provider.as_deref() {
         let detail = "`provider` is longer than 64 characters";

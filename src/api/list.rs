@@ -18,6 +18,7 @@ use engine::listing::Living;
 use engine::message::{Message, State as MessageState};
 use engine::pages::order_of;
 use engine::step::Step;
+use engine::submission::{Extra, is_campaign};
 
 use super::problem::{Problem, Refused};
 use super::read::ok;
@@ -117,7 +118,8 @@ fn asked(api: &Arc<ApiState>, tenant: &TenantAccess, uri: &Uri) -> Result<(Asked
     let mut at = NEWEST;
     let mut limit = LIMIT;
     let (mut destination, mut since, mut until) = (None, i64::MIN, i64::MAX);
-    let mut wanted = Wanted { statuses: Vec::new(), sender: None, provider: None, api: Arc::clone(api) };
+    let mut wanted =
+        Wanted { statuses: Vec::new(), sender: None, provider: None, campaign: None, api: Arc::clone(api) };
     for (name, value) in &parameters {
         // A plus of a query is a space.
         let value = value.trim();
@@ -126,13 +128,15 @@ fn asked(api: &Arc<ApiState>, tenant: &TenantAccess, uri: &Uri) -> Result<(Asked
             "to" => destination = Some(phone("to", value)?),
             "from" => wanted.sender = Some(value.to_owned()),
             "provider" => wanted.provider = Some(value.to_owned()),
+            "campaign" => wanted.campaign = Some(campaign(value)?),
             "since" => since = time("since", value)?,
             "until" => until = time("until", value)?,
             "limit" => limit = count(value)?,
             "cursor" => at = place(api, value)?,
             _ => {
-                let detail = "the query may have status, to, from, provider, since, until, limit and cursor";
-                return Err(Problem::invalid(detail));
+                return Err(Problem::invalid(
+                    "the query may have status, to, from, provider, campaign, since, until, limit and cursor",
+                ));
             }
         }
     }
@@ -160,14 +164,17 @@ struct Wanted {
     statuses: Vec<MessageState>,
     sender: Option<String>,
     provider: Option<String>,
+    campaign: Option<String>,
     api: Arc<ApiState>,
 }
 
 impl Wanted {
     fn is(&self, message: &Message) -> bool {
         let has_sender = |wanted: &String| show::sender(&message.body()).as_ref() == Some(wanted);
+        let is_of = |wanted: &String| message.body().extra(Extra::Campaign) == Some(wanted.as_bytes());
         (self.statuses.is_empty() || self.statuses.contains(&message.state))
             && self.sender.as_ref().is_none_or(has_sender)
+            && self.campaign.as_ref().is_none_or(is_of)
             && self.provider.as_ref().is_none_or(|wanted| self.is_of(message, wanted))
     }
 
@@ -186,6 +193,12 @@ fn statuses(value: &str) -> Result<Vec<MessageState>, Problem> {
     let state = |word: &str| MessageState::ALL.into_iter().find(|state| state.word() == word.trim());
     let states: Option<Vec<MessageState>> = value.split(',').map(state).collect();
     states.ok_or_else(|| invalid("status", "is not a status, or several with commas between them"))
+}
+
+/// What no campaign can be called is refused, so that a slip does not look like an empty campaign.
+fn campaign(value: &str) -> Result<String, Problem> {
+    let name = is_campaign(value).then(|| value.to_owned());
+    name.ok_or_else(|| invalid("campaign", "is not a campaign's name"))
 }
 
 pub fn phone(name: &'static str, value: &str) -> Result<u64, Problem> {

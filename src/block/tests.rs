@@ -26,8 +26,9 @@ fn by_number(messages: &[Vec<u8>]) -> Messages {
 
 #[test]
 fn a_block_reads_back_and_says_which_places_it_has() {
-    let mut writer = BlockWriter::default();
-    for count in [0, 1, 5, 64] {
+    let mut writers = [BlockWriter::default(), BlockWriter::quick()];
+    for (count, quick) in [0, 1, 5, 64].into_iter().flat_map(|count| [(count, 0), (count, 1)]) {
+        let writer = &mut writers[quick];
         let messages: Vec<Vec<u8>> = (640..640 + count).map(|number| message(number, 2)).collect();
         let stored = writer.block(&slices(&messages)).to_vec();
         assert_eq!(messages_of(&stored), by_number(&messages), "{count}");

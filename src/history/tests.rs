@@ -342,11 +342,47 @@ fn a_month_stays_while_something_of_it_is_parked_or_lives() {
     assert!(house.find(DAMAGED * BLOCK_MESSAGES).unwrap().is_some());
 }
 
+#[test]
+fn what_gathers_for_the_archive_waits_while_it_is_only_read() {
+    let mut waiting = Waiting::default();
+    waiting.order.push_back(1);
+    waiting.pending.insert(1, Arc::new(write(1, 2)));
+    waiting.since = Some(Instant::now() + Duration::from_secs(3_600));
+    waiting.loads.push_back(Load { block: 7, shelf: Shelf::Parked });
+    let work = waiting.take_due();
+    assert_eq!((work.writes.len(), work.loads.len()), (0, 1));
+    assert_eq!(waiting.order.len(), 1);
+    waiting.since = Some(Instant::now() - GATHER);
+    let work = waiting.take_due();
+    assert_eq!((work.writes.len(), work.loads.len()), (1, 0));
+    assert!(!waiting.has_any() && waiting.since.is_none());
+}
+
+#[test]
+fn what_leaves_the_parked_store_has_no_row_and_goes_with_about_half_of_its_block() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = ParkedShelf::new(Box::new(Parked::open(&directory.path().join("parked")).unwrap()));
+    let mut messages = write(3, 2).messages;
+    messages.truncate(7);
+    let mut rows = Vec::new();
+    (0..7).for_each(|place| parked_row_at(place, &mut rows));
+    shelf.park(&ParkWrite { block: 3, rows, messages }).unwrap();
+    for (gone, left) in [(0b000_0011, 7), (0b000_0100, 7), (0b000_1000, 3), (0b111_0000, 0), (1, 0)] {
+        shelf.unpark(3, gone).unwrap();
+        assert_eq!(shelf.messages(3).unwrap().len(), left, "without {gone:b}");
+    }
+}
+
 /// What the parked store keeps beside a message at place 0.
 fn parked_row() -> Vec<u8> {
     let mut row = Vec::new();
+    parked_row_at(0, &mut row);
+    row
+}
+
+fn parked_row_at(place: u8, rows: &mut Vec<u8>) {
     engine::parking::row::Row {
-        place: 0,
+        place,
         state: engine::message::State::Sent,
         priority: engine::submission::Priority::Normal,
         waiting_parts: 0,
@@ -357,8 +393,7 @@ fn parked_row() -> Vec<u8> {
         others: 0,
         ids: Vec::new(),
     }
-    .write(&mut row);
-    row
+    .write(rows);
 }
 
 fn copy_all(from: &Path, to: &Path) {

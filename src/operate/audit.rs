@@ -35,7 +35,7 @@ pub fn order(order: &Order, report: &Report, ids: &Permutation) {
         return;
     };
     let (tenant, provider) = (filter.tenant.as_deref(), filter.provider.as_deref());
-    let prefix = filter.prefix.as_deref();
+    let (prefix, campaign) = (filter.prefix.as_deref(), filter.campaign.as_deref());
     let (accepted_before, accepted_since) =
         (filter.accepted_before.map(time), filter.accepted_since.map(time));
     let (messages, passed_over, rules, refused) = match report {
@@ -58,6 +58,7 @@ pub fn order(order: &Order, report: &Report, ids: &Permutation) {
         tenant,
         provider,
         prefix,
+        campaign,
         accepted_before,
         accepted_since,
         reason,

@@ -209,9 +209,12 @@ fn refused(why: Refused) -> Problem {
         Refused::UnknownTenant | Refused::UnknownProvider | Refused::NoSuchRule | Refused::NoSuchMessage => {
             (StatusCode::NOT_FOUND, "not_found", "Not found")
         }
-        Refused::Prefix | Refused::Past | Refused::ProviderOnly | Refused::SameProvider => {
-            (StatusCode::BAD_REQUEST, "invalid_request", "Invalid request")
-        }
+        Refused::Prefix
+        | Refused::CampaignAlone
+        | Refused::Campaign
+        | Refused::Past
+        | Refused::ProviderOnly
+        | Refused::SameProvider => (StatusCode::BAD_REQUEST, "invalid_request", "Invalid request"),
         Refused::TooManyRules | Refused::Disabled | Refused::NotInDoubt => {
             (StatusCode::CONFLICT, "conflict", "Conflict")
         }

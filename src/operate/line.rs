@@ -46,8 +46,8 @@ pub struct Whose {
     /// To destinations that begin with these digits.
     #[arg(long, value_name = "DIGITS", group = "which")]
     prefix: Option<String>,
-    /// Messages carry none yet; the gateway says so.
-    #[arg(long, value_name = "ID", group = "which", hide = true)]
+    /// Of this campaign of the tenant's.
+    #[arg(long, value_name = "NAME", group = "which", requires = "tenant")]
     campaign: Option<String>,
 }
 
@@ -70,7 +70,7 @@ pub struct Chosen {
     #[command(flatten)]
     which: Which,
     /// Everything.
-    #[arg(long, group = "which", conflicts_with_all = ["tenant", "provider", "prefix", "older_than", "newer_than"])]
+    #[arg(long, group = "which", conflicts_with_all = ["tenant", "provider", "prefix", "campaign", "older_than", "newer_than"])]
     all: bool,
 }
 
@@ -100,12 +100,12 @@ pub enum Queue {
     #[command(group = clap::ArgGroup::new("which").required(true).multiple(true))]
     Resume {
         /// The rule's number, as `queue list` shows it.
-        #[arg(group = "which", conflicts_with_all = ["tenant", "provider", "prefix", "all"])]
+        #[arg(group = "which", conflicts_with_all = ["tenant", "provider", "prefix", "campaign", "all"])]
         rule: Option<u32>,
         #[command(flatten)]
         whose: Whose,
         /// Every rule, but for those that disable a provider.
-        #[arg(long, group = "which", conflicts_with_all = ["tenant", "provider", "prefix"])]
+        #[arg(long, group = "which", conflicts_with_all = ["tenant", "provider", "prefix", "campaign"])]
         all: bool,
         /// Why: it stands in the log.
         #[arg(long, value_name = "TEXT", default_value = "resumed")]

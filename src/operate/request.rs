@@ -192,17 +192,15 @@ impl Asked {
             .find(|name| self.0.get(*name).is_some_and(|age| !age.is_null()))
         {
             None => Ok(()),
-            Some(name) => {
-                Err(invalid(name, "left out: end the rule by its number, tenant, provider or prefix"))
-            }
+            Some(name) => Err(invalid(
+                name,
+                "left out: end the rule by its number, tenant, provider, prefix or campaign",
+            )),
         }
     }
 
     fn filter(&self, now: Wall) -> Result<Filter, Problem> {
         let id = |name| self.text(name).map(|text| text.map(str::to_owned));
-        if self.text("campaign")?.is_some() {
-            return Err(invalid("campaign", "left out: messages carry no campaign yet"));
-        }
         let (older, newer) = (self.duration("older_than")?, self.duration("newer_than")?);
         if older.zip(newer).is_some_and(|(older, newer)| older >= newer) {
             let expected =
@@ -213,6 +211,7 @@ impl Asked {
             tenant: id("tenant")?,
             provider: id("provider")?,
             prefix: id("prefix")?,
+            campaign: id("campaign")?,
             accepted_before: older.map(|age| before(now, age)),
             accepted_since: newer.map(|age| before(now, age)),
         })

@@ -79,6 +79,7 @@ fn rule(row: &RuleRow) -> Value {
 fn filter(filter: &Filter) -> Value {
     json!({
         "tenant": filter.tenant, "provider": filter.provider, "prefix": filter.prefix,
+        "campaign": filter.campaign,
         "accepted_before": filter.accepted_before.map(time), "accepted_since": filter.accepted_since.map(time),
     })
 }

@@ -45,6 +45,12 @@ pub trait ParkedBlocks: Send {
     /// As `Parked::mark`.
     fn mark(&mut self) -> Result<(), StoreError>;
 
+    /// Replaces the rows of a block. Messages without a row may stay beside them.
+    fn write_rows(&mut self, block: u64, rows: &[u8]) -> Result<(), StoreError>;
+
+    /// The rows of a block alone.
+    fn rows(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError>;
+
     /// As `Parked::read`.
     fn read(&self, block: u64) -> Result<Option<ParkedBlock>, StoreError>;
 
@@ -95,6 +101,14 @@ impl ParkedBlocks for Parked {
         let database = self.reader.lock();
         pieces::put(&database, &name(MESSAGES, block), &parked.messages)?;
         pieces::put(&database, &name(ROWS, block), &parked.rows)
+    }
+
+    fn write_rows(&mut self, block: u64, rows: &[u8]) -> Result<(), StoreError> {
+        pieces::put(&self.reader.lock(), &name(ROWS, block), rows)
+    }
+
+    fn rows(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        pieces::get(&self.reader.lock(), &name(ROWS, block))
     }
 
     fn remove(&mut self, block: u64) -> Result<(), StoreError> {

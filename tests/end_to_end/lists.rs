@@ -56,3 +56,27 @@ fn every_message_is_listed_wherever_it_is_and_whatever_has_been_started_since() 
     }
     stage.gateway.end_well();
 }
+
+#[test]
+fn the_messages_of_a_campaign_are_listed_wherever_they_are() {
+    let mut stage = Stage::new();
+    let spring = json!({"campaign": "spring"});
+    let mut expected = Vec::new();
+    for place in 0..COUNT {
+        let more = if place % 3 == 0 { &spring } else { &Value::Null };
+        let id = send(&mut stage.http, TO + place % 10, more);
+        stage.http.message(&id, "delivered");
+        expected.extend((place % 3 == 0).then_some(id));
+    }
+    expected.reverse();
+    for start in 0..2 {
+        assert_eq!(all(&mut stage.http, "&campaign=spring"), expected, "start {start}");
+        assert_eq!(all(&mut stage.http, "&campaign=Spring"), [""; 0], "start {start}");
+        let to = format!("&campaign=spring&to={TO}");
+        assert_eq!(all(&mut stage.http, &to).len() as u64, COUNT / 30, "start {start}");
+        stage = stage.restart();
+    }
+    let refused = stage.http.get("/v1/messages?campaign=two%20words");
+    assert_eq!((refused.status, refused.code()), (400, "invalid_request".into()), "{}", refused.text());
+    stage.gateway.end_well();
+}

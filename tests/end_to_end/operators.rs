@@ -129,6 +129,46 @@ fn what_is_bounced_releases_its_credit_and_says_who_and_why() {
 }
 
 #[test]
+fn a_campaign_is_suspended_shown_and_bounced_by_its_name() {
+    let mut stage = Stage::new();
+    let which = ["--tenant", "acme", "--campaign", "spring-2027"];
+    let of_it = |verb, more: &[&'static str]| [&["queue", verb][..], &which, more].concat();
+    let suspend = of_it("suspend", &["--reason", "wrong text", "--for", "2h"]);
+    assert_eq!(answered(&stage.home, &stage.gateway, &suspend)["rules"], json!([1]));
+    let spring = json!({"campaign": "spring-2027"});
+    let held: Vec<String> = (0..3).map(|place| send(&mut stage.http, TO + place, &spring)).collect();
+    let batch: Vec<Value> = ["spring-2027", "autumn"]
+        .iter()
+        .map(|campaign| json!({"to": format!("+{}", TO + 3), "text": "x", "campaign": campaign}))
+        .collect();
+    let key = [("Idempotency-Key", "order-18")];
+    let answer = stage.http.post_with("/v1/messages", &key, &json!({"messages": batch})).json();
+    let [last, other] = [0, 1].map(|place| answer["data"][place]["id"].as_str().unwrap().to_owned());
+    let renamed = json!({"messages": [batch[0].clone(), batch[0].clone()]});
+    assert_eq!(stage.http.post_with("/v1/messages", &key, &renamed).code(), "idempotency_mismatch");
+    let plain = send(&mut stage.http, TO + 4, &Value::Null);
+    assert_eq!(stage.http.message(&plain, "delivered")["campaign"], Value::Null);
+    assert_eq!(stage.http.message(&other, "delivered")["campaign"], "autumn");
+    assert_eq!(stage.http.message(&last, "held")["campaign"], "spring-2027");
+
+    let mut stage = stage.restart_after_kill();
+    stage.http.message(&held[0], "held");
+    let list = answered(&stage.home, &stage.gateway, &of_it("list", &[]));
+    let (total, rule) = (&list["total"], &list["rules"][0]);
+    assert_eq!((&total["waiting"], &rule["holds"]), (&json!(4), &json!(4)), "{list}");
+    assert_eq!(rule["filter"]["campaign"], "spring-2027", "{list}");
+    let bounced = of_it("bounce", &["--reason", "wrong text", "--code", "request"]);
+    assert_eq!(answered(&stage.home, &stage.gateway, &bounced)["messages"], 4);
+    let line = audit_line(&stage.gateway, "bounce");
+    assert!(line.contains("tenant=\"acme\"") && line.contains("campaign=\"spring-2027\""), "{line}");
+    for id in held.iter().chain([&last]) {
+        stage.http.message(id, "cancelled");
+    }
+    assert_eq!(answered(&stage.home, &stage.gateway, &of_it("resume", &[]))["rules"], json!([1]));
+    assert_eq!(balance(&mut stage.http), ["998.00", "0.00", "2.00"]);
+}
+
+#[test]
 fn what_is_moved_goes_out_through_the_other_provider() {
     let (dead, living) = (settings::nowhere(), Provider::start());
     let only_dead =
@@ -252,6 +292,7 @@ fn operations_want_the_administrators_key_and_the_right_words() {
         ("suspend", json!({"older_than": "2h", "newer_than": "1h", "reason": "x", "for": "1h"}), 400),
         ("bounce", json!({"older_than": "1h", "newer_than": "1h", "reason": "x"}), 400),
         ("resume", json!({"rule": 7, "tenant": "acme", "reason": "x"}), 400),
+        ("bounce", json!({"tenant": "acme", "campaign": "two words", "reason": "x"}), 400),
         ("burn", json!({"all": true, "reason": "x"}), 404),
     ];
     for (verb, body, status) in table {
@@ -295,7 +336,7 @@ fn operations_want_the_administrators_key_and_the_right_words() {
         assert_eq!(operate(&stage.home, &stage.gateway, arguments).0, 2, "{arguments:?}");
     }
     let campaign = operate(&stage.home, &stage.gateway, &["queue", "list", "--campaign", "7"]);
-    assert!(campaign.0 == 2 && campaign.2.contains("messages carry no campaign yet"), "{campaign:?}");
+    assert!(campaign.0 == 2 && campaign.2.contains("--tenant <ID>"), "{campaign:?}");
     let none = operate(&stage.home, &stage.gateway, &["queue", "resume", "7"]);
     assert!(none.0 == 1 && none.2.contains("no such rule is in force"), "{none:?}");
     let port = stage.gateway.addresses().ops.port();

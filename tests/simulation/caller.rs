@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::dice::Dice;
 use crate::gateway::ID_KEY;
 use crate::http::{Answer, Asked, ask};
-use crate::plan::TenantPlan;
+use crate::plan::{CAMPAIGNS, TenantPlan, campaign};
 use crate::verdict;
 use crate::world::{World, pass, wall};
 
@@ -91,7 +91,7 @@ impl Caller {
             for phone in &phones {
                 let seen = book.seen.entry(*phone).or_default();
                 // Nobody is told over SMPP of what came over HTTP.
-                (seen.tenant, seen.registered) = (self.tenant, false);
+                (seen.tenant, seen.registered, seen.campaign) = (self.tenant, false, campaign(*phone));
             }
             phones
         };
@@ -134,7 +134,7 @@ impl Caller {
         };
         let mut message = json!({
             "to": format!("+{phone}"), "from": "12345", "text": text, "receipt": !phone.is_multiple_of(10),
-            "priority": self.dice.choose(&["low", "normal", "high"]),
+            "campaign": campaign(phone), "priority": self.dice.choose(&["low", "normal", "high"]),
         });
         if self.world.plan.is_alike() && self.dice.happens(70) {
             message["priority"] = json!("normal");
@@ -290,21 +290,10 @@ impl Caller {
 
     /// All pages of a list have each message once that was accepted before, and nothing of anybody else's.
     async fn list(&mut self) {
-        let (mut expected, phone) = {
-            let book = self.world.book();
-            let known = book.seen.iter().filter(|(_, seen)| seen.tenant == self.tenant);
-            let known: Vec<(u64, u64)> = known.filter_map(|(phone, seen)| Some((*phone, seen.id?))).collect();
-            let phone = match known.is_empty() || self.dice.happens(50) {
-                true => None,
-                false => Some(self.dice.choose(&known).0),
-            };
-            let wanted = known.into_iter().filter(|(of, _)| phone.is_none_or(|phone| phone == *of));
-            (wanted.map(|(_, id)| id).collect::<BTreeSet<u64>>(), phone)
-        };
-        let to = phone.map(|phone| format!("&to=%2B{phone}")).unwrap_or_default();
+        let (mut expected, which) = self.expected();
         let (mut found, mut cursor) = (BTreeSet::new(), String::new());
         for _ in 0..PAGES_MAX {
-            let path = format!("/v1/messages?limit={PAGE}{to}{cursor}");
+            let path = format!("/v1/messages?limit={PAGE}{which}{cursor}");
             let Some(page) = self.ask(&Asked::get(path)).await.filter(|page| page.status == 200) else {
                 return;
             };
@@ -319,7 +308,7 @@ impl Caller {
             let Some(next) = page.body["next"].as_str() else {
                 expected.retain(|id| !self.is_retired(*id));
                 if let Some(id) = expected.pop_first() {
-                    self.world.fail(format!("P1: {}: {id} is in no list, {to}", self.name));
+                    self.world.fail(format!("P1: {}: {id} is in no list, {which}", self.name));
                 }
                 self.world.book().tally.listed += 1;
                 return;
@@ -327,6 +316,26 @@ impl Caller {
             cursor = format!("&cursor={next}");
         }
         self.world.fail(format!("{}: a list does not end", self.name));
+    }
+
+    /// What a list must have: all of the tenant's, those to one phone, or those of a campaign; and the query for it.
+    fn expected(&mut self) -> (BTreeSet<u64>, String) {
+        let book = self.world.book();
+        let known = book.seen.iter().filter(|(_, seen)| seen.tenant == self.tenant);
+        let known: Vec<(u64, u64, Option<&str>)> =
+            known.filter_map(|(phone, seen)| Some((*phone, seen.id?, seen.campaign))).collect();
+        drop(book);
+        let phone = match known.is_empty() || self.dice.happens(50) {
+            true => None,
+            false => Some(self.dice.choose(&known).0),
+        };
+        let campaign = (phone.is_none() && self.dice.happens(50)).then(|| self.dice.choose(&CAMPAIGNS));
+        let wanted = known.into_iter().filter(|(to, _, of)| {
+            phone.is_none_or(|phone| phone == *to) && campaign.is_none_or(|campaign| *of == Some(campaign))
+        });
+        let of_phone = phone.map(|phone| format!("&to=%2B{phone}"));
+        let of_campaign = campaign.map(|campaign| format!("&campaign={campaign}"));
+        (wanted.map(|(_, id, _)| id).collect(), of_phone.or(of_campaign).unwrap_or_default())
     }
 
     /// It has gone with its month.

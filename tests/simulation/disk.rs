@@ -322,6 +322,15 @@ impl ParkedBlocks for Hold {
         Ok(())
     }
 
+    fn write_rows(&mut self, block: u64, rows: &[u8]) -> Result<(), StoreError> {
+        self.spend()?.set_parked((block, Kind::Rows), Some(rows.to_vec()));
+        Ok(())
+    }
+
+    fn rows(&self, block: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(ParkedBlocks::read(self, block)?.map(|parked| parked.rows))
+    }
+
     fn remove(&mut self, block: u64) -> Result<(), StoreError> {
         self.spend()?.set_parked((block, Kind::Rows), None);
         self.spend()?.set_parked((block, Kind::Messages), None);
@@ -331,7 +340,9 @@ impl ParkedBlocks for Hold {
     fn flush(&mut self) -> Result<(), StoreError> {
         let mut platter = self.spend()?;
         let writes = std::mem::take(&mut platter.parked_calls);
-        platter.parked_ever += writes.iter().filter(|(_, value)| value.is_some()).count() as u64 / 2;
+        let is_parked =
+            |((_, kind), value): &&((u64, Kind), Option<Vec<u8>>)| *kind == Kind::Messages && value.is_some();
+        platter.parked_ever += writes.iter().filter(is_parked).count() as u64;
         platter.keep_parked(writes.into_iter());
         Ok(())
     }

@@ -15,7 +15,7 @@ use connectors::smpp::server::{Server, ServerOptions};
 use connectors::smpp::{Phase, Phases};
 use engine::Engine;
 use engine::command::{Command, DiskLevel};
-use engine::effect::{Load, Shelf};
+use engine::effect::Shelf;
 use engine::id::Permutation;
 use engine::message::State;
 use ring::digest;
@@ -453,9 +453,9 @@ async fn archive(house: House, mut archivist: Archivist, lane: Lane, mut dice: D
         match archivist.turn(&work) {
             Ok(told) => {
                 for command in told {
-                    let is_parked = |load: &Load| load.shelf == Shelf::Parked;
-                    if matches!(&command, Command::Loaded { load, .. } if is_parked(load)) {
-                        house.world.book().tally.read_back += 1;
+                    if let Command::Loaded { blocks } = &command {
+                        let parked = blocks.iter().filter(|block| block.load.shelf == Shelf::Parked);
+                        house.world.book().tally.read_back += parked.count() as u64;
                     }
                     // A process that is stopping needs no telling.
                     let _ = lane.offer(command).await;

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::dice::Dice;
 use crate::http::{ADMINISTRATOR, Answer, Asked, ask};
-use crate::world::{World, wall};
+use crate::plan::CAMPAIGNS;
+use crate::world::{Seen, World, wall};
 
 /// An order is given so often until it is answered; kills and lines take some.
 const TRIES: usize = 3;
@@ -54,6 +55,7 @@ struct Which {
     tenant: Option<usize>,
     provider: Option<String>,
     prefix: Option<String>,
+    campaign: Option<&'static str>,
     before: Option<Wall>,
     since: Option<Wall>,
 }
@@ -64,13 +66,14 @@ pub struct Subject<'a> {
     pub tenant: &'a str,
     pub provider: &'a str,
     pub phone: u64,
+    pub campaign: Option<&'a str>,
     pub accepted: Wall,
 }
 
 impl Rule {
     /// Whether it stops a message, now and for certain: times are given a second.
     pub fn stops(&self, world: &World, subject: &Subject<'_>) -> bool {
-        let Which { tenant, provider, prefix, before, since } = &self.which;
+        let Which { tenant, provider, prefix, campaign, before, since } = &self.which;
         let is_timed = before.is_some() || since.is_some() || self.until.is_some();
         if self.ended || (is_timed && world.plan.jumps()) {
             return false;
@@ -79,6 +82,7 @@ impl Rule {
             && tenant.is_none_or(|tenant| world.plan.tenants[tenant].id == subject.tenant)
             && provider.as_ref().is_none_or(|provider| provider == subject.provider)
             && prefix.as_ref().is_none_or(|prefix| subject.phone.to_string().starts_with(prefix))
+            && campaign.is_none_or(|campaign| subject.campaign == Some(campaign))
             && before.is_none_or(|before| subject.accepted.after(Duration::from_secs(1)) < before)
             && since.is_none_or(|since| subject.accepted > since.after(Duration::from_secs(1)))
     }
@@ -90,18 +94,24 @@ fn draw(world: &World, dice: &mut Dice, body: &mut Value) -> Which {
     let tenant = dice.in_range(0..world.plan.tenants.len() as u64) as usize;
     let provider = &world.plan.providers[dice.in_range(0..world.plan.providers.len() as u64) as usize].id;
     let age = Duration::from_secs(dice.choose(&[2, 10, 30]));
-    match dice.in_range(0..9) {
+    match dice.in_range(0..13) {
         0 => which.provider = Some(provider.clone()),
         1 => which.prefix = Some(format!("2547{tenant:02}0000{}", dice.in_range(0..6))),
         2 => which.before = Some(Wall(wall().0 - age.as_millis() as i64)),
         3 => which.since = Some(Wall(wall().0 - age.as_millis() as i64)),
         4 => (which.tenant, which.provider) = (Some(tenant), Some(provider.clone())),
         5 => which.tenant = Some(tenant),
+        6..10 => {
+            // What is submitted over SMPP has no campaign.
+            let speaks_http = world.plan.tenants.iter().position(|tenant| tenant.callers > 0);
+            (which.tenant, which.campaign) = (speaks_http.or(Some(tenant)), Some(dice.choose(&CAMPAIGNS)));
+        }
         _ => body["all"] = json!(true),
     }
     body["tenant"] = json!(which.tenant.map(|tenant| &world.plan.tenants[tenant].id));
     body["provider"] = json!(which.provider);
     body["prefix"] = json!(which.prefix);
+    body["campaign"] = json!(which.campaign);
     body["older_than"] = json!(which.before.map(|_| format!("{}s", age.as_secs())));
     body["newer_than"] = json!(which.since.map(|_| format!("{}s", age.as_secs())));
     which
@@ -147,7 +157,7 @@ pub async fn operate(world: Arc<World>, kind: Kind, seed: u64) {
             }
         }
         Kind::Resume => resume(&world, &mut dice, false).await,
-        Kind::List => drop(asked(&world, &mut dice, "/v1/ops/queue").await),
+        Kind::List => list(&world, &mut dice).await,
         Kind::Ledger => {
             let answer = asked(&world, &mut dice, "/v1/ops/ledger").await;
             if let Some(answer) = answer.filter(|answer| answer.body["holds"] != json!(true)) {
@@ -168,6 +178,23 @@ pub async fn settle(world: Arc<World>, seed: u64) {
     resolve(&world, &mut dice).await;
     asked(&world, &mut dice, "/v1/ops/queue").await;
     asked(&world, &mut dice, "/v1/ops/providers").await;
+}
+
+/// Looks at all that waits, and at how much of it is of a campaign.
+async fn list(world: &World, dice: &mut Dice) {
+    asked(world, dice, "/v1/ops/queue").await;
+    let place = dice.in_range(0..world.plan.tenants.len() as u64) as usize;
+    let (tenant, campaign) = (&world.plan.tenants[place].id, dice.choose(&CAMPAIGNS));
+    let path = format!("/v1/ops/queue?tenant={tenant}&campaign={campaign}");
+    let Some(answer) = asked(world, dice, &path).await else { return };
+    let of_it = |seen: &&Seen| seen.tenant == place && seen.campaign == Some(campaign);
+    let most = world.book().seen.values().filter(of_it).count() as u64;
+    let total = &answer.body["total"];
+    let waits =
+        ["waiting", "scheduled", "sending", "in_doubt"].map(|name| total[name].as_u64().unwrap_or(u64::MAX));
+    if waits.iter().fold(0, |sum: u64, some| sum.saturating_add(*some)) > most {
+        world.fail(format!("surgery: {campaign} has no more than {most} messages: {total}"));
+    }
 }
 
 async fn asked(world: &World, dice: &mut Dice, path: &str) -> Option<Answer> {

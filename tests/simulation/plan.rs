@@ -16,8 +16,15 @@ use crate::operator::Kind;
 
 /// What a part costs.
 pub const PRICE: i64 = 1_000;
+/// What tenants call what they send together.
+pub const CAMPAIGNS: [&str; 2] = ["c0", "c1"];
 /// For a provider's answer to a submit_sm.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The campaign of what goes to a phone over HTTP; a quarter of it has none.
+pub fn campaign(phone: u64) -> Option<&'static str> {
+    (!phone.is_multiple_of(4)).then(|| CAMPAIGNS[usize::from(phone.is_multiple_of(2))])
+}
 
 /// A bug that is put into the simulation's wrappers, to show that it is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

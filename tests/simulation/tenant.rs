@@ -149,7 +149,7 @@ impl Session {
         let Some(phone) = book.todo[self.tenant].pop_front() else { return };
         let seen = book.seen.entry(phone).or_default();
         let registered = self.world.plan.is_fair || !phone.is_multiple_of(10);
-        (seen.tenant, seen.registered) = (self.tenant, registered);
+        (seen.tenant, seen.registered, seen.campaign) = (self.tenant, registered, None);
         book.unanswered += 1;
         drop(book);
         let sm = self.message(phone, registered);

@@ -171,9 +171,10 @@ impl Watch {
         let (known, phone) = (&*known, known.phone);
         let name = self.providers.get(usize::from(provider)).map_or("", String::as_str);
         let tenant = self.tenants.get(known.tenant as usize).map_or("", String::as_str);
-        let subject = Subject { tenant, provider: name, phone, accepted: known.accepted };
         let stops = |stops| stops == Stops::All || !was_tried;
         let book = world.book();
+        let campaign = book.seen.get(&phone).and_then(|seen| seen.campaign);
+        let subject = Subject { tenant, provider: name, phone, campaign, accepted: known.accepted };
         if let Some(rule) = book.rules.iter().find(|rule| stops(rule.stops) && rule.stops(world, &subject)) {
             world.fail(format!("surgery: {subject:?} is sent in spite of {rule:?}"));
         }

@@ -48,6 +48,7 @@ pub async fn pass(duration: Duration) {
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub tenant: usize,
+    pub campaign: Option<&'static str>,
     pub registered: bool,
     /// The id, once it is acknowledged.
     pub id: Option<u64>,

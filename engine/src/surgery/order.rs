@@ -15,6 +15,8 @@ pub struct Filter {
     pub provider: Option<String>,
     /// Digits that the destination begins with.
     pub prefix: Option<String>,
+    /// The tenant's own word; without the tenant it names nothing.
+    pub campaign: Option<String>,
     /// Accepted before this: older.
     pub accepted_before: Option<Wall>,
     /// Not accepted before this: newer.
@@ -84,6 +86,10 @@ pub enum Refused {
     UnknownProvider,
     #[error("a prefix is 1 to 15 digits of an international number, without + or leading 0")]
     Prefix,
+    #[error("a campaign is its tenant's own word: name the tenant as well")]
+    CampaignAlone,
+    #[error("a campaign is a word of 1 to 64 letters, digits, or - _ . : of ASCII")]
+    Campaign,
     #[error("no rule is meant by this")]
     NoSuchRule,
     #[error("there are {} rules already; end some", super::RULES_MAX)]

@@ -1,5 +1,5 @@
 //! Walks over all messages in the order of their numbers, a bounded piece a turn: what lists, cancels, moves, resolves and lets go.
-//! What is parked is read back for what changes it, and only counted for a list.
+//! What is parked is read back for what changes it, and for the list of a campaign; for other lists it is only counted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -68,6 +68,8 @@ pub(crate) struct TenantWalk {
 #[derive(Default)]
 struct Found {
     total: Depth,
+    /// What is parked is read back and counted like the rest: of a campaign, which none of its counts is about.
+    with_parked: bool,
     rows: BTreeMap<(u16, Priority, u32), Depth>,
     /// Held messages by the rule that holds them.
     held: BTreeMap<u32, u64>,
@@ -80,7 +82,8 @@ impl Walk {
     }
 
     pub fn list(reply: ReplyId, matcher: Matcher, rows: usize) -> Walk {
-        Walk::new(Some(reply), matcher, Task::List { rows, found: Box::default() })
+        let found = Found { with_parked: matcher.campaign.is_some(), ..Found::default() };
+        Walk::new(Some(reply), matcher, Task::List { rows, found: Box::new(found) })
     }
 
     pub fn doubts(reply: ReplyId, matcher: Matcher, after: u64, limit: usize) -> Walk {
@@ -155,7 +158,8 @@ impl Walk {
     /// Which parked messages it is about: all that wait, or only the held ones; `None`: none.
     fn parked(&self) -> Option<bool> {
         match self.task {
-            Task::List { .. } | Task::Note { is_parked: false, .. } => None,
+            Task::List { ref found, .. } => found.with_parked.then_some(false),
+            Task::Note { is_parked: false, .. } => None,
             Task::Bounce { .. } | Task::Move { .. } | Task::Cancel { .. } | Task::Note { .. } => Some(false),
             Task::Doubts { .. } | Task::LetGo { .. } | Task::Resolve { .. } => Some(true),
         }
@@ -219,7 +223,7 @@ impl Engine {
         let mut blocks = self.pages.blocks();
         if let Task::Resolve { number, .. } = walk.task {
             blocks = vec![block_of(number)];
-        } else if let Some(held) = walk.parked() {
+        } else if let Some(held) = self.parked_for(walk) {
             blocks.extend(self.parking.blocks_that_wait(held));
             blocks.sort_unstable();
             blocks.dedup();
@@ -247,9 +251,15 @@ impl Engine {
         walk.is_full() || walk.blocks.as_ref().is_none_or(VecDeque::is_empty)
     }
 
+    /// Which parked messages a walk is to read back; none where all of them are other tenants'.
+    fn parked_for(&self, walk: &Walk) -> Option<bool> {
+        let has_any = |tenant| self.parking.of_tenant(tenant).waiting > 0;
+        walk.parked().filter(|_| walk.matcher.tenant.is_none_or(has_any))
+    }
+
     /// Whether the block has to be read back first. The blocks behind it are asked for as well.
     fn awaits(&mut self, walk: &mut Walk, block: u64) -> bool {
-        let Some(held) = walk.parked() else { return false };
+        let Some(held) = self.parked_for(walk) else { return false };
         if !self.misses_waiting(block, held) {
             return false;
         }
@@ -298,8 +308,8 @@ impl Engine {
     fn look(&self, task: &mut Task, message: &Message) {
         match task {
             Task::List { found, .. } => {
-                // A copy of what is parked is counted there.
-                if message.is_final() || message.state == State::Sent || message.image_group == STORED {
+                let is_counted_there = message.image_group == STORED && !found.with_parked;
+                if message.is_final() || message.state == State::Sent || is_counted_there {
                     return;
                 }
                 let key = (message.provider, message.priority, message.tenant);
@@ -416,6 +426,9 @@ impl Engine {
     /// Adds what is parked and waits. What a filter wants to know more of than its provider and tenant is not looked into; how
     /// many those are is answered.
     fn count_parked(&self, matcher: &Matcher, found: &mut Found) -> u64 {
+        if found.with_parked {
+            return 0;
+        }
         let is_plain = matcher.prefix.is_none() && matcher.before.is_none() && matcher.since.is_none();
         let mut uncounted = 0;
         for (key, parked) in self.parking.depths() {
@@ -490,6 +503,7 @@ impl Engine {
             tenant: matcher.tenant.map(|tenant| self.tenant_name(tenant)),
             provider: matcher.provider.map(|provider| self.provider_name(provider)),
             prefix: matcher.prefix.map(|prefix| prefix.to_string()),
+            campaign: matcher.campaign.as_deref().map(str::to_owned),
             accepted_before: matcher.before,
             accepted_since: matcher.since,
         }

@@ -340,7 +340,7 @@ fn what_a_record_holds_is_checked_before_it_is_believed() {
     let newer_state = [&b"\x02ab\x0a"[..], &[0; 16]].concat();
     let early = Record::EarlyReceipt { provider: 0, at: 0, receipt: &newer_state };
     assert_eq!(refused(&early), "group 1: an early receipt cannot be read");
-    let newer = [&[2], &rule()[1..]].concat();
+    let newer = [&[3], &rule()[1..]].concat();
     assert_eq!(
         refused(&Record::Rule { number: 7, rule: &newer }),
         "group 1: an operator's rule cannot be read"

@@ -171,7 +171,7 @@ impl House {
                 Shelf::Parked => self.parked.get(&load.block).map(|(_, messages)| messages),
             };
             let messages = stored.map(|stored| stored.values().cloned().collect()).unwrap_or_default();
-            commands.push(Command::Loaded { load, messages });
+            commands.push(Command::Loaded { blocks: vec![LoadedBlock { load, messages }] });
         }
         let questions = std::mem::take(&mut self.questions);
         let numbers: Vec<u64> = questions.iter().filter_map(|hash| self.owners.get(hash).copied()).collect();
@@ -728,6 +728,7 @@ pub struct Sms {
     pub send_at: Option<Wall>,
     pub valid_until: Option<Wall>,
     pub provider: Option<&'static str>,
+    pub campaign: Option<&'static str>,
     pub encoding: Encoding,
     pub data_coding: u8,
     pub esm_class: u8,
@@ -746,6 +747,7 @@ impl Default for Sms {
             send_at: None,
             valid_until: None,
             provider: None,
+            campaign: None,
             encoding: Encoding::Gsm7,
             data_coding: 0,
             esm_class: 0,
@@ -764,6 +766,9 @@ impl Sms {
         let mut extras = Vec::new();
         if let Some(provider) = self.provider {
             push_extra(&mut extras, Extra::Provider, provider.as_bytes());
+        }
+        if let Some(campaign) = self.campaign {
+            push_extra(&mut extras, Extra::Campaign, campaign.as_bytes());
         }
         if !self.tlvs.is_empty() {
             push_extra(&mut extras, Extra::Tlvs, &self.tlvs);

@@ -1,5 +1,6 @@
 //! What operators do to queues, by subject; here what they see, and what all of these tests use.
 
+mod campaigns;
 mod doubts;
 mod moving;
 mod parked;
@@ -38,6 +39,11 @@ fn of_provider(id: &str) -> Filter {
 
 fn of_prefix(prefix: &str) -> Filter {
     Filter { prefix: Some(prefix.to_owned()), ..Filter::default() }
+}
+
+/// Of acme's.
+fn of_campaign(name: &str) -> Filter {
+    Filter { campaign: Some(name.to_owned()), ..of_tenant("acme") }
 }
 
 impl House {
@@ -155,6 +161,10 @@ fn what_nobody_knows_is_refused_by_name() {
         (of_provider("nobody"), Refused::UnknownProvider),
         (of_prefix("+254"), Refused::Prefix),
         (of_prefix(""), Refused::Prefix),
+        (Filter { tenant: None, ..of_campaign("spring") }, Refused::CampaignAlone),
+        (of_campaign(""), Refused::Campaign),
+        (of_campaign("two words"), Refused::Campaign),
+        (of_campaign(&"x".repeat(65)), Refused::Campaign),
     ];
     for (filter, expected) in table {
         assert_eq!(house.refused(suspend.clone(), filter), Some(expected));

@@ -589,7 +589,7 @@ fn an_answer_of_the_archive_that_is_older_than_a_write_is_not_believed() {
     house.seconds(75);
     assert_eq!(house.writes.len(), 1);
     let session = house.bind_tenant("acme", 10);
-    house.turn([Command::Loaded { load, messages: old }]);
+    house.turn([Command::Loaded { blocks: vec![LoadedBlock { load, messages: old }] }]);
     assert!(house.told(session).is_empty());
     house.loads.clear();
     house.archives = true;

@@ -7,6 +7,7 @@ mod phones;
 mod profile;
 mod receipts;
 pub mod record;
+mod sequences;
 mod session;
 
 use std::{
@@ -32,10 +33,12 @@ use tokio_util::sync::CancellationToken;
 pub use pacing::Pacing;
 pub use profile::{Delay, IdForm, Outcome, PhonesProfile, Profile, ProfileError, ReceiptForm};
 pub use record::{Accepted, Body, Record};
+pub use sequences::Sequence;
 
 use crate::link::Link;
 use phones::Said;
 use receipts::Account;
+use sequences::Sequences;
 use session::{Flow, Session};
 
 /// System ids that may bind where the profile names none.
@@ -158,6 +161,12 @@ impl Handle {
             .iter()
             .filter_map(|(system_id, account)| Some((name(system_id), account.pacing()?)))
             .collect()
+    }
+
+    /// In which order what arrived was numbered, where the profile asks for it; one for each beginning of the destinations.
+    #[must_use]
+    pub fn sequences(&self) -> Vec<Sequence> {
+        self.shared.lock(&self.shared.sequences).all()
     }
 
     /// Behaves differently from each connection's next batch on; windows keep their size until the next bind.
@@ -293,6 +302,7 @@ struct Shared {
     next_phone: AtomicU64,
     unheard: Mutex<Vec<Said>>,
     record: Record,
+    sequences: Mutex<Sequences>,
     counts: Mutex<Counts>,
     started: Instant,
     stop: CancellationToken,
@@ -317,6 +327,7 @@ impl Shared {
             next_id: AtomicU64::new(first_id),
             next_phone: AtomicU64::new(0),
             unheard: Mutex::default(),
+            sequences: Mutex::default(),
             counts: Mutex::default(),
             started: Instant::now(),
             stop: CancellationToken::new(),

@@ -26,6 +26,8 @@ pub struct Profile {
     /// Messages a second of a system_id that were agreed: how far every window of a second goes beyond is counted, and nothing
     /// refused. 0: not counted.
     pub pacing: u32,
+    /// Whether what arrives is held against the order of the last eight digits of the destinations.
+    pub sequences: bool,
     /// Submits answered with one of `refusal_statuses`.
     pub refusals: f64,
     pub refusal_statuses: Vec<u32>,
@@ -87,6 +89,7 @@ impl Default for Profile {
             latency: Delay::default(),
             throughput: 0,
             pacing: 0,
+            sequences: false,
             refusals: 0.0,
             refusal_statuses: vec![status::SYSTEM_ERROR, status::INVALID_DESTINATION, status::QUEUE_FULL],
             lost_answers: 0.0,

@@ -20,6 +20,7 @@ use super::{
     profile::{Outcome, Profile, microseconds},
     receipts::{Account, Party, Receipt, Writer},
     record::{Accepted, Body},
+    sequences::OfBind,
 };
 use crate::{
     dice::{Dice, fingerprint, mix},
@@ -84,6 +85,7 @@ pub struct Session {
     ids: Range<u64>,
     /// What this batch has accepted, what receipts it owes, and a list kept for its memory.
     accepted: Vec<Accepted>,
+    sequences: OfBind,
     owed: Vec<(u64, Receipt)>,
     taken: Vec<Receipt>,
     counts: Counts,
@@ -113,6 +115,7 @@ impl Session {
             writer: Writer::default(),
             ids: 0..0,
             accepted: Vec::new(),
+            sequences: OfBind::default(),
             owed: Vec::new(),
             taken: Vec::new(),
             counts,
@@ -193,6 +196,9 @@ impl Session {
 
     /// Ends a batch: what was accepted is recorded before any answer leaves, what is due is appended; answers when to come again.
     pub fn settle(&mut self, out: &mut Vec<u8>) -> io::Result<u64> {
+        if self.profile.sequences && !self.accepted.is_empty() {
+            self.shared.lock(&self.shared.sequences).add(&self.accepted, &mut self.sequences);
+        }
         self.shared.record.append(&mut self.accepted)?;
         let answer = self.write_answers(out);
         let receipt = self.send_receipts(out).min(self.let_phones_speak(out));

@@ -1,6 +1,7 @@
 //! All measurements with one command: each row of the table starts what it needs, is run several times, and gives the median
 //! of each of its figures. What the rows are is in the modules below; how they are written down is `table`.
 
+mod down;
 mod fairness;
 mod figures;
 mod limits;
@@ -125,7 +126,10 @@ pub struct Measured {
 /// All rows, in the order of the table.
 #[must_use]
 pub fn rows() -> Vec<&'static Row> {
-    [speed::ROWS, scale::ROWS, size::ROWS, fairness::ROWS, limits::ROWS].into_iter().flatten().collect()
+    [speed::ROWS, scale::ROWS, size::ROWS, down::ROWS, fairness::ROWS, limits::ROWS]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Measures the rows asked for, and tells each as it is done.

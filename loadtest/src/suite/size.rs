@@ -143,7 +143,7 @@ fn memory_of_what_is_parked(bench: &Bench) -> Result<Figures, SuiteError> {
 }
 
 /// Octets in memory once nothing is done any more and what is free has gone back to the system.
-fn at_rest(gateway: &Gateway) -> u64 {
+pub(super) fn at_rest(gateway: &Gateway) -> u64 {
     let resident = || usage(&[gateway.pid()]).resident_bytes;
     let mut before = resident();
     let is_at_rest = || {

@@ -137,7 +137,7 @@ fn times_count_from_when_the_message_is_to_be_sent() {
 #[test]
 fn what_the_tenant_added_is_kept_as_it_was() {
     let text = r#"{"to":"+254712345678","text":"a","from":"+254 700 000000","priority":"high","receipt":false,
-        "reference":"Grüße","provider":"up","metadata":{ "b" : [1, "}{"] },"tlvs":{"entity_id":"1101","hop":7}}"#;
+        "reference":"Grüße","campaign":"spring:2027","provider":"up","metadata":{ "b" : [1, "}{"] },"tlvs":{"entity_id":"1101","hop":7}}"#;
     let Ok(Sent::One(message)) = request::read(text.as_bytes()) else { panic!() };
     let tenant = tenant();
     let providers =
@@ -150,6 +150,7 @@ fn what_the_tenant_added_is_kept_as_it_was() {
     assert_eq!((body.source, body.source_ton, body.source_npi), (&b"254700000000"[..], 1, 1));
     assert_eq!((body.priority, body.registered_delivery), (Priority::High, 0));
     assert_eq!(body.extra(Extra::Reference), Some("Grüße".as_bytes()));
+    assert_eq!(body.extra(Extra::Campaign), Some(&b"spring:2027"[..]));
     assert_eq!(body.extra(Extra::Provider), Some(&b"up"[..]));
     assert_eq!(body.extra(Extra::Metadata), Some(&br#"{ "b" : [1, "}{"] }"#[..]));
     assert_eq!(body.extra(Extra::NamedTlvs), Some(&b"\x09entity_id\x04\x001101\x03hop\x01\x007"[..]));

@@ -31,7 +31,7 @@ async fn a_delivered_message_shows_its_provider_id_price_and_times() {
     let house = House::delivering(ACME);
     let text = "€ ".repeat(90);
     let body = json!({"to": "+254712345678", "from": "ACME", "text": text, "reference": "r-1",
-        "metadata": {"order": 7}, "priority": "low"});
+        "campaign": "spring", "metadata": {"order": 7}, "priority": "low"});
     let id = sent(&house, &body).await;
     let answer = house.until(&id, "delivered").await;
     let expected = [
@@ -51,6 +51,7 @@ async fn a_delivered_message_shows_its_provider_id_price_and_times() {
         ("currency", json!("KES")),
         ("error", Value::Null),
         ("reference", json!("r-1")),
+        ("campaign", json!("spring")),
         ("metadata", json!({"order": 7})),
         ("idempotency_key", Value::Null),
     ];
