@@ -77,7 +77,7 @@ impl Known {
             phone: message.body().destination,
             accepted: message.accepted_at,
             starts: message.starts_at,
-            ends: message.valid_until,
+            ends: message.valid_until(),
             left: u32::from(message.parts() - message.accepted_parts()),
             is_tried: kinds.contains(&step::INTENT),
             is_plain: kinds.iter().all(|kind| matches!(*kind, step::HELD | step::LET_GO))
