@@ -372,12 +372,7 @@ impl Committer {
 
 /// The disk did not take a group: nothing more may be acknowledged, so the process ends here and now.
 fn stop(error: &JournalError) -> ! {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
+    let text = crate::say::whole(error);
     tracing::error!(error = %text, "the journal cannot be written; nothing that was acknowledged is lost; stopping");
     crate::say::complaint(format_args!("tidegate: the journal cannot be written: {text}"));
     std::process::exit(1)

@@ -118,6 +118,7 @@ pub fn provider(provider: &config::Provider) -> ProviderDefinition {
         in_doubt_wait: provider.in_doubt_wait,
         receipt_wait: provider.receipt_wait,
         query_after: provider.query_after,
+        submit_multi: provider.submit_multi.is_some(),
         operations: provider.operations.iter().map(|operation| ask_kind(*operation)).collect(),
         receipts: match provider.registered_delivery {
             config::AskReceipt::Asked => catalog::AskReceipt::Asked,
@@ -179,15 +180,20 @@ fn status_rule(rule: &config::StatusRule) -> StatusRule {
 }
 
 fn tlv_rule(tlv: &config::Tlv) -> TlvRule {
-    let form = match tlv.form {
+    let form = tlv_form(tlv.form);
+    let constant = tlv.value.as_ref().and_then(|value| form.octets(value.as_bytes()));
+    TlvRule { tag: tlv.tag, name: tlv.name.clone(), form, constant, pass: tlv.pass }
+}
+
+/// How the value of a TLV is written.
+pub fn tlv_form(form: TlvType) -> TlvForm {
+    match form {
         TlvType::Octets => TlvForm::Octets,
         TlvType::CString => TlvForm::CString,
         TlvType::U8 => TlvForm::U8,
         TlvType::U16 => TlvForm::U16,
         TlvType::U32 => TlvForm::U32,
-    };
-    let constant = tlv.value.as_ref().and_then(|value| form.octets(value.as_bytes()));
-    TlvRule { tag: tlv.tag, name: tlv.name.clone(), form, constant, pass: tlv.pass }
+    }
 }
 
 /// How a provider's message ids read.

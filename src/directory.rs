@@ -13,12 +13,14 @@ use connectors::smpp::access::{self, Authenticator, Denied};
 
 use crate::definitions;
 use crate::secrets::{KeyHash, PasswordCheck, sha256};
+use crate::tlv_names::TlvNames;
 
 /// What the doors know of one tenant.
 #[derive(Clone)]
 pub struct TenantAccess {
     /// The permanent number that the engine gave it.
     pub number: u32,
+    pub id: Arc<str>,
     pub currency: String,
     /// Messages a second; 0: no limit.
     pub rate: u32,
@@ -72,6 +74,7 @@ pub struct Entries {
     by_key: HashMap<KeyHash, Arc<TenantAccess>>,
     by_system_id: HashMap<String, Arc<TenantAccess>>,
     providers: HashMap<u16, Arc<str>>,
+    tlvs: Arc<TlvNames>,
 }
 
 impl Entries {
@@ -79,8 +82,9 @@ impl Entries {
     pub fn new<'a>(
         accounts: impl IntoIterator<Item = Account<'a>>,
         providers: impl IntoIterator<Item = (u16, String)>,
+        tlvs: TlvNames,
     ) -> Entries {
-        let mut entries = Entries::default();
+        let mut entries = Entries { tlvs: Arc::new(tlvs), ..Entries::default() };
         for account in accounts {
             entries.insert(&account);
         }
@@ -130,6 +134,7 @@ fn access(account: &Account<'_>) -> TenantAccess {
     });
     TenantAccess {
         number: account.number,
+        id: tenant.id.as_str().into(),
         currency: tenant.currency.clone(),
         rate: tenant.rate,
         ip_allow: tenant.ip_allow.clone(),
@@ -174,6 +179,11 @@ impl Directory {
         self.read(|entries| entries.providers.get(&number).cloned())
     }
 
+    /// The names that providers give to TLVs.
+    pub fn tlvs(&self) -> Arc<TlvNames> {
+        self.read(|entries| Arc::clone(&entries.tlvs))
+    }
+
     fn read<T>(&self, look: impl FnOnce(&Entries) -> T) -> T {
         look(&self.entries.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -197,6 +207,7 @@ impl Authenticator for Directory {
         }
         Ok(access::TenantAccess {
             tenant: tenant.number,
+            tenant_id: Arc::clone(&tenant.id),
             max_binds: account.binds_max,
             oldest_leaves: account.oldest_leaves,
             window: account.window,
@@ -224,7 +235,7 @@ mod tests {
     fn entries(toml: &str, key_hashes: &[KeyHash]) -> Entries {
         let tenants = tenants(toml);
         let accounts = tenants.iter().zip(1..).map(|(tenant, number)| Account { number, tenant, key_hashes });
-        Entries::new(accounts, [(3, "up".to_owned())])
+        Entries::new(accounts, [(3, "up".to_owned())], TlvNames::default())
     }
 
     const ACME: &str = r#"

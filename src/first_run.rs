@@ -17,6 +17,7 @@ use storage::secret::SecretError;
 
 use crate::directory::{Account, Entries};
 use crate::secrets::{self, KeyHash, Unsealable, Vault, sha256};
+use crate::tlv_names::TlvNames;
 
 const DEMO: &str = "demo";
 /// Where the records stand in the catalog.
@@ -103,6 +104,15 @@ struct DemoRecord {
 #[derive(Serialize, Deserialize)]
 struct AdministratorRecord {
     key_sha256: KeyHash,
+    /// Where the key is not that of the first start.
+    #[serde(default)]
+    renewed: Option<Renewed>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Renewed {
+    at: String,
+    reason: String,
 }
 
 /// The administrator of the first start, or a new one whose key is kept in `file`. The record is written last: while it is
@@ -111,12 +121,33 @@ pub fn administrator(catalog: &mut Catalog, file: PathBuf) -> Result<Administrat
     if let Some(record) = catalog.get(ADMINISTRATOR_RECORD)? {
         let record: AdministratorRecord =
             serde_json::from_slice(&record).map_err(|_| FirstRunError::Damaged(ADMINISTRATOR_RECORD))?;
+        if let Some(Renewed { at, reason }) = &record.renewed {
+            tracing::info!(at, reason, "the administrator's key was renewed");
+        }
         return Ok(Administrator { key_hash: record.key_sha256, made: None });
     }
+    make_administrator(catalog, file, None)
+}
+
+/// Another key in the place of the one that there is, which is kept in `file` too.
+pub fn renew_administrator(
+    catalog: &mut Catalog,
+    file: PathBuf,
+    at: String,
+    reason: String,
+) -> Result<Administrator, FirstRunError> {
+    make_administrator(catalog, file, Some(Renewed { at, reason }))
+}
+
+fn make_administrator(
+    catalog: &mut Catalog,
+    file: PathBuf,
+    renewed: Option<Renewed>,
+) -> Result<Administrator, FirstRunError> {
     let key = secrets::new_admin_key();
     let key_hash = sha256(key.as_bytes());
     storage::secret::write(&file, format!("{key}\n").as_bytes())?;
-    put(catalog, ADMINISTRATOR_RECORD, &AdministratorRecord { key_sha256: key_hash })?;
+    put(catalog, ADMINISTRATOR_RECORD, &AdministratorRecord { key_sha256: key_hash, renewed })?;
     Ok(Administrator { key_hash, made: Some(Made { key, file }) })
 }
 
@@ -179,7 +210,8 @@ impl FirstRun {
             };
             Some(Account { number: u32::try_from(number).ok()?, tenant, key_hashes })
         });
-        Entries::new(accounts, (0..).zip(provider_names.iter().cloned()))
+        let providers = (0..).zip(provider_names.iter().cloned());
+        Entries::new(accounts, providers, TlvNames::new(&config.provider))
     }
 
     /// What is printed when the gateway is up. Secrets are in it on the first start only.

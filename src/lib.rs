@@ -1,5 +1,6 @@
 //! The parts of the gateway process: for the binary, and for tests that drive them without it. It is no library for others.
 
+pub mod administrator;
 pub mod api;
 pub mod block;
 pub mod commit;
@@ -33,3 +34,5 @@ pub mod serve;
 pub mod settings;
 pub mod shelves;
 pub mod store;
+pub mod tlv_names;
+mod usable;

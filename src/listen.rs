@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use axum::{Extension, Router};
+use connectors::smpp::counters::ServerCounters;
 use connectors::smpp::gate::{Gate, Pass};
 use connectors::smpp::{Phase, Phases};
 use hyper::server::conn::http1;
@@ -36,10 +37,11 @@ pub async fn serve(
     router: Router,
     tls: Option<Arc<ServerConfig>>,
     connections_max: usize,
+    counters: Arc<ServerCounters>,
     phases: Phases,
 ) {
     let tls = tls.map(TlsAcceptor::from);
-    let gate = Gate::new(connections_max, connections_max, Arc::default());
+    let gate = Gate::new(connections_max, connections_max, counters);
     let mut connections = JoinSet::new();
     let mut watched = phases.clone();
     loop {
@@ -188,7 +190,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (phase, phases) = Phases::channel();
-        let serving = tokio::spawn(serve(listener, answering(), None, 4, phases));
+        let serving = tokio::spawn(serve(listener, answering(), None, 4, Arc::default(), phases));
         let mut crowd = Vec::new();
         for _ in 0..20 {
             crowd.push(TcpStream::connect(address).await.unwrap());

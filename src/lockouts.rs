@@ -1,5 +1,5 @@
-//! Where lock-outs are kept over a restart: one small file, written within a second of a change. What they are is the
-//! SMPP server's. Losing them costs an attacker's patience and nothing else, so the file is not forced to the disk.
+//! Where lock-outs are kept over a restart: a small file each for those of tenants and those of outbind, written within a second of a
+//! change. What they are is the SMPP connectors'. Losing them costs an attacker's patience and nothing else, so no file is forced to the disk.
 
 use std::io;
 use std::path::PathBuf;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use tidegate::operate::{kept, line};
-use tidegate::{serve, settings, store};
+use tidegate::{administrator, serve, settings, store};
 
 /// A message's octets are allocated by the writer and freed by the archive's thread: see `docs/dependencies.md`.
 #[global_allocator]
@@ -25,7 +25,7 @@ struct CommandLine {
 enum Command {
     /// Start the gateway (what happens without a command, too).
     Serve(ServeArguments),
-    /// Validate the settings; takes no port, changes nothing.
+    /// Validate the settings, and the files that they name; takes no port, changes nothing.
     Check(CheckArguments),
     /// Show settings.
     Config {
@@ -73,6 +73,11 @@ enum Command {
         command: line::Ledger,
         #[command(flatten)]
         gateway: line::Gateway,
+    },
+    /// The key of who may change what is running, of a gateway that is stopped.
+    Administrator {
+        #[command(subcommand)]
+        command: administrator::Administrator,
     },
     /// Work on a journal that is not in use.
     Journal {
@@ -141,6 +146,7 @@ fn main() -> ExitCode {
         Some(Command::Journal { command: JournalCommand::Salvage { dir, config, json } }) => {
             store::salvage(config.as_deref(), &dir, json)
         }
+        Some(Command::Administrator { command }) => administrator::run(&command),
         Some(Command::Queue { command, gateway }) => line::queue(&command, &gateway),
         Some(Command::Receipts { command, gateway }) => kept::receipts(&command, &gateway),
         Some(Command::Inbound { command, gateway }) => kept::inbound(&command, &gateway),

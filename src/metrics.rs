@@ -3,12 +3,12 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
-use connectors::smpp::counters::ServerSnapshot;
+use connectors::smpp::counters::{ServerCounters, ServerSnapshot};
 use engine::command::Refusal;
 use engine::counters::{Histogram, MILLIS_BOUNDS};
 use engine::message::State;
@@ -77,6 +77,8 @@ metrics! {
         "Connections to the SMPP listeners without the PROXY header or the TLS that they must begin with.";
     NOT_LET_IN = "tidegate_smpp_connections_turned_away_total", Counter, "cause", Count,
         "Connections to the SMPP listeners that were ended because there were too many: at once (full), or before they were bound, for newer ones (pushed_out).";
+    NOT_LET_IN_ELSEWHERE = "tidegate_connections_turned_away_total", Counter, "listener, cause", Count,
+        "Connections to the listeners of http, operations and outbind (all providers') that were ended because there were too many: at once (full), or before they had begun, for newer ones (pushed_out).";
     TENANT_PDUS_BAD = "tidegate_smpp_tenant_pdus_bad_total", Counter, "cause", Count,
         "PDUs of tenants and strangers that were not taken: malformed (which could not be read, or have no place there, lost streams too; the log shows those of tenants) or unmatched (responses to nothing).";
     PROVIDER_PDUS_BAD = "tidegate_smpp_provider_pdus_bad_total", Counter, "provider, cause", Count,
@@ -247,9 +249,31 @@ impl Distribution {
     }
 }
 
-/// What the doors refuse before the engine sees it, by refusal.
+/// The listeners beside those of SMPP.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry {
+    Http,
+    Operations,
+    /// Those of all providers together.
+    Outbind,
+}
+
+impl Entry {
+    const ALL: [Entry; 3] = [Entry::Http, Entry::Operations, Entry::Outbind];
+
+    fn word(self) -> &'static str {
+        match self {
+            Entry::Http => "http",
+            Entry::Operations => "operations",
+            Entry::Outbind => "outbind",
+        }
+    }
+}
+
+/// What the doors refuse before the engine sees it, by refusal, and the connections of each.
 #[derive(Debug, Default)]
 pub struct DoorCounts {
+    connections: [Arc<ServerCounters>; Entry::ALL.len()],
     refused: [AtomicU64; Refusal::ALL.len()],
     turned_away: [AtomicU64; OperatorKey::ALL.len()],
 }
@@ -273,6 +297,10 @@ impl OperatorKey {
 }
 
 impl DoorCounts {
+    pub fn connections(&self, entry: Entry) -> Arc<ServerCounters> {
+        Arc::clone(&self.connections[entry as usize])
+    }
+
     pub fn refused(&self, refusal: Refusal) {
         if let Some(count) = self.refused.get(refusal as usize) {
             count.fetch_add(1, Relaxed);
@@ -350,6 +378,13 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
         metrics::counter!(TURNED_AWAY, "key" => key.word()).absolute(count.load(Relaxed));
     }
     publish_server(&snapshot.server);
+    for (entry, counters) in Entry::ALL.into_iter().zip(&doors.connections) {
+        let server = counters.snapshot();
+        for (cause, count) in [("full", server.turned_away), ("pushed_out", server.pushed_out)] {
+            metrics::counter!(NOT_LET_IN_ELSEWHERE, "listener" => entry.word(), "cause" => cause)
+                .absolute(count);
+        }
+    }
     for (operation, counts) in ["query", "cancel", "replace"].into_iter().zip(snapshot.operations) {
         for (result, count) in ["done", "failed"].into_iter().zip(counts) {
             metrics::counter!(TENANT_OPERATIONS, "operation" => operation, "result" => result)

@@ -24,7 +24,7 @@ use self::learned::Learned;
 use crate::operate::line::Probe;
 use crate::reach::{self, ReachError, Reached};
 use crate::settings::{self, SettingsError};
-use crate::{definitions, providers, say};
+use crate::{definitions, providers, sandbox, say};
 
 /// In GSM 03.38 the last two octets are an inverted exclamation mark and a currency sign, in ASCII and Latin-1 "@$": who looks at
 /// the phone sees what data_coding 0 means there.
@@ -39,7 +39,13 @@ enum RunError {
     Reach(#[from] ReachError),
     #[error("the settings have no provider \"{0}\"")]
     Unknown(String),
-    #[error("provider {0} connects to us (outbind): there is nothing to bind to")]
+    #[error(
+        "the sandbox is no provider to be learned from: a gateway whose settings name none simulates it, within itself"
+    )]
+    Sandbox,
+    #[error(
+        "provider {0} connects to us (outbind), and the gateway listens where it does: a probe has nothing to bind to"
+    )]
     Outbind(String),
     #[error("provider {0} is bound as a receiver: it can be sent nothing")]
     Receiver(String),
@@ -57,9 +63,11 @@ impl RunError {
     /// Wrong usage ends with 2, and what went wrong with 1.
     fn exit_code(&self) -> ExitCode {
         match self {
-            RunError::Unknown(_) | RunError::Outbind(_) | RunError::Receiver(_) | RunError::Address(..) => {
-                ExitCode::from(2)
-            }
+            RunError::Unknown(_)
+            | RunError::Sandbox
+            | RunError::Outbind(_)
+            | RunError::Receiver(_)
+            | RunError::Address(..) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }
@@ -76,12 +84,7 @@ pub fn run(arguments: &Probe, config: Option<&Path>, as_json: bool) -> ExitCode 
             if learned.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            let mut told = error.to_string();
-            let mut source = std::error::Error::source(&error);
-            while let Some(cause) = source {
-                told = format!("{told}: {cause}");
-                source = cause.source();
-            }
+            let told = say::whole(&error);
             match as_json {
                 true => say::line(format_args!("{}", json!({"ok": false, "detail": told}))),
                 false => say::complaint(format_args!("{told}")),
@@ -94,7 +97,9 @@ pub fn run(arguments: &Probe, config: Option<&Path>, as_json: bool) -> ExitCode 
 fn learn(arguments: &Probe, config: Option<&Path>) -> Result<Learned, RunError> {
     let config = settings::read(config)?;
     let provider = config.provider.iter().find(|provider| provider.id == arguments.id);
-    let provider = provider.ok_or_else(|| RunError::Unknown(arguments.id.clone()))?;
+    let is_sandbox = arguments.id == sandbox::ID && config.is_empty_of_providers();
+    let unknown = || if is_sandbox { RunError::Sandbox } else { RunError::Unknown(arguments.id.clone()) };
+    let provider = provider.ok_or_else(unknown)?;
     if provider.reach.outbind.is_some() {
         return Err(RunError::Outbind(provider.id.clone()));
     }

@@ -8,7 +8,7 @@ use codecs::smpp::Command;
 use config::{BindKind, Config, InterfaceVersion, Provider, SubmitForm};
 use connectors::partition::Partition;
 use connectors::smpp::client::{
-    Host, Keeper, Patience, Pauses, ProviderBind, ProviderBindOptions, Reconnect, Secret,
+    Host, Keeper, Patience, Pauses, ProviderBind, ProviderBindOptions, Rebind, Reconnect, Secret,
 };
 use connectors::smpp::counters::BindCounters;
 use connectors::smpp::{self, Phases};
@@ -20,11 +20,20 @@ use crate::reach::{Reached, ReachedProviders};
 
 /// What can be seen of the binds of all providers, also before they are bound for the first time.
 #[derive(Default)]
-pub struct Watch(Vec<(u16, u16, Arc<BindCounters>)>);
+pub struct Watch(Vec<Watched>);
+
+struct Watched {
+    provider: u16,
+    id: String,
+    bind: u16,
+    counters: Arc<BindCounters>,
+    rebind: Rebind,
+}
 
 impl Watch {
     pub fn of(&self, provider: u16) -> impl Iterator<Item = BindSnapshot> + '_ {
-        self.0.iter().filter(move |(of, ..)| *of == provider).map(|(_, bind, counters)| BindSnapshot {
+        let of_it = self.0.iter().filter(move |watched| watched.provider == provider);
+        of_it.map(|Watched { bind, counters, .. }| BindSnapshot {
             bind: *bind,
             is_up: counters.up.get() > 0,
             in_flight: counters.in_flight.get(),
@@ -32,6 +41,12 @@ impl Watch {
             responses_unmatched: counters.responses_unmatched.get(),
             alerts: counters.alerts.get(),
         })
+    }
+
+    /// Where each bind of a provider is told to begin again, in the order of their numbers.
+    pub fn rebinds(&self, id: &str) -> Vec<(u16, Rebind)> {
+        let of_it = self.0.iter().filter(|watched| watched.id == id);
+        of_it.map(|watched| (watched.bind, watched.rebind.clone())).collect()
     }
 }
 
@@ -46,9 +61,10 @@ pub fn all(
     for provider in config.provider.iter().filter(|provider| provider.enabled) {
         let Some(index) = names.iter().position(|name| *name == provider.id) else { continue };
         for options in options_of(provider, index as u16, config, reached.of(&provider.id)) {
-            let (provider, number) = (options.provider, options.bind);
+            let (number, of) = (options.bind, options.provider);
             let bind = ProviderBind::new(options, partition.clone());
-            watch.0.push((provider, number, bind.counters()));
+            let (id, counters, rebind) = (provider.id.clone(), bind.counters(), bind.rebind());
+            watch.0.push(Watched { provider: of, id, bind: number, counters, rebind });
             all.push(bind);
         }
     }
@@ -116,6 +132,7 @@ pub fn options(provider: &Provider, reached: &Reached) -> ProviderBindOptions {
             SubmitForm::SubmitSm => Command::SUBMIT_SM,
             SubmitForm::DataSm => Command::DATA_SM,
         },
+        submit_multi: provider.submit_multi.map_or(1, |most| most as usize),
         message_id: definitions::message_id(provider.message_id),
         dialect: Arc::new(definitions::dialect(&provider.receipt)),
         window: provider.window,

@@ -1,4 +1,5 @@
-//! What binds need before they begin: TLS from files, and listening sockets for providers that connect to us.
+//! What binds need before they begin: TLS from files, and listening sockets for providers that connect to us; and the TLS of our
+//! own listeners.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,9 +8,9 @@ use std::sync::Arc;
 
 use config::{Config, Outbind as OutbindSettings, Provider, ProviderTls};
 use connectors::clock::Clock;
-use connectors::smpp::client::{Expected, Keeper, Outbind, Secret, Tls};
-use connectors::smpp::lockout::LockoutOptions;
+use connectors::smpp::client::{Expected, Keeper, Outbind, Secret, Shared, Tls};
 use connectors::tls::{self, ClientFiles, TlsError};
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
 /// Why a provider cannot be reached as its entry says.
@@ -39,18 +40,28 @@ impl ReachedProviders {
 }
 
 /// Reads every file and takes every port that the enabled providers' entries name.
-pub async fn open(config: &Config, clock: Clock) -> Result<(ReachedProviders, Vec<Keeper>), ReachError> {
+pub async fn open(
+    config: &Config,
+    shared: &Shared,
+    clock: Clock,
+) -> Result<(ReachedProviders, Vec<Keeper>), ReachError> {
     let (mut all, mut keepers) = (ReachedProviders::default(), Vec::new());
     for provider in config.provider.iter().filter(|provider| provider.enabled) {
         let mut reached = Reached { tls: read_tls(provider)?, outbind: None };
         if let Some(outbind) = &provider.reach.outbind {
-            let (outbind, keeper) = listen(provider, outbind, clock).await?;
+            let (outbind, keeper) = listen(provider, outbind, shared, clock).await?;
             reached.outbind = Some(outbind);
             keepers.push(keeper);
         }
         all.0.insert(provider.id.clone(), reached);
     }
     Ok((all, keepers))
+}
+
+/// A listener's TLS, where its section says so.
+pub fn server_tls(tls: Option<&config::Tls>) -> Result<Option<Arc<ServerConfig>>, TlsError> {
+    let Some(config::Tls { cert, key, client_ca }) = tls.cloned() else { return Ok(None) };
+    tls::server(&tls::ServerFiles { cert, key, client_ca }).map(Some)
 }
 
 /// A provider's TLS, where its entry says so.
@@ -66,6 +77,7 @@ pub fn read_tls(provider: &Provider) -> Result<Option<Tls>, ReachError> {
 async fn listen(
     provider: &Provider,
     outbind: &OutbindSettings,
+    shared: &Shared,
     clock: Clock,
 ) -> Result<(Arc<Outbind>, Keeper), ReachError> {
     let address = outbind.listen;
@@ -78,7 +90,7 @@ async fn listen(
         password: Secret(outbind.password.expose().to_owned()),
         from: (!blocks.is_empty())
             .then(|| Arc::new(move |from| blocks.iter().any(|block| block.contains(from))) as Arc<_>),
-        lockout: LockoutOptions::default(),
+        shared: shared.clone(),
     };
     let places = usize::try_from(provider.binds).unwrap_or(usize::MAX);
     Ok(Outbind::open(listener, expected, places, clock))

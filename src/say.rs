@@ -20,6 +20,17 @@ pub fn complaint(words: Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{words}");
 }
 
+/// An error with all that it came from.
+pub fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
 /// Standard error for a log that must not fail: it says what cannot be written on standard error.
 #[derive(Clone, Copy, Debug)]
 pub struct Log;

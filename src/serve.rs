@@ -13,8 +13,9 @@ use connectors::clock::Clock;
 use connectors::intake::Source;
 use connectors::partition::Partition;
 use connectors::reply::Replies;
-use connectors::smpp::client::ProviderBind;
+use connectors::smpp::client::{ProviderBind, Shared};
 use connectors::smpp::counters::{RefusalCounters, ServerCounters};
+use connectors::smpp::lockout::{Lockout, LockoutOptions};
 use connectors::smpp::server::{Entrance, Server, ServerOptions};
 use connectors::smpp::{Phase, Phases, Status};
 use connectors::tls;
@@ -35,7 +36,7 @@ use crate::first_run::{self, Announcement};
 use crate::history::{History, Stores};
 use crate::lockouts::Lockouts;
 use crate::measure::Measures;
-use crate::metrics::{DoorCounts, Metrics, Snapshot};
+use crate::metrics::{DoorCounts, Entry, Metrics, Snapshot};
 use crate::operate::{self, Operations};
 use crate::ops::{self, Health, OpsState};
 use crate::reach::{self, ReachError, ReachedProviders};
@@ -97,7 +98,7 @@ fn raise_descriptors() {
 pub fn run(config: Option<&Path>, use_ballast: bool) -> ExitCode {
     let started = crate::logging::start().map_err(ServeError::from);
     let served = started.and_then(|()| {
-        let config = settings::read(config)?;
+        let config = settings::read_to_start(config)?;
         raise_descriptors();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(ServeError::Start)?;
@@ -168,9 +169,7 @@ fn server_tls(
     door: &'static str,
     tls: Option<&config::Tls>,
 ) -> Result<Option<Arc<ServerConfig>>, ServeError> {
-    let Some(config::Tls { cert, key, client_ca }) = tls.cloned() else { return Ok(None) };
-    let config = tls::server(&tls::ServerFiles { cert, key, client_ca });
-    config.map(Some).map_err(|source| ServeError::Tls { door, source })
+    reach::server_tls(tls).map_err(|source| ServeError::Tls { door, source })
 }
 
 /// What the doors and the housekeeping share.
@@ -199,6 +198,7 @@ impl House {
         clock: Clock,
         provider_names: &[String],
         reached: &ReachedProviders,
+        doors: Arc<DoorCounts>,
     ) -> (House, Vec<ProviderBind>) {
         let durable = store::durability(config) == storage::log::Durability::Fsync;
         let partition = Partition::new(clock);
@@ -209,7 +209,7 @@ impl House {
             health: Health::new(),
             measures: Arc::new(Measures::new(durable)),
             metrics: Arc::new(Metrics::new()),
-            doors: Arc::default(),
+            doors,
             admission: Admission::new(),
             binds: Arc::new(watch),
         };
@@ -239,7 +239,10 @@ async fn serve(
     runtime: &tokio::runtime::Runtime,
 ) -> Result<(), ServeError> {
     let listeners = Listeners::open(&config).await?;
-    let (reached, keepers) = reach::open(&config, clock).await?;
+    let doors = Arc::<DoorCounts>::default();
+    let lockout = Arc::new(Lockout::new(LockoutOptions::default()));
+    let outbind = Shared { lockout, counters: doors.connections(Entry::Outbind) };
+    let (reached, keepers) = reach::open(&config, &outbind, clock).await?;
     let simulator = match config.is_empty_of_providers() {
         true => Some(sandbox::start(&mut config).await.map_err(ServeError::Start)?),
         false => None,
@@ -249,7 +252,7 @@ async fn serve(
     store.engine.recovered(definitions::definitions(&config), clock.now(), store.next_group)?;
     let (tenant_names, provider_names) = store.engine.names();
     let directory = Directory::new(first_run.entries(&config, &tenant_names, &provider_names));
-    let (house, binds) = House::new(&config, clock, &provider_names, &reached);
+    let (house, binds) = House::new(&config, clock, &provider_names, &reached, doors);
     let ids = Arc::new(Permutation::new(&store.id_key));
     let lane = house.partition.intake.lane(Source::Process);
     let stores = Stores::new(store.archive, store.parked, store.late_ids);
@@ -278,7 +281,10 @@ async fn serve(
     let operations = operations(administrator.key_hash, &house, &ids);
     let state = api_state(&config, &house, directory, Arc::clone(&history) as _, ids);
     let counts = SmppCounts { refusals: smpp.refusals(), server: smpp.counters() };
-    let lockouts = Lockouts::restore(store.layout.lockouts(), smpp.lockout(), clock);
+    let lockouts = [
+        Lockouts::restore(store.layout.lockouts(), smpp.lockout(), clock),
+        Lockouts::restore(store.layout.outbind_lockouts(), outbind.lockout, clock),
+    ];
     let doors = open_doors(listeners, smpp, state, operations, &house, &phases);
     let binds = providers::start(binds, keepers, &phases);
     house.publish(&counts, history.damaged());
@@ -293,7 +299,7 @@ async fn serve(
     let disk_is_full = until_told_to_end(&phase).await?;
     end(&config, &house, phase, doors, binds).await;
     housekeeping.abort();
-    lockouts.keep();
+    lockouts.iter().for_each(Lockouts::keep);
     finish(house, commit, history, archive_thread).await?;
     handing_out.abort();
     if let Some(simulator) = simulator {
@@ -372,14 +378,28 @@ fn open_doors(
 ) -> JoinSet<()> {
     let mut doors = JoinSet::new();
     let Listeners { http, http_tls, smpp: smpp_listeners, ops: ops_listener } = listeners;
-    doors.spawn(listen::serve(http, api::router(state), http_tls, HTTP_CONNECTIONS_MAX, phases.clone()));
+    doors.spawn(listen::serve(
+        http,
+        api::router(state),
+        http_tls,
+        HTTP_CONNECTIONS_MAX,
+        house.doors.connections(Entry::Http),
+        phases.clone(),
+    ));
     let ops = OpsState {
         metrics: Arc::clone(&house.metrics),
         health: Arc::clone(&house.health),
         clock: house.partition.clock,
     };
     let ops = ops::router(ops, operate::router(Arc::new(operations)));
-    doors.spawn(listen::serve(ops_listener, ops, None, OPS_CONNECTIONS_MAX, phases.clone()));
+    doors.spawn(listen::serve(
+        ops_listener,
+        ops,
+        None,
+        OPS_CONNECTIONS_MAX,
+        house.doors.connections(Entry::Operations),
+        phases.clone(),
+    ));
     for (listener, entrance) in smpp_listeners {
         let (smpp, phases) = (smpp.clone(), phases.clone());
         doors.spawn(async move { smpp.serve(listener, entrance, phases).await });
@@ -391,7 +411,7 @@ fn open_doors(
 async fn keep_house(
     house: House,
     counts: SmppCounts,
-    lockouts: Lockouts,
+    lockouts: [Lockouts; 2],
     config: Config,
     history: Arc<History>,
     root: std::path::PathBuf,
@@ -407,7 +427,7 @@ async fn keep_house(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        lockouts.keep();
+        lockouts.iter().for_each(Lockouts::keep);
         let snapshot = house.publish(&counts, history.damaged());
         let Ok(mut space) = space::space(&root) else { continue };
         let mut level = reserve.level(space);

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use config::{Config, Problem, Profiles};
+use config::{Config, Problem, Profiles, Unusable};
 use connectors::profiles;
 use serde_json::json;
+
+use crate::usable;
 
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
@@ -16,26 +18,40 @@ pub enum SettingsError {
     Problems(Vec<Problem>),
 }
 
-/// The settings of a file, or the defaults, with the environment over both.
+/// The settings of a file, or the defaults, with the environment over both. What they name is not looked at: a command may need
+/// little of it.
 pub fn read(file: Option<&Path>) -> Result<Config, SettingsError> {
+    load(file, |_| Vec::new())
+}
+
+/// The same for a start, which needs all that they name.
+pub fn read_to_start(file: Option<&Path>) -> Result<Config, SettingsError> {
+    load(file, usable::unusable)
+}
+
+fn load(
+    file: Option<&Path>,
+    unusable: impl FnOnce(&Config) -> Vec<Unusable>,
+) -> Result<Config, SettingsError> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let Some(path) = file else {
-        return config::load_with(None, environment, PROFILES).map_err(SettingsError::Problems);
+        return config::load_usable(None, environment, PROFILES, unusable).map_err(SettingsError::Problems);
     };
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|source| SettingsError::Unreadable { file: name.clone(), source })?;
-    config::load_with(Some((&name, &text)), environment, PROFILES).map_err(SettingsError::Problems)
+    let file = Some((&name[..], &text[..]));
+    config::load_usable(file, environment, PROFILES, unusable).map_err(SettingsError::Problems)
 }
 
 /// What entries of providers may name: the profiles that come along, and files of the operator's own.
 const PROFILES: Profiles<'static> =
     Profiles { embedded: &profiles::ALL, read: &|path| std::fs::read_to_string(path) };
 
-/// Validates a file: prints what is wrong with it, and how to mend it.
+/// Validates a file, and what it names as a start would: prints what is wrong with it, and how to mend it.
 pub fn check(file: &Path, as_json: bool) -> ExitCode {
-    match (read(Some(file)), as_json) {
+    match (read_to_start(Some(file)), as_json) {
         (Ok(_), false) => crate::say::line(format_args!("{}: fine", file.display())),
         (Ok(_), true) => crate::say::line(format_args!("{}", json!({"ok": true, "problems": []}))),
         (Err(error), false) => {

@@ -95,11 +95,16 @@ fn archive_options(config: &Config) -> archive::Options {
     }
 }
 
-fn journal_options(config: &Config) -> Options {
-    let log = match config.storage.log {
+/// What the journal is to be kept in.
+pub fn journal_log(config: &Config) -> LogKind {
+    match config.storage.log {
         config::JournalLog::Sled => LogKind::Sled,
         config::JournalLog::Segments => LogKind::Segments,
-    };
+    }
+}
+
+fn journal_options(config: &Config) -> Options {
+    let log = journal_log(config);
     let ring_bytes_min = config.storage.ring.0;
     Options { log, durability: durability(config), ring_bytes_min, ..Options::default() }
 }
@@ -327,12 +332,6 @@ fn print_salvage(report: &SalvageReport, to: &Path) {
 
 /// Prints an error with its causes.
 pub fn failed(error: &dyn std::error::Error) -> ExitCode {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    crate::say::complaint(format_args!("tidegate: {text}"));
+    crate::say::complaint(format_args!("tidegate: {}", crate::say::whole(error)));
     ExitCode::FAILURE
 }

@@ -1,6 +1,7 @@
 //! The whole program at its main job: the real binary, a simulated provider, and tenants over SMPP and HTTP. What strangers and
 //! broken disks do to it is `bad_input`'s.
 
+mod administrator;
 mod afterwards;
 mod credit;
 mod doors;
@@ -9,13 +10,16 @@ mod entrances;
 mod first_minute;
 mod lists;
 mod operators;
+mod outbind;
 mod phones;
 mod probing;
 mod process;
 mod providers;
 mod reaching;
+mod rebinding;
 mod receipts;
 mod texts;
+mod together;
 
 use serde_json::{Value, json};
 

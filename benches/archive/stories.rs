@@ -99,6 +99,7 @@ impl Stories {
                     status: 0,
                     retry_at: Wall(0),
                     id: id.as_bytes(),
+                    shared: false,
                 },
             ),
             (delivered, Step::Receipt { part: 0, state: State::Delivered, done, error: b"000" }),

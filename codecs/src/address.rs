@@ -109,6 +109,16 @@ pub fn destination_of(ton: u8, octets: &[u8], national: National) -> Result<Msis
     }
 }
 
+/// The digits of a number in whatever form a peer writes it, zeros before them aside, a national one without its country: for
+/// comparing the ends of two. `None` where there are fewer than 7 or more than 15, or other characters.
+pub fn significant_digits(octets: &[u8]) -> Option<u64> {
+    let mut number = Number::default();
+    for octet in octets {
+        number.take(*octet).ok()?;
+    }
+    (number.count >= DIGITS_MIN).then_some(number.value)
+}
+
 /// What a number is that its peer calls national and writes without `+` or `00`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum National {

@@ -185,9 +185,14 @@ pub fn is_intermediate(esm_class: u8) -> bool {
     is_receipt(esm_class) && esm_class & 0x20 != 0
 }
 
-/// Whether esm_class says that it is the handset's own acknowledgement, which may hold what somebody wrote.
+/// Whether esm_class says that it is the handset's own acknowledgement, or its user's, which may hold what somebody wrote.
 pub fn is_acknowledgement(esm_class: u8) -> bool {
-    esm_class & KIND == 0x08
+    matches!(esm_class & KIND, 0x08 | BY_USER)
+}
+
+/// Whether it is the user's: no SMSC sends one itself.
+pub fn is_by_user(esm_class: u8) -> bool {
+    esm_class & KIND == BY_USER
 }
 
 /// Appends UCS-2 text as ASCII for `read`: some SMSCs send their receipts under data_coding 8. Other characters become `?`.
@@ -254,7 +259,8 @@ pub fn write(out: &mut Vec<u8>, notice: &Notice<'_>, dates: Dates) {
 }
 
 /// The bits of esm_class that give the kind of message.
-const KIND: u8 = 0x3C;
+pub const KIND: u8 = 0x3C;
+const BY_USER: u8 = 0x10;
 const TEXT_OCTETS: usize = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

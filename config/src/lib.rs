@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 
 pub use dialect::{AddressTypes, PATTERN_FIELDS, ReceiptDialect, StatusRule, Tlv, TonNpi};
 pub use inbound::{Inbound, InboundMatch, Kept, Phones};
-pub use problem::Problem;
+pub use problem::{Problem, Unusable};
 pub use profile::Profiles;
 pub use provider::{Backoff, Provider, Retry};
 pub use reach::{Host, Outbind, ProviderTls, Reach};
@@ -133,6 +133,16 @@ pub fn load_with(
     environment: impl IntoIterator<Item = (String, String)>,
     profiles: Profiles<'_>,
 ) -> Result<Config, Vec<Problem>> {
+    load_usable(file, environment, profiles, |_| Vec::new())
+}
+
+/// The same, where what the settings name is looked at too, by `unusable`, once they are right in themselves.
+pub fn load_usable(
+    file: Option<(&str, &str)>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    profiles: Profiles<'_>,
+    unusable: impl FnOnce(&Config) -> Vec<Unusable>,
+) -> Result<Config, Vec<Problem>> {
     let problems = Problems::default();
     let Some(mut tree) = layers(file, environment, &problems) else {
         return Err(problems.into_sorted());
@@ -141,11 +151,30 @@ pub fn load_with(
     let config = Section::read("", &tree, &problems, |all| resolve(all, &problems));
     let problems = problems.into_sorted();
     match config {
-        Some(config) if problems.is_empty() => Ok(config),
+        Some(config) if problems.is_empty() => {
+            let found = unusable(&config);
+            let name = file.map_or("the defaults", |(name, _)| name);
+            let mut problems: Vec<_> = found.into_iter().map(|found| placed(found, &tree, name)).collect();
+            problems.sort();
+            if problems.is_empty() { Ok(config) } else { Err(problems) }
+        }
         _ => {
             assert!(!problems.is_empty(), "settings were refused without a word");
             Err(problems)
         }
+    }
+}
+
+/// With the place of its setting; a default has none, and then it is the file that would have to say otherwise.
+fn placed(unusable: Unusable, tree: &Table, file: &str) -> Problem {
+    let Unusable { setting, message, mend } = unusable;
+    let place = tree.place_at(setting.split('.'));
+    Problem {
+        file: place.map_or(file, |place| &place.file).to_owned(),
+        line: place.map_or(0, |place| place.line),
+        column: place.map_or(0, |place| place.column),
+        message: format!("{setting} {message}"),
+        mend,
     }
 }
 

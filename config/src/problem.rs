@@ -29,6 +29,16 @@ impl fmt::Display for Problem {
     }
 }
 
+/// What a setting names and cannot be used as it is: found by who looks at more than its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unusable {
+    /// The keys from the outside in; an entry of a list by its place, from 0: `provider.0.tls.ca`.
+    pub setting: String,
+    /// The end of a sentence that begins with the setting.
+    pub message: String,
+    pub mend: String,
+}
+
 /// What the embedded defaults are called. No file can be.
 pub(crate) const DEFAULT_NAME: &str = "\0defaults";
 

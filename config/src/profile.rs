@@ -20,7 +20,7 @@ impl Profiles<'_> {
 }
 
 /// What a profile may say: what is the same for everybody who is connected to such a provider.
-const KEYS: [&str; 26] = [
+const KEYS: [&str; 27] = [
     "bind",
     "charset",
     "dest_npi",
@@ -44,6 +44,7 @@ const KEYS: [&str; 26] = [
     "source_ton",
     "status",
     "submit",
+    "submit_multi",
     "tlv",
     "ton_npi",
     "window",

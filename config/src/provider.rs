@@ -47,6 +47,8 @@ pub struct Provider {
     pub bind_throughput: u32,
     /// Which operation carries messages. Default `submit_sm`.
     pub submit: SubmitForm,
+    /// How many messages that are alike may go to it in one submit_multi, 2 to 254. Default none: each goes by itself.
+    pub submit_multi: Option<u32>,
     /// How its message ids read in response and receipt. Default `text`.
     pub message_id: MessageIdForm,
     /// Whose form the id in a receipt's TLV has. Default `either`.
@@ -124,6 +126,7 @@ impl Provider {
         let charset = section.get("charset").unwrap_or(Charset::Gsm7);
         let bind = section.get("bind").unwrap_or(BindKind::Transceiver);
         let interface_version = section.get("interface_version").unwrap_or(InterfaceVersion::V34);
+        let submit = section.get("submit").unwrap_or(SubmitForm::SubmitSm);
         check_bind(section, bind, interface_version, reach.as_ref());
         Some(Self {
             kind: section.get("kind").unwrap_or(ProviderKind::Smpp),
@@ -137,7 +140,8 @@ impl Provider {
             throughput: throughput.unwrap_or(0),
             burst: read_burst(section, throughput),
             bind_throughput: section.between("bind_throughput", 0..=1_000_000).unwrap_or(0),
-            submit: section.get("submit").unwrap_or(SubmitForm::SubmitSm),
+            submit_multi: read_submit_multi(section, submit, interface_version),
+            submit,
             message_id: section.get("message_id").unwrap_or(MessageIdForm::Text),
             message_id_tlv: section.get("message_id_tlv").unwrap_or(MessageIdSide::Either),
             receipt: section.table("receipt", |below| Some(ReceiptDialect::read(below))).unwrap_or_default(),
@@ -190,6 +194,24 @@ impl Retry {
         let attempts = section.between("attempts", 1..=1_000).unwrap_or(Self::DEFAULT.attempts);
         Self { attempts, pause: Backoff::read(section, min, max) }
     }
+}
+
+/// It is submit_sm to several (SMPP 3.4 §4.5), and of an earlier version's nothing is known for certain.
+fn read_submit_multi(
+    section: &mut Section<'_>,
+    submit: SubmitForm,
+    interface_version: InterfaceVersion,
+) -> Option<u32> {
+    let most = section.between("submit_multi", 2..=254)?;
+    if submit == SubmitForm::DataSm {
+        let mend = "remove it, or let submit be \"submit_sm\"";
+        section.problem(&["submit_multi"], "stands beside a \"submit\" that has one destination", mend);
+    }
+    if interface_version == InterfaceVersion::V33 {
+        let mend = "remove it, or let interface_version be \"3.4\"";
+        section.problem(&["submit_multi"], "is of SMPP 3.4, and \"interface_version\" is \"3.3\"", mend);
+    }
+    Some(most)
 }
 
 /// A tenth of a second's worth is what the writer grants ahead, and what no SMSC takes for a flood.

@@ -143,6 +143,8 @@ fn unmarked_receipts_are_taken_where_no_phone_writes_to_anybody() {
 #[test]
 fn values_are_resolved() {
     let provider = |line: &str| good(&format!("{UP}{line}\n")).provider.remove(0);
+    assert_eq!(provider("").submit_multi, None);
+    assert_eq!(provider("submit_multi = 254").submit_multi, Some(254));
     assert_eq!(provider("throughput = 100").burst, 10);
     assert_eq!(provider("throughput = 5").burst, 1);
     assert_eq!(provider("throughput = 5\nburst = 7").burst, 7);

@@ -70,6 +70,26 @@ impl Table {
         self.entries.get(key).map_or(&self.place, |node| &node.place)
     }
 
+    /// Where the setting at the end of these keys stands, or the nearest around it that somebody wrote.
+    pub(crate) fn place_at<'p>(&self, path: impl IntoIterator<Item = &'p str>) -> Option<&Place> {
+        let (mut table, mut entries, mut found) = (Some(self), None::<&[Node]>, None);
+        for key in path {
+            let node = match (table, entries) {
+                (Some(table), _) => table.entries.get(key),
+                (None, Some(entries)) => key.parse().ok().and_then(|place: usize| entries.get(place)),
+                (None, None) => None,
+            };
+            let Some(node) = node else { break };
+            found = Some(&node.place).filter(|place| !place.is_default()).or(found);
+            (table, entries) = match &node.value {
+                Value::Table(table) => (Some(table), None),
+                Value::List(entries) => (None, Some(&entries[..])),
+                _ => (None, None),
+            };
+        }
+        found
+    }
+
     /// Where a value of a list stands.
     pub(crate) fn place_in(&self, key: &str, index: usize) -> &Place {
         match self.entries.get(key).map(|node| &node.value) {

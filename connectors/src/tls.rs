@@ -21,6 +21,18 @@ pub enum TlsError {
     Unfit { path: PathBuf, source: rustls::Error },
 }
 
+impl TlsError {
+    /// The file that is at fault.
+    pub fn path(&self) -> &Path {
+        match self {
+            TlsError::Read { path, .. }
+            | TlsError::NoCertificate { path }
+            | TlsError::NoAuthority { path }
+            | TlsError::Unfit { path, .. } => path,
+        }
+    }
+}
+
 /// What a server shows, and whom it asks for a certificate. Files are in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFiles {

@@ -15,6 +15,7 @@ use crate::ledger::{Reserve, Wallet};
 use crate::message::{Head, Message};
 use crate::money::Micros;
 use crate::pages::{BLOCK_MESSAGES, block_of, place_of};
+use crate::present::Found;
 use crate::record::{self, Record};
 use crate::ring::Item;
 use crate::routing::{self, Channel};
@@ -26,7 +27,7 @@ const STORY_ROOM: usize = 72;
 const SOON: std::time::Duration = std::time::Duration::from_secs(60);
 /// Where the priority stands in a body (`submission.rs`).
 const PRIORITY_AT: usize = 5;
-/// Flags of an outcome that is kept with an idempotency key.
+/// Flags of an outcome that is kept with an idempotency key. What is new here needs a new version of the key's record.
 const KEPT_SCHEDULED: u8 = 1;
 /// Parts and encoding follow.
 const KEPT_PARTS: u8 = 2;
@@ -57,9 +58,9 @@ impl Plan {
 }
 
 impl Engine {
-    pub(crate) fn submit(&mut self, submissions: Submissions) {
+    pub(crate) fn submit(&mut self, mut submissions: Submissions) {
         let seen = submissions.idempotency.as_ref().map(|key| self.begin_idempotent(submissions.tenant, key));
-        let (outcomes, replayed) = match seen {
+        let (mut outcomes, replayed) = match seen {
             Some(Seen::Replay(outcomes)) => (outcomes, true),
             Some(Seen::Refused(refusal)) => (vec![Outcome::Refused(refusal); submissions.items.len()], false),
             Some(Seen::New) => {
@@ -69,6 +70,7 @@ impl Engine {
             }
             None => (self.decide_all(&submissions), false),
         };
+        self.without_deferred(&mut submissions.items, &mut outcomes);
         self.effects.received.push((submissions.received, outcomes.len() as u32));
         self.answer(&submissions, outcomes, replayed);
     }
@@ -77,7 +79,7 @@ impl Engine {
         let mut outcomes = Vec::with_capacity(submissions.items.len());
         let mut start = 0;
         let mut group = SharedId::default();
-        for item in &submissions.items {
+        for (place, item) in submissions.items.iter().enumerate() {
             group.begin(item.sequence);
             let body = submissions.bodies.get(start..item.end as usize).unwrap_or_default();
             start = item.end as usize;
@@ -90,6 +92,7 @@ impl Engine {
                     self.counters.accepted += 1;
                     accepted
                 }
+                Err(refusal) if self.defer(submissions, place, body) => Outcome::Refused(refusal),
                 Err(refusal) => {
                     self.counters.refused[refusal as usize] += 1;
                     Outcome::Refused(refusal)
@@ -124,11 +127,17 @@ impl Engine {
         self.check_body(&body, length == bytes.len())?;
         // Few have extras, and hardly any one of these.
         let may_replace = !body.extras.is_empty() && body.extra(Extra::ReplacesPresent).is_some();
-        if may_replace && let Some(number) = self.find_present(tenant, &body)? {
-            group.accepted(number);
-            let replaced = self.replace_present(number, &body)?;
-            self.tenants.use_quotas(tenant);
-            return Ok(replaced);
+        if may_replace {
+            match self.find_present(tenant, &body) {
+                Found::Nothing => {}
+                Found::Later(wait) => return Err(self.later(wait)),
+                Found::This(number) => {
+                    group.accepted(number);
+                    let replaced = self.replace_present(number, &body)?;
+                    self.tenants.use_quotas(tenant);
+                    return Ok(replaced);
+                }
+            }
         }
         let plan = self.plan(tenant, &body)?;
         let reserve = |wallet: &mut Wallet| {
@@ -272,6 +281,9 @@ impl Engine {
         self.count_waiting(tenant, false, true);
         let scheduled = self.queue_new(&message, body.send_at);
         self.pages.insert(message, self.now.wall.0);
+        if !self.present.is_unused() {
+            self.note_present(number);
+        }
         if place_of(number) as u64 == BLOCK_MESSAGES - 1 {
             self.has_come(block_of(number));
         }
@@ -317,7 +329,7 @@ impl Engine {
         self.take_number(tenant)
     }
 
-    fn answer(&mut self, submissions: &Submissions, outcomes: Vec<Outcome>, replayed: bool) {
+    pub(crate) fn answer(&mut self, submissions: &Submissions, outcomes: Vec<Outcome>, replayed: bool) {
         match submissions.door {
             Door::Smpp(connection) => {
                 self.effects.is_urgent = true;

@@ -61,8 +61,11 @@ impl Engine {
         if message.state != State::Sent || !message.wants_receipts() {
             return None;
         }
-        let entry = self.providers.get(message.provider).and_then(|entry| entry.definition.as_ref());
-        let after = entry.and_then(|definition| definition.query_after)?;
+        let entry = self.providers.get(message.provider)?;
+        let after = entry.definition.as_ref().and_then(|definition| definition.query_after)?;
+        if entry.names_others(message) {
+            return None;
+        }
         let waited = self.now.wall.millis_since(message.sent_at);
         let (mut last, mut next) = (None, i64::try_from(after.as_millis()).unwrap_or(i64::MAX).max(1));
         while next <= waited {
@@ -129,7 +132,15 @@ impl Engine {
                 self.count_receipt(provider, state);
                 let error = ErrorText::new(format!("{:03}", answer.error).as_bytes());
                 let done = answer.done.unwrap_or(self.now.wall);
-                let news = ReceiptNews { provider, state, done, phone: None, error, answer: None };
+                let news = ReceiptNews {
+                    provider,
+                    state,
+                    done,
+                    phone: None,
+                    error,
+                    acknowledgement: None,
+                    answer: None,
+                };
                 self.receipt_for(answer.token.number(), answer.token.part(), news);
             }
             self.carried_answer(answer);
@@ -170,9 +181,7 @@ impl Engine {
                     source,
                     schedule_delivery_time: &[],
                     validity_period: &validity,
-                    registered_delivery: u8::from(
-                        message.would_want_receipts(replacement.registered_delivery),
-                    ),
+                    registered_delivery: message.asks_for(replacement.registered_delivery),
                     text: &text,
                 };
                 write::replace_sm_body(&mut out, &fields)

@@ -321,6 +321,8 @@ pub struct ProviderDefinition {
     pub receipt_wait: Duration,
     /// How long after a message was sent it is asked (query_sm) what became of it; `None`: never.
     pub query_after: Option<Duration>,
+    /// Whether messages that are alike may go to it in one submit_multi.
+    pub submit_multi: bool,
     /// What it lets tenants do with messages that it has.
     pub operations: Vec<AskKind>,
     pub receipts: AskReceipt,
@@ -364,6 +366,7 @@ impl Default for ProviderDefinition {
             in_doubt_wait: Duration::from_secs(10),
             receipt_wait: Duration::from_secs(72 * 3_600),
             query_after: None,
+            submit_multi: false,
             operations: Vec::new(),
             receipts: AskReceipt::Asked,
             charset: Charset::Gsm7,

@@ -101,6 +101,8 @@ pub struct Responses {
     pub bind: u16,
     pub items: Vec<Response>,
     pub ids: Vec<u8>,
+    /// They are answers to submit_multi: an id names several messages.
+    pub shared: bool,
 }
 
 /// What is asked of a provider beside messages: what became of a part, to forget it, to send another text in its place.
@@ -148,6 +150,24 @@ pub struct Receipts {
     pub connection: Option<ConnectionId>,
     pub items: Vec<Receipt>,
     pub bytes: Vec<u8>,
+    /// Of those that phones have sent themselves, by place among the items.
+    pub acknowledgements: Vec<(usize, PhoneAcknowledgement)>,
+}
+
+impl Receipts {
+    pub(crate) fn acknowledgement_at(&self, place: usize) -> Option<Box<PhoneAcknowledgement>> {
+        let mut all = self.acknowledgements.iter();
+        all.find(|(at, _)| *at == place).map(|(_, said)| Box::new(said.clone()))
+    }
+}
+
+/// What a phone, or who holds it, acknowledges (SMPP 3.4 §5.2.12): a message from there, about one of a tenant's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhoneAcknowledgement {
+    /// As an `InboundItem`'s.
+    pub arrival: u64,
+    /// A `Body`, of which esm_class keeps the kind.
+    pub body: Box<[u8]>,
 }
 
 /// How a phone's message says that it is a part of a longer one. The numbers are kept on disk.
@@ -254,6 +274,11 @@ pub enum Command {
         bind: u16,
         connection: ConnectionId,
         window: u32,
+    },
+    /// A provider's bind is about to end its session, and is given no more until it is up again.
+    BindRests {
+        provider: u16,
+        bind: u16,
     },
     /// A provider's bind is gone. `unsent`: the kernel never took all their octets; `in_flight`: sent, unanswered.
     /// Sent a second time, with what was still on its way to the driver, after `Outgoing::closed`.
@@ -369,10 +394,11 @@ pub enum Query {
         /// Those from phones, or those to them.
         inbound: bool,
     },
-    /// What is kept for the operator, from this one on; of one provider, where it is named.
+    /// What is kept for the operator, from this one on; of one provider, where it is named, and of phones whose numbers begin so.
     Kept {
         drawer: Drawer,
         provider: Option<String>,
+        phone: Option<String>,
         from: u64,
         most: usize,
     },

@@ -38,6 +38,7 @@ const HIGH_LATELY: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(crate) struct Bind {
     pub connection: Option<ConnectionId>,
+    /// 0 while it rests: it is about to end its session.
     pub window: u32,
     pub in_flight: u32,
     /// What came back unsent while more was still on its way to the driver: it waits for that, so that the order holds.
@@ -51,6 +52,11 @@ pub(crate) struct Bind {
 }
 
 impl Bind {
+    /// Whether it is up, and is given more as it answers.
+    fn takes(&self) -> bool {
+        self.connection.is_some() && self.window > 0
+    }
+
     /// Free places of its window.
     fn places(&self) -> u32 {
         match self.connection {
@@ -128,6 +134,8 @@ pub(crate) struct Provider {
     pub name_group: u64,
     /// An operator's rule gives it nothing.
     pub disabled: bool,
+    /// It is, or once was, sent submit_multi: an id of it may name several messages.
+    pub shares_ids: bool,
     /// When tokens will be there for what waits.
     wake: Option<Mono>,
     /// Lanes that have stopped at a tenant's own part whose bind has no room, or was not at hand.
@@ -155,6 +163,7 @@ impl Provider {
             doubtful: Vec::new(),
             name_group: 0,
             disabled: false,
+            shares_ids: false,
             wake: None,
             waits_for_bind: Vec::new(),
             high_seen: None,
@@ -201,15 +210,16 @@ impl Provider {
         self.round_trip == 0 || self.round_trip() >= ROUND_TRIP_SHORT || rate_limits || high_lately
     }
 
+    /// Without those that rest.
     fn binds_up(&self) -> impl Iterator<Item = &Bind> {
-        self.binds.iter().filter(|bind| bind.connection.is_some())
+        self.binds.iter().filter(|bind| bind.takes())
     }
 
     fn window(&self) -> u32 {
         self.binds_up().map(|bind| bind.window).sum()
     }
 
-    /// What a lost bind has yet to give back takes no place of those that are up.
+    /// What a lost bind has yet to give back, and a resting one yet to answer, takes no place of those that are up.
     fn in_flight_up(&self) -> u32 {
         self.binds_up().map(Bind::open).sum()
     }
@@ -237,9 +247,9 @@ impl Provider {
         }
     }
 
-    /// The bind with most room that is up.
+    /// The bind with most room that is up and does not rest.
     fn best_bind(&mut self, now: Mono) -> Option<usize> {
-        let up = self.binds.iter_mut().enumerate().filter(|(_, bind)| bind.connection.is_some());
+        let up = self.binds.iter_mut().enumerate().filter(|(_, bind)| bind.takes());
         up.map(|(index, bind)| (index, bind.room(now))).max_by_key(|(_, room)| *room).map(|(index, _)| index)
     }
 
@@ -494,14 +504,17 @@ impl Engine {
         self.providers.has_narrow_charset =
             definitions.providers.iter().any(|definition| definition.charset.last().is_some());
         for definition in &definitions.providers {
-            let (index, new) = self.providers.name(&definition.id, self.settings.shares, now);
-            if new {
-                self.record_name(NameKind::Provider, u32::from(index), &definition.id, "");
-            }
+            let (index, mut new) = self.providers.name(&definition.id, self.settings.shares, now);
             if let Some(provider) = self.providers.get_mut(index) {
+                new |= definition.submit_multi && !provider.shares_ids;
+                provider.shares_ids |= definition.submit_multi;
                 provider.rate.set_ceiling(now, definition.throughput, definition.burst);
                 provider.binds.iter_mut().for_each(|bind| bind.limit(now, definition.bind_throughput));
                 provider.definition = Some(definition.clone());
+                let mark = provider.mark();
+                if new {
+                    self.record_name(NameKind::Provider, u32::from(index), &definition.id, mark);
+                }
             }
         }
         self.counters.providers.resize_with(usize::from(self.providers.count()), Default::default);
@@ -527,6 +540,13 @@ impl Engine {
                 self.wait_for_news(provider, number);
             }
             self.look_at_queued_for_others(provider);
+        }
+    }
+
+    /// Its connection stays for what is in flight, with no place for more.
+    pub(crate) fn bind_rests(&mut self, provider: u16, bind: u16) {
+        if let Some(bind) = self.providers.bind_mut(provider, bind) {
+            bind.window = 0;
         }
     }
 

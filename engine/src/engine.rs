@@ -20,6 +20,7 @@ use crate::operations::Operations;
 use crate::outbox::{Loading, News};
 use crate::pages::{Pages, block_of};
 use crate::parking::Parking;
+use crate::present::Present;
 use crate::queued::Queued;
 use crate::receipt_index::{EarlyReceipts, ReceiptIndex};
 use crate::record::{self, Record};
@@ -97,6 +98,7 @@ pub struct Engine {
     pub(crate) parking: Parking,
     pub(crate) surgery: Surgery,
     pub(crate) operations: Operations,
+    pub(crate) present: Present,
     pub(crate) counters: Counters,
     pub(crate) disk: DiskLevel,
     pub(crate) draining: Option<Vec<ReplyId>>,
@@ -143,6 +145,7 @@ impl Engine {
             parking: Parking::default(),
             surgery: Surgery::default(),
             operations: Operations::default(),
+            present: Present::default(),
             counters: Counters::default(),
             disk: DiskLevel::Fine,
             draining: None,
@@ -170,6 +173,7 @@ impl Engine {
             Command::BindUp { provider, bind, connection, window } => {
                 self.bind_up(provider, bind, connection, window);
             }
+            Command::BindRests { provider, bind } => self.bind_rests(provider, bind),
             Command::BindDown { provider, bind, unsent, in_flight } => {
                 self.bind_down(provider, bind, &unsent, &in_flight);
             }
@@ -229,7 +233,6 @@ impl Engine {
         self.archive_done();
         self.carry_over(ring_over);
         self.drained();
-        self.operations.turn_ended();
     }
 
     /// The group decided since the last one was taken.
@@ -391,8 +394,9 @@ impl Engine {
             Query::Living { tenant, at, most, inbound } => {
                 Reply::Living(self.living_of(tenant, at, most, inbound))
             }
-            Query::Kept { drawer, ref provider, from, most } => {
-                Reply::Kept(self.kept_page(drawer, provider.as_deref(), from, most))
+            Query::Kept { drawer, ref provider, ref phone, from, most } => {
+                let phone = phone.as_deref().unwrap_or_default();
+                Reply::Kept(self.kept_page(drawer, provider.as_deref(), phone, from, most))
             }
             Query::Balance { tenant } => Reply::Balance(self.balance(tenant)),
             Query::Estimate { tenant, ref body } => Reply::Estimated(self.estimate(tenant, body)),

@@ -2,6 +2,7 @@
 //! From then on each is a message like any other, final, that waits to be told (`outbox`). What a PDU says is read by the driver.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
+mod acknowledgement;
 mod reassembly;
 mod rules;
 mod telling;
@@ -98,29 +99,41 @@ impl Engine {
 
     /// One PDU, and how it is answered: what cannot be taken now is to come again.
     fn take_inbound(&mut self, provider: u16, item: &InboundItem, bytes: &[u8]) -> Status {
-        let is_full = self.pages.len() >= self.settings.queue_memory.saturating_mul(4);
-        if self.draining.is_some() || self.disk != DiskLevel::Fine || is_full {
+        if !self.takes_from_phones() {
             return Status::X_T_APPN;
         }
         let Some((body, _)) = Body::read(bytes) else {
             debug_assert!(false, "a door wrote what is no body");
             return Status::X_T_APPN;
         };
-        if !self.settings.inbound.repeat_window.is_zero() {
-            // The window begins with the first: somebody who writes the same for ever is heard once in each.
-            if self.phones.arrivals.is_known(item.arrival, self.repeats_since()) {
-                self.counters.inbound_repeated += 1;
-                return Status::OK;
-            }
-            self.note_arrival(item.arrival, self.now.wall);
+        if self.came_before(item.arrival) {
+            return Status::OK;
         }
         let octets = self.unpacked(provider, item.part, &body);
         let body = Body { octets: &octets, ..body };
         match item.part {
-            None => self.whole(provider, &body, &[item.arrival], 0),
+            None => self.whole(provider, &body, &[item.arrival], 0, None),
             Some(part) => self.part(provider, item.arrival, part, &body),
         }
         Status::OK
+    }
+
+    pub(crate) fn takes_from_phones(&self) -> bool {
+        let is_full = self.pages.len() >= self.settings.queue_memory.saturating_mul(4);
+        self.draining.is_none() && self.disk == DiskLevel::Fine && !is_full
+    }
+
+    /// Whether it is a repetition. The window begins with the first: somebody who writes the same for ever is heard once in each.
+    fn came_before(&mut self, arrival: u64) -> bool {
+        if self.settings.inbound.repeat_window.is_zero() {
+            return false;
+        }
+        let is_known = self.phones.arrivals.is_known(arrival, self.repeats_since());
+        self.counters.inbound_repeated += u64::from(is_known);
+        if !is_known {
+            self.note_arrival(arrival, self.now.wall);
+        }
+        is_known
     }
 
     /// The octets with a septet in each, whatever the provider makes of its own.
@@ -193,11 +206,11 @@ impl Engine {
         }
         let arrivals: Vec<u64> = pieces.values().map(|piece| piece.arrival).collect();
         let body = Body { octets: &octets, parts: pieces.len() as u8, ..first };
-        self.whole(key.provider, &body, &arrivals, missing);
+        self.whole(key.provider, &body, &arrivals, missing, None);
     }
 
-    /// A whole message, or what there is of it: its alphabet named, and given to its tenant.
-    fn whole(&mut self, provider: u16, body: &Body<'_>, arrivals: &[u64], missing: u8) {
+    /// A whole message, or what there is of it: its alphabet named, and given to its tenant, who may be known already.
+    fn whole(&mut self, provider: u16, body: &Body<'_>, arrivals: &[u64], missing: u8, tenant: Option<u32>) {
         if let Some(counters) = self.counters.providers.get_mut(usize::from(provider)) {
             counters.inbound += 1;
         }
@@ -211,7 +224,7 @@ impl Engine {
             push_extra(&mut extras, Extra::Missing, &[missing]);
         }
         let body = Body { encoding, data_coding, octets: &octets, extras: &extras, ..*body };
-        match self.tenant_of(provider, &body) {
+        match tenant.or_else(|| self.tenant_of(provider, &body)) {
             Some(tenant) => self.accept_inbound(tenant, provider, &body),
             None => {
                 self.counters.inbound_unrouted += 1;
@@ -283,7 +296,9 @@ impl Engine {
         for (number, tenant) in routed {
             let Some(entry) = self.take_kept(Drawer::Unrouted, number) else { continue };
             if let Some((body, _)) = Body::read(&entry.octets) {
-                self.accept_inbound(tenant, entry.provider, &body);
+                let mut extras = body.extras.to_vec();
+                push_extra(&mut extras, Extra::CameAt, &entry.at.0.to_le_bytes());
+                self.accept_inbound(tenant, entry.provider, &Body { extras: &extras, ..body });
             }
         }
     }

@@ -102,6 +102,18 @@ pub enum KeptWhat {
     },
 }
 
+impl KeptWhat {
+    /// Whether the phone's number begins so.
+    fn is_of_phone(&self, digits: &str) -> bool {
+        match self {
+            KeptWhat::Receipt { phone, .. } => {
+                digits.is_empty() || phone.is_some_and(|phone| phone.to_string().starts_with(digits))
+            }
+            KeptWhat::Message { from, .. } => from.starts_with(digits.as_bytes()),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptPage {
     pub rows: Vec<KeptRow>,
@@ -240,6 +252,7 @@ impl Engine {
         &self,
         drawer: Drawer,
         provider: Option<&str>,
+        phone: &str,
         from: u64,
         most: usize,
     ) -> Option<KeptPage> {
@@ -269,7 +282,7 @@ impl Engine {
                 break;
             }
             if is_wanted(provider)
-                && let Some(what) = what
+                && let Some(what) = what.filter(|what| what.is_of_phone(phone))
             {
                 let name = self.providers.get(provider).map(|entry| entry.id.clone()).unwrap_or_default();
                 page.rows.push(KeptRow { number, provider: name, at, what });

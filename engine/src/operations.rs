@@ -29,10 +29,6 @@ const CARRIED_LATE: Duration = Duration::from_secs(60);
 /// Operations that are with providers at once.
 const CARRIED_MAX: usize = 10_000;
 
-/// Searches in one turn, and the pages of each: a search may find nothing, and the writer has else to do.
-const SEARCHES_MAX: u32 = 64;
-const SEARCH_PAGES_MAX: u32 = 64;
-
 /// What has been begun and not answered.
 #[derive(Default)]
 pub(crate) struct Operations {
@@ -41,21 +37,6 @@ pub(crate) struct Operations {
     /// By message, those that are with its provider.
     carried: BTreeMap<u64, Vec<Carried>>,
     carried_count: usize,
-    /// Searches for what a message is to take the place of, in this turn.
-    searches: u32,
-}
-
-impl Operations {
-    /// How many pages one more search may look through in this turn.
-    pub fn take_pages(&mut self) -> Option<u32> {
-        self.searches += 1;
-        (self.searches <= SEARCHES_MAX).then_some(SEARCH_PAGES_MAX)
-    }
-
-    /// A turn has ended.
-    pub fn turn_ended(&mut self) {
-        self.searches = 0;
-    }
 }
 
 /// An operation on its way to a provider and back.
@@ -239,6 +220,8 @@ impl Engine {
         };
         let Some(provider) = self.providers.get_mut(message.provider) else { return false };
         let offers = provider.definition.as_ref().is_some_and(|d| d.operations.contains(&asker.kind));
+        // By a shared id it would be done to others as well: as if it were not offered.
+        let offers = offers && !provider.names_others(message);
         if !offers || provider.up_since.is_none() || self.operations.carried_count >= CARRIED_MAX {
             return false;
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use codecs::smpp::status::Status;
 
-use crate::command::{Acknowledgement, ConnectionId, PartToken, ReplyId, TenantOperation};
+use crate::command::{Acknowledgement, ConnectionId, PartToken, ReplyId, Submissions, TenantOperation};
 use crate::effect::{Load, Shelf};
 use crate::engine::{DueKind, Engine};
 use crate::inbound;
@@ -47,6 +47,7 @@ pub(crate) enum News {
         token: PartToken,
         status: u32,
         id: Box<[u8]>,
+        shared: bool,
     },
     Cancel {
         reply: ReplyId,
@@ -57,6 +58,11 @@ pub(crate) enum News {
     Operation {
         number: u64,
         operation: Box<TenantOperation>,
+    },
+    /// Another message may take the place of this one.
+    Present {
+        number: u64,
+        submissions: Box<Submissions>,
     },
     /// Receipts are held that its ids match.
     Early {
@@ -76,6 +82,7 @@ impl News {
             News::Tell { number, .. }
             | News::Receipt { number, .. }
             | News::Early { number }
+            | News::Present { number, .. }
             | News::Operation { number, .. }
             | News::Cancel { number, .. } => Some(number),
             News::Response { token, .. } => Some(token.number()),
@@ -309,7 +316,7 @@ impl Engine {
         let telling = Telling { tells, dialect: &dialect, tlvs: receiver.tlvs };
         match message.is_inbound() {
             false => telling::write(message, telling, &self.ids, &mut self.text, out),
-            true => inbound::tell(message, out),
+            true => inbound::tell(message, telling, &self.ids, out),
         }
         if tells == Tells::End {
             self.pages.set_telling(number, Some(state));
@@ -415,11 +422,12 @@ impl Engine {
                 self.tenants.mark(tenant);
             }
             News::Receipt { number, part, news, ids } => self.receipt_after_load(number, part, news, ids),
-            News::Response { provider, bind, token, status, id } => {
-                self.response(provider, bind, token, status, &id);
+            News::Response { provider, bind, token, status, id, shared } => {
+                self.response(provider, bind, token, status, &id, shared);
             }
             News::Cancel { reply, tenant, number } => self.cancel(reply, tenant, number),
             News::Operation { operation, .. } => self.operation_after_load(*operation),
+            News::Present { submissions, .. } => self.decide_again(*submissions),
             News::Look { block } => self.looked_at(block),
             // They were matched when it was put into memory.
             News::Early { .. } | News::Ahead => {}

@@ -20,16 +20,24 @@ impl Engine {
         for item in &responses.items {
             let id = responses.ids.get(start..item.end as usize).unwrap_or_default();
             start = item.end as usize;
-            self.response(responses.provider, responses.bind, item.token, item.status, id);
+            self.response(responses.provider, responses.bind, item.token, item.status, id, responses.shared);
         }
     }
 
-    pub(crate) fn response(&mut self, provider: u16, bind: u16, token: PartToken, status: u32, id: &[u8]) {
+    pub(crate) fn response(
+        &mut self,
+        provider: u16,
+        bind: u16,
+        token: PartToken,
+        status: u32,
+        id: &[u8],
+        shared: bool,
+    ) {
         let (number, part) = (token.number(), token.part());
         if self.is_parked_away(number) {
             // It was in doubt, and waits on disk for a decision or its turn.
             let id = id.into();
-            self.load(block_of(number), News::Response { provider, bind, token, status, id });
+            self.load(block_of(number), News::Response { provider, bind, token, status, id, shared });
             return;
         }
         let Some(message) = self.pages.get(number) else {
@@ -43,6 +51,7 @@ impl Engine {
         let waited = self.now.wall.millis_since(message.sent_at);
         let attempt = message.attempt;
         let next = if status == 0 { None } else { self.next_provider(message) };
+        let phone = message.key_phone(shared);
         let meaning = self.meaning(provider, status);
         let (verdict, retry_millis) = self.verdict(provider, meaning, attempt, next.is_some());
         if !was_sending && verdict != Verdict::Accepted {
@@ -57,7 +66,7 @@ impl Engine {
             return;
         }
         let retry_at = codecs::instant::Wall(self.now.wall.0.saturating_add(retry_millis));
-        self.step(number, &Step::Response { part, verdict, status, retry_at, id });
+        self.step(number, &Step::Response { part, verdict, status, retry_at, id, shared });
         if was_sending
             && verdict != Verdict::Throttled
             && let Some(entry) = self.providers.get_mut(provider)
@@ -65,7 +74,7 @@ impl Engine {
             entry.rate.answered(self.now.mono);
         }
         match verdict {
-            Verdict::Accepted => self.accepted_by_provider(provider, number, part, id),
+            Verdict::Accepted => self.accepted_by_provider(provider, PartToken::new(number, part), id, phone),
             Verdict::Throttled => {
                 self.throttled(provider);
                 self.pause(provider, meaning.and_then(|meaning| meaning.delay));
@@ -124,14 +133,15 @@ impl Engine {
         }
     }
 
-    fn accepted_by_provider(&mut self, provider: u16, number: u64, part: u8, id: &[u8]) {
-        self.with_key(provider, Side::Response, id, |engine, key| {
+    fn accepted_by_provider(&mut self, provider: u16, token: PartToken, id: &[u8], phone: Option<u64>) {
+        let (number, part) = (token.number(), token.part());
+        self.with_key(provider, Side::Response, id, phone, |engine, key| {
             if key.is_empty() {
                 return;
             }
             engine.index.insert(provider, key, number, part);
             if !engine.early.is_empty() {
-                engine.match_early(provider, key);
+                engine.match_held(provider, key, number);
             }
         });
     }

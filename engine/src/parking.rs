@@ -363,8 +363,9 @@ impl Engine {
     fn row(&mut self, message: &Message) -> Row {
         let mut ids = Vec::new();
         for (_, step) in message.steps() {
-            if let Step::Response { part, verdict: Verdict::Accepted, id, .. } = step {
-                let hash = self.with_key(message.provider, Side::Response, id, |_, key| {
+            if let Step::Response { part, verdict: Verdict::Accepted, id, shared, .. } = step {
+                let phone = message.key_phone(shared);
+                let hash = self.with_key(message.provider, Side::Response, id, phone, |_, key| {
                     (!key.is_empty()).then(|| crate::receipt_index::key(message.provider, key))
                 });
                 ids.extend(hash.map(|hash| IdHash { part, hash }));

@@ -55,7 +55,7 @@ pub(crate) fn write(
         protocol_id: body.protocol_id,
         priority_flag: u8::from(message.priority == Priority::High),
         validity_period: &validity,
-        registered_delivery: u8::from(message.wants_receipts()),
+        registered_delivery: message.asks_for(message.registered_delivery),
         data_coding: body.data_coding,
         ..SmFields::default()
     };

@@ -180,16 +180,19 @@ impl EarlyReceipts {
         }
     }
 
-    /// Appends the hashes of the ids of those that have been held since before `until` and that nobody has asked for, each once;
-    /// of all, when half of the room is taken: soon the oldest would have to go.
-    pub fn unasked(&mut self, until: Mono, at_most: usize, out: &mut Vec<u64>) {
+    /// Those that have been held since before `until` and that nobody has asked for, each once, with the hashes of their ids;
+    /// all, when half of the room is taken: soon the oldest would have to go.
+    pub fn unasked(&mut self, until: Mono, at_most: usize, mut each: impl FnMut(u64, &EarlyReceipt)) {
         let until = if self.len() > self.count_max / 2 { Mono(u64::MAX) } else { until };
         for (arrival, hash) in self.by_arrival.range(self.asked..).take(at_most) {
-            if self.by_id.get(&(*hash, *arrival)).is_some_and(|early| early.held > until) {
-                return;
-            }
-            out.push(*hash);
-            self.asked = arrival + 1;
+            self.asked = match self.by_id.get(&(*hash, *arrival)) {
+                Some(early) if early.held > until => return,
+                Some(early) => {
+                    each(*hash, early);
+                    arrival + 1
+                }
+                None => arrival + 1,
+            };
         }
     }
 
@@ -305,7 +308,7 @@ mod tests {
             (50, 9, &[]),
         ] {
             asked.clear();
-            early.unasked(Mono(until), at_most, &mut asked);
+            early.unasked(Mono(until), at_most, |hash, _| asked.push(hash));
             let expected: Vec<u64> = expected.iter().map(|id| key(1, *id)).collect();
             assert_eq!(asked, expected, "until {until}");
         }
@@ -313,7 +316,7 @@ mod tests {
             early.hold(1, &[id], Box::new([id]), Mono(60));
         }
         asked.clear();
-        early.unasked(Mono(50), 9, &mut asked);
+        early.unasked(Mono(50), 9, |hash, _| asked.push(hash));
         assert_eq!(asked.len(), 4, "more than half of the room is taken");
     }
 

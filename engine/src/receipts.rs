@@ -3,30 +3,33 @@
 use codecs::instant::{Mono, Wall};
 use codecs::message_id::{self, Side};
 use codecs::receipt::State as ReceiptState;
+use codecs::smpp::status::Status;
 
 use crate::bytes::Reader;
 use crate::catalog::TlvId;
-use crate::command::{ConnectionId, Receipts};
+use crate::command::{ConnectionId, PhoneAcknowledgement, Receipts};
 use crate::engine::Engine;
 use crate::kept::{Drawer, KeptWhat, Unmatched};
 use crate::message::Message;
 use crate::outbox::News;
 use crate::pages::block_of;
-use crate::receipt_index::EarlyReceipt;
+use crate::receipt_index::{self, EarlyReceipt};
 use crate::record::{self, Record};
 use crate::ring::Item;
+use crate::shared_ids::{self, TAIL_DIGITS};
 use crate::step::{ERROR_OCTETS_MAX, Step};
-
-/// Digits at the end of two numbers that must agree for a receipt to belong to a message.
-const PHONE_DIGITS_COMPARED: u32 = 7;
+use crate::submission::Body;
 
 /// How long a receipt without a message is held, in microseconds, before the archive is asked: mostly its response is on its way.
 const ASK_AFTER_MICROS: u64 = 2_000_000;
 /// Ids that the archive is asked for in one turn.
 const ASKED_AT_ONCE: usize = 1_000;
 
-/// The bit of an early receipt's state that says that it is held under another id as well.
+/// Bits of an early receipt's state: it is held under another id as well, and counted there; that id follows.
 const COPY: u8 = 0x80;
+const LINKED: u8 = 0x40;
+/// A phone has sent it: what it said follows the error, which has a length then.
+const BY_PHONE: u8 = 0x20;
 
 /// Receipts held under one id.
 const EARLY_OF_ID_MAX: usize = 32;
@@ -47,6 +50,8 @@ pub(crate) struct ReceiptNews {
     pub done: Wall,
     pub phone: Option<u64>,
     pub error: ErrorText,
+    /// What the phone has said, where it is one of its own.
+    pub acknowledgement: Option<Box<PhoneAcknowledgement>>,
     /// Where to acknowledge it, once it is on disk.
     pub answer: Option<(ConnectionId, u32)>,
 }
@@ -95,7 +100,7 @@ impl ErrorText {
 impl Engine {
     pub(crate) fn receipts(&mut self, receipts: &Receipts) {
         let mut start = 0;
-        for item in &receipts.items {
+        for (place, item) in receipts.items.iter().enumerate() {
             let field = |from: usize, to: u32| receipts.bytes.get(from..to as usize).unwrap_or_default();
             let tlv_id = field(start, item.tlv_id_end);
             let text_id = field(item.tlv_id_end as usize, item.text_id_end);
@@ -107,6 +112,7 @@ impl Engine {
                 done: item.done.unwrap_or(self.now.wall),
                 phone: item.phone,
                 error: ErrorText::new(error),
+                acknowledgement: receipts.acknowledgement_at(place),
                 answer: receipts.connection.map(|connection| (connection, item.sequence)),
             };
             self.receipt(news, tlv_id, text_id);
@@ -114,13 +120,20 @@ impl Engine {
     }
 
     fn receipt(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8]) {
-        self.count_receipt(news.provider, news.state);
+        if news.acknowledgement.is_none() {
+            self.count_receipt(news.provider, news.state);
+        } else if !self.takes_from_phones() {
+            if let Some((connection, sequence)) = news.answer {
+                self.effects.outgoing(connection).acknowledged.push((sequence, Status::X_T_APPN.0));
+            }
+            return;
+        }
         self.match_receipt(news, tlv_id, text_id);
     }
 
     /// Finds the message of a receipt, in memory or out of it.
     fn match_receipt(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8]) {
-        let found = self.find_by_receipt(news.provider, tlv_id, text_id);
+        let found = self.find_by_receipt(&news, tlv_id, text_id);
         let Some((number, part)) = found else { return self.hold_early(news, tlv_id, text_id) };
         match self.pages.get(number) {
             // Where an id is given out again, the receipt may be for a message whose response has not come.
@@ -159,8 +172,20 @@ impl Engine {
         }
     }
 
-    /// The message that an id names, by every reading of it.
-    fn find_by_receipt(&mut self, provider: u16, tlv_id: &[u8], text_id: &[u8]) -> Option<(u64, u8)> {
+    /// The message that an id names, by every reading of it; before, together with the number, where the id may be shared.
+    fn find_by_receipt(&mut self, news: &ReceiptNews, tlv_id: &[u8], text_id: &[u8]) -> Option<(u64, u8)> {
+        let phone = self.receipt_phone(news.provider, news.phone);
+        let of_several = phone.and_then(|_| self.find_by_id(news.provider, tlv_id, text_id, phone));
+        of_several.or_else(|| self.find_by_id(news.provider, tlv_id, text_id, None))
+    }
+
+    fn find_by_id(
+        &mut self,
+        provider: u16,
+        tlv_id: &[u8],
+        text_id: &[u8],
+        phone: Option<u64>,
+    ) -> Option<(u64, u8)> {
         // The TLV mostly repeats the response's form, the text may be in another radix (smpp.md §2.4).
         let readings = [
             (tlv_id, Side::Response),
@@ -177,7 +202,7 @@ impl Engine {
             readings.into_iter().zip(allowed).filter(|((id, _), allowed)| *allowed && !id.is_empty());
         let mut readings = readings.map(|(reading, _)| reading);
         readings.find_map(|(id, side)| {
-            self.with_key(provider, side, id, |engine, key| engine.index.find(provider, key))
+            self.with_key(provider, side, id, phone, |engine, key| engine.index.find(provider, key))
         })
     }
 
@@ -186,17 +211,22 @@ impl Engine {
         definition.map(|definition| definition.tlv_id).unwrap_or_default()
     }
 
-    /// Works with the canonical octets of a provider's id, which are written to a buffer that is kept.
+    /// Works with the canonical octets of a provider's id, and the number where it is shared, which are written to a buffer that is
+    /// kept.
     pub(crate) fn with_key<T>(
         &mut self,
         provider: u16,
         side: Side,
         id: &[u8],
+        phone: Option<u64>,
         work: impl FnOnce(&mut Engine, &[u8]) -> T,
     ) -> T {
         let mut key = std::mem::take(&mut self.key);
         key.clear();
         message_id::canonical(self.id_form(provider), side, id, &mut key);
+        if let Some(phone) = phone {
+            shared_ids::push_tail(&mut key, phone);
+        }
         let result = work(self, &key);
         self.key = key;
         result
@@ -208,14 +238,19 @@ impl Engine {
         key
     }
 
-    /// The ids under which a response may name a receipt's message: what both of its own ids say, where they differ.
-    fn early_keys(&self, provider: u16, tlv_id: &[u8], text_id: &[u8]) -> Vec<Vec<u8>> {
+    /// The ids under which a response may name a receipt's message: what both of its own ids say, where they differ. With the
+    /// number where they may be shared: so many receipts come with one id.
+    fn early_keys(&self, news: &ReceiptNews, tlv_id: &[u8], text_id: &[u8]) -> Vec<Vec<u8>> {
+        let provider = news.provider;
         let is_of_receipt = self.tlv_id_form(provider) == TlvId::Receipt;
         let by_tlv = self.key(provider, if is_of_receipt { Side::Receipt } else { Side::Response }, tlv_id);
         let other = if text_id.is_empty() { tlv_id } else { text_id };
         let mut keys = vec![by_tlv, self.key(provider, Side::Receipt, other)];
         keys.retain(|key| !key.is_empty());
         keys.dedup();
+        if let Some(phone) = self.receipt_phone(provider, news.phone) {
+            keys.iter_mut().for_each(|key| shared_ids::push_tail(key, phone));
+        }
         keys
     }
 
@@ -228,6 +263,16 @@ impl Engine {
         if !phones_agree(message, news.phone) {
             self.unmatched(&news, b"", Unmatched::OtherPhone);
             self.acknowledge(news.answer);
+            return;
+        }
+        if let Some(said) = &news.acknowledgement {
+            if said.is_for(message) {
+                self.acknowledged_by_phone(news.provider, number, said);
+                self.acknowledge(news.answer);
+            } else {
+                self.count_receipt(news.provider, news.state);
+                self.receipt_for(number, part, ReceiptNews { acknowledgement: None, ..news });
+            }
             return;
         }
         if message.is_final() && !message.late_news_counts(news.state) {
@@ -257,29 +302,31 @@ impl Engine {
     /// Keeps a receipt for a response that may still come, on disk before it is acknowledged.
     fn hold_early(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8]) {
         let (provider, at) = (news.provider, self.now.wall.0);
-        let keys = self.early_keys(provider, tlv_id, text_id);
+        let keys = self.early_keys(&news, tlv_id, text_id);
         if keys.is_empty() {
             self.unmatched(&news, text_id, Unmatched::NoId);
         }
+        let (mut is_held, mut is_repeated) = (false, false);
         for (place, key) in keys.iter().enumerate() {
-            let payload = encode_early(&news, key, place > 0);
+            let other = if place == 0 { keys.get(1) } else { keys.first() };
+            let payload = encode_early(&news, key, is_held, other.map(Vec::as_slice));
             match self.early_like(provider, key, &payload) {
                 Like::New => {}
                 Like::Known => {
-                    self.counters.repeated += u64::from(place == 0);
+                    is_repeated = true;
                     continue;
                 }
-                Like::TooMany => {
-                    if place == 0 {
-                        self.unmatched(&news, key, Unmatched::NoRoom);
-                    }
-                    continue;
-                }
+                Like::TooMany => continue,
             }
+            is_held = true;
             record::write(&mut self.group, &Record::EarlyReceipt { provider, at, receipt: &payload });
             self.ring.add(self.group_number, Item::Early(provider, key[..].into()));
             let pushed_out = self.early.hold(provider, key, payload.into_boxed_slice(), self.now.mono);
             self.give_up(pushed_out.as_slice(), Unmatched::NoRoom);
+        }
+        self.counters.repeated += u64::from(is_repeated);
+        if let Some(key) = keys.first().filter(|_| !is_held && !is_repeated) {
+            self.unmatched(&news, key, Unmatched::NoRoom);
         }
         self.acknowledge(news.answer);
     }
@@ -309,7 +356,7 @@ impl Engine {
             while self.early.take(provider, key).is_some() {}
             return Some(());
         }
-        let (key, ..) = decode_early_payload(provider, receipt)?;
+        let Early { key, .. } = decode_early_payload(provider, receipt)?;
         if self.early.of(provider, &key).all(|early| *early.payload != *receipt) {
             // What has to go for want of room went at the same place before, and a record of that follows.
             self.early.hold(provider, &key, receipt.into(), self.now.mono);
@@ -320,20 +367,18 @@ impl Engine {
 
     /// A response has named the message of receipts that came before it.
     pub(crate) fn match_early(&mut self, provider: u16, key: &[u8]) {
-        let Some((number, part)) = self.index.find(provider, key) else { return };
+        let Some((number, part)) = self.owner_of_held(provider, key) else { return };
         let owner = self.pages.get(number);
         let is_for = |phone| owner.is_none_or(|owner| phones_agree(owner, phone));
-        let fits = |early: &EarlyReceipt| decode_early(early).is_none_or(|(_, _, news)| is_for(news.phone));
+        let fits = |early: &EarlyReceipt| decode_early(early).is_none_or(|early| is_for(early.news.phone));
         if !self.early.of(provider, key).any(fits) {
             return;
         }
-        let (at, receipt) = (self.now.wall.0, &encode_key(key));
-        record::write(&mut self.group, &Record::EarlyReceipt { provider, at, receipt });
-        let all: Vec<EarlyReceipt> = std::iter::from_fn(|| self.early.take(provider, key)).collect();
-        for early in all {
-            let Some((_, _, news)) = decode_early(&early) else { continue };
-            if self.pages.get(number).is_none_or(|owner| phones_agree(owner, news.phone)) {
-                self.receipt_for(number, part, news);
+        for early in self.take_early(provider, key) {
+            let Some(receipt) = decode_early(&early) else { continue };
+            if self.pages.get(number).is_none_or(|owner| phones_agree(owner, receipt.news.phone)) {
+                self.forget_twins(provider, &receipt);
+                self.receipt_for(number, part, receipt.news);
             } else {
                 // That of another message, whose response may still come, stays.
                 self.early.hold(provider, key, early.payload, early.held);
@@ -342,12 +387,36 @@ impl Engine {
         self.carry_early(provider, key.into());
     }
 
+    /// Takes all that is held under an id out of memory and journal; what stays is held and carried along again.
+    fn take_early(&mut self, provider: u16, key: &[u8]) -> Vec<EarlyReceipt> {
+        let (at, receipt) = (self.now.wall.0, &encode_key(key));
+        record::write(&mut self.group, &Record::EarlyReceipt { provider, at, receipt });
+        std::iter::from_fn(|| self.early.take(provider, key)).collect()
+    }
+
+    /// What is done with under one of its ids is not held under the other any more. Whether it would have counted there.
+    fn forget_twins(&mut self, provider: u16, receipt: &Early) -> bool {
+        let Some(other) = &receipt.other else { return false };
+        if !self.early.of(provider, other).any(|early| receipt.is_twin_of(early)) {
+            return false;
+        }
+        let mut counts = false;
+        for early in self.take_early(provider, other) {
+            match decode_early(&early).filter(|_| receipt.is_twin_of(&early)) {
+                Some(twin) => counts |= !twin.is_copy,
+                None => drop(self.early.hold(provider, other, early.payload, early.held)),
+            }
+        }
+        self.carry_early(provider, other[..].into());
+        counts
+    }
+
     /// After a start: early receipts whose response is in the journal.
     pub(crate) fn match_all_early(&mut self) {
         let held: Vec<(u16, Vec<u8>)> =
-            self.early.iter().filter_map(|early| Some((early.provider, decode_early(early)?.0))).collect();
+            self.early.iter().filter_map(|early| Some((early.provider, decode_early(early)?.key))).collect();
         for (provider, key) in held {
-            if self.index.find(provider, &key).is_some() {
+            if self.owner_of_held(provider, &key).is_some() {
                 self.match_early(provider, &key);
             }
         }
@@ -358,7 +427,14 @@ impl Engine {
         if !self.early.is_empty()
             && let Some(until) = self.now.mono.0.checked_sub(ASK_AFTER_MICROS)
         {
-            self.early.unasked(Mono(until), ASKED_AT_ONCE, &mut self.effects.questions);
+            let questions = &mut self.effects.questions;
+            self.early.unasked(Mono(until), ASKED_AT_ONCE, |hash, early| {
+                questions.push(hash);
+                // One that went alone has the id alone.
+                let key = decode_early(early).map(|early| early.key).unwrap_or_default();
+                let id = Some(shared_ids::id_of(&key)).filter(|id| id.len() < key.len());
+                questions.extend(id.map(|id| receipt_index::key(early.provider, id)));
+            });
         }
     }
 
@@ -382,16 +458,14 @@ impl Engine {
     /// Receipts for which no response has come. One that was held under two ids counts once.
     fn give_up(&mut self, given_up: &[EarlyReceipt], why: Unmatched) {
         for early in given_up {
-            let Some((key, is_copy, news)) = decode_early(early) else { continue };
+            let Some(receipt) = decode_early(early) else { continue };
             let (provider, at) = (early.provider, self.now.wall.0);
             // Else it would be held again after a start, and be given up a second time.
-            record::write(
-                &mut self.group,
-                &Record::EarlyReceipt { provider, at, receipt: &encode_key(&key) },
-            );
-            self.carry_early(provider, key[..].into());
-            if !is_copy {
-                self.unmatched(&news, &key, why);
+            let gone = encode_key(&receipt.key);
+            record::write(&mut self.group, &Record::EarlyReceipt { provider, at, receipt: &gone });
+            self.carry_early(provider, receipt.key[..].into());
+            if self.forget_twins(provider, &receipt) || !receipt.is_copy {
+                self.unmatched(&receipt.news, &receipt.key, why);
             }
         }
     }
@@ -399,23 +473,24 @@ impl Engine {
     /// A receipt that has no message: counted, and kept for the operator.
     fn unmatched(&mut self, news: &ReceiptNews, key: &[u8], why: Unmatched) {
         self.counters.unmatched += 1;
+        let news = &ReceiptNews { acknowledgement: None, ..news.clone() };
         let mut entry = vec![why as u8];
-        entry.extend_from_slice(&encode_early(news, key, false));
+        entry.extend_from_slice(&encode_early(news, shared_ids::id_of(key), false, None));
         self.keep(Drawer::Unmatched, news.provider, self.now.wall, &entry);
     }
 
     fn any_key(&self, news: &ReceiptNews, ids: Option<&ReceiptIds>) -> Vec<u8> {
-        let keys = ids.map(|ids| self.early_keys(news.provider, ids.tlv(), ids.text()));
+        let keys = ids.map(|ids| self.early_keys(news, ids.tlv(), ids.text()));
         keys.and_then(|keys| keys.into_iter().next()).unwrap_or_default()
     }
 
     /// Receipts that still wait for the response that names their message: provider, when they came, what they say.
     pub(crate) fn waiting_receipts(&self) -> Vec<(u16, Wall, KeptWhat)> {
         let shown = |early: &EarlyReceipt| {
-            let (id, is_copy, news) = decode_early(early)?;
+            let Early { key: id, is_copy, news, .. } = decode_early(early)?;
             let waited = self.now.mono.since(early.held).as_millis() as i64;
             let what = KeptWhat::Receipt {
-                id,
+                id: shared_ids::id_of(&id).to_vec(),
                 state: news.state,
                 phone: news.phone,
                 error: news.error.octets().to_vec(),
@@ -431,7 +506,7 @@ impl Engine {
 pub(crate) fn read_unmatched(entry: &[u8]) -> Option<KeptWhat> {
     let (why, early) = entry.split_first()?;
     let why = *Unmatched::ALL.get(usize::from(*why))?;
-    let (id, _, news) = decode_early_payload(0, early)?;
+    let Early { key: id, news, .. } = decode_early_payload(0, early)?;
     let error = news.error.octets().to_vec();
     Some(KeptWhat::Receipt { id, state: news.state, phone: news.phone, error, why })
 }
@@ -441,18 +516,55 @@ fn phones_agree(message: &Message, phone: Option<u64>) -> bool {
     let Some(theirs) = phone else { return true };
     let ours = message.body().destination;
     let digits = |number: u64| number.checked_ilog10().map_or(1, |log| log + 1);
-    let last = 10u64.pow(PHONE_DIGITS_COMPARED.min(digits(ours)).min(digits(theirs)));
+    let last = 10u64.pow(TAIL_DIGITS.min(digits(ours)).min(digits(theirs)));
     ours % last == theirs % last
 }
 
-/// The early receipt's form, in memory and in its record: key length u8, key, state u8 (and 0x80 when it is held under another
-/// id as well, and counted there), done i64, phone u64 (0: none), error.
-fn encode_early(news: &ReceiptNews, key: &[u8], is_copy: bool) -> Vec<u8> {
+/// An early receipt, read.
+struct Early {
+    key: Vec<u8>,
+    /// It is held under another id as well, and counted there.
+    is_copy: bool,
+    /// The other id, as far as it was written down.
+    other: Option<Vec<u8>>,
+    news: ReceiptNews,
+}
+
+impl Early {
+    /// Whether it is the same receipt, held under its other id.
+    fn is_twin_of(&self, held: &EarlyReceipt) -> bool {
+        let said =
+            |news: &ReceiptNews| (news.state, news.phone, news.error.clone(), news.acknowledgement.clone());
+        decode_early(held).is_some_and(|other| {
+            other.other.as_ref() == Some(&self.key)
+                && self.other.as_ref() == Some(&other.key)
+                && said(&other.news) == said(&self.news)
+        })
+    }
+}
+
+/// The early receipt's form, in memory and in its record: key length u8, key, state u8 (with the bits above), done i64,
+/// phone u64 (0: none), where it is linked the other key as the first, error; of a phone's own: length u8 of the error, error,
+/// arrival u64, body.
+fn encode_early(news: &ReceiptNews, key: &[u8], is_copy: bool, other: Option<&[u8]>) -> Vec<u8> {
     let mut payload = encode_key(key);
-    payload.push(news.state as u8 | if is_copy { COPY } else { 0 });
+    let linked = if other.is_some() { LINKED } else { 0 };
+    let said = news.acknowledgement.as_deref();
+    let by_phone = if said.is_some() { BY_PHONE } else { 0 };
+    payload.push(news.state as u8 | if is_copy { COPY } else { 0 } | linked | by_phone);
     payload.extend_from_slice(&news.done.0.to_le_bytes());
     payload.extend_from_slice(&news.phone.unwrap_or(0).to_le_bytes());
+    if let Some(other) = other {
+        payload.extend_from_slice(&encode_key(other));
+    }
+    if said.is_some() {
+        payload.push(news.error.length);
+    }
     payload.extend_from_slice(news.error.octets());
+    if let Some(said) = said {
+        payload.extend_from_slice(&said.arrival.to_le_bytes());
+        payload.extend_from_slice(&said.body);
+    }
     payload
 }
 
@@ -471,18 +583,35 @@ pub(crate) fn decode_key(payload: &[u8]) -> Option<&[u8]> {
     reader.is_empty().then_some(key)
 }
 
-fn decode_early(early: &EarlyReceipt) -> Option<(Vec<u8>, bool, ReceiptNews)> {
+fn decode_early(early: &EarlyReceipt) -> Option<Early> {
     decode_early_payload(early.provider, &early.payload)
 }
 
-fn decode_early_payload(provider: u16, payload: &[u8]) -> Option<(Vec<u8>, bool, ReceiptNews)> {
+fn decode_early_payload(provider: u16, payload: &[u8]) -> Option<Early> {
     let mut reader = Reader::new(payload);
     let length = reader.u8()?;
     let key = reader.take(usize::from(length))?.to_vec();
     let word = reader.u8()?;
-    let state = ReceiptState::from_number(word & !COPY)?;
+    let state = ReceiptState::from_number(word & !(COPY | LINKED | BY_PHONE))?;
     let done = Wall(reader.i64()?);
     let phone = Some(reader.u64()?).filter(|phone| *phone != 0);
-    let error = ErrorText::new(reader.rest());
-    Some((key, word & COPY != 0, ReceiptNews { provider, state, done, phone, error, answer: None }))
+    let mut other = None;
+    if word & LINKED != 0 {
+        let length = reader.u8()?;
+        other = Some(reader.take(usize::from(length))?.to_vec());
+    }
+    let mut acknowledgement = None;
+    let error = if word & BY_PHONE == 0 {
+        ErrorText::new(reader.rest())
+    } else {
+        let length = reader.u8()?;
+        let error = ErrorText::new(reader.take(usize::from(length))?);
+        let arrival = reader.u64()?;
+        let body: Box<[u8]> = reader.rest().into();
+        Body::read(&body)?;
+        acknowledgement = Some(Box::new(PhoneAcknowledgement { arrival, body }));
+        error
+    };
+    let news = ReceiptNews { provider, state, done, phone, error, acknowledgement, answer: None };
+    Some(Early { key, is_copy: word & COPY != 0, other, news })
 }

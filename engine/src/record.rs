@@ -9,7 +9,14 @@ use crate::step::Step;
 
 /// Octets before a record's payload.
 pub const RECORD_HEADER: usize = 6;
-pub const RECORD_VERSION: u8 = 1;
+/// Idempotency keys are of the second version since their outcomes say how many parts they have; the first is read like it, for
+/// each of its outcomes says what it knows. All else is of the first.
+const IDEMPOTENCY_VERSION: u8 = 2;
+const RECORD_VERSION: u8 = 1;
+
+const fn version_of(kind: u8) -> u8 {
+    if kind == kind::IDEMPOTENCY { IDEMPOTENCY_VERSION } else { RECORD_VERSION }
+}
 
 /// How a wallet's total changed from outside the life of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +63,7 @@ pub enum Record<'a> {
     },
     /// A message that had left memory is living again, whole, because news came for it.
     Amendment(&'a [u8]),
-    /// A permanent number for a name. For a tenant `currency` is its wallet's.
+    /// A permanent number for a name. For a tenant `currency` is its wallet's; for a provider it may say that ids of it are shared.
     Catalog {
         kind: NameKind,
         index: u32,
@@ -141,8 +148,8 @@ mod kind {
 /// Why a group's bytes could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    #[error("record at octet {at} of its group is of version {version}, newer than {RECORD_VERSION}")]
-    Newer { at: usize, version: u8 },
+    #[error("record at octet {at} of its group is of version {version}, newer than {known}")]
+    Newer { at: usize, version: u8, known: u8 },
     #[error("record at octet {at} of its group is of the unknown kind {kind}")]
     UnknownKind { at: usize, kind: u8 },
     #[error("record at octet {at} of its group is malformed")]
@@ -259,7 +266,7 @@ fn write_inbound(out: &mut Vec<u8>, record: &Record<'_>) {
 
 fn frame(out: &mut Vec<u8>, kind: u8, payload: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
-    out.extend_from_slice(&[kind, RECORD_VERSION, 0, 0, 0, 0]);
+    out.extend_from_slice(&[kind, version_of(kind), 0, 0, 0, 0]);
     payload(out);
     let length = (out.len() - start - RECORD_HEADER) as u32;
     out[start + 2..start + RECORD_HEADER].copy_from_slice(&length.to_le_bytes());
@@ -286,8 +293,9 @@ impl<'a> Iterator for Records<'a> {
         let at = self.reader.position();
         let malformed = RecordError::Malformed { at };
         let Some([kind, version]) = self.reader.array::<2>() else { return Some(Err(malformed)) };
-        if version > RECORD_VERSION {
-            return Some(Err(RecordError::Newer { at, version }));
+        let known = version_of(kind);
+        if version > known {
+            return Some(Err(RecordError::Newer { at, version, known }));
         }
         let payload = self.reader.u32().and_then(|length| self.reader.take(usize::try_from(length).ok()?));
         let Some(payload) = payload else { return Some(Err(malformed)) };

@@ -1,8 +1,6 @@
 //! Another text for a message that waits: priced again, journaled as a whole image, and put where it belongs now. Either all of it
 //! happens or nothing (ADR 14). Which message, and who is told, is decided elsewhere.
 
-use std::ops::ControlFlow;
-
 use codecs::instant::Wall;
 use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::smpp::write::SHORT_MESSAGE_OCTETS_MAX;
@@ -63,36 +61,6 @@ impl Engine {
         self.reserve_instead(tenant, before, price)?;
         self.put_instead(replaced);
         Ok(())
-    }
-
-    /// The newest message of a tenant that waits and has the source, destination and service type of this one, which takes its
-    /// place (SMPP 3.4 §5.2.18). What is looked through is what is in memory of the newest; a part of something longer replaces
-    /// nothing. Too many of these in a turn are refused for the rate.
-    pub(crate) fn find_present(&mut self, tenant: u32, body: &Body<'_>) -> Result<Option<u64>, Refusal> {
-        if is_cut_by_tenant(body) {
-            return Ok(None);
-        }
-        let mut pages = self.operations.take_pages().ok_or(Refusal::RateLimited)?;
-        let is_it = |message: &Message| {
-            let has_same = || {
-                let other = message.body();
-                other.destination == body.destination
-                    && other.source == body.source
-                    && other.service_type == body.service_type
-                    && !is_cut_by_tenant(&other)
-            };
-            message.tenant == tenant && message.is_still_ours() && has_same()
-        };
-        let found = self.pages.each_down_from(u64::MAX, tenant, |_, page| {
-            let newest = page.and_then(|page| page.messages().filter(|message| is_it(message)).last());
-            pages -= 1;
-            match newest {
-                Some(message) => ControlFlow::Break(Some(message.number)),
-                None if pages == 0 => ControlFlow::Break(None),
-                None => ControlFlow::Continue(()),
-            }
-        });
-        Ok(found.break_value().flatten())
     }
 
     /// A message takes the place of one that waits, whole; it keeps that one's number, route and priority.
@@ -267,7 +235,7 @@ fn without_cut(extras: &[u8]) -> Vec<u8> {
 }
 
 /// A part of something longer cannot be replaced alone, and replace_sm brings no header.
-fn is_cut_by_tenant(body: &Body<'_>) -> bool {
+pub(crate) fn is_cut_by_tenant(body: &Body<'_>) -> bool {
     let tlvs = body.extra(Extra::Tlvs).map(Tlvs::new);
     let is_sar = tlvs.is_some_and(|tlvs| tlvs.value_of(tag::SAR_TOTAL_SEGMENTS).is_some());
     body.esm_class & UDHI != 0 || is_sar

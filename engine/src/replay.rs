@@ -88,9 +88,10 @@ impl Engine {
                 self.tenants.name_at(index, id, currency);
                 self.name_recorded(NameKind::Tenant, index);
             }
-            Record::Catalog { kind: NameKind::Provider, index, id, .. } => {
+            Record::Catalog { kind: NameKind::Provider, index, id, currency: mark } => {
                 let shares = self.settings.shares;
                 self.providers.name_at(index as u16, id, shares, self.now.mono);
+                self.replay_mark(index as u16, mark);
                 self.name_recorded(NameKind::Provider, index);
             }
             Record::Epoch { epoch, next } => {
@@ -168,7 +169,7 @@ impl Engine {
     pub(crate) fn index_again(&mut self, number: u64) {
         self.index(number);
         if !self.early.is_empty() {
-            self.with_ids(number, |engine, provider, key, _| engine.match_early(provider, key));
+            self.with_ids(number, |engine, provider, key, _| engine.match_held(provider, key, number));
         }
     }
 
@@ -177,12 +178,14 @@ impl Engine {
         let Some(message) = self.pages.get(number) else { return };
         let provider = message.provider;
         let accepted = |(_, step): (Wall, Step<'_>)| match step {
-            Step::Response { part, verdict: Verdict::Accepted, id, .. } => Some((part, id.to_vec())),
+            Step::Response { part, verdict: Verdict::Accepted, id, shared, .. } => {
+                Some((part, id.to_vec(), message.key_phone(shared)))
+            }
             _ => None,
         };
-        let ids: Vec<(u8, Vec<u8>)> = message.steps().filter_map(accepted).collect();
-        for (part, id) in ids {
-            self.with_key(provider, Side::Response, &id, |engine, key| {
+        let ids: Vec<(u8, Vec<u8>, Option<u64>)> = message.steps().filter_map(accepted).collect();
+        for (part, id, phone) in ids {
+            self.with_key(provider, Side::Response, &id, phone, |engine, key| {
                 if !key.is_empty() {
                     work(engine, provider, key, part);
                 }

@@ -179,7 +179,7 @@ impl Engine {
                 None => return,
             },
             NameKind::Provider => match u16::try_from(index).ok().and_then(|i| self.providers.get(i)) {
-                Some(entry) => (entry.name_group, entry.id.clone(), String::new()),
+                Some(entry) => (entry.name_group, entry.id.clone(), entry.mark().to_owned()),
                 None => return,
             },
         };

@@ -13,6 +13,9 @@ use crate::money::Micros;
 /// Octets of a provider's word for an error that are kept.
 pub const ERROR_OCTETS_MAX: usize = 32;
 
+/// Beside a response's verdict: its id names other messages as well.
+const SHARED: u8 = 0x10;
+
 /// Octets of a step before its payload.
 pub const STEP_HEADER: usize = 7;
 
@@ -146,6 +149,8 @@ pub enum Step<'a> {
         status: u32,
         retry_at: Wall,
         id: &'a [u8],
+        /// It was the answer to a submit_multi: other messages have the same id.
+        shared: bool,
     },
     /// `part` may be `ALL_PARTS`: all that were sending.
     Doubt {
@@ -243,9 +248,9 @@ impl Step<'_> {
                 out.extend_from_slice(&bind.to_le_bytes());
             }
             Step::Unsent { part } => out.push(part),
-            Step::Response { part, verdict, status, retry_at, id } => {
+            Step::Response { part, verdict, status, retry_at, id, shared } => {
                 out.push(part);
-                out.push(verdict as u8);
+                out.push(verdict as u8 | if shared { SHARED } else { 0 });
                 if verdict != Verdict::Accepted {
                     out.extend_from_slice(&status.to_le_bytes());
                     out.extend_from_slice(&retry_at.0.to_le_bytes());
@@ -337,7 +342,8 @@ fn read_payload<'a>(kind: u8, payload: &mut Reader<'a>) -> Option<Step<'a>> {
 
 fn read_response<'a>(payload: &mut Reader<'a>) -> Option<Step<'a>> {
     let part = payload.u8()?;
-    let verdict = match payload.u8()? {
+    let word = payload.u8()?;
+    let verdict = match word & !SHARED {
         0 => Verdict::Accepted,
         1 => Verdict::Refused,
         2 => Verdict::Retry,
@@ -348,7 +354,8 @@ fn read_response<'a>(payload: &mut Reader<'a>) -> Option<Step<'a>> {
         Verdict::Accepted => (0, Wall(0)),
         _ => (payload.u32()?, Wall(payload.i64()?)),
     };
-    Some(Step::Response { part, verdict, status, retry_at, id: payload.rest() })
+    let shared = word & SHARED != 0;
+    Some(Step::Response { part, verdict, status, retry_at, id: payload.rest(), shared })
 }
 
 fn doubt_cause(value: u8) -> Option<DoubtCause> {
@@ -377,8 +384,18 @@ mod tests {
             status,
             retry_at: Wall(retry_at),
             id,
+            shared: false,
+        };
+        let of_multi = Step::Response {
+            part: 0,
+            verdict: Verdict::Accepted,
+            status: 0,
+            retry_at: Wall(0),
+            id: b"7",
+            shared: true,
         };
         vec![
+            of_multi,
             Step::Intent { attempt: 3, provider: 513, bind: 7 },
             Step::Unsent { part: 1 },
             response(Verdict::Accepted, 0, 0, b"39f99dd5"),

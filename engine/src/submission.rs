@@ -84,6 +84,10 @@ pub enum Extra {
     Arrivals = 34,
     /// How many of its parts never came, u8.
     Missing = 35,
+    /// When it came, i64 little-endian in milliseconds, where nobody was named for it until later.
+    CameAt = 36,
+    /// It is what the phone acknowledges of a message of its tenant: the number of which that tenant has the id, u64 little-endian.
+    Acknowledged = 37,
     /// TLVs of the tenant's `submit_sm` that mean something to one provider only, as they were: passed on where its entry says so.
     VendorTlvs = 48,
     /// Values for TLVs by the names that providers' entries give them (`provider_form::push_named`).
@@ -322,9 +326,21 @@ impl<'a> Body<'a> {
         self.extra(Extra::Address).unwrap_or(self.source)
     }
 
+    /// The number of the message that the phone acknowledges by it.
+    pub fn acknowledged(&self) -> Option<u64> {
+        let octets = self.extra(Extra::Acknowledged)?;
+        octets.try_into().ok().map(u64::from_le_bytes)
+    }
+
     /// How many of its parts never came.
     pub fn missing(&self) -> u8 {
         self.extra(Extra::Missing).and_then(|value| value.first().copied()).unwrap_or(0)
+    }
+
+    /// Of a message from a phone: when it came, where that is not when its tenant got it.
+    pub fn came_at(&self) -> Option<Wall> {
+        let millis = self.extra(Extra::CameAt)?.first_chunk::<8>()?;
+        Some(Wall(i64::from_le_bytes(*millis)))
     }
 }
 

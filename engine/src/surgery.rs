@@ -376,18 +376,33 @@ impl Engine {
             self.end_rules(&over, None);
         }
         self.act_on_arrivals();
+        self.refuse_overdue();
         self.walk_on();
     }
 
     /// Cancels what a tenant names by its addresses, in turns; the answer comes at the end. False when too much is under way.
     pub(crate) fn cancel_all(&mut self, wanted: TenantWalk) -> bool {
-        let tenants = self.surgery.walks.iter().filter_map(Walk::tenant);
-        let of_one = tenants.clone().filter(|tenant| *tenant == wanted.tenant).count();
-        if tenants.count() >= TENANT_WALKS_MAX || of_one >= WALKS_OF_ONE_MAX {
-            return false;
+        let has_room = self.may_walk_for(wanted.tenant);
+        if has_room {
+            self.walk(Walk::cancelling(wanted));
         }
-        self.walk(Walk::cancelling(wanted));
-        true
+        has_room
+    }
+
+    /// Looks through all that waits of a tenant for what others may take the place of, in turns. False when too much is under way.
+    pub(crate) fn look_for_present(&mut self, tenant: u32) -> bool {
+        let has_room = self.may_walk_for(tenant);
+        if has_room {
+            let is_parked = self.parking.of_tenant(tenant).waiting > 0;
+            self.walk(Walk::noting(tenant, is_parked));
+        }
+        has_room
+    }
+
+    fn may_walk_for(&self, tenant: u32) -> bool {
+        let tenants = self.surgery.walks.iter().filter_map(Walk::tenant);
+        let of_one = tenants.clone().filter(|other| *other == tenant).count();
+        tenants.count() < TENANT_WALKS_MAX && of_one < WALKS_OF_ONE_MAX
     }
 
     /// At a start: providers that rules disable, and walks that had not come to their end. Rules whose time has come meanwhile end

@@ -353,11 +353,13 @@ impl Engine {
 
     /// Forgets the provider's ids of a message that no news can change; those of another are to be found in the archive.
     fn retire_ids(&mut self, message: &Message, kept: &mut Vec<OwnedId>) {
-        let is_over = matches!(message.state, State::Delivered | State::Read | State::Sent);
+        let is_over = matches!(message.state, State::Delivered | State::Read | State::Sent)
+            && !message.asks_the_phone();
         let (provider, number) = (message.provider, message.number);
         for (_, step) in message.steps() {
-            let Step::Response { verdict: Verdict::Accepted, id, .. } = step else { continue };
-            self.with_key(provider, Side::Response, id, |engine, key| {
+            let Step::Response { verdict: Verdict::Accepted, id, shared, .. } = step else { continue };
+            let phone = message.key_phone(shared);
+            self.with_key(provider, Side::Response, id, phone, |engine, key| {
                 if is_over {
                     engine.sweep.forgotten.push((receipt_index::key(provider, key), number));
                 } else if !key.is_empty() {

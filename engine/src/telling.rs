@@ -129,13 +129,13 @@ pub(crate) fn write(
 
 /// An id in a tenant's form, without an allocation, and the NUL that ends it in a TLV.
 #[derive(Clone, Copy)]
-struct IdText {
+pub(crate) struct IdText {
     octets: [u8; ID_DIGITS + 1],
     length: usize,
 }
 
 impl IdText {
-    fn new(id: u64, radix: IdRadix) -> IdText {
+    pub fn new(id: u64, radix: IdRadix) -> IdText {
         let mut octets = [0; ID_DIGITS + 1];
         let length = match radix {
             IdRadix::Dec => {
@@ -158,7 +158,7 @@ impl IdText {
         &self.octets[..self.length]
     }
 
-    fn with_nul(&self) -> &[u8] {
+    pub fn with_nul(&self) -> &[u8] {
         &self.octets[..=self.length]
     }
 }

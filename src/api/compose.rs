@@ -18,6 +18,7 @@ use super::problem::Refused;
 use super::request::Message;
 use super::tlvs;
 use crate::directory::TenantAccess;
+use crate::tlv_names::TlvNames;
 
 /// No text of 255 parts is longer in UTF-8: 153 characters a part, of four octets at most.
 const TEXT_OCTETS_MAX: usize = 255 * 153 * 4;
@@ -57,6 +58,8 @@ pub struct Scratch {
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     pub tenant: &'a TenantAccess,
+    /// What providers know by name.
+    pub tlvs: &'a TlvNames,
     pub now: Wall,
     pub idempotency_key: Option<&'a [u8]>,
 }
@@ -77,7 +80,7 @@ pub fn compose(
     let send_at = send_at(message, context.now)?;
     let valid_until = valid_until(message, send_at.unwrap_or(context.now))?;
     let priority = priority(message)?;
-    extras(message, context.idempotency_key, &mut scratch.extras)?;
+    extras(message, context, &mut scratch.extras)?;
     let (source_ton, source_npi) = sender.ton_npi();
     let body = Body {
         via: Via::Http,
@@ -163,7 +166,8 @@ fn content(message: &Message<'_>, tenant: &TenantAccess, octets: &mut Vec<u8>) -
 }
 
 /// Appends the octets of a text. Where it is not GSM 7-bit as it stands and likenesses are wanted, of the text in likenesses, which is
-/// told; if that does not fit either, the text stays as it is.
+/// told; if that does not fit either, of the text with likenesses for what the tables of the tenant's languages have not, if it goes
+/// by those then; else the text stays as it is.
 fn encoded(
     written: &str,
     choice: Choice,
@@ -181,11 +185,30 @@ fn encoded(
         return Ok((found?, None));
     }
     let Some(likeness) = transliterate::transliterated(written) else {
-        return Ok((found?, None));
+        return match found {
+            Ok(found) if choice == Choice::Auto && found.encoding != Encoding::Gsm7 => {
+                Ok(beside_tables(written, languages, octets).unwrap_or((found, None)))
+            }
+            found => Ok((found?, None)),
+        };
     };
     octets.clear();
     let encoding = text::encode(&likeness, Choice::Only(Encoding::Gsm7), octets)?;
     Ok((plain(encoding), Some(likeness)))
+}
+
+/// The octets of the text by the tables of one of these languages, with likenesses for what those have not; leaves `octets` as they
+/// are where that does not go.
+fn beside_tables(
+    written: &str,
+    languages: Languages,
+    octets: &mut Vec<u8>,
+) -> Option<(Cheapest, Option<String>)> {
+    let likeness = transliterate::transliterated_beside(written, languages)?;
+    let mut by_tables = Vec::with_capacity(likeness.len());
+    let found = text::cheapest(&likeness, languages, &mut by_tables);
+    (found.encoding == Encoding::Gsm7).then(|| *octets = by_tables)?;
+    Some((found, Some(likeness)))
 }
 
 /// The member that holds the content, and how it is to be encoded.
@@ -254,11 +277,7 @@ fn priority(message: &Message<'_>) -> Result<Priority, Refused> {
     }
 }
 
-fn extras(
-    message: &Message<'_>,
-    idempotency_key: Option<&[u8]>,
-    extras: &mut Vec<u8>,
-) -> Result<(), Refused> {
+fn extras(message: &Message<'_>, context: Context<'_>, extras: &mut Vec<u8>) -> Result<(), Refused> {
     extras.clear();
     if let Some(reference) = message.reference.as_deref() {
         let detail = "`reference` is longer than 255 characters";
@@ -281,9 +300,9 @@ fn extras(
         push_extra(extras, Extra::Metadata, metadata.get().as_bytes());
     }
     if let Some(named) = message.tlvs {
-        push_extra(extras, Extra::NamedTlvs, &tlvs::read(named)?);
+        push_extra(extras, Extra::NamedTlvs, &tlvs::read(named, context.tlvs)?);
     }
-    if let Some(key) = idempotency_key {
+    if let Some(key) = context.idempotency_key {
         push_extra(extras, Extra::IdempotencyKey, key);
     }
     Ok(())

@@ -43,7 +43,8 @@ pub async fn estimate(State(api): State<Arc<ApiState>>, request: Request) -> Res
     let sent = body::collect(body, api.limits.body_bytes_max).await?;
     let message = one(request::read(&sent)?)?;
     let mut body = Vec::new();
-    let context = Context { tenant: &tenant, now: api.clock.wall(), idempotency_key: None };
+    let tlvs = api.directory.tlvs();
+    let context = Context { tenant: &tenant, tlvs: &tlvs, now: api.clock.wall(), idempotency_key: None };
     let composed = compose(&message, context, &mut Scratch::default(), &mut body)?;
     let query = Query::Estimate { tenant: tenant.number, body };
     let estimate = match api.ask(&tenant, |reply| Command::Query { reply, query }).await? {

@@ -66,6 +66,9 @@ struct ShownInbound {
     missing: u8,
     complete: bool,
     provider: Option<Shown<Arc<str>>>,
+    /// The message that the phone acknowledges by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledges: Option<Shown<u64>>,
     /// One of the tenant's binds has taken it.
     delivered: bool,
     delivered_at: Option<Time>,
@@ -92,9 +95,10 @@ fn shown(message: &Message, api: &ApiState) -> ShownInbound {
         missing: body.missing(),
         complete: body.missing() == 0,
         provider: api.directory.provider(message.provider).map(Shown),
+        acknowledges: body.acknowledged().map(|number| Shown(api.ids.id(number))),
         delivered: delivered.is_some(),
         delivered_at: delivered.map(Time),
-        received_at: Time(message.accepted_at),
+        received_at: Time(body.came_at().unwrap_or(message.accepted_at)),
     }
 }
 

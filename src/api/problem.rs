@@ -38,11 +38,26 @@ pub struct RatePolicy {
 impl From<UsedUp> for Problem {
     fn from(used_up: UsedUp) -> Problem {
         let UsedUp { quota, window, left } = used_up;
-        let policy = Some(RatePolicy {
-            messages: quota,
-            seconds: u32::try_from(window.as_secs()).unwrap_or(u32::MAX),
-        });
-        Problem { policy, retry_after: Some(left), ..Problem::from(Refusal::RateLimited) }
+        let seconds = u32::try_from(window.as_secs()).unwrap_or(u32::MAX);
+        let policy = Some(RatePolicy { messages: quota, seconds });
+        let refused = Refused::from(used_up);
+        Problem { policy, retry_after: Some(left), ..Problem::from(refused) }
+    }
+}
+
+impl From<UsedUp> for Refused {
+    fn from(used_up: UsedUp) -> Refused {
+        let UsedUp { quota, window, left } = used_up;
+        let name = match window.as_secs() {
+            60 => "minute",
+            3_600 => "hour",
+            _ => "day",
+        };
+        let detail = format!(
+            "the quota of this {name} ({quota} messages a {name}, by UTC) is used up; the next {name} begins in {} s",
+            wait_seconds(left)
+        );
+        Refused { detail: detail.into(), ..Refused::from(Refusal::RateLimited) }
     }
 }
 

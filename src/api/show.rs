@@ -399,7 +399,7 @@ fn event<'a>(step: Step<'a>, api: &ApiState) -> ShownEvent<'a> {
             ..named("sending")
         },
         Step::Unsent { part } => ShownEvent { part: shown_part(part), ..named("unsent") },
-        Step::Response { part, verdict, status, retry_at, id } => ShownEvent {
+        Step::Response { part, verdict, status, retry_at, id, .. } => ShownEvent {
             part: shown_part(part),
             result: Some(verdict_word(verdict)),
             provider_id: (!id.is_empty()).then(|| lossy(id)),

@@ -26,6 +26,7 @@ use super::request::{self, Message, Sent};
 use super::show::Shown;
 use super::{ApiState, body};
 use crate::directory::TenantAccess;
+use crate::tlv_names::TlvNames;
 
 /// Messages that enter the engine at once; it takes no more of one tenant before the next one's turn.
 const SLICE_MESSAGES: usize = 1_000;
@@ -43,7 +44,7 @@ pub async fn create(State(api): State<Arc<ApiState>>, request: Request) -> Resul
     let body = body::collect(body, api.limits.body_bytes_max).await?;
     let key = idempotency::read(&head.headers, &body)?;
     let sent = request::read(&body).map_err(|refused| api.refuse(refused))?;
-    let call = Call { api: &api, tenant, received, key };
+    let call = Call { api: &api, tenant, tlvs: api.directory.tlvs(), received, key };
     match sent {
         Sent::One(message) => call.one(&message).await,
         Sent::Many(items) => call.many(&items).await,
@@ -54,6 +55,7 @@ pub async fn create(State(api): State<Arc<ApiState>>, request: Request) -> Resul
 struct Call<'a> {
     api: &'a ApiState,
     tenant: Arc<TenantAccess>,
+    tlvs: Arc<TlvNames>,
     received: Mono,
     key: Option<RequestKey<'a>>,
 }
@@ -215,8 +217,11 @@ impl Call<'_> {
             self.check_key(&answer)?;
             replayed &= answer.replayed;
             for (shown, outcome) in shown.iter().zip(&answer.outcomes) {
-                let counter =
-                    if self.write_entry(shown, outcome, &mut data) { &mut accepted } else { &mut refused };
+                let counter = if self.write_entry(shown, outcome, answer.limited, &mut data) {
+                    &mut accepted
+                } else {
+                    &mut refused
+                };
                 *counter = counter.saturating_add(1);
             }
         }
@@ -230,7 +235,13 @@ impl Call<'_> {
     }
 
     /// Appends one entry of a batch's answer and a comma; tells whether the message was accepted.
-    fn write_entry(&self, shown: &Result<Composed, Refused>, outcome: &Outcome, data: &mut Vec<u8>) -> bool {
+    fn write_entry(
+        &self,
+        shown: &Result<Composed, Refused>,
+        outcome: &Outcome,
+        limited: Option<UsedUp>,
+        data: &mut Vec<u8>,
+    ) -> bool {
         let accepted = match (outcome, shown) {
             (Outcome::Accepted { id, price, parts, encoding, scheduled }, Ok(composed)) => {
                 let sent = composed.sent_as(*parts, *encoding);
@@ -238,7 +249,9 @@ impl Call<'_> {
                 true
             }
             (Outcome::Refused(refusal), Ok(_)) => {
-                write(&EntryRefused::of(&Refused::from(*refusal)), data);
+                let used_up = limited.filter(|_| *refusal == Refusal::RateLimited);
+                let refused = used_up.map_or_else(|| self.rated(*refusal), Refused::from);
+                write(&EntryRefused::of(&refused), data);
                 false
             }
             // What the door refused the engine has refused too.
@@ -272,7 +285,7 @@ impl Call<'_> {
 
     fn context(&self) -> Context<'_> {
         let idempotency_key = self.key.as_ref().map(|key| key.key);
-        Context { tenant: &self.tenant, now: self.api.clock.wall(), idempotency_key }
+        Context { tenant: &self.tenant, tlvs: &self.tlvs, now: self.api.clock.wall(), idempotency_key }
     }
 
     fn rate_limited(&self) -> Problem {
@@ -282,10 +295,21 @@ impl Call<'_> {
 
     /// In HTTP's words what the engine, which has counted it, refused.
     fn refused(&self, refusal: Refusal) -> Problem {
-        // Without a rate it was another bound, that of the idempotency keys.
         let is_rate = refusal == Refusal::RateLimited && self.tenant.rate > 0;
         let policy = is_rate.then_some(RatePolicy { messages: self.tenant.rate, seconds: 1 });
-        Problem { policy, ..Problem::from(refusal) }
+        Problem { policy, ..Problem::from(self.rated(refusal)) }
+    }
+
+    /// A refusal, with the rate where it is for that. Without a rate it was another bound, that of the idempotency keys.
+    fn rated(&self, refusal: Refusal) -> Refused {
+        let refused = Refused::from(refusal);
+        match (refusal, self.tenant.rate) {
+            (Refusal::RateLimited, rate @ 1..) => {
+                let detail = format!("more than the {rate} messages a second that this tenant may send");
+                Refused { detail: detail.into(), ..refused }
+            }
+            _ => refused,
+        }
     }
 }
 

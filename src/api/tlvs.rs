@@ -1,13 +1,15 @@
-//! `tlvs` of a message: values for TLVs by the names that providers' entries give them. What a name means, and whether its value fits,
-//! is said where the message is sent: a route may lead to several providers.
+//! `tlvs` of a message: values for TLVs by the names that providers' entries give them. What no provider could use is refused here;
+//! what a name means is said where the message is sent, since a route may lead to several providers.
 
 use std::collections::BTreeMap;
 
+use engine::command::Refusal;
 use engine::provider_form::push_named;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::problem::Refused;
+use crate::tlv_names::{TlvNames, Unusable};
 
 const NAMES_MAX: usize = 16;
 const NAME_OCTETS_MAX: usize = 64;
@@ -22,7 +24,7 @@ enum Written {
 }
 
 /// The names and values as the engine keeps them.
-pub fn read(tlvs: &RawValue) -> Result<Vec<u8>, Refused> {
+pub fn read(tlvs: &RawValue, known: &TlvNames) -> Result<Vec<u8>, Refused> {
     let refused = |detail: &str| Refused::invalid("tlvs", detail.to_owned());
     let named: BTreeMap<String, Written> = serde_json::from_str(tlvs.get())
         .map_err(|_| refused("`tlvs` must be an object of strings and whole numbers up to 4294967295"))?;
@@ -40,7 +42,21 @@ pub fn read(tlvs: &RawValue) -> Result<Vec<u8>, Refused> {
                 "a member of `tlvs` has a name longer than 64 octets, or a value longer than 255 or with a NUL",
             ));
         }
+        known.check(&name, &value).map_err(|unusable| useless(&name, unusable))?;
         push_named(&mut out, name.as_bytes(), value.as_bytes());
     }
     Ok(out)
+}
+
+/// The field is the member: a value may hold what is nobody's business, a name of 64 octets is what the tenant wrote.
+fn useless(name: &str, unusable: Unusable) -> Refused {
+    let detail = match unusable {
+        Unusable::Name => format!("no provider here knows a TLV by the name `{name}`"),
+        Unusable::Value => format!("the value of `{name}` fits no provider that knows this TLV"),
+    };
+    Refused {
+        refusal: Refusal::InvalidRequest,
+        field: Some(format!("tlvs.{name}").into()),
+        detail: detail.into(),
+    }
 }

@@ -9,7 +9,11 @@ use codecs::instant::Wall;
 use engine::id::Permutation;
 use engine::surgery::{Operation, Order, Report};
 
+use serde_json::Value;
+
+use super::request::RebindWanted;
 use super::show::time;
+use crate::api::problem::Problem;
 
 /// What an operation says of itself.
 #[derive(Default)]
@@ -85,6 +89,13 @@ fn verb<'a>(operation: &'a Operation, ids: &Permutation) -> Option<Verb<'a>> {
         Operation::Disable { until } => Verb { until: for_ever(*until), ..of("disable") },
         Operation::Enable => of("enable"),
     })
+}
+
+/// Binds that were told to begin again, and what came of it.
+pub fn rebind(by: &str, provider: &str, wanted: &RebindWanted, done: &Result<Value, Problem>) {
+    let RebindWanted { bind, reason } = wanted;
+    let refused = done.as_ref().err().map(|problem| &*problem.detail);
+    tracing::info!(by, verb = "rebind", provider, bind, reason, refused, "an operator's order");
 }
 
 /// A request that came without the administrator's key, or with another one.

@@ -1,7 +1,7 @@
 //! One request to the operations listener of a running gateway, over HTTP/1.1 and a connection of its own.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,26 +15,27 @@ const ANSWER_OCTETS_MAX: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("cannot reach the operations listener at {address}: is the gateway running, and `--ops` right?")]
-    Connect { address: SocketAddr, source: std::io::Error },
+    Connect { address: String, source: std::io::Error },
     #[error("the connection to {address} broke")]
-    Broken { address: SocketAddr, source: std::io::Error },
+    Broken { address: String, source: std::io::Error },
     #[error("{address} did not answer as a gateway does")]
-    NoGateway { address: SocketAddr },
+    NoGateway { address: String },
 }
 
 /// A gateway's operations listener, and the key to it.
 pub struct Client {
-    pub address: SocketAddr,
+    /// HOST:PORT.
+    pub address: String,
     pub key: String,
 }
 
 impl Client {
     /// The status and the JSON of the answer.
     pub fn request(&self, method: &str, path: &str, body: &str) -> Result<(u16, Value), ClientError> {
-        let address = self.address;
-        let broken = |source| ClientError::Broken { address, source };
-        let mut stream = TcpStream::connect_timeout(&address, CONNECT_WITHIN)
-            .map_err(|source| ClientError::Connect { address, source })?;
+        let address = &self.address;
+        let broken = |source| ClientError::Broken { address: address.clone(), source };
+        let mut stream =
+            connected(address).map_err(|source| ClientError::Connect { address: address.clone(), source })?;
         stream.set_read_timeout(Some(ANSWER_WITHIN)).map_err(broken)?;
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\
@@ -45,8 +46,20 @@ impl Client {
         stream.write_all(request.as_bytes()).map_err(broken)?;
         let mut answer = Vec::new();
         stream.take(ANSWER_OCTETS_MAX).read_to_end(&mut answer).map_err(broken)?;
-        read_answer(&answer).ok_or(ClientError::NoGateway { address })
+        read_answer(&answer).ok_or_else(|| ClientError::NoGateway { address: address.clone() })
     }
+}
+
+/// To the first of the addresses that a name has which takes us.
+fn connected(address: &str) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_WITHIN) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// An answer of known length: the gateway sends no others.

@@ -54,6 +54,7 @@ pub fn router(operations: Arc<Operations>) -> Router {
         .route("/v1/ops/doubts", get(doubts))
         .route("/v1/ops/doubts/{id}", post(resolve))
         .route("/v1/ops/providers", get(providers))
+        .route("/v1/ops/providers/{id}/rebind", post(rebind))
         .route("/v1/ops/providers/{id}/{verb}", post(provider))
         .route("/v1/ops/ledger", get(ledger))
         .route("/v1/ops/receipts/unmatched", get(unmatched))
@@ -117,6 +118,17 @@ async fn provider(
     operations.show(wanted).await
 }
 
+async fn rebind(State(operations): Shared, Path(id): Path<String>, body: Bytes) -> Answer {
+    let wanted = Asked::of_body(&body)?.rebind()?;
+    // Of its own, so that the order is done and in the log though the operator hangs up.
+    let done = tokio::spawn(async move {
+        let done = super::rebind::rebind(&operations.binds, &id, &wanted).await;
+        audit::rebind(KEY_NAME, &id, &wanted, &done);
+        done
+    });
+    Ok(json(&done.await.unwrap_or_else(|_| Err(stopping()))?))
+}
+
 async fn unmatched(State(operations): Shared, Query(query): Query<Vec<(String, String)>>) -> Answer {
     operations.kept(Drawer::Unmatched, &Asked::of_query(query)).await
 }
@@ -151,10 +163,9 @@ impl Operations {
     }
 
     async fn kept(&self, drawer: Drawer, asked: &Asked) -> Answer {
-        let (provider, from, most) = asked.kept()?;
+        let query = asked.kept(drawer)?;
         let (reply, waiting) = self.replies.open();
         let lane = self.intake.lane(Source::Process);
-        let query = engine::command::Query::Kept { drawer, provider, from, most };
         lane.offer(Command::Query { reply, query }).await.map_err(|_| stopping())?;
         match waiting.await.map_err(|_| stopping())? {
             Reply::Kept(Some(page)) => Ok(json(&kept::show(drawer, &page))),

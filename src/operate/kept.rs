@@ -16,13 +16,25 @@ use crate::metrics::receipt_word;
 #[derive(Subcommand)]
 pub enum Receipts {
     /// Receipts for which no message was found, and those that still wait for a response that names theirs.
-    Unmatched(Page),
+    Unmatched {
+        #[command(flatten)]
+        page: Page,
+        /// Of messages to this phone: its number, or the digits that it begins with.
+        #[arg(long, value_name = "DIGITS")]
+        to: Option<String>,
+    },
 }
 
 #[derive(Subcommand)]
 pub enum Inbound {
     /// Messages from phones that no rule gives to a tenant. A rule that does, and a start, gives them.
-    Unrouted(Page),
+    Unrouted {
+        #[command(flatten)]
+        page: Page,
+        /// From this phone: its number, or the digits that it begins with.
+        #[arg(long, value_name = "DIGITS")]
+        from: Option<String>,
+    },
 }
 
 /// Which of them.
@@ -31,28 +43,31 @@ pub struct Page {
     /// Of this provider.
     #[arg(long, value_name = "ID")]
     provider: Option<String>,
-    /// From this one on: the `next` of the page before.
+    /// From there on: the `next` of the page before.
     #[arg(long, value_name = "NUMBER")]
-    from: Option<u64>,
+    cursor: Option<u64>,
     #[arg(long, default_value_t = 100)]
     limit: usize,
 }
 
 pub fn receipts(command: &Receipts, gateway: &Gateway) -> ExitCode {
-    let Receipts::Unmatched(page) = command;
-    ask(gateway, Asking::get(format!("/v1/ops/receipts/unmatched{}", page.query()), print_unmatched))
+    let Receipts::Unmatched { page, to } = command;
+    let query = page.query("to", to);
+    ask(gateway, Asking::get(format!("/v1/ops/receipts/unmatched{query}"), print_unmatched))
 }
 
 pub fn inbound(command: &Inbound, gateway: &Gateway) -> ExitCode {
-    let Inbound::Unrouted(page) = command;
-    ask(gateway, Asking::get(format!("/v1/ops/inbound/unrouted{}", page.query()), print_unrouted))
+    let Inbound::Unrouted { page, from } = command;
+    let query = page.query("from", from);
+    ask(gateway, Asking::get(format!("/v1/ops/inbound/unrouted{query}"), print_unrouted))
 }
 
 impl Page {
-    fn query(&self) -> String {
+    fn query(&self, phone: &'static str, digits: &Option<String>) -> String {
         query(&[
             ("provider", self.provider.clone()),
-            ("from", self.from.map(|from| from.to_string())),
+            (phone, digits.clone()),
+            ("cursor", self.cursor.map(|place| place.to_string())),
             ("limit", Some(self.limit.to_string())),
         ])
     }
@@ -116,7 +131,7 @@ fn print<const N: usize>(answer: &Value, heads: &[&str; N], columns: &[&str; N],
     let mut out = table(heads, rows);
     out.push_str(&format!("{} in all", answer["total"]));
     match answer["next"].as_str() {
-        Some(next) => out.push_str(&format!("; --from {next} shows more\n")),
+        Some(next) => out.push_str(&format!("; --cursor {next} shows more\n")),
         None => out.push('\n'),
     }
     out

@@ -1,6 +1,5 @@
 //! The commands that speak to a running gateway: their arguments, the requests they become, and how they end.
 
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,9 +20,9 @@ const INVALID: u16 = 400;
 /// Which gateway, and who asks.
 #[derive(Args)]
 pub struct Gateway {
-    /// The operations listener of the gateway; else the one of the settings.
-    #[arg(long, value_name = "ADDRESS", global = true)]
-    ops: Option<SocketAddr>,
+    /// The operations listener of the gateway, HOST:PORT; else the one of the settings.
+    #[arg(long, value_name = "ADDRESS", value_parser = host_and_port, global = true)]
+    ops: Option<String>,
     /// The administrator's key; else TIDEGATE_OPS_KEY, else the file that the first start wrote into the store.
     #[arg(long, value_name = "KEY", global = true)]
     key: Option<String>,
@@ -181,6 +180,17 @@ pub enum Provider {
         #[arg(long = "for", value_name = "DURATION", value_parser = duration_or_ever)]
         lasts: String,
     },
+    /// End the sessions of its binds in good order and begin others, one bind after the other. What is unanswered when a response
+    /// may take no longer is in doubt; what waits to be sent waits.
+    Rebind {
+        id: String,
+        /// This one only, by the number that the metrics give it, from 0.
+        #[arg(long, value_name = "N")]
+        bind: Option<u16>,
+        /// Why: it stands in the log.
+        #[arg(long, value_name = "TEXT", default_value = "rebound")]
+        reason: String,
+    },
     /// Bind to it beside the gateway, learn how it speaks, and print that as a profile. With `--to` messages are sent, which it may
     /// charge for.
     Probe(Probe),
@@ -225,9 +235,15 @@ enum LineError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("no key: give `--key`, set {KEY_VARIABLE}, or be who may read {}", .0.display())]
+    #[error(
+        "no key: give `--key`, set {KEY_VARIABLE}, or be who may read {}; one that is lost is replaced by `tidegate administrator renew`",
+        .0.display()
+    )]
     NoKey(PathBuf),
-    #[error("{} can be read by others; `chmod 600` it if nobody has, else make a new key", .0.display())]
+    #[error(
+        "{} can be read by others; `chmod 600` it if nobody has, else make a new key with `tidegate administrator renew`",
+        .0.display()
+    )]
     Exposed(PathBuf),
 }
 
@@ -291,6 +307,11 @@ pub fn provider(command: &Provider, gateway: &Gateway) -> ExitCode {
             let body = json!({"reason": reason, "for": lasts});
             Asking::post(format!("/v1/ops/providers/{}/disable", escaped(id)), body, print::disabled)
         }
+        Provider::Rebind { id, bind, reason } => Asking::post(
+            format!("/v1/ops/providers/{}/rebind", escaped(id)),
+            json!({"bind": bind, "reason": reason}),
+            super::rebind::print,
+        ),
         Provider::Enable { id, reason } => Asking::post(
             format!("/v1/ops/providers/{}/enable", escaped(id)),
             json!({"reason": reason}),
@@ -376,15 +397,16 @@ pub fn ask(gateway: &Gateway, asking: Asking) -> ExitCode {
 
 fn client(gateway: &Gateway) -> Result<Client, LineError> {
     let key = gateway.key.clone().or_else(|| std::env::var(KEY_VARIABLE).ok()).filter(|key| !key.is_empty());
-    if let (Some(address), Some(key)) = (gateway.ops, &key) {
-        return Ok(Client { address, key: key.clone() });
+    if let (Some(address), Some(key)) = (&gateway.ops, &key) {
+        return Ok(Client { address: address.clone(), key: key.clone() });
     }
     let config = settings::read(gateway.config.as_deref())?;
     let key = match key {
         Some(key) => key,
         None => key_of_file(&Layout::new(&config.storage.path).administrator_key())?,
     };
-    Ok(Client { address: gateway.ops.unwrap_or(config.ops.listen), key })
+    let address = gateway.ops.clone().unwrap_or_else(|| config.ops.listen.to_string());
+    Ok(Client { address, key })
 }
 
 fn key_of_file(path: &Path) -> Result<String, LineError> {
@@ -394,6 +416,19 @@ fn key_of_file(path: &Path) -> Result<String, LineError> {
         return Err(LineError::Exposed(path.to_owned()));
     }
     Ok(std::fs::read_to_string(path).map_err(missing)?.trim().to_owned())
+}
+
+/// A name or an address, which is resolved when it is connected to; of IPv6, the address is in brackets.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let parts = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let is_address = parts.is_some_and(|(host, port)| {
+        let is_bracketed = host.starts_with('[') && host.ends_with(']');
+        (is_bracketed || !host.contains([':', '/', '@'])) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    match is_address {
+        true => Ok(text.to_owned()),
+        false => Err("a host and a port, such as localhost:9464, 192.0.2.7:9464 or [::1]:9464".to_owned()),
+    }
 }
 
 fn duration(text: &str) -> Result<String, String> {

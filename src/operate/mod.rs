@@ -10,6 +10,7 @@ mod door;
 pub mod kept;
 pub mod line;
 mod print;
+mod rebind;
 mod request;
 mod show;
 

@@ -5,6 +5,8 @@
 use std::time::Duration;
 
 use codecs::instant::Wall;
+use engine::command::Query;
+use engine::kept::Drawer;
 use engine::step::{BounceCode, Resolution};
 use engine::surgery::{Filter, Operation};
 use serde_json::{Map, Value};
@@ -28,6 +30,14 @@ pub struct Asked(Map<String, Value>);
 pub struct Wanted {
     pub operation: Operation,
     pub filter: Filter,
+    pub reason: String,
+}
+
+/// Which of a provider's binds are to begin anew, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RebindWanted {
+    /// None: all of them.
+    pub bind: Option<u16>,
     pub reason: String,
 }
 
@@ -56,15 +66,24 @@ impl Asked {
         Ok(Wanted { filter: self.filter(now)?, ..Wanted::question(Operation::List { rows }) })
     }
 
-    /// Which of what is kept: of a provider, from which number on, how many.
-    pub fn kept(&self) -> Result<(Option<String>, u64, usize), Problem> {
-        self.only(&["provider", "from", "limit"])?;
-        let from = match self.text("from")? {
-            Some(from) => from.parse().map_err(|_| invalid("from", "the `next` of the page before"))?,
+    /// Which of what is kept.
+    pub fn kept(&self, drawer: Drawer) -> Result<Query, Problem> {
+        // Of a receipt the phone is whom its message went to.
+        let phone = if drawer == Drawer::Unrouted { "from" } else { "to" };
+        self.only(&["provider", phone, "cursor", "limit"])?;
+        let from = match self.text("cursor")? {
+            Some(place) => place.parse().map_err(|_| invalid("cursor", "the `next` of the page before"))?,
             None => 0,
         };
-        let limit = self.count("limit")?.unwrap_or(ROWS_DEFAULT);
-        Ok((self.text("provider")?.map(str::to_owned), from, limit))
+        let most = self.count("limit")?.unwrap_or(ROWS_DEFAULT);
+        let digits = self.text(phone)?.map(|text| text.trim().trim_start_matches('+'));
+        if digits
+            .is_some_and(|digits| digits.is_empty() || !digits.bytes().all(|octet| octet.is_ascii_digit()))
+        {
+            return Err(invalid(phone, "a number, or the digits that it begins with"));
+        }
+        let provider = self.text("provider")?.map(str::to_owned);
+        Ok(Query::Kept { drawer, provider, phone: digits.map(str::to_owned), from, most })
     }
 
     /// `number` knows the number of an id.
@@ -108,6 +127,9 @@ impl Asked {
         if self.flag("all")? && (filter != Filter::default() || names_one) {
             return Err(Problem::invalid("`all` and a choice contradict each other"));
         }
+        if names_one && filter != Filter::default() {
+            return Err(Problem::invalid("`rule` names one: a choice beside it would be passed over"));
+        }
         Ok(Wanted { operation, filter, reason: self.reason()? })
     }
 
@@ -130,10 +152,22 @@ impl Asked {
                 self.only(&["reason", "for"])?;
                 Operation::Disable { until: self.end(now)? }
             }
-            _ => return Err(Problem::not_found("a provider can be enabled and disabled")),
+            _ => return Err(Problem::not_found("a provider can be enabled, disabled and rebound")),
         };
         let filter = Filter { provider: Some(id.to_owned()), ..Filter::default() };
         Ok(Wanted { operation, filter, reason: self.reason()? })
+    }
+
+    pub fn rebind(&self) -> Result<RebindWanted, Problem> {
+        self.only(&["reason", "bind"])?;
+        let bind = match self.0.get("bind") {
+            None | Some(Value::Null) => None,
+            Some(value) => {
+                let number = value.as_u64().and_then(|number| u16::try_from(number).ok());
+                Some(number.ok_or_else(|| invalid("bind", "the number of a bind, from 0"))?)
+            }
+        };
+        Ok(RebindWanted { bind, reason: self.reason()? })
     }
 
     /// Refuses what means nothing here, but for what says which messages.
@@ -167,14 +201,19 @@ impl Asked {
 
     fn filter(&self, now: Wall) -> Result<Filter, Problem> {
         let id = |name| self.text(name).map(|text| text.map(str::to_owned));
-        let ago = |name| self.duration(name).map(|age| age.map(|age| before(now, age)));
+        let (older, newer) = (self.duration("older_than")?, self.duration("newer_than")?);
+        if older.zip(newer).is_some_and(|(older, newer)| older >= newer) {
+            let expected =
+                "more than `older_than`: no message is older than the one and newer than the other";
+            return Err(invalid("newer_than", expected));
+        }
         Ok(Filter {
             tenant: id("tenant")?,
             provider: id("provider")?,
             prefix: id("prefix")?,
             campaign: id("campaign")?,
-            accepted_before: ago("older_than")?,
-            accepted_since: ago("newer_than")?,
+            accepted_before: older.map(|age| before(now, age)),
+            accepted_since: newer.map(|age| before(now, age)),
         })
     }
 

@@ -44,6 +44,7 @@ pub fn message(number: u64, tenant: u32, destination: u64, accepted: i64, steps:
                 status: 0,
                 retry_at: Wall(0),
                 id: id.as_bytes(),
+                shared: false,
             },
             2 => Step::Receipt {
                 part: 0,

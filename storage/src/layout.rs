@@ -64,6 +64,11 @@ impl Layout {
         self.root.join("lockouts")
     }
 
+    /// Those of who guesses where providers say outbind.
+    pub fn outbind_lockouts(&self) -> PathBuf {
+        self.root.join("outbind-lockouts")
+    }
+
     /// The key of the first administrator, for commands that speak to the running gateway.
     pub fn administrator_key(&self) -> PathBuf {
         self.root.join("administrator.key")
@@ -75,19 +80,24 @@ impl Layout {
 
     /// Creates the storage path if it is new; refuses one that a newer version wrote.
     pub fn prepare(&self) -> Result<(), OpenError> {
+        let io = |error| OpenError::io(&self.format(), error);
+        match self.version()? {
+            // The start that created what is here may have been killed before it did this.
+            Some(FORMAT) => sync_directory(&self.root).map_err(io),
+            _ => self.create().map_err(io),
+        }
+    }
+
+    /// The version of the store that is there, if there is one. Refuses one that a newer version wrote; writes nothing.
+    pub fn version(&self) -> Result<Option<u32>, OpenError> {
         let path = self.format();
-        let io = |error| OpenError::io(&path, error);
         match fs::read_to_string(&path) {
-            Ok(text) if self.check(&text)? < FORMAT => self.create().map_err(io),
-            Ok(_) => {
-                // The start that created what is here may have been killed before it did this.
-                sync_directory(&self.root).map_err(io)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.create().map_err(io),
+            Ok(text) => self.check(&text).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Err(OpenError::damaged(&path, "it is no text"))
             }
-            Err(error) => Err(io(error)),
+            Err(error) => Err(OpenError::io(&path, error)),
         }
     }
 

@@ -25,13 +25,18 @@ pub enum SecretError {
 
 /// The secret kept at `path`. If there is none, `random` becomes it.
 pub fn read_or_create(path: &Path, random: [u8; SECRET_BYTES]) -> Result<[u8; SECRET_BYTES], SecretError> {
-    let io = |source| SecretError::Io { path: path.to_owned(), source };
+    match read_existing(path)? {
+        Some(secret) => Ok(secret),
+        None => write(path, &random).map(|()| random),
+    }
+}
+
+/// The secret kept at `path`, if there is one.
+pub fn read_existing(path: &Path) -> Result<Option<[u8; SECRET_BYTES]>, SecretError> {
     match File::open(path) {
-        Ok(file) => read(path, file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create(path, &random).map_err(io).map(|()| random)
-        }
-        Err(error) => Err(io(error)),
+        Ok(file) => read(path, file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(SecretError::Io { path: path.to_owned(), source }),
     }
 }
 

@@ -17,7 +17,7 @@ const SOME: u64 = 25;
 
 /// Runs a command against a gateway: how it ended, what it printed and what it complained of.
 #[track_caller]
-fn operate(home: &Home, gateway: &Gateway, arguments: &[&str]) -> (i32, String, String) {
+pub fn operate(home: &Home, gateway: &Gateway, arguments: &[&str]) -> (i32, String, String) {
     let ops = gateway.addresses().ops.to_string();
     let output = program(home, arguments).args(["--ops", &ops]).output().unwrap();
     let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
@@ -26,7 +26,7 @@ fn operate(home: &Home, gateway: &Gateway, arguments: &[&str]) -> (i32, String, 
 
 /// The same, with the answer as JSON; it must end well.
 #[track_caller]
-fn answered(home: &Home, gateway: &Gateway, arguments: &[&str]) -> Value {
+pub fn answered(home: &Home, gateway: &Gateway, arguments: &[&str]) -> Value {
     let (code, printed, said) = operate(home, gateway, &[arguments, &["--json"]].concat());
     assert_eq!(code, 0, "{arguments:?}: {printed}{said}");
     serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
@@ -82,7 +82,7 @@ fn what_is_suspended_stays_so_over_a_restart_and_is_delivered_in_order_when_it_i
 
 /// The log's line about an order, in plain words.
 #[track_caller]
-fn audit_line(gateway: &Gateway, verb: &str) -> String {
+pub fn audit_line(gateway: &Gateway, verb: &str) -> String {
     let said = gateway.said();
     let verb = format!("verb=\"{verb}\"");
     let line = said.lines().find(|line| line.contains("an operator's order") && line.contains(&verb));
@@ -290,6 +290,9 @@ fn operations_want_the_administrators_key_and_the_right_words() {
         ("resume", json!({"older_than": "1h", "reason": "x"}), 400),
         ("bounce", json!({"campaign": "7", "reason": "x"}), 400),
         ("bounce", json!({"tenant": "acme", "campaign": "two words", "reason": "x"}), 400),
+        ("suspend", json!({"older_than": "2h", "newer_than": "1h", "reason": "x", "for": "1h"}), 400),
+        ("bounce", json!({"older_than": "1h", "newer_than": "1h", "reason": "x"}), 400),
+        ("resume", json!({"rule": 7, "tenant": "acme", "reason": "x"}), 400),
         ("burn", json!({"all": true, "reason": "x"}), 404),
     ];
     for (verb, body, status) in table {
@@ -317,7 +320,10 @@ fn operations_want_the_administrators_key_and_the_right_words() {
     assert!(without_reason.status == 400 && without_reason.text().contains("`reason`"));
     assert!(not_disabled.status == 404 && not_disabled.text().contains("no operator has disabled"));
 
-    let usage: [&[&str]; 7] = [
+    let usage: [&[&str]; 10] = [
+        &["queue", "suspend", "--older-than", "2h", "--newer-than", "60m", "--reason", "x", "--for", "1h"],
+        &["doubt", "list", "--older-than", "2h", "--newer-than", "2h"],
+        &["queue", "list", "--ops", "localhost"],
         &["queue", "bounce", "--reason", "x"],
         &["queue", "suspend", "--all", "--reason", "x"],
         &["queue", "suspend", "--all", "--reason", "x", "--for", "soon"],
@@ -333,6 +339,10 @@ fn operations_want_the_administrators_key_and_the_right_words() {
     assert!(campaign.0 == 2 && campaign.2.contains("--tenant <ID>"), "{campaign:?}");
     let none = operate(&stage.home, &stage.gateway, &["queue", "resume", "7"]);
     assert!(none.0 == 1 && none.2.contains("no such rule is in force"), "{none:?}");
+    let port = stage.gateway.addresses().ops.port();
+    let named =
+        program(&stage.home, &["queue", "list", "--ops", &format!("localhost:{port}")]).output().unwrap();
+    assert!(named.status.success(), "{}", String::from_utf8_lossy(&named.stderr));
     let help = operate(&stage.home, &stage.gateway, &["queue", "resume", "--help"]);
     assert!(help.1.contains("--reason <TEXT>") && help.1.contains("it stands in the log"), "{help:?}");
     let wrong = operate(&stage.home, &stage.gateway, &["queue", "list", "--key", "wrong"]);

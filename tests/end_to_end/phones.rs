@@ -64,6 +64,11 @@ fn deliver(to: &str, esm_class: u8, data_coding: u8, text: &[u8], tlvs: &[(u16, 
     body
 }
 
+fn tlv<'a>(message: &Message<'a>, wanted: u16) -> Option<&'a [u8]> {
+    let mut tlvs = message.tlvs;
+    tlvs.find_map(|(tag, value)| (tag == wanted).then_some(value))
+}
+
 #[track_caller]
 fn taken(upstream: &mut Peer, body: &[u8]) {
     let answer = upstream.request(command::DELIVER_SM, body);
@@ -220,11 +225,19 @@ fn what_nobody_is_named_for_is_shown_to_the_operator_and_goes_to_whom_is_named_l
     let table = program(&home, &["inbound", "unrouted", "--provider", "up"]).args(["--ops", &ops]).output();
     let table = String::from_utf8_lossy(&table.unwrap().stdout).into_owned();
     assert!(table.contains("254712345678") && table.contains("1 in all"), "{table}");
+    for (from, found) in [("+254712345678", 1), ("2547", 1), ("2548", 0)] {
+        let output =
+            program(&home, &["inbound", "unrouted", "--from", from, "--json"]).args(["--ops", &ops]).output();
+        let page: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+        assert_eq!(page["data"].as_array().map(Vec::len), Some(found), "{from}: {page}");
+    }
+    let came_at = row["at"].clone();
     gateway.end_well();
 
     home.set(&(upstream.settings() + "[[inbound]]\ntenant = \"acme\"\n"));
     let gateway = Gateway::start(&home);
-    assert_eq!(listed(&mut gateway.http(KEY))[0]["text"], "hello?");
+    let given = &listed(&mut gateway.http(KEY))[0];
+    assert_eq!((&given["text"], &given["received_at"]), (&json!("hello?"), &came_at));
     let ops = gateway.addresses().ops.to_string();
     assert_eq!(shown(&home, &ops, ["inbound", "unrouted"])["total"], 0);
     let receipt =
@@ -289,6 +302,38 @@ fn what_a_provider_brings_under_kills_is_listed_once_and_whole() {
         let text = one["text"].as_str().unwrap();
         let words: BTreeSet<&str> = text.split('.').filter(|words| !words.is_empty()).collect();
         assert_eq!((words.len(), text.len()), (1, 3 * 114), "{text}");
+    }
+    gateway.end_well();
+}
+
+/// registered_delivery bits 2 and 3 go to the provider, and what the phone and its user acknowledge comes back to the tenant, with the
+/// id that it was given, whatever the message has come to meanwhile.
+#[test]
+fn what_a_phone_acknowledges_of_a_message_is_told_to_its_tenant() {
+    let upstream = Upstream::new();
+    let home = Home::new(&upstream.settings());
+    let gateway = Gateway::start(&home);
+    let mut provider = upstream.bound();
+    let mut tenant = Peer::transceiver(gateway.addresses().smpp);
+    let submit = b"\0\x05\0ACME\0\x01\x01254712345678\0\0\0\0\0\0\x0d\0\0\0\x02hi\x02\x04\0\x02\x12\x34";
+    let accepted = tenant.request(command::SUBMIT_SM, submit);
+    assert_eq!(accepted.status, status::OK);
+    let Heard::Pdu(sent) = provider.hear(PATIENCE) else { panic!("nothing is sent") };
+    let message = Message::parse(&sent.body).unwrap();
+    assert_eq!((sent.command, message.registered_delivery), (command::SUBMIT_SM, 0x0d));
+    let mut answer = Vec::new();
+    wire::body(&mut answer, command::SUBMIT_SM | command::RESPONSE, status::OK, sent.sequence, b"77\0");
+    provider.send(&answer);
+    taken(&mut provider, &deliver("ACME", 0x04, 0, b"id:77 stat:DELIVRD err:000", &[]));
+    assert_eq!(Message::parse(&told(&mut tenant).body).unwrap().esm_class, 0x04);
+    let id: &[u8] = b"77\0";
+    for (kind, text) in [(0x08, &b""[..]), (0x10, b"yes")] {
+        taken(&mut provider, &deliver("ACME", kind, 0, text, &[(tag::RECEIPTED_MESSAGE_ID, id)]));
+        let pdu = told(&mut tenant);
+        let message = Message::parse(&pdu.body).unwrap();
+        assert_eq!((message.esm_class, message.content()), (kind, text));
+        assert_eq!(tlv(&message, tag::RECEIPTED_MESSAGE_ID), Some(&accepted.body[..]));
+        assert_eq!(tlv(&message, 0x0204), Some(&[0x12, 0x34][..]));
     }
     gateway.end_well();
 }

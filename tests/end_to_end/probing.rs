@@ -104,4 +104,7 @@ fn a_probe_that_learns_nothing_says_why() {
         assert!([printed.as_str(), &said].concat().contains(says), "{arguments:?}: {printed}{said}");
         assert!(![printed, said].concat().contains("pass"), "{arguments:?} shows the password");
     }
+    let home = Home::new(&settings::tenant(&[]));
+    let (code, _, said) = probe(&home, &["sandbox"]);
+    assert!(code == 2 && said.contains("simulates it"), "{said}");
 }

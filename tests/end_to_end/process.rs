@@ -41,6 +41,18 @@ fn settings_are_checked_and_their_mistakes_told_with_their_place() {
     assert_eq!(ended.code, Some(1));
     assert!(ended.said.contains(&place), "{}", ended.said);
 
+    // What the settings name is looked at by both; nothing is made by looking.
+    let home = Home::bare();
+    let names_nothing = "[http]\ntls = { cert = \"nowhere.pem\", key = \"nokey.pem\" }\n";
+    home.set(&[&settings::plain(settings::nowhere()), names_nothing].concat());
+    let line = 2 + settings::plain(settings::nowhere()).lines().count();
+    let place = format!("tidegate.toml:{line}: http.tls.cert ");
+    for command in ["check", "serve"] {
+        let (ended, _) = run(&home, &[command, "--config", "tidegate.toml"]);
+        assert!(ended.code == Some(1) && ended.said.contains(&place), "{command}: {ended:?}");
+        assert!(!home.store().exists(), "{command} made the store");
+    }
+
     let (ended, _) = run(&home, &["check", "--config", "nowhere.toml"]);
     assert!(ended.code == Some(1) && ended.said.contains("nowhere.toml"), "{ended:?}");
     assert_eq!(run(&home, &["serve", "--colour"]).0.code, Some(2), "wrong usage");

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
+use crate::end_to_end::operators::operate;
 use crate::end_to_end::{Stage, send};
 use crate::support::provider::Provider;
 use crate::support::settings;
@@ -99,6 +100,8 @@ fn a_provider_that_says_outbind_is_bound_and_gets_messages() {
         carry(ours, address).await;
     });
     stage.http.message(&id, "delivered");
+    let (code, printed, said) = operate(&stage.home, &stage.gateway, &["provider", "rebind", "up"]);
+    assert!(code == 0 && printed.starts_with("bind 0: closed what was connected"), "{printed}{said}");
 }
 
 #[test]
@@ -110,7 +113,7 @@ fn a_tlv_goes_to_the_provider_whose_profile_knows_its_name() {
     let mut stage = Stage::with(provider, &settings);
     for (to, tlvs, expected) in [
         (TO, json!(null), vec![(0x1400, &b"1101\0"[..])]),
-        (TO + 1, json!({"template_id": "t7", "unknown": "x"}), vec![(0x1400, b"1101\0"), (0x1401, b"t7\0")]),
+        (TO + 1, json!({"template_id": "t7"}), vec![(0x1400, b"1101\0"), (0x1401, b"t7\0")]),
         (TO + 2, json!({"entity_id": 1_102}), vec![(0x1400, b"1102\0")]),
     ] {
         let id = send(&mut stage.http, to, &json!({ "tlvs": tlvs }));

@@ -99,7 +99,21 @@ function smsc() {
                 if (pdu.registered_delivery & 3) receipt(session, pdu, id);
             });
         }
-        for (const command of ['query_sm', 'cancel_sm', 'replace_sm', 'submit_multi']) {
+        // One id for all; a number that ends in 99 is refused.
+        session.on('submit_multi', (pdu) => {
+            const id = (0xab00000 + next++).toString(16);
+            const to = pdu.dest_address.map((one) => one.destination_addr);
+            const refused = pdu.dest_address.filter((one) => one.destination_addr.endsWith('99'));
+            session.send(pdu.response({
+                message_id: id,
+                unsuccess_sme: refused.map((one) => ({ ...one, error_status_code: smpp.ESME_RINVDSTADR })),
+            }));
+            say({ event: 'multi', id, ...shown(pdu), to });
+            for (const one of pdu.dest_address) {
+                if (!refused.includes(one)) receipt(session, { ...pdu, ...one }, id);
+            }
+        });
+        for (const command of ['query_sm', 'cancel_sm', 'replace_sm']) {
             session.on(command, (pdu) => session.send(pdu.response({ command_status: smpp.ESME_RINVCMDID })));
         }
     });

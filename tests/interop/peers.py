@@ -6,6 +6,7 @@ What must hold is suite.py's.
 """
 
 import http.server
+import json
 import os
 import select
 import threading
@@ -32,6 +33,9 @@ def is_flash(coding):
 
 # How long messages go to a provider, and the numbers that it is for. All of them are the one SMSC.
 WAYS = {"udh8": "2547", "udh16": "25411", "sar": "25412", "payload": "25413"}
+# And the one that takes messages together.
+MULTI = "multi"
+PROVIDERS = {**WAYS, MULTI: "25414"}
 
 
 # What tenants mean that others would not read so.
@@ -56,11 +60,12 @@ class Gateway:
             f'[http]\nlisten = "127.0.0.1:{self.http}"\n[smpp]\nlisten = "127.0.0.1:{self.smpp}"\n'
             f'[ops]\nlisten = "127.0.0.1:{self.ops}"\n'
         )
-        for way, prefix in WAYS.items():
+        for provider, prefix in PROVIDERS.items():
+            own = "submit_multi = 100" if provider == MULTI else f'long_messages = "{provider}"'
             text += (
-                f'[[provider]]\nid = "{way}"\nhost = "127.0.0.1"\nport = {provider_port}\nsystem_id = "{way}"\n'
+                f'[[provider]]\nid = "{provider}"\nhost = "127.0.0.1"\nport = {provider_port}\nsystem_id = "{provider}"\n'
                 f'password = "{PASSWORD}"\nenquire_link = "2s"\nreconnect = {{ min = "50ms", max = "500ms" }}\n'
-                f'long_messages = "{way}"\n[[route]]\nmatch = {{ prefix = ["{prefix}"] }}\nproviders = ["{way}"]\n'
+                f'{own}\n[[route]]\nmatch = {{ prefix = ["{prefix}"] }}\nproviders = ["{provider}"]\n'
             )
         for name, number in tenants.items():
             text += (
@@ -69,6 +74,21 @@ class Gateway:
                 f'[[inbound]]\nmatch = {{ to = ["{number}"] }}\ntenant = "{name}"\n'
             )
         return text
+
+    def send_all(self, tenant, numbers, text):
+        """A batch over HTTP of one text; the ids of its messages."""
+        messages = [{"to": f"+{to}", "from": "ACME", "text": text} for to in numbers]
+        answer = self._api(tenant, "/v1/messages", json.dumps({"messages": messages}).encode())
+        return [message["id"] for message in answer["data"]]
+
+    def state(self, tenant, message_id):
+        return self._api(tenant, f"/v1/messages/{message_id}")["status"]
+
+    def _api(self, tenant, path, body=None):
+        headers = {"Authorization": f"Bearer tg_live_{tenant}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", data=body, headers=headers)
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return json.load(answer)
 
     def is_ready(self):
         self.program.check()

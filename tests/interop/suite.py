@@ -13,8 +13,8 @@ import time
 
 from capture import Capture
 from peers import (
-    BINARY, BINARY_CODING, FLASH, FLASH_CODING, KINDS, LONG, PASSWORD, TEXT, UNICODE, UNICODE_CODING, WAYS, Gateway,
-    Kannel, NpmTenant, SmpplibTenant, is_flash,
+    BINARY, BINARY_CODING, FLASH, FLASH_CODING, KINDS, LONG, MULTI, PASSWORD, PROVIDERS, TEXT, UNICODE, UNICODE_CODING, WAYS,
+    Gateway, Kannel, NpmTenant, SmpplibTenant, is_flash,
 )
 from programs import Node, fail, free_ports, wait_for
 
@@ -112,8 +112,8 @@ def run(binary, work, home):
         gateway = Gateway(binary, home, (http_port, smpp_port, ops_port), provider_port, tenants)
         running.append(gateway.program)
         wait_for("the gateway", gateway.is_ready)
-        bound = wait_for("the gateway's binds", lambda: len(smsc.of("bound")) == len(WAYS) and smsc.of("bound"))
-        if sorted(bind["system_id"] for bind in bound) != sorted(WAYS) or any(
+        bound = wait_for("the gateway's binds", lambda: len(smsc.of("bound")) == len(PROVIDERS) and smsc.of("bound"))
+        if sorted(bind["system_id"] for bind in bound) != sorted(PROVIDERS) or any(
             bind["password"] != PASSWORD for bind in bound
         ):
             fail(f"the gateway bound as {bound}")
@@ -127,6 +127,7 @@ def run(binary, work, home):
             running.append(peers[-1])
         outbound(smsc, peers)
         ways(smsc, peers[0])
+        together(smsc, gateway)
         inbound(smsc, peers)
         operations(smsc, peers[0], peers[1])
         keep_alive(smsc, peers[0])
@@ -212,6 +213,20 @@ def ways(smsc, npm):
         if not is_right:
             fail(f"a long message by {way} came as {found}")
     print(f"long messages went by {', '.join(WAYS)}")
+
+
+def together(smsc, gateway):
+    """A batch of one text goes as one submit_multi; who is refused in its answer fails, and the others have their receipts."""
+    prefix = PROVIDERS[MULTI]
+    numbers = [f"{prefix}{place:07}" for place in (1, 2, 99, 3)]
+    ids = gateway.send_all("npm", numbers, CONTENTS[UNICODE])
+    sent = wait_for("a submit_multi at the SMSC", lambda: smsc.of("multi"))
+    if len(sent) != 1 or sent[0]["to"] != numbers or sent[0]["text"] != CONTENTS[UNICODE]:
+        fail(f"a batch to {numbers} came as {sent}")
+    for to, message_id in zip(numbers, ids):
+        wanted = "failed" if to.endswith("99") else "delivered"
+        wait_for(f"{to} to be {wanted}", lambda: gateway.state("npm", message_id) == wanted)
+    print(f"{len(numbers)} messages went as one, and each came to its own end")
 
 
 def operations(smsc, npm, smpplib):

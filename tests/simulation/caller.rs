@@ -130,12 +130,15 @@ impl Caller {
     fn message(&mut self, phone: u64) -> Value {
         let text = match self.dice.happens(10) {
             true => "long text ".repeat(22),
-            false => format!("text for {phone}"),
+            false => self.world.plan.text(phone),
         };
         let mut message = json!({
             "to": format!("+{phone}"), "from": "12345", "text": text, "receipt": !phone.is_multiple_of(10),
             "campaign": campaign(phone), "priority": self.dice.choose(&["low", "normal", "high"]),
         });
+        if self.world.plan.is_alike() && self.dice.happens(70) {
+            message["priority"] = json!("normal");
+        }
         if self.dice.happens(10) {
             message["validity"] = json!(self.dice.in_range(5..200));
         }

@@ -28,6 +28,7 @@ use tidegate::history::{Archivist, History, Stores};
 use tidegate::measure::Measures;
 use tidegate::operate::{self, Operations};
 use tidegate::ops::Health;
+use tidegate::tlv_names::TlvNames;
 use tidegate::{fold, store};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -264,7 +265,8 @@ fn directory(world: &World, tenants: &[String], providers: &[String]) -> Arc<Dir
         let number = tenants.iter().position(|id| *id == tenant.id)? as u32;
         Some(Account { number, tenant, key_hashes: &[] })
     });
-    Directory::new(Entries::new(accounts, (0u16..).zip(providers.iter().cloned())))
+    let providers = (0u16..).zip(providers.iter().cloned());
+    Directory::new(Entries::new(accounts, providers, TlvNames::default()))
 }
 
 fn doors(state: ApiState) -> Doors {
@@ -298,6 +300,7 @@ fn spawn_binds(
                 bind,
                 provider_id: hub.plan.id.clone(),
                 window: hub.plan.window * factor,
+                submit_multi: hub.plan.submit_multi,
                 seed: Some(dice.word()),
                 ..ProviderBindOptions::default()
             };

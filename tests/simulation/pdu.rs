@@ -16,6 +16,7 @@ pub mod command {
     pub const CANCEL_SM: u32 = 8;
     pub const BIND_TRANSCEIVER: u32 = 9;
     pub const ENQUIRE_LINK: u32 = 0x15;
+    pub const SUBMIT_MULTI: u32 = 0x21;
     pub const RESPONSE: u32 = 0x8000_0000;
 }
 
@@ -75,6 +76,24 @@ impl Sm {
         let source = take_text(&mut rest)?;
         take(&mut rest, 2)?;
         let destination = take_text(&mut rest)?;
+        Sm::read_rest(rest, source, destination)
+    }
+
+    /// A submit_multi: the message to the first of its destinations, and all of them. `None` when the body is cut, or one is a list.
+    pub fn read_multi(body: &[u8]) -> Option<(Sm, Vec<String>)> {
+        let mut rest = body;
+        take_text(&mut rest)?;
+        take(&mut rest, 2)?;
+        let source = take_text(&mut rest)?;
+        let mut destinations = Vec::new();
+        for _ in 0..*take(&mut rest, 1)?.first()? {
+            let [1, _, _] = *take(&mut rest, 3)? else { return None };
+            destinations.push(take_text(&mut rest)?);
+        }
+        Some((Sm::read_rest(rest, source, destinations.first()?.clone())?, destinations))
+    }
+
+    fn read_rest(mut rest: &[u8], source: String, destination: String) -> Option<Sm> {
         let [esm_class, _, priority] = take(&mut rest, 3)?.try_into().ok()?;
         take_text(&mut rest)?;
         let validity = take_text(&mut rest)?;

@@ -105,6 +105,8 @@ pub struct ProviderPlan {
     pub form: Form,
     pub in_doubt: InDoubt,
     pub long_messages: LongMessages,
+    /// The most that it is sent in one submit_multi; 1: it is sent none.
+    pub submit_multi: usize,
     pub lost_answers: u64,
     pub late_answers: u64,
     pub throttles: u64,
@@ -189,6 +191,18 @@ pub struct Plan {
 }
 
 impl Plan {
+    pub fn is_alike(&self) -> bool {
+        self.providers.iter().any(|provider| provider.submit_multi > 1)
+    }
+
+    /// What is written to a phone: the same to all where messages that are alike may go together.
+    pub fn text(&self, phone: u64) -> String {
+        match self.is_alike() {
+            true => "text for everybody".to_owned(),
+            false => format!("text for {phone}"),
+        }
+    }
+
     pub fn new(dice: &mut Dice) -> Plan {
         let is_fair = dice.happens(15);
         let is_gentle = !is_fair && dice.happens(10);
@@ -387,6 +401,7 @@ fn provider(dice: &mut Dice, index: usize, is_fair: bool, is_kind: bool) -> Prov
             LongMessages::Sar,
             LongMessages::Payload,
         ]),
+        submit_multi: if is_fair { 1 } else { dice.choose(&[1, 2, 20]) },
         lost_answers,
         late_answers,
         throttles,
@@ -435,6 +450,7 @@ fn provider_definition(provider: &ProviderPlan, planted: Planted) -> ProviderDef
         message_id: provider.form,
         in_doubt: provider.in_doubt,
         long_messages: provider.long_messages,
+        submit_multi: provider.submit_multi > 1,
         in_doubt_wait: Duration::from_secs(10),
         query_after: provider.query_after,
         bind_throughput: provider.bind_throughput * faster,

@@ -1,7 +1,8 @@
 //! The simulated providers: SMSCs that answer, refuse, throttle, forget to answer, and send receipts early, late, twice or in
 //! another radix. Their record of what came is what the run is judged by.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -45,6 +46,9 @@ pub struct Received {
     pub taken: bool,
     /// The id that it was given, as it stands in the response.
     pub id: String,
+    /// What the provider calls it; others that came in the same submit_multi are called so, too.
+    number: u64,
+    pub is_shared: bool,
     /// What becomes of it, and when.
     pub fate: u8,
     ends: Instant,
@@ -129,6 +133,42 @@ impl Hub {
 }
 
 impl HubState {
+    fn next_number(&self) -> u64 {
+        0xA_0000 + self.record.len() as u64 * 7
+    }
+
+    /// Notes one message, to a phone and with the status that it is answered, by what it is called, and plans its receipts.
+    fn receive(
+        &mut self,
+        plan: &ProviderPlan,
+        is_calm: bool,
+        sm: &Sm,
+        (phone, status): (u64, u32),
+        (number, is_shared): (u64, bool),
+        pause: u64,
+    ) {
+        let (at, of, taken) = (Instant::now(), self.record.len(), status == 0);
+        let id = if taken { response_id(plan.form, number) } else { String::new() };
+        let outcome =
+            if self.dice.happens(plan.receipts_failed) { self.dice.in_range(1..5) as usize } else { 0 };
+        let ends = at + Duration::from_millis(pause + self.dice.in_range(0..10_000));
+        self.record.push(Received {
+            at,
+            phone,
+            part: sm.part(),
+            taken,
+            id,
+            number,
+            is_shared,
+            fate: STATES[outcome].0,
+            ends,
+            acknowledged: Vec::new(),
+        });
+        if taken && sm.registered & 1 != 0 {
+            plan_receipts(self, plan, is_calm, of, (pause, STATES[outcome]));
+        }
+    }
+
     fn later(&mut self, pause: Duration, job: Errand) {
         self.count += 1;
         self.jobs.insert((Instant::now() + pause, self.count), job);
@@ -243,6 +283,7 @@ impl Session {
         match frame.command {
             command::ENQUIRE_LINK => self.peer.respond(&frame, 0, &[]),
             command::SUBMIT_SM => self.submitted(frame),
+            command::SUBMIT_MULTI => self.multi_submitted(frame),
             command::QUERY_SM => self.queried(frame),
             command::UNBIND => {
                 self.peer.respond(&frame, 0, &[]);
@@ -280,8 +321,12 @@ impl Session {
         let pause = pause + if is_late { state.dice.in_range(31_000..50_000) } else { 0 };
         let wrong = state.dice.choose(&[None, Some(ENROUTE), Some(UNKNOWN), Some(0), Some(99)]);
         let found = state.record.iter().find(|received| received.taken && received.id == id);
+        let speaks_of_others = found.is_some_and(|found| found.is_shared);
         let truth = found.map(|found| if found.ends <= Instant::now() { found.fate } else { ENROUTE });
         drop(state);
+        if speaks_of_others {
+            self.world.fail(format!("{} is asked about {id:?}, which names several", self.name));
+        }
         if truth.is_none() {
             self.world.fail(format!("{} is asked about {id:?}, which it never gave", self.name));
         }
@@ -306,50 +351,76 @@ impl Session {
         let Some(sm) = Sm::read(&frame.body) else {
             return self.world.fail(format!("{}: a submit_sm that is cut", self.name));
         };
-        let now = Instant::now();
         self.takes_a_place(&frame);
-        let phone = sm.destination.parse().unwrap_or_default();
-        let is_calm = self.world.is_calm();
         let plan = self.hub.plan.clone();
+        let is_calm = self.world.is_calm();
         let mut state = self.hub.lock();
-        let mut fate = |percent: u64| !is_calm && state.dice.happens(percent);
-        let status = match (fate(plan.throttles), fate(plan.retries), fate(plan.refuses)) {
-            (true, ..) => THROTTLED,
-            (_, true, _) => SYSTEM_ERROR,
-            (.., true) => WRONG_DESTINATION,
-            _ => 0,
-        };
-        let (is_lost, is_late) = (fate(plan.lost_answers), fate(plan.late_answers));
-        let mut pause = state.dice.in_range(0..plan.answer_millis + 1);
-        if is_late {
-            pause += state.dice.in_range(31_000..50_000);
-        }
-        let of = state.record.len();
-        let number = 0xA_0000 + of as u64 * 7;
+        let status = refusal(&mut state, &plan, is_calm);
+        let answering = Answering::draw(&mut state, &plan, is_calm);
+        let number = state.next_number();
+        let phone = sm.destination.parse().unwrap_or_default();
+        state.receive(&plan, is_calm, &sm, (phone, status), (number, false), answering.pause);
+        drop(state);
         let id = if status == 0 { response_id(plan.form, number) } else { String::new() };
-        let (part, taken) = (sm.part(), status == 0);
-        let outcome =
-            if state.dice.happens(plan.receipts_failed) { state.dice.in_range(1..5) as usize } else { 0 };
-        let ends = now + Duration::from_millis(pause + state.dice.in_range(0..10_000));
-        let (fate, acknowledged) = (STATES[outcome].0, Vec::new());
-        state.record.push(Received { at: now, phone, part, taken, id: id.clone(), fate, ends, acknowledged });
-        if taken && sm.registered & 1 != 0 {
-            plan_receipts(&mut state, &plan, is_calm, of, (pause, STATES[outcome]));
+        let part = sm.part();
+        self.world.note(format_args!(
+            "{} gets {phone}/{part} in {}: {status} {id:?}{answering}",
+            self.name, frame.sequence,
+        ));
+        let body = if status == 0 { [id.as_bytes(), b"\0"].concat() } else { Vec::new() };
+        self.answer_later(frame, answering, status, body);
+    }
+
+    /// One PDU for several phones: one id, and a list of those that are refused.
+    fn multi_submitted(&mut self, frame: Frame) {
+        let Some((sm, phones)) = Sm::read_multi(&frame.body) else {
+            return self.world.fail(format!("{}: a submit_multi that is cut", self.name));
+        };
+        self.takes_a_place(&frame);
+        let plan = self.hub.plan.clone();
+        let is_calm = self.world.is_calm();
+        let tails: BTreeSet<&str> =
+            phones.iter().map(|phone| &phone[phone.len().saturating_sub(7)..]).collect();
+        if phones.len() < 2 || tails.len() < phones.len() || phones.len() > plan.submit_multi {
+            let most = plan.submit_multi;
+            self.world.fail(format!("{}: a submit_multi to {phones:?}, at most {most}", self.name));
+        }
+        let mut state = self.hub.lock();
+        let throttled = !is_calm && state.dice.happens(plan.throttles);
+        let answering = Answering::draw(&mut state, &plan, is_calm);
+        let number = state.next_number();
+        let mut refused = Vec::new();
+        for phone in &phones {
+            let status = if throttled { THROTTLED } else { refusal(&mut state, &plan, is_calm) };
+            // A national number, as some providers write it.
+            let shown = if state.dice.happens(30) { format!("0{}", &phone[3..]) } else { phone.clone() };
+            let phone = phone.parse().unwrap_or_default();
+            state.receive(&plan, is_calm, &sm, (phone, status), (number, true), answering.pause);
+            if status != 0 {
+                refused.push((shown, status));
+            }
         }
         drop(state);
+        let id = response_id(plan.form, number);
+        self.world.book().tally.together += phones.len() as u64;
         self.world.note(format_args!(
-            "{} gets {phone}/{part} in {}: {status} {id:?}{}{}",
-            self.name,
-            frame.sequence,
-            if is_lost { ", no answer" } else { "" },
-            if is_late { ", late answer" } else { "" },
+            "{} gets {phones:?} in {}: {id:?}, throttled: {throttled}, but {refused:?}{answering}",
+            self.name, frame.sequence,
         ));
-        if is_lost {
+        let mut body = [id.as_bytes(), &[0, refused.len() as u8]].concat();
+        for (phone, status) in &refused {
+            body.extend([&[1, 1], phone.as_bytes(), &[0], &status.to_be_bytes()].concat());
+        }
+        let (status, body) = if throttled { (THROTTLED, Vec::new()) } else { (0, body) };
+        self.answer_later(frame, answering, status, body);
+    }
+
+    fn answer_later(&mut self, frame: Frame, answering: Answering, status: u32, body: Vec<u8>) {
+        if answering.is_lost {
             // It was answered; the answer did not arrive.
             self.unanswered.remove(&frame.sequence);
         } else {
-            let at = now + Duration::from_millis(pause);
-            let body = if status == 0 { [id.as_bytes(), b"\0"].concat() } else { Vec::new() };
+            let at = Instant::now() + Duration::from_millis(answering.pause);
             self.answers.insert((at, frame.sequence), (frame, status, body));
         }
     }
@@ -385,7 +456,7 @@ impl Session {
             let (sm, what) = match &job {
                 Errand::Receipt(job) => {
                     let received = &state.record[job.of];
-                    let id = receipt_id(self.hub.plan.form, 0xA_0000 + job.of as u64 * 7);
+                    let id = receipt_id(self.hub.plan.form, received.number);
                     (receipt(received, &id, job), format!("{id} is {:?}", job.state))
                 }
                 Errand::Phone(Said { of, part }) => {
@@ -408,6 +479,43 @@ impl Session {
             Errand::Receipt(job) => state.record[job.of].acknowledged.push((wall(), job.state.0)),
             Errand::Phone(Said { of, part }) => state.texts[of].acknowledge(part),
         }
+    }
+}
+
+/// How one PDU is answered.
+#[derive(Clone, Copy)]
+struct Answering {
+    is_lost: bool,
+    is_late: bool,
+    /// In milliseconds.
+    pause: u64,
+}
+
+impl Answering {
+    fn draw(state: &mut HubState, plan: &ProviderPlan, is_calm: bool) -> Answering {
+        let mut fate = |percent: u64| !is_calm && state.dice.happens(percent);
+        let (is_lost, is_late) = (fate(plan.lost_answers), fate(plan.late_answers));
+        let pause = state.dice.in_range(0..plan.answer_millis + 1);
+        let late = if is_late { state.dice.in_range(31_000..50_000) } else { 0 };
+        Answering { is_lost, is_late, pause: pause + late }
+    }
+}
+
+impl fmt::Display for Answering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_lost { ", no answer" } else { "" })?;
+        f.write_str(if self.is_late { ", late answer" } else { "" })
+    }
+}
+
+/// The status that refuses one message; 0: it is taken.
+fn refusal(state: &mut HubState, plan: &ProviderPlan, is_calm: bool) -> u32 {
+    let mut fate = |percent: u64| !is_calm && state.dice.happens(percent);
+    match (fate(plan.throttles), fate(plan.retries), fate(plan.refuses)) {
+        (true, ..) => THROTTLED,
+        (_, true, _) => SYSTEM_ERROR,
+        (.., true) => WRONG_DESTINATION,
+        _ => 0,
     }
 }
 

@@ -27,7 +27,7 @@ const RETIRES_AT: u32 = 4;
 /// Something that is to happen in a good share of the runs, and how often it has.
 type Kind = (&'static str, fn(&Tally) -> u64);
 
-pub const KINDS: [Kind; 18] = [
+pub const KINDS: [Kind; 19] = [
     ("accepted over HTTP", |tally| tally.accepted),
     ("replayed under a key", |tally| tally.replayed),
     ("refused another body", |tally| tally.mismatched),
@@ -41,6 +41,7 @@ pub const KINDS: [Kind; 18] = [
     ("let go", |tally| tally.let_go),
     ("resolved", |tally| tally.resolved),
     ("asked by query_sm", |tally| tally.asked),
+    ("in a submit_multi", |tally| tally.together),
     ("parked", |tally| tally.parked),
     ("read back", |tally| tally.read_back),
     ("several months", |tally| tally.months.saturating_sub(1)),

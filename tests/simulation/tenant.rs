@@ -162,12 +162,13 @@ impl Session {
     fn message(&mut self, phone: u64, registered: bool) -> Sm {
         let is_fair = self.world.plan.is_fair;
         let (is_long, expires) = (self.dice.happens(10), self.dice.happens(5));
-        let text = if is_long && !is_fair { "long text ".repeat(22) } else { format!("text for {phone}") };
+        let is_plain = self.world.plan.is_alike() && self.dice.happens(70);
+        let text = if is_long && !is_fair { "long text ".repeat(22) } else { self.world.plan.text(phone) };
         Sm {
             source: "12345".to_owned(),
             destination: phone.to_string(),
             registered: u8::from(registered),
-            priority: if is_fair { 0 } else { self.dice.in_range(0..3) as u8 },
+            priority: if is_fair || is_plain { 0 } else { self.dice.in_range(0..3) as u8 },
             // In a minute and a half (SMPP 3.4 §7.1.1.2).
             validity: if expires && !is_fair { "000000000130000R".to_owned() } else { String::new() },
             text: text.into_bytes(),

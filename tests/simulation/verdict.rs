@@ -15,7 +15,7 @@ use engine::submission::Body;
 use crate::gateway::{ID_KEY, Living, Opened};
 use crate::phones::Text;
 use crate::plan::{Event, PRICE};
-use crate::provider::Hub;
+use crate::provider::{Hub, Received};
 use crate::run::Report;
 use crate::world::World;
 
@@ -331,7 +331,9 @@ fn bounced_is_with_nobody(world: &World, by_phone: &BTreeMap<u64, &Message>) -> 
 /// P4: what a provider says when it is asked counts like a receipt: where it would have said so, no message ends unknown.
 fn who_is_asked_is_heard(world: &World, by_phone: &BTreeMap<u64, &Message>) -> Result<(), String> {
     for hub in world.hubs.iter().filter(|hub| hub.plan.query_after.is_some() && !world.plan.jumps()) {
-        for received in hub.record().iter().filter(|received| received.taken && received.fate != UNKNOWN) {
+        // What has its id with others is not asked about.
+        let is_asked = |one: &&Received| one.taken && !one.is_shared && one.fate != UNKNOWN;
+        for received in hub.record().iter().filter(is_asked) {
             let message = by_phone[&received.phone];
             let is_its_own = |(_, step): (_, Step<'_>)| {
                 matches!(step, Step::Response { verdict: Verdict::Accepted, part, id, .. }

@@ -96,6 +96,8 @@ pub struct Tally {
     pub let_go: u64,
     pub resolved: u64,
     pub asked: u64,
+    /// Messages that came to a provider in a submit_multi.
+    pub together: u64,
     pub parked: u64,
     pub read_back: u64,
     pub months: u64,

@@ -206,3 +206,20 @@ fn only_numbers_with_seven_to_fifteen_digits_are_made() {
         assert_eq!(Msisdn::new(number).is_some(), exists, "{number}");
     }
 }
+
+#[test]
+fn a_number_has_the_same_digits_at_its_end_however_it_is_written() {
+    for (octets, expected) in [
+        (&b"254712345678"[..], Some(254_712_345_678)),
+        (b"+254 712-345678", Some(254_712_345_678)),
+        (b"00254712345678", Some(254_712_345_678)),
+        (b"0712345678", Some(712_345_678)),
+        (b"0001234567", Some(1_234_567)),
+        (b"0123456", None),
+        (b"1234567890123456", None),
+        (b"ACME", None),
+        (b"", None),
+    ] {
+        assert_eq!(significant_digits(octets), expected, "{}", octets.escape_ascii());
+    }
+}

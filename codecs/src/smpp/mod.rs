@@ -4,6 +4,7 @@
 //! (`write`). `session` is the machine of one connection, for either role.
 
 pub mod command;
+pub mod congestion;
 mod cursor;
 mod field;
 pub mod frame;

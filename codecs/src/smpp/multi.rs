@@ -5,6 +5,7 @@ use super::cursor::Cursor;
 use super::field;
 use super::pdu::{Malformed, Sm, SmeAddress};
 use super::status::Status;
+use super::tlv::Tlvs;
 use super::write::{self, SmFields, WriteError};
 
 /// dest_flag (SMPP 3.4 §5.2.25).
@@ -101,6 +102,50 @@ pub fn submit_multi_body(
     Ok(())
 }
 
+/// The body of a submit_sm as it was written, around its destination: what stands before and after the list of a submit_multi
+/// that says the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Around<'a> {
+    pub before: &'a [u8],
+    /// Type, plan, digits and their NUL.
+    pub destination: &'a [u8],
+    pub after: &'a [u8],
+}
+
+impl<'a> Around<'a> {
+    pub fn read(body: &'a [u8]) -> Result<Around<'a>, Malformed> {
+        let mut cursor = Cursor::new(body);
+        cursor.c_string(&field::SERVICE_TYPE)?;
+        cursor.address(&field::SOURCE)?;
+        let rest = cursor.rest();
+        cursor.address(&field::DESTINATION)?;
+        let after = cursor.rest();
+        let (before, rest) = body.split_at(body.len().saturating_sub(rest.len()));
+        let destination = rest.get(..rest.len().saturating_sub(after.len())).unwrap_or_default();
+        Ok(Around { before, destination, after })
+    }
+
+    /// The octets of the address.
+    pub fn digits(&self) -> &'a [u8] {
+        let digits = self.destination.get(2..).unwrap_or_default();
+        digits.strip_suffix(&[0]).unwrap_or(digits)
+    }
+
+    /// The body of the submit_multi to all of `destinations`, each as `destination` has it; at most 255.
+    pub fn write_multi(&self, out: &mut Vec<u8>, count: u8, destinations: &[u8]) {
+        out.extend_from_slice(self.before);
+        out.push(count);
+        out.extend_from_slice(destinations);
+        out.extend_from_slice(self.after);
+    }
+
+    /// Appends the destination as it stands in a list.
+    pub fn write_destination(&self, out: &mut Vec<u8>) {
+        out.push(SME);
+        out.extend_from_slice(self.destination);
+    }
+}
+
 /// A destination that was not taken, and why (SMPP 3.4 §4.5.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsuccess<'a> {
@@ -114,6 +159,8 @@ pub struct SubmitMultiResponse<'a> {
     pub message_id: &'a [u8],
     count: u8,
     list: &'a [u8],
+    /// What follows the list.
+    rest: &'a [u8],
 }
 
 impl<'a> SubmitMultiResponse<'a> {
@@ -121,17 +168,32 @@ impl<'a> SubmitMultiResponse<'a> {
         let mut cursor = Cursor::new(body);
         let message_id = cursor.c_string(&field::MESSAGE_ID).unwrap_or_default();
         let [count] = cursor.octets("no_unsuccess").unwrap_or_default();
-        SubmitMultiResponse { message_id, count, list: cursor.rest() }
+        let list = cursor.rest();
+        let whole = (0..count).all(|_| read_unsuccess(&mut cursor).is_some());
+        let rest = if whole { cursor.rest() } else { &[] };
+        SubmitMultiResponse { message_id, count, list, rest }
+    }
+
+    /// How many it says are listed, of which some may be cut off.
+    pub fn unsuccess_told(&self) -> usize {
+        usize::from(self.count)
+    }
+
+    /// SMPP 5.0 §4.2.3.2: TLVs follow the list.
+    pub fn tlvs(&self) -> Tlvs<'a> {
+        Tlvs::new(self.rest)
     }
 
     pub fn unsuccess(&self) -> impl Iterator<Item = Unsuccess<'a>> {
         let mut cursor = Cursor::new(self.list);
-        (0..self.count).map_while(move |_| {
-            let destination = cursor.address(&field::DESTINATION).ok()?;
-            let status = u32::from_be_bytes(cursor.octets("error_status_code").ok()?);
-            Some(Unsuccess { destination, status: Status(status) })
-        })
+        (0..self.count).map_while(move |_| read_unsuccess(&mut cursor))
     }
+}
+
+fn read_unsuccess<'a>(cursor: &mut Cursor<'a>) -> Option<Unsuccess<'a>> {
+    let destination = cursor.address(&field::DESTINATION).ok()?;
+    let status = u32::from_be_bytes(cursor.octets("error_status_code").ok()?);
+    Some(Unsuccess { destination, status: Status(status) })
 }
 
 /// The body of a submit_multi_resp.
@@ -218,6 +280,22 @@ mod tests {
             write::sm_body(&mut plain, &SmFields { destination: to, ..sm }).unwrap();
             write::tlv(&mut plain, 0x1400, b"vendor").unwrap();
             prop_assert_eq!(read.to(to), Sm::read(&plain).unwrap());
+            // And made of the submit_sm to each it is the same.
+            let around = Around::read(&plain).unwrap();
+            prop_assert_eq!(around.digits(), to.octets);
+            let mut list = Vec::new();
+            for row in &rows {
+                let mut one = Vec::new();
+                write::sm_body(&mut one, &SmFields { destination: address(row), ..sm }).unwrap();
+                Around::read(&one).unwrap().write_destination(&mut list);
+            }
+            let mut made = Vec::new();
+            around.write_multi(&mut made, rows.len() as u8, &list);
+            let smes: Vec<Destination<'_>> = rows.iter().map(|row| Destination::Sme(address(row))).collect();
+            let mut written = Vec::new();
+            submit_multi_body(&mut written, &sm, &smes).unwrap();
+            write::tlv(&mut written, 0x1400, b"vendor").unwrap();
+            prop_assert_eq!(made, written);
 
             let unsuccess: Vec<Unsuccess<'_>> = rows
                 .iter()
@@ -225,7 +303,10 @@ mod tests {
                 .collect();
             let mut body = Vec::new();
             submit_multi_response_body(&mut body, b"123", &unsuccess).unwrap();
+            write::tlv(&mut body, 0x0428, &[91]).unwrap();
             let read = SubmitMultiResponse::read(&body);
+            prop_assert_eq!(read.tlvs().value_of(0x0428), Some(&[91][..]));
+            prop_assert_eq!(read.unsuccess_told(), unsuccess.len());
             prop_assert_eq!(read.message_id, b"123");
             prop_assert_eq!(read.unsuccess().collect::<Vec<_>>(), unsuccess);
         }
@@ -235,6 +316,7 @@ mod tests {
             if let Ok(read) = SubmitMulti::read(&body) {
                 prop_assert!(read.destinations().count() <= body.len());
             }
+            let _ = Around::read(&body).map(|around| around.digits());
             prop_assert!(SubmitMultiResponse::read(&body).unsuccess().count() <= body.len());
         }
     }

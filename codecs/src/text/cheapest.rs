@@ -2,7 +2,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use super::national::{Language, Languages, Tables};
+use super::national::{Languages, Tables};
 use super::transliterate::composed;
 use super::{Encoding, Unencodable, encode_gsm7, encode_ucs2};
 use crate::split::Cut;
@@ -90,13 +90,9 @@ fn elements_of(tables: Tables) -> Vec<u8> {
     elements
 }
 
-/// The fewest parts, and of as many the fewest septets; the single shift alone before the locking one, which fewer phones know.
+/// The fewest parts, and of as many the fewest septets.
 fn national(text: &str, languages: Languages, takes: impl Fn(Tables) -> bool) -> Option<National> {
-    let pairs = |language: Language| {
-        let named = Some(language);
-        [(None, named), (named, None), (named, named)].map(|(locking, single)| Tables { locking, single })
-    };
-    let taken = languages.iter().flat_map(pairs).filter(|tables| takes(*tables));
+    let taken = languages.tables().filter(|tables| takes(*tables));
     let all = taken.filter_map(|tables| National::new(text, tables).ok());
     all.min_by_key(|found| (found.parts, found.septets.len()))
 }
@@ -107,6 +103,7 @@ mod tests {
     use super::*;
     use crate::split::header_and_text;
     use crate::text::decode_user_data;
+    use crate::text::national::Language;
     use proptest::prelude::*;
 
     fn chosen(text: &str, languages: &[Language]) -> (Cheapest, Vec<u8>) {

@@ -119,6 +119,15 @@ impl Languages {
         Language::ALL.into_iter().filter(move |language| self.contains(*language))
     }
 
+    /// The tables of each: the single shift alone before the locking one, which fewer phones know.
+    pub fn tables(self) -> impl Iterator<Item = Tables> {
+        let pairs = |language: Language| {
+            let named = Some(language);
+            [(None, named), (named, None), (named, named)].map(|(locking, single)| Tables { locking, single })
+        };
+        self.iter().flat_map(pairs)
+    }
+
     fn bit(language: Language) -> u16 {
         1 << (language as u8)
     }
@@ -164,6 +173,11 @@ impl Tables {
         if let Some(language) = self.locking {
             out.extend_from_slice(&[LOCKING_ELEMENT, 1, language as u8]);
         }
+    }
+
+    /// Whether a character is in one of both.
+    pub fn has(self, character: char) -> bool {
+        self.locking_code(character).is_some() || self.shifted_code(character).is_some()
     }
 
     /// Appends the septets of a text, one an octet. A character that is in both tables takes the locking one: one septet.

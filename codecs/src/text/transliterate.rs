@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
+use super::national::Languages;
 use super::septets;
 
 /// The text with letters and their marks put together (Unicode's form NFC): a letter and its accent written apart are no
@@ -21,6 +22,15 @@ pub fn composed(text: &str) -> Cow<'_, str> {
 /// The text in likenesses that GSM 7-bit has; `None` when some character has none, so that a text which has to stay Unicode
 /// is never changed, or when nothing had to be changed.
 pub fn transliterated(text: &str) -> Option<String> {
+    changed(text, |_| false)
+}
+
+/// The same where what the tables of these languages have stays as it is. Whether one of them has all of it then is not said.
+pub fn transliterated_beside(text: &str, languages: Languages) -> Option<String> {
+    changed(text, |character| languages.tables().any(|tables| tables.has(character)))
+}
+
+fn changed(text: &str, stays: impl Fn(char) -> bool) -> Option<String> {
     let composed = composed(text);
     let mut out = String::with_capacity(text.len());
     let mut characters = composed.chars().peekable();
@@ -29,7 +39,7 @@ pub fn transliterated(text: &str) -> Option<String> {
         if character == '\r' && characters.peek() == Some(&'\n') {
             continue;
         }
-        if septets(character).is_some() {
+        if septets(character).is_some() || stays(character) {
             out.push(character);
         } else {
             out.push_str(likeness(character)?);

@@ -197,6 +197,22 @@ fn every_mistake_of_a_provider_is_told() {
             "\"burst\" in [[provider]] means nothing without \"throughput\"; write throughput too, or remove it",
         ),
         (
+            "submit_multi = 255",
+            "\"submit_multi\" in [[provider]] is 255, which is out of range; write a value from 2 to 254",
+        ),
+        (
+            "submit_multi = 1",
+            "\"submit_multi\" in [[provider]] is 1, which is out of range; write a value from 2 to 254",
+        ),
+        (
+            "submit = 'data_sm'\nsubmit_multi = 9",
+            "\"submit_multi\" in [[provider]] stands beside a \"submit\" that has one destination; remove it, or let submit be \"submit_sm\"",
+        ),
+        (
+            "interface_version = '3.3'\nbind = 'pair'\nsubmit_multi = 9",
+            "\"submit_multi\" in [[provider]] is of SMPP 3.4, and \"interface_version\" is \"3.3\"; remove it, or let interface_version be \"3.4\"",
+        ),
+        (
             "in_doubt_wait = 10",
             "\"in_doubt_wait\" in [[provider]] is a whole number, not a string; write a whole number and ms, s, m, h or d, such as \"30s\"",
         ),

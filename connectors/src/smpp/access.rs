@@ -1,6 +1,7 @@
 //! Who may bind: the question that the server asks of its surroundings. It holds no passwords.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use codecs::address::National;
 use codecs::text::Encoding;
@@ -15,6 +16,8 @@ pub trait Authenticator: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantAccess {
     pub tenant: u32,
+    /// What the log calls it.
+    pub tenant_id: Arc<str>,
     /// Binds at once, over all addresses.
     pub max_binds: u32,
     /// Where there are as many, the oldest makes room for another one; else that is refused.

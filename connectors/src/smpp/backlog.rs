@@ -57,6 +57,19 @@ impl Backlog {
         Some((request.token, batch.body().unwrap_or_default()))
     }
 
+    /// What waits of the oldest batch, in order.
+    pub fn waiting(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.batches.front().into_iter().flat_map(|batch| {
+            let from = batch.next.checked_sub(1).and_then(|before| batch.requests.get(before));
+            let mut start = from.map_or(0, |before| before.end as usize);
+            batch.waiting().iter().map(move |request| {
+                let body = batch.bodies.get(start..request.end as usize).unwrap_or_default();
+                start = request.end as usize;
+                (request.token, body)
+            })
+        })
+    }
+
     /// The first has been taken.
     pub fn pop(&mut self) {
         let Some(batch) = self.batches.front_mut() else { return };
@@ -92,6 +105,7 @@ mod tests {
         backlog.push(vec![request(4, 4)], b"four".to_vec());
         let mut seen = Vec::new();
         while let Some((token, body)) = backlog.first() {
+            assert_eq!(backlog.waiting().next(), Some((token, body)));
             seen.push((token, body.to_vec()));
             backlog.pop();
         }
@@ -106,6 +120,7 @@ mod tests {
         backlog.push(vec![request(1, 0), request(2, 0)], Vec::new());
         backlog.push(vec![request(3, 0)], Vec::new());
         backlog.pop();
+        assert_eq!(backlog.waiting().map(|(token, _)| token).collect::<Vec<_>>(), [2]);
         assert_eq!(backlog.drain().collect::<Vec<_>>(), [2, 3]);
         assert!(backlog.is_empty());
     }

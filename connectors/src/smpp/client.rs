@@ -6,9 +6,11 @@
 mod backoff;
 mod bind;
 mod dial;
+mod multi;
 mod outbind;
 mod phone;
 pub mod probe;
+mod rebind;
 mod receipt;
 
 use std::net::IpAddr;
@@ -19,12 +21,15 @@ use codecs::message_id::Form;
 use codecs::receipt::Dialect;
 use codecs::smpp::session::{INTERFACE_VERSION, Limits};
 use codecs::smpp::{BindKind, Command as Pdu};
+use tokio::sync::oneshot;
 
 use self::backoff::Backoff;
 pub use self::backoff::{Ending, Pauses, Reconnect};
 use self::bind::Bind;
 pub use self::dial::{Connection, Dial, Host, Network, Tls};
-pub use self::outbind::{Expected, Keeper, Outbind};
+pub use self::outbind::{Expected, Keeper, Outbind, Shared};
+use self::rebind::Rebinding;
+pub use self::rebind::{Rebind, Rebound};
 use super::counters::BindCounters;
 use super::phase::{Phase, Phases};
 pub use super::socket::Patience;
@@ -55,6 +60,8 @@ pub struct ProviderBindOptions {
     pub interface_version: u8,
     /// What carries messages: submit_sm or data_sm, as the engine writes their bodies.
     pub submit: Pdu,
+    /// How many messages that are alike may go in one submit_multi; 1: each goes by itself.
+    pub submit_multi: usize,
     /// How its message ids read.
     pub message_id: Form,
     /// How its receipts read.
@@ -111,6 +118,7 @@ impl Default for ProviderBindOptions {
             kind: BindKind::Transceiver,
             interface_version: INTERFACE_VERSION,
             submit: Pdu::SUBMIT_SM,
+            submit_multi: 1,
             message_id: Form::Text,
             dialect: Arc::default(),
             unmarked_receipts: true,
@@ -151,6 +159,8 @@ pub struct ProviderBind<D = Network> {
     options: Arc<ProviderBindOptions>,
     partition: Partition,
     counters: Arc<BindCounters>,
+    rebind: Rebind,
+    rebinding: Rebinding,
 }
 
 impl ProviderBind {
@@ -162,15 +172,27 @@ impl ProviderBind {
 impl<D: Dial> ProviderBind<D> {
     /// A bind whose connections come from elsewhere.
     pub fn over(dial: D, options: ProviderBindOptions, partition: Partition) -> ProviderBind<D> {
-        ProviderBind { dial, options: Arc::new(options), partition, counters: Arc::default() }
+        let (rebind, rebinding) = Rebinding::channel();
+        ProviderBind {
+            dial,
+            options: Arc::new(options),
+            partition,
+            counters: Arc::default(),
+            rebind,
+            rebinding,
+        }
     }
 
     pub fn counters(&self) -> Arc<BindCounters> {
         Arc::clone(&self.counters)
     }
 
+    pub fn rebind(&self) -> Rebind {
+        self.rebind.clone()
+    }
+
     /// Keeps the bind up until the phase is `Closing`.
-    pub async fn run(self, mut phases: Phases) {
+    pub async fn run(mut self, mut phases: Phases) {
         let source = Source::Provider(self.options.provider);
         let lane = self.partition.intake.lane(source);
         let mut backoff = Backoff::new(self.options.reconnect.clone(), self.options.seed);
@@ -182,33 +204,67 @@ impl<D: Dial> ProviderBind<D> {
             if phases.now() == Phase::Closing {
                 return;
             }
+            if self.rebinding.is_asked() {
+                continue;
+            }
             self.counters.failures.add(1);
             let pause = backoff.pause(ending, lived);
             self.report(ending, pause);
             tokio::select! {
                 biased;
                 () = closing(&mut phases) => return,
+                () = self.rebinding.asked() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
     /// One connection from its begin to its end, and how long it was bound.
-    async fn attempt(&self, attempt: usize, lane: &Lane, phases: &Phases) -> (Ending, Duration) {
+    async fn attempt(&mut self, attempt: usize, lane: &Lane, phases: &Phases) -> (Ending, Duration) {
         let mut watched = phases.clone();
+        self.rebinding.begins(self.options.outbind.is_some());
         let connected = tokio::select! {
             biased;
             () = closing(&mut watched) => return (Ending::Lost, Duration::ZERO),
+            () = self.rebinding.asked() => return (Ending::Lost, Duration::ZERO),
             connected = self.dial.dial(&self.options, attempt) => connected,
         };
-        match connected {
-            Ok(stream) => {
-                let bind = Bind::new(&self.options, &self.partition, &self.counters, stream);
-                bind.run(lane.clone(), phases.clone()).await
-            }
+        let ended = match connected {
+            Ok(stream) => self.serve(stream, lane, watched).await,
             Err(error) => {
                 tracing::warn!(provider = %self.options.provider_id, %error, "no connection");
                 (Ending::Lost, Duration::ZERO)
+            }
+        };
+        self.rebinding.ended(ended.0);
+        ended
+    }
+
+    /// One session. Its phases are its own: it drains when somebody wants another one in its place, and closes with the process.
+    async fn serve(&mut self, stream: D::Stream, lane: &Lane, mut watched: Phases) -> (Ending, Duration) {
+        let ProviderBind { options, partition, counters, rebinding, .. } = self;
+        let (phase, phases) = Phases::channel();
+        let (told, mut bound) = oneshot::channel();
+        let (mut is_told, mut is_closing) = (false, false);
+        let session = Bind::new(options, partition, counters, stream, told).run(lane.clone(), phases);
+        tokio::pin!(session);
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut session => return ended,
+                () = closing(&mut watched), if !is_closing => {
+                    is_closing = true;
+                    phase.send_replace(Phase::Closing);
+                }
+                told = &mut bound, if !is_told => {
+                    is_told = true;
+                    if told.is_ok() {
+                        rebinding.bound();
+                    }
+                }
+                () = rebinding.asked(), if !is_closing => {
+                    phase.send_replace(Phase::Draining);
+                }
             }
         }
     }

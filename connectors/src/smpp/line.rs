@@ -167,6 +167,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         }
     }
 
+    /// Whether another request would be taken now.
+    pub fn may_request(&self) -> bool {
+        !self.is_half_full() && self.session.room() > 0
+    }
+
     /// Notes whether the peer keeps up; to be called in every turn before anything is added. `true` when it has not for too long.
     pub fn is_stalled(&mut self, now: Mono) -> bool {
         let has_moved = self.wire.has_moved();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use codecs::receipt::State;
 use codecs::smpp::{BindKind, Command as Pdus, Status};
-use connectors::smpp::client::{Host, Pauses, ProviderBind, ProviderBindOptions, Reconnect, Secret};
+use connectors::smpp::client::{Host, Pauses, ProviderBind, ProviderBindOptions, Rebind, Reconnect, Secret};
 use connectors::smpp::counters::BindSnapshot;
 use connectors::smpp::{Phase, Phases};
 use engine::command::{Command, ConnectionId};
@@ -23,6 +23,7 @@ pub struct Upstream {
     pub house: House,
     pub listener: TcpListener,
     counters: std::sync::Arc<connectors::smpp::counters::BindCounters>,
+    pub rebind: Rebind,
     phase: watch::Sender<Phase>,
     running: JoinHandle<()>,
 }
@@ -70,10 +71,10 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let bind = ProviderBind::new(reach(port, options), house.partition.clone());
-        let counters = bind.counters();
+        let (counters, rebind) = (bind.counters(), bind.rebind());
         let (phase, phases) = Phases::channel();
         let running = house.runtime.spawn(bind.run(phases));
-        Upstream { house, listener, counters, phase, running }
+        Upstream { house, listener, counters, rebind, phase, running }
     }
 
     /// Takes a connection and its bind request.
@@ -95,7 +96,7 @@ impl Upstream {
     }
 
     /// Tokens of all that matched so far, once there are so many.
-    fn tokens(&self, count: usize, matching: impl Fn(&Command) -> Vec<u64>) -> Vec<u64> {
+    pub fn tokens(&self, count: usize, matching: impl Fn(&Command) -> Vec<u64>) -> Vec<u64> {
         self.house.wait_for("tokens", |commands| {
             let tokens: Vec<u64> = commands.iter().flat_map(&matching).collect();
             (tokens.len() >= count).then_some(tokens)
@@ -124,21 +125,21 @@ impl Upstream {
     }
 }
 
-fn unsent(command: &Command) -> Vec<u64> {
+pub fn unsent(command: &Command) -> Vec<u64> {
     match command {
         Command::BindDown { unsent, .. } => unsent.iter().map(|token| token.0).collect(),
         _ => Vec::new(),
     }
 }
 
-fn in_flight(command: &Command) -> Vec<u64> {
+pub fn in_flight(command: &Command) -> Vec<u64> {
     match command {
         Command::BindDown { in_flight, .. } => in_flight.iter().map(|token| token.0).collect(),
         _ => Vec::new(),
     }
 }
 
-fn unanswered(command: &Command) -> Vec<u64> {
+pub fn unanswered(command: &Command) -> Vec<u64> {
     match command {
         Command::Unanswered { tokens, .. } => tokens.iter().map(|token| token.0).collect(),
         _ => Vec::new(),

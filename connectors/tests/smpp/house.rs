@@ -131,14 +131,17 @@ impl House {
 
     /// Gives a connection several requests at once, with the same body.
     pub fn requests(&self, connection: ConnectionId, tokens: &[u64], body: &[u8]) {
-        let length = body.len() as u32;
-        let requests =
-            tokens.iter().zip(1..).map(|(token, place)| Request { token: *token, end: place * length });
-        let outgoing = Outgoing {
-            requests: requests.collect(),
-            bodies: body.repeat(tokens.len()),
-            ..Outgoing::default()
-        };
+        let requests: Vec<(u64, &[u8])> = tokens.iter().map(|token| (*token, body)).collect();
+        self.requests_of(connection, &requests);
+    }
+
+    /// Gives a connection several requests at once, each with its body.
+    pub fn requests_of(&self, connection: ConnectionId, requests: &[(u64, &[u8])]) {
+        let mut outgoing = Outgoing::default();
+        for (token, body) in requests {
+            outgoing.bodies.extend_from_slice(body);
+            outgoing.requests.push(Request { token: *token, end: outgoing.bodies.len() as u32 });
+        }
         self.partition.links.release(connection, outgoing);
     }
 

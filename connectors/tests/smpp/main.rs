@@ -3,8 +3,10 @@
 
 mod client;
 mod house;
+mod multi;
 mod peer;
 mod probe;
 mod reach;
+mod rebind;
 mod server;
 mod tls;

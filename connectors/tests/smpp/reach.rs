@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use codecs::smpp::{BindKind, Command as Pdus, Status};
 use connectors::clock::Clock;
-use connectors::smpp::client::{Expected, Host, Outbind, ProviderBindOptions, Secret, Tls};
-use connectors::smpp::lockout::LockoutOptions;
+use connectors::smpp::client::{Expected, Host, Outbind, ProviderBindOptions, Secret, Shared, Tls};
+use connectors::smpp::lockout::{Lockout, LockoutOptions};
 use connectors::smpp::{Phase, Phases};
 use connectors::tls::{self, ClientFiles, ServerFiles};
 use engine::command::Command;
@@ -149,7 +149,7 @@ impl Waiting {
                 system_id: "smsc".to_owned(),
                 password: Secret("pw".to_owned()),
                 from: is_picky.then(|| Arc::new(|from| from != Ipv4Addr::LOCALHOST) as Arc<_>),
-                lockout,
+                shared: Shared { lockout: Arc::new(Lockout::new(lockout)), counters: Arc::default() },
             };
             let waiting = tokio::net::TcpListener::from_std(waiting).unwrap();
             let (outbind, keeper) = Outbind::open(waiting, expected, 1, Clock::start());

@@ -50,6 +50,7 @@ pub struct Site {
 pub fn access() -> TenantAccess {
     TenantAccess {
         tenant: 7,
+        tenant_id: "acme".into(),
         max_binds: 10,
         oldest_leaves: false,
         window: 1_000,

@@ -2,14 +2,20 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 use codecs::smpp::pdu::SmeAddress;
+use codecs::smpp::tlv::tag;
 use codecs::smpp::write::{self, Carrier, SmFields};
 
 use crate::effect::{Outgoing, Request};
+use crate::id::Permutation;
 use crate::message::Message;
+use crate::submission::Extra;
+use crate::telling::{IdText, Telling};
 
 /// Of esm_class: the text begins with a user data header; an answer goes the way that the message came.
 const UDHI: u8 = 0x40;
 const REPLY_PATH: u8 = 0x80;
+/// The kind: only of what a phone acknowledges it is kept.
+const KIND: u8 = 0x3C;
 /// source_addr without its NUL (SMPP 3.4 §4.6.1).
 const ADDRESS_OCTETS_MAX: usize = 20;
 /// The longest text beside an sm_length (SMPP 3.4 §5.2.21).
@@ -21,7 +27,8 @@ pub(crate) fn needs_tlvs(message: &Message) -> bool {
 }
 
 /// Appends the `deliver_sm` that brings a message from a phone: its text as the phone sent it, in one piece (SMPP 3.4 §5.3.2.32).
-pub(crate) fn tell(message: &Message, out: &mut Outgoing) {
+/// Where it acknowledges a message, that one's id is beside it.
+pub(crate) fn tell(message: &Message, telling: Telling<'_>, ids: &Permutation, out: &mut Outgoing) {
     let body = message.body();
     let phone = body.phone();
     let is_long = body.octets.len() > SHORT_MESSAGE_OCTETS_MAX;
@@ -33,7 +40,7 @@ pub(crate) fn tell(message: &Message, out: &mut Outgoing) {
             octets: phone.get(..ADDRESS_OCTETS_MAX).unwrap_or(&phone),
         },
         destination: SmeAddress { ton: body.source_ton, npi: body.source_npi, octets: body.source },
-        esm_class: body.esm_class & (UDHI | REPLY_PATH),
+        esm_class: body.esm_class & (UDHI | REPLY_PATH | KIND),
         protocol_id: body.protocol_id,
         data_coding: body.data_coding,
         text: body.octets,
@@ -42,5 +49,13 @@ pub(crate) fn tell(message: &Message, out: &mut Outgoing) {
     };
     let written = write::sm_body(&mut out.bodies, &fields);
     debug_assert!(written.is_ok(), "a message from a phone fits a deliver_sm: {written:?}");
+    if telling.tlvs
+        && let Some(number) = body.acknowledged()
+    {
+        let id = IdText::new(ids.id(number), telling.dialect.id);
+        let written = write::tlv(&mut out.bodies, tag::RECEIPTED_MESSAGE_ID, id.with_nul());
+        debug_assert!(written.is_ok(), "an id fits its TLV");
+        out.bodies.extend_from_slice(body.extra(Extra::Tlvs).unwrap_or_default());
+    }
     out.requests.push(Request { token: message.number, end: out.bodies.len() as u32 });
 }

@@ -53,6 +53,7 @@ enum Task {
     Bounce { code: BounceCode, done: Changed },
     Move { to: u16, done: Changed },
     Cancel { wanted: TenantWalk, cancelled: u64 },
+    Note { tenant: u32, is_parked: bool, noted: u64 },
     LetGo { held: Vec<(u32, Matcher)>, done: Changed },
     Resolve { number: u64, resolution: Resolution, report: Report },
 }
@@ -106,10 +107,17 @@ impl Walk {
         Walk::new(None, matcher, Task::Cancel { wanted, cancelled: 0 })
     }
 
+    /// Notes what of a tenant waits, for those that may take its place.
+    pub fn noting(tenant: u32, is_parked: bool) -> Walk {
+        let matcher = Matcher { tenant: Some(tenant), ..Matcher::default() };
+        Walk::new(None, matcher, Task::Note { tenant, is_parked, noted: 0 })
+    }
+
     /// The tenant that it was begun for.
     pub fn tenant(&self) -> Option<u32> {
         match &self.task {
             Task::Cancel { wanted, .. } => Some(wanted.tenant),
+            Task::Note { tenant, .. } => Some(*tenant),
             _ => None,
         }
     }
@@ -151,7 +159,8 @@ impl Walk {
     fn parked(&self) -> Option<bool> {
         match self.task {
             Task::List { ref found, .. } => found.with_parked.then_some(false),
-            Task::Bounce { .. } | Task::Move { .. } | Task::Cancel { .. } => Some(false),
+            Task::Note { is_parked: false, .. } => None,
+            Task::Bounce { .. } | Task::Move { .. } | Task::Cancel { .. } | Task::Note { .. } => Some(false),
             Task::Doubts { .. } | Task::LetGo { .. } | Task::Resolve { .. } => Some(true),
         }
     }
@@ -163,6 +172,7 @@ impl Walk {
             Task::Bounce { done, .. } => ("bounce", done.messages),
             Task::Move { done, .. } => ("move", done.messages),
             Task::Cancel { cancelled, .. } => ("cancel", *cancelled),
+            Task::Note { noted, .. } => ("note", *noted),
             Task::LetGo { done, .. } => ("let go", done.messages),
             Task::Resolve { .. } => ("resolve", 0),
         }
@@ -353,6 +363,10 @@ impl Engine {
                     self.step(number, &Step::Cancelled);
                 }
             }
+            Task::Note { noted, .. } => {
+                *noted += 1;
+                self.note_present(number);
+            }
             Task::LetGo { done, .. } if self.is_free_of_rules(message) => {
                 self.step(number, &Step::LetGo);
                 done.messages += 1;
@@ -398,6 +412,7 @@ impl Engine {
                 Report::Changed(done)
             }
             Task::Resolve { report, .. } => report,
+            Task::Note { tenant, .. } => return self.present_is_whole(tenant),
             Task::Cancel { wanted, cancelled } => {
                 let outcome = if cancelled > 0 { Operated::Done } else { Operated::Failed };
                 return self.answer_operation(wanted.asker, outcome);

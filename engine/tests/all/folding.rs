@@ -429,7 +429,13 @@ impl World {
             done: None,
         };
         let connection = Some(ConnectionId(u32::MAX - 1));
-        Some(Command::Receipts(Receipts { provider, connection, items: vec![item], bytes: id.into_bytes() }))
+        Some(Command::Receipts(Receipts {
+            provider,
+            connection,
+            items: vec![item],
+            bytes: id.into_bytes(),
+            ..Receipts::default()
+        }))
     }
 
     fn phone(&mut self, text: u8, to: u8, part: Option<(u8, u8)>) -> Command {

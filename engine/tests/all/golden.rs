@@ -108,6 +108,7 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
         status,
         retry_at: Wall(if verdict == Verdict::Retry { ACCEPTED.0 + 5_000 } else { 0 }),
         id,
+        shared: false,
     };
     let receipt = Step::Receipt { part: 0, state: ReceiptState::Delivered, done: ACCEPTED, error: b"000" };
     let steps = [
@@ -121,6 +122,18 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
             "accepted",
             response(Verdict::Accepted, 0, &b"39f9"[..]),
             "030115000000410000001000250003063412000000000033396639",
+        ),
+        (
+            "accepted with others",
+            Step::Response {
+                part: 0,
+                verdict: Verdict::Accepted,
+                status: 0,
+                retry_at: Wall(0),
+                id: b"39f9",
+                shared: true,
+            },
+            "030115000000410000001000250003063412000000001033396639",
         ),
         (
             "refused",
@@ -208,7 +221,7 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
     check(
         "idempotency",
         &Record::Idempotency { tenant: 3, entry: &key },
-        "0d01430000000300000003000000000102030405060708090a0b0c0d0e0f0200000000000000000000000000000000505c18a301000001410000000000000002000000020000000109",
+        "0d02430000000300000003000000000102030405060708090a0b0c0d0e0f0200000000000000000000000000000000505c18a301000001410000000000000002000000020000000109",
     );
     check("untold", &Record::Untold { tenant: 3, number }, "0e010c000000030000004100000010002500");
     let early = Record::EarlyReceipt { provider: 1, at: ACCEPTED.0, receipt: b"\x02ab\x02" };
@@ -279,12 +292,19 @@ fn an_unknown_kind_and_a_newer_version_are_refused_with_their_place() {
         let refused = Engine::new(&KEY, Default::default()).replay(17, group).expect_err("it cannot be read");
         refused.to_string()
     };
-    let mut newer = group.clone();
-    newer[at + 1] = 2;
-    assert_eq!(
-        replay(&newer),
-        format!("group 17: record at octet {at} of its group is of version 2, newer than 1")
-    );
+    let mut key_group = group[..at].to_vec();
+    write(&mut key_group, &Record::Idempotency { tenant: 3, entry: &key() });
+    for (known, group) in [(1, &group), (2, &key_group)] {
+        let mut newer = group.clone();
+        newer[at + 1] += 1;
+        let version = known + 1;
+        assert_eq!(
+            replay(&newer),
+            format!(
+                "group 17: record at octet {at} of its group is of version {version}, newer than {known}"
+            )
+        );
+    }
     let mut unknown = group.clone();
     unknown[at] = 99;
     assert_eq!(
@@ -317,11 +337,48 @@ fn what_a_record_holds_is_checked_before_it_is_believed() {
     );
     let early = Record::EarlyReceipt { provider: 0, at: 0, receipt: b"\xffab" };
     assert_eq!(refused(&early), "group 1: an early receipt cannot be read");
+    let newer_state = [&b"\x02ab\x0a"[..], &[0; 16]].concat();
+    let early = Record::EarlyReceipt { provider: 0, at: 0, receipt: &newer_state };
+    assert_eq!(refused(&early), "group 1: an early receipt cannot be read");
     let newer = [&[3], &rule()[1..]].concat();
     assert_eq!(
         refused(&Record::Rule { number: 7, rule: &newer }),
         "group 1: an operator's rule cannot be read"
     );
+}
+
+/// Receipts that wait: those of earlier builds, which did not write down the other id, are held as they are, and so are those that
+/// name it. An earlier build refuses the latter, for their state is none.
+#[test]
+fn early_receipts_are_read_in_both_forms() {
+    let said = [&ACCEPTED.0.to_le_bytes()[..], &254_712_345_678u64.to_le_bytes()].concat();
+    let earlier = [&b"\x02ab\x82"[..], &said, b"000"].concat();
+    let linked = [&b"\x02ab\xc2"[..], &said, b"\x03xyz000"].concat();
+    for receipt in [&earlier, &linked] {
+        let mut group = Vec::new();
+        write(&mut group, &Record::EarlyReceipt { provider: 1, at: ACCEPTED.0, receipt });
+        let mut engine = Engine::new(&KEY, Default::default());
+        engine.replay(1, &group).expect("both are read");
+        assert_eq!(engine.summary().early.into_keys().collect::<Vec<_>>(), [(1, receipt.clone())]);
+    }
+}
+
+/// Of the first version of an idempotency key there are outcomes without parts and encoding and with them, told apart by a flag. Both
+/// are kept as they are; what `accept.rs` makes of them is tested there.
+#[test]
+fn idempotency_keys_of_the_first_version_are_read_in_both_of_its_forms() {
+    let accepted = [0, 2, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0];
+    for outcome in [[&accepted[..], &[1]].concat(), [&accepted[..], &[3, 4, 2]].concat()] {
+        let (tenant, key, entry) = Entry::decode(&key()).expect("an entry");
+        let mut bytes = Vec::new();
+        Entry { count: 1, outcome: outcome.into(), ..entry }.encode(tenant, key, &mut bytes);
+        let mut group = Vec::new();
+        write(&mut group, &Record::Idempotency { tenant, entry: &bytes });
+        group[1] = 1;
+        let mut engine = Engine::new(&KEY, Default::default());
+        engine.replay(1, &group).expect("it is read");
+        assert_eq!(engine.summary().keys.into_values().collect::<Vec<_>>(), [bytes]);
+    }
 }
 
 /// How a long text is cut is kept in an extra, and the top bit of the encoding says so: a build that does not know of it finds no

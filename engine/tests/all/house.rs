@@ -431,6 +431,12 @@ impl House {
         connection
     }
 
+    /// A session ends that has not acknowledged these.
+    pub fn tenant_down(&mut self, tenant: &str, connection: ConnectionId, untold: &[u64]) {
+        let (tenant, untold) = (self.tenant(tenant), untold.to_vec());
+        self.turn([Command::TenantUnbound { tenant, connection, untold }]);
+    }
+
     pub fn acknowledge(&mut self, tenant: &str, connection: ConnectionId, numbers: &[u64], status: u32) {
         let items = numbers.iter().map(|number| Acknowledgement { number: *number, status }).collect();
         let tenant = self.tenant(tenant);
@@ -494,8 +500,40 @@ impl House {
         let item = Receipt { sequence, state, phone, tlv_id_end, text_id_end, error_end, done };
         let provider = self.provider(provider);
         let connection = Some(ConnectionId(u32::MAX - 1));
-        self.turn([Command::Receipts(Receipts { provider, connection, items: vec![item], bytes })]);
+        self.turn([Command::Receipts(Receipts {
+            provider,
+            connection,
+            items: vec![item],
+            bytes,
+            ..Receipts::default()
+        })]);
         sequence
+    }
+
+    /// What a phone acknowledges of the message with this id, with the state that it names.
+    pub fn phone_says(&mut self, provider: &str, id: &str, state: ReceiptState, one: &FromPhone) {
+        self.sequence += 1;
+        let mut body = Vec::new();
+        one.write(&mut body);
+        let body = body.into();
+        let end = id.len() as u32;
+        let item = Receipt {
+            sequence: self.sequence,
+            state,
+            phone: Some(254_712_345_678),
+            tlv_id_end: end,
+            text_id_end: end,
+            error_end: end,
+            done: None,
+        };
+        let receipts = Receipts {
+            provider: self.provider(provider),
+            connection: Some(ConnectionId(u32::MAX - 1)),
+            items: vec![item],
+            bytes: id.as_bytes().to_vec(),
+            acknowledgements: vec![(0, PhoneAcknowledgement { arrival: one.arrival(), body })],
+        };
+        self.turn([Command::Receipts(receipts)]);
     }
 
     /// Messages from phones in one batch; gives their sequence numbers.

@@ -5,6 +5,7 @@ mod house;
 
 /// What tenants and providers are promised, one behaviour at a time.
 mod accepting;
+mod acknowledging;
 mod asking;
 mod dialects;
 mod folding;
@@ -19,9 +20,11 @@ mod own_parts;
 mod pacing;
 mod parking;
 mod phones;
+mod present;
 mod reading_back;
 mod recovering;
 mod sending;
+mod shared_ids;
 mod states;
 mod surgery;
 mod telling;

@@ -407,7 +407,7 @@ fn what_comes_back_in_the_turn_in_which_its_block_is_parked_keeps_its_place() {
     let throttled = house.taken(bind);
     let refusal = |request: &Request| Response { token: request.part(), status: 0x58, end: 0 };
     let items = throttled.iter().map(refusal).collect();
-    let responses = Responses { provider: house.provider("up"), bind: 0, items, ids: Vec::new() };
+    let responses = Responses { provider: house.provider("up"), bind: 0, items, ..Responses::default() };
     let (items, bodies) = house.written(&vec![Sms::default(); 40]);
     let submissions = Submissions {
         tenant: house.tenant("acme"),

@@ -22,8 +22,13 @@ fn text(house: &House, number: u64) -> String {
     String::from_utf8_lossy(house.message(number).body().octets).into_owned()
 }
 
-fn kept(house: &mut House, drawer: Drawer) -> KeptPage {
-    let query = Query::Kept { drawer, provider: None, from: 0, most: 100 };
+pub fn kept(house: &mut House, drawer: Drawer) -> KeptPage {
+    kept_of(house, drawer, None)
+}
+
+fn kept_of(house: &mut House, drawer: Drawer, phone: Option<&str>) -> KeptPage {
+    let phone = phone.map(str::to_owned);
+    let query = Query::Kept { drawer, provider: None, phone, from: 0, most: 100 };
     match house.ask(Command::Query { reply: ReplyId(3), query }) {
         Reply::Kept(Some(page)) => page,
         other => panic!("{other:?}"),
@@ -235,9 +240,16 @@ fn what_no_rule_names_is_kept_and_goes_to_whom_a_later_rule_names() {
     assert_eq!((page.total, page.rows.len()), (1, 1));
     let KeptWhat::Message { from, to, parts, .. } = &page.rows[0].what else { panic!("{page:?}") };
     assert_eq!((&from[..], &to[..], *parts), (&b"254712345678"[..], &b"999"[..], 1));
+    for (phone, found) in [("254", 1), ("254712345678", 1), ("2547123456789", 0), ("255", 0)] {
+        assert_eq!(kept_of(&mut house, Drawer::Unrouted, Some(phone)).rows.len(), found, "{phone}");
+    }
+    let came_at = page.rows[0].at;
+    house.pass(Duration::from_secs(3_600));
     house.definitions.inbound[0].to.push("999".to_owned());
     house.crash();
     assert_eq!((inbound(&house).len(), kept(&mut house, Drawer::Unrouted).total), (1, 0));
+    let message = house.message(inbound(&house)[0]);
+    assert!(message.accepted_at > came_at && message.body().came_at() == Some(came_at));
     house.crash();
     assert_eq!((inbound(&house).len(), kept(&mut house, Drawer::Unrouted).total), (1, 0));
 }

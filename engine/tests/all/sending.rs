@@ -53,6 +53,28 @@ fn a_long_message_goes_in_parts_with_headers_over_one_bind() {
 }
 
 #[test]
+fn a_bind_that_rests_is_given_nothing_until_it_is_up_again() {
+    let mut house = House::new(definitions());
+    let binds = [house.bind("up", 0, 10), house.bind("up", 1, 10)];
+    house.accepted_all("acme", &Sms::default(), 4);
+    let (resting, other) = if house.taken(binds[1]).is_empty() { (0, 1) } else { (1, 0) };
+    let provider = house.provider("up");
+    house.turn([Command::BindRests { provider, bind: resting }]);
+    let all = house.accepted_all("acme", &Sms::default(), 9);
+    // What the resting one has unanswered takes no place of the other.
+    let taken = house.taken(binds[usize::from(other)]);
+    assert_eq!((house.taken(binds[usize::from(resting)]).len(), taken.len()), (0, all.len()));
+    // Also where it is the only one, has answered all, and the message is larger than any window.
+    let parts: Vec<_> = taken.iter().map(|request| request.part()).collect();
+    house.bind_down("up", other, &[], &parts);
+    let long = house.accepted("acme", &Sms::of_parts(3));
+    assert_eq!((house.taken(binds[usize::from(resting)]).len(), house.state(long)), (0, State::Queued));
+    house.bind_down("up", resting, &[], &[]);
+    let again = house.bind("up", resting, 10);
+    assert_eq!(house.taken(again).len(), 3);
+}
+
+#[test]
 fn the_window_of_a_bind_is_never_overrun_and_always_filled() {
     let mut house = House::new(definitions());
     let bind = house.bind("up", 0, 10);

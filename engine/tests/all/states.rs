@@ -27,7 +27,7 @@ fn answer(part: u8, verdict: Verdict) -> Step<'static> {
         Verdict::Retry => BUSY,
         Verdict::Throttled => THROTTLED,
     };
-    Step::Response { part, verdict, status, retry_at: START, id: b"id" }
+    Step::Response { part, verdict, status, retry_at: START, id: b"id", shared: false }
 }
 
 fn ok(part: u8) -> Step<'static> {

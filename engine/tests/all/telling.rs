@@ -186,6 +186,37 @@ fn of_early_receipts_of_one_id_each_goes_to_the_message_for_its_phone() {
     }
 }
 
+/// A receipt with two ids waits under both. Whichever a response names first, it is done with, over restarts too; and one that
+/// nobody names is listed and counted once.
+#[test]
+fn a_receipt_with_two_ids_that_is_matched_by_one_is_not_given_up_under_the_other() {
+    for (named, unmatched) in [("by-tlv", 0), ("by-text", 0), ("neither", 1)] {
+        for crash in [false, true] {
+            let mut house = House::new(definitions());
+            let bind = house.bind("up", 0, 10);
+            let number = house.accepted("acme", &Sms::default());
+            let part = house.taken(bind).remove(0).part();
+            house.receipt("up", Ids { tlv: "by-tlv", text: "by-text" }, DELIVERED, None);
+            assert_eq!(house.engine.snapshot().early_receipts, 2);
+            if crash {
+                house.crash();
+                house.bind("up", 0, 10);
+            }
+            house.respond("up", 0, &[(part, 0, named)]);
+            let expected = if unmatched == 0 { State::Delivered } else { State::Sent };
+            assert_eq!(house.state(number), expected, "{named}, crash: {crash}");
+            if crash {
+                house.crash();
+            }
+            assert_eq!(house.engine.snapshot().early_receipts, 2 * unmatched, "{named}, crash: {crash}");
+            house.seconds(601);
+            let counted = house.engine.counters().unmatched;
+            assert_eq!(counted, unmatched, "{named}, crash: {crash}");
+            assert_eq!(house.engine.snapshot().early_receipts, 0);
+        }
+    }
+}
+
 #[test]
 fn receipts_before_the_response_are_kept_in_order_over_a_restart() {
     for crash in [false, true] {

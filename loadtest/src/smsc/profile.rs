@@ -55,6 +55,10 @@ pub struct Profile {
     pub receipts_missing: f64,
     /// Whether query_sm is answered, with the first of `outcomes` for every message; else it is refused.
     pub queries: bool,
+    /// Whether submit_multi is answered, with one id for all of its destinations; else it is refused.
+    pub multi: bool,
+    /// Of its destinations, those whose numbers end so are refused.
+    pub multi_refused: Vec<String>,
     /// What becomes of the messages, by weight.
     pub outcomes: Vec<Outcome>,
     /// What people write to the tenants.
@@ -103,6 +107,8 @@ impl Default for Profile {
             receipts_duplicated: 0.0,
             receipts_missing: 0.0,
             queries: false,
+            multi: false,
+            multi_refused: Vec::new(),
             outcomes: vec![Outcome::default()],
             phones: PhonesProfile::default(),
             window: 1_000,

@@ -2,6 +2,8 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
+mod multi;
+
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
@@ -170,6 +172,9 @@ impl Session {
                 return Flow::Close;
             }
             response if response & command::RESPONSE != 0 => {}
+            command::SUBMIT_MULTI if self.profile.multi && self.mode.transmits() => {
+                return self.submit_multi(pdu, out);
+            }
             command::QUERY_SM if self.profile.queries && self.mode.transmits() => self.query(pdu, out),
             command::QUERY_SM
             | command::REPLACE_SM
@@ -376,16 +381,24 @@ impl Session {
 
     /// Gives the message an id and notes it in the record.
     fn accept(&mut self, message: &Message<'_>) -> u64 {
-        self.counts.accepted = self.counts.accepted.saturating_add(1);
+        let id = self.next_id();
+        self.accept_as(message, id);
+        id
+    }
+
+    fn next_id(&mut self) -> u64 {
         if self.ids.is_empty() {
             self.ids = self.shared.take_ids(IDS_AT_A_TIME);
         }
-        let id = self.ids.next().unwrap_or_default();
+        self.ids.next().unwrap_or_default()
+    }
+
+    fn accept_as(&mut self, message: &Message<'_>, id: u64) {
+        self.counts.accepted = self.counts.accepted.saturating_add(1);
         let wire::Concatenation { reference, part, parts } = message.concatenation();
         let destination = wire::digits(message.destination.digits).unwrap_or_default();
         let body = self.profile.record_bodies.then(|| Box::new(Body::from(message)));
         self.accepted.push(Accepted { at: self.wall, destination, id, reference, part, parts, body });
-        id
     }
 
     /// The receipt that the message asks for, SMPP 3.4 §5.2.17: 1 of any end, 2 of a failure, 3 (5.0) of a success.

@@ -405,3 +405,26 @@ fn phones_write_at_a_rate_and_again_until_they_are_heard() {
         assert_eq!(counts.phones_acknowledged, bodies.len() as u64);
     });
 }
+
+#[test]
+fn a_submit_multi_has_one_id_and_a_receipt_for_each_that_is_not_refused() {
+    run(async {
+        let multi_refused = vec!["02".to_owned()];
+        let profile = Profile { multi: true, multi_refused, first_id: 41, ..Profile::default() };
+        let handle = simulator(profile).await;
+        let mut client = Client::bound(&handle, command::BIND_TRANSCEIVER).await;
+        let list = b"\x03\x01\x01\x01254700000001\0\x01\x01\x01254700000002\0\x01\x01\x01254700000003\0";
+        let body = [&b"\0\x05\0ACME\0"[..], list, b"\0\0\0\0\0\x01\0\0\0\x02hi"].concat();
+        let response = client.ask(command::SUBMIT_MULTI, &body).await;
+        assert_eq!(response.command, command::SUBMIT_MULTI | command::RESPONSE);
+        assert_eq!(response.body, b"41\0\x01\x01\x01254700000002\0\0\0\0\x0B");
+        let receipts = [client.receipt().await.1, client.receipt().await.1];
+        assert_eq!(receipts, [254_700_000_001, 254_700_000_003]);
+        let counts = handle.counts();
+        assert_eq!((counts.submits, counts.accepted, counts.refused), (1, 2, 1));
+        // A list of another SMSC's, and a PDU that is cut.
+        for body in [&b"\0\x05\0ACME\0\x01\x02all\0\0\0\0\0\0\x01\0\0\0\0"[..], b"\0"] {
+            assert_ne!(client.ask(command::SUBMIT_MULTI, body).await.status, status::OK);
+        }
+    });
+}

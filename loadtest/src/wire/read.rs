@@ -190,6 +190,22 @@ impl<'a> Message<'a> {
         reader.c_string()?; // service_type
         let source = reader.address()?;
         let destination = reader.address()?;
+        Self::parse_rest(reader, source, destination)
+    }
+
+    /// A submit_multi, SMPP 3.4 §4.5.1: the message to the first of its destinations, and all of them. `None` where one is a list.
+    #[must_use]
+    pub fn parse_multi(body: &'a [u8]) -> Option<(Self, Vec<Address<'a>>)> {
+        let mut reader = Reader(body);
+        reader.c_string()?; // service_type
+        let source = reader.address()?;
+        let count = reader.u8()?;
+        let mut destination = || (reader.u8()? == 1).then(|| reader.address()).flatten();
+        let destinations = (0..count).map(|_| destination()).collect::<Option<Vec<_>>>()?;
+        Some((Self::parse_rest(reader, source, *destinations.first()?)?, destinations))
+    }
+
+    fn parse_rest(mut reader: Reader<'a>, source: Address<'a>, destination: Address<'a>) -> Option<Self> {
         let esm_class = reader.u8()?;
         reader.octets(2)?; // protocol_id, priority_flag
         reader.c_string()?; // schedule_delivery_time

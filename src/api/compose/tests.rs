@@ -13,6 +13,7 @@ const NOW: Wall = Wall(1_800_000_000_000);
 fn tenant() -> TenantAccess {
     TenantAccess {
         number: 1,
+        id: "acme".into(),
         currency: "KES".to_owned(),
         rate: 0,
         ip_allow: Vec::new(),
@@ -23,12 +24,19 @@ fn tenant() -> TenantAccess {
     }
 }
 
+/// A provider that knows these TLVs.
+fn provider(tlvs: &str) -> Vec<config::Provider> {
+    let toml = format!("[[provider]]\nid = 'up'\nhost = '127.0.0.1'\nsystem_id = 'up'\ntlv = {tlvs}\n");
+    config::load(Some(("test.toml", &toml)), []).unwrap().provider
+}
+
 /// Composes a message and hands its body to `look`.
 fn composed<T>(message: &Value, look: impl FnOnce(&Body<'_>) -> T) -> T {
     let text = message.to_string();
     let Ok(Sent::One(message)) = request::read(text.as_bytes()) else { panic!("{text}") };
     let tenant = tenant();
-    let context = Context { tenant: &tenant, now: NOW, idempotency_key: Some(b"k-1") };
+    let context =
+        Context { tenant: &tenant, tlvs: &TlvNames::default(), now: NOW, idempotency_key: Some(b"k-1") };
     let mut bodies = b"before".to_vec();
     let composed = compose(&message, context, &mut Scratch::default(), &mut bodies).unwrap();
     let (body, length) = Body::read(&bodies[6..]).unwrap();
@@ -76,7 +84,7 @@ fn written_as(message: &Value) -> (Encoding, bool, u8, String, Option<String>) {
     let Ok(Sent::One(message)) = request::read(text.as_bytes()) else { panic!("{text}") };
     let languages = [Language::Turkish].into_iter().collect();
     let tenant = TenantAccess { national: languages, ..tenant() };
-    let context = Context { tenant: &tenant, now: NOW, idempotency_key: None };
+    let context = Context { tenant: &tenant, tlvs: &TlvNames::default(), now: NOW, idempotency_key: None };
     let mut bodies = Vec::new();
     let composed = compose(&message, context, &mut Scratch::default(), &mut bodies).unwrap();
     let (body, _) = Body::read(&bodies).unwrap();
@@ -132,7 +140,10 @@ fn what_the_tenant_added_is_kept_as_it_was() {
         "reference":"Grüße","campaign":"spring:2027","provider":"up","metadata":{ "b" : [1, "}{"] },"tlvs":{"entity_id":"1101","hop":7}}"#;
     let Ok(Sent::One(message)) = request::read(text.as_bytes()) else { panic!() };
     let tenant = tenant();
-    let context = Context { tenant: &tenant, now: NOW, idempotency_key: None };
+    let providers =
+        provider("[{ tag = 0x1400, name = 'entity_id' }, { tag = 0x1401, name = 'hop', type = 'u8' }]");
+    let tlvs = TlvNames::new(&providers);
+    let context = Context { tenant: &tenant, tlvs: &tlvs, now: NOW, idempotency_key: None };
     let mut bodies = Vec::new();
     compose(&message, context, &mut Scratch::default(), &mut bodies).unwrap();
     let (body, _) = Body::read(&bodies).unwrap();
@@ -148,12 +159,14 @@ fn what_the_tenant_added_is_kept_as_it_was() {
 
 #[test]
 fn tlvs_are_strings_and_numbers_by_name_and_not_too_many() {
+    let providers = provider("[{ tag = 0x1400, name = 'a' }]");
     let many: serde_json::Map<_, _> = (0..17).map(|n| (format!("n{n}"), json!("x"))).collect();
     for tlvs in [json!([]), json!({"a": [1]}), json!({"a": -1}), json!({"a": "x".repeat(256)}), json!(many)] {
         let text = json!({"to": "+254712345678", "text": "a", "tlvs": tlvs}).to_string();
         let Ok(Sent::One(message)) = request::read(text.as_bytes()) else { panic!() };
         let tenant = tenant();
-        let context = Context { tenant: &tenant, now: NOW, idempotency_key: None };
+        let context =
+            Context { tenant: &tenant, tlvs: &TlvNames::new(&providers), now: NOW, idempotency_key: None };
         let found = compose(&message, context, &mut Scratch::default(), &mut Vec::new());
         assert_eq!(found.err().map(|refused| refused.refusal), Some(Refusal::InvalidRequest), "{tlvs}");
     }
@@ -165,7 +178,8 @@ fn the_most_parts_are_255() {
         let text = json!({"to": "+254712345678", "text": "x".repeat(count)}).to_string();
         let Ok(Sent::One(message)) = request::read(text.as_bytes()) else { panic!() };
         let tenant = tenant();
-        let context = Context { tenant: &tenant, now: NOW, idempotency_key: None };
+        let context =
+            Context { tenant: &tenant, tlvs: &TlvNames::default(), now: NOW, idempotency_key: None };
         let mut bodies = Vec::new();
         let found = compose(&message, context, &mut Scratch::default(), &mut bodies);
         let refusal = found.as_ref().err().map(|refused| refused.refusal);

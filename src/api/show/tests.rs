@@ -56,7 +56,7 @@ fn intent<'a>() -> Step<'a> {
 }
 
 fn response<'a>(part: u8, verdict: Verdict, status: u32, id: &'a [u8]) -> Step<'a> {
-    Step::Response { part, verdict, status, retry_at: Wall(0), id }
+    Step::Response { part, verdict, status, retry_at: Wall(0), id, shared: false }
 }
 
 fn receipt<'a>(state: ReceiptState, error: &'a [u8]) -> Step<'a> {

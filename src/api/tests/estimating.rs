@@ -45,6 +45,8 @@ async fn an_estimate_says_what_sending_would_and_sends_nothing() {
     let (kenya, turkey) = ("+254712345678", "+905321234567");
     let plain = "x".repeat(306);
     let likeness = "\u{201C}It\u{2019}s\u{201D}";
+    // By the Turkish tables but for the quotation marks, which get likenesses.
+    let (both, by_tables) = (format!("\u{201C}{turkish}\u{201D}"), format!("\"{turkish}\""));
     let table = [
         (kenya, "Hello", 1, "gsm7", false, "1.00", None),
         // The second provider of the route has less room in a part.
@@ -53,6 +55,7 @@ async fn an_estimate_says_what_sending_would_and_sends_nothing() {
         // Where all providers of the message take the tables; elsewhere it is UCS-2 before it is priced.
         (turkey, &turkish, 1, "gsm7", true, "1.00", None),
         (kenya, &turkish, 2, "ucs2", false, "2.00", None),
+        (turkey, &both, 1, "gsm7", true, "1.00", Some(by_tables.as_str())),
         (kenya, likeness, 1, "gsm7", false, "1.00", Some("\"It's\"")),
     ];
     for (to, text, parts, encoding, national, price, transliterated) in table {

@@ -31,6 +31,7 @@ use crate::directory::{Account, Directory, Entries};
 use crate::lists::{Asked, Page};
 use crate::metrics::DoorCounts;
 use crate::ops::Health;
+use crate::tlv_names::TlvNames;
 
 pub const ID_KEY: [u8; 32] = [9; 32];
 /// Its key is `tg_live_acme`.
@@ -173,7 +174,7 @@ impl House {
         let definitions = crate::definitions::definitions(&config);
         let accounts =
             (0..).zip(&config.tenant).map(|(number, tenant)| Account { number, tenant, key_hashes: &[] });
-        let entries = Entries::new(accounts, [(0, "up".to_owned())]);
+        let entries = Entries::new(accounts, [(0, "up".to_owned())], TlvNames::new(&config.provider));
         let archive = Arc::<Shelf>::default();
         let state = ApiState {
             directory: Directory::new(entries),

@@ -251,6 +251,33 @@ async fn each_message_of_a_batch_stands_for_itself() {
     assert!(data.iter().all(|entry| entry["id"].is_string() != entry["detail"].is_string()));
 }
 
+/// What no provider could use is said at the door, of a message, of one in a batch and of an estimate alike.
+#[tokio::test]
+async fn a_tlv_that_no_provider_could_use_is_refused_by_its_name() {
+    let known =
+        "tlv = [{ tag = 0x1400, name = \"entity\" }, { tag = 0x1401, name = \"hop\", type = \"u8\" }]";
+    let house = House::open(&ACME.replacen("system_id = \"up\"", &format!("system_id = \"up\"\n{known}"), 1));
+    let with = |tlvs: Value| json!({"to": "+254712345678", "text": "a", "tlvs": tlvs}).to_string();
+    let good = with(json!({"entity": "1101", "hop": 7}));
+    let table = [
+        (with(json!({"entity_idd": "1101"})), "tlvs.entity_idd"),
+        (with(json!({"entity": "1101", "Hop": 7})), "tlvs.Hop"),
+        (with(json!({"hop": 256})), "tlvs.hop"),
+        (with(json!({"hop": "seven"})), "tlvs.hop"),
+    ];
+    for (body, field) in &table {
+        for path in ["/v1/messages", "/v1/estimate"] {
+            let answer = house.ask(Method::POST, path, &[], body).await;
+            assert_eq!(answer.refusal(), (400, "invalid_request", Some(*field)), "{path} {body}");
+            assert!(!answer.text("detail").contains("seven"), "{}", answer.body);
+        }
+        let answer = house.send(&batch(&[body, &good])).await;
+        assert_eq!((&answer.body["accepted"], &answer.body["refused"]), (&json!(1), &json!(1)), "{body}");
+        assert_eq!(answer.body["data"][0]["field"], **field, "{}", answer.body);
+    }
+    assert_eq!(house.send(&good).await.status, 202);
+}
+
 fn numbered(count: usize) -> String {
     let mut body = String::from("{\"messages\":[");
     for number in 0..count {
@@ -410,6 +437,11 @@ async fn a_used_up_quota_says_which_and_until_when() {
     let headers = ["retry-after", "ratelimit-policy", "ratelimit"].map(|name| answer.header(name));
     let expected = ["3601", "\"messages\";q=500;w=86400", "\"messages\";r=0;t=3601"];
     assert_eq!(headers, expected.map(Some));
+    let detail =
+        "the quota of this day (500 messages a day, by UTC) is used up; the next day begins in 3601 s";
+    assert_eq!(answer.text("detail"), detail);
+    let batch = house.send(&batch(&[GOOD])).await;
+    assert_eq!((batch.status, batch.body["data"][0]["detail"].as_str()), (202, Some(detail)));
 }
 
 #[tokio::test]
@@ -421,9 +453,12 @@ async fn over_the_rate_is_429_with_a_time_to_come_back() {
         (202, &json!(4), &json!(1))
     );
     assert_eq!(answer.body["data"][4]["code"], "rate_limited");
+    let detail = "more than the 4 messages a second that this tenant may send";
+    assert_eq!(answer.body["data"][4]["detail"], detail);
     for body in [GOOD, &numbered(2)] {
         let answer = house.send(body).await;
         assert_eq!(answer.refusal(), (429, "rate_limited", None));
+        assert_eq!(answer.text("detail"), detail);
         assert_eq!(
             (answer.header("retry-after"), answer.header("ratelimit-policy")),
             (Some("1"), Some("\"messages\";q=4;w=1"))

@@ -2,6 +2,7 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
+use crate::text::national::Language;
 use proptest::prelude::*;
 
 #[test]
@@ -26,6 +27,19 @@ fn likenesses_are_put_where_the_whole_text_then_fits() {
     ] {
         assert_eq!(transliterated(text).as_deref(), expected, "{text:?}");
     }
+}
+
+#[test]
+fn what_a_languages_tables_have_stays_and_the_rest_gets_likenesses() {
+    let turkish = Languages::from_iter([Language::Turkish]);
+    for (text, expected) in [
+        ("\u{201C}şeker\u{201D}\u{2026}", Some("\"şeker\"...")),
+        ("şeker", None),
+        ("\u{201C}şeker\u{201D} да", None),
+    ] {
+        assert_eq!(transliterated_beside(text, turkish).as_deref(), expected, "{text}");
+    }
+    assert_eq!(transliterated_beside("\u{201C}şeker\u{201D}", Languages::NONE), None);
 }
 
 #[test]

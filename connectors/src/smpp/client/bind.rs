@@ -8,19 +8,22 @@ use std::time::Duration;
 use codecs::instant::Mono;
 use codecs::message_id::{self, Side};
 use codecs::receipt::State;
+use codecs::smpp::congestion::congestion_state;
 use codecs::smpp::masked::Masked;
-use codecs::smpp::pdu::{self, Header, MessageIdResponse, QuerySmResponse};
+use codecs::smpp::multi::SubmitMultiResponse;
+use codecs::smpp::pdu::{self, MessageIdResponse, QuerySmResponse};
 use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
-use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::smpp::{Command as Pdu, Status, write};
 use engine::command::{
     AskAnswer, AskKind, Command, ConnectionId, Inbound, Now, PartToken, Receipts, Response, Responses,
 };
 use engine::effect::Ask;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 
 use super::ProviderBindOptions;
 use super::backoff::Ending;
+use super::multi::{self, Member, Multi, Said};
 use super::phone::Phones;
 use super::receipt::{Delivered, Delivery, Reader};
 use crate::intake::Lane;
@@ -29,7 +32,7 @@ use crate::smpp::counters::BindCounters;
 use crate::smpp::line::{Line, Woken};
 use crate::smpp::phase::{Phase, Phases};
 
-/// PDUs of one session that are logged because they were not understood; all are counted.
+/// PDUs of one session that are logged because they were not understood, or are receipts without an id; all are counted.
 const LOGGED_MAX: u32 = 10;
 /// From this interface_version on responses may tell congestion_state.
 const VERSION_WITH_CONGESTION: u8 = 0x50;
@@ -42,10 +45,15 @@ pub struct Bind<'o, S> {
     counters: &'o Arc<BindCounters>,
     line: Line<S>,
     phase: Phase,
+    /// Is told when it is bound.
+    told: Option<oneshot::Sender<()>>,
     /// Once it is bound.
     up: Option<Up>,
-    /// What one turn has gathered for the commit loop.
+    /// What goes in one submit_multi, where the provider offers it.
+    multi: Multi,
+    /// What one turn has gathered for the commit loop: answers, and those to submit_multi.
     responses: Responses,
+    shared_responses: Responses,
     receipts: Receipts,
     inbound: Inbound,
     unanswered: Vec<PartToken>,
@@ -82,6 +90,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         partition: &'o Partition,
         counters: &'o Arc<BindCounters>,
         stream: S,
+        told: oneshot::Sender<()>,
     ) -> Bind<'o, S> {
         let clock = partition.clock;
         let session = Session::new(Role::Esme, options.limits(), clock.mono());
@@ -91,8 +100,11 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             counters,
             line: Line::new(stream, session, clock, options.stalled),
             phase: Phase::Running,
+            told: Some(told),
             up: None,
+            multi: Multi::new(options.submit_multi, options.limits().late_response),
             responses: Responses::default(),
+            shared_responses: Responses::default(),
             receipts: Receipts::default(),
             inbound: Inbound::default(),
             unanswered: Vec::new(),
@@ -184,12 +196,14 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     fn frame(&mut self, now: Now, lane: &Lane, frame: &[u8]) {
         if self.options.interface_version >= VERSION_WITH_CONGESTION {
-            self.heed_congestion(frame);
+            self.congestion = self.congestion.max(congestion_state(frame).unwrap_or(0));
         }
         match self.line.session.receive(now.mono, frame) {
             Event::Response { token, command, status, late, body } => {
                 if let Some(kind) = self.asked_kind(token, command) {
                     self.ask_answered(now, token, kind, status, body);
+                } else if let Some(members) = self.multi.answered(token, late) {
+                    self.multi_answered(frame, &members, status, late);
                 } else if ask_kind(command).is_none() {
                     self.answered(token, status, late, body);
                 }
@@ -232,6 +246,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             self.line.offer(Command::BindUp { provider, bind, connection: id, window });
         }
         self.up = Some(Up { id, since: now });
+        // The supervisor lasts longer than its session.
+        let _ = self.told.take().map(|told| told.send(()));
         self.counters.binds.add(1);
         self.counters.up.set(1);
         tracing::info!(provider = %provider_id, bind, ?kind, connection = id.0, "bound");
@@ -242,17 +258,6 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn alerted(&mut self) {
         self.counters.alerts.add(1);
         tracing::debug!(provider = %self.options.provider_id, "alert_notification");
-    }
-
-    /// congestion_state is told by providers of SMPP 5.0 in any response (§4.8.4.18): behind an id, or where there is nothing else.
-    fn heed_congestion(&mut self, frame: &[u8]) {
-        if !Header::read(frame).is_some_and(|header| header.command.is_response()) {
-            return;
-        }
-        let body = pdu::body(frame);
-        let state = |tlvs: Tlvs<'_>| tlvs.value_of(tag::CONGESTION_STATE)?.first().copied();
-        let told = state(MessageIdResponse::read(body).tlvs()).or_else(|| state(Tlvs::new(body)));
-        self.congestion = self.congestion.max(told.unwrap_or(0));
     }
 
     fn answered(&mut self, token: u64, status: Status, late: bool, body: &[u8]) {
@@ -266,6 +271,31 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             // A read brings at most some hundred kilobytes.
             end: self.responses.ids.len() as u32,
         });
+    }
+
+    /// One answer for several messages: each has its own, with the id that all of them share.
+    fn multi_answered(&mut self, frame: &[u8], members: &[Member], status: Status, late: bool) {
+        let response = SubmitMultiResponse::read(pdu::body(frame));
+        let verdicts = multi::verdicts(members, status, &response);
+        if verdicts.senseless > 0 {
+            self.counters.malformed.add(verdicts.senseless as u64);
+            self.log(frame, "unsuccess_sme");
+        }
+        self.counters.late_responses.add(if late { members.len() as u64 } else { 0 });
+        for (token, said) in verdicts.said {
+            let token = PartToken(token);
+            let (status, id) = match said {
+                Said::Taken => (Status::OK, response.message_id),
+                Said::Refused(status) => (status, &[][..]),
+                Said::Unclear => {
+                    self.unanswered.push(token);
+                    continue;
+                }
+            };
+            let Responses { items, ids, .. } = &mut self.shared_responses;
+            ids.extend_from_slice(id);
+            items.push(Response { token, status: status.0, end: ids.len() as u32 });
+        }
     }
 
     /// What was asked with this token, by the command of a response to it or of its own; a generic_nack is for the first.
@@ -327,12 +357,20 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn delivered(&mut self, now: Now, frame: &[u8], sequence: u32, command: Pdu, delivery: &Delivery<'_>) {
         match self.reader.read(now.wall, delivery, &mut self.receipts) {
             Delivered::Receipt => {}
+            Delivered::Acknowledgement => {
+                self.phones.add_acknowledgement(self.options.provider, delivery, &mut self.receipts);
+            }
             Delivered::MobileOriginated => {
                 self.counters.mobile_originated.add(1);
                 self.phones.add(self.options.provider, delivery, &mut self.inbound);
             }
-            // Kept for the operator, who may wonder what it looks like.
-            Delivered::ReceiptWithoutId => self.log(frame, "a receipt without an id"),
+            // Kept and counted as unmatched by the engine; the operator may wonder what it looks like.
+            Delivered::ReceiptWithoutId => {
+                if self.may_log() {
+                    let (provider, pdu) = (&self.options.provider_id, Masked(frame));
+                    tracing::info!(%provider, %pdu, "a receipt without an id, kept as unmatched");
+                }
+            }
         }
         // It is answered when it is on disk.
         if command == Pdu::DATA_SM {
@@ -342,18 +380,32 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     /// The header says enough; what follows may be the text of a message.
     fn log(&mut self, frame: &[u8], what: &str) {
-        self.logged = self.logged.saturating_add(1);
-        if self.logged <= LOGGED_MAX {
+        if self.may_log() {
             let (provider, pdu) = (&self.options.provider_id, Masked(frame));
             tracing::warn!(%provider, what, %pdu, "a PDU that was not taken");
         }
     }
 
+    fn may_log(&mut self) -> bool {
+        self.logged = self.logged.saturating_add(1);
+        self.logged <= LOGGED_MAX
+    }
+
     fn enter(&mut self, now: Mono, phase: Phase) {
         self.phase = phase;
-        if phase == Phase::Closing {
-            self.close_at = Some(now.after(self.options.closing));
-            self.line.session.unbind(now);
+        match phase {
+            Phase::Running => return,
+            Phase::Draining => self.rest(),
+            Phase::Closing => self.close_at = Some(now.after(self.options.closing)),
+        }
+        self.line.session.unbind(now);
+    }
+
+    /// Another session is to take the place of this one: it is given no more, and the responses to what it has sent are waited for.
+    fn rest(&mut self) {
+        let ProviderBindOptions { provider, bind, kind, .. } = *self.options;
+        if self.up.is_some() && kind.transmits() {
+            self.line.offer(Command::BindRests { provider, bind });
         }
     }
 
@@ -362,6 +414,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         while let TimeoutEvent::Expired { token, command } = self.line.session.timeout(now.mono) {
             if let Some(kind) = self.asked_kind(token, command) {
                 self.ask_answered(now, token, kind, Status::UNKNOWNERR, &[]);
+            } else if let Some(messages) = self.multi.give_up(now.mono, token) {
+                self.unanswered.extend(messages.map(PartToken));
             } else {
                 self.unanswered.push(PartToken(token));
             }
@@ -372,10 +426,13 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn gather(&mut self) {
         let Some(up) = self.up else { return };
         let ProviderBindOptions { provider, bind, .. } = *self.options;
-        if !self.responses.items.is_empty() {
-            let responses = std::mem::take(&mut self.responses);
-            self.counters.responses.add(responses.items.len() as u64);
-            self.line.offer(Command::Responses(Responses { provider, bind, ..responses }));
+        for shared in [false, true] {
+            let gathered = if shared { &mut self.shared_responses } else { &mut self.responses };
+            if !gathered.items.is_empty() {
+                let responses = std::mem::take(gathered);
+                self.counters.responses.add(responses.items.len() as u64);
+                self.line.offer(Command::Responses(Responses { provider, bind, shared, ..responses }));
+            }
         }
         let congestion = std::mem::take(&mut self.congestion);
         if congestion >= CONGESTION_TOLD {
@@ -429,10 +486,15 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         self.acknowledge(now, &outgoing.acknowledged);
         self.counters.submitted.add(outgoing.requests.len() as u64);
         self.line.backlog.push(outgoing.requests, outgoing.bodies);
-        self.line.feed(now, self.options.submit);
+        if self.multi.is_offered() {
+            self.multi.feed(now, &mut self.line);
+        } else {
+            self.line.feed(now, self.options.submit);
+        }
         self.asks.extend(outgoing.asks);
         self.ask_about(now);
-        self.counters.in_flight.set(self.line.session.in_flight() as u64);
+        let in_flight = self.line.session.in_flight().saturating_add(self.multi.beyond_first());
+        self.counters.in_flight.set(in_flight as u64);
     }
 
     /// Answers receipts that are on disk, in one piece.
@@ -468,7 +530,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         self.counters.in_flight.set(0);
         let ProviderBindOptions { provider, bind, kind, .. } = *self.options;
         tracing::info!(provider = %self.options.provider_id, bind, ?kind, reason, "unbound");
-        let tokens = |tokens: Vec<u64>| tokens.into_iter().map(PartToken).collect::<Vec<_>>();
+        let multi = &self.multi;
+        let tokens = |tokens| multi.messages(tokens).into_iter().map(PartToken).collect::<Vec<_>>();
         let down = |unsent, in_flight| Command::BindDown { provider, bind, unsent, in_flight };
         if kind.transmits() {
             let gone = down(tokens(lost.unsent), tokens(lost.in_flight));

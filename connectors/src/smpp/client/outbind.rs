@@ -16,8 +16,9 @@ use tokio::task::JoinSet;
 
 use super::{Secret, closing};
 use crate::clock::Clock;
+use crate::smpp::counters::ServerCounters;
 use crate::smpp::gate::{Gate, Pass};
-use crate::smpp::lockout::{Lockout, LockoutOptions};
+use crate::smpp::lockout::Lockout;
 use crate::smpp::phase::Phases;
 use crate::smpp::sparing::STRANGERS;
 
@@ -43,8 +44,15 @@ pub struct Expected {
     pub password: Secret,
     /// Whence it comes; nobody else is listened to. `None`: from anywhere.
     pub from: Option<Arc<dyn Fn(IpAddr) -> bool + Send + Sync>>,
-    /// How hard guessing is made.
-    pub lockout: LockoutOptions,
+    /// What the doors of all providers share.
+    pub shared: Shared,
+}
+
+/// Who has guessed lately, and how many connections there were too many of.
+#[derive(Clone)]
+pub struct Shared {
+    pub lockout: Arc<Lockout>,
+    pub counters: Arc<ServerCounters>,
 }
 
 /// Where the binds of one provider wait for its connections.
@@ -61,8 +69,7 @@ impl Outbind {
         clock: Clock,
     ) -> (Arc<Outbind>, Keeper) {
         let (asking, askers) = mpsc::channel(places.max(1));
-        let lockout = Lockout::new(expected.lockout.clone());
-        let door = Arc::new(Door { expected, lockout, clock, askers: Mutex::new(askers) });
+        let door = Arc::new(Door { expected, clock, askers: Mutex::new(askers) });
         (Arc::new(Outbind { asking }), Keeper { listener, door })
     }
 
@@ -84,7 +91,6 @@ pub struct Keeper {
 /// What all its connections share.
 struct Door {
     expected: Expected,
-    lockout: Lockout,
     clock: Clock,
     /// Binds that wait for a connection.
     askers: Mutex<mpsc::Receiver<oneshot::Sender<TcpStream>>>,
@@ -109,7 +115,7 @@ impl Keeper {
     /// Until the phase is `Closing`.
     pub async fn run(self, mut phases: Phases) {
         let Keeper { listener, door } = self;
-        let gate = Gate::new(CONNECTIONS_MAX, GREETING_MAX, Arc::default());
+        let gate = Gate::new(CONNECTIONS_MAX, GREETING_MAX, Arc::clone(&door.expected.shared.counters));
         let mut greetings = JoinSet::new();
         loop {
             tokio::select! {
@@ -161,7 +167,10 @@ impl Door {
     async fn judge(&self, stream: &mut (impl AsyncRead + Unpin), from: IpAddr) -> Result<(), GreetingError> {
         let expected = &self.expected;
         let name = expected.system_id.as_bytes();
-        if self.lockout.is_locked(self.clock.mono(), from, name) {
+        let lockout = &expected.shared.lockout;
+        // Who guesses at one provider's door is still heard at another's.
+        let guessed = [expected.provider_id.as_bytes(), b"\0", name].concat();
+        if lockout.is_locked(self.clock.mono(), from, &guessed) {
             return Err(GreetingError::LockedOut);
         }
         let mut octets = [0; OUTBIND_OCTETS_MAX];
@@ -170,15 +179,15 @@ impl Door {
         let is_named = name.is_empty() || outbind.system_id == name;
         let is_right = is_named & is_same(outbind.password, expected.password.0.as_bytes());
         // Others of this address may have guessed meanwhile.
-        if self.lockout.is_locked(self.clock.mono(), from, name) {
+        if lockout.is_locked(self.clock.mono(), from, &guessed) {
             return Err(GreetingError::LockedOut);
         }
         if !is_right {
-            let delay = self.lockout.failed(self.clock.mono(), from, name);
+            let delay = lockout.failed(self.clock.mono(), from, &guessed);
             tokio::time::sleep(delay).await;
             return Err(GreetingError::Wrong);
         }
-        self.lockout.succeeded(from, name);
+        lockout.succeeded(from, &guessed);
         Ok(())
     }
 
@@ -236,6 +245,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::smpp::lockout::LockoutOptions;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
@@ -246,10 +256,12 @@ mod tests {
             system_id: "smsc".to_owned(),
             password: Secret("right".to_owned()),
             from: None,
-            lockout: LockoutOptions::default(),
+            shared: Shared {
+                lockout: Arc::new(Lockout::new(LockoutOptions::default())),
+                counters: Arc::default(),
+            },
         };
-        let lockout = Lockout::new(expected.lockout.clone());
-        Door { expected, lockout, clock: Clock::start(), askers: Mutex::new(mpsc::channel(1).1) }
+        Door { expected, clock: Clock::start(), askers: Mutex::new(mpsc::channel(1).1) }
     }
 
     /// What becomes of this password, and how long that takes.

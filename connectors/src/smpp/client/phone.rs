@@ -3,11 +3,13 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use codecs::address;
+use codecs::receipt;
 use codecs::smpp::pdu::SmeAddress;
 use codecs::smpp::tlv::{Tlvs, tag};
+use codecs::smpp::write;
 use codecs::text::encoding_of;
 use codecs::user_data::{self, Reference};
-use engine::command::{Inbound, InboundItem, PartForm, PartOf};
+use engine::command::{Inbound, InboundItem, PartForm, PartOf, PhoneAcknowledgement, Receipts};
 use engine::hash::hash64;
 use engine::submission::{Body, Extra, push_extra};
 
@@ -22,6 +24,8 @@ const SERVICE_TYPE_OCTETS_MAX: usize = 5;
 const TEXT_OCTETS_MAX: usize = 0xffff;
 /// The longest text of a part: sm_length is one octet. What is longer is no part of anything.
 const PART_OCTETS_MAX: usize = 255;
+/// Two octets at most (SMPP 3.4 §5.3.2.17, §5.3.2.18).
+const SAID_OCTETS_MAX: usize = 2;
 const ARRIVAL_DOMAIN: u64 = 0x6172_7269;
 
 /// Writes what phones say; it keeps its buffers from one to the next.
@@ -37,7 +41,36 @@ impl Phones {
     pub fn add(&mut self, provider: u16, delivery: &Delivery<'_>, inbound: &mut Inbound) {
         let (part, has_header) = self.part(delivery);
         let arrival = self.arrival(provider, delivery);
+        let kept = delivery.esm_class & REPLY_PATH | if has_header { UDHI } else { 0 };
         self.extras.clear();
+        self.write(delivery, kept, &mut inbound.bodies);
+        // A read brings at most some hundred kilobytes.
+        let end = inbound.bodies.len() as u32;
+        inbound.items.push(InboundItem { sequence: delivery.sequence, arrival, part, end });
+    }
+
+    /// Adds what a phone acknowledges to the receipt that has just joined the batch. It is never put together with others.
+    pub fn add_acknowledgement(&mut self, provider: u16, delivery: &Delivery<'_>, receipts: &mut Receipts) {
+        let Some(place) = receipts.items.len().checked_sub(1) else { return };
+        let arrival = self.arrival(provider, delivery);
+        self.octets.clear();
+        self.octets.extend_from_slice(delivery.content);
+        let mut said = Vec::new();
+        for tag in [tag::USER_MESSAGE_REFERENCE, tag::USER_RESPONSE_CODE] {
+            let value = delivery.tlvs.value_of(tag).filter(|value| value.len() <= SAID_OCTETS_MAX);
+            // So short a value is always written.
+            let _ = value.map(|value| write::tlv(&mut said, tag, value));
+        }
+        self.extras.clear();
+        push_extra(&mut self.extras, Extra::Tlvs, &said);
+        let kept = delivery.esm_class & (REPLY_PATH | UDHI | receipt::KIND);
+        let mut body = Vec::new();
+        self.write(delivery, kept, &mut body);
+        let body = body.into_boxed_slice();
+        receipts.acknowledgements.push((place, PhoneAcknowledgement { arrival, body }));
+    }
+
+    fn write(&mut self, delivery: &Delivery<'_>, esm_class: u8, out: &mut Vec<u8>) {
         let phone = Phone::of(delivery.source);
         if let Some(octets) = phone.as_written {
             push_extra(&mut self.extras, Extra::Phone, octets);
@@ -49,7 +82,7 @@ impl Phones {
         let body = Body {
             encoding: encoding_of(delivery.data_coding),
             data_coding: delivery.data_coding,
-            esm_class: delivery.esm_class & REPLY_PATH | if has_header { UDHI } else { 0 },
+            esm_class,
             protocol_id: delivery.protocol_id,
             source_ton: delivery.destination.ton,
             source_npi: delivery.destination.npi,
@@ -62,10 +95,7 @@ impl Phones {
             extras: &self.extras,
             ..Body::default()
         };
-        body.write(&mut inbound.bodies);
-        // A read brings at most some hundred kilobytes.
-        let end = inbound.bodies.len() as u32;
-        inbound.items.push(InboundItem { sequence: delivery.sequence, arrival, part, end });
+        body.write(out);
     }
 
     /// Which part it is, if it is one; its octets without what says so, and whether a header is left before them.
@@ -109,6 +139,11 @@ impl Phones {
         ];
         for mark in marks {
             seen.extend_from_slice(delivery.tlvs.value_of(mark).unwrap_or_default());
+            seen.push(0);
+        }
+        // Of an acknowledgement: two messages may be acknowledged in the same words.
+        if let Some(id) = delivery.tlvs.value_of(tag::RECEIPTED_MESSAGE_ID) {
+            seen.extend_from_slice(id);
             seen.push(0);
         }
         seen.extend_from_slice(delivery.content);

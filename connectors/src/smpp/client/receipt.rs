@@ -15,6 +15,8 @@ use engine::command::{Receipt, Receipts};
 /// Longer ids, and error words, are cut: SMPP 3.4 §5.2.23 allows 64 octets.
 const ID_OCTETS_MAX: usize = 64;
 const ERROR_OCTETS_MAX: usize = 16;
+/// A longer text is no acknowledgement of a phone's: sm_length is one octet.
+const ACKNOWLEDGEMENT_OCTETS_MAX: usize = 255;
 /// The user data begins with a header (SMPP 3.4 §5.2.12).
 const UDHI: u8 = 0x40;
 
@@ -25,6 +27,8 @@ pub enum Delivered {
     Receipt,
     /// The same, but it does not say of what: nothing will be found for it.
     ReceiptWithoutId,
+    /// The same as a receipt, and what the phone says by it is to be added.
+    Acknowledgement,
     /// A message from a phone.
     MobileOriginated,
 }
@@ -99,15 +103,16 @@ impl Reader {
             .read(content, is_marked)
             .or_else(|| dialect.read(after_header(esm_class, content), is_marked));
         // Without the mark a text counts only when it has both, and where nobody can write it: people have phones.
-        let looks_like_one =
-            *takes_unmarked && text.is_some_and(|text| text.id.is_some() && !text.stat.is_empty());
+        let looks_like_one = (*takes_unmarked || receipt::is_by_user(esm_class))
+            && text.is_some_and(|text| text.id.is_some() && !text.stat.is_empty());
         if !is_marked && !looks_like_one {
             return Delivered::MobileOriginated;
         }
         let text = text.unwrap_or_default();
         let text_id = text.id.unwrap_or_default();
         let has_no_id = tlv_id.is_empty() && text_id.is_empty();
-        if has_no_id && receipt::is_acknowledgement(esm_class) && !content.is_empty() {
+        let is_acknowledgement = receipt::is_acknowledgement(esm_class);
+        if has_no_id && is_acknowledgement && !content.is_empty() {
             return Delivered::MobileOriginated;
         }
         let (bytes, word) = (&mut receipts.bytes, network_error(tlvs));
@@ -124,7 +129,13 @@ impl Reader {
             error_end,
             done: dialect.date(text.done_date, now),
         });
-        if has_no_id { Delivered::ReceiptWithoutId } else { Delivered::Receipt }
+        match has_no_id {
+            true => Delivered::ReceiptWithoutId,
+            false if is_acknowledgement && delivery.content.len() <= ACKNOWLEDGEMENT_OCTETS_MAX => {
+                Delivered::Acknowledgement
+            }
+            false => Delivered::Receipt,
+        }
     }
 }
 
@@ -164,10 +175,9 @@ fn network_error(tlvs: Tlvs<'_>) -> String {
     }
 }
 
-/// The phone is the source of a receipt (SMPP 3.4 §2.11).
+/// The phone is the source of a receipt (SMPP 3.4 §2.11). A national form will do: the ends of numbers are compared.
 fn phone(source: &[u8]) -> Option<u64> {
-    let number = address::destination_octets(address::TON_UNKNOWN, source);
-    number.ok().map(address::Msisdn::as_u64)
+    address::significant_digits(source)
 }
 
 fn unpadded(id: &[u8]) -> &[u8] {
@@ -239,7 +249,7 @@ mod tests {
     #[test]
     fn what_counts_as_a_receipt() {
         let id: (u16, &[u8]) = (tag::RECEIPTED_MESSAGE_ID, b"ab\0");
-        let cases: [(u8, &[u8], &[TlvOf<'_>], Delivered); 11] = [
+        let cases: [(u8, &[u8], &[TlvOf<'_>], Delivered); 18] = [
             (0x00, TEXT, &[], Delivered::Receipt),
             (0x44, TEXT, &[], Delivered::Receipt),
             (0x00, b"", &[id], Delivered::Receipt),
@@ -251,7 +261,15 @@ mod tests {
             // What a handset acknowledges with may be what somebody wrote.
             (0x08, b"read it", &[], Delivered::MobileOriginated),
             (0x08, b"", &[], Delivered::ReceiptWithoutId),
-            (0x08, TEXT, &[], Delivered::Receipt),
+            (0x08, TEXT, &[], Delivered::Acknowledgement),
+            (0x48, b"", &[id], Delivered::Acknowledgement),
+            (0x10, b"yes", &[id], Delivered::Acknowledgement),
+            (0x10, TEXT, &[], Delivered::Acknowledgement),
+            (0x10, b"", &[id, (tag::MESSAGE_PAYLOAD, &[b'y'; 256])], Delivered::Receipt),
+            // No number says of which: the user may just have written.
+            (0x10, b"yes", &[], Delivered::MobileOriginated),
+            (0x10, b"my id:7 please", &[], Delivered::MobileOriginated),
+            (0x18, b"yes", &[], Delivered::MobileOriginated),
         ];
         for (esm_class, text, tlvs, expected) in cases {
             assert_eq!(read(&deliver(esm_class, 0, text, tlvs)).0, expected, "{}", text.escape_ascii());

@@ -191,8 +191,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return;
         }
         let (from, pdu) = (self.from, Masked(frame));
-        if let Some(tenant) = self.tenant.as_ref().map(Tenant::number) {
-            tracing::warn!(%from, tenant, what, %pdu, "a PDU that was not taken");
+        if let Some(tenant) = self.tenant.as_ref().map(Tenant::name) {
+            tracing::warn!(%from, tenant = &*tenant, what, %pdu, "a PDU that was not taken");
         } else if tracing::enabled!(tracing::Level::DEBUG)
             && let Some(left_out) = STRANGERS.line(self.line.clock().mono())
         {
@@ -258,7 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (id, link) = links.open();
         seat.wakes(&link);
         self.line.join(intake.lane(Source::Tenant(access.tenant)), link);
-        tracing::info!(from = %self.from, tenant = access.tenant, connection = id.0, ?kind, "bound");
+        tracing::info!(from = %self.from, tenant = &*access.tenant_id, connection = id.0, ?kind, "bound");
         let version = self.line.session.peer_version().unwrap_or_default();
         self.tenant = Some(Tenant::new(&self.shared, id, access, kind, version, seat));
     }
@@ -319,11 +319,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match tenant.seat.leaving() {
             Some(Leaving::TooMuch) => {
                 self.shared.counters.slow_readers.add(1);
-                tracing::warn!(from = %self.from, "closed: too much waits for the tenant, and this peer does not read");
+                let name = &*tenant.name();
+                tracing::warn!(from = %self.from, tenant = name, "closed: too much waits for the tenant, and this peer does not read");
                 true
             }
             Some(Leaving::Superseded) if self.close_at.is_none() => {
-                tracing::info!(from = %self.from, "unbound: another bind has come in its place");
+                let name = &*tenant.name();
+                tracing::info!(from = %self.from, tenant = name, "unbound: another bind has come in its place");
                 self.close_at = Some(now.after(self.shared.options.closing));
                 self.line.session.unbind(now);
                 false
@@ -334,16 +336,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn end(mut self) {
         let reason = self.line.why_closed();
-        let ids = self.tenant.take().map(|tenant| (tenant.id(), tenant.number()));
+        let ids = self.tenant.take().map(|tenant| (tenant.id(), tenant.number(), tenant.name()));
         // With the tenant its seat is free, before the peer can know that the session is over: a client that binds again
         // at once must not be told that it is bound already.
         let lost = self.line.close().await;
         drop(self.pass);
-        let Some((connection, tenant)) = ids else {
+        let Some((connection, tenant, name)) = ids else {
             tracing::debug!(from = %self.from, reason, "closed before a bind");
             return;
         };
-        tracing::info!(from = %self.from, tenant, connection = connection.0, reason, "unbound");
+        tracing::info!(from = %self.from, tenant = &*name, connection = connection.0, reason, "unbound");
         let unbound = |untold| Command::TenantUnbound { tenant, connection, untold };
         let untold = [lost.in_flight, lost.unsent].concat();
         if self.line.leave(unbound(untold), unbound).await.is_err() {

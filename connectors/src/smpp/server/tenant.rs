@@ -127,6 +127,11 @@ impl Tenant {
         self.access.tenant
     }
 
+    /// What the log calls it.
+    pub fn name(&self) -> Arc<str> {
+        Arc::clone(&self.access.tenant_id)
+    }
+
     /// Puts a message into the batch, or refuses it at once: the order of responses is free in SMPP.
     pub fn submit(&mut self, now: Now, session: &mut Session, request: &Request<'_>) {
         self.submits = self.submits.saturating_add(1);

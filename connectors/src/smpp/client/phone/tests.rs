@@ -110,3 +110,29 @@ fn the_same_again_is_known_by_its_arrival_and_anything_else_is_not() {
     ];
     assert!(others.iter().all(|other| *other != first), "{others:?}");
 }
+
+#[test]
+fn what_a_phone_acknowledges_keeps_its_kind_its_answer_and_stands_for_its_own_message() {
+    let id = |id| (tag::RECEIPTED_MESSAGE_ID, id);
+    let tlvs = |name| -> [TlvOf<'_>; 3] {
+        let long: TlvOf<'_> = (tag::USER_MESSAGE_REFERENCE, &[0; 9]);
+        [id(name), (tag::USER_RESPONSE_CODE, &[7]), long]
+    };
+    let mut receipts = Receipts::default();
+    let mut phones = Phones::default();
+    for name in [&b"a\0"[..], b"b\0", b"b\0"] {
+        let octets = sm_body(&SmFields { esm_class: 0xD3, ..from(1, b"254712345678") }, &tlvs(name));
+        let sm = Sm::read(&octets).unwrap();
+        let delivery = Delivery::of_deliver(5, &sm);
+        let mut reader = super::super::receipt::Reader::new(std::sync::Arc::default(), false);
+        reader.read(codecs::instant::Wall(0), &delivery, &mut receipts);
+        phones.add_acknowledgement(1, &delivery, &mut receipts);
+    }
+    let said = &receipts.acknowledgements;
+    assert_eq!(said.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_ne!(said[0].1.arrival, said[1].1.arrival);
+    assert_eq!(said[1].1, said[2].1);
+    let (body, _) = Body::read(&said[0].1.body).unwrap();
+    assert_eq!((body.esm_class, body.octets, body.destination), (0xD0, &b"hi"[..], 254_712_345_678));
+    assert_eq!(body.extra(Extra::Tlvs), Some(&[0x02, 0x05, 0, 1, 7][..]));
+}
