@@ -26,6 +26,8 @@ const ID_OCTETS: usize = 16;
 pub struct Cut {
     /// Ids that make a run.
     pub run: usize,
+    /// Pieces that make one though they have fewer ids: each is read by itself at a start, and removed by itself.
+    pub pieces: usize,
     /// Ids of a page, which is one value of the database.
     pub page: usize,
     /// Runs of one level that are merged.
@@ -34,7 +36,7 @@ pub struct Cut {
 
 impl Default for Cut {
     fn default() -> Cut {
-        Cut { run: 65_536, page: 250, fanout: 8 }
+        Cut { run: 65_536, pieces: 1_024, page: 250, fanout: 8 }
     }
 }
 
@@ -123,7 +125,7 @@ impl Runs {
         self.next_piece += 1;
         self.open.extend(ids.iter().copied());
         self.in_pieces += ids.len();
-        if self.in_pieces >= self.cut.run {
+        if self.in_pieces >= self.cut.run || self.pieces.len() >= self.cut.pieces {
             self.close(store)?;
         }
         self.begin_merges();
