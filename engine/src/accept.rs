@@ -132,8 +132,8 @@ impl Engine {
                 Found::Nothing => {}
                 Found::Later(wait) => return Err(self.later(wait)),
                 Found::This(number) => {
-                    group.accepted(number);
                     let replaced = self.replace_present(number, &body)?;
+                    group.accepted(number);
                     self.tenants.use_quotas(tenant);
                     return Ok(replaced);
                 }

@@ -9,7 +9,7 @@ use crate::catalog::{Charset, LongMessages, ProviderDefinition};
 use crate::command::Refusal;
 use crate::engine::Engine;
 use crate::hash;
-use crate::submission::{self, Body, UDHI, Via};
+use crate::submission::{self, Body, Extra, UDHI, Via};
 
 /// References in use: one of these counts for each pair of source and destination.
 const REFERENCES: usize = 1 << 16;
@@ -72,8 +72,11 @@ pub(crate) struct Recoded {
 impl Fitted {
     /// The body as it is kept, with the reference number of its parts.
     pub fn write(&self, body: &Body<'_>, number: u16, out: &mut Vec<u8>) {
-        let mut extras = Vec::with_capacity(body.extras.len() + 6);
+        let mut extras = Vec::with_capacity(body.extras.len() + 9);
         extras.extend_from_slice(body.extras);
+        if self.recoded.is_some() && body.esm_class & UDHI == 0 {
+            submission::push_extra(&mut extras, Extra::Recoded, b"");
+        }
         if self.parts > 1 {
             submission::push_cut(&mut extras, self.reference, number);
         }

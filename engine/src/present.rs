@@ -28,6 +28,8 @@ const BLOCKS_AT_ONCE: usize = 4_096;
 /// Messages of one tenant that wait to know whose place they take, and how long each may.
 const DEFERRED_MAX: usize = 1_000;
 const DEFERRED_FOR: Duration = Duration::from_secs(5);
+/// Where too much is looked through already, a tenant's messages are not looked at for so long: each would cost a thousand others.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Candidates of one search. All of them have the same addresses; those that are with providers are passed over.
 const CANDIDATES_MAX: usize = 256;
 /// Entries looked at with each new one: what does not wait any more goes, and there are hardly more than what does.
@@ -67,6 +69,8 @@ pub(crate) struct Present {
 #[derive(Default)]
 struct Known {
     is_whole: bool,
+    /// Nothing looks through what waits, for want of room; from then on it is tried again.
+    again: Option<Mono>,
     /// Numbers, by hash of the addresses and in the order in which they were given.
     entries: BTreeMap<(u64, u64), u64>,
     swept: (u64, u64),
@@ -86,14 +90,14 @@ impl Engine {
         if is_cut_by_tenant(body) {
             return Found::Nothing;
         }
-        if !self.present.tenants.contains_key(&tenant) {
+        let now = self.now.mono;
+        let known = self.present.tenants.get(&tenant);
+        if known.is_none_or(|known| known.again.is_some_and(|again| again <= now)) {
             self.begin_present(tenant);
         }
         let key = key_of(body);
-        let Some(known) = self.present.tenants.get_mut(&tenant) else { return Found::Later(Wait::Walk) };
-        if !known.is_whole {
-            return Found::Later(Wait::Walk);
-        }
+        let known = self.present.tenants.get_mut(&tenant).filter(|known| known.is_whole);
+        let Some(known) = known else { return Found::Later(Wait::Walk) };
         let mut over = Vec::new();
         let mut found = Found::Nothing;
         for (place, number) in known.entries.range((key, 0)..=(key, u64::MAX)).rev().take(CANDIDATES_MAX) {
@@ -131,15 +135,17 @@ impl Engine {
             ControlFlow::Continue(())
         });
         known.is_whole = looked_through.is_continue() && self.parking.of_tenant(tenant).waiting == 0;
-        if known.is_whole || self.look_for_present(tenant) {
-            self.present.tenants.insert(tenant, known);
+        if !known.is_whole && !self.look_for_present(tenant) {
+            known = Known { again: Some(self.now.mono.after(AGAIN_AFTER)), ..Known::default() };
         }
+        self.present.tenants.insert(tenant, known);
     }
 
     /// A walk has come to a message that waits, or it has just been accepted.
     pub(crate) fn note_present(&mut self, number: u64) {
         let Some(message) = self.pages.get(number) else { return };
-        let Some(known) = self.present.tenants.get_mut(&message.tenant) else { return };
+        let known = self.present.tenants.get_mut(&message.tenant).filter(|known| known.again.is_none());
+        let Some(known) = known else { return };
         known.note(message);
         for _ in 0..SWEPT {
             let next = known.entries.range((known.swept.0, known.swept.1.saturating_add(1))..).next();
@@ -202,6 +208,10 @@ impl Engine {
         let is_alone = Body::read(bytes).is_some_and(|(body, _)| body.extra(Extra::SharedId).is_none());
         let Some(item) = batch.items.get(place) else { return false };
         if !is_alone || !matches!(batch.door, Door::Smpp(_)) {
+            if let Wait::Message(number) = wait {
+                // So that it is there when they come again.
+                self.read_back(block_of(number));
+            }
             return false;
         }
         let submissions = Submissions {
@@ -215,7 +225,7 @@ impl Engine {
         let until = self.now.mono.after(DEFERRED_FOR);
         let known = self.present.tenants.get_mut(&batch.tenant);
         match (wait, known) {
-            (Wait::Walk, Some(known)) if known.deferred.len() < DEFERRED_MAX => {
+            (Wait::Walk, Some(known)) if known.again.is_none() && known.deferred.len() < DEFERRED_MAX => {
                 known.deferred.push_back((until, submissions));
                 self.present.waiting += 1;
             }

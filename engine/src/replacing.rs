@@ -5,6 +5,7 @@ use codecs::instant::Wall;
 use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::smpp::write::SHORT_MESSAGE_OCTETS_MAX;
 use codecs::split::Cut;
+use codecs::text::Encoding;
 
 use crate::bytes::Reader;
 use crate::command::{DiskLevel, Refusal, Replacement};
@@ -54,8 +55,9 @@ impl Engine {
             return Err(Unreplaced::Failed);
         }
         let state = self.state_after(message, replacement.send_at);
-        let (message, extras) = (message.clone(), without_cut(body.extras));
-        let body = self.body_after(&Body { extras: &extras, ..message.body() }, state, replacement)?;
+        let (message, extras) = (message.clone(), without_fitting(body.extras));
+        let before = Body { extras: &extras, ..as_written(message.body()) };
+        let body = self.body_after(&before, state, replacement)?;
         let replaced = self.replaced(number, &body, state)?;
         let (before, price, tenant) = (message.price, replaced.price, message.tenant);
         self.reserve_instead(tenant, before, price)?;
@@ -84,8 +86,9 @@ impl Engine {
         let message = self.pages.get(number).ok_or(Unreplaced::Failed)?;
         let tenant = message.tenant;
         let candidates: Vec<u16> = message.candidates().collect();
-        let is_cut = fitting::is_to_be_fitted(body);
-        let fitted = is_cut.then(|| self.fit(body, &candidates)).transpose().map_err(Unreplaced::Refused)?;
+        let is_fitted = fitting::is_to_be_fitted(body) || self.loses(body, &candidates);
+        let fitted =
+            is_fitted.then(|| self.fit(body, &candidates)).transpose().map_err(Unreplaced::Refused)?;
         let parts = fitted.as_ref().map_or(body.parts, |fitted| fitted.parts);
         let price = self.tenants.price(tenant, body.destination);
         let price = price.and_then(|price| price.checked_mul(u32::from(parts))).ok_or(Unreplaced::Failed)?;
@@ -119,6 +122,7 @@ impl Engine {
         replacement.octets.len() <= SHORT_MESSAGE_OCTETS_MAX
             && replacement.send_at.is_none()
             && !is_cut_by_tenant(&body)
+            && body.extra(Extra::Recoded).is_none()
             && count(&body, &replacement.octets) == 1
     }
 
@@ -220,12 +224,20 @@ fn count(body: &Body<'_>, octets: &[u8]) -> usize {
     Cut { is_first_form: false, ..body.cut() }.count(octets)
 }
 
-/// The extras without what the engine has put there: another text is cut anew.
-fn without_cut(extras: &[u8]) -> Vec<u8> {
+/// In the alphabet of its tenant, who does not know that the text went into another.
+fn as_written(body: Body<'_>) -> Body<'_> {
+    match body.extra(Extra::Recoded) {
+        None => body,
+        Some(_) => Body { encoding: Encoding::Gsm7, data_coding: 0, ..body },
+    }
+}
+
+/// The extras without what the engine has put there: another text is fitted anew.
+fn without_fitting(extras: &[u8]) -> Vec<u8> {
     let (mut reader, mut kept) = (Reader::new(extras), Vec::new());
     while let (Some(tag), Some(length)) = (reader.u8(), reader.u16()) {
         let Some(value) = reader.take(usize::from(length)) else { break };
-        if tag != Extra::Cut as u8 {
+        if tag != Extra::Cut as u8 && tag != Extra::Recoded as u8 {
             kept.push(tag);
             kept.extend_from_slice(&length.to_le_bytes());
             kept.extend_from_slice(value);

@@ -71,6 +71,8 @@ pub enum Extra {
     Cut = 7,
     /// The tenant's own word for the messages that it sends together (`is_campaign`).
     Campaign = 8,
+    /// Its text was GSM 7-bit under data_coding 0 and went into UCS-2, because a provider has not all of it. Empty.
+    Recoded = 9,
     /// It takes the place of one that waits, if there is one (replace_if_present_flag). Empty.
     ReplacesPresent = 16,
     /// Of several destinations that are answered together: the number of the first that was accepted, u64 little-endian; 0 in

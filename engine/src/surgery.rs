@@ -393,8 +393,7 @@ impl Engine {
     pub(crate) fn look_for_present(&mut self, tenant: u32) -> bool {
         let has_room = self.may_walk_for(tenant);
         if has_room {
-            let is_parked = self.parking.of_tenant(tenant).waiting > 0;
-            self.walk(Walk::noting(tenant, is_parked));
+            self.walk(Walk::noting(tenant));
         }
         has_room
     }

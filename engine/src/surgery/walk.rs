@@ -53,7 +53,7 @@ enum Task {
     Bounce { code: BounceCode, done: Changed },
     Move { to: u16, done: Changed },
     Cancel { wanted: TenantWalk, cancelled: u64 },
-    Note { tenant: u32, is_parked: bool, noted: u64 },
+    Note { tenant: u32, noted: u64 },
     LetGo { held: Vec<(u32, Matcher)>, done: Changed },
     Resolve { number: u64, resolution: Resolution, report: Report },
 }
@@ -108,9 +108,9 @@ impl Walk {
     }
 
     /// Notes what of a tenant waits, for those that may take its place.
-    pub fn noting(tenant: u32, is_parked: bool) -> Walk {
+    pub fn noting(tenant: u32) -> Walk {
         let matcher = Matcher { tenant: Some(tenant), ..Matcher::default() };
-        Walk::new(None, matcher, Task::Note { tenant, is_parked, noted: 0 })
+        Walk::new(None, matcher, Task::Note { tenant, noted: 0 })
     }
 
     /// The tenant that it was begun for.
@@ -159,7 +159,6 @@ impl Walk {
     fn parked(&self) -> Option<bool> {
         match self.task {
             Task::List { ref found, .. } => found.with_parked.then_some(false),
-            Task::Note { is_parked: false, .. } => None,
             Task::Bounce { .. } | Task::Move { .. } | Task::Cancel { .. } | Task::Note { .. } => Some(false),
             Task::Doubts { .. } | Task::LetGo { .. } | Task::Resolve { .. } => Some(true),
         }

@@ -3,6 +3,8 @@
 use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
 use codecs::smpp::pdu;
+use codecs::text::Encoding;
+use engine::catalog::Charset;
 use engine::command::*;
 use engine::effect::Operated;
 use engine::message::{Charge, Message, State};
@@ -387,4 +389,34 @@ fn a_receipt_that_the_new_text_asks_for_is_asked_of_the_provider() {
     assert_eq!(replace(&mut house, number, Replacement { registered_delivery: 1, ..text(b"other") }), None);
     let body = house.asks.remove(0).2;
     assert_eq!(pdu::ReplaceSm::read(&body).unwrap().registered_delivery, 1);
+}
+
+/// Another text is looked at like the first: where the alphabet of its provider has not all of it, it goes as UCS-2 at its price.
+#[test]
+fn another_text_that_the_provider_s_alphabet_has_not_goes_as_ucs_2() {
+    let mut definitions = definitions();
+    definitions.providers[0].charset = Charset::Latin1;
+    let mut house = House::new(definitions);
+    let number = house.accepted("acme", &Sms::default());
+    // A hundred letters and a euro.
+    let euro = [&[b'a'; 100][..], b"\x1B\x65"].concat();
+    assert_eq!(replace(&mut house, number, text(&euro)), Some(Operated::Done));
+    assert_eq!(house.money("acme"), (998, 2, 0));
+    let bind = house.bind("up", 0, 10);
+    let requests = house.taken(bind);
+    assert_eq!((requests.len(), requests[0].sm().data_coding), (2, 8));
+}
+
+/// The tenant does not know that its text went as UCS-2: another one of it is in the alphabet that it wrote the first in.
+#[test]
+fn another_text_in_place_of_one_that_became_ucs_2_is_in_the_tenants_alphabet() {
+    let mut definitions = definitions();
+    definitions.providers[0].charset = Charset::Latin1;
+    let mut house = House::new(definitions);
+    let number = house.accepted("acme", &Sms { text: b"\x1B\x65".to_vec(), ..Sms::default() });
+    assert_eq!(house.body(number).encoding, Encoding::Ucs2);
+    assert_eq!(replace(&mut house, number, text(b"plain")), Some(Operated::Done));
+    let bind = house.bind("up", 0, 10);
+    let requests = house.taken(bind);
+    assert_eq!((requests[0].sm().data_coding, requests[0].sm().short_message), (0, &b"plain"[..]));
 }

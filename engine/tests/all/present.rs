@@ -34,6 +34,24 @@ fn submit(house: &mut House, replaces: bool, to: impl IntoIterator<Item = u64>, 
     house.turn([Command::Submit(submissions)]);
 }
 
+/// Those of one submit_multi: destination, text, and its parts.
+fn together(house: &mut House, send_at: Option<Wall>, all: &[(u64, &[u8], u8)]) -> Vec<Outcome> {
+    let mut extras = Vec::new();
+    push_extra(&mut extras, Extra::ReplacesPresent, b"");
+    push_extra(&mut extras, Extra::SharedId, &[0; 8]);
+    let (mut items, mut bodies) = (Vec::new(), Vec::new());
+    for (destination, octets, parts) in all {
+        let (destination, source, extras) = (*destination, &b"ACME"[..], &extras[..]);
+        let body = Body { destination, source, octets, parts: *parts, send_at, extras, ..Body::default() };
+        body.write(&mut bodies);
+        items.push(Submission { sequence: 1, end: bodies.len() as u32, refused: None });
+    }
+    let (door, received) = (Door::Smpp(ConnectionId(u32::MAX)), house.now.mono);
+    let submissions = Submissions { tenant: 0, door, received, idempotency: None, items, bodies };
+    house.turn([Command::Submit(submissions)]);
+    answers(house).into_iter().map(|(_, outcome)| outcome).collect()
+}
+
 fn answers(house: &mut House) -> Vec<(u32, Outcome)> {
     house.answers.drain(..).map(|answer| (answer.sequence, answer.outcome)).collect()
 }
@@ -112,4 +130,91 @@ fn what_cannot_be_looked_through_in_time_is_refused_for_the_rate_and_nothing_is_
     house.seconds(5);
     assert_eq!(answers(&mut house), []);
     assert!(house.engine.snapshot().parked <= parked);
+}
+
+/// What was in memory when the look at all that waits began, and is parked before it has come there.
+#[test]
+fn what_is_parked_while_all_that_waits_is_looked_through_is_found() {
+    const MANY: usize = 64 * 100;
+    let (mut house, at, mut numbers) = tomorrow(false);
+    submit(&mut house, false, (COUNT..MANY).map(|place| TO + place as u64), at);
+    house.turn([]);
+    let more: Vec<Outcome> = answers(&mut house).into_iter().map(|(_, outcome)| outcome).collect();
+    numbers.extend(more.into_iter().map(|outcome| house.number(outcome)));
+    submit(&mut house, true, [TO], at);
+    // Pages are old at once.
+    house.advance(200_000_000);
+    (0..20).for_each(|_| house.turn([]));
+    assert_eq!(house.engine.snapshot().parked, MANY as u64);
+    answers(&mut house);
+    for place in (0..MANY).step_by(100) {
+        submit(&mut house, true, [TO + place as u64], at);
+        house.seconds(1);
+        let found: Vec<Outcome> = answers(&mut house).into_iter().map(|(_, outcome)| outcome).collect();
+        assert_eq!(found.len(), 1, "{place}");
+        assert_eq!(house.number(found[0]), numbers[place], "{place}");
+    }
+}
+
+/// Of several that are answered together none is answered later: what they may take the place of is there when they come again.
+#[test]
+fn several_that_are_answered_together_replace_what_is_parked_when_they_come_again() {
+    let (mut house, at, numbers) = tomorrow(true);
+    submit(&mut house, true, [TO], at);
+    house.seconds(10);
+    let answered = answers(&mut house);
+    assert_eq!(house.number(answered[0].1), numbers[0]);
+    house.seconds(200);
+    assert_eq!(
+        together(&mut house, at, &[(TO + 2_000, b"new", 1), (TO + 3_000, b"new", 1)]),
+        [Outcome::Refused(Refusal::RateLimited); 2]
+    );
+    house.seconds(1);
+    let again: Vec<u64> = together(&mut house, at, &[(TO + 2_000, b"new", 1), (TO + 3_000, b"new", 1)])
+        .into_iter()
+        .map(|outcome| house.number(outcome))
+        .collect();
+    assert_eq!(again, [numbers[2_000], numbers[3_000]]);
+}
+
+#[test]
+fn where_too_much_is_looked_through_nothing_is_looked_at_for_a_second() {
+    let (mut house, at, numbers) = tomorrow(true);
+    // Two searches of the tenant wait for the store.
+    house.archives = false;
+    for destination in [TO, TO + 1] {
+        let addresses = Addresses { service_type: Vec::new(), source: b"NOBODY".to_vec(), destination };
+        assert_eq!(house.wants("acme", Wanted::CancelAll(addresses)), None);
+    }
+    for _ in 0..2 {
+        submit(&mut house, true, [TO], at);
+        assert_eq!(answers(&mut house), [(0, Outcome::Refused(Refusal::RateLimited))]);
+    }
+    house.archives = true;
+    house.turn([]);
+    for _ in 0..20 {
+        house.turn([]);
+    }
+    submit(&mut house, true, [TO], at);
+    assert_eq!(answers(&mut house), [(0, Outcome::Refused(Refusal::RateLimited))], "within the second");
+    house.seconds(1);
+    submit(&mut house, true, [TO], at);
+    house.seconds(4);
+    let answered = answers(&mut house);
+    assert_eq!(house.number(answered[0].1), numbers[0]);
+}
+
+/// The first of several that was taken gives them its id, and not one that another was to take the place of.
+#[test]
+fn several_destinations_have_no_id_of_a_message_that_was_not_replaced() {
+    let mut definitions = definitions();
+    definitions.tenants[0].opening_balance = Micros(4_000_000);
+    let mut house = House::new(definitions);
+    house.accepted("acme", &Sms { to: TO, ..Sms::default() });
+    // More parts than there is money for.
+    let outcomes = together(&mut house, None, &[(TO, &[b'a'; 800], 6), (TO + 1, b"b", 1), (TO + 2, b"b", 1)]);
+    assert_eq!(outcomes[0], Outcome::Refused(Refusal::InsufficientCredit));
+    let first = house.number(outcomes[1]);
+    let last = house.message(house.number(outcomes[2]));
+    assert_eq!(last.body().extra(Extra::SharedId), Some(&first.to_le_bytes()[..]));
 }
