@@ -35,6 +35,10 @@ impl LateIds {
         let Some(at) = writes.clone().map(|write| millis(write.at)).max() else { return Ok(()) };
         let ids: Vec<(u64, u64)> =
             writes.flat_map(|write| &write.ids).map(|id| (id.hash, id.number)).collect();
+        // Before a new day begins, what a crash left open behind the newest one is closed: after it nobody would look there.
+        if self.today.is_none() {
+            unless_damaged(self.open_today())?;
+        }
         self.store.make_room(at, at.cast_signed())?;
         self.open_today()?;
         if let Some(today) = &mut self.today {
@@ -52,12 +56,7 @@ impl LateIds {
         if hashes.is_empty() {
             return Ok(Vec::new());
         }
-        match self.open_today() {
-            Err(error) if error.is_damage() => {
-                tracing::error!(%error, "a day of receipts' ids cannot be read")
-            }
-            opened => opened?,
-        }
+        unless_damaged(self.open_today())?;
         let reader = self.store.reader();
         let mut open = hashes.to_vec();
         // Neighbours are in one page, and a page that was just read is at hand.
@@ -66,13 +65,7 @@ impl LateIds {
         let mut numbers = Vec::new();
         for day in reader.databases().iter().rev() {
             let mut found = Vec::new();
-            match self.owners_of_day(&*reader, day.block, &open, &mut found) {
-                // A damaged day costs what it has.
-                Err(error) if error.is_damage() => {
-                    tracing::error!(%error, "a day of receipts' ids cannot be read");
-                }
-                read => read?,
-            }
+            unless_damaged(self.owners_of_day(&*reader, day.block, &open, &mut found))?;
             open.retain(|hash| found.binary_search_by_key(hash, |(hash, _)| *hash).is_err());
             numbers.extend(found.iter().map(|(_, number)| *number));
         }
@@ -123,14 +116,20 @@ impl LateIds {
             Some(mut before) => before.close(&mut *self.store),
             None => Ok(()),
         });
-        match closed {
-            Err(error) if error.is_damage() => {
-                tracing::error!(%error, "a day of receipts' ids cannot be read")
-            }
-            closed => closed?,
-        }
+        unless_damaged(closed)?;
         self.today = Some(Runs::open(&*reader, newest, self.cut)?);
         Ok(())
+    }
+}
+
+/// A damaged day costs what it has.
+fn unless_damaged(done: Result<(), ArchiveError>) -> Result<(), ArchiveError> {
+    match done {
+        Err(error) if error.is_damage() => {
+            tracing::error!(%error, "a day of receipts' ids cannot be read");
+            Ok(())
+        }
+        done => done,
     }
 }
 
@@ -200,7 +199,7 @@ mod tests {
     }
 
     /// Small, so that a test has all of it.
-    const SMALL: Cut = Cut { run: 8, page: 3, fanout: 2 };
+    const SMALL: Cut = Cut { run: 8, pieces: 5, page: 3, fanout: 2 };
 
     #[test]
     fn what_the_release_before_kept_is_found_beside_what_is_kept_now() {
@@ -226,10 +225,41 @@ mod tests {
                 (turn * 5..turn * 5 + 5).map(|number| (hash(number), number)).collect();
             ids.keep(&[write(0, &come)]).unwrap();
         }
-        let runs = ids.today.as_ref().map_or(0, Runs::runs);
+        let (runs, _) = ids.today.as_ref().map_or((0, 0), Runs::counts);
         assert!(runs <= 3 * 8, "{runs} runs of 2,000 ids by eights and twos");
         let asked: Vec<u64> = (0..2_000).map(hash).collect();
         assert_eq!(ids.owners(&asked).unwrap(), (0..2_000).collect::<Vec<u64>>());
+    }
+
+    /// A provider that answers with the same id always, and whose messages all end without a receipt.
+    #[test]
+    fn an_id_that_comes_again_and_again_is_not_in_ever_more_pieces() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ids = LateIds { cut: SMALL, ..opened(directory.path()) };
+        for number in 0..200 {
+            // Many at once, and one by one.
+            let come = vec![(7, number); if number < 100 { 3 } else { 1 }];
+            ids.keep(&[write(0, &come)]).unwrap();
+            let (runs, pieces) = ids.today.as_ref().map_or((0, 0), Runs::counts);
+            assert!(pieces < 5 && runs <= 3 * 8, "{runs} runs and {pieces} pieces after {number}");
+        }
+        assert_eq!(ids.owners(&[7]).unwrap(), [199]);
+        drop(ids);
+        assert_eq!(opened(directory.path()).owners(&[7]).unwrap(), [199]);
+    }
+
+    #[test]
+    fn a_day_that_a_crash_left_open_as_the_next_began_keeps_its_ids_though_the_day_after_comes() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ids = opened(directory.path());
+        ids.keep(&[write(0, &[(1, 10)])]).unwrap();
+        // What a crash leaves between the new day and the end of the one before.
+        let next = START + DAY;
+        ids.store.make_room(next as u64, next).unwrap();
+        drop(ids);
+        let mut ids = opened(directory.path());
+        ids.keep(&[write(2, &[(2, 20)])]).unwrap();
+        assert_eq!(ids.owners(&[1, 2]).unwrap(), [10, 20]);
     }
 
     proptest! {

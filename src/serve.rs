@@ -23,6 +23,7 @@ use engine::command::{Command, DiskLevel};
 use engine::id::Permutation;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::ServerConfig;
+use storage::layout::Layout;
 use storage::space::{self, Level};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -272,19 +273,11 @@ async fn serve(
         .map_err(ServeError::Start)?;
     let (phase, phases) = Phases::channel();
     let announcement = listeners.announcement(&config, simulator.is_some());
-    let smpp = Server::new(
-        server_options(&config),
-        house.partition.clone(),
-        Arc::clone(&directory) as _,
-        Arc::clone(&house.admission),
-    );
+    let smpp = smpp_server(&config, &house, &directory);
     let operations = operations(administrator.key_hash, &house, &ids);
     let state = api_state(&config, &house, directory, Arc::clone(&history) as _, ids);
     let counts = SmppCounts { refusals: smpp.refusals(), server: smpp.counters() };
-    let lockouts = [
-        Lockouts::restore(store.layout.lockouts(), smpp.lockout(), clock),
-        Lockouts::restore(store.layout.outbind_lockouts(), outbind.lockout, clock),
-    ];
+    let lockouts = restored_lockouts(&store.layout, smpp.lockout(), outbind.lockout, clock);
     let doors = open_doors(listeners, smpp, state, operations, &house, &phases);
     let binds = providers::start(binds, keepers, &phases);
     house.publish(&counts, history.damaged());
@@ -307,6 +300,24 @@ async fn serve(
     }
     tracing::info!("ended; everything is on disk");
     if disk_is_full { Err(ServeError::DiskFull) } else { Ok(()) }
+}
+
+fn smpp_server(config: &Config, house: &House, directory: &Arc<Directory>) -> Server {
+    let (partition, admission) = (house.partition.clone(), Arc::clone(&house.admission));
+    Server::new(server_options(config), partition, Arc::clone(directory) as _, admission)
+}
+
+/// The lock-outs of the process before: of tenants, and of outbind.
+fn restored_lockouts(
+    layout: &Layout,
+    tenants: Arc<Lockout>,
+    outbind: Arc<Lockout>,
+    clock: Clock,
+) -> [Lockouts; 2] {
+    [
+        Lockouts::restore(layout.lockouts(), tenants, clock),
+        Lockouts::restore(layout.outbind_lockouts(), outbind, clock),
+    ]
 }
 
 fn operations(administrator: KeyHash, house: &House, ids: &Arc<Permutation>) -> Operations {

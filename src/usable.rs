@@ -86,7 +86,7 @@ fn storage(config: &Config) -> Option<Unusable> {
         return Some(of("storage.path", &error, mend));
     }
     let (asked, found) = (store::journal_log(config), journal::kind_of(path).ok()??);
-    let error = OpenError::OtherLog { path: path.clone(), found, asked };
+    let error = OpenError::OtherLog { path: Layout::new(path).journal(), found, asked };
     (found != asked).then(|| of("storage.log", &error, &format!("write log = \"{found}\"")))
 }
 

@@ -94,7 +94,8 @@ impl Call<'_> {
             }
             Some(Outcome::Refused(refusal)) => Err(match answer.limited {
                 Some(used_up) => used_up.into(),
-                None => self.refused(*refusal),
+                // The rate is kept by the door: what the engine refuses so is another bound, that of the idempotency keys.
+                None => Problem::from(*refusal),
             }),
             None => unreachable!("the engine answers every submission"),
         }
@@ -137,7 +138,7 @@ impl Call<'_> {
     fn check_key(&self, answer: &Answer) -> Result<(), Problem> {
         match answer.outcomes.first() {
             Some(Outcome::Refused(refusal @ (Refusal::IdempotencyMismatch | Refusal::Conflict))) => {
-                Err(self.refused(*refusal))
+                Err(Problem::from(*refusal))
             }
             _ => Ok(()),
         }
@@ -290,17 +291,11 @@ impl Call<'_> {
 
     fn rate_limited(&self) -> Problem {
         self.api.counts.refused(Refusal::RateLimited);
-        self.refused(Refusal::RateLimited)
+        let policy = RatePolicy { messages: self.tenant.rate, seconds: 1 };
+        Problem { policy: Some(policy), ..Problem::from(self.rated(Refusal::RateLimited)) }
     }
 
-    /// In HTTP's words what the engine, which has counted it, refused.
-    fn refused(&self, refusal: Refusal) -> Problem {
-        let is_rate = refusal == Refusal::RateLimited && self.tenant.rate > 0;
-        let policy = is_rate.then_some(RatePolicy { messages: self.tenant.rate, seconds: 1 });
-        Problem { policy, ..Problem::from(self.rated(refusal)) }
-    }
-
-    /// A refusal, with the rate where it is for that. Without a rate it was another bound, that of the idempotency keys.
+    /// A refusal of one of a batch, with the rate where it is for that. Without a rate it was another bound, that of the keys.
     fn rated(&self, refusal: Refusal) -> Refused {
         let refused = Refused::from(refusal);
         match (refusal, self.tenant.rate) {

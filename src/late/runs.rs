@@ -26,6 +26,8 @@ const ID_OCTETS: usize = 16;
 pub struct Cut {
     /// Ids that make a run.
     pub run: usize,
+    /// Pieces that make one though they have fewer ids: each is read by itself at a start, and removed by itself.
+    pub pieces: usize,
     /// Ids of a page, which is one value of the database.
     pub page: usize,
     /// Runs of one level that are merged.
@@ -34,7 +36,7 @@ pub struct Cut {
 
 impl Default for Cut {
     fn default() -> Cut {
-        Cut { run: 65_536, page: 250, fanout: 8 }
+        Cut { run: 65_536, pieces: 1_024, page: 250, fanout: 8 }
     }
 }
 
@@ -54,6 +56,8 @@ pub struct Runs {
     /// What is in pieces, and in no run.
     open: BTreeMap<u64, u64>,
     pieces: Vec<u64>,
+    /// Ids in pieces; more than are open where a provider gives the same ones again and again.
+    in_pieces: usize,
     next_piece: u64,
     /// The older one of two first.
     list: Vec<Run>,
@@ -83,11 +87,12 @@ struct Cursor {
 impl Runs {
     /// What a day has; nothing of a new one.
     pub fn open(reader: &dyn ReadBlocks, day: u64, cut: Cut) -> Result<Runs, ArchiveError> {
-        let (mut open, mut pieces) = (BTreeMap::new(), Vec::new());
+        let (mut open, mut pieces, mut in_pieces) = (BTreeMap::new(), Vec::new(), 0);
         let mut from = vec![PIECE];
         while let Some(name) = first_of(reader, day, &from, PIECE, 9)? {
             let ids = reader.get(day, &name)?.unwrap_or_default();
             open.extend(read_ids(&ids));
+            in_pieces += ids.len() / ID_OCTETS;
             let piece = number_at(&name, 1);
             pieces.push(piece);
             from = piece_name(piece + 1).to_vec();
@@ -104,6 +109,7 @@ impl Runs {
             cut,
             open,
             pieces,
+            in_pieces,
             next_piece,
             list,
             next_run,
@@ -118,7 +124,8 @@ impl Runs {
         self.pieces.push(self.next_piece);
         self.next_piece += 1;
         self.open.extend(ids.iter().copied());
-        if self.open.len() >= self.cut.run {
+        self.in_pieces += ids.len();
+        if self.in_pieces >= self.cut.run || self.pieces.len() >= self.cut.pieces {
             self.close(store)?;
         }
         self.begin_merges();
@@ -137,6 +144,7 @@ impl Runs {
         }
         self.list.push(run);
         self.write_list(store)?;
+        self.in_pieces = 0;
         for piece in self.pieces.drain(..) {
             store.remove(self.day, &piece_name(piece))?;
         }
@@ -151,9 +159,10 @@ impl Runs {
         }
     }
 
+    /// How many runs there are, and pieces.
     #[cfg(test)]
-    pub fn runs(&self) -> usize {
-        self.list.len()
+    pub fn counts(&self) -> (usize, usize) {
+        (self.list.len(), self.pieces.len())
     }
 
     fn new_run(&mut self, level: u8) -> Run {

@@ -1,9 +1,11 @@
 //! The body of every PDU: the same octets read as each, and what is read, written strictly, reads the same again.
 
 use codecs::address;
+use codecs::smpp::congestion::congestion_state;
 use codecs::smpp::masked::Masked;
 use codecs::smpp::multi::{
-    Destination, SubmitMulti, SubmitMultiResponse, Unsuccess, submit_multi_body, submit_multi_response_body,
+    Around, Destination, SubmitMulti, SubmitMultiResponse, Unsuccess, submit_multi_body,
+    submit_multi_response_body,
 };
 use codecs::smpp::pdu::{
     self, Bind, BindResponse, CancelSm, DataSm, Header, MessageIdResponse, Outbind, QuerySm, QuerySmResponse,
@@ -16,6 +18,7 @@ const MASKED_MAX: usize = 4_096;
 
 pub fn check(body: &[u8]) {
     assert!(Masked(body).to_string().len() <= MASKED_MAX);
+    let _ = congestion_state(body);
     if let Some(header) = Header::read(body) {
         assert_eq!(header.command.is_response(), header.command.0 >> 31 == 1);
         assert_eq!(pdu::body(body).len() + 16, body.len());
@@ -94,6 +97,16 @@ fn multi(body: &[u8]) {
             let read = SubmitMulti::read(&again).expect("what we write is read");
             assert_eq!(read.destinations().collect::<Vec<_>>(), destinations);
             assert_eq!(read.to(SmeAddress::default()).content(), sm.content());
+        }
+    }
+    // What goes to one destination goes to a list of it, and reads the same.
+    if let (Ok(around), Ok(sm)) = (Around::read(body), Sm::read(body)) {
+        let (mut list, mut as_multi) = (Vec::new(), Vec::new());
+        around.write_destination(&mut list);
+        around.write_multi(&mut as_multi, 1, &list);
+        if let Ok(multi) = SubmitMulti::read(&as_multi) {
+            assert_eq!(multi.destinations().collect::<Vec<_>>(), [Destination::Sme(sm.destination)]);
+            assert_eq!(multi.to(sm.destination).content(), sm.content());
         }
     }
     let response = SubmitMultiResponse::read(body);

@@ -5,7 +5,6 @@ use super::cursor::Cursor;
 use super::field;
 use super::pdu::{Malformed, Sm, SmeAddress};
 use super::status::Status;
-use super::tlv::Tlvs;
 use super::write::{self, SmFields, WriteError};
 
 /// dest_flag (SMPP 3.4 §5.2.25).
@@ -159,8 +158,6 @@ pub struct SubmitMultiResponse<'a> {
     pub message_id: &'a [u8],
     count: u8,
     list: &'a [u8],
-    /// What follows the list.
-    rest: &'a [u8],
 }
 
 impl<'a> SubmitMultiResponse<'a> {
@@ -168,20 +165,12 @@ impl<'a> SubmitMultiResponse<'a> {
         let mut cursor = Cursor::new(body);
         let message_id = cursor.c_string(&field::MESSAGE_ID).unwrap_or_default();
         let [count] = cursor.octets("no_unsuccess").unwrap_or_default();
-        let list = cursor.rest();
-        let whole = (0..count).all(|_| read_unsuccess(&mut cursor).is_some());
-        let rest = if whole { cursor.rest() } else { &[] };
-        SubmitMultiResponse { message_id, count, list, rest }
+        SubmitMultiResponse { message_id, count, list: cursor.rest() }
     }
 
     /// How many it says are listed, of which some may be cut off.
     pub fn unsuccess_told(&self) -> usize {
         usize::from(self.count)
-    }
-
-    /// SMPP 5.0 §4.2.3.2: TLVs follow the list.
-    pub fn tlvs(&self) -> Tlvs<'a> {
-        Tlvs::new(self.rest)
     }
 
     pub fn unsuccess(&self) -> impl Iterator<Item = Unsuccess<'a>> {
@@ -303,9 +292,7 @@ mod tests {
                 .collect();
             let mut body = Vec::new();
             submit_multi_response_body(&mut body, b"123", &unsuccess).unwrap();
-            write::tlv(&mut body, 0x0428, &[91]).unwrap();
             let read = SubmitMultiResponse::read(&body);
-            prop_assert_eq!(read.tlvs().value_of(0x0428), Some(&[91][..]));
             prop_assert_eq!(read.unsuccess_told(), unsuccess.len());
             prop_assert_eq!(read.message_id, b"123");
             prop_assert_eq!(read.unsuccess().collect::<Vec<_>>(), unsuccess);

@@ -468,6 +468,21 @@ async fn over_the_rate_is_429_with_a_time_to_come_back() {
 }
 
 #[tokio::test]
+async fn what_is_refused_for_another_bound_than_the_rate_does_not_name_the_rate() {
+    let house = House::scripted(&ACME.replace("price", "rate = 4\n    price"), |_| Reply::Submitted {
+        outcomes: vec![Outcome::Refused(Refusal::RateLimited)],
+        replayed: false,
+        limited: None,
+    });
+    let answer = house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], GOOD).await;
+    assert_eq!(answer.refusal(), (429, "rate_limited", None));
+    assert_eq!(
+        (answer.text("detail"), answer.header("ratelimit-policy")),
+        ("more messages than this tenant may send", None)
+    );
+}
+
+#[tokio::test]
 async fn a_closed_door_says_so_and_asks_nobody() {
     let house = House::scripted(ACME, |_| panic!("nothing may enter"));
     house.state.health.set_draining();
