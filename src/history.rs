@@ -591,8 +591,9 @@ impl Archivist {
 
 /// The disk did not take or give what it should: nothing more may be called durable.
 fn stop(error: &ShelfError) -> ! {
-    tracing::error!(%error, "the archive or the parked store fails; nothing that was acknowledged is lost; stopping");
-    crate::say::complaint(format_args!("tidegate: the archive or the parked store fails: {error}"));
+    let text = crate::say::whole(error);
+    tracing::error!(error = %text, "the archive or the parked store fails; nothing that was acknowledged is lost; stopping");
+    crate::say::complaint(format_args!("tidegate: the archive or the parked store fails: {text}"));
     std::process::exit(1)
 }
 

@@ -1,6 +1,7 @@
 //! Where everything lies below the storage path, and which version of it this is. It opens no database.
 //!
-//! `journal/` · `archive/` · `late-ids/` · `parked/` · `catalog/` · `flushed` (the journal's side file) · `ballast` · `FORMAT` · `administrator.key`
+//! `journal/` · `archive/` · `late-ids/` · `parked/` · `catalog/` · `flushed` (the journal's side file) · `ballast` · `FORMAT` · `administrator.key` ·
+//! `lockouts` · `outbind-lockouts`
 
 use std::fs::{self, File};
 use std::io::{self, Write};
