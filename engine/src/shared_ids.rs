@@ -8,7 +8,7 @@
 use crate::dispatch::Provider;
 use crate::engine::Engine;
 use crate::message::Message;
-use crate::step::Step;
+use crate::step::{Step, Verdict};
 
 /// Digits at the end of a number that are the same however it is written: with a prefix, with zeros or as a national one.
 pub const TAIL_DIGITS: u32 = 7;
@@ -52,7 +52,9 @@ impl Message {
 
     /// Whether some id of it names other messages as well: a provider that is asked about it would speak of any of them.
     pub(crate) fn has_shared_id(&self) -> bool {
-        self.steps().any(|(_, step)| matches!(step, Step::Response { shared: true, .. }))
+        let brings_one =
+            |step: &Step<'_>| matches!(step, Step::Response { shared: true, verdict: Verdict::Accepted, .. });
+        self.steps().any(|(_, step)| brings_one(&step))
     }
 }
 

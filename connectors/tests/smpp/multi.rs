@@ -113,17 +113,30 @@ fn an_error_is_everybodys_refusal_and_a_list_that_makes_no_sense_is_counted() {
     let stranger = answer(b"m", &[(NUMBERS[0], Status::INVDSTADR)]);
     peer.send(
         &[
-            frame(Pdus::GENERIC_NACK, Status::INVCMDID, first.sequence, &[]),
+            frame(Pdus::SUBMIT_MULTI_RESP, Status::SYSERR, first.sequence, &[]),
             frame(Pdus::SUBMIT_MULTI_RESP, Status::OK, second.sequence, &stranger),
         ]
         .concat(),
     );
     let mut responses = upstream.responses(4);
     responses.sort_unstable();
-    let refused = |token| (token, Status::INVCMDID.0, String::new());
+    let refused = |token| (token, Status::SYSERR.0, String::new());
     let taken = |token| (token, 0, "m".to_owned());
     assert_eq!(responses, [refused(1), refused(2), taken(3), taken(4)]);
     assert_eq!(upstream.snapshot().malformed, 1);
+}
+
+#[test]
+fn where_the_provider_does_not_know_it_messages_are_given_back_and_go_alone() {
+    let upstream = Upstream::with(offered(4));
+    let (mut peer, connection) = upstream.up(1);
+    submit(&upstream, connection, &NUMBERS);
+    let multi = peer.read();
+    peer.send(&frame(Pdus::GENERIC_NACK, Status::INVCMDID, multi.sequence, &[]));
+    let expected = [1, 2, 3, 4].map(|token| (token, Status::THROTTLED.0, String::new()));
+    assert_eq!(upstream.responses(4), expected);
+    submit(&upstream, connection, &NUMBERS);
+    assert!(NUMBERS.iter().all(|_| peer.read().command == Pdus::SUBMIT_SM));
 }
 
 #[test]

@@ -198,3 +198,22 @@ fn what_would_be_done_to_others_too_is_not_carried_to_the_provider() {
     let asked: Vec<u64> = house.asks.iter().map(|(_, token, _)| token.number()).collect();
     assert_eq!(asked, [alone[0].0], "only what went alone is asked about");
 }
+
+#[test]
+fn what_was_refused_together_and_then_went_alone_is_asked_about() {
+    let mut definitions = definitions_with(true);
+    definitions.providers[0].query_after = Some(Duration::from_secs(60));
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    let sent = given(&mut house, bind, &[A]);
+    let refused = Response { token: sent[0].1, status: BUSY, end: 0 };
+    let provider = house.provider("up");
+    let all = Responses { provider, shared: true, items: vec![refused], ..Responses::default() };
+    house.turn([Command::Responses(all)]);
+    house.seconds(20);
+    assert_eq!(house.taken(bind).len(), 1);
+    house.respond("up", 0, &[(sent[0].1, 0, "own")]);
+    house.seconds(100);
+    let asked: Vec<u64> = house.asks.iter().map(|(_, token, _)| token.number()).collect();
+    assert_eq!(asked, [sent[0].0]);
+}

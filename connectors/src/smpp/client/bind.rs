@@ -276,6 +276,13 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     /// One answer for several messages: each has its own, with the id that all of them share.
     fn multi_answered(&mut self, frame: &[u8], members: &[Member], status: Status, late: bool) {
         let response = SubmitMultiResponse::read(pdu::body(frame));
+        let mut status = status;
+        if multi::refuses_the_form(status) {
+            tracing::warn!(provider = %self.options.provider_id, status = status.0, "submit_multi is refused: messages go alone until the next bind");
+            self.multi.stop();
+            // To the engine: not now, and no attempt has been made.
+            status = Status::THROTTLED;
+        }
         let verdicts = multi::verdicts(members, status, &response);
         if verdicts.senseless > 0 {
             self.counters.malformed.add(verdicts.senseless as u64);

@@ -83,6 +83,11 @@ impl Multi {
         self.most > 1
     }
 
+    /// From here on each goes by itself.
+    pub fn stop(&mut self) {
+        self.most = 1;
+    }
+
     /// Moves messages from the backlog into the window, as `Line::feed` does, and together where they may go so.
     pub fn feed<S: AsyncRead + AsyncWrite + Unpin>(&mut self, now: Mono, line: &mut Line<S>) {
         while line.may_request() {
@@ -188,6 +193,19 @@ fn beyond_first(members: &[Member]) -> usize {
 /// The end of a number, however it is written: with `+` or `00`, or as a national one.
 fn tail(digits: &[u8]) -> Option<u64> {
     address::significant_digits(digits)?.checked_rem(TAILS)
+}
+
+/// Whether a status speaks of the submit_multi and not of its messages: each may well go by itself.
+pub fn refuses_the_form(status: Status) -> bool {
+    [
+        Status::INVCMDID,
+        Status::INVCMDLEN,
+        Status::INVNUMDESTS,
+        Status::INVDESTFLAG,
+        Status::INVDLNAME,
+        Status::CNTSUBDL,
+    ]
+    .contains(&status)
 }
 
 /// What an answer says of each. Whoever is in its list is refused with the status there, in whatever form the number stands; all
