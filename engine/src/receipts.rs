@@ -1,5 +1,6 @@
 //! Finding the message of a receipt, and what is done with one that has none yet. What it means for the message is `message.rs`'s.
 
+use codecs::address;
 use codecs::instant::{Mono, Wall};
 use codecs::message_id::{self, Side};
 use codecs::receipt::State as ReceiptState;
@@ -511,13 +512,19 @@ pub(crate) fn read_unmatched(entry: &[u8]) -> Option<KeptWhat> {
     Some(KeptWhat::Receipt { id, state: news.state, phone: news.phone, error, why })
 }
 
-/// Ids repeat over time at some providers: the phone must be the one that was written to, as far as both say.
+/// Ids repeat over time at some providers: the phone must be the one that was written to, as far as both say. A provider that leaves
+/// the addresses of a receipt as they were sent names the sender here, and says nothing of the phone.
 fn phones_agree(message: &Message, phone: Option<u64>) -> bool {
     let Some(theirs) = phone else { return true };
-    let ours = message.body().destination;
+    let body = message.body();
+    end_alike(body.destination, theirs)
+        || address::significant_digits(body.source).is_some_and(|sender| end_alike(sender, theirs))
+}
+
+fn end_alike(one: u64, other: u64) -> bool {
     let digits = |number: u64| number.checked_ilog10().map_or(1, |log| log + 1);
-    let last = 10u64.pow(TAIL_DIGITS.min(digits(ours)).min(digits(theirs)));
-    ours % last == theirs % last
+    let last = 10u64.pow(TAIL_DIGITS.min(digits(one)).min(digits(other)));
+    one % last == other % last
 }
 
 /// An early receipt, read.

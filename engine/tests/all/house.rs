@@ -720,6 +720,7 @@ impl FromPhone {
 #[derive(Clone, Debug)]
 pub struct Sms {
     pub to: u64,
+    pub from: &'static str,
     pub text: Vec<u8>,
     pub parts: u8,
     pub priority: Priority,
@@ -739,6 +740,7 @@ impl Default for Sms {
     fn default() -> Sms {
         Sms {
             to: 254_712_345_678,
+            from: "ACME",
             text: b"hello".to_vec(),
             parts: 1,
             priority: Priority::Normal,
@@ -784,7 +786,7 @@ impl Sms {
             destination: self.to,
             send_at: self.send_at,
             valid_until: self.valid_until,
-            source: b"ACME",
+            source: self.from.as_bytes(),
             octets: &self.text,
             extras: &extras,
             ..Body::default()

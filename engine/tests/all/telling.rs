@@ -153,6 +153,19 @@ fn a_receipt_of_another_provider_or_for_another_phone_is_not_this_messages() {
 }
 
 #[test]
+fn a_receipt_with_its_addresses_as_they_were_sent_names_the_sender_and_says_nothing_of_the_phone() {
+    let mut house = House::new(definitions());
+    house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms { from: "0700999123", ..Sms::default() });
+    let request = house.requests[0].part();
+    house.respond("up", 0, &[(request, 0, "id-0")]);
+    house.receipt("up", text_id("id-0"), DELIVERED, Some(254_799_999_999));
+    assert_eq!(house.state(number), State::Sent);
+    house.receipt("up", text_id("id-0"), DELIVERED, Some(700_999_123));
+    assert_eq!(house.state(number), State::Delivered);
+}
+
+#[test]
 fn of_an_id_given_out_twice_the_phone_decides_and_an_early_receipt_waits() {
     let (mut house, numbers) = sent(definitions(), 1);
     house.receipt("up", text_id("id-0"), DELIVERED, Some(254_700_000_001));

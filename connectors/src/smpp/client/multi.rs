@@ -214,7 +214,7 @@ pub fn refuses_the_form(status: Status) -> bool {
 /// What names nobody, or is cut off, refuses somebody that we cannot know: the rest counts as taken, because most of it is, and would
 /// go twice otherwise; but where so many are refused as are left, they are in doubt. So is one that is listed with ESME_ROK.
 pub fn verdicts(members: &[Member], status: Status, response: &SubmitMultiResponse<'_>) -> Verdicts {
-    if status != Status::OK {
+    if status != Status::OK && response.unsuccess_told() == 0 {
         let said = members.iter().map(|member| (member.token, Said::Refused(status))).collect();
         return Verdicts { said, senseless: 0 };
     }
@@ -231,6 +231,10 @@ pub fn verdicts(members: &[Member], status: Status, response: &SubmitMultiRespon
             Some(_) => repeated = repeated.saturating_add(1),
             None => {}
         }
+    }
+    if status != Status::OK {
+        // An error that lists some, which no specification knows: of the others it does not tell.
+        said.iter_mut().filter(|(_, what)| *what == Said::Taken).for_each(|(_, what)| *what = Said::Unclear);
     }
     let unknown = response.unsuccess_told().saturating_sub(named).saturating_sub(repeated);
     let left = members.len().saturating_sub(named);

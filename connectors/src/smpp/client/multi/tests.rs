@@ -124,6 +124,9 @@ fn each_message_has_what_the_answer_says_of_it() {
     }
     let error = verdicts(&members, Status::THROTTLED, &SubmitMultiResponse::default());
     assert_eq!(error.said, [0, 1, 2].map(|token| (token, Refused(Status::THROTTLED))));
+    let some = answer(&[("254700000002", 0x0B)]);
+    let error_of_some = verdicts(&members, Status::SUBMITFAIL, &SubmitMultiResponse::read(&some));
+    assert_eq!(error_of_some.said, [(0, Unclear), (1, absent), (2, Unclear)]);
 }
 
 #[test]
