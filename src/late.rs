@@ -1,8 +1,8 @@
-//! Whose a provider's id is that no message in memory has any more: ids of archived messages that did not succeed, for news
-//! that comes after their end. It knows ids as hashes and messages as numbers, and reads neither.
+//! Whose a provider's id is that no message in memory has any more: ids of archived messages that did not succeed, or of
+//! which the tenant asked what the phone acknowledges, for news that comes after their end. It knows ids as hashes and messages as numbers, and reads neither.
 //!
 //! A database a day, on its own beside the archive (`storage::archive`; what it calls blocks are milliseconds here), each with
-//! its ids in sorted runs (`runs`). The newest owner of an id wins. A day goes when no news is waited for that long. A message
+//! its ids in sorted runs (`runs`). The newest owner of an id wins. A day goes when no news is waited for that long. Any other
 //! that was delivered is in none of them. A day of the release before has a row an id instead, which is still read: its hash,
 //! and the message's number.
 

@@ -55,13 +55,20 @@ impl Message {
     }
 }
 
-/// The id that a message's tenant was given: where several destinations were answered together, the first one's.
+/// Where several destinations were answered together and this is not the first: the number of the first, of which the tenant was
+/// given the id.
+pub(crate) fn shared_number(body: &Body<'_>) -> Option<u64> {
+    // Hardly any message has extras.
+    if body.extras.is_empty() {
+        return None;
+    }
+    let octets = body.extra(Extra::SharedId)?.try_into().ok()?;
+    Some(u64::from_le_bytes(octets)).filter(|first| *first != 0)
+}
+
+/// The id that a message's tenant was given.
 fn told_id(message: &Message, body: &Body<'_>, ids: &Permutation) -> u64 {
-    let shared = match body.extras.is_empty() {
-        true => None,
-        false => body.extra(Extra::SharedId).and_then(|octets| octets.try_into().ok()),
-    };
-    match shared.map(u64::from_le_bytes).filter(|first| *first != 0) {
+    match shared_number(body) {
         Some(first) => ids.id(first),
         None if message.id != 0 => message.id,
         None => ids.id(message.number),

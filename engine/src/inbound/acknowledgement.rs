@@ -10,6 +10,7 @@ use crate::command::PhoneAcknowledgement;
 use crate::engine::Engine;
 use crate::message::Message;
 use crate::submission::{Body, Extra, push_extra};
+use crate::telling;
 
 /// esm_class: the phone's user has answered (SMPP 3.4 §5.2.12). Nothing but an acknowledgement says so.
 const BY_USER: u8 = 0x10;
@@ -49,19 +50,17 @@ impl Engine {
         let tenant = message.tenant;
         // The first of two extras counts: what the phone's own says is in these TLVs.
         let mut extras = Vec::new();
-        push_extra(&mut extras, Extra::Acknowledged, &told_number(message).to_le_bytes());
+        push_extra(
+            &mut extras,
+            Extra::Acknowledged,
+            &telling::shared_number(&message.body()).unwrap_or(message.number).to_le_bytes(),
+        );
         push_extra(&mut extras, Extra::Tlvs, &own_tlvs(&message.body(), &body));
         extras.extend_from_slice(body.extras);
         let octets = self.unpacked(provider, None, &body);
         let body = Body { octets: &octets, extras: &extras, ..body };
         self.whole(provider, &body, &[said.arrival], 0, Some(tenant));
     }
-}
-
-/// The number of which a message's tenant was given the id: where several destinations were answered together, the first one's.
-fn told_number(message: &Message) -> u64 {
-    let shared = message.body().extra(Extra::SharedId).and_then(|octets| octets.try_into().ok());
-    shared.map(u64::from_le_bytes).filter(|first| *first != 0).unwrap_or(message.number)
 }
 
 /// What an acknowledgement says beside its text (SMPP 3.4 §5.3.2.17, §5.3.2.18): the reference with which the tenant named its
