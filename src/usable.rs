@@ -82,7 +82,10 @@ fn storage(config: &Config) -> Option<Unusable> {
         Ok(true) => {}
     }
     if let Err(error) = Layout::new(path).version() {
-        let mend = "start the version that wrote it, or name another directory";
+        let mend = match &error {
+            OpenError::Newer { .. } => "or name another directory",
+            _ => "start the version that wrote it, or name another directory",
+        };
         return Some(of("storage.path", &error, mend));
     }
     let (asked, found) = (store::journal_log(config), journal::kind_of(path).ok()??);

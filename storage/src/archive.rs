@@ -231,6 +231,9 @@ impl Blocks for Archive {
     }
 
     fn put(&mut self, block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
+        if name == block_name(block) {
+            self.reader.databases.make_places(block, bytes.len())?;
+        }
         self.reader.databases.write(block, |database| pieces::put(database, name, bytes))
     }
 

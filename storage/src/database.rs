@@ -10,8 +10,12 @@
 //!   power failure could take the replacement and leave the overwritten original.
 //! - One thread at a time writes, and nothing else does: no background flusher, no compression, a bounded cache. A read
 //!   may write too (it finishes a split or merges a small leaf), so readers beside the writer share its lock.
-//! - A value is at most 4 KiB. A leaf holds up to 20 of them and must stay below a quarter of a segment, or it becomes a
-//!   file in `blobs/` that sled neither syncs nor reclaims; so `blobs/` is empty, asserted at every start.
+//! - What is written in the order of its keys gets *places* first: empty values under the keys to come. sled writes a leaf again,
+//!   whole, when it cuts it in two and after every ten changes; of leaves with large values that is most of what it writes. A leaf
+//!   of places is cut for little, and its half then takes about as many values as it may have changes. A place is not there:
+//!   it is neither read nor counted, and no value that is there is empty.
+//! - A value is at most a hundredth of a segment. A leaf holds up to 20 of them and must stay below a quarter of one, or it becomes
+//!   a file in `blobs/` that sled neither syncs nor reclaims; so `blobs/` is empty, asserted at every start.
 //! - `snap.*.generating` is removed before opening: sled refuses a torn one for ever. So is `conf` while there is no data.
 //! - What sled may destroy while it opens a file is copied aside first, and put back after an interruption; see `tail`.
 //! - sled panics on damage. While it opens and is first read, and at every read of the archive, that becomes an error; see `guard`.
@@ -29,7 +33,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::error::{OpenError, StoreError};
-use crate::log::{CHUNK_MAX, Durability};
+use crate::log::Durability;
 
 pub(crate) mod ahead;
 mod guard;
@@ -38,6 +42,9 @@ mod tail;
 pub use guard::abort_on_panic;
 pub(crate) use guard::guarded;
 pub(crate) use tail::{BEFORE_OPEN, UNDO_OPEN};
+
+/// More places than a leaf holds before it is cut (16): as long as so many are ahead, no leaf that is cut has values.
+pub(crate) const PLACES_OF_LEAF: usize = 20;
 
 const LOCK_ATTEMPTS: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -105,30 +112,35 @@ impl Database {
     }
 
     pub(crate) fn put(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        assert!(value.len() <= CHUNK_MAX, "a value of {} bytes, over {CHUNK_MAX}", value.len());
+        let most = self.segment_bytes as usize / 100;
+        assert!((1..=most).contains(&value.len()), "a value of {} bytes, not of 1 to {most}", value.len());
         self.sled.insert(key, value).map_err(|error| self.error(error))?;
+        self.sync_full_segments()
+    }
+
+    /// Makes room for a value to come; nothing where there is one.
+    pub(crate) fn make_place(&self, key: &[u8]) -> Result<(), StoreError> {
+        let made = self.sled.compare_and_swap(key, None::<&[u8]>, Some(&[]));
+        // The inner error is that there is something already.
+        let _ = made.map_err(|error| self.error(error))?;
         self.sync_full_segments()
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let found = self.sled.get(key).map_err(|error| self.error(error))?;
-        Ok(found.map(|value| value.to_vec()))
+        Ok(found.filter(|value| !value.is_empty()).map(|value| value.to_vec()))
     }
 
-    pub(crate) fn remove(&self, key: &[u8]) -> Result<(), StoreError> {
-        self.sled.remove(key).map_err(|error| self.error(error))?;
-        self.sync_full_segments()
-    }
-
-    /// Removes up to `at_most` keys of `[from, to)`, the lowest first; says how many there were.
+    /// Removes up to `at_most` keys of `[from, to)`, the lowest first, and places among them; says how many there were.
     pub(crate) fn remove_range(&self, from: &[u8], to: &[u8], at_most: u64) -> Result<u64, StoreError> {
         let mut removed = 0;
         let mut keys = self.sled.range(from..to).keys();
         while removed < at_most {
             let Some(key) = keys.next() else { break };
             let key = key.map_err(|error| self.error(error))?;
-            self.remove(&key)?;
-            removed += 1;
+            let old = self.sled.remove(&key).map_err(|error| self.error(error))?;
+            removed += u64::from(old.is_some_and(|old| !old.is_empty()));
+            self.sync_full_segments()?;
         }
         Ok(removed)
     }
@@ -140,9 +152,10 @@ impl Database {
 
     /// Everything whose key begins with `prefix`, in order.
     pub(crate) fn scan(&self, prefix: &[u8]) -> impl Iterator<Item = Result<Pair, StoreError>> + '_ {
-        self.sled.scan_prefix(prefix).map(|pair| match pair {
-            Ok((key, value)) => Ok((key.to_vec(), value.to_vec())),
-            Err(error) => Err(self.error(error)),
+        self.sled.scan_prefix(prefix).filter_map(|pair| match pair {
+            Ok((_, place)) if place.is_empty() => None,
+            Ok((key, value)) => Some(Ok((key.to_vec(), value.to_vec()))),
+            Err(error) => Some(Err(self.error(error))),
         })
     }
 
@@ -155,7 +168,7 @@ impl Database {
         guarded(&self.path, || {
             for pair in self.sled.range(from..) {
                 let (key, value) = pair.map_err(|error| self.error(error))?;
-                if visit(&key, &value).is_break() {
+                if !value.is_empty() && visit(&key, &value).is_break() {
                     break;
                 }
             }
@@ -170,14 +183,24 @@ impl Database {
 
     /// The least key that is not below `from`.
     pub(crate) fn first_key_from(&self, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let found = self.sled.range(from..).keys().next().transpose();
-        Ok(found.map_err(|error| self.error(error))?.map(|key| key.to_vec()))
+        for pair in self.sled.range(from..) {
+            let (key, value) = pair.map_err(|error| self.error(error))?;
+            if !value.is_empty() {
+                return Ok(Some(key.to_vec()));
+            }
+        }
+        Ok(None)
     }
 
     /// The pair with the greatest key below `to`.
     pub(crate) fn last_before(&self, to: &[u8]) -> Result<Option<Pair>, StoreError> {
-        let found = self.sled.get_lt(to).map_err(|error| self.error(error))?;
-        Ok(found.map(|(key, value)| (key.to_vec(), value.to_vec())))
+        for pair in self.sled.range(..to).rev() {
+            let (key, value) = pair.map_err(|error| self.error(error))?;
+            if !value.is_empty() {
+                return Ok(Some((key.to_vec(), value.to_vec())));
+            }
+        }
+        Ok(None)
     }
 
     pub(crate) fn flush(&self, durability: Durability) -> Result<(), StoreError> {
@@ -199,6 +222,12 @@ impl Database {
             self.synced_segment.set(segment);
         }
         Ok(())
+    }
+
+    /// Octets that sled has written to its log so far.
+    #[cfg(test)]
+    pub(crate) fn written_bytes(&self) -> i64 {
+        self.sled.context.pagecache.log.stable_offset()
     }
 
     pub(crate) fn disk_bytes(&self) -> u64 {

@@ -229,7 +229,8 @@ fn open_mark(layout: &Layout, journal_exists: bool) -> Result<Mark, OpenError> {
 
 impl Journal {
     /// Writes one group behind all others and returns its number. It is acknowledged by the next successful `flush`.
-    /// Removes at most as many old chunks as it writes.
+    /// Removes at most twice as many old chunks as it writes: as many as it makes needless, and what a release that cut
+    /// groups into more of them has left.
     pub fn append(&mut self, records: &[u8]) -> Result<u64, JournalError> {
         if records.len() > GROUP_MAX {
             return Err(JournalError::TooLarge { length: records.len() });
@@ -351,16 +352,18 @@ impl Drop for Journal {
 
 fn append_group(log: &mut dyn Log, ring: &mut Ring, records: &[u8], target: u64) -> Result<u64, LogError> {
     let number = ring.next();
-    let budget = u64::from(format::chunk_count(records.len()));
+    let chunks = format::chunk_count(records.len());
+    let budget = u64::from(chunks);
     ring.advance(target, budget);
+    log.begin(number, chunks)?;
     let crc = format::write_group(number, records, ring.newest_crc(), ring.start(), |chunk, bytes| {
         log.append(number, chunk, bytes)
     })?;
     ring.push(records.len() as u32, crc);
     // Only now: the commit chunk above is what tells a recovery that these groups are no longer needed.
     if ring.garbage() > 0 {
-        let removed = log.drop_before(ring.start(), budget)?;
-        ring.removed(removed, budget);
+        let removed = log.drop_before(ring.start(), 2 * budget)?;
+        ring.removed(removed, 2 * budget);
     }
     Ok(number)
 }

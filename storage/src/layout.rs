@@ -11,8 +11,8 @@ use crate::database::sync_directory;
 use crate::error::OpenError;
 
 /// The store version this code writes, and the newest it reads. It stands for all that bears no version of its own: which
-/// files there are, and the form of the side files.
-pub const FORMAT: u32 = 2;
+/// files there are, the form of the side files, and that an empty value in a database is none.
+pub const FORMAT: u32 = 3;
 
 pub(crate) const JOURNAL: &str = "journal";
 const FIRST_WORDS: &str = "tidegate store ";
@@ -138,10 +138,10 @@ mod tests {
         layout.prepare().unwrap();
         fs::write(layout.format(), "tidegate store 1\n").unwrap();
         layout.prepare().unwrap();
-        assert_eq!(fs::read_to_string(layout.format()).unwrap(), "tidegate store 2\n");
+        assert_eq!(fs::read_to_string(layout.format()).unwrap(), "tidegate store 3\n");
 
         for (text, refusal) in [
-            ("tidegate store 3\n", "newer tidegate (store version 3, this one knows 2)"),
+            ("tidegate store 4\n", "newer tidegate (store version 4, this one knows 3)"),
             ("tidegate store x\n", "does not name a store version"),
             ("", "does not name a store version"),
         ] {

@@ -1,6 +1,6 @@
 //! Journal, archive, parked store and catalog: opaque bytes on disk. It does not know what a record means.
 //!
-//! Only `database` names sled. Everything above it works on numbered chunks or keyed values of at most 4 KiB, so that
+//! Only `database` names sled. Everything above it works on numbered chunks or small keyed values, so that
 //! another log can take sled's place behind [`log::Log`].
 
 pub mod archive;

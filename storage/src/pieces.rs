@@ -9,11 +9,12 @@
 
 use crate::database::{Database, Pair};
 use crate::error::StoreError;
-use crate::log::CHUNK_MAX;
 
+/// What is read to find one value is the leaf that it is in: so pieces are small.
+const PIECE_MAX: usize = 4 << 10;
 const HEADER: usize = 17;
 const VERSION: u8 = 1;
-const INLINE_MAX: usize = CHUNK_MAX - HEADER;
+const INLINE_MAX: usize = PIECE_MAX - HEADER;
 const SLOT_BYTES: usize = 4;
 const HALVES: [u32; 2] = [1, 1 << 31];
 
@@ -38,7 +39,7 @@ pub(crate) fn put(database: &Database, name: &[u8], bytes: &[u8]) -> Result<(), 
     let first_slot = if old.is_some_and(|old| old.first_slot == HALVES[0]) { HALVES[1] } else { HALVES[0] };
     let (beginning, rest) = bytes.split_at(bytes.len().min(INLINE_MAX));
     let mut pieces: u32 = 0;
-    for piece in rest.chunks(CHUNK_MAX) {
+    for piece in rest.chunks(PIECE_MAX) {
         database.put(&slot_key(name, first_slot.saturating_add(pieces)), piece)?;
         pieces = pieces.saturating_add(1);
     }
@@ -52,6 +53,15 @@ pub(crate) fn put(database: &Database, name: &[u8], bytes: &[u8]) -> Result<(), 
     }
 }
 
+/// Makes places for a value to come, called `name` and of about `length` octets.
+pub(crate) fn make_places(database: &Database, name: &[u8], length: usize) -> Result<(), StoreError> {
+    database.make_place(&slot_key(name, 0))?;
+    for (slot, _) in (HALVES[0]..).zip((INLINE_MAX..length).step_by(PIECE_MAX)) {
+        database.make_place(&slot_key(name, slot))?;
+    }
+    Ok(())
+}
+
 /// The value called `name`.
 pub(crate) fn get(database: &Database, name: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
     match database.get(&slot_key(name, 0))? {
@@ -61,9 +71,8 @@ pub(crate) fn get(database: &Database, name: &[u8]) -> Result<Option<Vec<u8>>, S
 }
 
 pub(crate) fn remove(database: &Database, name: &[u8]) -> Result<(), StoreError> {
-    database.remove(&slot_key(name, 0))?;
-    remove_half(database, name, HALVES[0])?;
-    remove_half(database, name, HALVES[1])
+    // The header is the lowest: it goes first.
+    database.remove_range(&slot_key(name, 0), &slot_key(name, u32::MAX), u64::MAX).map(drop)
 }
 
 /// The value whose name is the greatest of those that begin with `prefix` and are below `to`, with its name.

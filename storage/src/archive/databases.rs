@@ -171,6 +171,12 @@ impl Databases {
         slot.with(|open| Ok(act(&open.database)?)).map(drop)
     }
 
+    /// Makes places for the blocks that follow this one, of this length.
+    pub(super) fn make_places(&self, block: u64, length: usize) -> Result<(), ArchiveError> {
+        let Some(slot) = self.lock().used(block, true) else { return Ok(()) };
+        slot.with(|open| Ok(open.make_places(block, length)?)).map(drop)
+    }
+
     #[cfg(test)]
     pub(super) fn slot_of(&self, block: u64) -> Option<Arc<Slot>> {
         self.lock().used(block, false)

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::ArchiveError;
-use crate::database::{Database, Settings, guarded};
+use super::{ArchiveError, block_name};
+use crate::database::{Database, PLACES_OF_LEAF, Settings, guarded};
 use crate::error::{OpenError, StoreError};
 use crate::log::Durability;
+use crate::pieces;
 use crate::witness::Witness;
 
 const SETTINGS: Settings = Settings {
@@ -24,6 +25,9 @@ const SETTINGS: Settings = Settings {
     keep_tail: false,
     read_ahead: false,
 };
+
+/// Blocks behind the one that is written of which each has a place at least.
+const BLOCKS_AHEAD: u64 = 2 * PLACES_OF_LEAF as u64;
 
 pub(super) struct Slot {
     path: PathBuf,
@@ -44,6 +48,24 @@ enum Hold {
 pub(super) struct Open {
     pub database: Database,
     pub witness: Witness,
+    /// Up to which block there are places.
+    places_to: u64,
+}
+
+impl Open {
+    /// Blocks come in about the order of their numbers: there are places for those behind this one.
+    pub fn make_places(&mut self, block: u64, length: usize) -> Result<(), StoreError> {
+        if block.saturating_add(BLOCKS_AHEAD) < self.places_to {
+            return Ok(());
+        }
+        // After a start it is not known how far they go; making them again changes nothing.
+        let from = if self.places_to.abs_diff(block) <= BLOCKS_AHEAD { self.places_to } else { block };
+        self.places_to = block.saturating_add(2 * BLOCKS_AHEAD);
+        for block in from..self.places_to {
+            pieces::make_places(&self.database, &block_name(block), length)?;
+        }
+        Ok(())
+    }
 }
 
 impl Slot {
@@ -159,7 +181,7 @@ impl Slot {
         guarded(&self.path, || {
             let database = Database::open(&self.path, SETTINGS)?;
             let witness = Witness::open(&database)?;
-            Ok(Open { database, witness })
+            Ok(Open { database, witness, places_to: 0 })
         })?
     }
 

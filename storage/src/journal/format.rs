@@ -257,17 +257,17 @@ mod tests {
              0000000100000008cafef00d01020304050607007469646567617465"
         );
 
-        let large = chunks_of(7, &[b'x'; 5_000], 1, 5);
+        let large = chunks_of(7, &[b'x'; 20_000], 1, 5);
         let headers: Vec<String> = large.iter().map(|chunk| hexadecimal(&chunk[..28])).collect();
         assert_eq!(
             headers,
             [
-                "f7546701b87a4d5a000000000000000700000000f5a76af10fe40000",
-                "f75467018e681cb5000000000000000700000001f5a76af103a40100"
+                "f7546701b3ebf3be000000000000000700000000e7c8233a3fe40000",
+                "f75467018424750a000000000000000700000001e7c8233a0e3c0100"
             ]
         );
-        assert_eq!(hexadecimal(&large[1][28..48]), "0000000200001388000000010000000000000005");
-        assert_eq!((large[0].len(), large[1].len()), (4096, 48 + 932));
+        assert_eq!(hexadecimal(&large[1][28..48]), "0000000200004e20000000010000000000000005");
+        assert_eq!((large[0].len(), large[1].len()), (CHUNK_MAX, 48 + 3_644));
     }
 
     #[test]
@@ -280,7 +280,7 @@ mod tests {
             (INNER_DATA, 2),
             (INNER_DATA + COMMIT_DATA, 2),
             (INNER_DATA + COMMIT_DATA + 1, 3),
-            (4 << 20, 1_032),
+            (4 << 20, 257),
         ] {
             let records = vec![9; length];
             let chunks = chunks_of(1, &records, 0, 1);
@@ -292,8 +292,8 @@ mod tests {
 
     #[test]
     fn a_chunk_out_of_place_is_named() {
-        let chunks = chunks_of(7, &[1; 9_000], 0, 1);
-        let other = chunks_of(7, &[2; 9_000], 0, 1);
+        let chunks = chunks_of(7, &[1; 36_000], 0, 1);
+        let other = chunks_of(7, &[2; 36_000], 0, 1);
         for (given, place) in [
             (vec![chunks[1].clone()], "group 7, chunk 0: it belongs elsewhere"),
             (
@@ -312,7 +312,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_group_comes_back(group: u64, previous_crc: u32, ring_start: u64, length in 0..20_000usize, seed: u8) {
+        fn any_group_comes_back(group: u64, previous_crc: u32, ring_start: u64, length in 0..80_000usize, seed: u8) {
             let records: Vec<u8> = (0..length).map(|index| (index as u8).wrapping_mul(seed)).collect();
             let whole = assemble(group, &chunks_of(group, &records, previous_crc, ring_start)).unwrap().unwrap();
             let crc = crc32c::crc32c(&records);
@@ -326,7 +326,7 @@ mod tests {
         }
 
         #[test]
-        fn one_flipped_bit_is_always_seen(length in 0..6_000usize, at: prop::sample::Index, bit in 0..8u8) {
+        fn one_flipped_bit_is_always_seen(length in 0..24_000usize, at: prop::sample::Index, bit in 0..8u8) {
             let mut chunks = chunks_of(3, &vec![5; length], 0, 1);
             let chunk = at.index(chunks.len());
             let byte = at.index(chunks[chunk].len());

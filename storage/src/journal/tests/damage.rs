@@ -13,7 +13,7 @@ fn seven_groups(root: &Path) -> MemoryLog {
     let log = MemoryLog::default();
     let (mut journal, recovery) = memory::open(&log, root, SMALL).unwrap();
     drain(recovery).unwrap();
-    for length in [10, 20, 9_000, 40, 5_000, 0, 70] {
+    for length in [10, 20, 36_000, 40, 20_000, 0, 70] {
         journal.append(&vec![length as u8; length]).unwrap();
     }
     journal.close().unwrap();
@@ -93,7 +93,7 @@ fn a_group_that_does_not_follow_the_one_before_is_refused() {
 fn a_last_group_without_its_commit_chunk_is_cut_unless_it_was_flushed() {
     let root = tempfile::tempdir().unwrap();
     let log = seven_groups(root.path());
-    format::write_group(8, &[8; 9_000], 0, 1, |chunk, bytes| {
+    format::write_group(8, &[8; 36_000], 0, 1, |chunk, bytes| {
         if chunk < 2 {
             log.0.lock().unwrap().current.insert((8, chunk), bytes.to_vec());
         }
@@ -164,7 +164,7 @@ fn journal_files(root: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Flips one bit. Three in four hit the data file where it is not empty.
+/// Flips one bit. Three in four hit the data file where it is not empty, one in eight the side file.
 fn flip_one_bit(root: &Path, random: &mut u64) -> String {
     let mut draw = |below: u64| {
         *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -172,6 +172,7 @@ fn flip_one_bit(root: &Path, random: &mut u64) -> String {
     };
     let files = journal_files(root);
     let path = match draw(4) {
+        0 if draw(2) == 0 => root.join("flushed"),
         0 => files[draw(files.len() as u64) as usize].clone(),
         _ => {
             let files = data_files(root);

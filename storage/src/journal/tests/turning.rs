@@ -6,7 +6,7 @@ use super::{BOTH, append, assert_whole, open_store, records};
 #[test]
 fn a_tiny_ring_turns_many_times_on_a_bounded_disk() {
     for options in BOTH {
-        let options = Options { ring_bytes_min: 256 << 10, ..options };
+        let options = Options { ring_bytes_min: 512 << 10, ..options };
         let root = tempfile::tempdir().unwrap();
         let (mut journal, _) = open_store(root.path(), options).unwrap();
         let mut written = 0;

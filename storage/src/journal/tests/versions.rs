@@ -14,9 +14,9 @@ fn a_store_of_a_newer_version_is_refused() {
     for options in BOTH {
         let root = tempfile::tempdir().unwrap();
         drop(open_store(root.path(), options).unwrap());
-        fs::write(root.path().join("FORMAT"), "tidegate store 3\n").unwrap();
+        fs::write(root.path().join("FORMAT"), "tidegate store 4\n").unwrap();
         let error = open_store(root.path(), options).err().unwrap();
-        assert!(matches!(error, OpenError::Newer { what: "store", found: 3, known: 2, .. }), "{error}");
+        assert!(matches!(error, OpenError::Newer { what: "store", found: 4, known: 3, .. }), "{error}");
     }
 }
 
