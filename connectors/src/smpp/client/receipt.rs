@@ -116,7 +116,7 @@ impl Reader {
             return Delivered::MobileOriginated;
         }
         let (bytes, word) = (&mut receipts.bytes, network_error(tlvs));
-        let error = if text.error.is_empty() { word.as_bytes() } else { text.error };
+        let error = telling(text.error, word.as_bytes());
         let tlv_id_end = append(bytes, tlv_id, ID_OCTETS_MAX);
         let text_id_end = append(bytes, text_id, ID_OCTETS_MAX);
         let error_end = append(bytes, error, ERROR_OCTETS_MAX);
@@ -173,6 +173,12 @@ fn network_error(tlvs: Tlvs<'_>) -> String {
         Some(&[_, high, low]) => format!("{:03}", u16::from_be_bytes([high, low])),
         _ => String::new(),
     }
+}
+
+/// The error of the text, unless it says nothing and the other does: many SMSCs write `err:000` whatever has happened.
+fn telling<'e>(of_text: &'e [u8], of_tlv: &'e [u8]) -> &'e [u8] {
+    let says_nothing = |error: &[u8]| error.iter().all(|octet| *octet == b'0');
+    if of_text.is_empty() || (says_nothing(of_text) && !says_nothing(of_tlv)) { of_tlv } else { of_text }
 }
 
 /// The phone is the source of a receipt (SMPP 3.4 §2.11). A national form will do: the ends of numbers are compared.
@@ -303,6 +309,26 @@ mod tests {
         assert_eq!(parts(&receipts), ("18d0e03a", "0416342074", "027", State::Undeliverable));
         let (_, receipts) = read(&deliver(0x04, 0, b"id:1 stat:WHATEVER", &[]));
         assert_eq!(parts(&receipts), ("", "1", "", State::Enroute));
+    }
+
+    #[test]
+    fn the_error_is_the_one_that_says_something_and_of_two_the_text_s() {
+        let code: TlvOf<'_> = (tag::NETWORK_ERROR_CODE, &[3, 0, 33]);
+        let none: TlvOf<'_> = (tag::NETWORK_ERROR_CODE, &[3, 0, 0]);
+        for (text, tlvs, expected) in [
+            (&b"id:1 stat:UNDELIV err:000"[..], &[code][..], "033"),
+            (b"id:1 stat:UNDELIV err:0", &[code], "033"),
+            (b"id:1 stat:UNDELIV", &[code], "033"),
+            (b"id:1 stat:UNDELIV err:011", &[code], "011"),
+            (b"id:1 stat:UNDELIV err:011", &[none], "011"),
+            (b"id:1 stat:UNDELIV err:0", &[none], "0"),
+            (b"id:1 stat:UNDELIV err:000", &[], "000"),
+            (b"id:1 stat:UNDELIV", &[none], "000"),
+            (b"id:1 stat:UNDELIV err:00A", &[code], "00A"),
+        ] {
+            let (_, receipts) = read(&deliver(0x04, 0, text, tlvs));
+            assert_eq!(parts(&receipts).2, expected, "{} {tlvs:?}", text.escape_ascii());
+        }
     }
 
     #[test]
