@@ -100,6 +100,22 @@ fn the_log_shows_what_a_tenant_sent_wrong_and_says_nothing_of_strangers() {
 }
 
 #[test]
+fn the_log_shows_the_header_that_lost_a_tenant_s_stream_and_no_text() {
+    let stage = Stage::new();
+    // Command_lengths that cannot be, before a submit_sm; and the middle of a text where a header should be.
+    for (octets, shown) in [
+        (&b"\0\0\0\x00\0\0\0\x04\0\0\0\0\0\0\0\x07"[..], "header=00000000000000040000000000000007"),
+        (b"\0\0\0\x0f\0\0\0\x04\0\0\0\0\0\0\0\x07", "header=0000000f000000040000000000000007"),
+        (b"\x7f\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\x07", "header=7f000000000000040000000000000007"),
+        (b"you are my sunshine", "header=796f7520[12]"),
+    ] {
+        let mut tenant = Peer::transceiver(stage.smpp());
+        tenant.send(octets);
+        until_true(shown, || stage.gateway.said().contains(shown));
+    }
+}
+
+#[test]
 fn who_is_locked_out_stays_so_over_restarts() {
     let mut stage = Stage::new();
     let mut guess = Vec::new();

@@ -14,6 +14,11 @@ use super::tlv::{Tlvs, tag};
 
 /// The most TLVs that are shown: a log line has an end.
 const TLVS_MAX: usize = 32;
+/// The longest addresses: of data_sm, and of a name (SMPP 3.4 §5.2.8).
+const NUMBER_OCTETS_MAX: usize = 64;
+const NAME_OCTETS_MAX: usize = 20;
+/// The type of number that is none (SMPP 3.4 §5.2.5).
+const ALPHANUMERIC: u8 = 5;
 
 /// What may be written to a log of a frame.
 #[derive(Clone, Copy)]
@@ -27,16 +32,36 @@ impl fmt::Display for Masked<'_> {
         };
         let mut rest = pdu::body(frame);
         hex(f, frame.get(..HEADER_OCTETS).unwrap_or_default())?;
+        let mut before: &[u8] = &[];
         for field in layout(header.command) {
-            let Some((shown, hidden, after)) = field.split(rest) else {
+            let Some((shown, hidden, after)) = field.split(before, rest) else {
                 return counted(f, rest.len());
             };
             f.write_str(" ")?;
             hex(f, shown)?;
             counted(f, hidden)?;
-            rest = after;
+            (before, rest) = (shown, after);
         }
         tlvs(f, rest)
+    }
+}
+
+/// What may be written to a log of the octets with which a stream was lost. They stand where a header should and may be anything,
+/// the middle of a text too: the command_length is shown, and the rest of the header where its command is one that there is.
+#[derive(Clone, Copy)]
+pub struct MaskedHead<'a>(pub &'a [u8]);
+
+impl fmt::Display for MaskedHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MaskedHead(octets) = self;
+        let head = octets.get(..HEADER_OCTETS).unwrap_or(octets);
+        let (length, rest) = head.split_at_checked(4).unwrap_or((head, &[]));
+        hex(f, length)?;
+        let command = rest.first_chunk().map(|id| Command(u32::from_be_bytes(*id)));
+        match command.and_then(Command::name) {
+            Some(_) => hex(f, rest),
+            None => counted(f, rest.len()),
+        }
     }
 }
 
@@ -47,6 +72,10 @@ enum Field {
     Octets(&'static [u8]),
     /// A C-octet string of at most so many octets, of which none stands in for text.
     Word(usize, fn(&u8) -> bool),
+    /// An address: a number, or a name where the type before it says so.
+    Address,
+    /// One that may be a name whatever its type: many clients leave that 0. The only text before it is too short for one.
+    Source,
     /// A C-octet string that is never shown.
     Hidden(usize),
     /// sm_length, and what it counts.
@@ -57,7 +86,8 @@ const TON_NPI: Field = Field::Octets(&[6, 18]);
 const NAME: Field = Field::Word(15, u8::is_ascii_graphic);
 const SERVICE_TYPE: Field = Field::Word(5, u8::is_ascii_alphanumeric);
 const MESSAGE_ID: Field = Field::Word(64, u8::is_ascii_alphanumeric);
-const ADDRESS: Field = Field::Word(64, is_of_number);
+const ADDRESS: Field = Field::Address;
+const SOURCE: Field = Field::Source;
 const TIME: Field = Field::Word(16, is_of_time);
 
 const BIND: &[Field] =
@@ -67,11 +97,10 @@ const CLASS: Field = Field::Octets(&[0xFF, 0xFF, 4]);
 /// registered_delivery, replace_if_present_flag, data_coding, sm_default_msg_id.
 const DELIVERY: Field = Field::Octets(&[0x1F, 1, 0xFF, 0xFF]);
 const MESSAGE: &[Field] =
-    &[SERVICE_TYPE, TON_NPI, ADDRESS, TON_NPI, ADDRESS, CLASS, TIME, TIME, DELIVERY, Field::Text];
-const DATA: &[Field] =
-    &[SERVICE_TYPE, TON_NPI, ADDRESS, TON_NPI, ADDRESS, Field::Octets(&[0xFF, 0x1F, 0xFF])];
+    &[SERVICE_TYPE, TON_NPI, SOURCE, TON_NPI, ADDRESS, CLASS, TIME, TIME, DELIVERY, Field::Text];
+const DATA: &[Field] = &[SERVICE_TYPE, TON_NPI, SOURCE, TON_NPI, ADDRESS, Field::Octets(&[0xFF, 0x1F, 0xFF])];
 const REPLACE: &[Field] =
-    &[MESSAGE_ID, TON_NPI, ADDRESS, TIME, TIME, Field::Octets(&[0x1F, 0xFF]), Field::Text];
+    &[MESSAGE_ID, TON_NPI, SOURCE, TIME, TIME, Field::Octets(&[0x1F, 0xFF]), Field::Text];
 
 /// The mandatory fields (SMPP 3.4 §4). Of a command that is not here the header is shown and no more.
 fn layout(command: Command) -> &'static [Field] {
@@ -80,30 +109,31 @@ fn layout(command: Command) -> &'static [Field] {
         Command::OUTBIND => &[NAME, Field::Hidden(64)],
         Command::SUBMIT_SM | Command::DELIVER_SM => MESSAGE,
         Command::DATA_SM => DATA,
-        Command::QUERY_SM => &[MESSAGE_ID, TON_NPI, ADDRESS],
-        Command::CANCEL_SM => &[SERVICE_TYPE, MESSAGE_ID, TON_NPI, ADDRESS, TON_NPI, ADDRESS],
+        Command::QUERY_SM => &[MESSAGE_ID, TON_NPI, SOURCE],
+        Command::CANCEL_SM => &[SERVICE_TYPE, MESSAGE_ID, TON_NPI, SOURCE, TON_NPI, ADDRESS],
         Command::REPLACE_SM => REPLACE,
         // Its list of destinations has no fixed form; what comes before it is that of a message.
-        Command::SUBMIT_MULTI => &[SERVICE_TYPE, TON_NPI, ADDRESS],
-        Command::ALERT_NOTIFICATION => &[TON_NPI, ADDRESS, TON_NPI, ADDRESS],
+        Command::SUBMIT_MULTI => &[SERVICE_TYPE, TON_NPI, SOURCE],
+        Command::ALERT_NOTIFICATION => &[TON_NPI, SOURCE, TON_NPI, ADDRESS],
         _ => &[],
     }
 }
 
 impl Field {
-    /// The octets to show, how many after them to count, and what follows. None where it makes no sense.
-    fn split(self, octets: &[u8]) -> Option<(&[u8], usize, &[u8])> {
+    /// The octets to show, how many after them to count, and what follows. None where it makes no sense. `before`: what is shown
+    /// of the field before this one.
+    fn split<'a>(self, before: &[u8], octets: &'a [u8]) -> Option<(&'a [u8], usize, &'a [u8])> {
         match self {
             Field::Octets(limits) => {
                 let (shown, rest) = octets.split_at_checked(limits.len())?;
                 let fits = shown.iter().zip(limits).all(|(octet, limit)| octet <= limit);
                 fits.then_some((shown, 0, rest))
             }
-            Field::Word(octets_max, may_hold) => {
-                let length = octets.iter().position(|octet| *octet == 0)?;
-                let (value, _) = octets.split_at_checked(length)?;
-                let (shown, rest) = octets.split_at_checked(length.checked_add(1)?)?;
-                (length <= octets_max && value.iter().all(may_hold)).then_some((shown, 0, rest))
+            Field::Word(octets_max, may_hold) => word(octets, octets_max, may_hold),
+            Field::Address | Field::Source => {
+                let may_be_name = matches!(self, Field::Source) || before.first() == Some(&ALPHANUMERIC);
+                let number = word(octets, NUMBER_OCTETS_MAX, is_of_number);
+                number.or_else(|| word(octets, NAME_OCTETS_MAX, is_of_name).filter(|_| may_be_name))
             }
             Field::Hidden(octets_max) => {
                 let length = octets.iter().position(|octet| *octet == 0)?;
@@ -118,6 +148,14 @@ impl Field {
             }
         }
     }
+}
+
+/// A C-octet string to show with its NUL, and what follows.
+fn word(octets: &[u8], octets_max: usize, may_hold: fn(&u8) -> bool) -> Option<(&[u8], usize, &[u8])> {
+    let length = octets.iter().position(|octet| *octet == 0)?;
+    let (value, _) = octets.split_at_checked(length)?;
+    let (shown, rest) = octets.split_at_checked(length.checked_add(1)?)?;
+    (length <= octets_max && value.iter().all(may_hold)).then_some((shown, 0, rest))
 }
 
 /// Shown only when all of what is left is TLVs that there are: else it may be the end of a text. Values that may be text are
@@ -153,6 +191,10 @@ fn is_number(tag: u16) -> bool {
 
 fn is_of_number(octet: &u8) -> bool {
     octet.is_ascii_digit() || *octet == b'+'
+}
+
+fn is_of_name(octet: &u8) -> bool {
+    octet.is_ascii_graphic() || *octet == b' '
 }
 
 fn is_of_time(octet: &u8) -> bool {

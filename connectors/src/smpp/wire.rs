@@ -35,6 +35,11 @@ impl Input {
         Ok(waiting.get(..length))
     }
 
+    /// The octets that wait to be cut.
+    pub fn waiting(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
     /// It ends inside a frame.
     pub fn is_partial(&self) -> bool {
         self.start < self.end

@@ -41,6 +41,13 @@ fn what_makes_sense_is_shown_and_the_rest_is_counted() {
         ),
         (submit, b"\0\x01\x01254\0\x01\x01secret\0", " 00 0101 32353400 0101[7]"),
         (submit, b"\0\x01\x01254", " 00 0101[3]"),
+        (submit, b"\0\x05\0ACME\0\x01\x01255\0\x40", " 00 0500 41434d4500 0101 32353500[1]"),
+        (submit, b"\0\0\0My Shop\0\x01\x01", " 00 0000 4d792053686f7000 0101"),
+        // More than an address holds, and what no sender has.
+        (submit, b"\0\x05\0more than 20 octets..\0\x01\x01", " 00 0500[24]"),
+        (submit, b"\0\x05\0caf\xe9\0\x01\x01", " 00 0500[7]"),
+        // A receipt goes to the sender.
+        (Command::DELIVER_SM, b"\0\x01\x01254\0\x05\0ACME\0\x04", " 00 0101 32353400 0500 41434d4500[1]"),
         (submit, b"hello, world", "[12]"),
         (submit, b"", ""),
         (Command::BIND_TRANSMITTER, b"acme\0secret\0\0\x34\0\0\0", " 61636d6500 [6] 00 340000[1]"),
@@ -54,6 +61,22 @@ fn what_makes_sense_is_shown_and_the_rest_is_counted() {
     assert_eq!(Masked(b"short").to_string(), "[5]");
 }
 
+#[test]
+fn of_a_lost_stream_the_header_is_shown_and_what_is_none_is_counted() {
+    for (octets, expected) in [
+        (&b"\0\0\0\x08\0\0\0\x04\0\0\0\0\0\0\0\x07text"[..], "00000008000000040000000000000007"),
+        (b"\0\0\0\0\x80\0\0\x05\0\0\0\0", "000000008000000500000000"),
+        (b"\x7f\xff\xff\xff\0\0\0\x04", "7fffffff00000004"),
+        (b"\0\0\0\x0f", "0000000f"),
+        (b"\0\0", "0000"),
+        // The middle of a text, and another protocol.
+        (b"now my password is", "6e6f7720[12]"),
+        (b"GET / HTTP/1.1\r\n", "47455420[12]"),
+    ] {
+        assert_eq!(MaskedHead(octets).to_string(), expected, "{}", octets.escape_ascii());
+    }
+}
+
 proptest! {
     /// A text of octets that no field has, in a PDU with octets spoilt, put in or left out in front of it.
     #[test]
@@ -61,9 +84,14 @@ proptest! {
         command in prop_oneof![Just(0x04_u32), Just(0x05), Just(0x103), Just(0x07), Just(0x01), any::<u32>()],
         spoils in vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
         left_out in proptest::option::of(any::<prop::sample::Index>()),
+        ton in prop_oneof![Just(1_u8), Just(5)],
         text_octet in prop_oneof![Just(b'k'), Just(0xEE_u8)],
+        text_octets in 4..=40_usize,
+        after in prop_oneof![Just(&b""[..]), Just(&b"\0"[..]), Just(&b"\0\x1e\0\x02id\0\0"[..])],
     ) {
-        let mut front = b"\0\x01\x01254700\0\x01\x01254712345678\0\0\0\0\0\0\x01\0\0\0\x28".to_vec();
+        let mut front = b"\0\x01\x01254700\0\x01\x01254712345678\0\0\0\0\0\0\x01\0\0\0".to_vec();
+        (front[1], front[10]) = (ton, ton);
+        front.push(text_octets as u8);
         for (place, octet) in spoils {
             let place = place.index(front.len());
             front[place] = octet;
@@ -71,7 +99,8 @@ proptest! {
         if let Some(place) = left_out {
             front.remove(place.index(front.len()));
         }
-        front.extend([text_octet; 40]);
+        front.extend(vec![text_octet; text_octets]);
+        front.extend_from_slice(after);
         let text = Masked(&frame(Command(command), &front)).to_string();
         // What was put in may look alike by chance; two in a row may not.
         let twice = format!("{text_octet:02x}").repeat(4);

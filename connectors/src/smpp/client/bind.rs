@@ -9,7 +9,7 @@ use codecs::instant::Mono;
 use codecs::message_id::{self, Side};
 use codecs::receipt::State;
 use codecs::smpp::congestion::congestion_state;
-use codecs::smpp::masked::Masked;
+use codecs::smpp::masked::{Masked, MaskedHead};
 use codecs::smpp::multi::SubmitMultiResponse;
 use codecs::smpp::pdu::{self, MessageIdResponse, QuerySmResponse};
 use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
@@ -185,7 +185,8 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
                 Ok(None) => break,
                 Err(error) => {
                     self.counters.malformed.add(1);
-                    tracing::warn!(provider = %self.options.provider_id, %error, "the stream is lost");
+                    let (provider, header) = (&self.options.provider_id, MaskedHead(input.waiting()));
+                    tracing::warn!(%provider, %error, %header, "the stream is lost");
                     self.line.session.broken_frame(error);
                     break;
                 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codecs::instant::Mono;
-use codecs::smpp::masked::Masked;
+use codecs::smpp::frame::FrameError;
+use codecs::smpp::masked::{Masked, MaskedHead};
 use codecs::smpp::pdu::Bind;
 use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
 use codecs::smpp::{BindKind, Command as Pdu, Status};
@@ -112,17 +113,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(Some(frame)) => self.frame(now, frame),
                 Ok(None) => break,
                 Err(error) => {
-                    self.shared.counters.malformed.add(1);
-                    match &self.tenant {
-                        Some(_) => tracing::warn!(from = %self.from, %error, "the stream is lost"),
-                        None => tracing::debug!(from = %self.from, %error, "a stranger's stream is lost"),
-                    }
-                    self.line.session.broken_frame(error);
+                    self.stream_lost(error, input.waiting());
                     break;
                 }
             }
         }
         self.line.keep(now.mono, input);
+    }
+
+    fn stream_lost(&mut self, error: FrameError, octets: &[u8]) {
+        self.shared.counters.malformed.add(1);
+        self.line.session.broken_frame(error);
+        let (from, header) = (self.from, MaskedHead(octets));
+        if let Some(tenant) = self.tenant.as_ref().map(Tenant::name) {
+            tracing::warn!(%from, tenant = &*tenant, %error, %header, "the stream is lost");
+        } else if tracing::enabled!(tracing::Level::DEBUG)
+            && let Some(left_out) = STRANGERS.line(self.line.clock().mono())
+        {
+            tracing::debug!(%from, %error, %header, left_out, "a stranger's stream is lost");
+        }
     }
 
     fn pdu_octets_max(&self) -> usize {
