@@ -203,14 +203,9 @@ fn refusals_of_the_engine_and_of_the_door_have_their_statuses() {
 #[test]
 fn a_peer_of_smpp_5_is_told_why_there_is_no_credit_and_how_busy_we_are() {
     let site = Site::new();
-    let mut peer = Peer::connect(site.address);
-    let mut bind = bind_frame(BindKind::Transmitter, 1, "acme", "secret");
-    let version = bind.len() - 4;
-    bind[version] = 0x50;
-    peer.send(&bind);
-    peer.read();
+    let mut peer = bound_with_5(&site);
     peer.send_pdu(Pdus::SUBMIT_SM, Status::OK, 2, &sm_body(b"100", b"254700000402", 0, b"hello"));
-    assert_eq!(peer.read().body, b"\0\x00\x1d\x00\x09no credit");
+    assert_eq!(peer.read().body, b"\0\x00\x1d\x00\x0ano credit\0");
     peer.send(&submit_frame(3));
     // The house says how full it is; a peer of 3.4 is not told.
     let body = peer.read().body;
@@ -218,6 +213,40 @@ fn a_peer_of_smpp_5_is_told_why_there_is_no_credit_and_how_busy_we_are() {
     let mut older = site.bound();
     older.send(&submit_frame(3));
     assert_eq!(older.read().body.len(), 19);
+}
+
+#[test]
+fn the_answer_to_a_submit_multi_says_the_same_to_a_peer_of_smpp_5() {
+    let site = Site::new();
+    let number = |octets| Destination::Sme(SmeAddress { ton: 1, npi: 1, octets });
+    let (poor, fine) = (number(b"254700000402"), number(b"254712345678"));
+    let ask = |peer: &mut Peer, sequence, destinations: &[Destination<'_>]| {
+        peer.send_pdu(Pdus::SUBMIT_MULTI, Status::OK, sequence, &multi_body(destinations, 0));
+        let answer = peer.read();
+        (answer.status, answer.body)
+    };
+    let mut peer = bound_with_5(&site);
+    let explained = b"\0\0\x00\x1d\x00\x0ano credit\0".to_vec();
+    assert_eq!(ask(&mut peer, 2, &[poor, poor]), (Status(0x40B), explained));
+    // The status is of the first that was refused, and so is the text.
+    assert_eq!(ask(&mut peer, 3, &[number(b"nobody"), poor]), (Status::INVDSTADR, vec![]));
+    let (status, body) = ask(&mut peer, 4, &[poor, fine]);
+    assert_eq!((status, SubmitMultiResponse::read(&body).unsuccess().count()), (Status::OK, 1));
+    assert!(body.ends_with(&[0x04, 0x28, 0, 1, BUSY]), "{body:02x?}");
+    let mut older = site.bound();
+    assert_eq!(ask(&mut older, 2, &[poor]), (Status(0x40B), vec![]));
+    let (status, body) = ask(&mut older, 3, &[fine]);
+    assert_eq!((status, body.len()), (Status::OK, 20));
+}
+
+fn bound_with_5(site: &Site) -> Peer {
+    let mut peer = Peer::connect(site.address);
+    let mut bind = bind_frame(BindKind::Transmitter, 1, "acme", "secret");
+    let version = bind.len() - 4;
+    bind[version] = 0x50;
+    peer.send(&bind);
+    peer.read();
+    peer
 }
 
 #[test]

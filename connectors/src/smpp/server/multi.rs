@@ -6,12 +6,17 @@ use std::collections::VecDeque;
 
 use codecs::smpp::multi::{Destination, Unsuccess, submit_multi_response_body};
 use codecs::smpp::pdu::SmeAddress;
+use codecs::smpp::tlv::tag;
 use codecs::smpp::write;
 use codecs::smpp::{Command as Pdu, Status};
+use engine::command::Refusal;
 use engine::effect::Outcome;
 
 use super::operations::id_text;
 use crate::smpp::access::IdRadix;
+
+/// No message_id, nobody in the list, and additional_status_info_text.
+const NO_CREDIT_BODY: &[u8] = b"\0\0\x00\x1d\x00\x0ano credit\0";
 
 /// A submit_multi that waits for the outcomes of its destinations.
 #[derive(Default)]
@@ -20,6 +25,8 @@ pub struct Multi {
     waiting: VecDeque<Address>,
     refused: Vec<(Address, Status)>,
     id: Option<u64>,
+    /// The first that was refused lacks credit.
+    lacks_credit: bool,
 }
 
 /// A destination as it stood in the PDU.
@@ -52,11 +59,14 @@ impl Multi {
     }
 
     /// The outcome of the first that waits.
-    pub fn decided(&mut self, outcome: Outcome, status: impl FnOnce(engine::command::Refusal) -> Status) {
+    pub fn decided(&mut self, outcome: Outcome, status: impl FnOnce(Refusal) -> Status) {
         let Some(address) = self.waiting.pop_front() else { return };
         match outcome {
             Outcome::Accepted { id, .. } => self.id = self.id.or(Some(id)),
-            Outcome::Refused(reason) => self.refused.push((address, status(reason))),
+            Outcome::Refused(reason) => {
+                self.lacks_credit |= self.refused.is_empty() && reason == Refusal::InsufficientCredit;
+                self.refused.push((address, status(reason)));
+            }
         }
     }
 
@@ -64,12 +74,15 @@ impl Multi {
         self.waiting.is_empty()
     }
 
-    /// Appends the response. Where nothing was accepted there is no id, and it says why the first was not.
-    pub fn write(&self, frames: &mut Vec<u8>, sequence: u32, radix: IdRadix) {
+    /// Appends the response. Where nothing was accepted there is no id, and it says why the first was not. `congestion`: what a
+    /// peer is told that understands more (SMPP 5.0).
+    pub fn write(&self, frames: &mut Vec<u8>, sequence: u32, radix: IdRadix, congestion: Option<u8>) {
         let command = Pdu::SUBMIT_MULTI_RESP;
         let Some(id) = self.id else {
             let status = self.refused.first().map_or(Status::SUBMITFAIL, |(_, status)| *status);
-            return write::header_only(frames, command, status, sequence);
+            let explains = self.lacks_credit && congestion.is_some();
+            let body = if explains { NO_CREDIT_BODY } else { &[] };
+            return write::frame(frames, command, status, sequence, body);
         };
         let unsuccess: Vec<Unsuccess<'_>> = self
             .refused
@@ -82,7 +95,8 @@ impl Multi {
         let text = id_text(id, radix);
         let id = text.trim_end_matches('\0').as_bytes();
         let written = write::pdu(frames, command, Status::OK, sequence, |body| {
-            submit_multi_response_body(body, id, &unsuccess)
+            submit_multi_response_body(body, id, &unsuccess)?;
+            congestion.map_or(Ok(()), |state| write::tlv(body, tag::CONGESTION_STATE, &[state]))
         });
         if written.is_err() {
             // An address that was read leniently may be longer than one may be written.

@@ -37,8 +37,8 @@ const MULTI_OCTETS_MAX: usize = 4 * BATCH_OCTETS_MAX;
 const DELIVERY_WINDOW_MAX: u32 = 1_000;
 /// Peers from here on understand a body beside an error (SMPP 5.0 §4.2.1.2).
 pub const VERSION_5: u8 = 0x50;
-/// No message_id, and additional_status_info_text.
-const NO_CREDIT_BODY: &[u8] = b"\0\x00\x1d\x00\x09no credit";
+/// No message_id, and additional_status_info_text with its NUL (SMPP 3.4 §5.3.2.11).
+const NO_CREDIT_BODY: &[u8] = b"\0\x00\x1d\x00\x0ano credit\0";
 
 /// A message that a tenant submits, in either PDU.
 pub enum Request<'a> {
@@ -174,7 +174,8 @@ impl Tenant {
         }
         if waiting.is_complete() {
             self.frames.clear();
-            waiting.write(&mut self.frames, sequence, self.access.message_id);
+            let congestion = self.congestion_told(session);
+            waiting.write(&mut self.frames, sequence, self.access.message_id, congestion);
             return session.respond_frames(now.mono, 1, &self.frames);
         }
         self.multis.insert(sequence, waiting);
@@ -308,15 +309,22 @@ impl Tenant {
             return;
         }
         self.frames.clear();
+        let congestion = self.congestion_told(session);
         let (frames, radix) = (&mut self.frames, self.access.message_id);
         let before = self.multis.len();
         self.multis.retain(|sequence, multi| {
             if multi.is_complete() {
-                multi.write(frames, *sequence, radix);
+                multi.write(frames, *sequence, radix, congestion);
             }
             !multi.is_complete()
         });
         session.respond_frames(now, before.saturating_sub(self.multis.len()), &self.frames);
+    }
+
+    /// How busy we are, for a peer that may be told.
+    fn congestion_told(&self, session: &Session) -> Option<u8> {
+        let version = session.peer_version().unwrap_or_default();
+        (version >= VERSION_5).then_some(self.congestion)
     }
 
     fn add(&mut self, now: Now, request: &Request<'_>) -> Result<(), Refusal> {
