@@ -1,8 +1,10 @@
 //! The body of every PDU: the same octets read as each, and what is read, written strictly, reads the same again.
 
 use codecs::address;
+use codecs::smpp::alert::{AlertNotification, alert_notification_body};
 use codecs::smpp::congestion::congestion_state;
-use codecs::smpp::masked::Masked;
+use codecs::smpp::frame::HEADER_OCTETS;
+use codecs::smpp::masked::{Masked, MaskedHead};
 use codecs::smpp::multi::{
     Around, Destination, SubmitMulti, SubmitMultiResponse, Unsuccess, submit_multi_body,
     submit_multi_response_body,
@@ -18,6 +20,7 @@ const MASKED_MAX: usize = 4_096;
 
 pub fn check(body: &[u8]) {
     assert!(Masked(body).to_string().len() <= MASKED_MAX);
+    assert!(MaskedHead(body).to_string().len() <= 2 * HEADER_OCTETS);
     let _ = congestion_state(body);
     if let Some(header) = Header::read(body) {
         assert_eq!(header.command.is_response(), header.command.0 >> 31 == 1);
@@ -27,6 +30,7 @@ pub fn check(body: &[u8]) {
     messages(body);
     multi(body);
     questions(body);
+    alerts(body);
     let response = MessageIdResponse::read(body);
     let _ = response.tlvs().count();
     if let Some(again) = written(|out| write::message_id_body(out, response.message_id)) {
@@ -199,6 +203,14 @@ fn questions(body: &[u8]) {
         && let Some(again) = written(|out| write::cancel_sm_body(out, &cancel))
     {
         assert_eq!(CancelSm::read(&again), Ok(CancelSm { anomalies: 0, ..cancel }));
+    }
+}
+
+fn alerts(body: &[u8]) {
+    if let Ok(alert) = AlertNotification::read(body)
+        && let Some(again) = written(|out| alert_notification_body(out, &alert))
+    {
+        assert_eq!(AlertNotification::read(&again), Ok(AlertNotification { anomalies: 0, ..alert }));
     }
 }
 

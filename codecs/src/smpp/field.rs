@@ -25,6 +25,8 @@ pub(super) const DESTINATION: Field = field("destination_addr", 21, Status::INVD
 /// The addresses of data_sm are longer (SMPP 3.4 §4.7.1).
 pub(super) const DATA_SOURCE: Field = field("source_addr", 65, Status::INVSRCADR);
 pub(super) const DATA_DESTINATION: Field = field("destination_addr", 65, Status::INVDSTADR);
+/// esme_addr of an alert_notification (SMPP 3.4 §4.12.1).
+pub(super) const ESME: Field = field("esme_addr", 65, Status::INVDSTADR);
 pub(super) const SCHEDULE: Field = field("schedule_delivery_time", 17, Status::INVSCHED);
 pub(super) const VALIDITY: Field = field("validity_period", 17, Status::INVEXPIRY);
 pub(super) const MESSAGE_ID: Field = field("message_id", 65, Status::INVMSGID);

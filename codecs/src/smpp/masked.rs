@@ -186,7 +186,9 @@ fn is_known(tag: u16) -> bool {
 /// Tags whose values are numbers of a few octets.
 fn is_number(tag: u16) -> bool {
     let is_sar = matches!(tag, tag::SAR_MSG_REF_NUM | tag::SAR_TOTAL_SEGMENTS | tag::SAR_SEGMENT_SEQNUM);
-    is_sar || matches!(tag, tag::SC_INTERFACE_VERSION | tag::MESSAGE_STATE | tag::NETWORK_ERROR_CODE)
+    is_sar
+        || matches!(tag, tag::SC_INTERFACE_VERSION | tag::MESSAGE_STATE | tag::NETWORK_ERROR_CODE)
+        || tag == tag::MS_AVAILABILITY_STATUS
 }
 
 fn is_of_number(octet: &u8) -> bool {

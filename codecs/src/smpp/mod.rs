@@ -3,6 +3,7 @@
 //! What strangers send is read leniently through borrowed views (`pdu`, `tlv`); what we send is written strictly
 //! (`write`). `session` is the machine of one connection, for either role.
 
+pub mod alert;
 pub mod command;
 pub mod congestion;
 mod cursor;

@@ -37,6 +37,15 @@ pub(super) fn ruling(sender: Role, bound: Option<BindKind>, command: Command) ->
     if legal { Ruling::Legal } else { Ruling::WrongState }
 }
 
+/// The same of what has come. Some SMSCs deliver on transmitters too (NowSMS): what they bring there would be lost if it were refused.
+pub(super) fn ruling_of_peer(peer: Role, bound: Option<BindKind>, command: Command) -> Ruling {
+    let carries = match peer {
+        Role::Smsc => bound.map(|_| BindKind::Transceiver),
+        Role::Esme => bound,
+    };
+    ruling(peer, carries, command)
+}
+
 /// alert_notification and outbind have no response.
 pub(super) fn is_answered(command: Command) -> bool {
     !matches!(command, Command::ALERT_NOTIFICATION | Command::OUTBIND)

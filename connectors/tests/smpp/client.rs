@@ -409,6 +409,22 @@ fn a_receiver_brings_receipts_and_is_given_nothing_to_send() {
     });
 }
 
+/// NowSMS does so (its receipts come over whichever bind is there).
+#[test]
+fn what_a_provider_delivers_on_a_transmitter_is_taken() {
+    let upstream = Upstream::with(ProviderBindOptions { kind: BindKind::Transmitter, ..options() });
+    let mut peer = upstream.bound();
+    peer.send_pdu(Pdus::DELIVER_SM, Status::OK, 900, &receipt_body("77"));
+    assert_eq!(peer.read().head(), (Pdus::DELIVER_SM_RESP, Status::OK, 900));
+    let data = b"\0\x01\x01254712345678\0\x01\x01100\0\0\0\0\x04\x24\0\x02hi";
+    peer.send_pdu(Pdus::DATA_SM, Status::OK, 901, data);
+    assert_eq!(peer.read().head(), (Pdus::DATA_SM_RESP, Status::OK, 901));
+    upstream.house.wait_until("the counters", || {
+        let snapshot = upstream.snapshot();
+        (snapshot.receipts, snapshot.mobile_originated, snapshot.malformed) == (1, 1, 0)
+    });
+}
+
 #[test]
 fn reading_stops_while_too_many_receipts_wait_for_the_disk() {
     let upstream = Upstream::with(ProviderBindOptions { receipts_max: 5, ..options() });

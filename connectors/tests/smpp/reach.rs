@@ -9,6 +9,7 @@ use std::time::Duration;
 use codecs::smpp::{BindKind, Command as Pdus, Status};
 use connectors::clock::Clock;
 use connectors::smpp::client::{Expected, Host, Outbind, ProviderBindOptions, Secret, Shared, Tls};
+use connectors::smpp::counters::BindSnapshot;
 use connectors::smpp::lockout::{Lockout, LockoutOptions};
 use connectors::smpp::{Phase, Phases};
 use connectors::tls::{self, ClientFiles, ServerFiles};
@@ -313,6 +314,17 @@ fn an_alert_is_counted_and_not_answered() {
     );
     assert_eq!(peer.read_any().unwrap().head(), (Pdus::ENQUIRE_LINK_RESP, Status::OK, 901));
     assert_eq!(upstream.snapshot().alerts, 1);
+}
+
+#[test]
+fn an_alert_that_cannot_be_read_is_a_bad_pdu_and_the_link_stays() {
+    let upstream = Upstream::new();
+    let (mut peer, _) = upstream.up(1);
+    peer.send_pdu(Pdus::ALERT_NOTIFICATION, Status::OK, 900, b"\x01\x01254712345678\0");
+    peer.send_pdu(Pdus::ENQUIRE_LINK, Status::OK, 901, &[]);
+    assert_eq!(peer.read_any().unwrap().head(), (Pdus::ENQUIRE_LINK_RESP, Status::OK, 901));
+    let BindSnapshot { alerts, malformed, up, .. } = upstream.snapshot();
+    assert_eq!((alerts, malformed, up), (0, 1, 1));
 }
 
 #[test]

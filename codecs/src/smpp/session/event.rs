@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::smpp::alert::AlertNotification;
 use crate::smpp::command::{BindKind, Command};
 use crate::smpp::frame::{FRAME_OCTETS_MAX, FrameError};
 use crate::smpp::multi::SubmitMulti;
@@ -162,7 +163,12 @@ pub enum Event<'f> {
         sequence: u32,
         multi: SubmitMulti<'f>,
     },
-    /// Esme: alert_notification and outbind, which have no answer.
+    /// Esme. It has no answer.
+    Alert {
+        sequence: u32,
+        alert: AlertNotification<'f>,
+    },
+    /// Esme: outbind, which has no answer.
     Other {
         command: Command,
         sequence: u32,
@@ -182,7 +188,7 @@ pub enum Event<'f> {
         command: Command,
         sequence: u32,
     },
-    /// A request whose body could not be read; its status was answered.
+    /// A request whose body could not be read; its status was answered, where it has an answer.
     Malformed {
         command: Command,
         sequence: u32,
@@ -212,6 +218,7 @@ impl fmt::Debug for Event<'_> {
             Event::Query { sequence, query } => write!(f, "Query {sequence} {query:?}"),
             Event::Cancel { sequence, cancel } => write!(f, "Cancel {sequence} {cancel:?}"),
             Event::Replace { sequence, replace } => write!(f, "Replace {sequence} {replace:?}"),
+            Event::Alert { sequence, alert } => write!(f, "Alert {sequence} {alert:?}"),
             Event::Other { command, sequence, body } => {
                 write!(f, "Other {sequence} {command:?}, {} octets", body.len())
             }

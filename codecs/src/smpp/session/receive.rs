@@ -3,9 +3,10 @@
 
 use super::{Ending, Event, PendingBind, Role, Session, State};
 use crate::instant::Mono;
+use crate::smpp::alert::AlertNotification;
 use crate::smpp::command::{BindKind, Command};
 use crate::smpp::multi::SubmitMulti;
-use crate::smpp::operations::{Ruling, is_answered, ruling};
+use crate::smpp::operations::{Ruling, is_answered, ruling_of_peer};
 use crate::smpp::pdu::{Bind, BindResponse, CancelSm, DataSm, Header, Malformed, QuerySm, ReplaceSm, Sm};
 use crate::smpp::session::CloseReason;
 use crate::smpp::status::Status;
@@ -25,7 +26,7 @@ impl Session {
             Command::BIND_RECEIVER | Command::BIND_TRANSMITTER | Command::BIND_TRANSCEIVER => {
                 self.peer_bind(header, body)
             }
-            _ => match ruling(self.role.peer(), self.peer_may_use(), command) {
+            _ => match ruling_of_peer(self.role.peer(), self.peer_may_use(), command) {
                 Ruling::Legal => self.operation(header, body),
                 Ruling::WrongState => self.refuse(header, Status::INVBNDSTS),
                 Ruling::Unsupported => self.refuse(header, Status::INVCMDID),
@@ -53,6 +54,9 @@ impl Session {
             Command::QUERY_SM => QuerySm::read(body).map(|query| Event::Query { sequence, query }),
             Command::CANCEL_SM => CancelSm::read(body).map(|cancel| Event::Cancel { sequence, cancel }),
             Command::REPLACE_SM => ReplaceSm::read(body).map(|replace| Event::Replace { sequence, replace }),
+            Command::ALERT_NOTIFICATION => {
+                AlertNotification::read(body).map(|alert| Event::Alert { sequence, alert })
+            }
             command => Ok(Event::Other { command, sequence, body }),
         };
         match read {
@@ -67,8 +71,9 @@ impl Session {
 
     fn malformed<'f>(&mut self, header: Header, malformed: Malformed) -> Event<'f> {
         let Header { command, sequence, .. } = header;
-        let out = self.output.buffer();
-        write::respond(out, command, malformed.status, sequence);
+        if is_answered(command) {
+            write::respond(self.output.buffer(), command, malformed.status, sequence);
+        }
         Event::Malformed { command, sequence, malformed }
     }
 

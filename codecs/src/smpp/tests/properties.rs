@@ -4,6 +4,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::smpp::alert::{AlertNotification, alert_notification_body};
 use crate::smpp::frame::{FRAME_OCTETS_MAX, next_frame};
 use crate::smpp::pdu::{
     self, Bind, BindResponse, CancelSm, DataSm, Header, MessageIdResponse, Outbind, QuerySm, QuerySmResponse,
@@ -141,6 +142,15 @@ proptest! {
         };
         let body = written(|out| write::cancel_sm_body(out, &cancel));
         prop_assert_eq!(CancelSm::read(&body), Ok(cancel));
+    }
+
+    #[test]
+    fn alerts_come_back(source in address(64), esme in address(64), status in any::<Option<u8>>()) {
+        let alert = AlertNotification {
+            source: sme(&source), esme: sme(&esme), ms_availability_status: status, anomalies: 0,
+        };
+        let body = written(|out| alert_notification_body(out, &alert));
+        prop_assert_eq!(AlertNotification::read(&body), Ok(alert));
     }
 
     /// The new text comes back from message_payload too, where a peer of 5.0 puts it.

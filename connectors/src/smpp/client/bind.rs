@@ -230,7 +230,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
                 self.counters.malformed.add(1);
                 self.log(frame, status.name().unwrap_or("refused"));
             }
-            Event::Other { command: Pdu::ALERT_NOTIFICATION, .. } => self.alerted(),
+            Event::Alert { alert, .. } => self.alerted(alert.ms_availability_status),
             Event::Unmatched { .. } => self.counters.responses_unmatched.add(1),
             // outbind has no answer, and comes too late.
             _ => {}
@@ -256,9 +256,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
 
     /// A phone is there again for which the provider set its delivery pending flag (SMPP 3.4 §4.12). We set none, so it changes
     /// nothing.
-    fn alerted(&mut self) {
+    fn alerted(&mut self, ms_availability_status: Option<u8>) {
         self.counters.alerts.add(1);
-        tracing::debug!(provider = %self.options.provider_id, "alert_notification");
+        tracing::debug!(provider = %self.options.provider_id, ?ms_availability_status, "alert_notification");
     }
 
     fn answered(&mut self, token: u64, status: Status, late: bool, body: &[u8]) {
