@@ -83,6 +83,8 @@ metrics! {
         "PDUs of tenants and strangers that were not taken: malformed (which could not be read, or have no place there, lost streams too; the log shows those of tenants) or unmatched (responses to nothing).";
     PROVIDER_PDUS_BAD = "tidegate_smpp_provider_pdus_bad_total", Counter, "provider, cause", Count,
         "The same of providers.";
+    ODD_TLVS = "tidegate_smpp_tlvs_odd_total", Counter, "from", Count,
+        "TLVs, by whether they are from tenants or from providers, that we read but that have a wrong length or a value out of range, come a second time, or are cut off. Their messages were taken.";
     ALERTS = "tidegate_smpp_provider_alerts_total", Counter, "provider", Count,
         "alert_notification of a provider: phones that are there again. Nothing else is done about them.";
     SLOW_READERS = "tidegate_smpp_slow_readers_total", Counter, "", Count,
@@ -218,6 +220,7 @@ pub struct BindSnapshot {
     pub is_up: bool,
     pub in_flight: u64,
     pub malformed: u64,
+    pub odd_tlvs: u64,
     pub responses_unmatched: u64,
     pub alerts: u64,
 }
@@ -352,6 +355,9 @@ impl Metrics {
             for provider in &snapshot.providers {
                 publish_provider(provider);
             }
+            let binds = snapshot.providers.iter().flat_map(|provider| &provider.binds);
+            metrics::counter!(ODD_TLVS, "from" => "providers")
+                .absolute(binds.map(|bind| bind.odd_tlvs).sum());
         });
         *self.histograms.lock().unwrap_or_else(PoisonError::into_inner) = write_histograms(snapshot);
         self.recorder.handle().run_upkeep();
@@ -425,6 +431,7 @@ fn publish_server(server: &ServerSnapshot) {
     for (cause, count) in [("full", server.turned_away), ("pushed_out", server.pushed_out)] {
         metrics::counter!(NOT_LET_IN, "cause" => cause).absolute(count);
     }
+    metrics::counter!(ODD_TLVS, "from" => "tenants").absolute(server.odd_tlvs);
     metrics::counter!(SLOW_READERS).absolute(server.slow_readers);
 }
 

@@ -38,6 +38,7 @@ impl Watch {
             is_up: counters.up.get() > 0,
             in_flight: counters.in_flight.get(),
             malformed: counters.malformed.get(),
+            odd_tlvs: counters.odd_tlvs.get(),
             responses_unmatched: counters.responses_unmatched.get(),
             alerts: counters.alerts.get(),
         })

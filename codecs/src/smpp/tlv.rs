@@ -124,6 +124,40 @@ fn split_tlv(octets: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((u16::from_be_bytes([tag_high, tag_low]), value, rest))
 }
 
+/// Counts the TLVs of one PDU that are not as the specification has them: those that we read, where they have a wrong length or
+/// a value that there is not, or come a second time, and what is cut off. It is told of each in a walk that there is anyway.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Oddities {
+    seen: u8,
+    count: u8,
+}
+
+/// The last of message_state (SMPP 5.0 §4.7.15).
+const MESSAGE_STATE_MAX: u8 = 9;
+
+impl Oddities {
+    pub fn look(&mut self, tag: u16, value: &[u8]) {
+        let (bit, fits) = match tag {
+            tag::MESSAGE_PAYLOAD => (1, true),
+            tag::QOS_TIME_TO_LIVE => (1 << 1, value.len() == 4),
+            tag::SAR_MSG_REF_NUM => (1 << 2, value.len() == 2),
+            tag::SAR_TOTAL_SEGMENTS => (1 << 3, value.len() == 1 && value != [0]),
+            tag::SAR_SEGMENT_SEQNUM => (1 << 4, value.len() == 1 && value != [0]),
+            tag::RECEIPTED_MESSAGE_ID => (1 << 5, matches!(value.len(), 1..=65)),
+            tag::MESSAGE_STATE => (1 << 6, matches!(value, [..=MESSAGE_STATE_MAX])),
+            tag::NETWORK_ERROR_CODE => (1 << 7, value.len() == 3),
+            _ => return,
+        };
+        self.count = self.count.saturating_add(u8::from(!fits || self.seen & bit != 0));
+        self.seen |= bit;
+    }
+
+    /// How many there were, when the walk has ended.
+    pub fn count(self, walked: Tlvs<'_>) -> u64 {
+        u64::from(self.count).saturating_add(u64::from(walked.malformed()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +183,29 @@ mod tests {
             (b"\x00", vec![], true),
         ] {
             assert_eq!(read(octets), (expected, malformed), "{octets:02x?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_as_it_should_be_is_counted() {
+        for (octets, expected) in [
+            (&b""[..], 0),
+            (b"\x04\x27\0\x01\x02\0\x1e\0\x02a\0\x04\x23\0\x03\x03\0\x21", 0),
+            // Unknown ones, vendors' own and others that we do not read are nobody's fault, however often they come.
+            (b"\x14\0\0\x01x\x14\0\0\0\x03\x81\0\0\x03\x81\0\0", 0),
+            (b"\x04\x27\0\x01\x02\x04\x27\0\x01\x02", 1),
+            (b"\x04\x27\0\x02\0\x02", 1),
+            (b"\x04\x27\0\x01\x0a", 1),
+            (b"\0\x1e\0\0\x04\x23\0\x02\0\x21", 2),
+            (b"\0\x17\0\x02\0\x21\x02\x0c\0\x01\x01\x02\x0e\0\x01\0\x02\x0f\0\0", 4),
+            (b"\x04\x24\0\x01a\x04\x24\0\x01b", 1),
+            // Cut off, and a stray octet.
+            (b"\x04\x27\0\x01\x02\x04\x24\0\x05a", 1),
+            (b"\0", 1),
+        ] {
+            let (mut tlvs, mut odd) = (Tlvs::new(octets), Oddities::default());
+            tlvs.by_ref().for_each(|(tag, value)| odd.look(tag, value));
+            assert_eq!(odd.count(tlvs), expected, "{octets:02x?}");
         }
     }
 

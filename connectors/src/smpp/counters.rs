@@ -71,6 +71,8 @@ counters! {
         submits,
         /// PDUs that could not be read, unknown commands, commands in the wrong state, and lost streams.
         malformed,
+        /// TLVs of a wrong length, out of range, come twice or cut off; their messages were taken.
+        odd_tlvs,
         /// Responses to nothing that is waited for; they are passed over.
         responses_unmatched,
         /// deliver_sm that were answered.
@@ -108,6 +110,8 @@ counters! {
         alerts,
         /// PDUs that could not be read, unknown commands, and lost streams.
         malformed,
+        /// TLVs of a wrong length, out of range, come twice or cut off; their messages were taken.
+        odd_tlvs,
         /// Responses to nothing that is waited for; they are passed over.
         responses_unmatched,
     }

@@ -409,6 +409,18 @@ fn a_receiver_brings_receipts_and_is_given_nothing_to_send() {
     });
 }
 
+#[test]
+fn odd_tlvs_are_counted_and_their_receipts_taken() {
+    let upstream = Upstream::new();
+    let (mut peer, _) = upstream.up(1);
+    // message_state twice, once of two octets; and one that is cut off.
+    let tlvs = b"\x04\x27\0\x02\0\x02\x04\x27\0\x01\x05\0\x1e\0\x09a";
+    peer.send_pdu(Pdus::DELIVER_SM, Status::OK, 900, &[&receipt_body("77")[..], tlvs].concat());
+    assert_eq!(peer.read().head(), (Pdus::DELIVER_SM_RESP, Status::OK, 900));
+    let snapshot = upstream.snapshot();
+    assert_eq!((snapshot.receipts, snapshot.odd_tlvs, snapshot.malformed), (1, 3, 0));
+}
+
 /// NowSMS does so (its receipts come over whichever bind is there).
 #[test]
 fn what_a_provider_delivers_on_a_transmitter_is_taken() {

@@ -239,6 +239,16 @@ fn the_answer_to_a_submit_multi_says_the_same_to_a_peer_of_smpp_5() {
     assert_eq!((status, body.len()), (Status::OK, 20));
 }
 
+#[test]
+fn odd_tlvs_of_a_tenant_are_counted_and_the_message_is_taken() {
+    let site = Site::new();
+    let mut peer = site.bound();
+    let odd = [&sm_body(b"100", b"254712345678", 0, b"hello")[..], b"\0\x17\0\x02\0\x09\0\0"].concat();
+    peer.send_pdu(Pdus::SUBMIT_SM, Status::OK, 2, &odd);
+    assert_eq!(peer.read().status, Status::OK);
+    assert_eq!(site.server.counters().snapshot().odd_tlvs, 2);
+}
+
 fn bound_with_5(site: &Site) -> Peer {
     let mut peer = Peer::connect(site.address);
     let mut bind = bind_frame(BindKind::Transmitter, 1, "acme", "secret");

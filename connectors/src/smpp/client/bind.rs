@@ -446,6 +446,10 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         if congestion >= CONGESTION_TOLD {
             self.line.offer(Command::Congested { provider, state: congestion });
         }
+        let odd_tlvs = self.reader.take_odd_tlvs();
+        if odd_tlvs > 0 {
+            self.counters.odd_tlvs.add(odd_tlvs);
+        }
         if !self.receipts.items.is_empty() {
             let receipts = std::mem::take(&mut self.receipts);
             self.counters.receipts.add(receipts.items.len() as u64);

@@ -7,7 +7,7 @@ use codecs::address;
 use codecs::instant::Wall;
 use codecs::receipt::{self, Dialect, State};
 use codecs::smpp::pdu::{DataSm, Sm, SmeAddress};
-use codecs::smpp::tlv::{Tlvs, tag};
+use codecs::smpp::tlv::{Oddities, Tlvs, tag};
 use codecs::split;
 use codecs::text::{Encoding, encoding_of};
 use engine::command::{Receipt, Receipts};
@@ -85,19 +85,29 @@ pub struct Reader {
     dialect: Arc<Dialect>,
     takes_unmarked: bool,
     ascii: Vec<u8>,
+    odd_tlvs: u64,
+}
+
+/// The TLVs that receipts are read from, the first of each.
+#[derive(Clone, Copy, Default)]
+struct ReceiptTlvs<'a> {
+    id: Option<&'a [u8]>,
+    state: Option<&'a [u8]>,
+    error: Option<&'a [u8]>,
 }
 
 impl Reader {
     pub fn new(dialect: Arc<Dialect>, takes_unmarked: bool) -> Reader {
-        Reader { dialect, takes_unmarked, ascii: Vec::new() }
+        Reader { dialect, takes_unmarked, ascii: Vec::new(), odd_tlvs: 0 }
     }
 
     /// Adds a receipt to the batch, if it is one.
     pub fn read(&mut self, now: Wall, delivery: &Delivery<'_>, receipts: &mut Receipts) -> Delivered {
-        let Delivery { esm_class, tlvs, .. } = *delivery;
-        let tlv_id = tlvs.value_of(tag::RECEIPTED_MESSAGE_ID).map(unpadded).unwrap_or_default();
+        let esm_class = delivery.esm_class;
+        let tlvs = self.tlvs(delivery.tlvs);
+        let tlv_id = tlvs.id.map(unpadded).unwrap_or_default();
         let is_marked = receipt::is_receipt(esm_class) || !tlv_id.is_empty();
-        let Reader { dialect, takes_unmarked, ascii } = self;
+        let Reader { dialect, takes_unmarked, ascii, .. } = self;
         let content = text_of(delivery, ascii);
         let text = dialect
             .read(content, is_marked)
@@ -115,14 +125,14 @@ impl Reader {
         if has_no_id && is_acknowledgement && !content.is_empty() {
             return Delivered::MobileOriginated;
         }
-        let (bytes, word) = (&mut receipts.bytes, network_error(tlvs));
+        let (bytes, word) = (&mut receipts.bytes, network_error(tlvs.error));
         let error = telling(text.error, word.as_bytes());
         let tlv_id_end = append(bytes, tlv_id, ID_OCTETS_MAX);
         let text_id_end = append(bytes, text_id, ID_OCTETS_MAX);
         let error_end = append(bytes, error, ERROR_OCTETS_MAX);
         receipts.items.push(Receipt {
             sequence: delivery.sequence,
-            state: state(dialect, tlvs, text.state),
+            state: state(dialect, tlvs.state, text.state),
             phone: phone(delivery.source.octets),
             tlv_id_end,
             text_id_end,
@@ -136,6 +146,30 @@ impl Reader {
             }
             false => Delivered::Receipt,
         }
+    }
+}
+
+impl Reader {
+    /// How many TLVs were odd since this was last asked.
+    pub fn take_odd_tlvs(&mut self) -> u64 {
+        std::mem::take(&mut self.odd_tlvs)
+    }
+
+    /// One walk for all.
+    fn tlvs<'a>(&mut self, mut tlvs: Tlvs<'a>) -> ReceiptTlvs<'a> {
+        let (mut found, mut odd) = (ReceiptTlvs::default(), Oddities::default());
+        for (tag, value) in tlvs.by_ref() {
+            odd.look(tag, value);
+            let place = match tag {
+                tag::RECEIPTED_MESSAGE_ID => &mut found.id,
+                tag::MESSAGE_STATE => &mut found.state,
+                tag::NETWORK_ERROR_CODE => &mut found.error,
+                _ => continue,
+            };
+            *place = place.or(Some(value));
+        }
+        self.odd_tlvs = self.odd_tlvs.saturating_add(odd.count(tlvs));
+        found
     }
 }
 
@@ -158,15 +192,15 @@ fn after_header(esm_class: u8, content: &[u8]) -> &[u8] {
 
 /// message_state counts before the text. A length of 2 has been seen: the last octet is the state. What nobody knows is no
 /// outcome, so more is waited for.
-fn state(dialect: &Dialect, tlvs: Tlvs<'_>, text: Option<State>) -> State {
-    let number = tlvs.value_of(tag::MESSAGE_STATE).and_then(|value| value.last().copied());
+fn state(dialect: &Dialect, tlv: Option<&[u8]>, text: Option<State>) -> State {
+    let number = tlv.and_then(|value| value.last().copied());
     let by_number = number.and_then(State::from_number).map(|state| dialect.state(state));
     by_number.or(text).unwrap_or(State::Enroute)
 }
 
 /// network_error_code (SMPP 3.4 §5.3.2.31) as text: three octets, the last two of them the code. ASCII digits have been seen.
-fn network_error(tlvs: Tlvs<'_>) -> String {
-    match tlvs.value_of(tag::NETWORK_ERROR_CODE) {
+fn network_error(tlv: Option<&[u8]>) -> String {
+    match tlv {
         Some(&[a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9']) => {
             [a, b, c].map(char::from).iter().collect()
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use codecs::address::{self, National};
 use codecs::instant::Wall;
 use codecs::smpp::pdu::{DataSm, Sm, SmeAddress};
-use codecs::smpp::tlv::{Tlvs, tag};
+use codecs::smpp::tlv::{Oddities, Tlvs, tag};
 use codecs::split::{self, Cut};
 use codecs::text::{self, Encoding};
 use codecs::time;
@@ -92,6 +92,7 @@ pub struct Context {
 #[derive(Default)]
 pub struct Reader {
     tlvs: Vec<u8>,
+    odd_tlvs: u64,
     vendors: Vec<u8>,
     extras: Vec<u8>,
 }
@@ -218,10 +219,17 @@ impl Reader {
         Ok(())
     }
 
-    fn gather_tlvs(&mut self, tlvs: Tlvs<'_>) -> Result<(), Refusal> {
+    /// How many TLVs were odd since this was last asked.
+    pub fn take_odd_tlvs(&mut self) -> u64 {
+        std::mem::take(&mut self.odd_tlvs)
+    }
+
+    fn gather_tlvs(&mut self, mut tlvs: Tlvs<'_>) -> Result<(), Refusal> {
         self.tlvs.clear();
         self.vendors.clear();
-        for (tag, value) in tlvs {
+        let mut odd = Oddities::default();
+        for (tag, value) in tlvs.by_ref() {
+            odd.look(tag, value);
             let kept = match tag {
                 _ if KEPT_TLVS.contains(&tag) => &mut self.tlvs,
                 VENDORS_FIRST.. => &mut self.vendors,
@@ -232,6 +240,7 @@ impl Reader {
             kept.extend_from_slice(&length.to_be_bytes());
             kept.extend_from_slice(value);
         }
+        self.odd_tlvs = self.odd_tlvs.saturating_add(odd.count(tlvs));
         if self.tlvs.len().saturating_add(self.vendors.len()) > TLV_OCTETS_MAX {
             return Err(Refusal::InvalidRequest);
         }

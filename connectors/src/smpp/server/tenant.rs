@@ -272,6 +272,7 @@ impl Tenant {
         }
         let counters = &self.shared.counters;
         counters.submits.add(std::mem::take(&mut self.submits));
+        counters.odd_tlvs.add(self.reader.take_odd_tlvs());
         counters.deliveries_answered.add(std::mem::take(&mut self.answered));
         counters.deliveries_unanswered.add(std::mem::take(&mut self.unanswered));
     }
