@@ -20,7 +20,7 @@ impl Profiles<'_> {
 }
 
 /// What a profile may say: what is the same for everybody who is connected to such a provider.
-const KEYS: [&str; 27] = [
+const KEYS: [&str; 28] = [
     "bind",
     "charset",
     "dest_npi",
@@ -39,6 +39,7 @@ const KEYS: [&str; 27] = [
     "receipt_wait",
     "registered_delivery",
     "response_timeout",
+    "service_type",
     "single_shift",
     "source_npi",
     "source_ton",
