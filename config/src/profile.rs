@@ -20,7 +20,7 @@ impl Profiles<'_> {
 }
 
 /// What a profile may say: what is the same for everybody who is connected to such a provider.
-const KEYS: [&str; 27] = [
+const KEYS: [&str; 28] = [
     "bind",
     "charset",
     "dest_npi",
@@ -36,6 +36,7 @@ const KEYS: [&str; 27] = [
     "packed",
     "query_after",
     "receipt",
+    "receipt_parts",
     "receipt_wait",
     "registered_delivery",
     "response_timeout",
