@@ -125,6 +125,10 @@ pub fn provider(provider: &config::Provider) -> ProviderDefinition {
             config::AskReceipt::Always => catalog::AskReceipt::Always,
             config::AskReceipt::Never => catalog::AskReceipt::Never,
         },
+        receipt_parts: match provider.receipt_parts {
+            config::ReceiptParts::Each => catalog::ReceiptParts::Each,
+            config::ReceiptParts::Any => catalog::ReceiptParts::Any,
+        },
         charset: provider_charset(provider.charset),
         packed: provider.texts.packed,
         national: NationalTables {

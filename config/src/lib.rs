@@ -39,8 +39,8 @@ pub use units::{IpBlock, Micros, Secret, Size, UnixMillis, parse_duration};
 pub use words::{
     AskReceipt, Billing, BindKind, Channel, Charset, Durability, Flash, IdRadix, InDoubt, InterfaceVersion,
     JournalLog, Language, LongMessages, MessageIdForm, MessageIdSide, Operation, Priority, ProviderKind,
-    ReceiptDate, ReceiptState, Settle, StatusMeaning, Strategy, SubmitForm, TenantStatus, TlvType, WhenFull,
-    Word,
+    ReceiptDate, ReceiptParts, ReceiptState, Settle, StatusMeaning, Strategy, SubmitForm, TenantStatus,
+    TlvType, WhenFull, Word,
 };
 
 use lists::Lists;

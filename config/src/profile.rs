@@ -36,6 +36,7 @@ const KEYS: [&str; 28] = [
     "packed",
     "query_after",
     "receipt",
+    "receipt_parts",
     "receipt_wait",
     "registered_delivery",
     "response_timeout",

@@ -10,7 +10,7 @@ use crate::texts::Texts;
 use crate::units::{DAY, HOUR, Micros, SECOND, Secret};
 use crate::words::{
     AskReceipt, BindKind, Charset, InDoubt, InterfaceVersion, MessageIdForm, MessageIdSide, Operation,
-    ProviderKind, SubmitForm,
+    ProviderKind, ReceiptParts, SubmitForm,
 };
 
 /// One upstream.
@@ -75,6 +75,8 @@ pub struct Provider {
     pub operations: Vec<Operation>,
     /// When it is asked for a receipt. Default `asked`.
     pub registered_delivery: AskReceipt,
+    /// Of what its receipt for one of several parts speaks. Default `each`.
+    pub receipt_parts: ReceiptParts,
     /// What data_coding 0 means there. Default `gsm7`.
     pub charset: Charset,
     /// How it takes texts that are not one part of plain text.
@@ -157,6 +159,7 @@ impl Provider {
             query_after: section.between("query_after", SECOND..=DAY * 30),
             operations: section.get("operations").unwrap_or_default(),
             registered_delivery: section.get("registered_delivery").unwrap_or(AskReceipt::Asked),
+            receipt_parts: section.get("receipt_parts").unwrap_or(ReceiptParts::Each),
             charset,
             texts: Texts::read(section, charset, interface_version),
             inbound_tenant: section.get("inbound_tenant"),

@@ -417,6 +417,19 @@ impl Word for AskReceipt {
         &[("asked", Self::Asked), ("always", Self::Always), ("never", Self::Never)];
 }
 
+/// Of what a provider's receipt for one of several parts speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiptParts {
+    /// Of that part: each has its own.
+    Each,
+    /// Of all that it has taken: it sends one for the whole message, for whichever part.
+    Any,
+}
+
+impl Word for ReceiptParts {
+    const WORDS: &'static [(&'static str, Self)] = &[("each", Self::Each), ("any", Self::Any)];
+}
+
 /// How one of a route's providers is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strategy {

@@ -301,6 +301,16 @@ pub enum TlvId {
     Receipt,
 }
 
+/// Of what a provider's receipt for one of several parts speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReceiptParts {
+    /// Of that part.
+    #[default]
+    Each,
+    /// Of all that it has taken: it sends one for the whole message, for whichever part.
+    Any,
+}
+
 #[derive(Clone, Debug)]
 pub struct ProviderDefinition {
     pub id: String,
@@ -326,6 +336,8 @@ pub struct ProviderDefinition {
     /// What it lets tenants do with messages that it has.
     pub operations: Vec<AskKind>,
     pub receipts: AskReceipt,
+    /// What its receipts say of a message of several parts.
+    pub receipt_parts: ReceiptParts,
     /// What data_coding 0 means there.
     pub charset: Charset,
     /// Whether it takes septets packed, eight in seven octets.
@@ -371,6 +383,7 @@ impl Default for ProviderDefinition {
             submit_multi: false,
             operations: Vec::new(),
             receipts: AskReceipt::Asked,
+            receipt_parts: ReceiptParts::Each,
             charset: Charset::Gsm7,
             packed: false,
             national: NationalTables::default(),

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use codecs::instant::Mono;
+use codecs::instant::{Mono, Wall};
+use codecs::receipt::State as ReceiptState;
 
 use crate::command::{
     AskAnswer, AskKind, ConnectionId, OfOne, PartToken, Refusal, Replacement, TenantOperation, Wanted,
@@ -46,9 +47,31 @@ struct Carried {
     /// Parts that the provider has not spoken of, and whether it refused one.
     open: BTreeSet<u8>,
     is_refused: bool,
+    /// To a query: what the provider said of the part that is worst off.
+    said: Option<Said>,
     /// The tenant has had its answer: the time was over.
     is_answered: bool,
     until: Mono,
+}
+
+/// What a provider says of a part that it is asked about.
+#[derive(Clone, Copy)]
+struct Said {
+    state: ReceiptState,
+    done: Wall,
+    error: u8,
+}
+
+impl Said {
+    /// Of two parts the one that says what the message is: one that is on its way, then one that did not arrive, then the later.
+    fn of_both(self, other: Said) -> Said {
+        let place = |said: Said| match said.state {
+            state if !state.is_final() => (2, said.done),
+            ReceiptState::Delivered => (0, said.done),
+            _ => (1, said.done),
+        };
+        if place(other) > place(self) { other } else { self }
+    }
 }
 
 /// Who waits for an answer, and to what.
@@ -104,7 +127,7 @@ impl Engine {
         }
         match what {
             OfOne::Query if self.is_carried(number, asker, None) => {}
-            OfOne::Query => self.answer_query(number, asker),
+            OfOne::Query => self.answer_query(number, asker, None),
             OfOne::Cancel => match self.cancel_living(tenant, number) {
                 Cancelled::Done => self.answer_operation(asker, Operated::Done),
                 _ if self.is_carried(number, asker, None) => {}
@@ -137,10 +160,18 @@ impl Engine {
         self.effects.outgoing(connection).operated.push(OperationAnswer { sequence, kind, outcome });
     }
 
-    fn answer_query(&mut self, number: u64, asker: Asker) {
-        let outcome = match self.pages.get(number) {
-            Some(message) => self.state_of(message),
-            None => Operated::Failed,
+    /// Answers a query by our own state. What a provider said was taken like a receipt, and is in it; but where no receipt was
+    /// asked for the message is over for us, and what was said is in the answer alone.
+    fn answer_query(&mut self, number: u64, asker: Asker, said: Option<Said>) {
+        let outcome = match (self.pages.get(number), said) {
+            (Some(message), Some(Said { state, done, error }))
+                if message.state == State::Sent && message.is_final() =>
+            {
+                let done = state.is_final().then_some(done);
+                Operated::State { id: self.ids.id(message.number), state, done, error }
+            }
+            (Some(message), _) => self.state_of(message),
+            (None, _) => Operated::Failed,
         };
         self.answer_operation(asker, outcome);
     }
@@ -250,7 +281,8 @@ impl Engine {
         }
         let until = self.now.mono.after(CARRIED_WAIT);
         self.mono_dues.insert(until.0, DueKind::Carried as u8, number);
-        let carried = Carried { asker, replacement, open, is_refused: false, is_answered: false, until };
+        let carried =
+            Carried { asker, replacement, open, is_refused: false, said: None, is_answered: false, until };
         self.operations.carried.entry(number).or_default().push(carried);
         self.operations.carried_count += 1;
         true
@@ -283,9 +315,15 @@ impl Engine {
         let number = answer.token.number();
         let Some(waiting) = self.operations.carried.get_mut(&number) else { return };
         let is_refused = answer.status != 0;
+        let done = answer.done.unwrap_or(self.now.wall);
+        let said = answer.state.map(|state| Said { state, done, error: answer.error });
         for carried in waiting.iter_mut().filter(|carried| carried.asker.kind == answer.kind) {
             if carried.open.remove(&answer.token.part()) {
                 carried.is_refused |= is_refused;
+                carried.said = match (carried.said, said) {
+                    (Some(before), Some(now)) => Some(before.of_both(now)),
+                    (before, now) => before.or(now),
+                };
             }
         }
         let (ended, rest): (Vec<Carried>, Vec<Carried>) =
@@ -302,13 +340,12 @@ impl Engine {
     }
 
     fn end_carried(&mut self, number: u64, carried: Carried) {
-        let Carried { asker, replacement, is_refused, is_answered, .. } = carried;
+        let Carried { asker, replacement, is_refused, said, is_answered, .. } = carried;
         let is_sent = self.pages.get(number).is_some_and(|message| message.state == State::Sent);
         let is_done = !is_refused && is_sent;
         match (asker.kind, replacement) {
-            // What it said was taken like a receipt: it is in our own state.
             (AskKind::Query, _) if is_answered => {}
-            (AskKind::Query, _) => return self.answer_query(number, asker),
+            (AskKind::Query, _) => return self.answer_query(number, asker, said.filter(|_| !is_refused)),
             (AskKind::Cancel, _) if is_done => {
                 self.step(number, &Step::Cancelled);
             }
@@ -344,7 +381,7 @@ impl Engine {
         for asker in unanswered {
             self.mono_dues.insert(now.after(CARRIED_LATE).0, DueKind::Carried as u8, number);
             match asker.kind {
-                AskKind::Query => self.answer_query(number, asker),
+                AskKind::Query => self.answer_query(number, asker, None),
                 AskKind::Cancel | AskKind::Replace => self.answer_operation(asker, Operated::Failed),
             }
         }

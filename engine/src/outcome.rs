@@ -48,6 +48,7 @@ impl Engine {
             && (message.provider, message.bind) == (provider, bind);
         // Of the parts of a message only the first answer says how long one takes.
         let is_first = message.sending_parts() == u32::from(message.parts());
+        let has_more = message.parts() > 1;
         let waited = self.now.wall.millis_since(message.sent_at);
         let attempt = message.attempt;
         let next = if status == 0 { None } else { self.next_provider(message) };
@@ -74,7 +75,12 @@ impl Engine {
             entry.rate.answered(self.now.mono);
         }
         match verdict {
-            Verdict::Accepted => self.accepted_by_provider(provider, PartToken::new(number, part), id, phone),
+            Verdict::Accepted => {
+                self.accepted_by_provider(provider, PartToken::new(number, part), id, phone);
+                if has_more {
+                    self.settle_all_parts(number);
+                }
+            }
             Verdict::Throttled => {
                 self.throttled(provider);
                 self.pause(provider, meaning.and_then(|meaning| meaning.delay));

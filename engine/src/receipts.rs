@@ -7,11 +7,11 @@ use codecs::receipt::State as ReceiptState;
 use codecs::smpp::status::Status;
 
 use crate::bytes::Reader;
-use crate::catalog::TlvId;
+use crate::catalog::{ReceiptParts, TlvId};
 use crate::command::{ConnectionId, PhoneAcknowledgement, Receipts};
 use crate::engine::Engine;
 use crate::kept::{Drawer, KeptWhat, Unmatched};
-use crate::message::Message;
+use crate::message::{Message, PartState};
 use crate::outbox::News;
 use crate::pages::block_of;
 use crate::receipt_index::{self, EarlyReceipt};
@@ -276,7 +276,8 @@ impl Engine {
             }
             return;
         }
-        if message.is_final() && !message.late_news_counts(news.state) {
+        let (tenant, passes_on) = (message.tenant, message.passes_on(news.state));
+        if message.is_final() && !message.late_news_counts(news.state) && !passes_on {
             self.counters.repeated += 1;
             self.acknowledge(news.answer);
             return;
@@ -291,7 +292,33 @@ impl Engine {
         {
             counters.receipt_millis.add(waited);
         }
+        if passes_on {
+            self.owe_notice(tenant, number);
+        }
+        self.settle_all_parts(number);
         self.acknowledge(news.answer);
+    }
+
+    /// Of a provider that sends one receipt for all parts of a message: what the last one said holds for every part that it has
+    /// taken, now and when it takes more.
+    pub(crate) fn settle_all_parts(&mut self, number: u64) {
+        let Some(message) = self.pages.get(number).filter(|message| message.parts() > 1) else { return };
+        let entry = self.providers.get(message.provider).and_then(|entry| entry.definition.as_ref());
+        if !entry.is_some_and(|definition| definition.receipt_parts == ReceiptParts::Any) {
+            return;
+        }
+        let said = message.steps().filter_map(|(_, step)| match step {
+            Step::Receipt { state, done, error, .. } if state.is_final() => {
+                Some((state, done, ErrorText::new(error)))
+            }
+            _ => None,
+        });
+        let Some((state, done, error)) = said.last() else { return };
+        let is_open = |part: &u8| message.any_part(*part, PartState::Accepted);
+        let open: Vec<u8> = (0..message.parts()).filter(is_open).collect();
+        for part in open {
+            self.step(number, &Step::Receipt { part, state, done, error: error.octets() });
+        }
     }
 
     pub(crate) fn acknowledge(&mut self, answer: Option<(ConnectionId, u32)>) {

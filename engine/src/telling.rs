@@ -2,7 +2,7 @@
 //! a notification on its way (SMPP 3.4 appendix B, §5.2.12, §5.3.2). To whom and when is `outbox.rs`'s.
 
 use codecs::instant::Wall;
-use codecs::receipt::{self, Notice};
+use codecs::receipt::{self, Notice, State as ReceiptState};
 use codecs::smpp::pdu::SmeAddress;
 use codecs::smpp::tlv::tag;
 use codecs::smpp::write::{self, SmFields};
@@ -23,7 +23,7 @@ pub(crate) enum Tells {
 }
 
 /// registered_delivery: a notification on the way is wanted as well (SMPP 3.4 §5.2.17).
-const INTERMEDIATE: u8 = 0x10;
+pub(crate) const INTERMEDIATE: u8 = 0x10;
 /// Set in the token of a notification: its answer says nothing about the receipt. Numbers have 56 bits.
 const ON_ITS_WAY: u64 = 1 << 63;
 
@@ -52,6 +52,24 @@ impl Message {
     /// Whether its tenant is to be told of it on its way as well (SMPP 3.4 §5.2.17).
     pub fn tells_on_its_way(&self) -> bool {
         self.via == Via::Smpp && self.registered_delivery & INTERMEDIATE != 0
+    }
+
+    /// Whether its tenant is to be told what its provider says of it on its way.
+    pub(crate) fn passes_on(&self, state: ReceiptState) -> bool {
+        !state.is_final() && self.tells_on_its_way() && !self.state.receipt_state().is_final()
+    }
+
+    /// The state that a notification tells: what its provider said last since it was sent, else our own.
+    fn state_on_its_way(&self) -> ReceiptState {
+        let mut said = None;
+        for (_, step) in self.steps() {
+            match step {
+                Step::Receipt { state, .. } if !state.is_final() => said = Some(state),
+                Step::Intent { .. } => said = None,
+                _ => {}
+            }
+        }
+        said.unwrap_or(self.state.receipt_state())
     }
 }
 
@@ -96,7 +114,10 @@ pub(crate) fn write(
     let body = message.body();
     let id = told_id(message, &body, ids);
     let (done, error) = last_word(message);
-    let state = message.state.receipt_state();
+    let state = match tells {
+        Tells::End => message.state.receipt_state(),
+        Tells::OnItsWay => message.state_on_its_way(),
+    };
     let text_id = IdText::new(id, dialect.text_id);
     let notice = Notice {
         id: text_id.digits(),

@@ -10,7 +10,7 @@ use crate::command::PhoneAcknowledgement;
 use crate::engine::Engine;
 use crate::message::Message;
 use crate::submission::{Body, Extra, push_extra};
-use crate::telling;
+use crate::telling::{self, INTERMEDIATE};
 
 /// esm_class: the phone's user has answered (SMPP 3.4 §5.2.12). Nothing but an acknowledgement says so.
 const BY_USER: u8 = 0x10;
@@ -26,7 +26,8 @@ impl Message {
 
     /// registered_delivery as a provider is asked (SMPP 3.4 §5.2.17).
     pub fn asks_for(&self, registered_delivery: u8) -> u8 {
-        u8::from(self.would_want_receipts(registered_delivery)) | registered_delivery & OF_THE_PHONE
+        let beside = OF_THE_PHONE | INTERMEDIATE;
+        u8::from(self.would_want_receipts(registered_delivery)) | registered_delivery & beside
     }
 }
 

@@ -24,7 +24,7 @@ fn the_provider_is_asked_for_what_the_tenant_asked_for() {
     let mut house = House::new(definitions());
     let bind = house.bind("up", 0, 10);
     for (registered, expected) in
-        [(0, 0), (1, 1), (2, 1), (0x04, 0x04), (0x1D, 0x0D), (0x08, 0x08), (0x10, 0)]
+        [(0, 0), (1, 1), (2, 1), (0x04, 0x04), (0x1D, 0x1D), (0x08, 0x08), (0x10, 0x10)]
     {
         house.accepted("acme", &sms(registered));
         assert_eq!(house.taken(bind)[0].sm().registered_delivery, expected, "{registered:#x}");

@@ -9,7 +9,7 @@ use codecs::split::{self, Concatenation, concatenation};
 use codecs::text::national::{Language, Languages};
 use codecs::text::{self, Encoding, packed};
 use engine::catalog::{
-    AskReceipt, Charset, Flash, LongMessages, NationalTables, ProviderDefinition, SettleOn,
+    AskReceipt, Charset, Flash, LongMessages, NationalTables, ProviderDefinition, ReceiptParts, SettleOn,
     Strategy as RouteStrategy,
 };
 use engine::command::{Command, PartToken, Query, Refusal, ReplyId};
@@ -618,4 +618,51 @@ fn a_packed_part_that_ends_in_a_return_is_no_longer_than_a_part() {
             assert!(request.sm().short_message.len() <= 140, "{octets}");
         }
     }
+}
+
+/// A message of three parts at a provider that sends one receipt for all: the ids in the order in which things come.
+#[test]
+fn one_receipt_for_any_part_ends_a_message_where_its_provider_sends_one_for_all() {
+    use ReceiptState as R;
+    let sent = |receipt_parts| {
+        let mut house = house_with(|up| up.receipt_parts = receipt_parts);
+        let bind = house.bind("up", 0, 10);
+        let number = house.accepted("acme", &long(400, 3));
+        let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+        (house, number, parts)
+    };
+    let ids = ["one", "two", "three"];
+    for (state, end) in [(R::Delivered, State::Delivered), (R::Undeliverable, State::Failed)] {
+        for named in ids {
+            let (mut house, number, parts) = sent(ReceiptParts::Any);
+            parts.iter().zip(ids).for_each(|(part, id)| house.respond("up", 0, &[(*part, 0, id)]));
+            house.receipt("up", text_id(named), R::Enroute, None);
+            assert_eq!(house.state(number), State::Sent, "what is not final says nothing");
+            house.receipt("up", text_id(named), state, None);
+            assert_eq!(house.state(number), end, "{named}");
+            house.crash();
+            assert_eq!(house.state(number), end, "{named}");
+        }
+    }
+    // It comes before the responses to the others: they are settled as they are taken.
+    let (mut house, number, parts) = sent(ReceiptParts::Any);
+    house.receipt("up", text_id("two"), R::Delivered, None);
+    for place in [1, 0, 2] {
+        assert_ne!(house.state(number), State::Delivered);
+        house.respond("up", 0, &[(parts[place], 0, ids[place])]);
+    }
+    assert_eq!(house.state(number), State::Delivered);
+    // A part that was refused is not delivered by the receipt of another.
+    let (mut house, number, parts) = sent(ReceiptParts::Any);
+    house.respond("up", 0, &[(parts[0], 0, "one"), (parts[1], 0x0B, ""), (parts[2], 0, "three")]);
+    house.receipt("up", text_id("one"), R::Delivered, None);
+    assert_ne!(house.state(number), State::Delivered);
+    // By default each part has its own.
+    let (mut house, number, parts) = sent(ReceiptParts::Each);
+    parts.iter().zip(ids).for_each(|(part, id)| house.respond("up", 0, &[(*part, 0, id)]));
+    for id in ids {
+        assert_eq!(house.state(number), State::Sent);
+        house.receipt("up", text_id(id), R::Delivered, None);
+    }
+    assert_eq!(house.state(number), State::Delivered);
 }

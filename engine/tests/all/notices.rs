@@ -243,3 +243,63 @@ fn who_submits_is_told_how_full_it_is() {
         .collect();
     assert_eq!(seen, [25, 50, 75, 100, 100]);
 }
+
+/// What a provider says on the way: the states that a tenant is told in notifications, and how its message ended.
+fn told_on_the_way(registered: u8, said: &[ReceiptState]) -> (u8, Vec<(u8, ReceiptState)>, State) {
+    let mut house = House::new(definitions());
+    let session = house.bind_tenant("acme", 10);
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms { registered, ..Sms::default() });
+    let request = house.taken(bind).remove(0);
+    let asked = request.sm().registered_delivery;
+    house.respond("up", 0, &[(request.part(), 0, "id")]);
+    // That a provider has taken it.
+    for notice in delivered(&mut house, session) {
+        house.acknowledge("acme", session, &[notice.token], 0);
+    }
+    let mut seen = Vec::new();
+    for state in said {
+        house.receipt("up", text_id("id"), *state, None);
+        for request in delivered(&mut house, session) {
+            let sm = request.sm();
+            let told = receipt::read(sm.short_message).unwrap();
+            assert_eq!(told.id, Some(format!("{:018}", id_of(number)).as_bytes()));
+            assert_eq!(sm.tlvs().value_of(tag::MESSAGE_STATE), Some(&[told.state.unwrap() as u8][..]));
+            seen.push((sm.esm_class, told.state.unwrap()));
+            // A notification that is refused for now does not come again.
+            let status = if sm.esm_class == 0x20 { 0x64 } else { 0 };
+            house.acknowledge("acme", session, &[request.token], status);
+        }
+    }
+    house.seconds(10);
+    assert!(delivered(&mut house, session).is_empty());
+    (asked, seen, house.state(number))
+}
+
+#[test]
+fn what_a_provider_says_on_the_way_is_told_where_it_was_asked_for() {
+    use ReceiptState as R;
+    let said = [R::Accepted, R::Enroute, R::Delivered, R::Enroute];
+    let on_its_way = [(0x20, R::Accepted), (0x20, R::Enroute)];
+    let end = (0x04, R::Delivered);
+    assert_eq!(told_on_the_way(0x11, &said), (0x11, [&on_its_way[..], &[end]].concat(), State::Delivered));
+    assert_eq!(told_on_the_way(0x01, &said), (0x01, vec![end], State::Delivered));
+    // Notifications alone: the message is over for us when it is sent, and is still told of. Its end was not asked for.
+    let (asked, seen, state) = told_on_the_way(0x10, &said[..2]);
+    assert_eq!((asked, &seen[..], state), (0x10, &on_its_way[..], State::Sent));
+}
+
+#[test]
+fn what_a_provider_said_before_its_response_is_told_after_it() {
+    let mut house = House::new(definitions());
+    let session = house.bind_tenant("acme", 10);
+    let bind = house.bind("up", 0, 10);
+    house.accepted("acme", &Sms { registered: 0x11, ..Sms::default() });
+    let request = house.taken(bind).remove(0);
+    house.receipt("up", text_id("id"), ReceiptState::Accepted, None);
+    assert!(delivered(&mut house, session).is_empty());
+    house.respond("up", 0, &[(request.part(), 0, "id")]);
+    let told = delivered(&mut house, session);
+    let last = receipt::read(told.last().unwrap().sm().short_message).unwrap().state;
+    assert_eq!(last, Some(ReceiptState::Accepted));
+}

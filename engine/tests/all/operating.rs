@@ -328,6 +328,62 @@ fn a_query_brings_what_the_provider_knows_and_else_what_we_know() {
     }
 }
 
+/// A house whose provider offers all and is asked for receipts, with a message of so many parts whose tenant asks for none.
+fn carried_without_receipt(parts: u8) -> (House, u64) {
+    let mut definitions = definitions();
+    definitions.providers[0].operations = vec![AskKind::Query, AskKind::Cancel, AskKind::Replace];
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms { registered: 0, ..Sms::of_parts(parts) });
+    for (place, request) in house.taken(bind).iter().enumerate() {
+        assert_eq!(request.sm().registered_delivery, 0);
+        house.respond("up", 0, &[(request.part(), 0, &format!("id-{place}"))]);
+    }
+    (house, number)
+}
+
+#[test]
+fn a_query_of_a_message_without_receipt_answers_what_its_provider_says() {
+    use ReceiptState as R;
+    for (said, shown) in [
+        (&[Some(R::Delivered)][..], R::Delivered),
+        (&[Some(R::Undeliverable)], R::Undeliverable),
+        (&[Some(R::Accepted)], R::Accepted),
+        (&[Some(R::Unknown)], R::Unknown),
+        (&[None], R::Enroute),
+        (&[Some(R::Delivered), Some(R::Delivered)], R::Delivered),
+        (&[Some(R::Delivered), Some(R::Expired)], R::Expired),
+        (&[Some(R::Expired), Some(R::Delivered)], R::Expired),
+        (&[Some(R::Undeliverable), Some(R::Enroute)], R::Enroute),
+        (&[Some(R::Delivered), None], R::Enroute),
+    ] {
+        let (mut house, number) = carried_without_receipt(said.len() as u8);
+        let money = house.money("acme");
+        assert_eq!(house.of_one("acme", number, OfOne::Query), None);
+        for (part, said) in said.iter().enumerate() {
+            let status = if said.is_some() { 0 } else { 0x67 };
+            answer(&mut house, part as u8, number, AskKind::Query, status, *said);
+        }
+        let found = outcomes(&mut house).pop();
+        if shown != R::Enroute {
+            assert!(matches!(found, Some(Operated::State { error: 7, .. })), "{said:?}");
+        }
+        assert_eq!(state(found), (shown, shown.is_final()), "{said:?}");
+        assert_eq!((house.state(number), house.money("acme")), (State::Sent, money), "nothing is kept");
+    }
+}
+
+#[test]
+fn a_query_after_a_replacement_without_receipt_answers_what_the_provider_says() {
+    let (mut house, number) = carried(1);
+    assert_eq!(replace(&mut house, number, text(b"other")), None);
+    answer(&mut house, 0, number, AskKind::Replace, 0, None);
+    assert_eq!(outcomes(&mut house), [Operated::Done]);
+    assert_eq!(house.of_one("acme", number, OfOne::Query), None);
+    answer(&mut house, 0, number, AskKind::Query, 0, Some(ReceiptState::Delivered));
+    assert_eq!(state(outcomes(&mut house).pop()), (ReceiptState::Delivered, true));
+}
+
 #[test]
 fn another_text_goes_to_the_provider_for_a_message_of_one_part() {
     let (mut house, number) = carried(1);
