@@ -159,6 +159,7 @@ pub fn provider(provider: &config::Provider) -> ProviderDefinition {
             alphanumeric: provider.types.alphanumeric,
             destination: provider.types.destination,
         },
+        service_type: Some(provider.service_type.clone()).filter(|said| !said.is_empty()),
         submit: match provider.submit {
             config::SubmitForm::SubmitSm => SubmitForm::SubmitSm,
             config::SubmitForm::DataSm => SubmitForm::DataSm,

@@ -40,6 +40,7 @@ const KEYS: [&str; 28] = [
     "receipt_wait",
     "registered_delivery",
     "response_timeout",
+    "service_type",
     "single_shift",
     "source_npi",
     "source_ton",

@@ -30,6 +30,9 @@ pub struct Provider {
     pub password: Secret,
     /// At most 12 octets (SMPP 3.4 §5.2.3). Default empty.
     pub system_type: String,
+    /// Said in every message; where it is empty, what its tenant said goes along. At most 5 octets (SMPP 3.4 §5.2.11).
+    /// Default empty.
+    pub service_type: String,
     /// How it is bound. Default `transceiver`.
     pub bind: BindKind,
     /// The version of SMPP that we say we speak. Default `3.4`; under `3.3` no TLV is sent, and there is no transceiver.
@@ -135,6 +138,7 @@ impl Provider {
             profile: section.get("profile"),
             password: section.secret("password", 0..=64).unwrap_or(Secret::new("")),
             system_type: section.text("system_type", 0..=12).unwrap_or_default(),
+            service_type: section.text("service_type", 0..=5).unwrap_or_default(),
             bind,
             interface_version,
             binds: section.between("binds", 1..=256).unwrap_or(1),

@@ -354,6 +354,8 @@ pub struct ProviderDefinition {
     /// What it means by its statuses.
     pub statuses: StatusTable,
     pub types: AddressTypes,
+    /// Said in place of the messages' own; at most 5 octets.
+    pub service_type: Option<String>,
     pub submit: SubmitForm,
     /// Whether it may be sent TLVs at all.
     pub takes_tlvs: bool,
@@ -393,6 +395,7 @@ impl Default for ProviderDefinition {
             retry_max: Duration::from_secs(60),
             statuses: StatusTable::default(),
             types: AddressTypes::default(),
+            service_type: None,
             submit: SubmitForm::SubmitSm,
             takes_tlvs: true,
             tlvs: Vec::new(),

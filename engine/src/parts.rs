@@ -44,7 +44,9 @@ pub(crate) fn write(
         codecs::time::write_absolute(&mut validity, until);
     }
     let fields = SmFields {
-        service_type: body.service_type,
+        service_type: definition
+            .and_then(|definition| definition.service_type.as_deref())
+            .map_or(body.service_type, str::as_bytes),
         source: SmeAddress { ton: source.0, npi: source.1, octets: body.source },
         destination: SmeAddress {
             ton: destination.0,

@@ -163,6 +163,7 @@ fn addresses_and_tlvs_go_out_as_the_entry_says() {
             };
             provider.tlvs = vec![rule.clone()];
             provider.takes_tlvs = takes_tlvs;
+            provider.service_type = takes_tlvs.then(|| "CMT".to_owned());
         });
         let bind = house.bind("up", 0, 10);
         house.accepted("acme", &Sms::of_parts(2));
@@ -170,6 +171,7 @@ fn addresses_and_tlvs_go_out_as_the_entry_says() {
             let sm = request.sm();
             assert_eq!((sm.source.ton, sm.source.npi), (5, 1));
             assert_eq!((sm.destination.ton, sm.destination.npi), (0, 0));
+            assert_eq!(sm.service_type, if takes_tlvs { &b"CMT"[..] } else { b"" });
             let expected = takes_tlvs.then_some(&b"1101\0"[..]);
             assert_eq!(sm.tlvs().value_of(0x1400), expected, "in every part");
         }
