@@ -20,7 +20,7 @@ impl Profiles<'_> {
 }
 
 /// What a profile may say: what is the same for everybody who is connected to such a provider.
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 29] = [
     "bind",
     "charset",
     "dest_npi",
