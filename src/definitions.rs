@@ -105,11 +105,7 @@ pub fn provider(provider: &config::Provider) -> ProviderDefinition {
         burst: provider.burst,
         bind_throughput: provider.bind_throughput,
         message_id: message_id(provider.message_id),
-        tlv_id: match provider.message_id_tlv {
-            MessageIdSide::Either => TlvId::Either,
-            MessageIdSide::Response => TlvId::Response,
-            MessageIdSide::Receipt => TlvId::Receipt,
-        },
+        tlv_id: tlv_id(provider.message_id_tlv),
         in_doubt: match provider.in_doubt {
             InDoubt::Resend => catalog::InDoubt::Resend,
             InDoubt::Hold => catalog::InDoubt::Hold,
@@ -198,6 +194,14 @@ pub fn tlv_form(form: TlvType) -> TlvForm {
         TlvType::U8 => TlvForm::U8,
         TlvType::U16 => TlvForm::U16,
         TlvType::U32 => TlvForm::U32,
+    }
+}
+
+fn tlv_id(side: MessageIdSide) -> TlvId {
+    match side {
+        MessageIdSide::Either => TlvId::Either,
+        MessageIdSide::Response => TlvId::Response,
+        MessageIdSide::Receipt => TlvId::Receipt,
     }
 }
 

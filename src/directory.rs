@@ -48,6 +48,7 @@ pub struct SmppAccess {
     pub system_id: String,
     pub password: PasswordCheck,
     pub binds_max: u32,
+    pub bind_kinds: access::BindKinds,
     pub oldest_leaves: bool,
     pub window: u32,
     pub message_id: access::IdRadix,
@@ -111,6 +112,11 @@ fn access(account: &Account<'_>) -> TenantAccess {
         system_id: smpp.system_id.clone(),
         password: PasswordCheck::new(smpp.password.expose().as_bytes()),
         binds_max: smpp.max_binds,
+        bind_kinds: access::BindKinds {
+            transmitter: smpp.bind_types.contains(&config::BindType::Transmitter),
+            receiver: smpp.bind_types.contains(&config::BindType::Receiver),
+            transceiver: smpp.bind_types.contains(&config::BindType::Transceiver),
+        },
         oldest_leaves: smpp.when_full == config::WhenFull::CloseOldest,
         window: smpp.window,
         message_id: match smpp.message_id {
@@ -209,6 +215,7 @@ impl Authenticator for Directory {
             tenant: tenant.number,
             tenant_id: Arc::clone(&tenant.id),
             max_binds: account.binds_max,
+            bind_kinds: account.bind_kinds,
             oldest_leaves: account.oldest_leaves,
             window: account.window,
             rate: tenant.rate,

@@ -37,10 +37,10 @@ pub use tenant::{NationalNumbers, Price, Tenant, TenantSmpp};
 pub use texts::Texts;
 pub use units::{IpBlock, Micros, Secret, Size, UnixMillis, parse_duration};
 pub use words::{
-    AskReceipt, Billing, BindKind, Channel, Charset, Durability, Flash, IdRadix, InDoubt, InterfaceVersion,
-    JournalLog, Language, LongMessages, MessageIdForm, MessageIdSide, Operation, Priority, ProviderKind,
-    ReceiptDate, ReceiptParts, ReceiptState, Settle, StatusMeaning, Strategy, SubmitForm, TenantStatus,
-    TlvType, WhenFull, Word,
+    AskReceipt, Billing, BindKind, BindType, Channel, Charset, Durability, Flash, IdRadix, InDoubt,
+    InterfaceVersion, JournalLog, Language, LongMessages, MessageIdForm, MessageIdSide, Operation, Priority,
+    ProviderKind, ReceiptDate, ReceiptParts, ReceiptState, Settle, StatusMeaning, Strategy, SubmitForm,
+    TenantStatus, TlvType, WhenFull, Word,
 };
 
 use lists::Lists;

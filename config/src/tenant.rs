@@ -6,7 +6,7 @@ use crate::problem::Fault;
 use crate::read::{PriorityOrNumber, Scalar};
 use crate::section::Section;
 use crate::units::{DAY, HOUR, IpBlock, MINUTE, Micros, Secret, UnixMillis, is_digits};
-use crate::words::{Billing, Charset, IdRadix, Language, Priority, Settle, TenantStatus, WhenFull};
+use crate::words::{Billing, BindType, Charset, IdRadix, Language, Priority, Settle, TenantStatus, WhenFull};
 
 /// One customer.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +77,8 @@ pub struct TenantSmpp {
     pub password: Secret,
     /// How many binds at once, 1 to 1,024. Default 8.
     pub max_binds: u32,
+    /// Which kinds of binds it may have, at least one. Default all.
+    pub bind_types: Vec<BindType>,
     /// What becomes of one more. Default `refuse`.
     pub when_full: WhenFull,
     /// Unanswered requests on each bind, 1 to 65,535; more are answered ESME_RTHROTTLED. Default 100.
@@ -176,6 +178,12 @@ impl TenantSmpp {
         let password = section.secret("password", 1..=64);
         section.require("password");
         let max_binds = section.between("max_binds", 1..=1_024).unwrap_or(8);
+        let bind_types = section.checked("bind_types", |types: &Vec<BindType>| match types.is_empty() {
+            true => {
+                Err(Fault::new("is empty", "write \"transmitter\", \"receiver\" or \"transceiver\" in it"))
+            }
+            false => Ok(()),
+        });
         let window = section.between("window", 1..=65_535).unwrap_or(100);
         let charset = section.get("charset").unwrap_or(Charset::Gsm7);
         if charset == Charset::Utf8 {
@@ -198,6 +206,7 @@ impl TenantSmpp {
             system_id: system_id?,
             password: password?,
             max_binds,
+            bind_types: bind_types.unwrap_or_else(|| BindType::ALL.to_vec()),
             when_full: section.get("when_full").unwrap_or(WhenFull::Refuse),
             window,
             charset,

@@ -76,6 +76,26 @@ impl Word for WhenFull {
         &[("refuse", Self::Refuse), ("close_oldest", Self::CloseOldest)];
 }
 
+/// A kind of bind that a tenant may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BindType {
+    Transmitter,
+    Receiver,
+    Transceiver,
+}
+
+impl BindType {
+    pub const ALL: [Self; 3] = [Self::Transmitter, Self::Receiver, Self::Transceiver];
+}
+
+impl Word for BindType {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("transmitter", Self::Transmitter),
+        ("receiver", Self::Receiver),
+        ("transceiver", Self::Transceiver),
+    ];
+}
+
 /// How a tenant is given message ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdRadix {

@@ -443,10 +443,12 @@ pub enum Refusal {
     InvalidValidity = 16,
     /// An esm_class that promises what we cannot do.
     UnsupportedMode = 17,
+    /// TLVs that go together, and not all of them.
+    MissingParameter = 18,
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 18] = [
+    pub const ALL: [Refusal; 19] = [
         Refusal::InvalidRequest,
         Refusal::InsufficientCredit,
         Refusal::NoRoute,
@@ -465,6 +467,7 @@ impl Refusal {
         Refusal::InvalidSchedule,
         Refusal::InvalidValidity,
         Refusal::UnsupportedMode,
+        Refusal::MissingParameter,
     ];
 
     /// The stable code of `application/problem+json` and of the metric's label.
@@ -475,7 +478,8 @@ impl Refusal {
             | Refusal::InvalidEncoding
             | Refusal::InvalidSchedule
             | Refusal::InvalidValidity
-            | Refusal::UnsupportedMode => "invalid_request",
+            | Refusal::UnsupportedMode
+            | Refusal::MissingParameter => "invalid_request",
             Refusal::InsufficientCredit => "insufficient_credit",
             Refusal::NoRoute => "no_route",
             Refusal::InvalidDestination => "invalid_destination",

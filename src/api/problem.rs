@@ -116,7 +116,7 @@ struct Row {
 fn row(refusal: Refusal) -> Row {
     use StatusCode as S;
     let (status, title, detail, field, retry_after_seconds) = match refusal {
-        Refusal::InvalidRequest | Refusal::UnsupportedMode => {
+        Refusal::InvalidRequest | Refusal::UnsupportedMode | Refusal::MissingParameter => {
             (S::BAD_REQUEST, "Invalid request", "the message is not valid", None, None)
         }
         Refusal::InsufficientCredit => (
@@ -308,6 +308,7 @@ mod tests {
             (Refusal::InvalidSchedule, 400, "invalid_request"),
             (Refusal::InvalidValidity, 400, "invalid_request"),
             (Refusal::UnsupportedMode, 400, "invalid_request"),
+            (Refusal::MissingParameter, 400, "invalid_request"),
         ];
         assert_eq!(table.map(|(refusal, ..)| refusal), Refusal::ALL);
         for (refusal, status, code) in table {

@@ -49,6 +49,18 @@ fn every_mistake_is_told_with_its_place_and_its_mend() {
                 "tidegate.toml:2: \"tls_listen\" in [smpp] is the address of [smpp]; give each a port of its own",
             ],
         ),
+        (
+            "[[tenant]]\nid = 'a'\ncurrency = 'KES'\nprice = '1.00'\nsmpp = { system_id = 'a', password = 'b', bind_types = [] }\n",
+            &[
+                "tidegate.toml:5: \"bind_types\" in smpp of [[tenant]] is empty; write \"transmitter\", \"receiver\" or \"transceiver\" in it",
+            ],
+        ),
+        (
+            "[[provider]]\nid = 'up'\nhost = 'a'\nsystem_id = 'b'\nreceipt_parts = 'all'\n",
+            &[
+                "tidegate.toml:5: \"receipt_parts\" in [[provider]] is \"all\", which is not one of its words; write one of \"each\", \"any\"",
+            ],
+        ),
         // Of a later version.
         (
             "[public]\nurl = 'x'\n",

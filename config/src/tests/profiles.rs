@@ -296,3 +296,17 @@ fn every_mistake_of_a_dialect_is_told() {
         assert!(shown.contains(expected), "{lines}\n{shown}");
     }
 }
+
+#[test]
+fn whether_one_receipt_speaks_for_all_parts_is_said_by_profile_or_entry() {
+    let embedded = &[("one", "receipt_parts = 'any'\n")];
+    for (lines, expected) in [
+        ("", ReceiptParts::Each),
+        ("receipt_parts = 'any'", ReceiptParts::Any),
+        ("profile = 'one'", ReceiptParts::Any),
+        ("profile = 'one'\nreceipt_parts = 'each'", ReceiptParts::Each),
+    ] {
+        let config = load_profiles(&format!("{UP}{lines}\n"), embedded).unwrap();
+        assert_eq!(config.provider[0].receipt_parts, expected, "{lines}");
+    }
+}

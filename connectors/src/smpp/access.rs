@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use codecs::address::National;
+use codecs::smpp::BindKind;
 use codecs::text::Encoding;
 
 /// The directory of tenants. It is asked on a connection's task, so it must not wait for anything.
@@ -20,6 +21,8 @@ pub struct TenantAccess {
     pub tenant_id: Arc<str>,
     /// Binds at once, over all addresses.
     pub max_binds: u32,
+    /// Which kinds of binds.
+    pub bind_kinds: BindKinds,
     /// Where there are as many, the oldest makes room for another one; else that is refused.
     pub oldest_leaves: bool,
     /// Unanswered submissions on this bind, and unanswered deliveries up to 1,000.
@@ -34,6 +37,26 @@ pub struct TenantAccess {
     pub national: National,
     /// How message ids are written for it.
     pub message_id: IdRadix,
+}
+
+/// Kinds of binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BindKinds {
+    pub transmitter: bool,
+    pub receiver: bool,
+    pub transceiver: bool,
+}
+
+impl BindKinds {
+    pub const ALL: BindKinds = BindKinds { transmitter: true, receiver: true, transceiver: true };
+
+    pub fn allow(self, kind: BindKind) -> bool {
+        match kind {
+            BindKind::Transmitter => self.transmitter,
+            BindKind::Receiver => self.receiver,
+            BindKind::Transceiver => self.transceiver,
+        }
+    }
 }
 
 /// How a tenant is given message ids.

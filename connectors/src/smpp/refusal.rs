@@ -18,6 +18,7 @@ pub fn status(refusal: Refusal, no_credit: Status) -> Status {
         Refusal::InvalidSchedule => Status::INVSCHED,
         Refusal::InvalidValidity => Status::INVEXPIRY,
         Refusal::UnsupportedMode => Status::INVESMCLASS,
+        Refusal::MissingParameter => Status::MISSINGOPTPARAM,
         Refusal::InvalidRequest
         | Refusal::IdempotencyMismatch
         | Refusal::Conflict

@@ -13,7 +13,7 @@ use codecs::smpp::{BindKind, Command as Pdus, Status};
 use codecs::text::Encoding;
 use connectors::admission::Admission;
 use connectors::intake::LANE_COMMANDS_MAX;
-use connectors::smpp::access::{Authenticator, Denied, IdRadix, TenantAccess};
+use connectors::smpp::access::{Authenticator, BindKinds, Denied, IdRadix, TenantAccess};
 use connectors::smpp::lockout::LockoutOptions;
 use connectors::smpp::server::{Entrance, Server, ServerOptions};
 use connectors::smpp::{Phase, Phases};
@@ -52,6 +52,7 @@ pub fn access() -> TenantAccess {
         tenant: 7,
         tenant_id: "acme".into(),
         max_binds: 10,
+        bind_kinds: BindKinds::ALL,
         oldest_leaves: false,
         window: 1_000,
         rate: 0,
@@ -302,6 +303,26 @@ fn a_tenant_has_so_many_binds_and_gets_one_back_when_it_leaves() {
     assert_eq!(first.read().head(), (Pdus::UNBIND_RESP, Status::OK, 9));
     assert!(first.read_any().is_none());
     site.still_serves();
+}
+
+#[test]
+fn a_tenant_binds_as_it_may_and_no_other_way() {
+    let kinds = [BindKind::Transmitter, BindKind::Receiver, BindKind::Transceiver];
+    for allowed in kinds {
+        let bind_kinds = BindKinds {
+            transmitter: allowed == BindKind::Transmitter,
+            receiver: allowed == BindKind::Receiver,
+            transceiver: allowed == BindKind::Transceiver,
+        };
+        let site = Site::with(options(), TenantAccess { bind_kinds, max_binds: 1, ..access() }, None);
+        // The refusal leaves its connection, and takes no place from the one that may be.
+        let mut peer = Peer::connect(site.address);
+        for kind in kinds.into_iter().filter(|kind| *kind != allowed) {
+            assert_eq!(peer.bind(kind, "acme", "secret").status, Status::BINDFAIL, "{kind:?}");
+        }
+        assert_eq!(peer.bind(allowed, "acme", "secret").status, Status::OK, "{allowed:?}");
+        assert_eq!(site.server.counters().snapshot().wrong_passwords, 0);
+    }
 }
 
 #[test]

@@ -248,6 +248,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn let_in(&mut self, now: Now, frame: &[u8], sequence: u32, kind: BindKind, access: TenantAccess) {
+        if !access.bind_kinds.allow(kind) {
+            self.shared.counters.binds_refused.add(1);
+            tracing::info!(from = %self.from, tenant = &*access.tenant_id, ?kind, "bind refused: of a kind that it may not have");
+            return self.line.session.refuse_bind(sequence, Status::BINDFAIL);
+        }
         let seats = &self.shared.seats;
         let Some(seat) = seats.take(access.tenant, access.max_binds, access.oldest_leaves) else {
             self.shared.counters.binds_refused.add(1);

@@ -74,6 +74,9 @@ const KEPT_TLVS: [u16; 31] = [
     tag::ITS_REPLY_TYPE,
 ];
 
+/// They say together what part of what a text is: one without the others says nothing (SMPP 3.4 §5.3.2.22 to §5.3.2.24).
+const SAR_TLVS: [u16; 3] = [tag::SAR_MSG_REF_NUM, tag::SAR_TOTAL_SEGMENTS, tag::SAR_SEGMENT_SEQNUM];
+
 /// What holds for all submissions of a read.
 #[derive(Clone, Copy)]
 pub struct Context {
@@ -227,6 +230,10 @@ impl Reader {
     fn gather_tlvs(&mut self, mut tlvs: Tlvs<'_>) -> Result<(), Refusal> {
         self.tlvs.clear();
         self.vendors.clear();
+        let has = |tag: &u16| tlvs.value_of(*tag).is_some();
+        if SAR_TLVS.iter().any(has) && !SAR_TLVS.iter().all(has) {
+            return Err(Refusal::MissingParameter);
+        }
         let mut odd = Oddities::default();
         for (tag, value) in tlvs.by_ref() {
             odd.look(tag, value);

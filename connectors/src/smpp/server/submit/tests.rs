@@ -175,6 +175,19 @@ fn parts_that_the_tenant_cut_are_left_alone() {
 }
 
 #[test]
+fn a_part_by_sar_says_all_three_or_is_refused() {
+    let sar: [(u16, &[u8]); 3] =
+        [(tag::SAR_MSG_REF_NUM, &[0, 9]), (tag::SAR_TOTAL_SEGMENTS, &[2]), (tag::SAR_SEGMENT_SEQNUM, &[1])];
+    for given in 0..8 {
+        let some: Vec<_> = (0..3).filter(|place| given >> place & 1 == 1).map(|place| sar[place]).collect();
+        match some.len() {
+            0 | 3 => check(&plain(), &some, |body| assert_eq!(body.parts, 1)),
+            _ => assert_eq!(refused(&plain(), &some), Refusal::MissingParameter, "{given:03b}"),
+        }
+    }
+}
+
+#[test]
 fn what_has_a_header_for_something_else_is_cut_with_it_in_every_part() {
     let ports = b"\x06\x05\x04\x0B\x84\x23\xF0";
     let content = |header: &[u8], text: usize| [header, &vec![1; text]].concat();
