@@ -35,6 +35,9 @@ const BY_PHONE: u8 = 0x20;
 /// Receipts held under one id.
 const EARLY_OF_ID_MAX: usize = 32;
 
+/// Receipts that are kept of a part on its way.
+const ON_ITS_WAY_MAX: u32 = 16;
+
 /// What is held under an id already, beside a receipt that comes.
 enum Like {
     New,
@@ -83,6 +86,26 @@ impl ReceiptIds {
 pub(crate) struct ErrorText {
     octets: [u8; ERROR_OCTETS_MAX],
     length: u8,
+}
+
+/// Whether a provider says of a part on its way what it said before, or has said enough: a story must have an end.
+fn says_no_more(message: &Message, part: u8, state: ReceiptState) -> bool {
+    if state.is_final() {
+        return false;
+    }
+    let (mut count, mut last) = (0, None);
+    for (_, step) in message.steps() {
+        match step {
+            Step::Receipt { part: of, state, .. } if of == part && !state.is_final() => {
+                count += 1;
+                last = Some(state);
+            }
+            // Who is sent it next says it for itself.
+            Step::Intent { .. } => last = None,
+            _ => {}
+        }
+    }
+    last == Some(state) || count >= ON_ITS_WAY_MAX
 }
 
 impl ErrorText {
@@ -277,7 +300,8 @@ impl Engine {
             return;
         }
         let (tenant, passes_on) = (message.tenant, message.passes_on(news.state));
-        if message.is_final() && !message.late_news_counts(news.state) && !passes_on {
+        let is_over = message.is_final() && !message.late_news_counts(news.state) && !passes_on;
+        if is_over || says_no_more(message, part, news.state) {
             self.counters.repeated += 1;
             self.acknowledge(news.answer);
             return;
@@ -299,8 +323,8 @@ impl Engine {
         self.acknowledge(news.answer);
     }
 
-    /// Of a provider that sends one receipt for all parts of a message: what the last one said holds for every part that it has
-    /// taken, now and when it takes more.
+    /// Of a provider that sends one receipt for all parts of a message: what it said holds for every part that it has taken, now
+    /// and when it takes more.
     pub(crate) fn settle_all_parts(&mut self, number: u64) {
         let Some(message) = self.pages.get(number).filter(|message| message.parts() > 1) else { return };
         let entry = self.providers.get(message.provider).and_then(|entry| entry.definition.as_ref());
@@ -313,8 +337,19 @@ impl Engine {
             }
             _ => None,
         });
-        let Some((state, done, error)) = said.last() else { return };
-        let is_open = |part: &u8| message.any_part(*part, PartState::Accepted);
+        // Delivered beats what failed; else the last one counts.
+        let is_delivered = |said: &(ReceiptState, Wall, ErrorText)| said.0 == ReceiptState::Delivered;
+        let Some((state, done, error)) =
+            said.reduce(|one, other| if is_delivered(&one) { one } else { other })
+        else {
+            return;
+        };
+        let is_open = |part: &u8| match message.part(*part) {
+            Some(PartState::Accepted) => true,
+            Some(PartState::Final(said)) if state == ReceiptState::Delivered => said != state,
+            Some(PartState::Final(ReceiptState::Unknown)) => state != ReceiptState::Unknown,
+            _ => false,
+        };
         let open: Vec<u8> = (0..message.parts()).filter(is_open).collect();
         for part in open {
             self.step(number, &Step::Receipt { part, state, done, error: error.octets() });

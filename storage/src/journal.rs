@@ -35,6 +35,9 @@ const MARK_EVERY: Duration = Duration::from_secs(1);
 
 /// Larger than sled's default: an `fdatasync` follows every full segment, and no leaf comes near a quarter of one.
 const SEGMENT_BYTES: usize = 2 << 20;
+/// Chunks removed for one that is written, where there are so many to remove: the release before cut groups into more than four
+/// times as many.
+const REMOVED_FOR_ONE: u64 = 5;
 
 /// A smaller ring has smaller segments, or it could not turn.
 const SEGMENTS_IN_RING: u64 = 16;
@@ -229,8 +232,7 @@ fn open_mark(layout: &Layout, journal_exists: bool) -> Result<Mark, OpenError> {
 
 impl Journal {
     /// Writes one group behind all others and returns its number. It is acknowledged by the next successful `flush`.
-    /// Removes at most twice as many old chunks as it writes: as many as it makes needless, and what a release that cut
-    /// groups into more of them has left.
+    /// Removes at most `REMOVED_FOR_ONE` times as many old chunks as it writes.
     pub fn append(&mut self, records: &[u8]) -> Result<u64, JournalError> {
         if records.len() > GROUP_MAX {
             return Err(JournalError::TooLarge { length: records.len() });
@@ -362,8 +364,8 @@ fn append_group(log: &mut dyn Log, ring: &mut Ring, records: &[u8], target: u64)
     ring.push(records.len() as u32, crc);
     // Only now: the commit chunk above is what tells a recovery that these groups are no longer needed.
     if ring.garbage() > 0 {
-        let removed = log.drop_before(ring.start(), 2 * budget)?;
-        ring.removed(removed, 2 * budget);
+        let removed = log.drop_before(ring.start(), REMOVED_FOR_ONE * budget)?;
+        ring.removed(removed, REMOVED_FOR_ONE * budget);
     }
     Ok(number)
 }

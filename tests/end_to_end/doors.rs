@@ -104,10 +104,10 @@ fn the_log_shows_the_header_that_lost_a_tenant_s_stream_and_no_text() {
     let stage = Stage::new();
     // Command_lengths that cannot be, before a submit_sm; and the middle of a text where a header should be.
     for (octets, shown) in [
-        (&b"\0\0\0\x00\0\0\0\x04\0\0\0\0\0\0\0\x07"[..], "header=00000000000000040000000000000007"),
-        (b"\0\0\0\x0f\0\0\0\x04\0\0\0\0\0\0\0\x07", "header=0000000f000000040000000000000007"),
-        (b"\x7f\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\x07", "header=7f000000000000040000000000000007"),
-        (b"you are my sunshine", "header=796f7520[12]"),
+        (&b"\0\0\0\x00\0\0\0\x04\0\0\0\0\0\0\0\x07"[..], "header=0000000000000004[8]"),
+        (b"\0\0\0\x0f\0\0\0\x04\0\0\0\0\0\0\0\x07", "header=0000000f00000004[8]"),
+        (b"\x7f\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\x07", "header=7f00000000000004[8]"),
+        (b"you are my sunshine", "header=[16]"),
     ] {
         let mut tenant = Peer::transceiver(stage.smpp());
         tenant.send(octets);

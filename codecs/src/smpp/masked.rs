@@ -47,7 +47,7 @@ impl fmt::Display for Masked<'_> {
 }
 
 /// What may be written to a log of the octets with which a stream was lost. They stand where a header should and may be anything,
-/// the middle of a text too: the command_length is shown, and the rest of the header where its command is one that there is.
+/// the middle of a text too: command_length and command_id are shown where there is such a command, and the rest is counted.
 #[derive(Clone, Copy)]
 pub struct MaskedHead<'a>(pub &'a [u8]);
 
@@ -55,13 +55,12 @@ impl fmt::Display for MaskedHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let MaskedHead(octets) = self;
         let head = octets.get(..HEADER_OCTETS).unwrap_or(octets);
-        let (length, rest) = head.split_at_checked(4).unwrap_or((head, &[]));
-        hex(f, length)?;
-        let command = rest.first_chunk().map(|id| Command(u32::from_be_bytes(*id)));
-        match command.and_then(Command::name) {
-            Some(_) => hex(f, rest),
-            None => counted(f, rest.len()),
-        }
+        let command =
+            head.get(4..8).and_then(|id| id.first_chunk()).map(|id| Command(u32::from_be_bytes(*id)));
+        let shown = if command.and_then(Command::name).is_some() { 8 } else { 0 };
+        let (shown, rest) = head.split_at_checked(shown).unwrap_or((&[], head));
+        hex(f, shown)?;
+        counted(f, rest.len())
     }
 }
 

@@ -6,6 +6,7 @@
 use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::smpp::write;
 
+use crate::catalog::AskReceipt;
 use crate::command::PhoneAcknowledgement;
 use crate::engine::Engine;
 use crate::message::Message;
@@ -26,7 +27,8 @@ impl Message {
 
     /// registered_delivery as a provider is asked (SMPP 3.4 §5.2.17).
     pub fn asks_for(&self, registered_delivery: u8) -> u8 {
-        let beside = OF_THE_PHONE | INTERMEDIATE;
+        let on_the_way = if self.receipts == AskReceipt::Never { 0 } else { INTERMEDIATE };
+        let beside = OF_THE_PHONE | on_the_way;
         u8::from(self.would_want_receipts(registered_delivery)) | registered_delivery & beside
     }
 }

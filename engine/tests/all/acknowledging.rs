@@ -123,3 +123,15 @@ fn one_that_comes_before_the_response_waits_for_it_over_a_restart_and_else_is_ke
         assert_eq!(house.engine.counters().unmatched, unmatched, "{id}");
     }
 }
+
+#[test]
+fn a_provider_that_is_never_asked_for_receipts_is_asked_for_no_notifications() {
+    let mut definitions = definitions();
+    definitions.providers[0].receipts = engine::catalog::AskReceipt::Never;
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    for registered in [0x01, 0x11, 0x10] {
+        house.accepted("acme", &sms(registered));
+        assert_eq!(house.taken(bind)[0].sm().registered_delivery, 0, "{registered:#x}");
+    }
+}

@@ -666,3 +666,27 @@ fn one_receipt_for_any_part_ends_a_message_where_its_provider_sends_one_for_all(
     }
     assert_eq!(house.state(number), State::Delivered);
 }
+
+#[test]
+fn a_late_delivery_beats_a_failure_where_one_receipt_is_for_all_parts_too() {
+    use ReceiptState as R;
+    for (first, then, expected) in [
+        (R::Undeliverable, R::Delivered, State::Delivered),
+        (R::Expired, R::Delivered, State::Delivered),
+        (R::Unknown, R::Delivered, State::Delivered),
+        (R::Delivered, R::Undeliverable, State::Delivered),
+    ] {
+        for (parts, text) in [(1u8, 100), (3, 400)] {
+            let mut house = house_with(|up| up.receipt_parts = ReceiptParts::Any);
+            let bind = house.bind("up", 0, 10);
+            let number = house.accepted("acme", &long(text, parts));
+            let all: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+            all.iter()
+                .zip(["one", "two", "three"])
+                .for_each(|(part, id)| house.respond("up", 0, &[(*part, 0, id)]));
+            house.receipt("up", text_id("one"), first, None);
+            house.receipt("up", text_id("one"), then, None);
+            assert_eq!(house.state(number), expected, "{first:?}, then {then:?}, of {parts} parts");
+        }
+    }
+}

@@ -303,3 +303,15 @@ fn what_a_provider_said_before_its_response_is_told_after_it() {
     let last = receipt::read(told.last().unwrap().sm().short_message).unwrap().state;
     assert_eq!(last, Some(ReceiptState::Accepted));
 }
+
+#[test]
+fn a_provider_that_says_the_same_without_end_is_heard_once_and_another_a_few_times() {
+    use ReceiptState as R;
+    let (_, seen, state) = told_on_the_way(0x11, &[R::Enroute; 300]);
+    assert!(seen.len() <= 2, "told {} times", seen.len());
+    assert_eq!(state, State::Sent);
+    let turns: Vec<R> = [R::Enroute, R::Accepted].into_iter().cycle().take(300).collect();
+    let (_, seen, state) = told_on_the_way(0x11, &turns);
+    assert!(seen.len() <= 18, "told {} times", seen.len());
+    assert_eq!(state, State::Sent);
+}

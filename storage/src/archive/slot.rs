@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{ArchiveError, block_name};
+use super::{AMENDMENT, ArchiveError, block_name};
 use crate::database::{Database, PLACES_OF_LEAF, Settings, guarded};
 use crate::error::{OpenError, StoreError};
 use crate::log::Durability;
@@ -28,6 +28,9 @@ const SETTINGS: Settings = Settings {
 
 /// Blocks behind the one that is written of which each has a place at least.
 const BLOCKS_AHEAD: u64 = 2 * PLACES_OF_LEAF as u64;
+
+/// What a block is thought to have at most, where the one before it has more.
+const LENGTH_AHEAD: usize = 64 << 10;
 
 pub(super) struct Slot {
     path: PathBuf,
@@ -58,6 +61,12 @@ impl Open {
         if block.saturating_add(BLOCKS_AHEAD) < self.places_to {
             return Ok(());
         }
+        // Behind a late block there are others: places among them would have their leaves written again.
+        let behind = self.database.first_key_from(&block_name(block.saturating_add(1)))?;
+        if behind.is_some_and(|name| name.as_slice() < &[AMENDMENT][..]) {
+            return Ok(());
+        }
+        let length = length.min(LENGTH_AHEAD);
         // After a start it is not known how far they go; making them again changes nothing.
         let from = if self.places_to.abs_diff(block) <= BLOCKS_AHEAD { self.places_to } else { block };
         self.places_to = block.saturating_add(2 * BLOCKS_AHEAD);

@@ -493,3 +493,22 @@ fn a_second_opening_is_refused() {
     let _archive = opened(directory.path());
     assert!(matches!(Archive::open(directory.path(), Options::default()), Err(OpenError::Locked { .. })));
 }
+
+#[test]
+fn a_block_that_comes_late_is_written_without_its_neighbours() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut archive = opened(directory.path());
+    (0..200).for_each(|number| archive.write_block(number, &octets(1, 20_000)).unwrap());
+    archive.flush().unwrap();
+    drop(archive);
+    let mut archive = opened(directory.path());
+    let written = |archive: &Archive| {
+        let slot = archive.reader.databases.slot_of(0).unwrap();
+        slot.with(|open| Ok(open.database.written_bytes())).unwrap().unwrap()
+    };
+    let before = written(&archive);
+    archive.write_block(51, &octets(2, 300_000)).unwrap();
+    archive.flush().unwrap();
+    let took = written(&archive) - before;
+    assert!(took < 4_000_000, "{took} octets for a late block of 300,000");
+}

@@ -73,7 +73,8 @@ impl Ring {
 
     /// `removed` chunks are gone, of at most `budget` that were asked for.
     pub(super) fn removed(&mut self, removed: u64, budget: u64) {
-        self.garbage = if removed < budget { 0 } else { self.garbage.saturating_sub(removed) };
+        // There may be more than were counted, as the release before cut groups into smaller chunks.
+        self.garbage = if removed < budget { 0 } else { self.garbage.saturating_sub(removed).max(1) };
     }
 }
 
@@ -98,6 +99,19 @@ mod tests {
         assert_eq!((ring.start(), ring.bytes(), ring.garbage()), (4, 700, 3));
         ring.advance(0, 100);
         assert_eq!(ring.start(), 6, "not released further");
+    }
+
+    #[test]
+    fn as_long_as_there_may_be_more_to_remove_it_goes_on() {
+        let mut ring = Ring::new(1, 0);
+        (0..10).for_each(|_| ring.push(100, 0));
+        ring.release_before(9);
+        ring.advance(0, 4);
+        assert_eq!(ring.garbage(), 4);
+        ring.removed(5, 5);
+        assert_eq!(ring.garbage(), 1, "five were there, though four were counted");
+        ring.removed(4, 5);
+        assert_eq!(ring.garbage(), 0);
     }
 
     #[test]

@@ -64,14 +64,17 @@ fn what_makes_sense_is_shown_and_the_rest_is_counted() {
 #[test]
 fn of_a_lost_stream_the_header_is_shown_and_what_is_none_is_counted() {
     for (octets, expected) in [
-        (&b"\0\0\0\x08\0\0\0\x04\0\0\0\0\0\0\0\x07text"[..], "00000008000000040000000000000007"),
-        (b"\0\0\0\0\x80\0\0\x05\0\0\0\0", "000000008000000500000000"),
+        (&b"\0\0\0\x08\0\0\0\x04\0\0\0\0\0\0\0\x07text"[..], "0000000800000004[8]"),
+        (b"\0\0\0\0\x80\0\0\x05\0\0\0\0", "0000000080000005[4]"),
         (b"\x7f\xff\xff\xff\0\0\0\x04", "7fffffff00000004"),
-        (b"\0\0\0\x0f", "0000000f"),
-        (b"\0\0", "0000"),
+        (b"\0\0\0\x0f", "[4]"),
+        (b"\0\0", "[2]"),
+        // From the middle of a submit_sm and of a bind: a text and a password follow.
+        (b"\0\0\0\x01\0\0\0\x21PIN 4711", "0000000100000021[8]"),
+        (b"\0\0\0\0\0\0\0\x01us\0secre", "0000000000000001[8]"),
         // The middle of a text, and another protocol.
-        (b"now my password is", "6e6f7720[12]"),
-        (b"GET / HTTP/1.1\r\n", "47455420[12]"),
+        (b"now my password is", "[16]"),
+        (b"GET / HTTP/1.1\r\n", "[16]"),
     ] {
         assert_eq!(MaskedHead(octets).to_string(), expected, "{}", octets.escape_ascii());
     }
