@@ -300,6 +300,7 @@ impl Engine {
             return;
         }
         let (tenant, passes_on) = (message.tenant, message.passes_on(news.state));
+        let has_more = message.parts() > 1;
         let is_over = message.is_final() && !message.late_news_counts(news.state) && !passes_on;
         if is_over || says_no_more(message, part, news.state) {
             self.counters.repeated += 1;
@@ -319,14 +320,16 @@ impl Engine {
         if passes_on {
             self.owe_notice(tenant, number);
         }
-        self.settle_all_parts(number);
+        if has_more {
+            self.settle_all_parts(number);
+        }
         self.acknowledge(news.answer);
     }
 
     /// Of a provider that sends one receipt for all parts of a message: what it said holds for every part that it has taken, now
     /// and when it takes more.
     pub(crate) fn settle_all_parts(&mut self, number: u64) {
-        let Some(message) = self.pages.get(number).filter(|message| message.parts() > 1) else { return };
+        let Some(message) = self.pages.get(number) else { return };
         let entry = self.providers.get(message.provider).and_then(|entry| entry.definition.as_ref());
         if !entry.is_some_and(|definition| definition.receipt_parts == ReceiptParts::Any) {
             return;

@@ -1,5 +1,5 @@
 //! One database of the archive as it is used: opened when it is asked for, closed again, gone, or damaged. It does not know
-//! which blocks it has.
+//! which blocks it has, only where the next ones will go.
 //!
 //! sled panics over damage, at any read. Here that is caught (`database::guarded`): the database counts as damaged from then
 //! on, nobody touches it again, and the others go on.
