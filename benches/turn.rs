@@ -1,5 +1,7 @@
-//! The engine's turn without sockets and disk: the whole life of a thousand messages, decided and applied. Its neighbours are
-//! the fakes of this file, which only hand back what they are given.
+//! The engine's turn without sockets and disk: the whole life of messages, decided and applied, one after the other and with a
+//! hundred thousand of them open. Its neighbours are the fakes of this file, which only hand back what they are given.
+
+use std::collections::VecDeque;
 
 use codecs::instant::{Mono, Wall};
 use codecs::receipt::State;
@@ -15,67 +17,157 @@ use engine::submission::{Body, Priority};
 use engine::{Engine, Group};
 
 const MESSAGES: u32 = 1_000;
-const TENANT: ConnectionId = ConnectionId(1);
-const BIND: ConnectionId = ConnectionId(2);
+/// Of one tenant in a batch.
+const SUBMITTED: u32 = 25;
+/// Connections below are tenants'.
+const PROVIDERS_FROM: u32 = 1 << 20;
 const TEXT: [u8; 160] = [b'x'; 160];
 
 pub fn bench(criterion: &mut Criterion) {
+    let one = Shape { tenants: 1, providers: 1, routes: 1, rounds_open: 1 };
+    let many = Shape { tenants: 1_000, providers: 50, routes: 10_000, rounds_open: 50 };
+    let shapes = [
+        ("a message from acceptance to told", one),
+        ("the same with 100,000 of them open", Shape { rounds_open: 50, ..one }),
+        ("the same with 1,000 tenants, 50 providers and 10,000 routes", many),
+    ];
     let mut group = criterion.benchmark_group("engine");
     group.throughput(Throughput::Elements(u64::from(MESSAGES)));
-    let mut house = House::new();
-    group.bench_function("a message from acceptance to told", |bencher| {
-        bencher.iter(|| house.live(MESSAGES));
-    });
+    for (name, shape) in shapes {
+        let mut house = None;
+        group.bench_function(name, |bencher| {
+            // One that is not asked for is not built; all rounds are open before the first is measured.
+            let house = house.get_or_insert_with(|| House::open(shape));
+            bencher.iter(|| house.round());
+            assert_eq!(house.lost(), 0);
+        });
+    }
     group.finish();
 }
 
-/// An engine with a tenant and a provider who do at once what they are asked.
+#[derive(Clone, Copy)]
+struct Shape {
+    tenants: u32,
+    providers: u32,
+    routes: u32,
+    /// How many rounds of messages wait for their responses, and as many for their receipts.
+    rounds_open: usize,
+}
+
+/// What went out in one round to each connection.
+type Sent = Vec<(ConnectionId, Vec<Request>)>;
+
+/// An engine with tenants and providers who do what they are asked after so many rounds.
 struct House {
+    shape: Shape,
     engine: Engine,
     now: Now,
     group: u64,
+    tenant: u32,
     destination: u64,
     id: u64,
+    sent: VecDeque<Sent>,
+    answered: VecDeque<Vec<Receipts>>,
+    told: u64,
+    accepted: u64,
 }
 
 impl House {
-    fn new() -> House {
+    fn new(shape: Shape) -> House {
         let now = Now { wall: Wall(1_800_000_000_000), mono: Mono(0) };
         let mut engine = Engine::new(&[7; 32], now);
-        engine.recovered(definitions(), now, 1).expect("an empty journal recovers");
-        let mut house = House { engine, now, group: 1, destination: 254_700_000_000, id: 1_000_000 };
-        house.turn(Command::BindUp { provider: 0, bind: 0, connection: BIND, window: MESSAGES });
-        house.turn(Command::TenantBound {
+        engine.recovered(definitions(shape), now, 1).expect("an empty journal recovers");
+        let mut house = House {
+            shape,
+            engine,
+            now,
+            group: 1,
             tenant: 0,
-            connection: TENANT,
+            destination: 0,
+            id: 1_000_000,
+            sent: VecDeque::new(),
+            answered: VecDeque::new(),
+            told: 0,
+            accepted: 0,
+        };
+        let window = MESSAGES * (shape.rounds_open as u32 + 1);
+        let up = (0..shape.providers).map(|provider| Command::BindUp {
+            provider: provider as u16,
+            bind: 0,
+            connection: bind(provider),
+            window,
+        });
+        let bound = (0..shape.tenants).map(|tenant| Command::TenantBound {
+            tenant,
+            connection: door(tenant),
             receives: true,
             tlvs: true,
-            window: MESSAGES,
+            window,
         });
+        house.turn(up.chain(bound).collect());
         house
     }
 
-    /// Acceptance and intent, response, receipt, and what the tenant is told: four turns for each batch, as over sockets.
-    fn live(&mut self, messages: u32) {
-        let submissions = self.submissions(messages);
-        let sent = self.turn(Command::Submit(submissions));
-        let sent = requests(&sent, BIND);
-        assert_eq!(sent.len(), messages as usize, "all fit the window");
-        let (responses, receipts) = self.answers(&sent);
-        self.turn(Command::Responses(responses));
-        let told = self.turn(Command::Receipts(receipts));
-        let told = requests(&told, TENANT);
-        assert_eq!(told.len(), messages as usize, "all have their receipts");
-        let items = told.iter().map(|request| Acknowledgement { number: request.token, status: 0 }).collect();
-        self.turn(Command::Acknowledged { tenant: 0, connection: TENANT, items });
+    /// With as many rounds open as its shape says.
+    fn open(shape: Shape) -> House {
+        let mut house = House::new(shape);
+        (0..2 * shape.rounds_open).for_each(|_| house.round());
+        house
+    }
+
+    /// A thousand messages are accepted; as many of rounds before get their responses, as many their receipts. What goes to
+    /// tenants they acknowledge in the next turn.
+    fn round(&mut self) {
+        let submitted = if self.shape.tenants == 1 { MESSAGES } else { SUBMITTED };
+        let mut commands: Vec<Command> =
+            (0..MESSAGES / submitted).map(|_| Command::Submit(self.submissions(submitted))).collect();
+        self.accepted += u64::from(MESSAGES);
+        if self.answered.len() >= self.shape.rounds_open {
+            commands.extend(self.answered.pop_front().into_iter().flatten().map(Command::Receipts));
+        }
+        if self.sent.len() >= self.shape.rounds_open
+            && let Some(sent) = self.sent.pop_front()
+        {
+            let mut answered = Vec::with_capacity(sent.len());
+            for (connection, requests) in &sent {
+                let (responses, receipts) = self.answers(*connection, requests);
+                commands.push(Command::Responses(responses));
+                answered.push(receipts);
+            }
+            self.answered.push_back(answered);
+        }
+        let effects = self.turn(commands);
+        let (mut sent, mut acknowledged) = (Sent::new(), Vec::new());
+        for (connection, Outgoing { requests, .. }) in effects.connections {
+            if requests.is_empty() {
+                continue;
+            }
+            if connection.0 >= PROVIDERS_FROM {
+                sent.push((connection, requests));
+                continue;
+            }
+            self.told += requests.len() as u64;
+            let items = requests.iter().map(|told| Acknowledgement { number: told.token, status: 0 });
+            let (tenant, items) = (connection.0 - 1, items.collect());
+            acknowledged.push(Command::Acknowledged { tenant, connection, items });
+        }
+        self.sent.push_back(sent);
+        self.turn(acknowledged);
+    }
+
+    /// How many of all messages are neither open nor told.
+    fn lost(&self) -> u64 {
+        let open = self.sent.iter().flatten().map(|(_, sent)| sent.len());
+        let answered = self.answered.iter().flatten().map(|receipts| receipts.items.len());
+        self.accepted - self.told - open.chain(answered).sum::<usize>() as u64
     }
 
     /// One turn of the commit loop; the archive says at once that it has what it was given.
-    fn turn(&mut self, command: Command) -> Effects {
+    fn turn(&mut self, commands: Vec<Command>) -> Effects {
         self.now.mono = Mono(self.now.mono.0 + 1_000);
         self.now.wall = Wall(self.now.wall.0 + 1);
         self.engine.begin(self.now, self.group);
-        self.engine.handle(command);
+        commands.into_iter().for_each(|command| self.engine.handle(command));
         self.engine.run(0);
         let Group { records, effects, .. } = self.engine.take_group();
         self.group += u64::from(!records.is_empty());
@@ -90,17 +182,21 @@ impl House {
         effects
     }
 
+    /// Of the next tenant.
     fn submissions(&mut self, messages: u32) -> Submissions {
+        let tenant = self.tenant;
+        self.tenant = (tenant + 1) % self.shape.tenants;
         let mut bodies = Vec::new();
         let items = (1..=messages).map(|sequence| {
-            self.destination += 1;
-            body(self.destination).write(&mut bodies);
+            // Numbers all over those of a country.
+            self.destination = (self.destination + 38_196_601) % 100_000_000;
+            body(254_700_000_000 + self.destination).write(&mut bodies);
             Submission { sequence, end: bodies.len() as u32, refused: None }
         });
         let items = items.collect();
         Submissions {
-            tenant: 0,
-            door: Door::Smpp(TENANT),
+            tenant,
+            door: Door::Smpp(door(tenant)),
             received: self.now.mono,
             idempotency: None,
             items,
@@ -108,10 +204,11 @@ impl House {
         }
     }
 
-    /// The provider's responses, and the receipts that name the same ids.
-    fn answers(&mut self, sent: &[Request]) -> (Responses, Receipts) {
-        let mut responses = Responses::default();
-        let mut receipts = Receipts { connection: Some(BIND), ..Receipts::default() };
+    /// A provider's responses, and the receipts that name the same ids.
+    fn answers(&mut self, connection: ConnectionId, sent: &[Request]) -> (Responses, Receipts) {
+        let provider = (connection.0 - PROVIDERS_FROM) as u16;
+        let mut responses = Responses { provider, ..Responses::default() };
+        let mut receipts = Receipts { provider, connection: Some(connection), ..Receipts::default() };
         for (sequence, request) in (1..).zip(sent) {
             self.id += 1;
             let id = self.id.to_string();
@@ -131,34 +228,42 @@ impl House {
     }
 }
 
-fn requests(effects: &Effects, connection: ConnectionId) -> Vec<Request> {
-    let of_it = effects.connections.iter().filter(|(to, _)| *to == connection);
-    of_it.flat_map(|(_, Outgoing { requests, .. })| requests.iter().copied()).collect()
+fn door(tenant: u32) -> ConnectionId {
+    ConnectionId(tenant + 1)
+}
+
+fn bind(provider: u32) -> ConnectionId {
+    ConnectionId(PROVIDERS_FROM + provider)
 }
 
 fn body(destination: u64) -> Body<'static> {
     Body { priority: Priority::High, destination, source: b"ACME", octets: &TEXT, ..Body::default() }
 }
 
-fn definitions() -> Definitions {
-    let tenant = TenantDefinition {
-        id: "acme".to_owned(),
+/// The prefixes of routes and prices, and the places of the two providers of each.
+fn definitions(shape: Shape) -> Definitions {
+    let prefix = |route: u32| if shape.routes == 1 { "254".to_owned() } else { format!("2547{route:04}") };
+    let up = |provider: u32| (format!("up{}", provider % shape.providers), 1);
+    let tenants = (0..shape.tenants).map(|tenant| TenantDefinition {
+        id: format!("tenant{tenant}"),
         currency: "KES".to_owned(),
-        price: Some(Micros(1)),
+        rates: Some("all".to_owned()),
         opening_balance: Micros(i64::MAX / 4),
         ..TenantDefinition::default()
-    };
-    let provider = ProviderDefinition { id: "up".to_owned(), ..ProviderDefinition::default() };
+    });
+    let providers = (0..shape.providers)
+        .map(|provider| ProviderDefinition { id: format!("up{provider}"), ..ProviderDefinition::default() });
+    let routes = (0..shape.routes).map(|route| RouteDefinition {
+        prefixes: vec![prefix(route)],
+        providers: (route..route + shape.providers.min(2)).map(up).collect(),
+        ..RouteDefinition::default()
+    });
     Definitions {
         settings: Settings::default(),
-        tenants: vec![tenant],
-        providers: vec![provider],
-        routes: vec![RouteDefinition {
-            prefixes: vec!["254".to_owned()],
-            providers: vec![("up".to_owned(), 1)],
-            ..RouteDefinition::default()
-        }],
+        tenants: tenants.collect(),
+        providers: providers.collect(),
+        routes: routes.collect(),
         inbound: Vec::new(),
-        rates: Vec::new(),
+        rates: vec![("all".to_owned(), (0..shape.routes).map(|route| (prefix(route), Micros(1))).collect())],
     }
 }
