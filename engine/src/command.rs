@@ -155,6 +155,16 @@ pub struct Receipts {
 }
 
 impl Receipts {
+    /// Each with the id of its TLV, the one of its text, and the error.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&Receipt, [&[u8]; 3])> {
+        let field = |from: u32, to: u32| self.bytes.get(from as usize..to as usize).unwrap_or_default();
+        self.items.iter().scan(0, move |start, item| {
+            let begin = std::mem::replace(start, item.error_end);
+            let (tlv_end, text_end) = (item.tlv_id_end, item.text_id_end);
+            Some((item, [field(begin, tlv_end), field(tlv_end, text_end), field(text_end, item.error_end)]))
+        })
+    }
+
     pub(crate) fn acknowledgement_at(&self, place: usize) -> Option<Box<PhoneAcknowledgement>> {
         let mut all = self.acknowledgements.iter();
         all.find(|(at, _)| *at == place).map(|(_, said)| Box::new(said.clone()))

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::iter;
 use std::ops::ControlFlow;
 
 use hashbrown::HashMap;
@@ -31,10 +32,16 @@ pub fn place_of(number: u64) -> usize {
     (number % BLOCK_MESSAGES) as usize
 }
 
+/// The places of a page. They are many octets, and stay where they were made.
+type Slots = Box<[Option<Message>; BLOCK_MESSAGES as usize]>;
+
+/// Empty places that are kept for the next pages.
+const SPARE_MAX: usize = 64;
+
 /// 64 neighbours, those of them that are in memory.
 #[derive(Debug)]
 pub struct Page {
-    slots: [Option<Message>; BLOCK_MESSAGES as usize],
+    slots: Slots,
     living: u8,
     /// Of the living, those that are done: final, and nothing left to be told.
     done: u8,
@@ -49,16 +56,8 @@ pub struct Page {
 }
 
 impl Page {
-    fn new(since: i64) -> Page {
-        Page {
-            slots: [const { None }; BLOCK_MESSAGES as usize],
-            living: 0,
-            done: 0,
-            full: false,
-            tenants: 0,
-            split: false,
-            since,
-        }
+    fn new(slots: Slots, since: i64) -> Page {
+        Page { slots, living: 0, done: 0, full: false, tenants: 0, split: false, since }
     }
 
     pub fn living(&self) -> u8 {
@@ -86,6 +85,15 @@ impl Page {
     }
 }
 
+/// Each is emptied where it is: an array would be filled on the stack, and copied from there.
+fn empty_slots() -> Slots {
+    let slots: Vec<Option<Message>> = iter::repeat_with(|| None).take(BLOCK_MESSAGES as usize).collect();
+    slots
+        .into_boxed_slice()
+        .try_into()
+        .unwrap_or_else(|_| Box::new([const { None }; BLOCK_MESSAGES as usize]))
+}
+
 /// What a page counts of its messages.
 pub struct Counts<'a> {
     done: &'a mut u8,
@@ -109,8 +117,10 @@ impl Counts<'_> {
 #[derive(Default)]
 pub struct Pages {
     places: HashMap<u64, u32, BlockHash>,
-    pages: Vec<Option<Box<Page>>>,
+    pages: Vec<Option<Page>>,
     free: Vec<u32>,
+    /// Of pages that have gone: taken again, they need be neither emptied nor asked of the system.
+    spare: Vec<Slots>,
     /// The block that was looked up last, and its place: what is done to messages mostly goes from neighbour to neighbour.
     last: Cell<Option<(u64, u32)>>,
     /// The blocks in order, each with the tenants it has had, one bit each by their index modulo 64.
@@ -166,12 +176,12 @@ impl Pages {
     }
 
     pub fn page(&self, block: u64) -> Option<&Page> {
-        self.pages[self.place(block)? as usize].as_deref()
+        self.pages[self.place(block)? as usize].as_ref()
     }
 
     fn page_mut(&mut self, block: u64) -> Option<&mut Page> {
         let place = self.place(block)?;
-        self.pages[place as usize].as_deref_mut()
+        self.pages[place as usize].as_mut()
     }
 
     fn place(&self, block: u64) -> Option<u32> {
@@ -194,7 +204,9 @@ impl Pages {
             self.places.insert(block, place);
             place
         });
-        self.pages[place as usize].get_or_insert_with(|| Box::new(Page::new(since)))
+        let spare = &mut self.spare;
+        self.pages[place as usize]
+            .get_or_insert_with(|| Page::new(spare.pop().unwrap_or_else(empty_slots), since))
     }
 
     /// A message by its place in the order of numbers, whatever its tenant's slot.
@@ -261,7 +273,7 @@ impl Pages {
     pub fn take(&mut self, block: u64, leaves: impl Fn(&Message) -> bool) -> Vec<Message> {
         let Some(page) = self.page_mut(block) else { return Vec::new() };
         let mut taken = Vec::with_capacity(usize::from(page.living));
-        for slot in &mut page.slots {
+        for slot in page.slots.iter_mut() {
             if slot.as_ref().is_some_and(&leaves)
                 && let Some(message) = slot.take()
             {
@@ -274,7 +286,8 @@ impl Pages {
         let is_empty = page.living == 0;
         self.living -= taken.len() as u64;
         if is_empty && let Some(place) = self.places.remove(&block) {
-            self.pages[place as usize] = None;
+            let gone = self.pages[place as usize].take();
+            self.spare.extend(gone.map(|page| page.slots).filter(|_| self.spare.len() < SPARE_MAX));
             self.free.push(place);
             self.last.set(None);
             self.order.remove(&block);

@@ -65,11 +65,13 @@ pub(crate) struct ReceiptNews {
 pub(crate) struct ReceiptIds {
     octets: Box<[u8]>,
     tlv_end: usize,
+    /// How often ids had come to another message when it was found (`ReceiptIndex::moved`).
+    moved: u64,
 }
 
 impl ReceiptIds {
-    fn new(tlv: &[u8], text: &[u8]) -> ReceiptIds {
-        ReceiptIds { octets: [tlv, text].concat().into(), tlv_end: tlv.len() }
+    fn new(tlv: &[u8], text: &[u8], moved: u64) -> ReceiptIds {
+        ReceiptIds { octets: [tlv, text].concat().into(), tlv_end: tlv.len(), moved }
     }
 
     fn tlv(&self) -> &[u8] {
@@ -108,6 +110,24 @@ fn says_no_more(message: &Message, part: u8, state: ReceiptState) -> bool {
     last == Some(state) || count >= ON_ITS_WAY_MAX
 }
 
+/// The ids of a receipt in the order in which they are tried, each as whose it may be: the TLV mostly repeats the response's form,
+/// the text may be in another radix (smpp.md §2.4).
+fn readings<'a>(form: TlvId, tlv_id: &'a [u8], text_id: &'a [u8]) -> impl Iterator<Item = (&'a [u8], Side)> {
+    let readings = [
+        (tlv_id, Side::Response),
+        (text_id, Side::Receipt),
+        (tlv_id, Side::Receipt),
+        (text_id, Side::Response),
+    ];
+    let allowed = match form {
+        TlvId::Either => [true; 4],
+        TlvId::Response => [true, true, false, true],
+        TlvId::Receipt => [false, true, true, true],
+    };
+    let readings = readings.into_iter().zip(allowed);
+    readings.filter(|((id, _), allowed)| *allowed && !id.is_empty()).map(|(reading, _)| reading)
+}
+
 impl ErrorText {
     pub fn new(text: &[u8]) -> ErrorText {
         let length = text.len().min(ERROR_OCTETS_MAX);
@@ -123,13 +143,8 @@ impl ErrorText {
 
 impl Engine {
     pub(crate) fn receipts(&mut self, receipts: &Receipts) {
-        let mut start = 0;
-        for (place, item) in receipts.items.iter().enumerate() {
-            let field = |from: usize, to: u32| receipts.bytes.get(from..to as usize).unwrap_or_default();
-            let tlv_id = field(start, item.tlv_id_end);
-            let text_id = field(item.tlv_id_end as usize, item.text_id_end);
-            let error = field(item.text_id_end as usize, item.error_end);
-            start = item.error_end as usize;
+        let found = self.find_together(receipts);
+        for ((place, (item, [tlv_id, text_id, error])), found) in receipts.each().enumerate().zip(found) {
             let news = ReceiptNews {
                 provider: receipts.provider,
                 state: item.state,
@@ -139,11 +154,27 @@ impl Engine {
                 acknowledgement: receipts.acknowledgement_at(place),
                 answer: receipts.connection.map(|connection| (connection, item.sequence)),
             };
-            self.receipt(news, tlv_id, text_id);
+            self.receipt(news, tlv_id, text_id, found);
         }
     }
 
-    fn receipt(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8]) {
+    /// The messages that the ids of receipts name as they are mostly read. They are looked up one after the other before anything
+    /// is done with them: looks do not wait for each other's memory, what is done in between would.
+    fn find_together(&mut self, receipts: &Receipts) -> Vec<Option<(u64, u8)>> {
+        let provider = receipts.provider;
+        if self.providers.get(provider).is_some_and(|entry| entry.shares_ids) {
+            return vec![None; receipts.items.len()];
+        }
+        let tlv_form = self.tlv_id_form(provider);
+        let hash = |[tlv_id, text_id, _]: [&[u8]; 3]| {
+            let (id, side) = readings(tlv_form, tlv_id, text_id).next()?;
+            Some(self.with_key(provider, side, id, None, |_, key| receipt_index::key(provider, key)))
+        };
+        let hashes: Vec<Option<u64>> = receipts.each().map(|(_, ids)| ids).map(hash).collect();
+        hashes.into_iter().map(|hash| self.index.find_hash(hash?)).collect()
+    }
+
+    fn receipt(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8], found: Option<(u64, u8)>) {
         if news.acknowledgement.is_none() {
             self.count_receipt(news.provider, news.state);
         } else if !self.takes_from_phones() {
@@ -152,19 +183,20 @@ impl Engine {
             }
             return;
         }
-        self.match_receipt(news, tlv_id, text_id);
+        match found.or_else(|| self.find_by_receipt(&news, tlv_id, text_id)) {
+            Some(found) => self.matched(found, news, tlv_id, text_id),
+            None => self.hold_early(news, tlv_id, text_id),
+        }
     }
 
-    /// Finds the message of a receipt, in memory or out of it.
-    fn match_receipt(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8]) {
-        let found = self.find_by_receipt(&news, tlv_id, text_id);
-        let Some((number, part)) = found else { return self.hold_early(news, tlv_id, text_id) };
+    /// The message of a receipt is found, in memory or out of it.
+    fn matched(&mut self, (number, part): (u64, u8), news: ReceiptNews, tlv_id: &[u8], text_id: &[u8]) {
         match self.pages.get(number) {
             // Where an id is given out again, the receipt may be for a message whose response has not come.
             Some(message) if !phones_agree(message, news.phone) => self.hold_early(news, tlv_id, text_id),
             Some(_) => self.receipt_for(number, part, news),
             None => {
-                let ids = Some(ReceiptIds::new(tlv_id, text_id));
+                let ids = Some(ReceiptIds::new(tlv_id, text_id, self.index.moved()));
                 self.load(block_of(number), News::Receipt { number, part, news, ids });
             }
         }
@@ -185,7 +217,14 @@ impl Engine {
                 self.acknowledge(news.answer);
             }
             // Its id may have been given out again, before or meanwhile.
-            Some(ids) => self.match_receipt(news, ids.tlv(), ids.text()),
+            Some(ids) => {
+                let is_still = ids.moved == self.index.moved();
+                let found = is_still.then_some((number, part));
+                match found.or_else(|| self.find_by_receipt(&news, ids.tlv(), ids.text())) {
+                    Some(found) => self.matched(found, news, ids.tlv(), ids.text()),
+                    None => self.hold_early(news, ids.tlv(), ids.text()),
+                }
+            }
             None => self.receipt_for(number, part, news),
         }
     }
@@ -210,22 +249,7 @@ impl Engine {
         text_id: &[u8],
         phone: Option<u64>,
     ) -> Option<(u64, u8)> {
-        // The TLV mostly repeats the response's form, the text may be in another radix (smpp.md §2.4).
-        let readings = [
-            (tlv_id, Side::Response),
-            (text_id, Side::Receipt),
-            (tlv_id, Side::Receipt),
-            (text_id, Side::Response),
-        ];
-        let allowed = match self.tlv_id_form(provider) {
-            TlvId::Either => [true; 4],
-            TlvId::Response => [true, true, false, true],
-            TlvId::Receipt => [false, true, true, true],
-        };
-        let readings =
-            readings.into_iter().zip(allowed).filter(|((id, _), allowed)| *allowed && !id.is_empty());
-        let mut readings = readings.map(|(reading, _)| reading);
-        readings.find_map(|(id, side)| {
+        readings(self.tlv_id_form(provider), tlv_id, text_id).find_map(|(id, side)| {
             self.with_key(provider, side, id, phone, |engine, key| engine.index.find(provider, key))
         })
     }
