@@ -89,6 +89,7 @@ fn disk(count: u64, tenants: u64) {
                 whole: true,
                 messages: stories.block(block, 0),
                 unpark: 0,
+                unparks_all: false,
                 ids: Vec::new(),
                 at: Wall(0),
             })
@@ -156,7 +157,15 @@ fn write(shelves: &mut Shelves, batch: &[ArchiveWrite]) {
 fn late(stories: &Stories, block: u64) -> ArchiveWrite {
     let first = block * BLOCK_MESSAGES;
     let messages = (0..13).map(|place| stories.message(first + place * 5, 0)).collect();
-    ArchiveWrite { block, whole: false, messages, unpark: 0, ids: Vec::new(), at: Wall(0) }
+    ArchiveWrite {
+        block,
+        whole: false,
+        messages,
+        unpark: 0,
+        unparks_all: false,
+        ids: Vec::new(),
+        at: Wall(0),
+    }
 }
 
 /// How long a look at something takes, each at another place.

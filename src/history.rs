@@ -534,7 +534,7 @@ impl Archivist {
         if parked.peek().is_none() {
             return Ok(());
         }
-        parked.try_for_each(|write| self.parked.unpark(write.block, write.unpark))?;
+        parked.try_for_each(|write| self.parked.unpark(write.block, write.unpark, write.unparks_all))?;
         self.parked.flush()
     }
 

@@ -170,7 +170,15 @@ mod tests {
     fn write(day: i64, ids: &[(u64, u64)]) -> Arc<ArchiveWrite> {
         let ids = ids.iter().map(|(hash, number)| OwnedId { hash: *hash, number: *number }).collect();
         let at = Wall(START + day * DAY);
-        Arc::new(ArchiveWrite { block: 1, whole: false, messages: Vec::new(), unpark: 0, ids, at })
+        Arc::new(ArchiveWrite {
+            block: 1,
+            whole: false,
+            messages: Vec::new(),
+            unpark: 0,
+            unparks_all: false,
+            ids,
+            at,
+        })
     }
 
     #[test]

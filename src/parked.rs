@@ -1,12 +1,14 @@
 //! The parked store as the archive's thread drives it: blocks joined with what is there, and taken apart again. It decides
 //! nothing: what is parked when is the engine's.
 
+use std::sync::Arc;
+
 use engine::effect::ParkWrite;
 use engine::pages::place_of;
 use engine::parking::row::{merge_rows, places};
 use storage::StoreError;
 use storage::archive::ArchiveError;
-use storage::parked::{ParkedBlock, ParkedBlocks};
+use storage::parked::{ParkedBlock, ParkedBlocks, ReadParked};
 
 use crate::block::{self, BlockWriter, Messages};
 use crate::shelves::ReadError;
@@ -28,19 +30,20 @@ pub enum ShelfError {
 
 pub struct ParkedShelf {
     store: Box<dyn ParkedBlocks>,
+    reader: Arc<dyn ReadParked>,
     writer: BlockWriter,
 }
 
 impl ParkedShelf {
     pub fn new(store: Box<dyn ParkedBlocks>) -> ParkedShelf {
-        ParkedShelf { store, writer: BlockWriter::quick() }
+        ParkedShelf { reader: store.reader(), store, writer: BlockWriter::quick() }
     }
 
     /// Adds messages to what is kept of their block.
     pub fn park(&mut self, write: &ParkWrite) -> Result<(), ShelfError> {
         let stored = self.store.read(write.block)?.unwrap_or_default();
         let rows = merge_rows(&stored.rows, &write.rows, 0).ok_or(ShelfError::Rows { block: write.block })?;
-        let mut messages = read(write.block, &stored)?;
+        let mut messages = read(write.block, &stored.messages)?;
         for message in &write.messages {
             if let Some(number) = engine::message::number_of(message) {
                 messages.insert(number, message.clone());
@@ -50,8 +53,11 @@ impl ParkedShelf {
     }
 
     /// Removes messages of a block, bit 0 the first: they are in the archive. Their rows go at once, which is what counts; the
-    /// messages are written again without them only when about half of them are gone.
-    pub fn unpark(&mut self, block: u64, gone: u64) -> Result<(), ShelfError> {
+    /// messages are written again without them only when about half of them are gone. Where they are `all`, nothing is read.
+    pub fn unpark(&mut self, block: u64, gone: u64, all: bool) -> Result<(), ShelfError> {
+        if all {
+            return Ok(self.store.remove(block)?);
+        }
         let unreadable = ShelfError::Rows { block };
         let Some(older) = self.store.rows(block)? else { return Ok(self.store.remove(block)?) };
         let Some((had, rows)) = places(&older).zip(merge_rows(&older, &[], gone)) else {
@@ -64,7 +70,7 @@ impl ParkedShelf {
         if left.count_ones().ilog2() == had.count_ones().ilog2() {
             return Ok(self.store.write_rows(block, &rows)?);
         }
-        let stored = self.store.read(block)?.unwrap_or_default();
+        let stored = self.reader.messages(block)?.unwrap_or_default();
         self.write(block, rows, read(block, &stored)?)
     }
 
@@ -78,7 +84,7 @@ impl ParkedShelf {
     }
 
     pub fn messages(&self, block: u64) -> Result<Vec<Vec<u8>>, ShelfError> {
-        let stored = self.store.read(block)?.unwrap_or_default();
+        let stored = self.reader.messages(block)?.unwrap_or_default();
         Ok(read(block, &stored)?.into_values().collect())
     }
 
@@ -91,6 +97,6 @@ impl ParkedShelf {
     }
 }
 
-fn read(block: u64, stored: &ParkedBlock) -> Result<Messages, ShelfError> {
-    block::messages(&stored.messages).map_err(|_| ShelfError::Messages { block })
+fn read(block: u64, stored: &[u8]) -> Result<Messages, ShelfError> {
+    block::messages(stored).map_err(|_| ShelfError::Messages { block })
 }

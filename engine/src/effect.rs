@@ -205,6 +205,8 @@ pub struct ArchiveWrite {
     pub messages: Vec<Vec<u8>>,
     /// Places of the block, bit 0 the first, whose messages the parked store is to forget with this.
     pub unpark: u64,
+    /// It has no other of the block.
+    pub unparks_all: bool,
     /// Providers' ids of those messages for which news may still come.
     pub ids: Vec<OwnedId>,
     /// When they left memory.

@@ -129,9 +129,9 @@ impl Parking {
         self.writing.first_key_value().map(|(block, _)| *block)
     }
 
-    /// Which of these places of a block have a row in the store.
-    pub fn rows(&self, block: u64, mask: u64) -> u64 {
-        self.blocks.get(&block).map_or(0, |parked| parked.rows & mask)
+    /// Which of these places of a block have a row in the store, and whether no other has.
+    pub fn rows(&self, block: u64, mask: u64) -> (u64, bool) {
+        self.blocks.get(&block).map_or((0, false), |parked| (parked.rows & mask, parked.rows & !mask == 0))
     }
 
     /// The store has no rows for these places any more.

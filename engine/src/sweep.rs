@@ -347,8 +347,9 @@ impl Engine {
         }
         self.forget_ids();
         self.sweep.archiving.insert(block, Archiving { mask, untold, ids: ids.clone() });
-        let unpark = self.parking.rows(block, mask);
-        self.effects.archive.push(ArchiveWrite { block, whole, messages, unpark, ids, at: self.now.wall });
+        let (unpark, unparks_all) = self.parking.rows(block, mask);
+        let at = self.now.wall;
+        self.effects.archive.push(ArchiveWrite { block, whole, messages, unpark, unparks_all, ids, at });
     }
 
     /// Forgets the provider's ids of a message that no news can change; those of another are to be found in the archive.

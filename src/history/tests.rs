@@ -114,6 +114,7 @@ fn write(block: u64, steps: u8) -> ArchiveWrite {
         whole: false,
         messages: messages.collect(),
         unpark: 0,
+        unparks_all: false,
         ids: Vec::new(),
         at: Wall(0),
     }
@@ -300,7 +301,15 @@ fn an_archive_without_an_index_is_indexed_between_other_work() {
     let at = |block: u64, accepted: i64| {
         let orders = block * BLOCK_MESSAGES..(block + 1) * BLOCK_MESSAGES;
         let messages = orders.map(|order| message(order, TENANT, order, accepted, 4)).collect();
-        ArchiveWrite { block, whole: true, messages, unpark: 0, ids: Vec::new(), at: Wall(0) }
+        ArchiveWrite {
+            block,
+            whole: true,
+            messages,
+            unpark: 0,
+            unparks_all: false,
+            ids: Vec::new(),
+            at: Wall(0),
+        }
     };
     let mut house = House::new(tempfile::tempdir().unwrap());
     (0..OLD).for_each(|block| house.archive(at(block, NOVEMBER)));
@@ -370,7 +379,7 @@ fn what_leaves_the_parked_store_has_no_row_and_goes_with_about_half_of_its_block
     (0..7).for_each(|place| parked_row_at(place, &mut rows));
     shelf.park(&ParkWrite { block: 3, rows, messages }).unwrap();
     for (gone, left) in [(0b000_0011, 7), (0b000_0100, 7), (0b000_1000, 3), (0b111_0000, 0), (1, 0)] {
-        shelf.unpark(3, gone).unwrap();
+        shelf.unpark(3, gone, gone == 0b111_0000).unwrap();
         assert_eq!(shelf.messages(3).unwrap().len(), left, "without {gone:b}");
     }
 }

@@ -229,6 +229,7 @@ impl Machine {
                     whole: false,
                     messages,
                     unpark: rows & places,
+                    unparks_all: rows & !places == 0,
                     ids: Vec::new(),
                     at: Wall(0),
                 };

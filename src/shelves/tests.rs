@@ -80,7 +80,15 @@ impl House {
         }
         let whole = messages.len() as u64 == BLOCK_MESSAGES;
         self.shelves
-            .write(&ArchiveWrite { block, whole, messages, unpark: 0, ids: Vec::new(), at: Wall(0) })
+            .write(&ArchiveWrite {
+                block,
+                whole,
+                messages,
+                unpark: 0,
+                unparks_all: false,
+                ids: Vec::new(),
+                at: Wall(0),
+            })
             .unwrap();
     }
 
@@ -258,6 +266,7 @@ fn a_block_that_cannot_be_read_is_left_as_it_is_and_what_comes_for_it_is_set_asi
                 whole: false,
                 messages,
                 unpark: 0,
+                unparks_all: false,
                 ids: Vec::new(),
                 at: Wall(0),
             })
