@@ -9,6 +9,8 @@ const LENGTH_MAX: u32 = 11;
 const TABLE: usize = 1 << LENGTH_MAX;
 /// Codes that fit beside what is left of an octet.
 const AT_ONCE: usize = 4;
+/// As many bits as leave room for what is left of an octet, and below them for a length.
+const BITS_AT_ONCE: u32 = 49;
 /// Leaves and inner nodes of a code of all octets.
 const NODES: usize = 511;
 
@@ -78,38 +80,40 @@ fn count(octets: &[u8]) -> [u32; 256] {
 
 /// The length of each octet's code, 0 where it does not occur. Counts are levelled until no code is too long.
 fn lengths(counts: &[u32; 256]) -> [u8; 256] {
-    let mut counts = *counts;
-    loop {
-        let lengths = huffman(&counts);
-        if lengths.iter().all(|length| u32::from(*length) <= LENGTH_MAX) {
-            return lengths;
+    // The count above its octet.
+    let counts = (0u64..).zip(counts).filter(|(_, count)| **count > 0);
+    let mut leaves: Vec<u64> = counts.map(|(octet, count)| u64::from(*count) << 8 | octet).collect();
+    let depths = loop {
+        leaves.sort_unstable();
+        let depths = depths(&leaves);
+        if depths.iter().take(leaves.len()).all(|depth| u32::from(*depth) <= LENGTH_MAX) {
+            break depths;
         }
-        for count in counts.iter_mut().filter(|count| **count > 0) {
-            *count = *count / 4 + 1;
+        for leaf in &mut leaves {
+            *leaf = ((*leaf >> 8) / 4 + 1) << 8 | *leaf & 0xff;
         }
+    };
+    let mut lengths = [0; 256];
+    for (leaf, depth) in leaves.iter().zip(depths) {
+        lengths[usize::from(*leaf as u8)] = depth;
     }
+    lengths
 }
 
-/// Huffman's lengths by the two queues: leaves by count, and inner nodes, which come in order of their counts by themselves.
-fn huffman(counts: &[u32; 256]) -> [u8; 256] {
-    // The count above its octet.
-    let mut leaves: Vec<u64> = (0u64..)
-        .zip(counts)
-        .filter(|(_, count)| **count > 0)
-        .map(|(octet, count)| u64::from(*count) << 8 | octet)
-        .collect();
-    leaves.sort_unstable();
-    let mut lengths = [0; 256];
-    if let [only] = leaves[..] {
-        lengths[usize::from(only as u8)] = 1;
-        return lengths;
+/// How deep leaves are in Huffman's tree, which come by count. It is made by the two queues: of leaves, and of inner nodes,
+/// which come in order of their counts by themselves.
+fn depths(leaves: &[u64]) -> [u8; NODES] {
+    let mut depths = [0; NODES];
+    let count = leaves.len();
+    if count == 1 {
+        depths[0] = 1;
+        return depths;
     }
     // Nodes: the leaves, then the inner ones in the order in which they are made. A parent is always behind its children.
-    let count = leaves.len();
-    let mut weights = [0u64; NODES];
+    let mut weights = [0u32; NODES];
     let mut parents = [0u16; NODES];
-    for (weight, leaf) in weights.iter_mut().zip(&leaves) {
-        *weight = leaf >> 8;
+    for (weight, leaf) in weights.iter_mut().zip(leaves) {
+        *weight = (leaf >> 8) as u32;
     }
     let (mut leaf, mut inner) = (0, count);
     for parent in count..(count * 2).saturating_sub(1) {
@@ -123,14 +127,10 @@ fn huffman(counts: &[u32; 256]) -> [u8; 256] {
         }
         weights[parent] = weight;
     }
-    let mut depths = [0u8; NODES];
     for node in (0..(count * 2).saturating_sub(2)).rev() {
         depths[node] = depths[usize::from(parents[node])].saturating_add(1);
     }
-    for (leaf, depth) in leaves.iter().zip(depths) {
-        lengths[usize::from(*leaf as u8)] = depth;
-    }
-    lengths
+    depths
 }
 
 /// Each octet's code, its low bit first, above its length in bits 8 and up.
@@ -160,7 +160,7 @@ fn raised(codes: &[u32; 256]) -> [u64; 256] {
     let mut raised = [0; 256];
     for (raised, code) in raised.iter_mut().zip(codes).filter(|(_, code)| **code > 0) {
         let length = code & 0xff;
-        *raised = u64::from(code >> 8).wrapping_shl(u64::BITS - length) | u64::from(length);
+        *raised = u64::from(code >> 8) << (u64::BITS - length) | u64::from(length);
     }
     raised
 }
@@ -171,31 +171,58 @@ fn write_codes(octets: &[u8], codes: &[u32; 256], bits: u64, out: &mut Vec<u8>) 
     // Room for a whole word at the last octet.
     out.resize(end + 8, 0);
     let codes = raised(codes);
-    let (quads, rest) = octets.as_chunks::<AT_ONCE>();
-    let (mut word, mut filled, mut at) = (0u64, 0u32, start);
     let code = |octet: &u8| codes[usize::from(*octet)];
-    let then = |before: u64, code: u64| before.wrapping_shr(code as u32) | code;
-    for [a, b, c, d] in quads {
-        // Four codes are together before they meet what is before them: no quad waits for the one before it. Lengths stay below
-        // the codes, as 13 bits are free at least.
-        let (a, b, c, d) = (code(a), code(b), code(c), code(d));
-        let quad = then(then(then(a, b), c), d);
+    let mut bits = Bits { word: 0, filled: 0, at: start };
+    let (quads, rest) = octets.as_chunks::<AT_ONCE>();
+    let (pairs, last) = quads.as_chunks::<2>();
+    let quad = |octets: &[u8; AT_ONCE]| {
+        let [a, b, c, d] = octets.each_ref().map(code);
         let length = a.wrapping_add(b).wrapping_add(c).wrapping_add(d) as u8;
-        word = word.wrapping_shr(u32::from(length)) | quad;
-        filled = filled.wrapping_add(u32::from(length));
-        out[at..][..8].copy_from_slice(&word.wrapping_shr(filled.wrapping_neg()).to_le_bytes());
-        at = at.wrapping_add((filled / 8) as usize);
-        filled %= 8;
+        (then(then(then(a, b), c), d), u32::from(length))
+    };
+    for [first, second] in pairs {
+        // Codes are together before they meet what is before them: none waits for that.
+        let (first, second) = (quad(first), quad(second));
+        if first.1 + second.1 <= BITS_AT_ONCE {
+            bits.push(first.0.wrapping_shr(second.1) | second.0, first.1 + second.1, out);
+        } else {
+            bits.push(first.0, first.1, out);
+            bits.push(second.0, second.1, out);
+        }
     }
-    for octet in rest {
-        let code = code(octet);
-        word = then(word, code);
-        filled += u32::from(code as u8);
+    for (codes, length) in last.iter().map(quad) {
+        bits.push(codes, length, out);
     }
-    if filled > 0 {
-        out[at..][..8].copy_from_slice(&word.wrapping_shr(filled.wrapping_neg()).to_le_bytes());
+    for code in rest.iter().map(code) {
+        bits.push(code, u32::from(code as u8), out);
     }
     out.truncate(end);
+}
+
+/// A raised code behind others.
+fn then(before: u64, code: u64) -> u64 {
+    before.wrapping_shr(code as u32) | code
+}
+
+/// What is written bit by bit.
+struct Bits {
+    /// Raised codes, of which the last so many bits are not yet in a whole octet.
+    word: u64,
+    filled: u32,
+    at: usize,
+}
+
+impl Bits {
+    /// Writes raised codes of at most `BITS_AT_ONCE`: what is below them is pushed out before it could be written.
+    #[inline(always)]
+    fn push(&mut self, codes: u64, length: u32, out: &mut [u8]) {
+        self.word = self.word.wrapping_shr(length) | codes;
+        self.filled += length;
+        let octets = self.word.wrapping_shr(self.filled.wrapping_neg()).to_le_bytes();
+        out[self.at..][..8].copy_from_slice(&octets);
+        self.at += (self.filled / 8) as usize;
+        self.filled %= 8;
+    }
 }
 
 /// For each value of the next bits the octet and, above it, the length of its code. `None` when the lengths are no code's.
