@@ -10,11 +10,11 @@
 use crate::database::{Database, Pair};
 use crate::error::StoreError;
 
-/// What is read to find one value is the leaf that it is in: so pieces are small.
-const PIECE_MAX: usize = 4 << 10;
+/// What is read to find one value is the leaf that it is in: so pieces are small. But each costs the way into sled three times,
+/// for its place, its look and itself, and a block of the archive is one.
+const PIECE_MAX: usize = 8 << 10;
 const HEADER: usize = 17;
 const VERSION: u8 = 1;
-const INLINE_MAX: usize = PIECE_MAX - HEADER;
 const SLOT_BYTES: usize = 4;
 const HALVES: [u32; 2] = [1, 1 << 31];
 
@@ -37,9 +37,10 @@ pub(crate) fn put(database: &Database, name: &[u8], bytes: &[u8]) -> Result<(), 
         None => None,
     };
     let first_slot = if old.is_some_and(|old| old.first_slot == HALVES[0]) { HALVES[1] } else { HALVES[0] };
-    let (beginning, rest) = bytes.split_at(bytes.len().min(INLINE_MAX));
+    let most = piece_max(database);
+    let (beginning, rest) = bytes.split_at(bytes.len().min(most.saturating_sub(HEADER)));
     let mut pieces: u32 = 0;
-    for piece in rest.chunks(PIECE_MAX) {
+    for piece in rest.chunks(most) {
         database.put(&slot_key(name, first_slot.saturating_add(pieces)), piece)?;
         pieces = pieces.saturating_add(1);
     }
@@ -53,10 +54,16 @@ pub(crate) fn put(database: &Database, name: &[u8], bytes: &[u8]) -> Result<(), 
     }
 }
 
+/// The length of a piece: a power of two that the database takes.
+fn piece_max(database: &Database) -> usize {
+    PIECE_MAX.min(1 << database.value_max().ilog2())
+}
+
 /// Makes places for a value to come, called `name` and of about `length` octets.
 pub(crate) fn make_places(database: &Database, name: &[u8], length: usize) -> Result<(), StoreError> {
     database.make_place(&slot_key(name, 0))?;
-    for (slot, _) in (HALVES[0]..).zip((INLINE_MAX..length).step_by(PIECE_MAX)) {
+    let most = piece_max(database);
+    for (slot, _) in (HALVES[0]..).zip((most.saturating_sub(HEADER)..length).step_by(most)) {
         database.make_place(&slot_key(name, slot))?;
     }
     Ok(())
