@@ -18,7 +18,7 @@ use lane::{Entry, Lane};
 pub const QUANTUM_PARTS: u32 = 8;
 
 const PRIORITIES: usize = 3;
-const NO_SLOT: u32 = u32::MAX;
+const NO_LANE: u32 = u32::MAX;
 
 /// A number taken from the queue to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,26 +31,19 @@ pub struct Taken {
 
 #[derive(Clone, Debug)]
 pub struct FairQueue {
-    /// The slot of each tenant that has something waiting.
-    slot_of_tenant: Vec<u32>,
-    slots: Vec<Slot>,
-    free_slots: Vec<u32>,
     classes: [Class; PRIORITIES],
     quantum: i64,
     /// What lanes have stopped at and nobody has been told of yet.
     stops: Vec<Taken>,
 }
 
-/// One tenant's messages, by priority.
-#[derive(Clone, Debug, Default)]
-struct Slot {
-    tenant: u32,
-    lanes: [Lane; PRIORITIES],
-}
-
-/// One priority: whose turn it is, and what is left of its share.
+/// One priority: its lanes, whose turn it is, and what is left of its share.
 #[derive(Clone, Debug)]
 struct Class {
+    /// The lane of each tenant that has something waiting.
+    lane_of_tenant: Vec<u32>,
+    lanes: Vec<Lane>,
+    free: Vec<u32>,
     /// The lanes that wait and have not stopped.
     turns: VecDeque<u32>,
     messages: usize,
@@ -63,9 +56,6 @@ impl FairQueue {
     pub fn new(shares: [u32; PRIORITIES], quantum_parts: u32) -> FairQueue {
         let [high, normal, low] = shares.map(Class::new);
         FairQueue {
-            slot_of_tenant: Vec::new(),
-            slots: Vec::new(),
-            free_slots: Vec::new(),
             classes: [low, normal, high],
             quantum: i64::from(quantum_parts.max(1)),
             stops: Vec::new(),
@@ -81,27 +71,27 @@ impl FairQueue {
 
     /// Puts a message in its place in its tenant's line. One that is there already stays there.
     pub fn push(&mut self, tenant: u32, priority: Priority, number: u64, parts: u8) {
-        let slot = self.slot(tenant);
-        let lane = &mut self.slots[slot as usize].lanes[priority as usize];
         let class = &mut self.classes[priority as usize];
+        let place = class.lane_or_new(tenant);
+        let lane = &mut class.lanes[place as usize];
         if lane.is_empty() {
-            class.turns.push_back(slot);
+            class.turns.push_back(place);
         }
         class.messages += usize::from(lane.push(Entry::new(number, parts)));
     }
 
     /// A message leaves before its turn. Whether it was there.
     pub fn remove(&mut self, tenant: u32, priority: Priority, number: u64) -> bool {
-        let Some(slot) = self.known_slot(tenant) else { return false };
-        let lane = &mut self.slots[slot as usize].lanes[priority as usize];
+        let class = &mut self.classes[priority as usize];
+        let Some(place) = class.lane_of(tenant) else { return false };
+        let lane = &mut class.lanes[place as usize];
         if !lane.remove(number) {
             return false;
         }
-        let class = &mut self.classes[priority as usize];
         class.messages -= 1;
         if lane.is_empty() {
-            class.turns.retain(|turn| *turn != slot);
-            self.end_lane(slot, priority);
+            class.turns.retain(|turn| *turn != place);
+            class.end_lane(place);
         }
         true
     }
@@ -120,7 +110,7 @@ impl FairQueue {
         out: &mut Vec<Taken>,
     ) {
         let mut left = credit;
-        while let Some((slot, priority, entry)) = self.next(&is_here) {
+        while let Some((priority, entry)) = self.next(&is_here) {
             let high_waits = !self.classes[Priority::High as usize].turns.is_empty();
             let usable = if high_waits { left } else { left.saturating_sub(reserve_for_high) };
             let parts = u32::from(entry.parts());
@@ -128,20 +118,20 @@ impl FairQueue {
                 return;
             }
             left -= parts;
-            out.push(self.take_head(slot, priority));
+            out.push(self.take_head(priority));
         }
     }
 
     /// Priority and parts of the message that is next in the fair order.
     pub fn peek(&mut self, is_here: impl Fn(u64) -> bool) -> Option<(Priority, u32)> {
-        let (_, priority, entry) = self.next(&is_here)?;
+        let (priority, entry) = self.next(&is_here)?;
         Some((priority, u32::from(entry.parts())))
     }
 
     /// Takes the next message in the fair order, however many parts it has.
     pub fn take_next(&mut self, is_here: impl Fn(u64) -> bool) -> Option<Taken> {
-        let (slot, priority, _) = self.next(&is_here)?;
-        Some(self.take_head(slot, priority))
+        let (priority, _) = self.next(&is_here)?;
+        Some(self.take_head(priority))
     }
 
     /// What lanes have stopped at since it was last asked.
@@ -151,10 +141,10 @@ impl FairQueue {
 
     /// A lane that stopped goes on, with what it had left of its turn.
     pub fn start(&mut self, tenant: u32, priority: Priority) {
-        let Some(slot) = self.known_slot(tenant) else { return };
-        let lane = &mut self.slots[slot as usize].lanes[priority as usize];
-        if std::mem::take(&mut lane.stopped) {
-            self.classes[priority as usize].turns.push_front(slot);
+        let class = &mut self.classes[priority as usize];
+        let Some(place) = class.lane_of(tenant) else { return };
+        if std::mem::take(&mut class.lanes[place as usize].stopped) {
+            class.turns.push_front(place);
         }
     }
 
@@ -170,7 +160,7 @@ impl FairQueue {
 
     /// All that waits.
     pub fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
-        self.slots.iter().flat_map(|slot| &slot.lanes).flat_map(Lane::numbers)
+        self.classes.iter().flat_map(|class| &class.lanes).flat_map(Lane::numbers)
     }
 
     /// Messages waiting.
@@ -187,42 +177,24 @@ impl FairQueue {
     }
 
     fn lane(&self, tenant: u32, priority: Priority) -> Option<&Lane> {
-        let slot = self.known_slot(tenant)?;
-        Some(&self.slots[slot as usize].lanes[priority as usize])
+        let class = &self.classes[priority as usize];
+        Some(&class.lanes[class.lane_of(tenant)? as usize])
     }
 
-    fn known_slot(&self, tenant: u32) -> Option<u32> {
-        self.slot_of_tenant.get(tenant as usize).copied().filter(|slot| *slot != NO_SLOT)
-    }
-
-    fn slot(&mut self, tenant: u32) -> u32 {
-        let index = tenant as usize;
-        if index >= self.slot_of_tenant.len() {
-            self.slot_of_tenant.resize(index + 1, NO_SLOT);
-        }
-        if self.slot_of_tenant[index] == NO_SLOT {
-            let slot = self.free_slots.pop().unwrap_or_else(|| {
-                self.slots.push(Slot::default());
-                (self.slots.len() - 1) as u32
-            });
-            self.slots[slot as usize].tenant = tenant;
-            self.slot_of_tenant[index] = slot;
-        }
-        self.slot_of_tenant[index]
-    }
-
-    /// The message that is next in the fair order. Lanes whose turn it would be and whose oldest is not here stop.
-    fn next(&mut self, is_here: impl Fn(u64) -> bool) -> Option<(u32, Priority, Entry)> {
+    /// The message that is next in the fair order: the oldest of the lane whose turn it is. Lanes whose turn it would be and whose
+    /// oldest is not here stop.
+    fn next(&mut self, is_here: impl Fn(u64) -> bool) -> Option<(Priority, Entry)> {
         loop {
             let priority = self.next_class()?;
-            let (slot, entry) = self.next_of(priority);
+            let class = &mut self.classes[priority as usize];
+            let entry = class.next(self.quantum);
             if is_here(entry.number()) {
-                return Some((slot, priority, entry));
+                return Some((priority, entry));
             }
-            let Slot { tenant, lanes } = &mut self.slots[slot as usize];
-            lanes[priority as usize].stopped = true;
-            self.classes[priority as usize].turns.pop_front();
-            let (number, tenant, parts) = (entry.number(), *tenant, entry.parts());
+            let Some(place) = class.turns.pop_front() else { continue };
+            let lane = &mut class.lanes[place as usize];
+            lane.stopped = true;
+            let (number, tenant, parts) = (entry.number(), lane.tenant, entry.parts());
             self.stops.push(Taken { number, tenant, priority, parts });
         }
     }
@@ -246,58 +218,86 @@ impl FairQueue {
         }
     }
 
-    /// Passes the turn on inside a priority that waits until a tenant can afford its oldest message.
-    fn next_of(&mut self, priority: Priority) -> (u32, Entry) {
-        let turns = &mut self.classes[priority as usize].turns;
-        loop {
-            let slot = turns[0];
-            let lane = &mut self.slots[slot as usize].lanes[priority as usize];
-            let entry = lane.head().expect("only lanes that wait have turns");
-            if !lane.in_turn {
-                lane.in_turn = true;
-                lane.deficit += self.quantum;
-            }
-            if i64::from(entry.parts()) <= lane.deficit {
-                return (slot, entry);
-            }
-            lane.in_turn = false;
-            turns.rotate_left(1);
-        }
-    }
-
     /// Takes the oldest message of the lane whose turn it is.
-    fn take_head(&mut self, slot: u32, priority: Priority) -> Taken {
-        let Slot { tenant, lanes } = &mut self.slots[slot as usize];
-        let tenant = *tenant;
-        let lane = &mut lanes[priority as usize];
-        let class = &mut self.classes[priority as usize];
-        let entry = lane.pop().expect("only lanes that wait have turns");
-        lane.deficit -= i64::from(entry.parts());
-        class.left -= i64::from(entry.parts());
-        class.messages -= 1;
-        if lane.is_empty() {
-            class.turns.pop_front();
-            self.end_lane(slot, priority);
-        }
+    fn take_head(&mut self, priority: Priority) -> Taken {
+        let (tenant, entry) = self.classes[priority as usize].take_head();
         Taken { number: entry.number(), tenant, priority, parts: entry.parts() }
-    }
-
-    /// A tenant without any message keeps no slot.
-    fn end_lane(&mut self, slot: u32, priority: Priority) {
-        let lanes = &mut self.slots[slot as usize].lanes;
-        lanes[priority as usize].end();
-        if lanes.iter().all(Lane::is_empty) {
-            let tenant = self.slots[slot as usize].tenant;
-            self.slot_of_tenant[tenant as usize] = NO_SLOT;
-            self.free_slots.push(slot);
-        }
     }
 }
 
 impl Class {
     fn new(share: u32) -> Class {
         let share = i64::from(share.max(1));
-        Class { turns: VecDeque::new(), messages: 0, share, left: share }
+        Class {
+            lane_of_tenant: Vec::new(),
+            lanes: Vec::new(),
+            free: Vec::new(),
+            turns: VecDeque::new(),
+            messages: 0,
+            share,
+            left: share,
+        }
+    }
+
+    fn lane_of(&self, tenant: u32) -> Option<u32> {
+        self.lane_of_tenant.get(tenant as usize).copied().filter(|place| *place != NO_LANE)
+    }
+
+    fn lane_or_new(&mut self, tenant: u32) -> u32 {
+        let index = tenant as usize;
+        if index >= self.lane_of_tenant.len() {
+            self.lane_of_tenant.resize(index + 1, NO_LANE);
+        }
+        if self.lane_of_tenant[index] == NO_LANE {
+            let place = self.free.pop().unwrap_or_else(|| {
+                self.lanes.push(Lane::default());
+                (self.lanes.len() - 1) as u32
+            });
+            self.lanes[place as usize].tenant = tenant;
+            self.lane_of_tenant[index] = place;
+        }
+        self.lane_of_tenant[index]
+    }
+
+    /// Passes the turn on until a tenant can afford its oldest message.
+    fn next(&mut self, quantum: i64) -> Entry {
+        loop {
+            let lane = &mut self.lanes[self.turns[0] as usize];
+            let entry = lane.head().expect("only lanes that wait have turns");
+            if !lane.in_turn {
+                lane.in_turn = true;
+                lane.deficit += quantum;
+            }
+            if i64::from(entry.parts()) <= lane.deficit {
+                return entry;
+            }
+            lane.in_turn = false;
+            self.turns.rotate_left(1);
+        }
+    }
+
+    /// Takes the oldest message of the lane whose turn it is, with its tenant.
+    fn take_head(&mut self) -> (u32, Entry) {
+        let place = self.turns[0];
+        let lane = &mut self.lanes[place as usize];
+        let entry = lane.pop().expect("only lanes that wait have turns");
+        let tenant = lane.tenant;
+        lane.deficit -= i64::from(entry.parts());
+        self.left -= i64::from(entry.parts());
+        self.messages -= 1;
+        if lane.is_empty() {
+            self.turns.pop_front();
+            self.end_lane(place);
+        }
+        (tenant, entry)
+    }
+
+    /// A tenant without any message keeps no lane.
+    fn end_lane(&mut self, place: u32) {
+        let lane = &mut self.lanes[place as usize];
+        lane.end();
+        self.lane_of_tenant[lane.tenant as usize] = NO_LANE;
+        self.free.push(place);
     }
 }
 
@@ -418,16 +418,18 @@ mod tests {
     fn tenants_that_have_nothing_left_keep_no_memory() {
         let mut queue = queue();
         for round in 0..3 {
-            for number in 0..1_000 {
+            for number in 0..999 {
                 queue.push(number as u32 + round, ALL[number as usize % 3], number, 1);
             }
             taken(&mut queue, u32::MAX, 0);
-            assert_eq!((queue.slots.len(), queue.free_slots.len()), (1_000, 1_000));
+            for class in &queue.classes {
+                assert_eq!((class.lanes.len(), class.free.len()), (333, 333));
+            }
         }
         (0..10_000).for_each(|number| queue.push(0, Priority::Normal, number, 1));
         taken(&mut queue, u32::MAX, 0);
-        let room = |slot: &Slot| slot.lanes.iter().map(Lane::room).max();
-        assert!(queue.slots.iter().map(room).max() < Some(Some(2 * lane::KEPT_CAPACITY)));
+        let lanes = queue.classes.iter().flat_map(|class| &class.lanes);
+        assert!(lanes.map(Lane::room).max() < Some(2 * lane::KEPT_CAPACITY));
     }
 
     #[test]

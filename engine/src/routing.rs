@@ -30,7 +30,7 @@ impl Channel {
     const ALL: [Channel; 2] = [Channel::Sms, Channel::Whatsapp];
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SenderMatch {
     Exact(Vec<u8>),
     StartsWith(Vec<u8>),
@@ -108,7 +108,8 @@ pub struct Choice {
 
 #[derive(Clone, Debug)]
 pub struct Router {
-    routes: Vec<Route>,
+    /// What routes do, each once: of thousands of routes most lead to the same few providers.
+    ways: Vec<Way>,
     prefixes: Prefixes,
     /// The root of the routes that name neither a tenant nor a sender.
     root: u32,
@@ -116,9 +117,9 @@ pub struct Router {
     tenant_roots: Vec<Option<u32>>,
     /// The root for a sender that some route names, with a tenant or for all.
     sender_roots: HashMap<Selector, u32, FixedState>,
-    /// Runs of routes that have a prefix in common, best first; `LAST` ends a run. What a look-up reads lies close together: with
-    /// thousands of routes most of its time is waiting for memory.
-    runs: Vec<u32>,
+    /// Runs of routes that have a prefix in common, best first. What a look-up reads lies close together: with thousands of routes
+    /// most of its time is waiting for memory.
+    runs: Vec<Route>,
     implicit: Implicit,
 }
 
@@ -129,13 +130,22 @@ struct Selector {
     sender: u64,
 }
 
-/// The bit of a route in a run that says that it is the last one.
+/// A route in a run.
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    /// Among the inputs.
+    place: u32,
+    /// Of its way among the ways, with `LAST`.
+    way: u32,
+    priority: i32,
+}
+
+/// The bit of a route's way that says that it is the last one of its run.
 const LAST: u32 = 1 << 31;
 
-/// As much as fits a line of the cache.
-#[derive(Clone, Debug)]
-struct Route {
-    priority: i32,
+/// What a route does with a message.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Way {
     strategy: Strategy,
     /// By channel, the enabled providers that can carry it; `None` where none can, or the route is not for it.
     carriers: [Option<Providers>; 2],
@@ -143,7 +153,7 @@ struct Route {
     more: Option<Box<More>>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct More {
     senders: Vec<SenderMatch>,
     /// Of a weighted route, by channel: places among the providers in the order in which it begins with them.
@@ -163,7 +173,7 @@ impl Router {
     pub fn compile(input: &RoutingInput) -> Result<Router, RoutingError> {
         let mut prefixes = Prefixes::default();
         let mut router = Router {
-            routes: Vec::with_capacity(input.routes.len()),
+            ways: Vec::new(),
             root: prefixes.add_root(),
             prefixes,
             tenant_roots: Vec::new(),
@@ -171,25 +181,32 @@ impl Router {
             runs: Vec::new(),
             implicit: Implicit::new(input),
         };
+        let mut routes = Vec::with_capacity(input.routes.len());
         let mut lists = Vec::new();
+        let mut known: HashMap<Way, u32, FixedState> = HashMap::default();
         for (place, route) in input.routes.iter().enumerate() {
-            router.routes.push(Route::compile(place, route, &input.providers)?);
+            let way = Way::compile(place, route, &input.providers)?;
+            let way = *known.entry(way).or_insert_with_key(|way| {
+                router.ways.push(way.clone());
+                (router.ways.len() - 1) as u32
+            });
+            routes.push(Route { place: place as u32, way, priority: route.priority });
             router.enter(place, route, &mut lists)?;
         }
-        router.line_up(lists);
+        router.line_up(lists, &routes);
         Ok(router)
     }
 
     /// Routes that have a prefix in common, one run after the other.
-    fn line_up(&mut self, lists: Vec<Vec<u32>>) {
+    fn line_up(&mut self, lists: Vec<Vec<u32>>, routes: &[Route]) {
         let mut starts = Vec::with_capacity(lists.len());
         for mut list in lists {
-            list.sort_by_key(|route| (self.routes[*route as usize].priority, *route));
+            list.sort_by_key(|route| (routes[*route as usize].priority, *route));
             list.dedup();
             starts.push(self.runs.len() as u32);
-            self.runs.extend(list);
+            self.runs.extend(list.into_iter().map(|route| routes[route as usize]));
             if let Some(last) = self.runs.last_mut() {
-                *last |= LAST;
+                last.way |= LAST;
             }
         }
         self.prefixes.change_values(|list| starts[list as usize]);
@@ -213,9 +230,9 @@ impl Router {
         turn: impl FnOnce(u32) -> u64,
         cost: impl Fn(u16) -> Option<Micros>,
     ) -> Choice {
-        match self.matching(query) {
-            Some(place) => {
-                let providers = self.routes[place as usize].order(query.channel, || turn(place), cost);
+        match self.best(query) {
+            Some((place, way)) => {
+                let providers = way.order(query.channel, || turn(place), cost);
                 Choice { route: Some(place), providers }
             }
             None => Choice { route: None, providers: self.implicit.order(query) },
@@ -224,28 +241,30 @@ impl Router {
 
     /// The route that a message takes; `None` for the implicit one.
     pub fn matching(&self, query: &Query<'_>) -> Option<u32> {
+        self.best(query).map(|(place, _)| place)
+    }
+
+    fn best(&self, query: &Query<'_>) -> Option<(u32, &Way)> {
         let digits = Digits::new(query.destination);
-        let mut best: Option<(i32, Reverse<u32>, u32)> = None;
+        let mut best: Option<(i32, Reverse<u32>, u32, u32)> = None;
         for root in self.roots_for(query).into_iter().flatten() {
             self.prefixes.walk(root, &digits, |length, start| {
-                if let Some((place, priority)) = self.first_of_run(start, query) {
-                    let rank = (priority, Reverse(length), place);
+                if let Some(route) = self.first_of_run(start, query) {
+                    let rank = (route.priority, Reverse(length), route.place, route.way & !LAST);
                     best = Some(best.map_or(rank, |before| before.min(rank)));
                 }
             });
         }
-        best.map(|(_, _, place)| place)
+        best.map(|(_, _, place, way)| (place, &self.ways[way as usize]))
     }
 
-    /// The first route of a run that takes the message, with its priority.
-    fn first_of_run(&self, start: u32, query: &Query<'_>) -> Option<(u32, i32)> {
-        for entry in &self.runs[start as usize..] {
-            let place = entry & !LAST;
-            let route = &self.routes[place as usize];
-            if route.accepts(query) {
-                return Some((place, route.priority));
+    /// The first route of a run that takes the message.
+    fn first_of_run(&self, start: u32, query: &Query<'_>) -> Option<Route> {
+        for route in &self.runs[start as usize..] {
+            if self.ways[(route.way & !LAST) as usize].accepts(query) {
+                return Some(*route);
             }
-            if entry & LAST != 0 {
+            if route.way & LAST != 0 {
                 break;
             }
         }
@@ -312,8 +331,8 @@ impl Router {
     }
 }
 
-impl Route {
-    fn compile(place: usize, input: &RouteInput, known: &[ProviderInput]) -> Result<Route, RoutingError> {
+impl Way {
+    fn compile(place: usize, input: &RouteInput, known: &[ProviderInput]) -> Result<Way, RoutingError> {
         check(place, input)?;
         let mut providers = Vec::with_capacity(input.providers.len());
         for &(index, weight) in &input.providers {
@@ -332,8 +351,7 @@ impl Route {
             senders: input.senders.clone(),
             cycles: if is_weighted { carriers.each_ref().map(cycle) } else { Default::default() },
         };
-        Ok(Route {
-            priority: input.priority,
+        Ok(Way {
             strategy: input.strategy,
             more: (is_weighted || !input.senders.is_empty()).then(|| Box::new(more())),
             carriers: carriers.map(|carriers| carriers.map(|carriers| carriers.providers)),
@@ -439,6 +457,7 @@ impl Implicit {
 pub struct Rates {
     prefixes: Prefixes,
     root: u32,
+    /// Each once: a table of thousands of prefixes has few.
     prices: Vec<Micros>,
 }
 
@@ -448,12 +467,15 @@ impl Rates {
     pub fn compile(entries: &[(String, Micros)]) -> Result<Rates, RoutingError> {
         let mut prefixes = Prefixes::default();
         let root = prefixes.add_root();
-        let mut prices = Vec::with_capacity(entries.len());
+        let mut prices = Vec::new();
+        let mut known: HashMap<Micros, u32, FixedState> = HashMap::default();
         for (entry, (prefix, price)) in entries.iter().enumerate() {
             let read = Prefix::read(prefix)
                 .ok_or_else(|| RoutingError::PricePrefix { entry, prefix: prefix.clone() })?;
-            *prefixes.value_or(root, read, 0) = prices.len() as u32;
-            prices.push(*price);
+            *prefixes.value_or(root, read, 0) = *known.entry(*price).or_insert_with(|| {
+                prices.push(*price);
+                (prices.len() - 1) as u32
+            });
         }
         Ok(Rates { prefixes, root, prices })
     }

@@ -31,14 +31,18 @@ impl Entry {
     }
 }
 
+/// A line of the cache: among a thousand tenants hardly any lane is at hand when its turn comes.
 #[derive(Clone, Debug, Default)]
+#[repr(align(64))]
 pub(super) struct Lane {
     /// What came in order, eight bytes each. The first one never is one that has left.
     waiting: VecDeque<Entry>,
     /// What came after newer ones, because it was let go, moved, woken or not sent: its parts by its number.
-    late: BTreeMap<u64, u8>,
+    late: Option<Box<BTreeMap<u64, u8>>>,
     /// What waits in both.
-    messages: usize,
+    messages: u32,
+    /// Whose it is, while anything waits.
+    pub tenant: u32,
     /// Parts it may still send in its turn.
     pub deficit: i64,
     /// Whether the quantum of its present turn has been given.
@@ -56,23 +60,27 @@ impl Lane {
     pub fn push(&mut self, entry: Entry) -> bool {
         let number = entry.number();
         let is_next = self.waiting.back().is_none_or(|last| last.number() < number)
-            && self.late.last_key_value().is_none_or(|(last, _)| *last < number);
+            && self
+                .late
+                .as_ref()
+                .and_then(|late| late.last_key_value())
+                .is_none_or(|(last, _)| *last < number);
         let is_new = if is_next {
             self.waiting.push_back(entry);
             true
         } else {
             match self.place_of(number).and_then(|place| self.waiting.get_mut(place)) {
                 Some(place) => std::mem::replace(place, entry).parts() == 0,
-                None => self.late.insert(number, entry.parts()).is_none(),
+                None => self.late.get_or_insert_default().insert(number, entry.parts()).is_none(),
             }
         };
-        self.messages += usize::from(is_new);
+        self.messages += u32::from(is_new);
         is_new
     }
 
     pub fn head(&self) -> Option<Entry> {
         let first = self.waiting.front().copied();
-        match self.late.first_key_value() {
+        match self.late.as_ref().and_then(|late| late.first_key_value()) {
             Some((number, parts)) if first.is_none_or(|first| *number < first.number()) => {
                 Some(Entry::new(*number, *parts))
             }
@@ -82,7 +90,7 @@ impl Lane {
 
     pub fn pop(&mut self) -> Option<Entry> {
         let head = self.head()?;
-        if self.late.remove(&head.number()).is_none() {
+        if !self.remove_late(head.number()) {
             self.waiting.pop_front();
             self.skip_gone();
         }
@@ -92,7 +100,7 @@ impl Lane {
 
     /// Whether the number was there.
     pub fn remove(&mut self, number: u64) -> bool {
-        let is_late = self.late.remove(&number).is_some();
+        let is_late = self.remove_late(number);
         let place = if is_late { None } else { self.place_of(number) };
         let entry = place.and_then(|place| self.waiting.get_mut(place)).filter(|entry| entry.parts() > 0);
         let was_here = is_late || entry.is_some();
@@ -100,14 +108,14 @@ impl Lane {
             *entry = entry.gone();
             self.skip_gone();
         }
-        self.messages -= usize::from(was_here);
+        self.messages -= u32::from(was_here);
         was_here
     }
 
     /// The oldest first.
     pub fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
         let mut waiting = self.waiting.iter().filter(|entry| entry.parts() > 0).peekable();
-        let mut late = self.late.keys().peekable();
+        let mut late = self.late.iter().flat_map(|late| late.keys()).peekable();
         std::iter::from_fn(move || match (waiting.peek(), late.peek()) {
             (Some(first), Some(other)) if **other < first.number() => late.next().copied(),
             (None, _) => late.next().copied(),
@@ -123,7 +131,12 @@ impl Lane {
     /// An empty lane keeps no claim from the past.
     pub fn end(&mut self) {
         (self.deficit, self.in_turn, self.stopped) = (0, false, false);
+        self.late = None;
         self.waiting.shrink_to(KEPT_CAPACITY);
+    }
+
+    fn remove_late(&mut self, number: u64) -> bool {
+        self.late.as_mut().is_some_and(|late| late.remove(&number).is_some())
     }
 
     fn place_of(&self, number: u64) -> Option<usize> {
@@ -146,9 +159,9 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_waiting_number_is_eight_bytes() {
+    fn a_waiting_number_is_eight_bytes_and_a_lane_one_line_of_the_cache() {
         // A deque at most doubles them.
-        assert_eq!(size_of::<Entry>(), 8);
+        assert_eq!((size_of::<Entry>(), size_of::<Lane>()), (8, 64));
     }
 
     proptest! {

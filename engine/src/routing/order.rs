@@ -9,7 +9,7 @@ pub const PROVIDERS_MAX: usize = 8;
 pub(super) const CYCLE_MAX: usize = 1_000;
 
 /// An ordered list of providers: the first is tried first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Providers {
     list: [u16; PROVIDERS_MAX],
     count: u8,

@@ -20,11 +20,25 @@ pub(super) struct Prefixes {
     lengths: Vec<u32>,
 }
 
+/// Four of them fit a line of the cache.
 #[derive(Clone, Debug)]
 struct Entry {
-    prefix: Prefix,
-    root: u32,
+    number: u64,
+    below: Below,
     value: u32,
+}
+
+/// A root, and the length of a prefix below it: with its number all of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Below(u32);
+
+/// Bits of a length.
+const LENGTH_BITS: u32 = 5;
+
+impl Below {
+    fn new(root: u32, length: u32) -> Below {
+        Below(root << LENGTH_BITS | length)
+    }
 }
 
 /// A run of digits: their number, and how many they are. One that begins with zeros is no number's prefix.
@@ -48,6 +62,7 @@ impl Prefix {
 
 impl Prefixes {
     pub(super) fn add_root(&mut self) -> u32 {
+        assert!(self.lengths.len() >> (u32::BITS - LENGTH_BITS) == 0, "more roots than any settings have");
         self.lengths.push(0);
         (self.lengths.len() - 1) as u32
     }
@@ -55,9 +70,10 @@ impl Prefixes {
     /// The place of the value at a prefix below `root`, and `new` in it where there was none.
     pub(super) fn value_or(&mut self, root: u32, prefix: Prefix, new: u32) -> &mut u32 {
         self.lengths[root as usize] |= 1 << prefix.length;
-        let is_it = |entry: &Entry| entry.prefix == prefix && entry.root == root;
-        let entry = self.entries.entry(hash(root, prefix), is_it, |entry| hash(entry.root, entry.prefix));
-        &mut entry.or_insert(Entry { prefix, root, value: new }).into_mut().value
+        let (number, below) = (prefix.number, Below::new(root, prefix.length));
+        let is_it = |entry: &Entry| entry.number == number && entry.below == below;
+        let entry = self.entries.entry(hash(number, below), is_it, |entry| hash(entry.number, entry.below));
+        &mut entry.or_insert(Entry { number, below, value: new }).into_mut().value
     }
 
     /// Puts another value in the place of each.
@@ -72,8 +88,9 @@ impl Prefixes {
             let length = lengths.trailing_zeros();
             lengths &= lengths - 1;
             let Some(prefix) = number.first(length) else { return };
-            let is_it = |entry: &Entry| entry.prefix == prefix && entry.root == root;
-            if let Some(entry) = self.entries.find(hash(root, prefix), is_it) {
+            let (number, below) = (prefix.number, Below::new(root, length));
+            let is_it = |entry: &Entry| entry.number == number && entry.below == below;
+            if let Some(entry) = self.entries.find(hash(number, below), is_it) {
                 show(length, entry.value);
             }
         }
@@ -99,7 +116,6 @@ impl Digits {
     }
 }
 
-fn hash(root: u32, prefix: Prefix) -> u64 {
-    let mixed = prefix.number ^ (u64::from(root) << 40) ^ (u64::from(prefix.length) << 59);
-    BlockHash.hash_one(mixed)
+fn hash(number: u64, below: Below) -> u64 {
+    BlockHash.hash_one(number ^ (u64::from(below.0) << 40))
 }

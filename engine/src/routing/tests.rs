@@ -33,8 +33,10 @@ fn no_cost(_: u16) -> Option<Micros> {
 }
 
 #[test]
-fn a_route_fits_a_line_of_the_cache() {
-    assert!(size_of::<Route>() <= 64);
+fn thousands_of_routes_to_the_same_providers_are_twelve_octets_each_and_one_way() {
+    let routes = (0..5_000).map(|place| route(&[&format!("254{place:04}")], &[place % 5, (place + 1) % 5]));
+    let router = router(routes.collect());
+    assert_eq!((size_of::<Route>(), router.runs.len(), router.ways.len()), (12, 5_000, 5));
 }
 
 #[test]

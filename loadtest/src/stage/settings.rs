@@ -29,6 +29,9 @@ pub struct Settings {
     /// Tenants; the first is `bench`.
     #[arg(long, default_value_t = 1)]
     pub tenants: u32,
+    /// Binds that a tenant may have.
+    #[arg(long, default_value_t = 8)]
+    pub tenant_binds: u32,
     /// Unanswered requests on a tenant's bind.
     #[arg(long, default_value_t = 1000)]
     pub tenant_window: u32,
@@ -127,11 +130,12 @@ impl Settings {
 
     fn tenant_entry(&self, text: &mut String, place: u32) -> std::fmt::Result {
         let (name, key, window) = (Self::tenant(place), Self::key(place), self.tenant_window);
+        let binds = self.tenant_binds;
         let price = if self.routes > 1 { "rates = \"many\"" } else { "price = \"1.00\"" };
         writeln!(text, "[[tenant]]\nid = \"{name}\"\napi_keys = [\"{key}\"]")?;
         writeln!(
             text,
-            "smpp = {{ system_id = \"{name}\", password = \"{name}\", max_binds = 8, window = {window} }}"
+            "smpp = {{ system_id = \"{name}\", password = \"{name}\", max_binds = {binds}, window = {window} }}"
         )?;
         writeln!(text, "currency = \"KES\"\nbalance = \"1000000000\"\npriority = \"high\"\n{price}\n")
     }

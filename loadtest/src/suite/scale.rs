@@ -1,6 +1,6 @@
 //! Rows of size in number: many tenants, providers and routes, a provider that is far away, and questions beside a load.
 
-use super::{Bench, Figure, Figures, House, Row, SuiteError, fast, latency};
+use super::{Bench, Figure, Figures, House, Load, Row, SuiteError, fast, latency};
 use crate::{
     http::{Questions, read_all, read_latency},
     smpp::{self, Finished},
@@ -50,14 +50,20 @@ pub const ROWS: &[Row] = &[
     },
 ];
 
-/// A tenant has a window of 100 here, and so many tenants more open together than the four binds of the other run.
+/// A tenant has a window of 100 here, and so many tenants more open together than the four binds of the other run. What of the
+/// difference is the number of connections and of open messages, and not of tenants, providers and routes, is seen beside one
+/// tenant and one provider with as many.
 fn with_many(bench: &Bench) -> Result<Figures, SuiteError> {
     let seconds = Some(bench.options.seconds);
     let one = bench.house(fast(), |_| {})?;
     let alone = one.submit(smpp::Options { seconds, scatter: true, ..one.gateway.over_smpp() })?;
-    let cpu_alone = alone.watched.cpu_microseconds_per_message;
-    let alone = alone.summary().messages_per_second;
     drop(one);
+    let wide = bench.house(fast(), |settings| {
+        (settings.tenant_binds, settings.binds) = (TENANTS, PROVIDERS);
+    })?;
+    let work = smpp::Options { seconds, scatter: true, window: 100, ..wide.gateway.over_smpp() };
+    let as_many = wide.submit(smpp::Options { binds: TENANTS as u16, ..work })?;
+    drop(wide);
     let many = bench.house(fast(), |settings| {
         let one = settings.clone();
         *settings = Settings { tenants: TENANTS, providers: PROVIDERS, routes: ROUTES, binds: 1, ..one };
@@ -65,13 +71,22 @@ fn with_many(bench: &Bench) -> Result<Figures, SuiteError> {
     let work =
         smpp::Options { seconds, scatter: true, binds: 1, window: 100, ..many.gateway.over_smpp_as_all() };
     let load = many.submit(work)?;
-    let rate = load.summary().messages_per_second;
+    let rate_of = |load: &Load| load.summary().messages_per_second;
+    let cpu_of = |load: &Load| load.watched.cpu_microseconds_per_message;
+    let rate = rate_of(&load);
     let mut figures = vec![
-        Figure::new("**of the rate with one of each**", rate / alone * 100.0, "%"),
+        Figure::new(
+            "**of the rate with one of each over as many connections**",
+            rate / rate_of(&as_many) * 100.0,
+            "%",
+        ),
+        Figure::new("**of the rate with one of each over four binds**", rate / rate_of(&alone) * 100.0, "%"),
         Figure::new("many", rate, "/s"),
-        Figure::new("one", alone, "/s"),
-        Figure::new("CPU with many", load.watched.cpu_microseconds_per_message, "µs a message"),
-        Figure::new("with one", cpu_alone, "µs"),
+        Figure::new("one over as many", rate_of(&as_many), "/s"),
+        Figure::new("one over four", rate_of(&alone), "/s"),
+        Figure::new("CPU with many", cpu_of(&load), "µs a message"),
+        Figure::new("with one over as many", cpu_of(&as_many), "µs"),
+        Figure::new("with one over four", cpu_of(&alone), "µs"),
     ];
     figures.extend(load.faults());
     Ok(figures)
