@@ -29,6 +29,11 @@ struct Header {
 
 /// Replaces the value called `name`. No name may be the beginning of another one.
 pub(crate) fn put(database: &Database, name: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
+    put_cut(database, name, bytes, piece_max(database))
+}
+
+/// The same, in pieces of this length.
+fn put_cut(database: &Database, name: &[u8], bytes: &[u8], most: usize) -> Result<(), StoreError> {
     let old = match database.get(&slot_key(name, 0))? {
         Some(found) => {
             refuse_newer(database, &found)?;
@@ -37,7 +42,6 @@ pub(crate) fn put(database: &Database, name: &[u8], bytes: &[u8]) -> Result<(), 
         None => None,
     };
     let first_slot = if old.is_some_and(|old| old.first_slot == HALVES[0]) { HALVES[1] } else { HALVES[0] };
-    let most = piece_max(database);
     let (beginning, rest) = bytes.split_at(bytes.len().min(most.saturating_sub(HEADER)));
     let mut pieces: u32 = 0;
     for piece in rest.chunks(most) {
@@ -185,4 +189,42 @@ fn parse(bytes: &[u8]) -> Option<(Header, &[u8])> {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::database::Settings;
+    use crate::log::Durability;
+
+    #[test]
+    fn values_of_a_build_with_shorter_pieces_are_read_and_replaced_and_so_are_these_by_that_build() {
+        let directory = tempfile::tempdir().unwrap();
+        for segment_bytes in [512 << 10, 2 << 20] {
+            let settings = Settings {
+                durability: Durability::Fsync,
+                cache_bytes: 1 << 20,
+                segment_bytes,
+                keep_tail: false,
+                read_ahead: false,
+            };
+            let path = directory.path().join(segment_bytes.to_string());
+            let database = Database::open(&path, settings).unwrap();
+            for (turn, length) in (0u8..).zip([1, 4_080, 7_250, 8_176, 8_192, 30_000, 7_250, 0]) {
+                let bytes = vec![turn; length];
+                for most in [4 << 10, piece_max(&database)] {
+                    put_cut(&database, b"name", &bytes, most).unwrap();
+                    assert_eq!(get(&database, b"name").unwrap().as_ref(), Some(&bytes), "{length} by {most}");
+                    let keys = scan_keys(&database);
+                    assert_eq!(keys, 1 + (length + HEADER).saturating_sub(1) / most, "{length} by {most}");
+                }
+            }
+        }
+    }
+
+    fn scan_keys(database: &Database) -> usize {
+        database.scan(b"name").map(Result::unwrap).count()
+    }
 }
