@@ -9,9 +9,14 @@ const LENGTH_MAX: u32 = 11;
 const TABLE: usize = 1 << LENGTH_MAX;
 /// Codes that fit beside what is left of an octet.
 const AT_ONCE: usize = 4;
+/// As many bits as leave room for what is left of an octet, and below them for a length.
+const BITS_AT_ONCE: u32 = 49;
+/// Leaves and inner nodes of a code of all octets.
+const NODES: usize = 511;
 
 /// Appends `octets` in coded form to `out`, unless that is longer; whether it did.
 pub fn encode(octets: &[u8], out: &mut Vec<u8>) -> bool {
+    let Ok(length) = u32::try_from(octets.len()) else { return false };
     let counts = count(octets);
     let Some(first) = counts.iter().position(|count| *count > 0) else { return false };
     let last = counts.iter().rposition(|count| *count > 0).unwrap_or(first);
@@ -20,7 +25,6 @@ pub fn encode(octets: &[u8], out: &mut Vec<u8>) -> bool {
         counts.iter().zip(&lengths).map(|(count, length)| u64::from(*count) * u64::from(*length)).sum();
     let head = 6 + (last - first + 2) / 2;
     let coded = head + bits.div_ceil(8) as usize;
-    let Ok(length) = u32::try_from(octets.len()) else { return false };
     if coded >= octets.len() {
         return false;
     }
@@ -57,7 +61,9 @@ fn count(octets: &[u8]) -> [u32; 256] {
     let (quads, rest) = octets.as_chunks::<4>();
     for quad in quads {
         for (counts, octet) in counts.iter_mut().zip(quad) {
-            counts[usize::from(*octet)] += 1;
+            // Their length is a u32, so that no count is more.
+            let count = &mut counts[usize::from(*octet)];
+            *count = count.wrapping_add(1);
         }
     }
     for octet in rest {
@@ -66,7 +72,7 @@ fn count(octets: &[u8]) -> [u32; 256] {
     let [mut total, others @ ..] = counts;
     for other in others {
         for (total, count) in total.iter_mut().zip(other) {
-            *total += count;
+            *total = total.wrapping_add(count);
         }
     }
     total
@@ -74,35 +80,41 @@ fn count(octets: &[u8]) -> [u32; 256] {
 
 /// The length of each octet's code, 0 where it does not occur. Counts are levelled until no code is too long.
 fn lengths(counts: &[u32; 256]) -> [u8; 256] {
-    let mut counts = *counts;
-    loop {
-        let lengths = huffman(&counts);
-        if lengths.iter().all(|length| u32::from(*length) <= LENGTH_MAX) {
-            return lengths;
+    // The count above its octet.
+    let counts = (0u64..).zip(counts).filter(|(_, count)| **count > 0);
+    let mut leaves: Vec<u64> = counts.map(|(octet, count)| u64::from(*count) << 8 | octet).collect();
+    let depths = loop {
+        leaves.sort_unstable();
+        let depths = depths(&leaves);
+        if depths.iter().take(leaves.len()).all(|depth| u32::from(*depth) <= LENGTH_MAX) {
+            break depths;
         }
-        for count in counts.iter_mut().filter(|count| **count > 0) {
-            *count = *count / 4 + 1;
+        for leaf in &mut leaves {
+            *leaf = ((*leaf >> 8) / 4 + 1) << 8 | *leaf & 0xff;
         }
+    };
+    let mut lengths = [0; 256];
+    for (leaf, depth) in leaves.iter().zip(depths) {
+        lengths[usize::from(*leaf as u8)] = depth;
     }
+    lengths
 }
 
-/// Huffman's lengths by the two queues: leaves by count, and inner nodes, which come in order of their counts by themselves.
-fn huffman(counts: &[u32; 256]) -> [u8; 256] {
-    let mut leaves: Vec<(u32, u8)> = (0u8..=255)
-        .zip(counts)
-        .filter(|(_, count)| **count > 0)
-        .map(|(octet, count)| (*count, octet))
-        .collect();
-    leaves.sort_unstable();
-    let mut lengths = [0; 256];
-    if let [(_, only)] = leaves[..] {
-        lengths[usize::from(only)] = 1;
-        return lengths;
+/// How deep leaves are in Huffman's tree, which come by count. It is made by the two queues: of leaves, and of inner nodes,
+/// which come in order of their counts by themselves.
+fn depths(leaves: &[u64]) -> [u8; NODES] {
+    let mut depths = [0; NODES];
+    let count = leaves.len();
+    if count == 1 {
+        depths[0] = 1;
+        return depths;
     }
     // Nodes: the leaves, then the inner ones in the order in which they are made. A parent is always behind its children.
-    let count = leaves.len();
-    let mut weights: Vec<u32> = leaves.iter().map(|(weight, _)| *weight).collect();
-    let mut parents = vec![0; count * 2];
+    let mut weights = [0u32; NODES];
+    let mut parents = [0u16; NODES];
+    for (weight, leaf) in weights.iter_mut().zip(leaves) {
+        *weight = (leaf >> 8) as u32;
+    }
     let (mut leaf, mut inner) = (0, count);
     for parent in count..(count * 2).saturating_sub(1) {
         let mut weight = 0;
@@ -110,33 +122,47 @@ fn huffman(counts: &[u32; 256]) -> [u8; 256] {
             let takes_leaf = leaf < count && (inner >= parent || weights[leaf] <= weights[inner]);
             let taken = if takes_leaf { &mut leaf } else { &mut inner };
             weight += weights[*taken];
-            parents[*taken] = parent;
+            parents[*taken] = parent as u16;
             *taken += 1;
         }
-        weights.push(weight);
+        weights[parent] = weight;
     }
-    let mut depths = vec![0u8; count * 2];
     for node in (0..(count * 2).saturating_sub(2)).rev() {
-        depths[node] = depths[parents[node]].saturating_add(1);
+        depths[node] = depths[usize::from(parents[node])].saturating_add(1);
     }
-    for ((_, octet), depth) in leaves.iter().zip(depths) {
-        lengths[usize::from(*octet)] = depth;
-    }
-    lengths
+    depths
 }
 
-/// Each octet's code, its low bit first, with its length above it in bits 16 and up.
+/// Each octet's code, its low bit first, above its length in bits 8 and up.
 fn codes(lengths: &[u8; 256]) -> [u32; 256] {
+    let mut of_length = [0u32; LENGTH_MAX as usize + 1];
+    for length in lengths.iter().filter(|length| **length > 0) {
+        of_length[usize::from(*length)] += 1;
+    }
+    // The first code of a length follows the last one of the length before.
+    let (mut next, mut code) = ([0u32; LENGTH_MAX as usize + 1], 0);
+    for (next, count) in next.iter_mut().zip(of_length) {
+        code <<= 1;
+        *next = code;
+        code += count;
+    }
     let mut codes = [0; 256];
-    let mut next = 0u32;
-    for length in 1..=LENGTH_MAX {
-        next <<= 1;
-        for (code, _) in codes.iter_mut().zip(lengths).filter(|(_, found)| u32::from(**found) == length) {
-            *code = length << 16 | next.reverse_bits() >> (u32::BITS - length);
-            next += 1;
-        }
+    for (code, length) in codes.iter_mut().zip(lengths).filter(|(_, length)| **length > 0) {
+        let next = &mut next[usize::from(*length)];
+        *code = next.reverse_bits() >> (u32::BITS - u32::from(*length)) << 8 | u32::from(*length);
+        *next += 1;
     }
     codes
+}
+
+/// Codes in the high bits, where the next one pushes them down, and their lengths in the low ones.
+fn raised(codes: &[u32; 256]) -> [u64; 256] {
+    let mut raised = [0; 256];
+    for (raised, code) in raised.iter_mut().zip(codes).filter(|(_, code)| **code > 0) {
+        let length = code & 0xff;
+        *raised = u64::from(code >> 8) << (u64::BITS - length) | u64::from(length);
+    }
+    raised
 }
 
 fn write_codes(octets: &[u8], codes: &[u32; 256], bits: u64, out: &mut Vec<u8>) {
@@ -144,24 +170,59 @@ fn write_codes(octets: &[u8], codes: &[u32; 256], bits: u64, out: &mut Vec<u8>) 
     let end = start + bits.div_ceil(8) as usize;
     // Room for a whole word at the last octet.
     out.resize(end + 8, 0);
-    let (mut word, mut filled, mut at) = (0u64, 0u32, start);
-    let mut put = |chunk: &[u8]| {
-        for octet in chunk {
-            let code = codes[usize::from(*octet)];
-            // At most 7 bits are left of the chunk before, and 44 come: no shift is too far.
-            word |= u64::from(code & 0xffff).wrapping_shl(filled);
-            filled += code >> 16;
-        }
-        out[at..at + 8].copy_from_slice(&word.to_le_bytes());
-        at += (filled / 8) as usize;
-        word = word.wrapping_shr(filled & !7);
-        filled %= 8;
+    let codes = raised(codes);
+    let code = |octet: &u8| codes[usize::from(*octet)];
+    let mut bits = Bits { word: 0, filled: 0, at: start };
+    let (quads, rest) = octets.as_chunks::<AT_ONCE>();
+    let (pairs, last) = quads.as_chunks::<2>();
+    let quad = |octets: &[u8; AT_ONCE]| {
+        let [a, b, c, d] = octets.each_ref().map(code);
+        let length = a.wrapping_add(b).wrapping_add(c).wrapping_add(d) as u8;
+        (then(then(then(a, b), c), d), u32::from(length))
     };
-    let (whole, rest) = octets.as_chunks::<AT_ONCE>();
-    // The length of a whole chunk is known when this is compiled.
-    whole.iter().for_each(|chunk: &[u8; AT_ONCE]| put(chunk));
-    put(rest);
+    for [first, second] in pairs {
+        // Codes are together before they meet what is before them: none waits for that.
+        let (first, second) = (quad(first), quad(second));
+        if first.1 + second.1 <= BITS_AT_ONCE {
+            bits.push(first.0.wrapping_shr(second.1) | second.0, first.1 + second.1, out);
+        } else {
+            bits.push(first.0, first.1, out);
+            bits.push(second.0, second.1, out);
+        }
+    }
+    for (codes, length) in last.iter().map(quad) {
+        bits.push(codes, length, out);
+    }
+    for code in rest.iter().map(code) {
+        bits.push(code, u32::from(code as u8), out);
+    }
     out.truncate(end);
+}
+
+/// A raised code behind others.
+fn then(before: u64, code: u64) -> u64 {
+    before.wrapping_shr(code as u32) | code
+}
+
+/// What is written bit by bit.
+struct Bits {
+    /// Raised codes, of which the last so many bits are not yet in a whole octet.
+    word: u64,
+    filled: u32,
+    at: usize,
+}
+
+impl Bits {
+    /// Writes raised codes of at most `BITS_AT_ONCE`: what is below them is pushed out before it could be written.
+    #[inline(always)]
+    fn push(&mut self, codes: u64, length: u32, out: &mut [u8]) {
+        self.word = self.word.wrapping_shr(length) | codes;
+        self.filled += length;
+        let octets = self.word.wrapping_shr(self.filled.wrapping_neg()).to_le_bytes();
+        out[self.at..][..8].copy_from_slice(&octets);
+        self.at += (self.filled / 8) as usize;
+        self.filled %= 8;
+    }
 }
 
 /// For each value of the next bits the octet and, above it, the length of its code. `None` when the lengths are no code's.
@@ -176,7 +237,7 @@ fn table(lengths: &[u8; 256]) -> Option<Vec<u16>> {
     }
     let mut table = vec![0; TABLE];
     for (octet, code) in (0u16..).zip(codes(lengths)) {
-        let (length, code) = (code >> 16, code & 0xffff);
+        let (length, code) = (code & 0xff, code >> 8);
         if length > 0 {
             for entry in table.iter_mut().skip(code as usize).step_by(1 << length) {
                 *entry = (length as u16) << 8 | octet;
@@ -261,6 +322,20 @@ mod tests {
         }
         assert!(!encode(&noise(4_096, 1, |draw| draw as u8), &mut Vec::new()), "noise gains nothing");
         assert!(!encode(&[], &mut Vec::new()));
+    }
+
+    #[test]
+    fn coded_octets_are_those_of_every_release() {
+        let sums = [3, 43, 90].map(|kinds| {
+            let sum = |sum: u32, octet: &u8| sum.rotate_left(5) ^ u32::from(*octet);
+            let mut coded = Vec::new();
+            for length in 0..300 {
+                let octets = noise(length, length as u64, |draw| (draw % kinds * (draw >> 9) % kinds) as u8);
+                encode(&octets, &mut coded);
+            }
+            (coded.len(), coded.iter().fold(0, sum))
+        });
+        assert_eq!(sums, [(10_520, 397_699_278), (34_086, 3_990_017_936), (26_958, 1_553_046_192)]);
     }
 
     #[test]

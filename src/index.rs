@@ -20,6 +20,8 @@ use engine::message::number_of;
 use engine::pages::{BLOCK_MESSAGES, block_of, order_of, place_of};
 use storage::archive::{ArchiveError, Blocks, ReadBlocks};
 
+use crate::radix;
+
 /// Blocks of a chapter.
 pub const CHAPTER_BLOCKS: u64 = 1_024;
 const CHAPTER_MESSAGES: u64 = CHAPTER_BLOCKS * BLOCK_MESSAGES;
@@ -30,6 +32,10 @@ const BUCKET_BITS: u32 = 6;
 /// Of a recipient's hash, beside what names the bucket, this much is kept.
 const HASH_BITS: u32 = 18;
 const BLOCK_BITS: u32 = 10;
+/// What a bucket keeps of a recipient.
+const RECIPIENT_BITS: u32 = HASH_BITS + BLOCK_BITS;
+/// A place in a chapter.
+const PLACE_BITS: u32 = CHAPTER_MESSAGES.ilog2();
 /// Tenants are numbered from 0, and never so far.
 const INBOUND: u32 = 1 << 31;
 const RECIPIENT_DOMAIN: u64 = 0x7265_6369;
@@ -237,34 +243,46 @@ fn blocks_of(reader: &dyn ReadBlocks, key: Key) -> std::ops::Range<u64> {
 }
 
 /// Joins the rows of a chapter with what is on disk of it.
-fn write_rows(archive: &mut dyn Blocks, key: Key, mut chapter: Chapter) -> Result<(), ArchiveError> {
+fn write_rows(archive: &mut dyn Blocks, key: Key, chapter: Chapter) -> Result<(), ArchiveError> {
     let (reader, block) = (archive.reader(), key.block());
     let span = reader.read_note(block, &span_name(key.chapter))?.and_then(|bytes| read_span(&bytes));
-    chapter.rows.sort_unstable_by_key(|row| (row.tenant, row.place));
-    for rows in chapter.rows.chunk_by(|one, other| one.tenant == other.tenant) {
-        let Some(first) = rows.first() else { continue };
-        let name = run_name(first.tenant, key.chapter);
-        let mut places: Vec<u64> = rows.iter().map(|row| u64::from(row.place)).collect();
-        if span.is_some() {
-            places.extend(reader.read_note(block, &name)?.map(|bytes| read_run(&bytes)).unwrap_or_default());
-        }
+    let stored = |name: &[u8]| if span.is_some() { reader.read_note(block, name) } else { Ok(None) };
+    let (places, recipients) = in_order(&chapter.rows);
+    for places in places.chunk_by(|one, other| one >> PLACE_BITS == other >> PLACE_BITS) {
+        let Some(first) = places.first() else { continue };
+        let name = run_name((first >> PLACE_BITS) as u32, key.chapter);
+        let mut places: Vec<u64> = places.iter().map(|place| place & (CHAPTER_MESSAGES - 1)).collect();
+        places.extend(stored(&name)?.map(|bytes| read_run(&bytes)).unwrap_or_default());
         archive.put_note(block, &name, &write_run(places))?;
     }
-    let mut buckets = vec![Vec::new(); BUCKETS as usize];
-    for row in &chapter.rows {
-        if let Some(bucket) = buckets.get_mut((row.hash % BUCKETS) as usize) {
-            bucket.push(recipient(row.hash, u64::from(row.place) / BLOCK_MESSAGES));
-        }
-    }
-    for (bucket, mut recipients) in (0u8..).zip(buckets).filter(|(_, recipients)| !recipients.is_empty()) {
-        let name = bucket_name(key.chapter, bucket);
-        if span.is_some() {
-            recipients.extend(reader.read_note(block, &name)?.map(|b| read_sorted(&b)).unwrap_or_default());
-        }
+    for recipients in recipients.chunk_by(|one, other| one >> RECIPIENT_BITS == other >> RECIPIENT_BITS) {
+        let Some(first) = recipients.first() else { continue };
+        let name = bucket_name(key.chapter, (first >> RECIPIENT_BITS) as u8);
+        let mut recipients: Vec<u64> =
+            recipients.iter().map(|recipient| recipient & ((1 << RECIPIENT_BITS) - 1)).collect();
+        recipients.extend(stored(&name)?.map(|bytes| read_sorted(&bytes)).unwrap_or_default());
         archive.put_note(block, &name, &write_sorted(recipients))?;
     }
     let span = chapter.span.join(span.unwrap_or(Span::NONE));
     archive.put_note(block, &span_name(key.chapter), &write_span(span))
+}
+
+/// The places of rows, by tenant, which is in the bits above; and their recipients, by bucket, which is above them.
+fn in_order(rows: &[Row]) -> (Vec<u64>, Vec<u64>) {
+    let mut places: Vec<u64> =
+        rows.iter().map(|row| u64::from(row.tenant) << PLACE_BITS | u64::from(row.place)).collect();
+    let bucketed = |row: &Row| {
+        let recipient = recipient(row.hash, u64::from(row.place) / BLOCK_MESSAGES);
+        u64::from(row.hash % BUCKETS) << RECIPIENT_BITS | recipient
+    };
+    let mut recipients: Vec<u64> = rows.iter().map(bucketed).collect();
+    let mut room = Vec::new();
+    // Rows come in about the order of their places.
+    radix::sort(&mut places, &mut room, 0..PLACE_BITS);
+    radix::sort(&mut places, &mut room, PLACE_BITS..PLACE_BITS + u32::BITS);
+    radix::sort(&mut recipients, &mut room, 0..BLOCK_BITS);
+    radix::sort(&mut recipients, &mut room, BLOCK_BITS..RECIPIENT_BITS + BUCKET_BITS);
+    (places, recipients)
 }
 
 /// What is known of a tenant's messages at or below a number's order, in the nearest chapter that has any. `None` at the end.

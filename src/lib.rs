@@ -25,6 +25,7 @@ pub mod packing;
 mod parked;
 mod probe;
 mod providers;
+mod radix;
 mod reach;
 mod readers;
 mod sandbox;

@@ -12,7 +12,7 @@ const LZ4_HEADER: usize = 5;
 /// Below this nothing is gained: a group of one chunk stays one.
 const PACK_MIN: usize = 1_024;
 /// Of so many blocks LZ4 is tried with one, while it gains little.
-const LZ4_PASSES: u32 = 8;
+const LZ4_PASSES: u32 = 32;
 /// No group and no block is larger; a length beyond it is damage.
 const UNPACKED_MAX: usize = 256 << 20;
 

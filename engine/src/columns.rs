@@ -12,6 +12,7 @@ mod strings;
 
 use crate::bytes::Reader;
 use crate::message::INBOUND;
+use crate::step::STEP_HEADER;
 use integers::push_varint;
 use layout::{KINDS, Layout, OWN, TENANT};
 pub use read::read;
@@ -69,16 +70,15 @@ pub struct Columns {
     pub words: Vec<u8>,
     room: Vec<u64>,
     accepted: Vec<u64>,
+    alike: Dictionary,
     shapes: Dictionary,
     kinds: [Kind; KINDS],
     used: u32,
-    /// The tails of all kinds, in the order of messages and steps.
-    tails: Vec<Tail>,
 }
 
 /// Where a step's octets behind its integers are: in which message, and there from where to where.
+#[derive(Clone, Copy)]
 struct Tail {
-    kind: u8,
     message: u32,
     from: u32,
     to: u32,
@@ -91,6 +91,8 @@ struct Kind {
     integers: [Vec<u64>; 3],
     /// For its wall time: when its message was accepted.
     accepted: Vec<u64>,
+    /// What is behind their integers, in the order of messages and steps.
+    tails: Vec<Tail>,
 }
 
 /// Different octet strings, each with the place where it first came.
@@ -113,6 +115,25 @@ impl Dictionary {
     fn get(&self, index: usize) -> &[u8] {
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.octets[start..self.ends[index]]
+    }
+
+    /// Adds what kinds of step a story has and how long each is; nothing where it is no story, or has a kind that is not known.
+    fn add_shape(&mut self, message: &[u8], story: usize) -> bool {
+        let mut rest = &message[story..];
+        let start = self.octets.len();
+        while let Some(&[kind, length, ..]) = rest.first_chunk::<STEP_HEADER>() {
+            let step = STEP_HEADER + usize::from(length);
+            if usize::from(kind) >= KINDS || step > rest.len() {
+                break;
+            }
+            self.octets.extend_from_slice(&[kind, length]);
+            rest = &rest[step..];
+        }
+        match rest.is_empty() {
+            true => self.end(),
+            false => self.octets.truncate(start),
+        }
+        rest.is_empty()
     }
 
     /// Ends the string that was appended to `octets`, or takes it back when it is known.
@@ -149,19 +170,21 @@ impl Columns {
     /// the other fields of bodies · shapes of stories · per kind of step its times, integers and octets · extras · texts.
     pub fn write(&mut self, messages: &[&[u8]], extent: Extent) {
         self.clear();
-        let layouts: Vec<Option<Layout>> =
-            (0u32..).zip(messages).map(|(index, message)| self.take_apart(index, message)).collect();
+        let (mut parsed, mut raws) = (Vec::with_capacity(messages.len()), Vec::new());
+        self.room.clear();
+        for (index, message) in (0u32..).zip(messages) {
+            let layout = self.take_apart(index, message);
+            self.room.push(u64::from(layout.is_none()));
+            match layout {
+                Some(layout) => parsed.push((*message, layout)),
+                None => raws.push(*message),
+            }
+        }
         push_varint(&mut self.numbers, messages.len() as u64);
         self.numbers.push(extent as u8);
-        self.integers(layouts.iter().map(|layout| u64::from(layout.is_none())));
-        let raws = || messages.iter().zip(&layouts).filter(|(_, layout)| layout.is_none());
-        self.integers(raws().map(|(message, _)| message.len() as u64));
-        raws().for_each(|(message, _)| self.words.extend_from_slice(message));
-        let parsed: Vec<(&[u8], Layout)> = messages
-            .iter()
-            .zip(&layouts)
-            .filter_map(|(message, layout)| Some((*message, (*layout)?)))
-            .collect();
+        integers::write(&self.room, &[], &mut self.numbers);
+        self.integers(raws.iter().map(|message| message.len() as u64));
+        raws.iter().for_each(|message| self.words.extend_from_slice(message));
         let number = |message: &[u8]| layout::integer(&message[4..12]);
         self.integers(parsed.iter().map(|(message, _)| number(message) & ((1 << ORDER_BITS) - 1)));
         self.integers(parsed.iter().map(|(message, _)| number(message) >> ORDER_BITS));
@@ -175,7 +198,7 @@ impl Columns {
         self.shapes.write(&mut self.room, &mut self.numbers, &mut self.words);
         self.write_kinds(messages);
         if extent == Extent::Whole {
-            for (message, layout) in &parsed {
+            for (message, layout) in parsed.iter().filter(|(_, layout)| layout.extras < layout.story) {
                 self.words.extend_from_slice(&message[layout.extras..layout.story]);
             }
             for (message, layout) in &parsed {
@@ -188,8 +211,8 @@ impl Columns {
         self.numbers.clear();
         self.words.clear();
         self.accepted.clear();
+        self.alike.clear();
         self.shapes.clear();
-        self.tails.clear();
         self.used = 0;
     }
 
@@ -202,49 +225,47 @@ impl Columns {
     /// Puts the steps of a message into the columns of their kinds. `None`, and nothing is put, when it is kept as it is.
     fn take_apart(&mut self, index: u32, message: &[u8]) -> Option<Layout> {
         let layout = Layout::of(message)?;
-        let story = &message[layout.story..];
-        let mut check = Reader::new(story);
-        while !check.is_empty() {
-            if usize::from(layout::step(&mut check)?.kind) >= KINDS {
-                return None;
-            }
+        if !self.shapes.add_shape(message, layout.story) {
+            return None;
         }
         let accepted = layout::integer(&message[12..20]);
         self.accepted.push(accepted);
-        let (mut reader, mut before) = (Reader::new(story), 0);
-        while let Some(step) = layout::step(&mut reader) {
-            self.shapes.octets.extend_from_slice(&[step.kind, step.payload.len() as u8]);
-            self.used |= 1 << step.kind;
-            let kind = &mut self.kinds[usize::from(step.kind)];
-            kind.since.push(step.since.wrapping_sub(before));
-            before = step.since;
+        let (mut at, mut before) = (layout.story, 0);
+        while let Some((header, rest)) = message[at..].split_first_chunk::<STEP_HEADER>() {
+            let [number, length, since @ ..] = *header;
+            let since = layout::since(since);
+            let payload = &rest[..usize::from(length)];
+            self.used |= 1 << number;
+            let kind = &mut self.kinds[usize::from(number)];
+            kind.since.push(since.wrapping_sub(before));
+            before = since;
+            at += STEP_HEADER;
             let mut from = 0;
-            for (column, width) in columns_of(step.kind, step.payload.len()) {
-                kind.integers[column].push(layout::integer(&step.payload[from..from + width]));
+            for (column, width) in columns_of(number, payload.len()) {
+                kind.integers[column].push(layout::integer(&payload[from..from + width]));
                 from += width;
             }
             if from > 0 {
                 kind.accepted.push(accepted);
             }
-            let to = (layout.story + reader.position()) as u32;
-            let from = to - (step.payload.len() - from) as u32;
-            self.tails.push(Tail { kind: step.kind, message: index, from, to });
+            let to = at + payload.len();
+            kind.tails.push(Tail { message: index, from: (at + from) as u32, to: to as u32 });
+            at = to;
         }
-        self.shapes.end();
         Some(layout)
     }
 
     /// Heads and bodies, without the texts.
     fn write_bodies(&mut self, parsed: &[(&[u8], Layout)]) {
-        let mut alike = Dictionary::default();
         for (message, layout) in parsed {
+            let alike = &mut self.alike;
             alike.octets.extend_from_slice(&message[..OWN.start]);
             alike.octets.extend_from_slice(&message[TENANT.end..layout.body + layout::BODY_ALIKE]);
             alike.octets.extend_from_slice(&message[layout.strings - 6..layout.strings - 4]);
             alike.octets.extend_from_slice(&message[layout.strings..layout.octets]);
             alike.end();
         }
-        alike.write(&mut self.room, &mut self.numbers, &mut self.words);
+        self.alike.write(&mut self.room, &mut self.numbers, &mut self.words);
         // The destination, then the two times of the body, which follow the accept if they are there.
         for (field, follows) in [(0, false), (8, true), (16, true)] {
             let at = layout::BODY_ALIKE + field;
@@ -271,20 +292,23 @@ impl Columns {
                 column.clear();
             }
             columns.accepted.clear();
-            let of_kind = self.tails.iter().filter(|tail| tail.kind == kind);
-            let tails: Vec<&[u8]> = of_kind
-                .map(|tail| &messages[tail.message as usize][tail.from as usize..tail.to as usize])
-                .collect();
-            strings::write(&tails, &mut self.room, &mut self.numbers, &mut self.words);
+            let tail = |tail: &Tail| &messages[tail.message as usize][tail.from as usize..tail.to as usize];
+            strings::write(
+                columns.tails.iter().map(tail),
+                &mut self.room,
+                &mut self.numbers,
+                &mut self.words,
+            );
+            columns.tails.clear();
         }
     }
 }
 
 /// The integer columns that a step with a payload of this length has, with their widths.
 fn columns_of(kind: u8, payload: usize) -> impl Iterator<Item = (usize, usize)> {
-    let widths = layout::integers(kind);
-    let fits = widths.iter().sum::<usize>() <= payload;
-    widths.iter().copied().enumerate().filter(move |_| fits)
+    let (widths, octets) = layout::integers(kind);
+    let widths = if octets <= payload { widths } else { &[] };
+    widths.iter().copied().enumerate()
 }
 
 #[cfg(test)]

@@ -111,8 +111,13 @@ impl Database {
         &self.path
     }
 
+    /// The longest value: see the rules.
+    pub(crate) fn value_max(&self) -> usize {
+        self.segment_bytes as usize / 100
+    }
+
     pub(crate) fn put(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let most = self.segment_bytes as usize / 100;
+        let most = self.value_max();
         assert!((1..=most).contains(&value.len()), "a value of {} bytes, not of 1 to {most}", value.len());
         self.sled.insert(key, value).map_err(|error| self.error(error))?;
         self.sync_full_segments()

@@ -10,11 +10,11 @@
 use crate::database::{Database, Pair};
 use crate::error::StoreError;
 
-/// What is read to find one value is the leaf that it is in: so pieces are small.
-const PIECE_MAX: usize = 4 << 10;
+/// What is read to find one value is the leaf that it is in: so pieces are small. But each costs the way into sled three times,
+/// for its place, its look and itself, and a block of the archive is one.
+const PIECE_MAX: usize = 8 << 10;
 const HEADER: usize = 17;
 const VERSION: u8 = 1;
-const INLINE_MAX: usize = PIECE_MAX - HEADER;
 const SLOT_BYTES: usize = 4;
 const HALVES: [u32; 2] = [1, 1 << 31];
 
@@ -29,6 +29,11 @@ struct Header {
 
 /// Replaces the value called `name`. No name may be the beginning of another one.
 pub(crate) fn put(database: &Database, name: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
+    put_cut(database, name, bytes, piece_max(database))
+}
+
+/// The same, in pieces of this length.
+fn put_cut(database: &Database, name: &[u8], bytes: &[u8], most: usize) -> Result<(), StoreError> {
     let old = match database.get(&slot_key(name, 0))? {
         Some(found) => {
             refuse_newer(database, &found)?;
@@ -37,9 +42,9 @@ pub(crate) fn put(database: &Database, name: &[u8], bytes: &[u8]) -> Result<(), 
         None => None,
     };
     let first_slot = if old.is_some_and(|old| old.first_slot == HALVES[0]) { HALVES[1] } else { HALVES[0] };
-    let (beginning, rest) = bytes.split_at(bytes.len().min(INLINE_MAX));
+    let (beginning, rest) = bytes.split_at(bytes.len().min(most.saturating_sub(HEADER)));
     let mut pieces: u32 = 0;
-    for piece in rest.chunks(PIECE_MAX) {
+    for piece in rest.chunks(most) {
         database.put(&slot_key(name, first_slot.saturating_add(pieces)), piece)?;
         pieces = pieces.saturating_add(1);
     }
@@ -53,10 +58,16 @@ pub(crate) fn put(database: &Database, name: &[u8], bytes: &[u8]) -> Result<(), 
     }
 }
 
+/// The length of a piece: a power of two that the database takes.
+fn piece_max(database: &Database) -> usize {
+    PIECE_MAX.min(1 << database.value_max().ilog2())
+}
+
 /// Makes places for a value to come, called `name` and of about `length` octets.
 pub(crate) fn make_places(database: &Database, name: &[u8], length: usize) -> Result<(), StoreError> {
     database.make_place(&slot_key(name, 0))?;
-    for (slot, _) in (HALVES[0]..).zip((INLINE_MAX..length).step_by(PIECE_MAX)) {
+    let most = piece_max(database);
+    for (slot, _) in (HALVES[0]..).zip((most.saturating_sub(HEADER)..length).step_by(most)) {
         database.make_place(&slot_key(name, slot))?;
     }
     Ok(())
@@ -178,4 +189,42 @@ fn parse(bytes: &[u8]) -> Option<(Header, &[u8])> {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::database::Settings;
+    use crate::log::Durability;
+
+    #[test]
+    fn values_of_a_build_with_shorter_pieces_are_read_and_replaced_and_so_are_these_by_that_build() {
+        let directory = tempfile::tempdir().unwrap();
+        for segment_bytes in [512 << 10, 2 << 20] {
+            let settings = Settings {
+                durability: Durability::Fsync,
+                cache_bytes: 1 << 20,
+                segment_bytes,
+                keep_tail: false,
+                read_ahead: false,
+            };
+            let path = directory.path().join(segment_bytes.to_string());
+            let database = Database::open(&path, settings).unwrap();
+            for (turn, length) in (0u8..).zip([1, 4_080, 7_250, 8_176, 8_192, 30_000, 7_250, 0]) {
+                let bytes = vec![turn; length];
+                for most in [4 << 10, piece_max(&database)] {
+                    put_cut(&database, b"name", &bytes, most).unwrap();
+                    assert_eq!(get(&database, b"name").unwrap().as_ref(), Some(&bytes), "{length} by {most}");
+                    let keys = scan_keys(&database);
+                    assert_eq!(keys, 1 + (length + HEADER).saturating_sub(1) / most, "{length} by {most}");
+                }
+            }
+        }
+    }
+
+    fn scan_keys(database: &Database) -> usize {
+        database.scan(b"name").map(Result::unwrap).count()
+    }
 }

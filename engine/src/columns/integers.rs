@@ -21,12 +21,15 @@ struct Choice {
 
 /// Appends the column. `reference` is a column of the same length that may explain it, or empty.
 pub fn write(values: &[u64], reference: &[u64], out: &mut Vec<u8>) {
-    let Some(&first) = values.first() else { return };
-    let mut best = choice(PLAIN, values.iter().copied());
-    let previous = values.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));
-    if best.width > 0 {
-        best = narrower(best, choice(FROM_PREVIOUS, previous.clone()));
+    let Some((&first, rest)) = values.split_first() else { return };
+    if rest.iter().all(|value| *value == first) {
+        out.push(PLAIN * WIDTHS);
+        push_varint(out, zigzag(first.cast_signed()));
+        return;
     }
+    let mut best = choice(PLAIN, values.iter().copied());
+    let previous = rest.iter().zip(values).map(|(value, before)| value.wrapping_sub(*before));
+    best = narrower(best, choice(FROM_PREVIOUS, previous.clone()));
     let differences = values.iter().zip(reference).map(|(value, reference)| value.wrapping_sub(*reference));
     if best.width > 0 && reference.len() == values.len() {
         best = narrower(best, choice(FROM_REFERENCE, differences.clone()));
@@ -110,22 +113,30 @@ fn choice(transform: u8, values: impl Iterator<Item = u64>) -> Choice {
 }
 
 fn pack(values: impl Iterator<Item = u64>, choice: &Choice, out: &mut Vec<u8>) {
-    push_varint(out, (choice.least << 1 ^ choice.least >> 63) as u64);
-    if choice.width == 0 {
+    push_varint(out, zigzag(choice.least));
+    let width = choice.width;
+    if width == 0 {
         return;
     }
-    let (mut bits, mut filled) = (0u128, 0);
+    let (mut word, mut filled) = (0u64, 0u32);
     for value in values {
-        bits |= u128::from(value.wrapping_sub(choice.least as u64)) << filled;
-        filled += choice.width;
-        while filled >= 32 {
-            out.extend_from_slice(&(bits as u32).to_le_bytes());
-            bits >>= 32;
-            filled -= 32;
+        let offset = value.wrapping_sub(choice.least as u64);
+        word |= offset << filled;
+        filled += width;
+        if filled >= u64::BITS {
+            out.extend_from_slice(&word.to_le_bytes());
+            filled -= u64::BITS;
+            // What of it had no room any more; all of it had when it ends where the word does.
+            word = offset.checked_shr(width - filled).unwrap_or(0);
         }
     }
     let rest = filled.div_ceil(8) as usize;
-    out.extend_from_slice(&bits.to_le_bytes()[..rest]);
+    out.extend_from_slice(&word.to_le_bytes()[..rest]);
+}
+
+/// So that numbers near zero are small, whatever their sign.
+fn zigzag(value: i64) -> u64 {
+    (value << 1 ^ value >> 63).cast_unsigned()
 }
 
 fn unpack(reader: &mut Reader<'_>, count: usize, width: u32, values: &mut Vec<u64>) -> Option<()> {

@@ -3,9 +3,7 @@
 
 use std::ops::Range;
 
-use crate::bytes::Reader;
 use crate::message::{HEAD_VERSION, INBOUND};
-use crate::step::STEP_HEADER;
 
 /// Octets of a head before its candidates.
 const HEAD: usize = 32;
@@ -20,16 +18,16 @@ const BODY: usize = 42;
 /// Kinds of step that have columns; a message with another one is kept as it is.
 pub const KINDS: usize = 32;
 
-/// The widths of the integers that a step of this kind begins with.
-pub fn integers(kind: u8) -> &'static [usize] {
+/// The widths of the integers that a step of this kind begins with, and their sum.
+pub fn integers(kind: u8) -> (&'static [usize], usize) {
     match kind {
-        1 => &[1, 2, 2],
-        2 | 8 => &[1],
-        3 | 4 => &[1, 1],
-        6 => &[1, 1, 8],
-        10 => &[1, 4],
-        14 => &[2],
-        _ => &[],
+        1 => (&[1, 2, 2], 5),
+        2 | 8 => (&[1], 1),
+        3 | 4 => (&[1, 1], 2),
+        6 => (&[1, 1, 8], 10),
+        10 => (&[1, 4], 5),
+        14 => (&[2], 2),
+        _ => (&[], 0),
     }
 }
 
@@ -68,17 +66,9 @@ impl Layout {
     }
 }
 
-/// One step of a story, cut.
-pub struct RawStep<'a> {
-    pub kind: u8,
-    pub since: u64,
-    pub payload: &'a [u8],
-}
-
-pub fn step<'a>(reader: &mut Reader<'a>) -> Option<RawStep<'a>> {
-    let [kind, length, a, b, c, d, e] = reader.array::<STEP_HEADER>()?;
-    let payload = reader.take(usize::from(length))?;
-    Some(RawStep { kind, since: u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]), payload })
+/// How long after its message a step was taken, as its header says.
+pub fn since([a, b, c, d, e]: [u8; 5]) -> u64 {
+    u64::from_le_bytes([a, b, c, d, e, 0, 0, 0])
 }
 
 /// The octets of an integer, at most eight of them.

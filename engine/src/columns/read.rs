@@ -115,7 +115,7 @@ impl<'a> Reading<'a> {
         let since = self.integers(total.steps, &[])?.into_iter();
         let mut columns = [const { Vec::new() }; 3];
         for (index, column) in columns.iter_mut().enumerate() {
-            let is_there = index < layout::integers(kind).len();
+            let is_there = index < layout::integers(kind).0.len();
             let reference: &[u64] =
                 if layout::wall_time(kind) == Some(index) { &total.accepted } else { &[] };
             let count = if is_there { total.accepted.len() } else { 0 };

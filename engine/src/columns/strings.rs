@@ -14,26 +14,35 @@ const DECIMAL_DIGITS: usize = 19;
 const HEX_DIGITS: usize = 16;
 
 /// Appends the column: how it is kept and its integers to `numbers`, its octets to `words`.
-pub fn write(strings: &[&[u8]], room: &mut Vec<u64>, numbers: &mut Vec<u8>, words: &mut Vec<u8>) {
-    let Some(first) = strings.first() else { return };
-    if strings.iter().all(|string| string == first) {
+pub fn write<'a>(
+    strings: impl Iterator<Item = &'a [u8]> + Clone,
+    room: &mut Vec<u64>,
+    numbers: &mut Vec<u8>,
+    words: &mut Vec<u8>,
+) {
+    let Some(first) = strings.clone().next() else { return };
+    if strings.clone().all(|string| string == first) {
         numbers.push(ALIKE);
         words.extend_from_slice(first);
         return;
     }
     for form in [DECIMAL, HEX_LOWER, HEX_UPPER] {
         room.clear();
-        room.extend(strings.iter().map_while(|string| parse(form, string)));
-        if room.len() == strings.len() {
+        let are_digits = strings.clone().all(|string| match parse(form, string) {
+            Some(value) => {
+                room.push(value);
+                true
+            }
+            None => false,
+        });
+        if are_digits {
             numbers.push(form);
             integers::write(room, &[], numbers);
             return;
         }
     }
     numbers.push(PLAIN);
-    for string in strings {
-        words.extend_from_slice(string);
-    }
+    strings.for_each(|string| words.extend_from_slice(string));
 }
 
 /// A column as it is read: one string after the other, each of the length that its reader knows.
@@ -78,22 +87,42 @@ impl<'a> Strings<'a> {
     }
 }
 
+/// What each octet is worth as a digit, and `NO_DIGIT` where it is none.
+const DECIMAL_WORTH: [u8; 256] = worth(b"0123456789");
+const HEX_LOWER_WORTH: [u8; 256] = worth(b"0123456789abcdef");
+const HEX_UPPER_WORTH: [u8; 256] = worth(b"0123456789ABCDEF");
+const NO_DIGIT: u8 = 0x80;
+
+const fn worth(digits: &[u8]) -> [u8; 256] {
+    let mut worth = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < digits.len() {
+        worth[digits[value] as usize] = value as u8;
+        value += 1;
+    }
+    worth
+}
+
 fn parse(form: u8, digits: &[u8]) -> Option<u64> {
-    let (base, most) = if form == DECIMAL { (10, DECIMAL_DIGITS) } else { (16, HEX_DIGITS) };
+    match form {
+        DECIMAL => parse_digits(&DECIMAL_WORTH, 10, DECIMAL_DIGITS, digits),
+        HEX_LOWER => parse_digits(&HEX_LOWER_WORTH, 16, HEX_DIGITS, digits),
+        _ => parse_digits(&HEX_UPPER_WORTH, 16, HEX_DIGITS, digits),
+    }
+}
+
+#[inline(always)]
+fn parse_digits(worth: &[u8; 256], base: u64, most: usize, digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > most {
         return None;
     }
-    let mut value: u64 = 0;
+    let (mut value, mut seen) = (0u64, 0);
     for digit in digits {
-        let worth = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' if form == HEX_LOWER => digit - b'a' + 10,
-            b'A'..=b'F' if form == HEX_UPPER => digit - b'A' + 10,
-            _ => return None,
-        };
+        let worth = worth[usize::from(*digit)];
+        seen |= worth;
         value = value.wrapping_mul(base).wrapping_add(u64::from(worth));
     }
-    Some(value)
+    (seen < NO_DIGIT).then_some(value)
 }
 
 /// With zeros before it, up to its length.

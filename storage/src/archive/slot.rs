@@ -61,10 +61,13 @@ impl Open {
         if block.saturating_add(BLOCKS_AHEAD) < self.places_to {
             return Ok(());
         }
-        // Behind a late block there are others: places among them would have their leaves written again.
-        let behind = self.database.first_key_from(&block_name(block.saturating_add(1)))?;
-        if behind.is_some_and(|name| name.as_slice() < &[AMENDMENT][..]) {
-            return Ok(());
+        // Behind a late block there are others: places among them would have their leaves written again. A block that has a
+        // place is no late one.
+        if block >= self.places_to {
+            let behind = self.database.first_key_from(&block_name(block.saturating_add(1)))?;
+            if behind.is_some_and(|name| name.as_slice() < &[AMENDMENT][..]) {
+                return Ok(());
+            }
         }
         let length = length.min(LENGTH_AHEAD);
         // After a start it is not known how far they go; making them again changes nothing.
@@ -183,7 +186,10 @@ impl Slot {
     }
 
     pub fn disk_bytes(&self) -> u64 {
-        fs::metadata(self.path.join("db")).map_or(0, |file| file.blocks() * 512)
+        match &*self.lock() {
+            Hold::Open(open) => open.database.disk_bytes(),
+            _ => fs::metadata(self.path.join("db")).map_or(0, |file| file.blocks() * 512),
+        }
     }
 
     fn open(&self) -> Result<Open, OpenError> {
