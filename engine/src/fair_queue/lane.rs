@@ -38,7 +38,10 @@ pub(super) struct Lane {
     /// What came in order, eight bytes each. The first one never is one that has left.
     waiting: VecDeque<Entry>,
     /// What came after newer ones, because it was let go, moved, woken or not sent: its parts by its number.
-    #[expect(clippy::box_collection, reason = "hardly any lane has one, and all are to fit a line of the cache")]
+    #[expect(
+        clippy::box_collection,
+        reason = "hardly any lane has one, and all are to fit a line of the cache"
+    )]
     late: Option<Box<BTreeMap<u64, u8>>>,
     /// What waits in both.
     messages: u32,

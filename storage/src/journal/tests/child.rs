@@ -134,8 +134,7 @@ impl Process {
         self.child.wait().unwrap();
         let mut flushed = None;
         while let Some(line) = self.next() {
-            flushed =
-                Some(line.strip_prefix("flushed ").unwrap_or_else(|| panic!("{line}")).parse().unwrap());
+            flushed = Some(flushed_group(&line));
         }
         flushed
     }
@@ -149,6 +148,10 @@ impl Process {
             panic!("the child said nothing; its errors: {errors}")
         })
     }
+}
+
+fn flushed_group(line: &str) -> u64 {
+    line.strip_prefix("flushed ").unwrap_or_else(|| panic!("{line}")).parse().unwrap()
 }
 
 /// Opens the store in a process of its own, because a panic of sled on one of its threads breaks it for the whole process.
@@ -173,7 +176,11 @@ fn kill_again_and_again(options: Options, seed: u64, kills: u64) {
     let mut random = seed;
     for kill in 0..kills {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let process = Process::start("append", &root, options);
+        let mut process = Process::start("append", &root, options);
+        // Every other one is killed at work even where a start takes long; the others may die of their start.
+        if kill % 2 == 0 {
+            flushed = process.next().map_or(flushed, |line| flushed_group(&line));
+        }
         thread::sleep(Duration::from_micros((random >> 33) % 150_000));
         flushed = process.kill().unwrap_or(flushed);
         if !root.exists() {
@@ -193,7 +200,7 @@ fn kill_again_and_again(options: Options, seed: u64, kills: u64) {
         );
         std::fs::remove_dir_all(copy).unwrap();
     }
-    assert!(flushed > kills, "the children hardly ran: {flushed} groups after {kills} kills");
+    assert!(flushed >= kills / 2, "the children hardly ran: {flushed} groups after {kills} kills");
 }
 
 #[test]
