@@ -382,10 +382,6 @@ impl Engine {
                 self.live_again(messages, &news);
             }
         }
-        // What has come back leaves again as soon as it is done: nothing else of its block can come that it would have to wait for.
-        if load.block < block_of(self.next_order()) {
-            self.pages.fill(load.block);
-        }
         for news in news {
             self.take_news(news);
         }

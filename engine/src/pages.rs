@@ -215,13 +215,6 @@ impl Pages {
         page.slots[(order % BLOCK_MESSAGES) as usize].as_ref()
     }
 
-    /// All numbers of a block are given, whichever of its messages are here.
-    pub fn fill(&mut self, block: u64) {
-        if let Some(page) = self.page_mut(block) {
-            page.full = true;
-        }
-    }
-
     /// The time in which a page must be done to leave whole begins anew.
     pub fn touch(&mut self, block: u64, now: i64) {
         if let Some(page) = self.page_mut(block) {

@@ -552,7 +552,7 @@ impl Engine {
     }
 
     /// The place in the order of numbers that the next message gets.
-    pub(crate) fn next_order(&self) -> u64 {
+    fn next_order(&self) -> u64 {
         u64::from(self.epoch) << SEQUENCE_BITS | self.next
     }
 }

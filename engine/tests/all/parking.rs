@@ -9,7 +9,6 @@ use engine::catalog::TenantStatus;
 use engine::command::*;
 use engine::effect::{Cancelled, Outcome, Reply};
 use engine::message::State;
-use engine::pages::{block_of, place_of};
 
 use crate::house::*;
 
@@ -64,36 +63,6 @@ fn what_waits_for_receipts_leaves_memory_and_late_receipts_find_it_also_after_a_
         assert_eq!((in_memory(&house), parked(&house)), (0, 0));
         assert!(house.parked.is_empty(), "the store keeps what is finished");
     }
-}
-
-#[test]
-fn what_came_back_for_its_receipt_leaves_as_soon_as_it_is_told() {
-    let mut house = House::new(definitions());
-    let (bind, session) = (house.bind("up", 0, 1_000), house.bind_tenant("acme", 1_000));
-    let numbers = house.accepted_all("acme", &Sms::default(), 150);
-    let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
-    let ids: Vec<String> = (0..150).map(|place| format!("id-{place}")).collect();
-    let answers: Vec<_> = parts.iter().zip(&ids).map(|(part, id)| (*part, 0, &id[..])).collect();
-    house.respond("up", 0, &answers);
-    let told = |house: &mut House, is_late: bool| {
-        // Not the last one of a block, which says by itself that the block has no more.
-        let picks = |number: u64| (place_of(number) % 5 == 1) == is_late;
-        for (_, id) in numbers.iter().zip(&ids).filter(|(number, _)| picks(**number)) {
-            house.receipt("up", text_id(id), ReceiptState::Delivered, None);
-        }
-        let told = house.told(session);
-        house.acknowledge("acme", session, &told, 0);
-        told
-    };
-    let soon = told(&mut house, false);
-    house.seconds(LONG);
-    assert_eq!((in_memory(&house), parked(&house)), (0, 150 - soon.len() as u64));
-    let late = told(&mut house, true);
-    // Of the last block there may be more to come.
-    let last = numbers.last().map(|number| block_of(*number));
-    let of_last = late.iter().filter(|number| Some(block_of(**number)) == last).count();
-    assert_eq!((in_memory(&house), parked(&house)), (of_last as u64, 0));
-    assert!(of_last < late.len());
 }
 
 #[test]
