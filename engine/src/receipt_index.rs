@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use codecs::instant::Mono;
-use hashbrown::{HashTable, hash_table};
+use hashbrown::HashTable;
 
 use crate::hash;
 use crate::id::Number;
@@ -22,8 +22,6 @@ const SHARD_SHIFT: u32 = 40;
 #[derive(Clone, Debug)]
 pub struct ReceiptIndex {
     shards: Vec<HashTable<Entry>>,
-    /// How often an id has come to another message.
-    moved: u64,
 }
 
 /// The hash of provider and id, and number and part in one word.
@@ -45,7 +43,7 @@ impl Entry {
 
 impl Default for ReceiptIndex {
     fn default() -> ReceiptIndex {
-        ReceiptIndex { shards: vec![HashTable::new(); SHARDS], moved: 0 }
+        ReceiptIndex { shards: vec![HashTable::new(); SHARDS] }
     }
 }
 
@@ -59,15 +57,7 @@ impl ReceiptIndex {
         assert!(number >> Number::BITS == 0, "a message number is out of range");
         let number_and_part = number << u8::BITS | u64::from(part);
         let entry = self.shard(hash).entry(hash, |entry| entry.hash == hash, |entry| entry.hash);
-        let is_known = matches!(entry, hash_table::Entry::Occupied(_));
         entry.insert(Entry { hash, number_and_part });
-        self.moved += u64::from(is_known);
-    }
-
-    /// How often an id that was known has come to another message, or once more to its own: while this is the same, what
-    /// was found is what would be found.
-    pub fn moved(&self) -> u64 {
-        self.moved
     }
 
     /// The number and part that last had this id.

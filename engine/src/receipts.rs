@@ -65,13 +65,11 @@ pub(crate) struct ReceiptNews {
 pub(crate) struct ReceiptIds {
     octets: Box<[u8]>,
     tlv_end: usize,
-    /// How often ids had come to another message when it was found (`ReceiptIndex::moved`).
-    moved: u64,
 }
 
 impl ReceiptIds {
-    fn new(tlv: &[u8], text: &[u8], moved: u64) -> ReceiptIds {
-        ReceiptIds { octets: [tlv, text].concat().into(), tlv_end: tlv.len(), moved }
+    fn new(tlv: &[u8], text: &[u8]) -> ReceiptIds {
+        ReceiptIds { octets: [tlv, text].concat().into(), tlv_end: tlv.len() }
     }
 
     fn tlv(&self) -> &[u8] {
@@ -196,7 +194,7 @@ impl Engine {
             Some(message) if !phones_agree(message, news.phone) => self.hold_early(news, tlv_id, text_id),
             Some(_) => self.receipt_for(number, part, news),
             None => {
-                let ids = Some(ReceiptIds::new(tlv_id, text_id, self.index.moved()));
+                let ids = Some(ReceiptIds::new(tlv_id, text_id));
                 self.load(block_of(number), News::Receipt { number, part, news, ids });
             }
         }
@@ -216,15 +214,11 @@ impl Engine {
                 self.unmatched(&news, &key, Unmatched::Gone);
                 self.acknowledge(news.answer);
             }
-            // Its id may have been given out again, before or meanwhile.
-            Some(ids) => {
-                let is_still = ids.moved == self.index.moved();
-                let found = is_still.then_some((number, part));
-                match found.or_else(|| self.find_by_receipt(&news, ids.tlv(), ids.text())) {
-                    Some(found) => self.matched(found, news, ids.tlv(), ids.text()),
-                    None => self.hold_early(news, ids.tlv(), ids.text()),
-                }
-            }
+            // Its id may have been given out again, before or meanwhile, or has come to the message that it was meant for.
+            Some(ids) => match self.find_by_receipt(&news, ids.tlv(), ids.text()) {
+                Some(found) => self.matched(found, news, ids.tlv(), ids.text()),
+                None => self.hold_early(news, ids.tlv(), ids.text()),
+            },
             None => self.receipt_for(number, part, news),
         }
     }

@@ -117,5 +117,6 @@ impl Digits {
 }
 
 fn hash(number: u64, below: Below) -> u64 {
-    BlockHash.hash_one(number ^ (u64::from(below.0) << 40))
+    // One prefix may stand below every root: what tells roots apart has to reach the low bits, which choose the place.
+    BlockHash.hash_one(number ^ u64::from(below.0).wrapping_mul(0xD6E8_FEB8_6659_FD93))
 }

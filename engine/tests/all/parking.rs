@@ -65,6 +65,30 @@ fn what_waits_for_receipts_leaves_memory_and_late_receipts_find_it_also_after_a_
     }
 }
 
+/// The receipt of the one can be read as the id of the other, which has left memory; its own response comes while that is read.
+#[test]
+fn a_receipt_that_overtakes_its_response_is_not_that_of_another_whose_id_reads_alike() {
+    let mut house = House::new(definitions());
+    house.definitions.providers[0].message_id = Form::HexDec;
+    let mended = Command::Configure { definitions: Box::new(house.definitions.clone()), reply: None };
+    house.turn([mended]);
+    let bind = house.bind("up", 0, 10);
+    let older = house.accepted("acme", &Sms::default());
+    let part = house.taken(bind).remove(0).part();
+    // 16, and the receipt of the younger says 10.
+    house.respond("up", 0, &[(part, 0, "10")]);
+    house.seconds(LONG);
+    assert_eq!(parked(&house), 1);
+    let younger = house.accepted("acme", &Sms::default());
+    let part = house.taken(bind).remove(0).part();
+    house.archives = false;
+    house.receipt("up", text_id("10"), ReceiptState::Delivered, None);
+    house.respond("up", 0, &[(part, 0, "a")]);
+    house.archives = true;
+    house.turn([]);
+    assert_eq!((house.state(older), house.state(younger)), (State::Sent, State::Delivered));
+}
+
 #[test]
 fn a_mended_message_id_form_finds_what_was_sent_and_parked_before() {
     for (parks, restarts) in [(false, false), (true, false), (true, true)] {

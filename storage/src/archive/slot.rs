@@ -186,10 +186,7 @@ impl Slot {
     }
 
     pub fn disk_bytes(&self) -> u64 {
-        match &*self.lock() {
-            Hold::Open(open) => open.database.disk_bytes(),
-            _ => fs::metadata(self.path.join("db")).map_or(0, |file| file.blocks() * 512),
-        }
+        fs::metadata(self.path.join("db")).map_or(0, |file| file.blocks() * 512)
     }
 
     fn open(&self) -> Result<Open, OpenError> {
