@@ -26,7 +26,7 @@ use rustls::ServerConfig;
 use storage::layout::Layout;
 use storage::space::{self, Level};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -239,6 +239,8 @@ async fn serve(
     clock: Clock,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<(), ServeError> {
+    // Before a door opens: whoever has been let in is drained.
+    let signals = EndSignals::caught().map_err(ServeError::Start)?;
     let listeners = Listeners::open(&config).await?;
     let doors = Arc::<DoorCounts>::default();
     let lockout = Arc::new(Lockout::new(LockoutOptions::default()));
@@ -289,7 +291,7 @@ async fn serve(
     house.health.set_started();
     warn_of_durability(&config);
     crate::say::line(format_args!("{}", first_run.announce(&announcement, &administrator)));
-    let disk_is_full = until_told_to_end(&phase).await?;
+    let disk_is_full = until_told_to_end(&phase, signals).await;
     end(&config, &house, phase, doors, binds).await;
     housekeeping.abort();
     lockouts.iter().for_each(Lockouts::keep);
@@ -485,26 +487,41 @@ fn late_news(config: &Config) -> Duration {
     waits.chain(kept).max().unwrap_or_default()
 }
 
+/// What tells the process to end.
+struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl EndSignals {
+    /// From now on they do not end the process by themselves.
+    fn caught() -> std::io::Result<EndSignals> {
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(EndSignals { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Waits for SIGTERM, SIGINT, or the disk to be full; whether it was the disk.
-async fn until_told_to_end(phase: &watch::Sender<Phase>) -> Result<bool, ServeError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Start)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Start)?;
+async fn until_told_to_end(phase: &watch::Sender<Phase>, mut signals: EndSignals) -> bool {
     let mut phases = phase.subscribe();
     let disk_is_full = tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
+        () = signals.next() => false,
         _ = phases.wait_for(|phase| *phase != Phase::Running) => true,
     };
     // A second signal ends the process at once: what is acknowledged is on disk anyway.
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        signals.next().await;
         tracing::warn!("told twice; ending at once");
         std::process::exit(1);
     });
-    Ok(disk_is_full)
+    disk_is_full
 }
 
 /// Drains: nothing new is let in or sent; waits for what is in flight; unbinds everything.
