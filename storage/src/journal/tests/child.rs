@@ -169,6 +169,9 @@ fn killed_at_any_moment_nothing_flushed_is_lost() {
     }
 }
 
+/// So many groups after its start a child is at work.
+const AT_WORK: u64 = 3;
+
 fn kill_again_and_again(options: Options, seed: u64, kills: u64) {
     let scratch = tempfile::tempdir().unwrap();
     let root = scratch.path().join("store");
@@ -179,7 +182,9 @@ fn kill_again_and_again(options: Options, seed: u64, kills: u64) {
         let mut process = Process::start("append", &root, options);
         // Every other one is killed at work even where a start takes long; the others may die of their start.
         if kill % 2 == 0 {
-            flushed = process.next().map_or(flushed, |line| flushed_group(&line));
+            for line in (0..AT_WORK).map_while(|_| process.next()) {
+                flushed = flushed_group(&line);
+            }
         }
         thread::sleep(Duration::from_micros((random >> 33) % 150_000));
         flushed = process.kill().unwrap_or(flushed);
@@ -200,7 +205,7 @@ fn kill_again_and_again(options: Options, seed: u64, kills: u64) {
         );
         std::fs::remove_dir_all(copy).unwrap();
     }
-    assert!(flushed >= kills / 2, "the children hardly ran: {flushed} groups after {kills} kills");
+    assert!(flushed > kills, "the children hardly ran: {flushed} groups after {kills} kills");
 }
 
 #[test]
