@@ -126,6 +126,24 @@ pub fn read_known(text: &[u8]) -> Option<Receipt<'_>> {
 
 fn interpret(text: &[u8], is_known: bool) -> Option<Receipt<'_>> {
     let text = unpadded(text);
+    usual(text).or_else(|| by_labels(text, is_known))
+}
+
+/// A text as appendix B writes it, which most are: each label has its place, and nothing need be looked for. `None` for any
+/// other, and where a value is missing.
+fn usual(text: &[u8]) -> Option<Receipt<'_>> {
+    let (id, rest) = word(after_word(text, b"id:")?)?;
+    let (_, rest) = word(after_word(rest, b" sub:")?)?;
+    let (_, rest) = word(after_word(rest, b" dlvrd:")?)?;
+    let (submit_date, rest) = word(after_word(rest, b" submit date:")?)?;
+    let (done_date, rest) = word(after_word(rest, b" done date:")?)?;
+    let (stat, rest) = word(after_word(rest, b" stat:")?)?;
+    let (error, rest) = word(after_word(rest, b" err:")?)?;
+    let text = unpadded(after_word(rest, b" text:")?);
+    Some(Receipt { id: Some(id), state: State::from_word(stat), stat, error, submit_date, done_date, text })
+}
+
+fn by_labels(text: &[u8], is_known: bool) -> Option<Receipt<'_>> {
     let fields = Fields::read(text);
     let id = fields.id.map(first_word).filter(|id| !id.is_empty());
     let stat = match fields.stat {
@@ -225,17 +243,38 @@ pub struct Dates {
 }
 
 impl Dates {
-    fn write(self, out: &mut Vec<u8>, wall: Wall) {
-        let civil = Civil::of(earlier(wall, i64::from(self.offset_minutes).saturating_neg()));
-        write_minute(out, civil);
+    fn write(self, out: &mut Vec<u8>, wall: Wall, written: &mut Minute) {
+        let local = earlier(wall, i64::from(self.offset_minutes).saturating_neg());
+        out.extend_from_slice(written.digits(local));
         if self.seconds {
-            out.extend_from_slice(&two_digits(civil.second));
+            out.extend_from_slice(&two_digits(Civil::of(local).second));
         }
     }
 }
 
-/// Appends the text of SMPP 3.4 appendix B, in ASCII.
-pub fn write(out: &mut Vec<u8>, notice: &Notice<'_>, dates: Dates) {
+/// The minute that was written last: receipts mostly tell of what happened a moment ago, one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Minute {
+    /// Since 1970.
+    minute: Option<i64>,
+    digits: Vec<u8>,
+}
+
+impl Minute {
+    /// YYMMDDhhmm.
+    fn digits(&mut self, wall: Wall) -> &[u8] {
+        let minute = wall.0.div_euclid(60_000);
+        if self.minute != Some(minute) {
+            self.minute = Some(minute);
+            self.digits.clear();
+            write_minute(&mut self.digits, Civil::of(wall));
+        }
+        &self.digits
+    }
+}
+
+/// Appends the text of SMPP 3.4 appendix B, in ASCII. `minute` is kept from one receipt to the next, and starts empty.
+pub fn write(out: &mut Vec<u8>, notice: &Notice<'_>, dates: Dates, minute: &mut Minute) {
     out.reserve(notice.id.len().saturating_add(140));
     out.extend_from_slice(b"id:");
     out.extend_from_slice(notice.id);
@@ -243,9 +282,9 @@ pub fn write(out: &mut Vec<u8>, notice: &Notice<'_>, dates: Dates) {
         State::Delivered => b" sub:001 dlvrd:001 submit date:",
         _ => b" sub:001 dlvrd:000 submit date:",
     });
-    dates.write(out, notice.submitted);
+    dates.write(out, notice.submitted, minute);
     out.extend_from_slice(b" done date:");
-    dates.write(out, notice.done);
+    dates.write(out, notice.done, minute);
     out.extend_from_slice(b" stat:");
     out.extend_from_slice(notice.state.word().as_bytes());
     out.extend_from_slice(b" err:");
@@ -381,6 +420,12 @@ fn after_joint(mut input: &[u8]) -> &[u8] {
 /// Spaces and all control characters, NUL too.
 fn is_separator(octet: u8) -> bool {
     matches!(octet, 0..=b' ' | b',' | b';')
+}
+
+/// What stands before the first separator, if there is both; and the rest from the separator on.
+fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|octet| is_separator(*octet)).filter(|at| *at > 0)?;
+    text.split_at_checked(at)
 }
 
 /// What follows the first separator.

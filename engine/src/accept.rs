@@ -275,6 +275,7 @@ impl Engine {
         };
         message.priority = plan.priority;
         message.id = self.ids.id(number);
+        message.begin_ids();
         message.image_group = self.group_number;
         let id = message.id;
         self.ring.add_fresh(self.group_number, number);

@@ -30,6 +30,7 @@ use crate::schedule::Schedule;
 use crate::step::Step;
 use crate::surgery::Surgery;
 use crate::sweep::Sweep;
+use crate::telling::Notepad;
 use crate::tenants::Tenants;
 use crate::wall_clock::WallClock;
 
@@ -112,8 +113,7 @@ pub struct Engine {
     pub(crate) references: References,
     /// Room for the canonical octets of one provider's id.
     pub(crate) key: Vec<u8>,
-    /// Room for the text of one receipt.
-    pub(crate) text: Vec<u8>,
+    pub(crate) notepad: Notepad,
 }
 
 impl Engine {
@@ -154,7 +154,7 @@ impl Engine {
             epoch_group: 0,
             references: References::default(),
             key: Vec::new(),
-            text: Vec::new(),
+            notepad: Notepad::default(),
             settings,
         }
     }
@@ -242,7 +242,8 @@ impl Engine {
         self.record_wallets();
         let release_before = self.ring.release_before(self.group_number);
         self.ring.group_taken();
-        let room = Vec::with_capacity(self.group.len());
+        // A little more than this one took: one that is a little larger need not be copied to where there is room.
+        let room = Vec::with_capacity(self.group.len() + self.group.len() / 4);
         let records = std::mem::replace(&mut self.group, room);
         let next = self.effects.next();
         let effects = std::mem::replace(&mut self.effects, next);

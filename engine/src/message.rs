@@ -172,9 +172,19 @@ pub struct Message {
     /// The present attempt counts: it was refused for now, or left without an answer.
     attempt_counts: bool,
     first_part: PartState,
-    /// The other parts of a long message.
-    more_parts: Option<Box<[PartState]>>,
+    more_parts: Option<Box<MoreParts>>,
+    /// The hash of the id that a provider has given it, or one of the two below.
+    id_hash: u64,
 }
+
+/// The other parts of a long message. Few have them: they are to cost the others no more than a pointer.
+#[derive(Clone, Debug)]
+struct MoreParts(Vec<PartState>);
+
+/// No provider has given it an id.
+const NO_ID: u64 = 0;
+/// Its ids are looked for in its story: it may have several, or was read back.
+const IN_STORY: u64 = u64::MAX;
 
 impl Message {
     /// Reads a message with its whole story; `None` when the bytes are none.
@@ -262,7 +272,8 @@ impl Message {
             telling: None,
             attempt_counts: false,
             first_part: PartState::Waiting,
-            more_parts: (more > 0).then(|| vec![PartState::Waiting; more].into_boxed_slice()),
+            more_parts: (more > 0).then(|| Box::new(MoreParts(vec![PartState::Waiting; more]))),
+            id_hash: IN_STORY,
         }
     }
 
@@ -272,7 +283,7 @@ impl Message {
         self.state = State::Delivered;
         self.charge = Charge::Released;
         self.first_part = part;
-        self.more_parts.iter_mut().flatten().for_each(|other| *other = part);
+        self.more_states().for_each(|other| *other = part);
     }
 
     /// The same message with another body and price, and a step that says so: a new whole image. `state` holds from here on.
@@ -343,6 +354,22 @@ impl Message {
         found
     }
 
+    /// Every id that a provider gives it from here on is noted.
+    pub fn begin_ids(&mut self) {
+        self.id_hash = NO_ID;
+    }
+
+    /// Notes the hash of an id that a provider has given it, as the index of receipts has it.
+    pub fn note_id(&mut self, hash: u64) {
+        let is_first = self.id_hash == NO_ID && hash != NO_ID;
+        self.id_hash = if is_first { hash } else { IN_STORY };
+    }
+
+    /// The hash of the one id that it has been given: `None` where its story has to be asked.
+    pub fn only_id(&self) -> Option<u64> {
+        Some(self.id_hash).filter(|hash| !matches!(*hash, NO_ID | IN_STORY))
+    }
+
     /// How many ids providers have given it.
     pub fn ids_known(&self) -> usize {
         let is_id =
@@ -356,13 +383,13 @@ impl Message {
     }
 
     pub fn parts(&self) -> u8 {
-        1 + self.more_parts.as_ref().map_or(0, |more| more.len() as u8)
+        1 + self.more_parts.as_ref().map_or(0, |more| more.0.len() as u8)
     }
 
     pub fn part(&self, index: u8) -> Option<PartState> {
         match index.checked_sub(1) {
             None => Some(self.first_part),
-            Some(rest) => self.more_parts.as_ref()?.get(usize::from(rest)).copied(),
+            Some(rest) => self.more_parts.as_ref()?.0.get(usize::from(rest)).copied(),
         }
     }
 
@@ -383,12 +410,15 @@ impl Message {
         match index.checked_sub(1) {
             None => self.first_part = state,
             Some(rest) => {
-                if let Some(part) = self.more_parts.as_mut().and_then(|more| more.get_mut(usize::from(rest)))
-                {
+                if let Some(part) = self.more_states().nth(usize::from(rest)) {
                     *part = state;
                 }
             }
         }
+    }
+
+    fn more_states(&mut self) -> impl Iterator<Item = &mut PartState> {
+        self.more_parts.iter_mut().flat_map(|more| more.0.iter_mut())
     }
 
     /// Parts that are with a bind, unanswered.
@@ -397,7 +427,7 @@ impl Message {
     }
 
     pub fn part_states(&self) -> impl Iterator<Item = PartState> + '_ {
-        let more = self.more_parts.as_deref().unwrap_or_default();
+        let more = self.more_parts.as_ref().map_or(&[][..], |more| &more.0);
         std::iter::once(self.first_part).chain(more.iter().copied())
     }
 
@@ -521,7 +551,7 @@ impl Message {
             self.attempt = attempt;
             self.attempt_counts = true;
             self.first_part = PartState::Waiting;
-            self.more_parts.iter_mut().flatten().for_each(|part| *part = PartState::Waiting);
+            self.more_states().for_each(|part| *part = PartState::Waiting);
         }
     }
 

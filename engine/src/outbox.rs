@@ -315,7 +315,7 @@ impl Engine {
         let out = self.effects.outgoing(receiver.connection);
         let telling = Telling { tells, dialect: &dialect, tlvs: receiver.tlvs };
         match message.is_inbound() {
-            false => telling::write(message, telling, &self.ids, &mut self.text, out),
+            false => telling::write(message, telling, &self.ids, &mut self.notepad, out),
             true => inbound::tell(message, telling, &self.ids, out),
         }
         if tells == Tells::End {

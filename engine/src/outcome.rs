@@ -11,6 +11,7 @@ use crate::engine::{DueKind, Engine};
 use crate::message::{Message, PartState, State};
 use crate::outbox::News;
 use crate::pages::block_of;
+use crate::receipt_index;
 use crate::status_table::{StatusRule, StatusTable};
 use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Resolution, Step, Verdict};
 
@@ -145,7 +146,11 @@ impl Engine {
             if key.is_empty() {
                 return;
             }
-            engine.index.insert(provider, key, number, part);
+            let hash = receipt_index::key(provider, key);
+            engine.index.insert_hash(hash, number, part);
+            if let Some((_, message)) = engine.pages.with_page(number) {
+                message.note_id(hash);
+            }
             if !engine.early.is_empty() {
                 engine.match_held(provider, key, number);
             }

@@ -357,14 +357,20 @@ impl Engine {
         let is_over = matches!(message.state, State::Delivered | State::Read | State::Sent)
             && !message.asks_the_phone();
         let (provider, number) = (message.provider, message.number);
+        let mut retire = |engine: &mut Engine, hash| match is_over {
+            true => engine.sweep.forgotten.push((hash, number)),
+            false => kept.push(OwnedId { hash, number }),
+        };
+        if let Some(hash) = message.only_id() {
+            retire(self, hash);
+            return;
+        }
         for (_, step) in message.steps() {
             let Step::Response { verdict: Verdict::Accepted, id, shared, .. } = step else { continue };
             let phone = message.key_phone(shared);
             self.with_key(provider, Side::Response, id, phone, |engine, key| {
-                if is_over {
-                    engine.sweep.forgotten.push((receipt_index::key(provider, key), number));
-                } else if !key.is_empty() {
-                    kept.push(OwnedId { hash: receipt_index::key(provider, key), number });
+                if !key.is_empty() {
+                    retire(engine, receipt_index::key(provider, key));
                 }
             });
         }

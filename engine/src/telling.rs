@@ -2,7 +2,7 @@
 //! a notification on its way (SMPP 3.4 appendix B, §5.2.12, §5.3.2). To whom and when is `outbox.rs`'s.
 
 use codecs::instant::Wall;
-use codecs::receipt::{self, Notice, State as ReceiptState};
+use codecs::receipt::{self, Minute, Notice, State as ReceiptState};
 use codecs::smpp::pdu::SmeAddress;
 use codecs::smpp::tlv::tag;
 use codecs::smpp::write::{self, SmFields};
@@ -102,12 +102,19 @@ pub(crate) struct Telling<'a> {
     pub tlvs: bool,
 }
 
-/// Appends the deliver_sm that tells a message's state. `text` is room for its text.
+/// Room for the text of one receipt, and what the next one's has in common with it.
+#[derive(Debug, Default)]
+pub(crate) struct Notepad {
+    text: Vec<u8>,
+    minute: Minute,
+}
+
+/// Appends the deliver_sm that tells a message's state.
 pub(crate) fn write(
     message: &Message,
     telling: Telling<'_>,
     ids: &Permutation,
-    text: &mut Vec<u8>,
+    notepad: &mut Notepad,
     out: &mut Outgoing,
 ) {
     let Telling { tells, dialect, tlvs } = telling;
@@ -127,8 +134,9 @@ pub(crate) fn write(
         error: error.as_bytes(),
         text: if dialect.text { body.octets } else { &[] },
     };
+    let Notepad { text, minute } = notepad;
     text.clear();
-    receipt::write(text, &notice, dialect.dates);
+    receipt::write(text, &notice, dialect.dates, minute);
     let mut digits = [0; 20];
     let destination = decimal(body.destination, &mut digits);
     let fields = SmFields {

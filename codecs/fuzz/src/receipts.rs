@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use codecs::instant::Wall;
 use codecs::message_id::{self, Form, Side};
-use codecs::receipt::{self, DateForm, Dates, Dialect, Notice, Pattern, Receipt, State};
+use codecs::receipt::{self, DateForm, Dates, Dialect, Minute, Notice, Pattern, Receipt, State};
 
 use crate::front;
 
@@ -97,7 +97,7 @@ fn written(octets: &[u8]) {
     let done = Wall(RECEIVED.0 - i64::from(day % 29) * 86_400_000);
     let notice = Notice { id, submitted: RECEIVED, done, state, error, text: rest };
     let mut text = Vec::new();
-    receipt::write(&mut text, &notice, dates);
+    receipt::write(&mut text, &notice, dates, &mut Minute::default());
     let again = receipt::read(&text).expect("what we write is a receipt");
     assert_eq!((again.id, again.state), (Some(id), Some(state)));
     assert!(again.error.ends_with(error));

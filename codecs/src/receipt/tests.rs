@@ -274,7 +274,7 @@ fn a_receipt_is_written_as_the_appendix_shows() {
         ),
     ] {
         let mut out = b">".to_vec();
-        write(&mut out, &notice, Dates::default());
+        write(&mut out, &notice, Dates::default(), &mut Minute::default());
         assert_eq!(String::from_utf8(out).unwrap(), format!(">{expected}"));
     }
 }
@@ -292,7 +292,7 @@ proptest! {
         let (submitted, done) = (Wall(submitted), Wall(submitted + took));
         let mut out = Vec::new();
         let notice = Notice { id: id.as_bytes(), submitted, done, state, error: error.as_bytes(), text: &text };
-        write(&mut out, &notice, Dates::default());
+        write(&mut out, &notice, Dates::default(), &mut Minute::default());
         let receipt = read(&out).unwrap();
         prop_assert_eq!(receipt.id, Some(id.as_bytes()));
         prop_assert_eq!(receipt.state, Some(state));
@@ -328,6 +328,29 @@ proptest! {
     }
 
     #[test]
+    fn what_is_read_as_usual_reads_the_same_by_its_labels(
+        values in proptest::collection::vec("[0-9A-Za-z:.]{0,6}|id:1|text:", 7),
+        labels in proptest::sample::select(&[
+            ["id:", " sub:", " dlvrd:", " submit date:", " done date:", " stat:", " err:", " text:"],
+            ["ID:", " Sub:", " dlvrd:", " Submit Date:", " done date:", " STAT:", " err:", " Text:"],
+            ["id:", " sub:", " dlvrd:", " submit date:", " done date:", " stat:", " err:", "text:"],
+        ][..]),
+        gap in proptest::sample::select(&["", "", "", " ", "\0"][..]),
+        text in any::<Vec<u8>>(),
+        is_known in any::<bool>(),
+    ) {
+        let fields = labels.iter().zip(values.iter().map(|value| value.as_str()).chain([""]));
+        let mut octets: Vec<u8> = fields.flat_map(|(label, value)| [label, gap, value].concat().into_bytes()).collect();
+        octets.extend(&text);
+        let octets = unpadded(&octets);
+        if let Some(usual) = usual(octets) {
+            prop_assert_eq!(Some(usual), by_labels(octets, is_known));
+        }
+        let all_given = labels[7].starts_with(' ') && gap.is_empty() && values.iter().all(|value| !value.is_empty());
+        prop_assert_eq!(usual(octets).is_some(), all_given);
+    }
+
+    #[test]
     fn any_digits_can_be_a_date(digits in "[0-9]{8,16}[+-]?", received in any::<i64>(), offset in any::<i32>()) {
         if let Some(read) = read_date(digits.as_bytes(), Wall(received), offset) {
             prop_assert!(read.0.abs_diff(received) <= 30 * 86_400_000);
@@ -338,6 +361,7 @@ proptest! {
 #[test]
 fn dates_are_written_in_the_time_and_the_length_that_is_asked_for() {
     let notice = notice(b"1", State::Delivered, b"", b"");
+    let mut minute = Minute::default();
     for (seconds, offset_minutes, done) in [
         (false, 0, "done date:2612010001 "),
         (true, 0, "done date:261201000100 "),
@@ -345,7 +369,7 @@ fn dates_are_written_in_the_time_and_the_length_that_is_asked_for() {
         (false, -330, "done date:2611301831 "),
     ] {
         let mut out = Vec::new();
-        write(&mut out, &notice, Dates { seconds, offset_minutes });
+        write(&mut out, &notice, Dates { seconds, offset_minutes }, &mut minute);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains(done), "{text}");
     }
