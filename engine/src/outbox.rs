@@ -19,7 +19,7 @@ use crate::telling::{self, Telling, Tells};
 use crate::tenants::Receiver;
 
 /// Receipts on their way to one session at once.
-const RECEIVER_WINDOW_MAX: u32 = 1_000;
+const RECEIVER_WINDOW_MAX: u32 = 1_500;
 /// Blocks asked back from the archive at once.
 const LOADS_MAX: usize = 64;
 /// How long a receipt waits that a tenant's session refused for now, in microseconds.

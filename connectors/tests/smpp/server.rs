@@ -152,7 +152,7 @@ fn a_tenant_binds_submits_and_is_answered_with_the_id() {
     assert_eq!(answer.head(), (Pdus::SUBMIT_SM_RESP, Status::OK, 2));
     assert_eq!(answer.body, format!("{FIRST_ID}\0").as_bytes());
     site.house.wait_for("the submission", |commands| match commands {
-        [Command::TenantBound { tenant: 7, receives: true, window: 1_000, .. }, Command::Submit(batch)] => {
+        [Command::TenantBound { tenant: 7, receives: true, window: 1_500, .. }, Command::Submit(batch)] => {
             let body = Body::read(&batch.bodies).unwrap().0;
             assert_eq!(
                 (body.octets, body.destination, body.source),

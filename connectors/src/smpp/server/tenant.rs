@@ -34,7 +34,7 @@ const BATCH_OCTETS_MAX: usize = 1024 * 1024;
 const DESTINATIONS_MAX: usize = 255;
 /// What a text may become that is sent to many at once.
 const MULTI_OCTETS_MAX: usize = 4 * BATCH_OCTETS_MAX;
-const DELIVERY_WINDOW_MAX: u32 = 1_000;
+const DELIVERY_WINDOW_MAX: u32 = 1_500;
 /// Peers from here on understand a body beside an error (SMPP 5.0 §4.2.1.2).
 pub const VERSION_5: u8 = 0x50;
 /// No message_id, and additional_status_info_text with its NUL (SMPP 3.4 §5.3.2.11).
@@ -395,9 +395,10 @@ impl Tenant {
     }
 }
 
-/// How many deliver_sm may be unanswered. A larger window is meant for submissions; this is ours, and costs memory.
+/// How many deliver_sm may be unanswered: half as many again as submissions. Each of those has its receipt, which with no more
+/// places would wait for longer and longer where both windows are full. The bound is ours: they cost memory.
 pub fn delivery_window(window: u32) -> u32 {
-    window.clamp(1, DELIVERY_WINDOW_MAX)
+    window.saturating_add(window / 2).clamp(1, DELIVERY_WINDOW_MAX)
 }
 
 fn empty_batch(tenant: u32, id: ConnectionId) -> Submissions {
@@ -408,5 +409,19 @@ fn empty_batch(tenant: u32, id: ConnectionId) -> Submissions {
         idempotency: None,
         items: Vec::new(),
         bodies: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receipts_have_half_as_many_places_again_as_submissions() {
+        for (window, deliveries) in
+            [(0, 1), (1, 1), (2, 3), (10, 15), (100, 150), (1_000, 1_500), (1_001, 1_500), (u32::MAX, 1_500)]
+        {
+            assert_eq!(delivery_window(window), deliveries, "{window}");
+        }
     }
 }
