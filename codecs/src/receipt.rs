@@ -9,7 +9,7 @@ pub use dialect::{DateForm, Dialect, Pattern, PatternError};
 
 use crate::instant::Wall;
 use crate::text::utf16_units;
-use crate::time::{Civil, absolute, earlier, pairs, two_digits, unpadded, write_minute};
+use crate::time::{Civil, MINUTE_MILLIS, absolute, earlier, pairs, two_digits, unpadded, write_minute};
 
 /// What became of a message, with the numbers of message_state (SMPP 3.4 §5.2.28, 5.0 §4.7.15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -243,9 +243,9 @@ pub struct Dates {
 }
 
 impl Dates {
-    fn write(self, out: &mut Vec<u8>, wall: Wall, written: &mut Minute) {
+    fn write(self, out: &mut Vec<u8>, wall: Wall, minute: &mut Minute) {
         let local = earlier(wall, i64::from(self.offset_minutes).saturating_neg());
-        out.extend_from_slice(written.digits(local));
+        out.extend_from_slice(minute.digits(local));
         if self.seconds {
             out.extend_from_slice(&two_digits(Civil::of(local).second));
         }
@@ -263,7 +263,7 @@ pub struct Minute {
 impl Minute {
     /// YYMMDDhhmm.
     fn digits(&mut self, wall: Wall) -> &[u8] {
-        let minute = wall.0.div_euclid(60_000);
+        let minute = wall.0.div_euclid(MINUTE_MILLIS);
         if self.minute != Some(minute) {
             self.minute = Some(minute);
             self.digits.clear();
@@ -422,7 +422,7 @@ fn is_separator(octet: u8) -> bool {
     matches!(octet, 0..=b' ' | b',' | b';')
 }
 
-/// What stands before the first separator, if there is both; and the rest from the separator on.
+/// What stands before the first separator, if there are both; and the rest from the separator on.
 fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = text.iter().position(|octet| is_separator(*octet)).filter(|at| *at > 0)?;
     text.split_at_checked(at)

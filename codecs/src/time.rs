@@ -116,7 +116,7 @@ pub struct Civil {
 }
 
 const DAY_MILLIS: i64 = 86_400_000;
-const MINUTE_MILLIS: i64 = 60_000;
+pub(crate) const MINUTE_MILLIS: i64 = 60_000;
 /// The first and the last millisecond of the years 0 to 9999.
 const FIRST: i64 = -62_167_219_200_000;
 const LAST: i64 = 253_402_300_799_999;

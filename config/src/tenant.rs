@@ -81,7 +81,8 @@ pub struct TenantSmpp {
     pub bind_types: Vec<BindType>,
     /// What becomes of one more. Default `refuse`.
     pub when_full: WhenFull,
-    /// Unanswered requests on each bind, 1 to 65,535; more are answered ESME_RTHROTTLED. Default 100.
+    /// Unanswered requests on each bind, 1 to 65,535; more are answered ESME_RTHROTTLED. Half as many again of ours, at most 1,500,
+    /// are unanswered there. Default 100.
     pub window: u32,
     /// What its data_coding 0 means: `gsm7`, `latin1`, `ascii` or `ucs2`. Default `gsm7`.
     pub charset: Charset,

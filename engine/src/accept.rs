@@ -12,7 +12,7 @@ use crate::fitting::{self, Fitted};
 use crate::id::Number;
 use crate::idempotency::{self, Begin, Entry};
 use crate::ledger::{Reserve, Wallet};
-use crate::message::{Head, Message};
+use crate::message::{Head, IdHash, Message};
 use crate::money::Micros;
 use crate::pages::{BLOCK_MESSAGES, block_of, place_of};
 use crate::present::Found;
@@ -275,7 +275,7 @@ impl Engine {
         };
         message.priority = plan.priority;
         message.id = self.ids.id(number);
-        message.begin_ids();
+        message.provider_id_hash = IdHash::NONE;
         message.image_group = self.group_number;
         let id = message.id;
         self.ring.add_fresh(self.group_number, number);

@@ -4,11 +4,13 @@
 //! Head (`head.rs`), then the body (`submission.rs`), then the steps (`step.rs`).
 
 mod head;
+mod id_hash;
 
 use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
 
 pub use self::head::{HEAD_VERSION, Head, INBOUND};
+pub use self::id_hash::IdHash;
 
 use self::head::{HEAD_FIXED, PRICE_AT};
 use crate::bytes::Reader;
@@ -173,18 +175,12 @@ pub struct Message {
     attempt_counts: bool,
     first_part: PartState,
     more_parts: Option<Box<MoreParts>>,
-    /// The hash of the id that a provider has given it, or one of the two below.
-    id_hash: u64,
+    pub provider_id_hash: IdHash,
 }
 
 /// The other parts of a long message. Few have them: they are to cost the others no more than a pointer.
 #[derive(Clone, Debug)]
 struct MoreParts(Vec<PartState>);
-
-/// No provider has given it an id.
-const NO_ID: u64 = 0;
-/// Its ids are looked for in its story: it may have several, or was read back.
-const IN_STORY: u64 = u64::MAX;
 
 impl Message {
     /// Reads a message with its whole story; `None` when the bytes are none.
@@ -273,7 +269,7 @@ impl Message {
             attempt_counts: false,
             first_part: PartState::Waiting,
             more_parts: (more > 0).then(|| Box::new(MoreParts(vec![PartState::Waiting; more]))),
-            id_hash: IN_STORY,
+            provider_id_hash: IdHash::IN_STORY,
         }
     }
 
@@ -352,22 +348,6 @@ impl Message {
             }
         }
         found
-    }
-
-    /// Every id that a provider gives it from here on is noted.
-    pub fn begin_ids(&mut self) {
-        self.id_hash = NO_ID;
-    }
-
-    /// Notes the hash of an id that a provider has given it, as the index of receipts has it.
-    pub fn note_id(&mut self, hash: u64) {
-        let is_first = self.id_hash == NO_ID && hash != NO_ID;
-        self.id_hash = if is_first { hash } else { IN_STORY };
-    }
-
-    /// The hash of the one id that it has been given: `None` where its story has to be asked.
-    pub fn only_id(&self) -> Option<u64> {
-        Some(self.id_hash).filter(|hash| !matches!(*hash, NO_ID | IN_STORY))
     }
 
     /// How many ids providers have given it.

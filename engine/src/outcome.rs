@@ -149,7 +149,7 @@ impl Engine {
             let hash = receipt_index::key(provider, key);
             engine.index.insert_hash(hash, number, part);
             if let Some((_, message)) = engine.pages.with_page(number) {
-                message.note_id(hash);
+                message.provider_id_hash.note(hash);
             }
             if !engine.early.is_empty() {
                 engine.match_held(provider, key, number);

@@ -361,7 +361,7 @@ impl Engine {
             true => engine.sweep.forgotten.push((hash, number)),
             false => kept.push(OwnedId { hash, number }),
         };
-        if let Some(hash) = message.only_id() {
+        if let Some(hash) = message.provider_id_hash.only() {
             retire(self, hash);
             return;
         }

@@ -25,7 +25,7 @@ pub struct TenantAccess {
     pub bind_kinds: BindKinds,
     /// Where there are as many, the oldest makes room for another one; else that is refused.
     pub oldest_leaves: bool,
-    /// Unanswered submissions on this bind, and unanswered deliveries up to 1,000.
+    /// Unanswered submissions on this bind; half as many again of deliveries, up to 1,500.
     pub window: u32,
     /// Messages a second over all doors of the tenant; 0: no limit.
     pub rate: u32,

@@ -445,9 +445,9 @@ fn receipts_go_to_the_bind_they_are_given_to_and_their_answers_come_back() {
     let site = Site::with(options(), TenantAccess { window: 2, ..access() }, None);
     let (mut one, mut other) = (site.bound(), Peer::bound(site.address, BindKind::Receiver));
     let (first, second) = (site.house.connection(1), site.house.connection(2));
-    site.house.requests(first, &[11, 12, 13], b"body");
+    site.house.requests(first, &[11, 12, 13, 14], b"body");
     site.house.request(second, 21, b"other");
-    let (a, b) = (one.read(), one.read());
+    let (a, b, c) = (one.read(), one.read(), one.read());
     assert_eq!((a.command, &a.body[..]), (Pdus::DELIVER_SM, &b"body"[..]));
     assert_eq!(other.read().body, b"other");
     one.send(
@@ -458,10 +458,11 @@ fn receipts_go_to_the_bind_they_are_given_to_and_their_answers_come_back() {
         .concat(),
     );
     assert_eq!(site.acknowledged(2), [(12, 0), (11, Status::X_T_APPN.0)]);
-    // The third waited for the window.
-    let third = one.read();
-    one.send_pdu(Pdus::DELIVER_SM_RESP, Status::OK, third.sequence, &[0]);
-    assert_eq!(site.acknowledged(3)[2], (13, 0));
+    // The fourth waited for the window.
+    let fourth = one.read();
+    one.send_pdu(Pdus::DELIVER_SM_RESP, Status::OK, c.sequence, &[0]);
+    one.send_pdu(Pdus::DELIVER_SM_RESP, Status::OK, fourth.sequence, &[0]);
+    assert_eq!(site.acknowledged(4)[2..], [(13, 0), (14, 0)]);
 }
 
 #[test]
@@ -484,17 +485,17 @@ fn receipts_come_back_when_the_session_dies_and_those_still_on_their_way_too() {
     let site = Site::with(options(), TenantAccess { window: 2, ..access() }, None);
     let mut peer = site.bound();
     let connection = site.house.connection(1);
-    site.house.requests(connection, &[11, 12, 13], b"body");
-    let (first, _) = (peer.read(), peer.read());
+    site.house.requests(connection, &[11, 12, 13, 14], b"body");
+    let (first, _, _) = (peer.read(), peer.read(), peer.read());
     peer.send_pdu(Pdus::DELIVER_SM_RESP, Status::OK, first.sequence, &[0]);
     assert_eq!(site.acknowledged(1), [(11, 0)]);
     assert_eq!(peer.read().body, b"body");
     site.house.hold_still();
     drop(peer);
-    assert_eq!(site.untold(2), [12, 13]);
-    site.house.request(connection, 14, b"too late");
-    site.house.go_on();
     assert_eq!(site.untold(3), [12, 13, 14]);
+    site.house.request(connection, 15, b"too late");
+    site.house.go_on();
+    assert_eq!(site.untold(4), [12, 13, 14, 15]);
     site.house.wait_until("the end of the link", || site.house.partition.links.is_empty());
 }
 

@@ -34,6 +34,7 @@ const BATCH_OCTETS_MAX: usize = 1024 * 1024;
 const DESTINATIONS_MAX: usize = 255;
 /// What a text may become that is sent to many at once.
 const MULTI_OCTETS_MAX: usize = 4 * BATCH_OCTETS_MAX;
+/// The engine's `RECEIVER_WINDOW_MAX` is the same: the smaller of the two holds.
 const DELIVERY_WINDOW_MAX: u32 = 1_500;
 /// Peers from here on understand a body beside an error (SMPP 5.0 §4.2.1.2).
 pub const VERSION_5: u8 = 0x50;
