@@ -281,6 +281,9 @@ pub struct Replacement {
     pub registered_delivery: u8,
 }
 
+/// Receipts on their way to one session at once; they cost memory.
+pub const DELIVERY_WINDOW_MAX: u32 = 1_500;
+
 /// One batch from one source.
 #[derive(Debug)]
 pub enum Command {
@@ -332,6 +335,7 @@ pub enum Command {
         receives: bool,
         /// Its peer may be sent TLVs.
         tlvs: bool,
+        /// Receipts that it may have unanswered; `DELIVERY_WINDOW_MAX` at most.
         window: u32,
     },
     /// A tenant's session is gone; `untold` are the numbers given to it and not acknowledged. A second time like `BindDown`.

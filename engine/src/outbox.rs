@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use codecs::smpp::status::Status;
 
-use crate::command::{Acknowledgement, ConnectionId, PartToken, ReplyId, Submissions, TenantOperation};
+use crate::command::{
+    Acknowledgement, ConnectionId, DELIVERY_WINDOW_MAX, PartToken, ReplyId, Submissions, TenantOperation,
+};
 use crate::effect::{Load, Shelf};
 use crate::engine::{DueKind, Engine};
 use crate::inbound;
@@ -18,8 +20,6 @@ use crate::step::Step;
 use crate::telling::{self, Telling, Tells};
 use crate::tenants::Receiver;
 
-/// Receipts on their way to one session at once.
-const RECEIVER_WINDOW_MAX: u32 = 1_500;
 /// Blocks asked back from the archive at once.
 const LOADS_MAX: usize = 64;
 /// How long a receipt waits that a tenant's session refused for now, in microseconds.
@@ -126,7 +126,7 @@ impl Engine {
             return;
         }
         if let Some(entry) = self.tenants.get_mut(tenant) {
-            let window = window.clamp(1, RECEIVER_WINDOW_MAX);
+            let window = window.clamp(1, DELIVERY_WINDOW_MAX);
             entry.receivers.push(Receiver { connection, tlvs, window, in_flight: 0 });
             if tlvs && !entry.untold_long.is_empty() {
                 entry.untold_long.append(&mut entry.untold);

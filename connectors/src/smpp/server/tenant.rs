@@ -13,7 +13,8 @@ use codecs::smpp::tlv::tag;
 use codecs::smpp::write;
 use codecs::smpp::{BindKind, Command as Pdu, Status};
 use engine::command::{
-    Acknowledgement, Command, ConnectionId, Door, Now, Refusal, Submission, Submissions, TenantOperation,
+    Acknowledgement, Command, ConnectionId, DELIVERY_WINDOW_MAX, Door, Now, Refusal, Submission, Submissions,
+    TenantOperation,
 };
 use engine::effect::{OperationAnswer, Outcome, SubmitAnswer};
 
@@ -34,8 +35,6 @@ const BATCH_OCTETS_MAX: usize = 1024 * 1024;
 const DESTINATIONS_MAX: usize = 255;
 /// What a text may become that is sent to many at once.
 const MULTI_OCTETS_MAX: usize = 4 * BATCH_OCTETS_MAX;
-/// The engine's `RECEIVER_WINDOW_MAX` is the same: the smaller of the two holds.
-const DELIVERY_WINDOW_MAX: u32 = 1_500;
 /// Peers from here on understand a body beside an error (SMPP 5.0 §4.2.1.2).
 pub const VERSION_5: u8 = 0x50;
 /// No message_id, and additional_status_info_text with its NUL (SMPP 3.4 §5.3.2.11).
@@ -397,7 +396,7 @@ impl Tenant {
 }
 
 /// How many deliver_sm may be unanswered: half as many again as submissions. Each of those has its receipt, which with no more
-/// places would wait for longer and longer where both windows are full. The bound is ours: they cost memory.
+/// places would wait for longer and longer where both windows are full.
 pub fn delivery_window(window: u32) -> u32 {
     window.saturating_add(window / 2).clamp(1, DELIVERY_WINDOW_MAX)
 }
