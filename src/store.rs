@@ -53,6 +53,8 @@ pub enum StoreStartError {
     NewerGroup { group: u64, error: packing::UnpackError },
     #[error("the rows of block {block} in the parked store cannot be read; restore a backup")]
     Parked { block: u64 },
+    #[error("there is no store in {path}")]
+    NoStore { path: String },
     #[error("{path} is missing, and the journal says that messages are in it; restore a backup of it")]
     ArchiveGone { path: String },
     #[error("the catalog's {ID_KEY} is missing or damaged: restore the catalog from a backup")]
@@ -181,6 +183,26 @@ fn fold_journal(config: &Config, id_key: &[u8; 32], clock: Clock) -> Result<Fold
     Ok(Folded { journal, engine, next_group, names_archived })
 }
 
+/// The engine as the journal and the parked store of a stopped gateway left it, to be looked at: nothing outstanding is taken up.
+pub fn folded(config: &Config) -> Result<Engine, StoreStartError> {
+    let root = &config.storage.path;
+    if journal::kind_of(root)?.is_none() {
+        return Err(StoreStartError::NoStore { path: root.display().to_string() });
+    }
+    // Only one process has the catalog open: nobody writes to the rest meanwhile.
+    let _catalog = Catalog::open(&Layout::new(root).catalog())?;
+    // Ids are not needed to fold, so any key will do.
+    let Folded { mut engine, .. } = fold_journal(config, &[0; 32], Clock::start())?;
+    fold_parked_of(root, &mut engine)?;
+    Ok(engine)
+}
+
+/// What is parked of the store at `root`, if anything ever was.
+fn fold_parked_of(root: &Path, engine: &mut Engine) -> Result<(), StoreStartError> {
+    let parked = Layout::new(root).parked();
+    if parked.exists() { fold_parked(&Parked::open(&parked)?, engine) } else { Ok(()) }
+}
+
 fn cannot_use(path: &Path, source: std::io::Error) -> StoreStartError {
     StoreStartError::Io { path: path.display().to_string(), source }
 }
@@ -286,10 +308,7 @@ fn mend(from: &Path, to: &Path, options: Options) -> Result<(), SalvageStop> {
     let mut engine = Engine::new(&[0; 32], clock.now());
     let next_group = fold::fold(recovery, &mut engine, |_| {})?;
     // What is parked stays where it is, and its money in reserve.
-    let parked = Layout::new(from).parked();
-    if parked.exists() {
-        fold_parked(&Parked::open(&parked).map_err(StoreStartError::from)?, &mut engine)?;
-    }
+    fold_parked_of(from, &mut engine)?;
     engine.mend_after_loss(clock.now(), next_group);
     let mut packed = Vec::new();
     packing::pack(&engine.take_group().records, &mut packed);

@@ -26,8 +26,10 @@ pub enum ReplayError {
     Record { group: u64, error: RecordError },
     #[error("group {group}: {what} cannot be read")]
     Content { group: u64, what: &'static str },
-    #[error("the wallet of tenant {tenant} does not add up after replay")]
-    Ledger { tenant: u32 },
+    #[error(
+        "the wallet of tenant {tenant} does not add up after replay; `tidegate ledger verify --offline` shows all of them"
+    )]
+    Ledger { tenant: String },
     #[error(transparent)]
     Routing(#[from] RoutingError),
 }
@@ -268,11 +270,8 @@ impl Engine {
 
     /// Every wallet adds up, and holds in reserve what its living messages have.
     fn check_wallets(&self) -> Result<(), ReplayError> {
-        let is_wrong = |(_, wallet, reserved): &(u32, Wallet, i128)| {
-            !wallet.holds() || i128::from(wallet.reserved().0) != *reserved
-        };
-        match self.reserves().into_iter().find(is_wrong) {
-            Some((tenant, ..)) => Err(ReplayError::Ledger { tenant }),
+        match self.ledger().into_iter().find(|row| !row.holds) {
+            Some(row) => Err(ReplayError::Ledger { tenant: row.tenant }),
             None => Ok(()),
         }
     }

@@ -145,7 +145,7 @@ impl Engine {
             Operation::Resolve { number, resolution } => {
                 self.walk(Walk::resolving(reply, number, resolution));
             }
-            Operation::Verify => return Ok(Some(Report::Ledger(self.ledger_rows()))),
+            Operation::Verify => return Ok(Some(Report::Ledger(self.ledger()))),
             Operation::Providers => return Ok(Some(Report::Providers(self.provider_rows()))),
             Operation::Disable { until } => {
                 let only = Matcher { provider: matcher.provider, ..Matcher::default() };

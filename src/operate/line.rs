@@ -1,4 +1,5 @@
-//! The commands that speak to a running gateway: their arguments, the requests they become, and how they end.
+//! The commands that speak to a running gateway: their arguments, the requests they become, and how they end. One of them reads
+//! the store itself where the gateway is stopped.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,10 +12,12 @@ use storage::layout::Layout;
 use super::client::{Client, ClientError, escaped, query};
 use super::print;
 use crate::settings::{self, SettingsError};
+use crate::store::StoreStartError;
 
 /// The variable that may hold the administrator's key.
 const KEY_VARIABLE: &str = "TIDEGATE_OPS_KEY";
-/// The answer to a request that means nothing: wrong usage.
+/// The answer to a request that was done, and to one that means nothing: wrong usage.
+const OK: u16 = 200;
 const INVALID: u16 = 400;
 
 /// Which gateway, and who asks.
@@ -224,8 +227,12 @@ pub struct Probe {
 
 #[derive(Subcommand)]
 pub enum Ledger {
-    /// Hold every wallet against the living messages; ends with 1 when one does not add up.
-    Verify,
+    /// Hold every wallet against its own sums and the living messages; ends with 1 when one does not add up.
+    Verify {
+        /// Read the store of a gateway that is stopped, which `--config` names.
+        #[arg(long, conflicts_with_all = ["ops", "key"])]
+        offline: bool,
+    },
 }
 
 /// Why a command did not do its work.
@@ -235,6 +242,8 @@ enum LineError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error(transparent)]
+    Store(#[from] StoreStartError),
     #[error(
         "no key: give `--key`, set {KEY_VARIABLE}, or be who may read {}; one that is lost is replaced by `tidegate administrator renew`",
         .0.display()
@@ -323,8 +332,20 @@ pub fn provider(command: &Provider, gateway: &Gateway) -> ExitCode {
 
 pub fn ledger(command: &Ledger, gateway: &Gateway) -> ExitCode {
     match command {
-        Ledger::Verify => ask(gateway, Asking::get("/v1/ops/ledger".to_owned(), print::ledger)),
+        Ledger::Verify { offline: false } => {
+            ask(gateway, Asking::get("/v1/ops/ledger".to_owned(), print::ledger))
+        }
+        Ledger::Verify { offline: true } => match ledger_on_disk(gateway) {
+            Ok(answer) => show(gateway, OK, &answer, print::ledger),
+            Err(error) => crate::store::failed(&error),
+        },
     }
+}
+
+/// What the operations listener of a gateway over the same store would answer.
+fn ledger_on_disk(gateway: &Gateway) -> Result<Value, LineError> {
+    let config = settings::read(gateway.config.as_deref())?;
+    Ok(super::show::ledger(&crate::store::folded(&config)?.ledger()))
 }
 
 impl Asking {
@@ -374,14 +395,18 @@ pub fn ask(gateway: &Gateway, asking: Asking) -> ExitCode {
     let body = if asking.body.is_null() { String::new() } else { asking.body.to_string() };
     let answered =
         client(gateway).and_then(|client| Ok(client.request(asking.method, &asking.path, &body)?));
-    let (status, answer) = match answered {
-        Ok(answered) => answered,
-        Err(error) => return crate::store::failed(&error),
-    };
+    match answered {
+        Ok((status, answer)) => show(gateway, status, &answer, asking.print),
+        Err(error) => crate::store::failed(&error),
+    }
+}
+
+/// Prints an answer, and ends as it says.
+fn show(gateway: &Gateway, status: u16, answer: &Value, print: fn(&Value) -> String) -> ExitCode {
     if gateway.json {
         crate::say::line(format_args!("{answer}"));
     } else if status < 300 {
-        crate::say::words(format_args!("{}", (asking.print)(&answer)));
+        crate::say::words(format_args!("{}", print(answer)));
     } else {
         crate::say::complaint(format_args!(
             "tidegate: {}",

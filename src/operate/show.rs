@@ -95,7 +95,7 @@ fn doubts(page: &Doubts, ids: &Permutation) -> Value {
     json!({"data": rows.collect::<Vec<_>>(), "next": next})
 }
 
-fn ledger(rows: &[LedgerRow]) -> Value {
+pub fn ledger(rows: &[LedgerRow]) -> Value {
     let shown = rows.iter().map(|row| {
         json!({
             "tenant": row.tenant, "currency": row.currency, "available": row.wallet.available().to_string(),

@@ -1,10 +1,17 @@
 //! Operators at a running gateway: the commands, the listener behind them, and what becomes of queues across a restart.
 
+use std::path::Path;
+
+use engine::ledger::{Change, Reserve, Wallet};
+use engine::money::Micros;
+use engine::record::{self, Record};
 use loadtest::smsc::Profile;
 use serde_json::{Value, json};
+use storage::journal;
+use tidegate::packing;
 
 use crate::end_to_end::{Stage, balance, events, send, story};
-use crate::support::gateway::{Gateway, program};
+use crate::support::gateway::{Gateway, program, run};
 use crate::support::home::Home;
 use crate::support::http::Http;
 use crate::support::provider::Provider;
@@ -351,4 +358,65 @@ fn operations_want_the_administrators_key_and_the_right_words() {
     let output = program(&stage.home, &["queue", "list", "--ops", &nobody]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     until_true("the gateway to be as ready as before", || stage.gateway.is_ready());
+}
+
+#[test]
+fn the_wallets_of_a_stopped_gateway_are_verified_and_a_planted_entry_is_found() {
+    const OFFLINE: [&str; 5] = ["ledger", "verify", "--offline", "--config", "tidegate.toml"];
+    let mut stage = Stage::new();
+    let suspend = ["queue", "suspend", "--tenant", "acme", "--reason", "a pause", "--for", "2h"];
+    answered(&stage.home, &stage.gateway, &suspend);
+    let ids = send_some(&mut stage.http);
+    stage.http.message(&ids[0], "held");
+    let online = answered(&stage.home, &stage.gateway, &["ledger", "verify"]);
+    assert_eq!(online["data"][0]["reserved_by_messages"], "25.00", "{online}");
+    let (ended, printed) = run(&stage.home, &OFFLINE);
+    assert!(ended.code == Some(1) && printed.is_empty(), "it is in use: {} {printed}", ended.said);
+
+    let Stage { gateway, home, .. } = stage;
+    gateway.kill();
+    let (ended, printed) = run(&home, &[&OFFLINE[..], &["--json"]].concat());
+    assert_eq!((ended.code, serde_json::from_str(&printed).ok()), (Some(0), Some(online)), "{}", ended.said);
+    plant(&home.store());
+    let (ended, printed) = run(&home, &OFFLINE);
+    assert!(ended.code == Some(1) && printed.contains("A WALLET DOES NOT ADD UP"), "{printed}");
+    let refused = Gateway::refused(&home);
+    assert!(
+        refused.said.contains("acme") && refused.said.contains("ledger verify --offline"),
+        "{}",
+        refused.said
+    );
+    let (ended, _) = run(&Home::bare(), &OFFLINE[..3]);
+    assert!(ended.code == Some(1) && ended.said.contains("there is no store"), "{}", ended.said);
+}
+
+#[test]
+fn a_store_of_segments_that_is_in_use_is_not_verified_offline() {
+    let (provider, segments) = (Provider::start(), "[storage]\nlog = \"segments\"\n");
+    let settings = settings::plain(provider.address()) + segments;
+    let mut stage = Stage::with(provider, &settings);
+    let id = send(&mut stage.http, TO, &Value::Null);
+    let offline = ["ledger", "verify", "--offline", "--config", "tidegate.toml"];
+    let (ended, _) = run(&stage.home, &offline);
+    assert_eq!(ended.code, Some(1), "it is in use: {}", ended.said);
+    stage.http.message(&id, "delivered");
+    let Stage { gateway, home, .. } = stage;
+    gateway.end_well();
+    let (ended, printed) = run(&home, &offline);
+    assert!(ended.code == Some(0) && printed.contains("every wallet adds up"), "{} {printed}", ended.said);
+}
+
+/// Appends a group with a wallet of the first tenant that is lawful in itself, and reserves what no message has.
+fn plant(store: &Path) {
+    let (mut journal, mut recovery) = journal::create_or_open(store, journal::Options::default()).unwrap();
+    while recovery.next_group().unwrap().is_some() {}
+    let mut wallet = Wallet::default();
+    assert_eq!(wallet.deposit(Micros(5)), Change::Done);
+    assert_eq!(wallet.reserve(Micros(2)), Reserve::Done);
+    let (mut records, mut packed) = (Vec::new(), Vec::new());
+    record::write(&mut records, &Record::Wallet { tenant: 0, wallet: &wallet.encode() });
+    packing::pack(&records, &mut packed);
+    journal.append(&packed).unwrap();
+    journal.flush().unwrap();
+    journal.close().unwrap();
 }

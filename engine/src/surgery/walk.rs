@@ -518,8 +518,8 @@ impl Engine {
         }
     }
 
-    /// Every wallet against the living messages of its tenant.
-    pub(super) fn ledger_rows(&self) -> Vec<LedgerRow> {
+    /// Every wallet against the living messages of its tenant; also of an engine that has only folded its journal.
+    pub fn ledger(&self) -> Vec<LedgerRow> {
         let rows = self.reserves().into_iter().map(|(tenant, wallet, of_messages)| LedgerRow {
             tenant: self.tenant_name(tenant),
             currency: self.tenants.get(tenant).map_or_else(String::new, |entry| entry.currency.clone()),
