@@ -9,6 +9,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use engine::bytes::touch;
 use engine::columns::accepted_millis;
 use engine::effect::ArchiveWrite;
 use engine::pages::place_of;
@@ -19,9 +20,6 @@ use crate::index::Index;
 
 /// Pieces of an amendment; beyond, it is joined with its block.
 const PIECES_MAX: usize = 16;
-
-/// What a processor fetches at once.
-const CACHE_LINE: usize = 64;
 
 /// The note that the archive of the release before has its index.
 const INDEXED: &[u8] = b"X";
@@ -251,8 +249,7 @@ fn unless_damaged<T>(read: Result<T, ArchiveError>) -> Result<Option<T>, Archive
 /// Has all of them come into this processor's cache at once: they are where another one has left them, and waiting for each in
 /// its turn would cost more than all that is done with them.
 fn fetch(messages: &[Vec<u8>]) {
-    let lines = messages.iter().flat_map(|message| message.iter().step_by(CACHE_LINE));
-    std::hint::black_box(lines.fold(0, |all, octet| all ^ octet));
+    std::hint::black_box(messages.iter().fold(0, |all, message| all ^ touch(message)));
 }
 
 fn insert(messages: &mut Messages, newer: &[Vec<u8>]) {

@@ -619,6 +619,7 @@ impl Engine {
             self.note_stops(index);
             if let Some(bind) = bind {
                 stuck = None;
+                self.pages.fetch(taken.iter().map(|one| one.number));
                 for one in &taken {
                     self.intend(index, bind, one.number);
                 }

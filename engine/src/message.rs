@@ -13,7 +13,7 @@ pub use self::head::{HEAD_VERSION, Head, INBOUND};
 pub use self::id_hash::IdHash;
 
 use self::head::{HEAD_FIXED, PRICE_AT};
-use crate::bytes::Reader;
+use crate::bytes::{self, Reader};
 use crate::catalog::{AskReceipt, SettleOn};
 use crate::money::Micros;
 use crate::step::{self, ALL_PARTS, DoubtCause, Resolution, Step, Verdict};
@@ -316,6 +316,11 @@ impl Message {
     /// Whether it came from a phone.
     pub fn is_inbound(&self) -> bool {
         self.bytes[0] & INBOUND != 0
+    }
+
+    /// As `bytes::touch`.
+    pub fn touch(&self) -> u8 {
+        bytes::touch(&self.bytes)
     }
 
     fn head_length(&self) -> usize {

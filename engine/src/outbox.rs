@@ -162,6 +162,7 @@ impl Engine {
             receiver.in_flight = receiver.in_flight.saturating_sub(items.len() as u32);
         }
         self.tenants.mark(tenant);
+        self.pages.fetch(items.iter().map(|item| item.number));
         for item in items.iter().filter(|item| Tells::of_token(item.number) == Tells::End) {
             match Status(item.status) {
                 Status::OK => {

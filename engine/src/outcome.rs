@@ -17,6 +17,7 @@ use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Resolution, Step,
 
 impl Engine {
     pub(crate) fn responses(&mut self, responses: &Responses) {
+        self.pages.fetch(responses.items.iter().map(|item| item.token.number()));
         let mut start = 0;
         for item in &responses.items {
             let id = responses.ids.get(start..item.end as usize).unwrap_or_default();

@@ -169,7 +169,10 @@ impl Engine {
             Some(self.with_key(provider, side, id, None, |_, key| receipt_index::key(provider, key)))
         };
         let hashes: Vec<Option<u64>> = receipts.each().map(|(_, ids)| ids).map(hash).collect();
-        hashes.into_iter().map(|hash| self.index.find_hash(hash?)).collect()
+        let found: Vec<Option<(u64, u8)>> =
+            hashes.into_iter().map(|hash| self.index.find_hash(hash?)).collect();
+        self.pages.fetch(found.iter().flatten().map(|(number, _)| *number));
+        found
     }
 
     fn receipt(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8], found: Option<(u64, u8)>) {
