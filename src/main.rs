@@ -67,7 +67,7 @@ enum Command {
         #[command(flatten)]
         gateway: line::Gateway,
     },
-    /// The wallets of a running gateway.
+    /// The wallets of a running gateway, or in the store of one that is stopped.
     Ledger {
         #[command(subcommand)]
         command: line::Ledger,

@@ -67,7 +67,11 @@ pub enum ServeError {
     #[error(transparent)]
     FirstRun(#[from] first_run::FirstRunError),
     #[error(transparent)]
-    Replay(#[from] engine::ReplayError),
+    Replay(engine::ReplayError),
+    #[error(
+        "the wallet of tenant {tenant} does not add up; `tidegate ledger verify --offline` with the same settings shows every wallet"
+    )]
+    Wallet { tenant: String },
     #[error(transparent)]
     Logging(#[from] crate::logging::LoggingError),
     #[error("cannot listen on {address} for {door}")]
@@ -84,6 +88,15 @@ pub enum ServeError {
     Start(#[source] std::io::Error),
     #[error(transparent)]
     Journal(#[from] storage::journal::JournalError),
+}
+
+impl From<engine::ReplayError> for ServeError {
+    fn from(error: engine::ReplayError) -> ServeError {
+        match error {
+            engine::ReplayError::Ledger { tenant } => ServeError::Wallet { tenant },
+            other => ServeError::Replay(other),
+        }
+    }
 }
 
 /// Takes as many file descriptors as the system lets this process have: each connection costs one.

@@ -9,7 +9,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use engine::bytes::touch;
+use engine::bytes;
 use engine::columns::accepted_millis;
 use engine::effect::ArchiveWrite;
 use engine::pages::place_of;
@@ -249,7 +249,7 @@ fn unless_damaged<T>(read: Result<T, ArchiveError>) -> Result<Option<T>, Archive
 /// Has all of them come into this processor's cache at once: they are where another one has left them, and waiting for each in
 /// its turn would cost more than all that is done with them.
 fn fetch(messages: &[Vec<u8>]) {
-    std::hint::black_box(messages.iter().fold(0, |all, message| all ^ touch(message)));
+    std::hint::black_box(messages.iter().fold(0, |all, message| all ^ bytes::fetch(message)));
 }
 
 fn insert(messages: &mut Messages, newer: &[Vec<u8>]) {

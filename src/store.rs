@@ -14,7 +14,7 @@ use serde_json::json;
 use storage::archive::{self, Archive};
 use storage::catalog::Catalog;
 use storage::journal::{self, Journal, Options, SalvageReport};
-use storage::layout::Layout;
+use storage::layout::{FORMAT, Layout};
 use storage::log::{Durability, LogKind};
 use storage::parked::{Parked, ParkedBlocks};
 use storage::space::{self, Level, Reserve};
@@ -55,6 +55,10 @@ pub enum StoreStartError {
     Parked { block: u64 },
     #[error("there is no store in {path}")]
     NoStore { path: String },
+    #[error(
+        "the store in {path} is of format {found}, and this program's is {FORMAT}: it is looked at after it was started once"
+    )]
+    OlderFormat { path: String, found: u32 },
     #[error("{path} is missing, and the journal says that messages are in it; restore a backup of it")]
     ArchiveGone { path: String },
     #[error("the catalog's {ID_KEY} is missing or damaged: restore the catalog from a backup")]
@@ -184,23 +188,22 @@ fn fold_journal(config: &Config, id_key: &[u8; 32], clock: Clock) -> Result<Fold
 }
 
 /// The engine as the journal and the parked store of a stopped gateway left it, to be looked at: nothing outstanding is taken up.
+/// What a start does to a store of before is left to a start.
 pub fn folded(config: &Config) -> Result<Engine, StoreStartError> {
-    let root = &config.storage.path;
-    if journal::kind_of(root)?.is_none() {
-        return Err(StoreStartError::NoStore { path: root.display().to_string() });
+    let layout = Layout::new(&config.storage.path);
+    let path = || layout.root().display().to_string();
+    match layout.version()? {
+        None => return Err(StoreStartError::NoStore { path: path() }),
+        Some(FORMAT) => {}
+        Some(found) => return Err(StoreStartError::OlderFormat { path: path(), found }),
     }
-    // Only one process has the catalog open: nobody writes to the rest meanwhile.
-    let _catalog = Catalog::open(&Layout::new(root).catalog())?;
+    // Held to the end, so that no gateway starts in between.
+    let mut catalog = Catalog::open(&layout.catalog())?;
     // Ids are not needed to fold, so any key will do.
-    let Folded { mut engine, .. } = fold_journal(config, &[0; 32], Clock::start())?;
-    fold_parked_of(root, &mut engine)?;
+    let Folded { journal, mut engine, .. } = fold_journal(config, &[0; 32], Clock::start())?;
+    fold_parked(&open_parked(&layout, &mut catalog)?, &mut engine)?;
+    drop((journal, catalog));
     Ok(engine)
-}
-
-/// What is parked of the store at `root`, if anything ever was.
-fn fold_parked_of(root: &Path, engine: &mut Engine) -> Result<(), StoreStartError> {
-    let parked = Layout::new(root).parked();
-    if parked.exists() { fold_parked(&Parked::open(&parked)?, engine) } else { Ok(()) }
 }
 
 fn cannot_use(path: &Path, source: std::io::Error) -> StoreStartError {
@@ -308,7 +311,10 @@ fn mend(from: &Path, to: &Path, options: Options) -> Result<(), SalvageStop> {
     let mut engine = Engine::new(&[0; 32], clock.now());
     let next_group = fold::fold(recovery, &mut engine, |_| {})?;
     // What is parked stays where it is, and its money in reserve.
-    fold_parked_of(from, &mut engine)?;
+    let parked = Layout::new(from).parked();
+    if parked.exists() {
+        fold_parked(&Parked::open(&parked).map_err(StoreStartError::from)?, &mut engine)?;
+    }
     engine.mend_after_loss(clock.now(), next_group);
     let mut packed = Vec::new();
     packing::pack(&engine.take_group().records, &mut packed);

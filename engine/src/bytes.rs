@@ -3,8 +3,8 @@
 /// What a processor fetches at once.
 const CACHE_LINE: usize = 64;
 
-/// Reads an octet of each line of the cache that the bytes are in: what is made of these octets is for `black_box`.
-pub fn touch(bytes: &[u8]) -> u8 {
+/// Reads an octet in each stretch of a cache line, which brings the bytes into the cache: the result is for `black_box` alone.
+pub fn fetch(bytes: &[u8]) -> u8 {
     bytes.iter().step_by(CACHE_LINE).fold(0, |all, octet| all ^ octet)
 }
 

@@ -318,9 +318,9 @@ impl Message {
         self.bytes[0] & INBOUND != 0
     }
 
-    /// As `bytes::touch`.
-    pub fn touch(&self) -> u8 {
-        bytes::touch(&self.bytes)
+    /// As `bytes::fetch`.
+    pub fn fetch(&self) -> u8 {
+        bytes::fetch(&self.bytes)
     }
 
     fn head_length(&self) -> usize {

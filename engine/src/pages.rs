@@ -142,11 +142,11 @@ impl Pages {
         slot.filter(|message| message.number == number)
     }
 
-    /// Has these messages come into the processor's cache together: their reads overlap here, and would be waited for one by one where
-    /// something is done with each.
+    /// Has the bytes of these messages come into the processor's cache together: their reads overlap here, and would be waited for one by
+    /// one where something is done with each.
     pub fn fetch(&self, numbers: impl Iterator<Item = u64>) {
-        let heads = numbers.filter_map(|number| self.get(number)).map(Message::touch);
-        std::hint::black_box(heads.fold(0, |all, octet| all ^ octet));
+        let octets = numbers.filter_map(|number| self.get(number)).map(Message::fetch);
+        std::hint::black_box(octets.fold(0, |all, octet| all ^ octet));
     }
 
     /// A message with what its page counts.

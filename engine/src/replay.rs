@@ -26,9 +26,7 @@ pub enum ReplayError {
     Record { group: u64, error: RecordError },
     #[error("group {group}: {what} cannot be read")]
     Content { group: u64, what: &'static str },
-    #[error(
-        "the wallet of tenant {tenant} does not add up after replay; `tidegate ledger verify --offline` shows all of them"
-    )]
+    #[error("the wallet of tenant {tenant} does not add up after replay")]
     Ledger { tenant: String },
     #[error(transparent)]
     Routing(#[from] RoutingError),

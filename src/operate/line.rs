@@ -16,8 +16,9 @@ use crate::store::StoreStartError;
 
 /// The variable that may hold the administrator's key.
 const KEY_VARIABLE: &str = "TIDEGATE_OPS_KEY";
-/// The answer to a request that was done, and to one that means nothing: wrong usage.
+/// The answer to a request that was done.
 const OK: u16 = 200;
+/// The answer to a request that means nothing: wrong usage.
 const INVALID: u16 = 400;
 
 /// Which gateway, and who asks.
@@ -229,8 +230,8 @@ pub struct Probe {
 pub enum Ledger {
     /// Hold every wallet against its own sums and the living messages; ends with 1 when one does not add up.
     Verify {
-        /// Read the store of a gateway that is stopped, which `--config` names.
-        #[arg(long, conflicts_with_all = ["ops", "key"])]
+        /// Read the store of a gateway that is stopped, as the user that it runs as; `--config` names the store.
+        #[arg(long)]
         offline: bool,
     },
 }
@@ -335,6 +336,12 @@ pub fn ledger(command: &Ledger, gateway: &Gateway) -> ExitCode {
         Ledger::Verify { offline: false } => {
             ask(gateway, Asking::get("/v1/ops/ledger".to_owned(), print::ledger))
         }
+        Ledger::Verify { offline: true } if gateway.ops.is_some() || gateway.key.is_some() => {
+            crate::say::complaint(format_args!(
+                "tidegate: --offline asks no gateway: neither --ops nor --key goes with it"
+            ));
+            ExitCode::from(2)
+        }
         Ledger::Verify { offline: true } => match ledger_on_disk(gateway) {
             Ok(answer) => show(gateway, OK, &answer, print::ledger),
             Err(error) => crate::store::failed(&error),
@@ -342,7 +349,7 @@ pub fn ledger(command: &Ledger, gateway: &Gateway) -> ExitCode {
     }
 }
 
-/// What the operations listener of a gateway over the same store would answer.
+/// The wallets as the store has them, in the form in which a running gateway answers.
 fn ledger_on_disk(gateway: &Gateway) -> Result<Value, LineError> {
     let config = settings::read(gateway.config.as_deref())?;
     Ok(super::show::ledger(&crate::store::folded(&config)?.ledger()))

@@ -1,5 +1,6 @@
 //! Operators at a running gateway: the commands, the listener behind them, and what becomes of queues across a restart.
 
+use std::fs;
 use std::path::Path;
 
 use engine::ledger::{Change, Reserve, Wallet};
@@ -370,8 +371,10 @@ fn the_wallets_of_a_stopped_gateway_are_verified_and_a_planted_entry_is_found() 
     stage.http.message(&ids[0], "held");
     let online = answered(&stage.home, &stage.gateway, &["ledger", "verify"]);
     assert_eq!(online["data"][0]["reserved_by_messages"], "25.00", "{online}");
-    let (ended, printed) = run(&stage.home, &OFFLINE);
-    assert!(ended.code == Some(1) && printed.is_empty(), "it is in use: {} {printed}", ended.said);
+    let (ended, _) = run(&stage.home, &OFFLINE);
+    assert!(ended.code == Some(1) && ended.said.contains("in use by another process"), "{}", ended.said);
+    let (code, _, said) = operate(&stage.home, &stage.gateway, &OFFLINE);
+    assert!(code == 2 && said.contains("--ops"), "{said}");
 
     let Stage { gateway, home, .. } = stage;
     gateway.kill();
@@ -382,12 +385,47 @@ fn the_wallets_of_a_stopped_gateway_are_verified_and_a_planted_entry_is_found() 
     assert!(ended.code == Some(1) && printed.contains("A WALLET DOES NOT ADD UP"), "{printed}");
     let refused = Gateway::refused(&home);
     assert!(
-        refused.said.contains("acme") && refused.said.contains("ledger verify --offline"),
+        refused.said.contains("the wallet of tenant acme does not add up")
+            && refused.said.contains("ledger verify --offline"),
         "{}",
         refused.said
     );
-    let (ended, _) = run(&Home::bare(), &OFFLINE[..3]);
+}
+
+#[test]
+fn a_store_that_only_a_start_may_change_or_that_misses_a_part_is_not_verified_offline() {
+    let mut stage = Stage::new();
+    let id = send(&mut stage.http, TO, &Value::Null);
+    stage.http.message(&id, "delivered");
+    let Stage { gateway, home, .. } = stage;
+    gateway.end_well();
+    let store = home.store();
+    let offline = ["ledger", "verify", "--offline", "--config", "tidegate.toml"];
+    for (format, words) in [("tidegate store 2\n", "of format 2"), ("tidegate store 99\n", "99")] {
+        let was = fs::read_to_string(store.join("FORMAT")).unwrap();
+        fs::write(store.join("FORMAT"), format).unwrap();
+        fs::rename(store.join("catalog"), store.join("catalog.away")).unwrap();
+        let (ended, _) = run(&home, &offline);
+        assert!(ended.code == Some(1) && ended.said.contains(words), "{}", ended.said);
+        assert_eq!(fs::read_to_string(store.join("FORMAT")).unwrap(), format);
+        assert!(!store.join("catalog").exists(), "nothing is opened of a store of another format");
+        fs::rename(store.join("catalog.away"), store.join("catalog")).unwrap();
+        fs::write(store.join("FORMAT"), was).unwrap();
+    }
+    for part in ["parked", "journal"] {
+        let away = store.join("away");
+        fs::rename(store.join(part), &away).unwrap();
+        let (ended, _) = run(&home, &offline);
+        assert!(ended.code == Some(1) && ended.said.contains("missing"), "{part}: {}", ended.said);
+        let _ = fs::remove_dir_all(store.join(part));
+        fs::rename(&away, store.join(part)).unwrap();
+    }
+    let bare = Home::bare();
+    let (ended, _) = run(&bare, &offline[..3]);
     assert!(ended.code == Some(1) && ended.said.contains("there is no store"), "{}", ended.said);
+    assert!(!bare.store().exists(), "nothing is made");
+    let (ended, printed) = run(&home, &offline);
+    assert!(ended.code == Some(0) && printed.contains("every wallet adds up"), "{} {printed}", ended.said);
 }
 
 #[test]
@@ -398,7 +436,7 @@ fn a_store_of_segments_that_is_in_use_is_not_verified_offline() {
     let id = send(&mut stage.http, TO, &Value::Null);
     let offline = ["ledger", "verify", "--offline", "--config", "tidegate.toml"];
     let (ended, _) = run(&stage.home, &offline);
-    assert_eq!(ended.code, Some(1), "it is in use: {}", ended.said);
+    assert!(ended.code == Some(1) && ended.said.contains("in use by another process"), "{}", ended.said);
     stage.http.message(&id, "delivered");
     let Stage { gateway, home, .. } = stage;
     gateway.end_well();

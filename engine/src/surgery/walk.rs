@@ -521,7 +521,10 @@ impl Engine {
     /// Every wallet against the living messages of its tenant; also of an engine that has only folded its journal.
     pub fn ledger(&self) -> Vec<LedgerRow> {
         let rows = self.reserves().into_iter().map(|(tenant, wallet, of_messages)| LedgerRow {
-            tenant: self.tenant_name(tenant),
+            tenant: match self.tenant_name(tenant) {
+                unnamed if unnamed.is_empty() => format!("number {tenant}"),
+                name => name,
+            },
             currency: self.tenants.get(tenant).map_or_else(String::new, |entry| entry.currency.clone()),
             holds: wallet.holds() && i128::from(wallet.reserved().0) == of_messages,
             wallet,
