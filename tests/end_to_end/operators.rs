@@ -22,6 +22,7 @@ use crate::support::wait::until_true;
 const TO: u64 = 254_718_000_000;
 /// One parcel of messages that waits for something.
 const SOME: u64 = 25;
+const OFFLINE: [&str; 5] = ["ledger", "verify", "--offline", "--config", "tidegate.toml"];
 
 /// Runs a command against a gateway: how it ended, what it printed and what it complained of.
 #[track_caller]
@@ -363,7 +364,6 @@ fn operations_want_the_administrators_key_and_the_right_words() {
 
 #[test]
 fn the_wallets_of_a_stopped_gateway_are_verified_and_a_planted_entry_is_found() {
-    const OFFLINE: [&str; 5] = ["ledger", "verify", "--offline", "--config", "tidegate.toml"];
     let mut stage = Stage::new();
     let suspend = ["queue", "suspend", "--tenant", "acme", "--reason", "a pause", "--for", "2h"];
     answered(&stage.home, &stage.gateway, &suspend);
@@ -400,12 +400,11 @@ fn a_store_that_only_a_start_may_change_or_that_misses_a_part_is_not_verified_of
     let Stage { gateway, home, .. } = stage;
     gateway.end_well();
     let store = home.store();
-    let offline = ["ledger", "verify", "--offline", "--config", "tidegate.toml"];
     for (format, words) in [("tidegate store 2\n", "of format 2"), ("tidegate store 99\n", "99")] {
         let was = fs::read_to_string(store.join("FORMAT")).unwrap();
         fs::write(store.join("FORMAT"), format).unwrap();
         fs::rename(store.join("catalog"), store.join("catalog.away")).unwrap();
-        let (ended, _) = run(&home, &offline);
+        let (ended, _) = run(&home, &OFFLINE);
         assert!(ended.code == Some(1) && ended.said.contains(words), "{}", ended.said);
         assert_eq!(fs::read_to_string(store.join("FORMAT")).unwrap(), format);
         assert!(!store.join("catalog").exists(), "nothing is opened of a store of another format");
@@ -415,16 +414,16 @@ fn a_store_that_only_a_start_may_change_or_that_misses_a_part_is_not_verified_of
     for part in ["parked", "journal"] {
         let away = store.join("away");
         fs::rename(store.join(part), &away).unwrap();
-        let (ended, _) = run(&home, &offline);
+        let (ended, _) = run(&home, &OFFLINE);
         assert!(ended.code == Some(1) && ended.said.contains("missing"), "{part}: {}", ended.said);
         let _ = fs::remove_dir_all(store.join(part));
         fs::rename(&away, store.join(part)).unwrap();
     }
     let bare = Home::bare();
-    let (ended, _) = run(&bare, &offline[..3]);
+    let (ended, _) = run(&bare, &OFFLINE[..3]);
     assert!(ended.code == Some(1) && ended.said.contains("there is no store"), "{}", ended.said);
     assert!(!bare.store().exists(), "nothing is made");
-    let (ended, printed) = run(&home, &offline);
+    let (ended, printed) = run(&home, &OFFLINE);
     assert!(ended.code == Some(0) && printed.contains("every wallet adds up"), "{} {printed}", ended.said);
 }
 
@@ -434,13 +433,12 @@ fn a_store_of_segments_that_is_in_use_is_not_verified_offline() {
     let settings = settings::plain(provider.address()) + segments;
     let mut stage = Stage::with(provider, &settings);
     let id = send(&mut stage.http, TO, &Value::Null);
-    let offline = ["ledger", "verify", "--offline", "--config", "tidegate.toml"];
-    let (ended, _) = run(&stage.home, &offline);
+    let (ended, _) = run(&stage.home, &OFFLINE);
     assert!(ended.code == Some(1) && ended.said.contains("in use by another process"), "{}", ended.said);
     stage.http.message(&id, "delivered");
     let Stage { gateway, home, .. } = stage;
     gateway.end_well();
-    let (ended, printed) = run(&home, &offline);
+    let (ended, printed) = run(&home, &OFFLINE);
     assert!(ended.code == Some(0) && printed.contains("every wallet adds up"), "{} {printed}", ended.said);
 }
 
