@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use config::Config;
 use connectors::clock::Clock;
+use engine::effect::Shelf;
 use engine::record::{Record, Records};
 use engine::{Engine, ReplayError};
 use serde_json::json;
-use storage::archive::{self, Archive};
+use storage::archive::{self, Archive, Blocks, ReadBlocks};
 use storage::catalog::Catalog;
 use storage::journal::{self, Journal, Options, SalvageReport};
 use storage::layout::{FORMAT, Layout};
@@ -21,7 +22,8 @@ use storage::space::{self, Level, Reserve};
 use storage::{OpenError, StoreError};
 
 use crate::secrets::Vault;
-use crate::{fold, packing};
+use crate::shelves::{self, ReadError};
+use crate::{block, fold, packing};
 
 /// Where the key of message ids is kept in the catalog.
 const ID_KEY: &str = "ids/key";
@@ -53,6 +55,10 @@ pub enum StoreStartError {
     NewerGroup { group: u64, error: packing::UnpackError },
     #[error("the rows of block {block} in the parked store cannot be read; restore a backup")]
     Parked { block: u64 },
+    #[error("the messages of block {block} in the parked store cannot be read; restore a backup")]
+    ParkedMessages { block: u64 },
+    #[error("the archive cannot be read")]
+    Archive(#[from] ReadError),
     #[error("there is no store in {path}")]
     NoStore { path: String },
     #[error(
@@ -141,6 +147,7 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     }
     let journal_took = began.elapsed();
     fold_parked(&parked, &mut engine)?;
+    fold_archived(&*archive.reader(), &mut engine)?;
     tracing::info!(
         journal_milliseconds = journal_took.as_millis() as u64,
         parked_milliseconds = (began.elapsed() - journal_took).as_millis() as u64,
@@ -237,7 +244,34 @@ pub fn fold_parked(parked: &dyn ParkedBlocks, engine: &mut Engine) -> Result<(),
             malformed.get_or_insert(block);
         }
     })?;
-    malformed.map_or(Ok(()), |block| Err(StoreStartError::Parked { block }))
+    if let Some(block) = malformed {
+        return Err(StoreStartError::Parked { block });
+    }
+    let reader = parked.reader();
+    for load in engine.apart().into_iter().filter(|load| load.shelf == Shelf::Parked) {
+        let stored = reader.messages(load.block)?.unwrap_or_default();
+        let messages = block::messages(&stored);
+        let messages = messages.map_err(|_| StoreStartError::ParkedMessages { block: load.block })?;
+        engine.replay_apart(load, messages.into_values().collect())?;
+    }
+    Ok(())
+}
+
+/// What had left the parked store for the archive when the process ended, and the journal did not know it yet.
+pub fn fold_archived(archive: &dyn ReadBlocks, engine: &mut Engine) -> Result<(), StoreStartError> {
+    for load in engine.apart().into_iter().filter(|load| load.shelf == Shelf::Archive) {
+        match shelves::read(archive, load.block) {
+            Ok(messages) => engine.replay_apart(load, messages.into_values().collect())?,
+            Err(error) if error.is_damage() => {
+                tracing::error!(%error, "the journal goes on with messages in a damaged part of the archive");
+                let aside = shelves::read_aside(archive, load.block);
+                engine.replay_apart(load, aside.into_values().collect())?;
+                engine.forget_apart(load.block);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 fn secure_space(config: &Config, layout: &Layout, use_ballast: bool) -> Result<(), StoreStartError> {

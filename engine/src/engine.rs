@@ -4,6 +4,7 @@
 use codecs::instant::Wall;
 
 use crate::accept::millis;
+use crate::apart::Apart;
 use crate::catalog::{Definitions, Settings};
 use crate::command::{Command, DiskLevel, Now, Query, ReplyId};
 use crate::counters::Counters;
@@ -97,6 +98,7 @@ pub struct Engine {
     pub(crate) loading: Loading,
     pub(crate) sweep: Sweep,
     pub(crate) parking: Parking,
+    pub(crate) apart: Apart,
     pub(crate) surgery: Surgery,
     pub(crate) operations: Operations,
     pub(crate) present: Present,
@@ -143,6 +145,7 @@ impl Engine {
             loading: Loading::default(),
             sweep: Sweep::default(),
             parking: Parking::default(),
+            apart: Apart::default(),
             surgery: Surgery::default(),
             operations: Operations::default(),
             present: Present::default(),
@@ -287,19 +290,27 @@ impl Engine {
     pub(crate) fn step(&mut self, number: u64, step: &Step<'_>) -> Option<State> {
         let (counts, message) = self.pages.with_page(number)?;
         let was_copy = message.image_group == STORED;
+        // It was read back, and is changed now: the journal gets the step, and its image only where a start would have to read too
+        // much from the store.
+        let is_apart = was_copy && self.parking.keep_apart(number);
         if was_copy {
-            // It was read back, and is changed now: its image goes to the journal again, before the step.
             message.image_group = self.group_number;
-            record::write(&mut self.group, &Record::Amendment(message.bytes()));
             self.ring.add(self.group_number, Item::Message(number));
             self.parking.taken_back(message);
+            if !is_apart {
+                record::write(&mut self.group, &Record::Amendment(message.bytes()));
+            }
         }
         let was_done = message.is_done();
         let before = (message.provider, message.bind, message.sending_parts());
         let (state_before, priority) = (message.state, message.priority);
         let start = message.bytes().len();
         let change = message.take(step, self.now.wall);
-        record::write_step(&mut self.group, number, step, &message.bytes()[start..]);
+        let (before_it, encoded) = message.bytes().split_at(start);
+        match is_apart {
+            true => record::write_apart(&mut self.group, number, before_it.len() as u32, encoded),
+            false => record::write_step(&mut self.group, number, step, encoded),
+        }
         let page_done = counts.note(was_done, message.is_done());
         let after = (message.provider, message.bind, message.sending_parts());
         let (state, tenant, price) = (message.state, message.tenant, message.price);

@@ -1,6 +1,7 @@
 //! The pure core: commands in, events out, effects released by others. No I/O, no clock, no randomness.
 
 mod accept;
+mod apart;
 mod asking;
 pub mod bytes;
 pub mod catalog;

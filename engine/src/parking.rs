@@ -1,8 +1,8 @@
 //! Messages that will wait long: out of memory and into the parked store, and back ahead of their turn.
 //!
 //! What waits keeps its place meanwhile: its entry in its provider's queue, its ids in the receipt index, its money in
-//! reserve. What comes back is a *copy*: the store's image stays the newest until a step changes the message, and then its
-//! image is journaled again (`Engine::step`); a copy that nothing happened to leaves memory for nothing.
+//! reserve. What comes back is a *copy*: the store's image stays the newest, and a copy that nothing happened to leaves memory for
+//! nothing. What happens to one is journaled, and the image is still the store's (`apart.rs`).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -39,6 +39,9 @@ const WAKES_MIN: usize = 1_024;
 /// Blocks on their way into the store at once; others wait in memory.
 const WRITING_MAX: usize = 1_024;
 
+/// Blocks that a start may have to read from the store because the journal has only steps of messages in them.
+const APART_BLOCKS_MAX: u64 = 16_384;
+
 /// One block, as far as its messages are in the store.
 #[derive(Clone, Debug, Default)]
 struct Parked {
@@ -46,6 +49,8 @@ struct Parked {
     rows: u64,
     /// Places whose newest image is the store's.
     away: u64,
+    /// Places whose newest image is the store's with what the journal has since then.
+    apart: u64,
     /// When something is to be done about one of them, in milliseconds of the wall clock.
     wake: i64,
     /// When the block was last looked at.
@@ -97,6 +102,8 @@ pub(crate) struct Parking {
     looks: Looks,
     /// Messages in memory whose newest image is the store's.
     copies: u64,
+    /// Blocks with messages that the journal has only steps of.
+    apart_blocks: u64,
     /// Lanes that have stopped at a message of a block: their providers, tenants and priorities.
     stopped: BTreeMap<u64, Vec<(u16, u32, Priority)>>,
     /// By tenant, and of all together.
@@ -136,6 +143,7 @@ impl Parking {
 
     /// The store has no rows for these places any more.
     pub fn rows_gone(&mut self, block: u64, mask: u64) {
+        self.not_apart(block, mask);
         if let Some(parked) = self.blocks.get_mut(&block) {
             parked.rows &= !mask;
             if parked.rows == 0 {
@@ -247,6 +255,34 @@ impl Parking {
             away.messages -= 1;
             away.waiting -= u64::from(is_waiting(message.state));
             away.reserved -= i128::from(reserved(message));
+        }
+    }
+
+    /// A copy is to be changed: whether the journal needs no more than the steps.
+    pub fn keep_apart(&mut self, number: u64) -> bool {
+        let Some(parked) = self.blocks.get(&block_of(number)) else { return false };
+        let may = parked.apart != 0 || self.apart_blocks < APART_BLOCKS_MAX;
+        if may {
+            self.set_apart(number);
+        }
+        may
+    }
+
+    /// The journal has only steps of a message that the store has.
+    pub fn set_apart(&mut self, number: u64) {
+        if let Some(parked) = self.blocks.get_mut(&block_of(number)) {
+            self.apart_blocks += u64::from(parked.apart == 0);
+            parked.apart |= bit(number);
+        }
+    }
+
+    /// These places of a block are no longer so: their messages are in the journal as a whole, or somewhere else.
+    pub fn not_apart(&mut self, block: u64, mask: u64) {
+        if let Some(parked) = self.blocks.get_mut(&block)
+            && parked.apart & mask != 0
+        {
+            parked.apart &= !mask;
+            self.apart_blocks -= u64::from(parked.apart == 0);
         }
     }
 
@@ -408,6 +444,7 @@ impl Engine {
     pub(crate) fn parked(&mut self, blocks: &[u64]) {
         for block in blocks {
             let Some(mask) = self.parking.writing.remove(block) else { continue };
+            self.parking.not_apart(*block, mask);
             record::write(&mut self.group, &Record::Parked { block: *block, mask });
             self.load_if_wanted(Load { block: *block, shelf: Shelf::Parked });
         }
@@ -419,7 +456,7 @@ impl Engine {
             let order = block.checked_mul(BLOCK_MESSAGES)? + u64::from(row.place);
             let slot = self.tenants.get(row.tenant)?.slot;
             let number = u64::from(slot) << Number::ORDER_BITS | order;
-            if self.pages.at(order).is_some() {
+            if self.pages.at(order).is_some() || self.apart.is_parked(order) {
                 self.parking.blocks.entry(block).or_default().rows |= bit(number);
                 continue;
             }
@@ -458,5 +495,27 @@ impl Engine {
         if at <= self.now.wall.after(NEAR) {
             self.wall_dues.insert(millis(at), DueKind::Send as u8, number);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_has_a_bounded_number_of_blocks_to_read() {
+        let mut parking = Parking::default();
+        let number = |block: u64, place: u64| block * BLOCK_MESSAGES + place;
+        for block in 0..=APART_BLOCKS_MAX {
+            parking.blocks.entry(block).or_default().rows = u64::MAX;
+        }
+        assert!((0..APART_BLOCKS_MAX).all(|block| parking.keep_apart(number(block, 5))));
+        assert!(!parking.keep_apart(number(APART_BLOCKS_MAX, 5)));
+        assert!(parking.keep_apart(number(7, 6)), "of a block that is to be read anyway all may be");
+        parking.not_apart(7, 1 << 5);
+        assert!(!parking.keep_apart(number(APART_BLOCKS_MAX, 5)), "one of it still is");
+        parking.rows_gone(7, u64::MAX);
+        assert!(parking.keep_apart(number(APART_BLOCKS_MAX, 5)));
+        assert!(!parking.keep_apart(number(7, 5)), "the store has nothing of it");
     }
 }

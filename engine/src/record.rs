@@ -48,6 +48,13 @@ pub enum Record<'a> {
         number: u64,
         step: &'a [u8],
     },
+    /// The first step of a message after it was read back from the parked store: its image is there, and has so many octets. What
+    /// happens to it then are steps as ever.
+    Apart {
+        number: u64,
+        after: u32,
+        step: &'a [u8],
+    },
     Money {
         tenant: u32,
         kind: MoneyKind,
@@ -143,6 +150,7 @@ mod kind {
     pub const INBOUND_PART: u8 = 24;
     pub const KEPT: u8 = 25;
     pub const ARRIVAL: u8 = 26;
+    pub const APART: u8 = 27;
 }
 
 /// Why a group's bytes could not be read.
@@ -170,6 +178,15 @@ pub fn write_step(out: &mut Vec<u8>, number: u64, step: &Step<'_>, encoded: &[u8
     });
 }
 
+/// Appends the record of the first step since a message was read back.
+pub fn write_apart(out: &mut Vec<u8>, number: u64, after: u32, encoded: &[u8]) {
+    frame(out, kind::APART, |out| {
+        out.extend_from_slice(&number.to_le_bytes());
+        out.extend_from_slice(&after.to_le_bytes());
+        out.extend_from_slice(encoded);
+    });
+}
+
 /// Appends an accept's record.
 pub fn write_accept(out: &mut Vec<u8>, message: &[u8]) {
     frame(out, kind::ACCEPT, |out| out.extend_from_slice(message));
@@ -192,6 +209,7 @@ pub fn write(out: &mut Vec<u8>, record: &Record<'_>) {
                 out.extend_from_slice(step);
             });
         }
+        Record::Apart { number, after, step } => write_apart(out, number, after, step),
         Record::Money { tenant, kind, amount, at } => frame(out, kind::MONEY, |out| {
             out.extend_from_slice(&tenant.to_le_bytes());
             out.push(kind as u8);
@@ -300,7 +318,7 @@ impl<'a> Iterator for Records<'a> {
         let payload = self.reader.u32().and_then(|length| self.reader.take(usize::try_from(length).ok()?));
         let Some(payload) = payload else { return Some(Err(malformed)) };
         let is_known = (kind::ACCEPT..=kind::EARLY_RECEIPT).contains(&kind)
-            || matches!(kind, kind::RULE | kind::INBOUND_PART | kind::KEPT | kind::ARRIVAL);
+            || matches!(kind, kind::RULE | kind::INBOUND_PART | kind::KEPT | kind::ARRIVAL | kind::APART);
         if !is_known {
             return Some(Err(RecordError::UnknownKind { at, kind }));
         }
@@ -315,6 +333,7 @@ fn read_payload(kind: u8, payload: &[u8]) -> Option<Record<'_>> {
         kind::INTENT | kind::OUTCOME | kind::RECEIPT | kind::TOLD => {
             Record::Step { number: reader.u64()?, step: reader.rest() }
         }
+        kind::APART => Record::Apart { number: reader.u64()?, after: reader.u32()?, step: reader.rest() },
         kind::MONEY => Record::Money {
             tenant: reader.u32()?,
             kind: money_kind(reader.u8()?)?,

@@ -15,6 +15,7 @@ use crate::fitting;
 use crate::ledger::{Change, Reserve, Wallet};
 use crate::message::{Message, STORED, State};
 use crate::money::Micros;
+use crate::pages::{block_of, place_of};
 use crate::record::{self, Record};
 use crate::ring::Item;
 use crate::submission::{Body, Extra};
@@ -191,6 +192,7 @@ impl Engine {
         debug_assert_eq!(replaced.charge, old.charge, "another text moves no charge");
         replaced.image_group = self.group_number;
         record::write(&mut self.group, &Record::Amendment(replaced.bytes()));
+        self.parking.not_apart(block_of(number), 1 << place_of(number));
         self.ring.add(self.group_number, Item::Message(number));
         let was_queued = before == State::Queued && self.providers.dequeue(provider, waits);
         let (state, priority) = (replaced.state, replaced.priority);

@@ -26,6 +26,10 @@ pub enum ReplayError {
     Record { group: u64, error: RecordError },
     #[error("group {group}: {what} cannot be read")]
     Content { group: u64, what: &'static str },
+    #[error(
+        "block {block} has messages that the journal goes on with, and no store has them; restore a backup"
+    )]
+    Apart { block: u64 },
     #[error("the wallet of tenant {tenant} does not add up after replay")]
     Ledger { tenant: String },
     #[error(transparent)]
@@ -44,6 +48,7 @@ impl Engine {
                 Record::Step { number, step } => {
                     self.replay_step(number, step).ok_or(content("a step"))?;
                 }
+                Record::Apart { number, after, step } => self.replay_apart_step(number, after, step),
                 Record::CarryOver(bytes) | Record::Amendment(bytes) => {
                     self.replay_image(bytes).ok_or(content("a carried message"))?;
                 }
@@ -130,6 +135,7 @@ impl Engine {
         let number = Number(message.number);
         (self.epoch, self.next) = (self.epoch, self.next).max((number.epoch(), number.sequence() + 1));
         self.sweep.forget(message.number);
+        self.apart.forget(message.number);
         self.ring.add(self.group_number, Item::Message(message.number));
         let since = message.accepted_at.0;
         self.pages.insert(message, since);
@@ -137,8 +143,11 @@ impl Engine {
     }
 
     fn replay_step(&mut self, number: u64, encoded: &[u8]) -> Option<()> {
-        // A message that is not here was archived, or all of it is in groups that were dropped.
-        let Some((counts, message)) = self.pages.with_page(number) else { return Some(()) };
+        // A message that is not here was archived, or all of it is in groups that were dropped, unless its image is to be read.
+        let Some((counts, message)) = self.pages.with_page(number) else {
+            self.apart.go_on(number, encoded);
+            return Some(());
+        };
         let was_done = message.is_done();
         message.take_encoded(encoded)?;
         counts.note(was_done, message.is_done());
@@ -147,6 +156,7 @@ impl Engine {
 
     fn replay_parked(&mut self, block: u64, mask: u64) {
         self.pages.take(block, |message| mask & (1 << place_of(message.number)) != 0);
+        self.apart.forget_places(block, mask);
         let last = (block + 1) * BLOCK_MESSAGES;
         let (epoch, sequence) = ((last >> 36) as u16 & 0xfff, last & ((1 << 36) - 1));
         if mask >> (BLOCK_MESSAGES - 1) != 0 {
@@ -202,6 +212,7 @@ impl Engine {
         next_group: u64,
     ) -> Result<(), ReplayError> {
         self.begin(now, next_group);
+        self.check_apart()?;
         self.check_wallets()?;
         if self.ring.is_empty() {
             self.record_epoch();

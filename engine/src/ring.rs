@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::inbound::Key;
 use crate::kept::Drawer;
 use crate::message::Message;
-use crate::pages::{BLOCK_MESSAGES, block_of, order_of};
+use crate::pages::{BLOCK_MESSAGES, block_of, order_of, place_of};
 use crate::record::{self, NameKind, Record};
 
 /// Octets that a group may carry over even when it brings little itself, so that the ring also turns when it is quiet.
@@ -168,6 +168,7 @@ impl Engine {
         let number = message.number;
         record::write(&mut self.group, &Record::CarryOver(Message::bytes(message)));
         self.pages.set_image(order, self.group_number);
+        self.parking.not_apart(block_of(order), 1 << place_of(order));
         self.ring.add(self.group_number, Item::Message(number));
         true
     }

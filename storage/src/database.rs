@@ -136,6 +136,13 @@ impl Database {
         Ok(found.filter(|value| !value.is_empty()).map(|value| value.to_vec()))
     }
 
+    /// Removes a key, or a place; what it held, where it was there.
+    pub(crate) fn remove(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let old = self.sled.remove(key).map_err(|error| self.error(error))?;
+        self.sync_full_segments()?;
+        Ok(old.map(|value| value.to_vec()))
+    }
+
     /// Removes up to `at_most` keys of `[from, to)`, the lowest first, and places among them; says how many there were.
     pub(crate) fn remove_range(&self, from: &[u8], to: &[u8], at_most: u64) -> Result<u64, StoreError> {
         let mut removed = 0;

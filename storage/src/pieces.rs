@@ -81,9 +81,14 @@ pub(crate) fn get(database: &Database, name: &[u8]) -> Result<Option<Vec<u8>>, S
     }
 }
 
+/// Nothing is called `name` any more. Of its places those that a value has not taken stay.
 pub(crate) fn remove(database: &Database, name: &[u8]) -> Result<(), StoreError> {
-    // The header is the lowest: it goes first.
-    database.remove_range(&slot_key(name, 0), &slot_key(name, u32::MAX), u64::MAX).map(drop)
+    let Some(old) = database.remove(&slot_key(name, 0))? else { return Ok(()) };
+    match parse(&old) {
+        // Most are short: to look for what is not there would cost more than this.
+        Some((Header { pieces: 0, .. }, _)) => Ok(()),
+        _ => database.remove_range(&slot_key(name, 0), &slot_key(name, u32::MAX), u64::MAX).map(drop),
+    }
 }
 
 /// The value whose name is the greatest of those that begin with `prefix` and are below `to`, with its name.

@@ -137,6 +137,8 @@ pub fn open(world: &World, clock: Clock) -> Result<Opened, String> {
     let next_group = folded.map_err(|error| format!("the journal cannot be folded: {error}"))?;
     store::fold_parked(parked.as_ref(), &mut engine)
         .map_err(|error| format!("what is parked cannot be folded: {error}"))?;
+    store::fold_archived(&*blocks.reader(), &mut engine)
+        .map_err(|error| format!("what the archive has cannot be folded: {error}"))?;
     let (history, archivist) = History::over(Stores { archive: blocks, parked, late_ids });
     Ok(Opened { engine, history: Arc::new(history), archivist, journal, next_group })
 }

@@ -126,7 +126,9 @@ impl Watch {
                         self.enter(&message);
                     }
                 }
-                Record::Step { number, step } => self.step(world, number, step),
+                Record::Step { number, step } | Record::Apart { number, step, .. } => {
+                    self.step(world, number, step);
+                }
                 _ => {}
             }
         }

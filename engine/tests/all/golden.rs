@@ -228,6 +228,9 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
     check("early receipt", &early, "0f010e000000010000505c18a301000002616202");
     let part = Record::InboundPart { provider: 1, at: ACCEPTED.0, part: b"\x00\x07\x00\x02\x03\x00ab\x00" };
     check("a part from a phone", &part, "180113000000010000505c18a3010000000700020300616200");
+    let cancelled = step(&Step::Cancelled);
+    let apart = Record::Apart { number, after: 0x0102, step: &cancelled };
+    check("apart", &apart, "1b01130000004100000010002500020100000c003412000000");
     let arrival = Record::Arrival { arrival: 0x0102_0304_0506_0708, at: ACCEPTED.0 };
     check("an arrival", &arrival, "1a0110000000080706050403020100505c18a3010000");
     let kept = Record::Kept { drawer: 1, number: 9, provider: 2, at: ACCEPTED.0, entry: b"xy" };

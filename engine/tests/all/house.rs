@@ -147,6 +147,37 @@ impl House {
     /// The archive does what it was asked for, and says so.
     pub fn serve_archive(&mut self) {
         let mut commands = Vec::new();
+        let blocks = self.write_archive();
+        if !blocks.is_empty() {
+            commands.push(Command::Archived { blocks });
+        }
+        let parked = self.park();
+        if !parked.is_empty() {
+            commands.push(Command::Parked { blocks: parked });
+        }
+        for load in std::mem::take(&mut self.loads) {
+            let messages = self.held(load);
+            commands.push(Command::Loaded { blocks: vec![LoadedBlock { load, messages }] });
+        }
+        let questions = std::mem::take(&mut self.questions);
+        let numbers: Vec<u64> = questions.iter().filter_map(|hash| self.owners.get(hash).copied()).collect();
+        if !numbers.is_empty() {
+            commands.push(Command::Owners { numbers });
+        }
+        self.one_turn(commands);
+    }
+
+    /// What a store has of a block.
+    fn held(&self, load: Load) -> Vec<Vec<u8>> {
+        let stored = match load.shelf {
+            Shelf::Archive => self.archive.get(&load.block),
+            Shelf::Parked => self.parked.get(&load.block).map(|(_, messages)| messages),
+        };
+        stored.map(|stored| stored.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The archive takes what it is given, which then leaves the parked store.
+    pub fn write_archive(&mut self) -> Vec<u64> {
         let mut blocks = Vec::new();
         for write in std::mem::take(&mut self.writes) {
             let stored = self.archive.entry(write.block).or_default();
@@ -158,31 +189,11 @@ impl House {
             self.forget_parked(write.block, write.unpark);
             blocks.push(write.block);
         }
-        if !blocks.is_empty() {
-            commands.push(Command::Archived { blocks });
-        }
-        let parked = self.park();
-        if !parked.is_empty() {
-            commands.push(Command::Parked { blocks: parked });
-        }
-        for load in std::mem::take(&mut self.loads) {
-            let stored = match load.shelf {
-                Shelf::Archive => self.archive.get(&load.block),
-                Shelf::Parked => self.parked.get(&load.block).map(|(_, messages)| messages),
-            };
-            let messages = stored.map(|stored| stored.values().cloned().collect()).unwrap_or_default();
-            commands.push(Command::Loaded { blocks: vec![LoadedBlock { load, messages }] });
-        }
-        let questions = std::mem::take(&mut self.questions);
-        let numbers: Vec<u64> = questions.iter().filter_map(|hash| self.owners.get(hash).copied()).collect();
-        if !numbers.is_empty() {
-            commands.push(Command::Owners { numbers });
-        }
-        self.one_turn(commands);
+        blocks
     }
 
     /// The parked store takes what it is given.
-    fn park(&mut self) -> Vec<u64> {
+    pub fn park(&mut self) -> Vec<u64> {
         let parks = std::mem::take(&mut self.parks);
         for write in &parks {
             let (rows, messages) = self.parked.entry(write.block).or_default();
@@ -618,6 +629,11 @@ impl House {
         }
         for (block, (rows, _)) in &self.parked {
             engine.replay_row(*block, rows).expect("our own rows replay");
+        }
+        for shelf in [Shelf::Parked, Shelf::Archive] {
+            for load in engine.apart().into_iter().filter(|load| load.shelf == shelf) {
+                engine.replay_apart(load, self.held(load)).expect("our own images replay");
+            }
         }
         engine
     }

@@ -6,6 +6,7 @@ mod house;
 /// What tenants and providers are promised, one behaviour at a time.
 mod accepting;
 mod acknowledging;
+mod apart;
 mod asking;
 mod dialects;
 mod folding;
