@@ -2,8 +2,9 @@
 //! It knows what a message is made of and nothing of where it is stored.
 //!
 //! A block is: form u8 (2) · which places it has u64 little-endian, bit 0 the first · length of the columns' numbers u32 ·
-//! these · the columns' words, packed (`packing`). Where the first octet is less than 2 it is a packed block of the release
-//! before: version u8 (1), then per message its number u64, its length u32 and its bytes.
+//! these · the columns' words, packed (`packing`). Where the first octet is less than 2 it is rows, packed: version u8 (1),
+//! then per message its number u64, its length u32 and its bytes. Rows are the few messages of a block that is parked, and the
+//! archive of the release before.
 //!
 //! An amendment is what came for a block later: pieces one after the other, each its length u32 · which places it is about
 //! u64 · columns as above. Its rows are messages that the block did not have, or the whole stories of those that it has. A
@@ -20,6 +21,10 @@ use crate::packing::{self, TightPacker};
 
 const COLUMNS: u8 = 2;
 const ROWS_VERSION: u8 = 1;
+/// What is read back mostly takes another step or two: it need not be moved for them.
+const STORY_ROOM: usize = 64;
+/// So few messages are rows where little work counts: what columns save grows with the messages, and what they cost does not.
+const ROWS_MAX: usize = 24;
 
 /// Messages by number.
 pub type Messages = BTreeMap<u64, Vec<u8>>;
@@ -48,6 +53,9 @@ impl BlockWriter {
 
     /// The stored form of a block with these messages, in the order of their numbers.
     pub fn block(&mut self, messages: &[&[u8]]) -> &[u8] {
+        if self.is_quick && messages.len() <= ROWS_MAX {
+            return self.rows(messages);
+        }
         let mask = messages.iter().filter_map(|message| number_of(message)).fold(0, with_place);
         self.columns.write(messages, Extent::Whole);
         self.stored.clear();
@@ -55,6 +63,19 @@ impl BlockWriter {
         self.stored.extend_from_slice(&mask.to_le_bytes());
         self.push_columns();
         &self.stored
+    }
+
+    fn rows(&mut self, messages: &[&[u8]]) -> &[u8] {
+        self.stored.clear();
+        self.stored.push(ROWS_VERSION);
+        for message in messages {
+            let number = number_of(message).unwrap_or_default();
+            self.stored.extend_from_slice(&number.to_le_bytes());
+            self.stored.extend_from_slice(&(message.len() as u32).to_le_bytes());
+            self.stored.extend_from_slice(message);
+        }
+        packing::pack(&self.stored, &mut self.packed);
+        &self.packed
     }
 
     /// Appends to an amendment what these messages are now; the block and its amendment have the places `had`.
@@ -87,8 +108,8 @@ impl BlockWriter {
     }
 }
 
-/// Which places a block has with its amendment, and of how many pieces that is. `None` for a block of the release before, of
-/// which it is not known without reading it.
+/// Which places a block has with its amendment, and of how many pieces that is. `None` for rows, of which it is not known without
+/// reading them.
 pub fn places(stored: &[u8], amendment: &[u8]) -> Option<(u64, usize)> {
     let mut reader = Reader::new(stored);
     reader.u8().filter(|form| *form == COLUMNS)?;
@@ -166,7 +187,6 @@ fn read_columns(bytes: &[u8]) -> Result<Vec<Row>, Unreadable> {
     columns::read(numbers, &words).ok_or(Unreadable)
 }
 
-/// The rows of the release before.
 fn rows(block: &[u8]) -> Result<Messages, Unreadable> {
     let mut reader = Reader::new(block);
     let mut messages = Messages::new();
@@ -179,7 +199,9 @@ fn rows(block: &[u8]) -> Result<Messages, Unreadable> {
         let number = reader.u64().ok_or(Unreadable)?;
         let length = reader.u32().ok_or(Unreadable)?;
         let bytes = reader.take(length as usize).ok_or(Unreadable)?;
-        messages.insert(number, bytes.to_vec());
+        let mut message = Vec::with_capacity(bytes.len() + STORY_ROOM);
+        message.extend_from_slice(bytes);
+        messages.insert(number, message);
     }
     Ok(messages)
 }

@@ -186,13 +186,14 @@ impl Message {
     /// Reads a message with its whole story; `None` when the bytes are none.
     pub fn read(bytes: Vec<u8>) -> Option<Message> {
         let (mut message, story) = Message::start(bytes)?;
-        let steps = message.bytes.split_off(story);
-        let mut reader = Reader::new(&steps);
+        // A step changes what was made of the octets, and not them.
+        let bytes = std::mem::take(&mut message.bytes);
+        let mut reader = Reader::new(&bytes[story..]);
         while !reader.is_empty() {
             let (since, step) = step::read(&mut reader)?;
             message.fold(&step, message.accepted_at.0 + since);
         }
-        message.bytes.extend_from_slice(&steps);
+        message.bytes = bytes;
         Some(message)
     }
 

@@ -42,7 +42,8 @@ const SPARE_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Page {
     slots: Slots,
-    living: u8,
+    /// Which of the places are taken, bit 0 the first: empty ones need not be looked at.
+    mask: u64,
     /// Of the living, those that are done: final, and nothing left to be told.
     done: u8,
     /// All its numbers are given.
@@ -57,11 +58,11 @@ pub struct Page {
 
 impl Page {
     fn new(slots: Slots, since: i64) -> Page {
-        Page { slots, living: 0, done: 0, full: false, tenants: 0, split: false, since }
+        Page { slots, mask: 0, done: 0, full: false, tenants: 0, split: false, since }
     }
 
     pub fn living(&self) -> u8 {
-        self.living
+        self.mask.count_ones() as u8
     }
 
     /// Whether all its numbers are given.
@@ -71,18 +72,26 @@ impl Page {
 
     /// The places that are in memory, bit 0 the first.
     pub fn mask(&self) -> u64 {
-        let slots = self.slots.iter().enumerate();
-        slots.fold(0, |mask, (place, slot)| mask | u64::from(slot.is_some()) << place)
+        self.mask
     }
 
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
-        self.slots.iter().flatten()
+        places(self.mask).filter_map(|place| self.slots[place].as_ref())
     }
 
     /// All that it holds is done, and no number of it is still to be given.
     pub fn is_done(&self) -> bool {
-        self.full && self.done == self.living
+        self.full && self.done == self.living()
     }
+}
+
+/// The places that a mask has, in order.
+fn places(mut mask: u64) -> impl Iterator<Item = usize> {
+    iter::from_fn(move || {
+        let place = mask.trailing_zeros() as usize;
+        mask &= mask.wrapping_sub(1);
+        (place < BLOCK_MESSAGES as usize).then_some(place)
+    })
 }
 
 /// Each is emptied where it is: an array would be filled on the stack, and copied from there.
@@ -152,9 +161,10 @@ impl Pages {
     /// A message with what its page counts.
     pub fn with_page(&mut self, number: u64) -> Option<(Counts<'_>, &mut Message)> {
         let page = self.page_mut(block_of(number))?;
-        let Page { slots, living, done, full, .. } = page;
+        let living = page.living();
+        let Page { slots, done, full, .. } = page;
         let message = slots[place_of(number)].as_mut().filter(|message| message.number == number)?;
-        Some((Counts { done, living: *living, full: *full }, message))
+        Some((Counts { done, living, full: *full }, message))
     }
 
     /// Puts a message in; one of the same number is replaced.
@@ -172,7 +182,7 @@ impl Pages {
         }
         let replaced = page.slots[place].replace(message);
         match &replaced {
-            None => page.living += 1,
+            None => page.mask |= 1 << place,
             Some(old) => page.done -= u8::from(old.is_done()),
         }
         page.done += u8::from(done);
@@ -279,18 +289,19 @@ impl Pages {
     /// Takes the messages out that `leaves` picks, in order; the page goes with its last one.
     pub fn take(&mut self, block: u64, leaves: impl Fn(&Message) -> bool) -> Vec<Message> {
         let Some(page) = self.page_mut(block) else { return Vec::new() };
-        let mut taken = Vec::with_capacity(usize::from(page.living));
-        for slot in page.slots.iter_mut() {
+        let mut taken = Vec::with_capacity(usize::from(page.living()));
+        for place in places(page.mask) {
+            let slot = &mut page.slots[place];
             if slot.as_ref().is_some_and(&leaves)
                 && let Some(message) = slot.take()
             {
-                page.living -= 1;
+                page.mask &= !(1 << place);
                 page.done -= u8::from(message.is_done());
                 taken.push(message);
             }
         }
         page.split = true;
-        let is_empty = page.living == 0;
+        let is_empty = page.mask == 0;
         self.living -= taken.len() as u64;
         if is_empty && let Some(place) = self.places.remove(&block) {
             let gone = self.pages[place as usize].take();

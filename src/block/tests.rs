@@ -27,7 +27,8 @@ fn by_number(messages: &[Vec<u8>]) -> Messages {
 #[test]
 fn a_block_reads_back_and_says_which_places_it_has() {
     let mut writers = [BlockWriter::default(), BlockWriter::quick()];
-    for (count, quick) in [0, 1, 5, 64].into_iter().flat_map(|count| [(count, 0), (count, 1)]) {
+    // The quick writer's blocks of few messages are in the test below.
+    for (count, quick) in [(0, 0), (1, 0), (5, 0), (25, 1), (64, 0), (64, 1)] {
         let writer = &mut writers[quick];
         let messages: Vec<Vec<u8>> = (640..640 + count).map(|number| message(number, 2)).collect();
         let stored = writer.block(&slices(&messages)).to_vec();
@@ -37,6 +38,23 @@ fn a_block_reads_back_and_says_which_places_it_has() {
         for cut in 1..stored.len() {
             let found = super::messages(&stored[..cut]).unwrap_or_default();
             assert!(found.is_empty(), "cut at {cut} of {count} messages");
+        }
+    }
+}
+
+#[test]
+fn a_few_messages_that_are_parked_are_rows_and_read_back_with_room_for_a_step() {
+    for count in [0, 1, 5, 24] {
+        let messages: Vec<Vec<u8>> = (640..640 + count).map(|number| message(number, 2)).collect();
+        let stored = BlockWriter::quick().block(&slices(&messages)).to_vec();
+        let found = messages_of(&stored);
+        assert_eq!(found, by_number(&messages), "{count}");
+        assert!(found.values().all(|message| message.capacity() - message.len() >= STORY_ROOM));
+        assert_eq!(places(&stored, &[]), None, "{count}");
+        for cut in 0..stored.len() {
+            // Cut between two rows, what is before them is whole.
+            let found = super::messages(&stored[..cut]).unwrap_or_default();
+            assert!(found.iter().all(|(number, bytes)| messages[*number as usize - 640] == *bytes), "{cut}");
         }
     }
 }
