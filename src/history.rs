@@ -405,7 +405,7 @@ pub struct Archivist {
     has_worked: bool,
 }
 
-/// The archive's thread. A disk that refuses stops the process: the journal still has every message.
+/// The archive's thread. A disk that refuses stops the process: journal and stores still have every message.
 fn run(mut archivist: Archivist, lane: &Lane, runtime: &tokio::runtime::Handle) {
     archivist.restore_index().unwrap_or_else(|error| stop(&error));
     while let Some(work) = archivist.wait() {

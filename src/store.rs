@@ -208,6 +208,7 @@ pub fn folded(config: &Config) -> Result<Engine, StoreStartError> {
     let mut catalog = Catalog::open(&layout.catalog())?;
     // Ids are not needed to fold, so any key will do.
     let Folded { journal, mut engine, .. } = fold_journal(config, &[0; 32], Clock::start())?;
+    // What it goes on with in the archive is finished, and holds no money: that need not be read.
     fold_parked(&open_parked(&layout, &mut catalog)?, &mut engine)?;
     drop((journal, catalog));
     Ok(engine)
@@ -260,15 +261,24 @@ pub fn fold_parked(parked: &dyn ParkedBlocks, engine: &mut Engine) -> Result<(),
 /// What had left the parked store for the archive when the process ended, and the journal did not know it yet.
 pub fn fold_archived(archive: &dyn ReadBlocks, engine: &mut Engine) -> Result<(), StoreStartError> {
     for load in engine.apart().into_iter().filter(|load| load.shelf == Shelf::Archive) {
-        match shelves::read(archive, load.block) {
-            Ok(messages) => engine.replay_apart(load, messages.into_values().collect())?,
-            Err(error) if error.is_damage() => {
-                tracing::error!(%error, "the journal goes on with messages in a damaged part of the archive");
-                let aside = shelves::read_aside(archive, load.block);
-                engine.replay_apart(load, aside.into_values().collect())?;
-                engine.forget_apart(load.block);
-            }
-            Err(error) => return Err(error.into()),
+        let read = match shelves::read(archive, load.block) {
+            Err(error) if error.is_damage() => Err(error),
+            read => Ok(read?),
+        };
+        let is_retired = archive.database_of(load.block).is_none() && !archive.is_empty();
+        let is_gone = is_retired || read.is_err();
+        let messages = read.unwrap_or_else(|error| {
+            tracing::error!(%error, "the journal goes on with messages in a damaged part of the archive");
+            block::Messages::new()
+        });
+        if engine.replay_apart(load, messages.into_values().collect())? {
+            continue;
+        }
+        // They came while that part was damaged.
+        let aside = shelves::read_aside(archive, load.block);
+        let is_whole = engine.replay_apart(load, aside.into_values().collect())?;
+        if is_gone && !is_whole {
+            engine.forget_apart(load.block);
         }
     }
     Ok(())
@@ -343,6 +353,7 @@ fn mend(from: &Path, to: &Path, options: Options) -> Result<(), SalvageStop> {
     let (mut journal, recovery) = journal::create_or_open(to, options).map_err(StoreStartError::from)?;
     // Ids are not needed to fold, so any key will do.
     let mut engine = Engine::new(&[0; 32], clock.now());
+    engine.expect_loss();
     let next_group = fold::fold(recovery, &mut engine, |_| {})?;
     // What is parked stays where it is, and its money in reserve.
     let parked = Layout::new(from).parked();

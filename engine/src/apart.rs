@@ -9,6 +9,7 @@ use crate::engine::Engine;
 use crate::hash::BlockHash;
 use crate::message::Message;
 use crate::pages::{BLOCK_MESSAGES, block_of, order_of};
+use crate::record::{self, Record};
 use crate::replay::ReplayError;
 use crate::ring::Item;
 
@@ -25,38 +26,42 @@ struct Steps {
 
 /// The steps of a start, by the places of their messages in the order of numbers.
 #[derive(Default)]
-pub(crate) struct Apart(HashMap<u64, Steps, BlockHash>);
+pub(crate) struct Apart {
+    steps: HashMap<u64, Steps, BlockHash>,
+    /// Groups are known to be lost: where steps do not fit their image, the image counts.
+    is_lossy: bool,
+}
 
 impl Apart {
     /// A message was changed for the first time after it had been read back.
     fn begin(&mut self, number: u64, group: u64, after: u32, step: &[u8]) {
         let steps = Steps { group, after, octets: step.to_vec(), shelf: Shelf::Archive };
-        self.0.insert(order_of(number), steps);
+        self.steps.insert(order_of(number), steps);
     }
 
     /// A later step of a message, if its first ones are here.
     pub fn go_on(&mut self, number: u64, step: &[u8]) {
-        if let Some(steps) = self.0.get_mut(&order_of(number)) {
+        if let Some(steps) = self.steps.get_mut(&order_of(number)) {
             steps.octets.extend_from_slice(step);
         }
     }
 
     /// The parked store has a row for a message. Whether its steps are here.
     pub fn is_parked(&mut self, order: u64) -> bool {
-        let steps = self.0.get_mut(&order);
+        let steps = self.steps.get_mut(&order);
         steps.map(|steps| steps.shelf = Shelf::Parked).is_some()
     }
 
     /// The message is in the journal as a whole.
     pub fn forget(&mut self, number: u64) {
-        self.0.remove(&order_of(number));
+        self.steps.remove(&order_of(number));
     }
 
     /// The messages at these places of a block are elsewhere with all that happened to them.
     pub fn forget_places(&mut self, block: u64, mask: u64) {
-        if !self.0.is_empty() {
+        if !self.steps.is_empty() {
             let places = (0..BLOCK_MESSAGES).filter(|place| mask & (1 << place) != 0);
-            places.for_each(|place| drop(self.0.remove(&(block * BLOCK_MESSAGES + place))));
+            places.for_each(|place| drop(self.steps.remove(&(block * BLOCK_MESSAGES + place))));
         }
     }
 }
@@ -72,7 +77,7 @@ impl Engine {
     /// The blocks that a start has to read before `recovered`, once the parked store's rows are here, and again after these: what
     /// is not found in the parked store is to be read from the archive.
     pub fn apart(&self) -> Vec<Load> {
-        let steps = self.apart.0.iter();
+        let steps = self.apart.steps.iter();
         let mut loads: Vec<Load> =
             steps.map(|(order, steps)| Load { block: block_of(*order), shelf: steps.shelf }).collect();
         loads.sort_unstable();
@@ -80,29 +85,56 @@ impl Engine {
         loads
     }
 
-    /// What one of those blocks holds. Messages are put together with what the journal has of them.
-    pub fn replay_apart(&mut self, load: Load, messages: Vec<Vec<u8>>) -> Result<(), ReplayError> {
+    /// What one of those blocks holds. Messages are put together with what the journal has of them; whether none is missing that was to
+    /// be there.
+    pub fn replay_apart(&mut self, load: Load, messages: Vec<Vec<u8>>) -> Result<bool, ReplayError> {
         let Load { block, shelf } = load;
         for bytes in messages {
             let number = crate::message::number_of(&bytes).ok_or(ReplayError::Apart { block })?;
             let order = order_of(number);
-            if self.apart.0.get(&order).is_some_and(|steps| steps.shelf == shelf)
-                && let Some(steps) = self.apart.0.remove(&order)
+            if self.apart.steps.get(&order).is_some_and(|steps| steps.shelf == shelf)
+                && let Some(steps) = self.apart.steps.remove(&order)
             {
-                let mut message = joined(bytes, &steps).ok_or(ReplayError::Apart { block })?;
+                let mut message =
+                    joined(bytes, &steps, self.apart.is_lossy).ok_or(ReplayError::Apart { block })?;
                 message.image_group = steps.group;
                 let since = message.accepted_at.0;
                 self.pages.insert(message, since);
-                self.parking.set_apart(number);
+                if shelf == Shelf::Parked {
+                    self.parking.set_apart(number);
+                }
             }
         }
+        let mut is_whole = true;
         for place in 0..BLOCK_MESSAGES {
-            // A crash while it left the parked store: the archive has it, but the row is still here.
-            if let Some(steps) = self.apart.0.get_mut(&(block * BLOCK_MESSAGES + place)) {
+            let steps = self.apart.steps.get_mut(&(block * BLOCK_MESSAGES + place));
+            if let Some(steps) = steps.filter(|steps| steps.shelf == shelf) {
+                // A crash while it left the parked store: the archive has it, but the row is still here.
                 steps.shelf = Shelf::Archive;
+                is_whole = false;
             }
         }
-        Ok(())
+        Ok(is_whole)
+    }
+
+    /// Groups of the journal to be folded are lost, and `mend_after_loss` follows.
+    pub fn expect_loss(&mut self) {
+        self.apart.is_lossy = true;
+    }
+
+    /// Writes as a whole what was put together: with what is lost it might not fit a second time.
+    pub(crate) fn mend_apart(&mut self) {
+        let numbers: Vec<u64> = self
+            .pages
+            .iter()
+            .map(|message| message.number)
+            .filter(|number| self.parking.is_apart(*number))
+            .collect();
+        for number in numbers {
+            if let Some(message) = self.pages.get(number) {
+                record::write(&mut self.group, &Record::CarryOver(message.bytes()));
+            }
+        }
     }
 
     /// What is to be read of a block cannot be, for good: its messages were finished.
@@ -112,18 +144,24 @@ impl Engine {
 
     /// Nothing is left that no store has.
     pub(crate) fn check_apart(&self) -> Result<(), ReplayError> {
-        match self.apart.0.keys().min() {
+        match self.apart.steps.keys().min() {
             Some(order) => Err(ReplayError::Apart { block: block_of(*order) }),
             None => Ok(()),
         }
     }
 }
 
-/// The message with those of the steps that its image does not have: none, where it was written after them.
-fn joined(mut image: Vec<u8>, steps: &Steps) -> Option<Message> {
-    let had = image.len().checked_sub(usize::try_from(steps.after).ok()?)?;
-    if had < steps.octets.len() {
-        image.extend_from_slice(&steps.octets[had..]);
+/// The message with those of the steps that its image does not have: all, or none where it was written after them. The archive's
+/// always was.
+fn joined(mut image: Vec<u8>, steps: &Steps, is_lossy: bool) -> Option<Message> {
+    let had = image.len().checked_sub(usize::try_from(steps.after).ok()?);
+    match had {
+        _ if steps.shelf == Shelf::Archive => {}
+        Some(0) => image.extend_from_slice(&steps.octets),
+        Some(had) if had >= steps.octets.len() => {}
+        // Steps in between are lost.
+        _ if is_lossy => {}
+        _ => return None,
     }
     Message::read(image)
 }

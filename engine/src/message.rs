@@ -139,7 +139,7 @@ pub struct Message {
     bytes: Vec<u8>,
     /// Where the story starts in `bytes`.
     story: u32,
-    /// The group that holds its newest whole image, for the ring; or `STORED`.
+    /// The group that holds its newest whole image, or all that happened since the store's (`apart.rs`), for the ring; or `STORED`.
     pub image_group: u64,
     pub number: u64,
     /// The id of `number`, or 0 where it was read back: worked out again where it is needed.

@@ -241,7 +241,7 @@ impl Parking {
         }
     }
 
-    /// The message's newest image is in the journal again.
+    /// The store's image is not the whole of the message any more: the journal has more of it.
     pub fn taken_back(&mut self, message: &Message) {
         if let Some(parked) = self.blocks.get_mut(&block_of(message.number)) {
             parked.away &= !bit(message.number);
@@ -274,6 +274,10 @@ impl Parking {
             self.apart_blocks += u64::from(parked.apart == 0);
             parked.apart |= bit(number);
         }
+    }
+
+    pub fn is_apart(&self, number: u64) -> bool {
+        self.blocks.get(&block_of(number)).is_some_and(|parked| parked.apart & bit(number) != 0)
     }
 
     /// These places of a block are no longer so: their messages are in the journal as a whole, or somewhere else.

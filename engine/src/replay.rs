@@ -260,6 +260,7 @@ impl Engine {
         self.begin(now, next_group);
         (self.epoch, self.next) = (self.epoch.saturating_add(1), 0);
         self.record_epoch();
+        self.mend_apart();
         let mut reserved = vec![0i64; self.tenants.wallets().len()];
         for (tenant, sum) in (0u32..).zip(&mut reserved) {
             *sum = i64::try_from(self.parking.of_tenant(tenant).reserved).unwrap_or(i64::MAX);

@@ -16,7 +16,7 @@ const CARRY_OCTETS_MIN: usize = 4_096;
 /// Items looked at in one turn: most of an old group's messages have long left memory, and cost no octets.
 const CARRY_ITEMS_MAX: usize = 20_000;
 
-/// Something that lives, and whose newest image is in the group beside it.
+/// Something that lives, and whose newest image is in the group beside it, or the first step that the parked store's does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     /// Messages as they were accepted: so many from this place in the order of numbers.

@@ -301,3 +301,50 @@ fn what_came_before_a_time_is_found_without_looking_at_all_that_came_since() {
     let early = index::place_before(&*reader, NOVEMBER + 2 * HOUR).unwrap();
     assert!(early < blocks[8].0 * BLOCK_MESSAGES, "{early} of {}", blocks[39].0 * BLOCK_MESSAGES);
 }
+
+/// What a start makes of a journal that goes on with the message of this order: the message, or the error.
+fn started_with(reader: &dyn ReadBlocks, order: u64) -> Result<Option<Vec<u8>>, engine::ReplayError> {
+    let number = slot(order) | order;
+    let mut records = Vec::new();
+    let story = message(number, tenant(order), phone(order), NOVEMBER, 4);
+    let before = message(number, tenant(order), phone(order), NOVEMBER, 2);
+    let step = &story[before.len()..];
+    let after = before.len() as u32;
+    engine::record::write(&mut records, &engine::record::Record::Apart { number, after, step });
+    let now = engine::command::Now { wall: Wall(NOVEMBER), ..Default::default() };
+    let mut engine = engine::Engine::new(&[0; 32], now);
+    engine.replay(1, &records)?;
+    crate::store::fold_archived(reader, &mut engine).unwrap();
+    let found = engine.message(number).map(|message| message.bytes().to_vec());
+    engine.recovered(Default::default(), now, 2)?;
+    Ok(found)
+}
+
+#[test]
+fn a_start_finds_in_the_archive_what_its_journal_goes_on_with_unless_that_has_gone_with_its_month() {
+    let mut house = House::new();
+    house.write_block(1, NOVEMBER);
+    house.write_block(9, NOVEMBER + MONTH);
+    let reader = house.shelves.reader();
+    let order = BLOCK_MESSAGES + 5;
+    assert_eq!(started_with(&*reader, order), Ok(house.expected.get(&order).cloned()));
+    // In a block of that month that was never written it should be, and is not.
+    assert_eq!(started_with(&*reader, 3 * BLOCK_MESSAGES), Err(engine::ReplayError::Apart { block: 3 }));
+    assert_eq!(reader.retire(NOVEMBER + MONTH + 1, u64::MAX).unwrap(), 1);
+    assert_eq!(started_with(&*reader, order), Ok(None));
+}
+
+#[test]
+fn a_start_takes_what_was_set_aside_and_does_without_what_damage_has_taken() {
+    let mut house = House::new();
+    house.shelves.archive.make_room(1, 1).unwrap();
+    house.shelves.archive.write_block(1, &[77; 50]).unwrap();
+    let (aside, lost) = (BLOCK_MESSAGES + 5, BLOCK_MESSAGES + 6);
+    house.write(vec![message(slot(aside) | aside, tenant(aside), phone(aside), NOVEMBER, 4)]);
+    let reader = house.shelves.reader();
+    assert_eq!(started_with(&*reader, aside), Ok(house.expected.get(&aside).cloned()));
+    assert_eq!(started_with(&*reader, lost), Ok(None));
+    // The block is put back from a backup that was made before.
+    house.shelves.archive.write_block(1, &[]).unwrap();
+    assert_eq!(started_with(&*reader, aside), Ok(house.expected.get(&aside).cloned()));
+}

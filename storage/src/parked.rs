@@ -96,7 +96,7 @@ impl ParkedBlocks for Parked {
     }
 
     /// Replaces what is kept of a block. After a crash each of the two values is the old one or the new one: rows may name
-    /// messages that are not there, or the other way round, until the journal's groups since then have been applied.
+    /// messages that are not there, or the other way round: what then is missing is in the archive, or in the journal as a whole.
     fn write(&mut self, block: u64, parked: &ParkedBlock) -> Result<(), StoreError> {
         let database = self.reader.lock();
         pieces::put(&database, &name(MESSAGES, block), &parked.messages)?;
@@ -162,11 +162,11 @@ impl ReadParked for ParkedReader {
 
     fn span(&self) -> Result<Option<(u64, u64)>, StoreError> {
         let database = self.lock();
-        let first = database.first_key_from(&[ROWS])?;
-        let last = database.last_before(&[ROWS + 1])?.map(|(key, _)| key);
-        let block = |key: Option<Vec<u8>>| {
-            let key = key.filter(|key| key.first() == Some(&ROWS))?;
-            Some(u64::from_be_bytes(*key.get(1..)?.first_chunk()?))
+        let first = pieces::scan(&database, &[ROWS]).next().transpose()?;
+        let last = pieces::last_before(&database, &[ROWS], &[ROWS + 1])?;
+        let block = |rows: Option<(Vec<u8>, Vec<u8>)>| {
+            let (name, _) = rows?;
+            Some(u64::from_be_bytes(*name.get(1..)?.first_chunk()?))
         };
         Ok(block(first).zip(block(last)))
     }
@@ -215,6 +215,20 @@ mod tests {
         let mut rows = Vec::new();
         store.each_rows(&mut |number, found| rows.push((number, found.to_vec()))).unwrap();
         assert_eq!(rows, [(7, vec![3; 900]), (u64::MAX >> 8, vec![2; 1])]);
+    }
+
+    #[test]
+    fn a_piece_that_a_crash_has_left_is_no_block() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Parked::open(&directory.path().join("parked")).unwrap();
+        store.write(7, &block(1, 30)).unwrap();
+        for left in [3, 9] {
+            let key = [&name(ROWS, left)[..], &[0x80, 0, 0, 0]].concat();
+            store.reader.lock().put(&key, b"a piece").unwrap();
+        }
+        assert_eq!(store.reader().span().unwrap(), Some((7, 7)));
+        store.remove(7).unwrap();
+        assert_eq!(store.reader().span().unwrap(), None);
     }
 
     #[test]

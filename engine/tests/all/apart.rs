@@ -240,3 +240,43 @@ fn an_image_that_ends_before_its_steps_begin_is_refused() {
     image.pop();
     assert_eq!(engine.replay_apart(load, vec![image]), Err(ReplayError::Apart { block }));
 }
+
+/// Of a message of three parts one receipt comes, is parked with it, and another one; the third finds it in memory. Whichever group of
+/// these is lost, what is left is salvaged.
+#[test]
+fn a_salvage_puts_together_what_fits_and_writes_it_whole() {
+    let (mut house, numbers) = parked_long_ago(1, 3);
+    let since = next_group(&house);
+    for part in 0..3 {
+        delivered(&mut house, &format!("id-{part}"));
+        if part == 0 {
+            house.seconds(LONG);
+        }
+    }
+    let last = next_group(&house);
+    assert_eq!(journaled_since(&house, since).1, 2);
+    let lost_one = (since..last).map(|group| group..group + 1);
+    let lost_more = (since..last).flat_map(|first| (first + 1..=last).map(move |end| first..end));
+    for lost in lost_one.chain(lost_more) {
+        let fold = |is_lossy: bool, mending: &[u8]| {
+            let mut engine = engine::Engine::new(&KEY, house.now);
+            if is_lossy {
+                engine.expect_loss();
+            }
+            for (group, records) in house.journal.iter().filter(|(group, _)| !lost.contains(group)) {
+                engine.replay(*group, records).expect("what is left reads");
+            }
+            engine.replay(last, mending).expect("the mending group reads");
+            house.fold_stored(&mut engine);
+            engine
+        };
+        let mut salvaged = fold(true, &[]);
+        salvaged.mend_after_loss(house.now, last);
+        let mending = salvaged.take_group().records;
+        let mut engine = fold(false, &mending);
+        engine.recovered(house.definitions.clone(), house.now, last + 1).expect("it adds up");
+        engine.check();
+        let is_found = engine.message(numbers[0]).is_some() || engine.snapshot().parked == 1;
+        assert!(is_found, "without {lost:?} the message is nowhere");
+    }
+}

@@ -627,6 +627,12 @@ impl House {
         for (group, records) in self.journal.iter().filter(|(group, _)| *group >= start) {
             engine.replay(*group, records).expect("our own journal replays");
         }
+        self.fold_stored(&mut engine);
+        engine
+    }
+
+    /// What the stores have that the journal does not.
+    pub fn fold_stored(&self, engine: &mut Engine) {
         for (block, (rows, _)) in &self.parked {
             engine.replay_row(*block, rows).expect("our own rows replay");
         }
@@ -635,7 +641,6 @@ impl House {
                 engine.replay_apart(load, self.held(load)).expect("our own images replay");
             }
         }
-        engine
     }
 
     /// What a fold of the journal must be equal to: what is in memory, and what the archive has not yet answered for.
