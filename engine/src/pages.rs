@@ -106,7 +106,7 @@ fn empty_slots() -> Slots {
 /// What a page counts of its messages.
 pub struct Counts<'a> {
     done: &'a mut u8,
-    living: u8,
+    mask: u64,
     full: bool,
 }
 
@@ -118,7 +118,7 @@ impl Counts<'_> {
             (true, false) => *self.done -= 1,
             _ => return false,
         }
-        is_done && self.full && *self.done == self.living
+        is_done && self.full && u32::from(*self.done) == self.mask.count_ones()
     }
 }
 
@@ -161,10 +161,9 @@ impl Pages {
     /// A message with what its page counts.
     pub fn with_page(&mut self, number: u64) -> Option<(Counts<'_>, &mut Message)> {
         let page = self.page_mut(block_of(number))?;
-        let living = page.living();
-        let Page { slots, done, full, .. } = page;
+        let Page { slots, mask, done, full, .. } = page;
         let message = slots[place_of(number)].as_mut().filter(|message| message.number == number)?;
-        Some((Counts { done, living, full: *full }, message))
+        Some((Counts { done, mask: *mask, full: *full }, message))
     }
 
     /// Puts a message in; one of the same number is replaced.

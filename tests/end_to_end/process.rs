@@ -1,13 +1,14 @@
 //! The process: its commands, its health and metrics, and how it ends.
 
 use std::collections::BTreeSet;
+use std::net::TcpStream;
 
 use loadtest::smsc::{Delay, Profile};
 use loadtest::wire::{command, status};
 use serde_json::Value;
 
 use crate::end_to_end::{Stage, send, story};
-use crate::support::gateway::run;
+use crate::support::gateway::{Gateway, run, serve};
 use crate::support::home::Home;
 use crate::support::peer::{Heard, Peer, submission};
 use crate::support::provider::Provider;
@@ -181,6 +182,23 @@ fn a_second_sigterm_ends_it_at_once_and_the_doubt_shows() {
     let story = until("the whole story", || Some(story(&mut stage.http, &id)));
     assert!(story.contains(&"in_doubt".to_owned()) && story.contains(&"resend".to_owned()), "{story:?}");
     assert_eq!(stage.provider.doubled(), [TO]);
+}
+
+/// Whoever finds a door open is let in, so from then on the end is a drain, before the first line is printed as well.
+#[test]
+fn a_sigterm_in_the_moment_in_which_a_door_opens_is_a_drain() {
+    let home = Home::new(&settings::plain(settings::nowhere()));
+    for door in ["HTTP", "SMPP", "OPS"].into_iter().cycle().take(6) {
+        let at = settings::nowhere();
+        let mut command = serve(&home);
+        command.env(format!("TIDEGATE__{door}__LISTEN"), at.to_string());
+        let gateway = Gateway::spawn(&home, command);
+        // Over and over without a pause: it is about the first moment.
+        until_true("a door", || (0..1_000).any(|_| TcpStream::connect(at).is_ok()));
+        gateway.terminate();
+        let ended = gateway.wait();
+        assert_eq!((ended.code, ended.signal), (Some(0), None), "{door}: {}", ended.said);
+    }
 }
 
 /// A command whose reader has gone, or whose disk is full, has nothing broken in it.
