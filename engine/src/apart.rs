@@ -4,6 +4,7 @@
 
 use hashbrown::HashMap;
 
+use crate::bytes::Reader;
 use crate::effect::{Load, Shelf};
 use crate::engine::Engine;
 use crate::hash::BlockHash;
@@ -12,6 +13,7 @@ use crate::pages::{BLOCK_MESSAGES, block_of, order_of};
 use crate::record::{self, Record};
 use crate::replay::ReplayError;
 use crate::ring::Item;
+use crate::step;
 
 /// What the journal has of a message.
 struct Steps {
@@ -22,6 +24,17 @@ struct Steps {
     octets: Vec<u8>,
     /// Where the message is to be read.
     shelf: Shelf,
+}
+
+impl Steps {
+    /// What is behind so many octets, unless these end within a step.
+    fn behind(&self, octets: usize) -> Option<&[u8]> {
+        let mut rest = Reader::new(&self.octets);
+        while rest.position() < octets && !rest.is_empty() {
+            step::read(&mut rest)?;
+        }
+        (rest.position() == octets || rest.is_empty()).then(|| rest.rest())
+    }
 }
 
 /// The steps of a start, by the places of their messages in the order of numbers.
@@ -151,17 +164,16 @@ impl Engine {
     }
 }
 
-/// The message with those of the steps that its image does not have: all, or none where it was written after them. The archive's
-/// always was.
+/// The message with those of the steps that its image does not have. Some it has where it was parked anew and the process ended before
+/// the journal knew; the archive's has all.
 fn joined(mut image: Vec<u8>, steps: &Steps, is_lossy: bool) -> Option<Message> {
     let had = image.len().checked_sub(usize::try_from(steps.after).ok()?);
-    match had {
+    match had.and_then(|had| steps.behind(had)) {
         _ if steps.shelf == Shelf::Archive => {}
-        Some(0) => image.extend_from_slice(&steps.octets),
-        Some(had) if had >= steps.octets.len() => {}
+        Some(missing) => image.extend_from_slice(missing),
         // Steps in between are lost.
-        _ if is_lossy => {}
-        _ => return None,
+        None if is_lossy => {}
+        None => return None,
     }
     Message::read(image)
 }

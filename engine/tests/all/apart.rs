@@ -9,6 +9,7 @@ use engine::message::State;
 use engine::pages::{block_of, place_of};
 use engine::parking::row::merge_rows;
 use engine::record::{Record, Records};
+use engine::step::Step;
 
 use crate::folding::compare;
 use crate::house::*;
@@ -162,6 +163,27 @@ fn what_waits_again_is_parked_with_its_news_and_a_crash_in_between_does_not_coun
         }
         assert_eq!(house.money("acme").1, 0);
     }
+}
+
+/// The store has the message with its first receipt, which the journal does not know; after a start the others find it in memory.
+#[test]
+fn of_what_was_parked_anew_before_a_crash_only_what_came_since_is_added() {
+    let (mut house, numbers) = parked_long_ago(1, 3);
+    delivered(&mut house, "id-0");
+    house.archives = false;
+    house.seconds(LONG);
+    house.park();
+    for part in 1..3 {
+        house.restart();
+        delivered(&mut house, &format!("id-{part}"));
+        fold_is_whole(&house);
+    }
+    house.restart();
+    house.archives = true;
+    house.turn([]);
+    let receipts =
+        house.message(numbers[0]).steps().filter(|(_, step)| matches!(step, Step::Receipt { .. })).count();
+    assert_eq!((receipts, house.state(numbers[0])), (3, State::Delivered));
 }
 
 #[test]

@@ -668,6 +668,12 @@ impl House {
 
     /// The process ends without a word and starts again.
     pub fn crash(&mut self) {
+        self.restart();
+        self.turn([]);
+    }
+
+    /// The same, before the first turn.
+    pub fn restart(&mut self) {
         let mut engine = self.fold();
         self.now.mono = Mono(self.now.mono.0 + 1_000_000);
         self.advance(0);
@@ -679,7 +685,6 @@ impl House {
         self.loads.clear();
         self.questions.clear();
         self.requests.clear();
-        self.turn([]);
     }
 }
 
