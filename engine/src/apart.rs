@@ -164,15 +164,14 @@ impl Engine {
     }
 }
 
-/// The message with those of the steps that its image does not have. Some it has where it was parked anew and the process ended before
-/// the journal knew; the archive's has all.
+/// The message with those of the steps that its image does not have. Some it has where it was parked anew, or archived, and the process
+/// ended before the journal knew. What was salvaged once need not fit what the archive has.
 fn joined(mut image: Vec<u8>, steps: &Steps, is_lossy: bool) -> Option<Message> {
     let had = image.len().checked_sub(usize::try_from(steps.after).ok()?);
     match had.and_then(|had| steps.behind(had)) {
-        _ if steps.shelf == Shelf::Archive => {}
         Some(missing) => image.extend_from_slice(missing),
         // Steps in between are lost.
-        None if is_lossy => {}
+        None if is_lossy || steps.shelf == Shelf::Archive => {}
         None => return None,
     }
     Message::read(image)

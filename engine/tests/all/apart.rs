@@ -186,6 +186,28 @@ fn of_what_was_parked_anew_before_a_crash_only_what_came_since_is_added() {
     assert_eq!((receipts, house.state(numbers[0])), (3, State::Delivered));
 }
 
+/// The archive has the message as it failed, which the journal does not know; after a start better news finds it in memory.
+#[test]
+fn of_what_was_archived_before_a_crash_only_what_came_since_is_added() {
+    let (mut house, numbers) = parked_long_ago(63, 1);
+    for place in 0..63 {
+        house.receipt("up", text_id(&format!("id-{place}")), ReceiptState::Undeliverable, None);
+    }
+    house.archives = false;
+    house.seconds(LONG);
+    house.write_archive();
+    assert!(house.parked.is_empty());
+    house.restart();
+    delivered(&mut house, "id-5");
+    fold_is_whole(&house);
+    house.restart();
+    house.archives = true;
+    house.turn([]);
+    let states: Vec<State> = numbers[4..6].iter().map(|number| house.state(*number)).collect();
+    assert_eq!(states, [State::Failed, State::Delivered]);
+    assert_eq!(house.archived(numbers[5]).map(|message| message.steps().count()), Some(4));
+}
+
 #[test]
 fn what_the_ring_carries_over_is_whole_again() {
     let (mut house, numbers) = parked_long_ago(2, 1);
