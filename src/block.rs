@@ -16,6 +16,7 @@ use engine::bytes::Reader;
 use engine::columns::{self, Columns, Extent, Row};
 use engine::message::number_of;
 use engine::pages::place_of;
+use engine::step::{self, Step};
 
 use crate::packing::{self, TightPacker};
 
@@ -80,8 +81,11 @@ impl BlockWriter {
 
     /// Appends to an amendment what these messages are now; the block and its amendment have the places `had`.
     pub fn amend(&mut self, amendment: &mut Vec<u8>, messages: &[&[u8]], had: u64) {
-        let is_there =
-            |message: &&[u8]| number_of(message).is_some_and(|number| had & 1 << place_of(number) != 0);
+        // Where the text is another one than the block may have, a story alone would not do.
+        let is_there = |message: &&[u8]| {
+            number_of(message).is_some_and(|number| had & 1 << place_of(number) != 0)
+                && !has_another_text(message)
+        };
         let (old, new): (Vec<&[u8]>, Vec<&[u8]>) = messages.iter().copied().partition(is_there);
         for (messages, extent) in [(new, Extent::Whole), (old, Extent::Stories)] {
             if messages.is_empty() {
@@ -106,6 +110,14 @@ impl BlockWriter {
         self.stored.extend_from_slice(&self.columns.numbers);
         self.stored.extend_from_slice(&self.packed);
     }
+}
+
+/// Whether its tenant has given a message another text.
+fn has_another_text(message: &[u8]) -> bool {
+    let story = columns::story_at(message).and_then(|at| message.get(at..));
+    let mut story = Reader::new(story.unwrap_or_default());
+    let mut steps = std::iter::from_fn(|| step::read(&mut story));
+    steps.any(|(_, step)| matches!(step, Step::Replaced { .. }))
 }
 
 /// Which places a block has with its amendment, and of how many pieces that is. `None` for rows, of which it is not known without

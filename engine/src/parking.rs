@@ -460,6 +460,8 @@ impl Engine {
             let order = block.checked_mul(BLOCK_MESSAGES)? + u64::from(row.place);
             let slot = self.tenants.get(row.tenant)?.slot;
             let number = u64::from(slot) << Number::ORDER_BITS | order;
+            let seen = Number(number);
+            (self.epoch, self.next) = (self.epoch, self.next).max((seen.epoch(), seen.sequence() + 1));
             if self.pages.at(order).is_some() || self.apart.is_parked(order) {
                 self.parking.blocks.entry(block).or_default().rows |= bit(number);
                 continue;
@@ -473,8 +475,6 @@ impl Engine {
                 let taken = Taken { number, tenant, priority, parts };
                 self.parking.queued.push_back((row.provider, taken));
             }
-            let seen = Number(number);
-            (self.epoch, self.next) = (self.epoch, self.next).max((seen.epoch(), seen.sequence() + 1));
             self.count_waiting(row.tenant, false, is_waiting(row.state));
         }
         Some(())

@@ -63,6 +63,25 @@ fn messages_of(stored: &[u8]) -> Messages {
     super::messages(stored).unwrap()
 }
 
+/// It was archived, brought back, given a longer or a shorter text, and is archived again.
+#[test]
+fn an_amendment_brings_the_text_of_a_message_that_was_given_another() {
+    for text in ["another text, and a longer one than the first was when it came", "short"] {
+        let first: Vec<Vec<u8>> = (64..70).map(|number| message(number, 2)).collect();
+        let stored = BlockWriter::default().block(&slices(&first)).to_vec();
+        let mut replaced = first.clone();
+        let old = engine::message::Message::read(first[3].clone()).unwrap();
+        let body = engine::submission::Body { octets: text.as_bytes(), ..old.body() };
+        let mut new = old.with_body(&body, old.price, old.state, Wall(old.accepted_at.0 + 9)).unwrap();
+        new.take(&Step::Told, Wall(old.accepted_at.0 + 10));
+        replaced[3] = new.into_bytes();
+        let (had, _) = places(&stored, &[]).unwrap();
+        let mut amendment = Vec::new();
+        BlockWriter::default().amend(&mut amendment, &slices(&replaced[2..5]), had);
+        assert_eq!(amended(&stored, &amendment).unwrap(), by_number(&replaced), "{text}");
+    }
+}
+
 #[test]
 fn an_amendment_adds_messages_and_replaces_stories_and_the_last_piece_counts() {
     let mut writer = BlockWriter::default();
