@@ -208,7 +208,13 @@ impl Peer {
 
     fn read(&mut self, within: Duration) -> io::Result<usize> {
         self.stream.set_read_timeout(Some(within.max(Duration::from_millis(1))))?;
-        let count = self.stream.read(self.frames.space())?;
+        let count = loop {
+            match self.stream.read(self.frames.space()) {
+                // A process that was stopped and goes on has its wait cut short; nothing was silent.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         self.frames.filled(count);
         Ok(count)
     }
