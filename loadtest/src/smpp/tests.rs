@@ -13,7 +13,7 @@ fn against(profile: Profile, options: Options) -> (Finished, Handle) {
 }
 
 fn options(count: u32) -> Options {
-    Options { count, quiet: true, timeout: 2.0, response_timeout: 0.5, text_length: 40, ..Options::default() }
+    Options { count, quiet: true, timeout: 5.0, response_timeout: 2.0, text_length: 40, ..Options::default() }
 }
 
 #[test]
@@ -59,9 +59,13 @@ fn every_fault_of_a_profile_is_seen_in_the_summary() {
         ("latency", Profile { latency: Delay::Fixed(20.0), ..plain() }, |summary, _| {
             summary.accept_milliseconds.p50 >= 20.0
         }),
-        ("receipt delay", Profile { receipt_delay: Delay::Uniform(20.0, 40.0), ..plain() }, |summary, _| {
-            summary.end_to_end_milliseconds.p50 >= 20.0 && summary.accept_milliseconds.p50 < 20.0
-        }),
+        (
+            "receipt delay",
+            Profile { receipt_delay: Delay::Uniform(200.0, 240.0), ..plain() },
+            |summary, _| {
+                summary.end_to_end_milliseconds.p50 >= 200.0 && summary.accept_milliseconds.p50 < 200.0
+            },
+        ),
         ("throughput", Profile { throughput: 1_000, ..plain() }, |summary, counts| {
             summary.throttled == counts.throttled && summary.throttled > 0 && summary.accepted == 300
         }),
@@ -147,7 +151,7 @@ fn the_same_seed_has_the_same_faults_in_the_same_order() {
             outcomes: vec![Outcome::default(), Outcome { stat: "UNDELIV".into(), ..Outcome::default() }],
             ..Profile::default()
         };
-        let (finished, handle) = against(profile, Options { binds: 1, timeout: 0.3, ..options(400) });
+        let (finished, handle) = against(profile, Options { binds: 1, timeout: 2.0, ..options(400) });
         let order: Vec<u64> = handle.record().entries().iter().map(|entry| entry.destination).collect();
         let receipted: Vec<bool> = (0..400).map(|serial| finished.book.is_receipted(serial)).collect();
         (order, receipted, finished.summary.refused, finished.summary.receipts)
@@ -182,7 +186,7 @@ fn a_run_that_cannot_begin_says_why() {
 #[test]
 fn a_run_of_seconds_ends_with_all_receipts_and_scattered_numbers() {
     let (finished, handle) =
-        against(Profile::default(), Options { seconds: Some(0.3), scatter: true, window: 5, ..options(1) });
+        against(Profile::default(), Options { seconds: Some(1.0), scatter: true, window: 5, ..options(1) });
     let Summary { sent, accepted, lost, duplicates, timed_out, .. } = finished.summary;
     assert!(sent > 10 && sent == accepted && !timed_out, "{sent} {accepted}");
     assert_eq!((lost, duplicates, handle.record().doubled()), (0, 0, vec![]));
