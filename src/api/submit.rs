@@ -73,6 +73,8 @@ struct Slice {
     items: Vec<Submission>,
     bodies: Vec<u8>,
     shown: Vec<Result<Composed, Refused>>,
+    /// From which item on the good ones are over the tenant's rate, where some are.
+    over_rate: Option<usize>,
 }
 
 impl Call<'_> {
@@ -112,11 +114,11 @@ impl Call<'_> {
             let mut slice = self.compose_all(items, &mut scratch);
             self.admit_some(number, &mut slice)?;
             let entered = self.enter(number, slice.items, slice.bodies);
-            if number == 0 {
-                waiting.push((slice.shown, self.first(entered?).await?));
-            } else {
-                waiting.push((slice.shown, entered.map_or(Entered::Not, Entered::Waits)));
-            }
+            let entered = match number {
+                0 => self.first(entered?).await?,
+                _ => entered.map_or(Entered::Not, Entered::Waits),
+            };
+            waiting.push((slice.shown, slice.over_rate, entered));
             // Composing a slice takes a while; others have their turn.
             tokio::task::yield_now().await;
         }
@@ -165,9 +167,10 @@ impl Call<'_> {
         if admitted == 0 && wanted > 0 && number == 0 {
             return Err(self.rate_limited());
         }
-        let good = slice.items.iter_mut().filter(|item| item.refused.is_none());
-        for item in good.skip(usize::try_from(admitted).unwrap_or(usize::MAX)) {
+        let good = slice.items.iter_mut().enumerate().filter(|(_, item)| item.refused.is_none());
+        for (place, item) in good.skip(usize::try_from(admitted).unwrap_or(usize::MAX)) {
             item.refused = Some(Refusal::RateLimited);
+            slice.over_rate.get_or_insert(place);
         }
         Ok(())
     }
@@ -204,12 +207,12 @@ impl Call<'_> {
 
     async fn join(
         &self,
-        slices: Vec<(Vec<Result<Composed, Refused>>, Entered)>,
+        slices: Vec<(Vec<Result<Composed, Refused>>, Option<usize>, Entered)>,
     ) -> Result<Response<Body>, Problem> {
         let messages = slices.len().saturating_mul(SLICE_MESSAGES);
         let mut data = Vec::with_capacity(messages.saturating_mul(ANSWER_BYTES_USUAL));
         let (mut accepted, mut refused, mut replayed) = (0u32, 0u32, true);
-        for (shown, entered) in slices {
+        for (shown, over_rate, entered) in slices {
             let answer = match entered {
                 Entered::Answered(answer) => answer,
                 Entered::Waits(waiting) => answered(waiting).await,
@@ -217,8 +220,9 @@ impl Call<'_> {
             };
             self.check_key(&answer)?;
             replayed &= answer.replayed;
-            for (shown, outcome) in shown.iter().zip(&answer.outcomes) {
-                let counter = if self.write_entry(shown, outcome, answer.limited, &mut data) {
+            for (place, (shown, outcome)) in shown.iter().zip(&answer.outcomes).enumerate() {
+                let is_over_rate = over_rate.is_some_and(|first| place >= first);
+                let counter = if self.write_entry(shown, outcome, is_over_rate, answer.limited, &mut data) {
                     &mut accepted
                 } else {
                     &mut refused
@@ -240,6 +244,7 @@ impl Call<'_> {
         &self,
         shown: &Result<Composed, Refused>,
         outcome: &Outcome,
+        is_over_rate: bool,
         limited: Option<UsedUp>,
         data: &mut Vec<u8>,
     ) -> bool {
@@ -250,8 +255,12 @@ impl Call<'_> {
                 true
             }
             (Outcome::Refused(refusal), Ok(_)) => {
-                let used_up = limited.filter(|_| *refusal == Refusal::RateLimited);
-                let refused = used_up.map_or_else(|| self.rated(*refusal), Refused::from);
+                let refused = match (*refusal, limited) {
+                    (Refusal::RateLimited, Some(used_up)) => used_up.into(),
+                    (Refusal::RateLimited, None) if is_over_rate => self.over_rate(),
+                    // Without a rate it is another bound, that of the idempotency keys.
+                    (refusal, _) => refusal.into(),
+                };
                 write(&EntryRefused::of(&refused), data);
                 false
             }
@@ -292,19 +301,14 @@ impl Call<'_> {
     fn rate_limited(&self) -> Problem {
         self.api.counts.refused(Refusal::RateLimited);
         let policy = RatePolicy { messages: self.tenant.rate, seconds: 1 };
-        Problem { policy: Some(policy), ..Problem::from(self.rated(Refusal::RateLimited)) }
+        Problem { policy: Some(policy), ..Problem::from(self.over_rate()) }
     }
 
-    /// A refusal of one of a batch, with the rate where it is for that. Without a rate it was another bound, that of the keys.
-    fn rated(&self, refusal: Refusal) -> Refused {
-        let refused = Refused::from(refusal);
-        match (refusal, self.tenant.rate) {
-            (Refusal::RateLimited, rate @ 1..) => {
-                let detail = format!("more than the {rate} messages a second that this tenant may send");
-                Refused { detail: detail.into(), ..refused }
-            }
-            _ => refused,
-        }
+    /// The refusal of what is over the tenant's rate.
+    fn over_rate(&self) -> Refused {
+        let detail =
+            format!("more than the {} messages a second that this tenant may send", self.tenant.rate);
+        Refused { detail: detail.into(), ..Refused::from(Refusal::RateLimited) }
     }
 }
 

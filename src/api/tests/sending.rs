@@ -469,17 +469,22 @@ async fn over_the_rate_is_429_with_a_time_to_come_back() {
 
 #[tokio::test]
 async fn what_is_refused_for_another_bound_than_the_rate_does_not_name_the_rate() {
-    let house = House::scripted(&ACME.replace("price", "rate = 4\n    price"), |_| Reply::Submitted {
-        outcomes: vec![Outcome::Refused(Refusal::RateLimited)],
-        replayed: false,
-        limited: None,
-    });
-    let answer = house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], GOOD).await;
+    let house = || {
+        House::scripted(&ACME.replace("price", "rate = 4\n    price"), |submissions| Reply::Submitted {
+            outcomes: vec![Outcome::Refused(Refusal::RateLimited); submissions.items.len()],
+            replayed: false,
+            limited: None,
+        })
+    };
+    let bound = "more messages than this tenant may send";
+    let answer = house().ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], GOOD).await;
     assert_eq!(answer.refusal(), (429, "rate_limited", None));
-    assert_eq!(
-        (answer.text("detail"), answer.header("ratelimit-policy")),
-        ("more messages than this tenant may send", None)
-    );
+    assert_eq!((answer.text("detail"), answer.header("ratelimit-policy")), (bound, None));
+    // Of a batch, what is over the rate names it.
+    let answer = house().send(&numbered(5)).await;
+    let detail = |place: usize| answer.body["data"][place]["detail"].as_str();
+    let rate = "more than the 4 messages a second that this tenant may send";
+    assert_eq!([0, 3, 4].map(detail), [bound, bound, rate].map(Some));
 }
 
 #[tokio::test]
