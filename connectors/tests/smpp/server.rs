@@ -27,6 +27,8 @@ use tokio::task::JoinHandle;
 use crate::house::{BUSY, DEADLINE, FIRST_ID, House, POOR};
 use crate::peer::{Peer, bind_frame, frame, sm_body, submit_frame};
 
+mod binds;
+
 /// One tenant, with what it may do.
 struct Directory(TenantAccess);
 
@@ -258,71 +260,6 @@ fn bound_with_5(site: &Site) -> Peer {
     peer.send(&bind);
     peer.read();
     peer
-}
-
-#[test]
-fn a_wrong_password_is_refused_and_the_next_try_may_be_right() {
-    let site = Site::new();
-    let mut peer = Peer::connect(site.address);
-    for (system_id, password) in [("acme", "wrong"), ("nobody", "secret"), ("", "")] {
-        let answer = peer.bind(BindKind::Transmitter, system_id, password);
-        assert_eq!(
-            (answer.head(), answer.body.len()),
-            ((Pdus::BIND_TRANSMITTER_RESP, Status::BINDFAIL, 1), 0)
-        );
-    }
-    assert_eq!(peer.bind(BindKind::Transmitter, "acme", "secret").status, Status::OK);
-    assert_eq!(site.server.counters().snapshot().wrong_passwords, 3);
-}
-
-#[test]
-fn too_many_wrong_passwords_lock_the_address_out_for_that_system_id_only() {
-    let site = Site::new();
-    let mut guesser = Peer::connect(site.address);
-    for _ in 0..3 {
-        assert_eq!(guesser.bind(BindKind::Receiver, "acme", "wrong").status, Status::BINDFAIL);
-    }
-    assert_eq!(guesser.bind(BindKind::Receiver, "acme", "secret").status, Status::THROTTLED);
-    assert_eq!(
-        Peer::connect(site.address).bind(BindKind::Receiver, "acme", "secret").status,
-        Status::THROTTLED
-    );
-    assert_eq!(guesser.bind(BindKind::Receiver, "other", "wrong").status, Status::BINDFAIL);
-    assert_eq!(site.server.counters().snapshot().locked_out, 2);
-    let mut neighbour = Peer::connect_from([127, 0, 0, 2], site.address, None);
-    assert_eq!(neighbour.bind(BindKind::Receiver, "acme", "secret").status, Status::OK);
-}
-
-#[test]
-fn a_tenant_has_so_many_binds_and_gets_one_back_when_it_leaves() {
-    let site = Site::with(options(), TenantAccess { max_binds: 2, ..access() }, None);
-    let mut first = site.bound();
-    let _second = site.bound();
-    assert_eq!(Peer::connect(site.address).bind(BindKind::Receiver, "acme", "secret").status, Status::ALYBND);
-    first.send_pdu(Pdus::UNBIND, Status::OK, 9, &[]);
-    assert_eq!(first.read().head(), (Pdus::UNBIND_RESP, Status::OK, 9));
-    assert!(first.read_any().is_none());
-    site.still_serves();
-}
-
-#[test]
-fn a_tenant_binds_as_it_may_and_no_other_way() {
-    let kinds = [BindKind::Transmitter, BindKind::Receiver, BindKind::Transceiver];
-    for allowed in kinds {
-        let bind_kinds = BindKinds {
-            transmitter: allowed == BindKind::Transmitter,
-            receiver: allowed == BindKind::Receiver,
-            transceiver: allowed == BindKind::Transceiver,
-        };
-        let site = Site::with(options(), TenantAccess { bind_kinds, max_binds: 1, ..access() }, None);
-        // The refusal leaves its connection, and takes no place from the one that may be.
-        let mut peer = Peer::connect(site.address);
-        for kind in kinds.into_iter().filter(|kind| *kind != allowed) {
-            assert_eq!(peer.bind(kind, "acme", "secret").status, Status::BINDFAIL, "{kind:?}");
-        }
-        assert_eq!(peer.bind(allowed, "acme", "secret").status, Status::OK, "{allowed:?}");
-        assert_eq!(site.server.counters().snapshot().wrong_passwords, 0);
-    }
 }
 
 #[test]
@@ -631,18 +568,6 @@ fn closing_does_not_wait_for_peers_that_do_not_answer() {
     drop(peer);
 }
 
-#[test]
-fn too_many_connections_are_turned_away() {
-    let site = Site::with(ServerOptions { unbound_max: 2, connections_max: 4, ..options() }, access(), None);
-    let strangers = [Peer::connect(site.address), Peer::connect(site.address)];
-    let connections = || site.server.counters().snapshot().connections;
-    site.house.wait_until("both", || connections() == 2);
-    assert!(Peer::connect(site.address).read_any().is_none());
-    drop(strangers);
-    site.house.wait_until("their end", || connections() == 0);
-    site.still_serves();
-}
-
 /// The operations that have come, in order.
 fn operations(site: &Site, count: usize) -> Vec<Wanted> {
     site.house.wait_for("operations", |commands| {
@@ -756,51 +681,4 @@ fn a_message_to_many_has_one_answer_and_says_who_was_left_out() {
     }
     peer.send_pdu(Pdus::SUBMIT_MULTI, Status::OK, 10, &multi_body(&many[..1], 2));
     assert_eq!(peer.read().head(), (Pdus::SUBMIT_MULTI_RESP, Status::INVESMCLASS, 10));
-}
-
-#[test]
-fn where_the_tenant_wants_it_the_oldest_bind_makes_room() {
-    let site = Site::with(options(), TenantAccess { max_binds: 2, oldest_leaves: true, ..access() }, None);
-    let mut first = site.bound();
-    let mut second = site.bound();
-    let mut third = site.bound();
-    let unbind = first.read();
-    assert_eq!(unbind.command, Pdus::UNBIND);
-    first.send_pdu(Pdus::UNBIND_RESP, Status::OK, unbind.sequence, &[]);
-    assert!(first.read_any().is_none());
-    for peer in [&mut second, &mut third] {
-        peer.send(&submit_frame(9));
-        assert_eq!(peer.read().head(), (Pdus::SUBMIT_SM_RESP, Status::OK, 9));
-    }
-}
-
-#[test]
-fn when_too_much_waits_for_a_tenant_the_oldest_bind_that_does_not_read_is_closed() {
-    let stalled = Duration::from_secs(600);
-    let octets = 12 << 20;
-    let site = Site::with(ServerOptions { stalled, tenant_octets_max: octets, ..options() }, access(), None);
-    let mut reads = site.bound();
-    let deaf: Vec<Peer> = (0..2)
-        .map(|_| {
-            let mut deaf = Peer::connect_from([127, 0, 0, 1], site.address, Some(4_096));
-            assert_eq!(deaf.bind(BindKind::Transceiver, "acme", "secret").status, Status::OK);
-            deaf
-        })
-        .collect();
-    let tokens: Vec<u64> = (1..=1_000).collect();
-    // Neither has too much for itself, both together have.
-    site.house.requests(site.house.connection(3), &tokens, &[b'x'; 10_000]);
-    site.house.requests(site.house.connection(2), &tokens, &[b'x'; 10_000]);
-    assert_eq!(site.untold(1_000).len(), 1_000);
-    let closed = site.house.wait_for("the end of one", |commands| {
-        commands.iter().find_map(|command| match command {
-            Command::TenantUnbound { connection, .. } => Some(*connection),
-            _ => None,
-        })
-    });
-    assert_eq!(closed, site.house.connection(2));
-    assert_eq!(site.server.counters().snapshot().slow_readers, 1);
-    reads.send(&submit_frame(9));
-    assert_eq!(reads.read().head(), (Pdus::SUBMIT_SM_RESP, Status::OK, 9));
-    drop(deaf);
 }
