@@ -304,6 +304,9 @@ impl<'a> Records<'a> {
 impl<'a> Iterator for Records<'a> {
     type Item = Result<Record<'a>, RecordError>;
 
+    // Handed over in memory, a record is read in other pieces than it was written in, and waits for all that is being written: a
+    // twentieth of a start.
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.reader.is_empty() {
             return None;
@@ -326,6 +329,7 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
+#[inline(always)]
 fn read_payload(kind: u8, payload: &[u8]) -> Option<Record<'_>> {
     let mut reader = Reader::new(payload);
     Some(match kind {
