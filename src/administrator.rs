@@ -47,9 +47,9 @@ enum RenewError {
     FirstRun(#[from] FirstRunError),
 }
 
-pub fn run(command: &Administrator) -> ExitCode {
+pub fn run(command: &Administrator, settings: Option<PathBuf>) -> ExitCode {
     let Administrator::Renew { reason, config, json } = command;
-    match renew(config.as_deref(), reason) {
+    match renew(config.as_deref().or(settings.as_deref()), reason) {
         Ok(file) if *json => say::line(format_args!("{}", json!({"file": file.display().to_string()}))),
         Ok(file) => {
             let file = file.display();

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use tidegate::operate::{kept, line};
 use tidegate::{administrator, serve, settings, store};
 
@@ -132,11 +133,17 @@ fn main() -> ExitCode {
     // A broken invariant ends the process; damaged files of an old month do not.
     storage::abort_on_panic();
     let line = CommandLine::parse();
+    let before = line.serve;
+    if let Some(name) = stray(&before, line.command.as_ref()) {
+        let said =
+            format!("{name} says nothing to this command where it stands; see the command's own options");
+        CommandLine::command().error(ErrorKind::ArgumentConflict, said).exit();
+    }
     match line.command {
-        None => serve::run(line.serve.config.as_deref(), line.serve.use_ballast),
+        None => serve::run(before.config.as_deref(), before.use_ballast),
         Some(Command::Serve(arguments)) => {
-            let config = arguments.config.or(line.serve.config);
-            serve::run(config.as_deref(), arguments.use_ballast || line.serve.use_ballast)
+            let config = arguments.config.or(before.config);
+            serve::run(config.as_deref(), arguments.use_ballast || before.use_ballast)
         }
         Some(Command::Check(arguments)) => settings::check(&arguments.config, arguments.json),
         Some(Command::Config { command: ConfigCommand::Default }) => {
@@ -144,9 +151,9 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Some(Command::Journal { command: JournalCommand::Salvage { dir, config, json } }) => {
-            store::salvage(config.as_deref(), &dir, json)
+            store::salvage(config.or(before.config).as_deref(), &dir, json)
         }
-        Some(Command::Administrator { command }) => administrator::run(&command),
+        Some(Command::Administrator { command }) => administrator::run(&command, before.config),
         Some(Command::Queue { command, gateway }) => line::queue(&command, &gateway),
         Some(Command::Receipts { command, gateway }) => kept::receipts(&command, &gateway),
         Some(Command::Inbound { command, gateway }) => kept::inbound(&command, &gateway),
@@ -154,6 +161,16 @@ fn main() -> ExitCode {
         Some(Command::Provider { command, gateway }) => line::provider(&command, &gateway),
         Some(Command::Ledger { command, gateway }) => line::ledger(&command, &gateway),
     }
+}
+
+/// What was given before a command that has no use for it: nothing that was written is passed over.
+fn stray(before: &ServeArguments, command: Option<&Command>) -> Option<&'static str> {
+    let starts = matches!(command, None | Some(Command::Serve(_)));
+    let reads_its_own = matches!(command, Some(Command::Check(_) | Command::Config { .. }));
+    if before.use_ballast && !starts {
+        return Some("--use-ballast");
+    }
+    (before.config.is_some() && reads_its_own).then_some("--config")
 }
 
 /// What is said when an invariant is broken and the process stops. What a library says of its own data is left out: it may

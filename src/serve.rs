@@ -504,19 +504,29 @@ fn late_news(config: &Config) -> Duration {
 struct EndSignals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl EndSignals {
     /// From now on they do not end the process by themselves.
     fn caught() -> std::io::Result<EndSignals> {
-        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
-        Ok(EndSignals { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
+        Ok(EndSignals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
+    /// A hang-up is no reason to end: a terminal was closed, or somebody expects settings to be read again.
     async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP changes nothing: settings are read at a start");
+                }
+            }
         }
     }
 }

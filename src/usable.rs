@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use codecs::address;
 use config::{Config, Unusable};
 use connectors::tls::TlsError;
 use rustix::fs::{Access, access};
@@ -39,7 +40,17 @@ pub fn unusable(config: &Config) -> Vec<Unusable> {
         found.push(tls_problem(&format!("provider.{place}.tls"), &keys, &source));
     }
     found.extend(outbinds(config));
+    found.extend(default_senders(config));
     found
+}
+
+/// A sender of this kind would be refused in a message as well.
+fn default_senders(config: &Config) -> impl Iterator<Item = Unusable> + '_ {
+    config.tenant.iter().enumerate().filter_map(|(place, tenant)| {
+        let error = address::sender(tenant.default_sender.as_deref()?).err()?;
+        let mend = "write at most 11 characters of GSM 7-bit, or a number of at most 15 digits";
+        Some(of(&format!("tenant.{place}.default_sender"), &error, mend))
+    })
 }
 
 fn listener_tls(section: &str, tls: &config::Tls) -> Option<Unusable> {
@@ -196,6 +207,7 @@ mod tests {
         fs::create_dir_all(directory.path().join("segments/journal")).unwrap();
         fs::write(directory.path().join("segments/journal/0000000000000001.segment"), "").unwrap();
         let provider = |keys: &str| format!("[[provider]]\nid = 'up'\nsystem_id = 'up'\n{keys}\n");
+        let tenant = |keys: &str| format!("[[tenant]]\nid = 'a'\ncurrency = 'KES'\nprice = '1'\n{keys}\n");
         let good = format!("cert = '{TLS}/cert.pem', key = '{TLS}/key.pem'");
         let store = format!("[storage]\npath = '{here}/store'\n");
         let table = [
@@ -224,6 +236,9 @@ mod tests {
                 provider("outbind = { listen = '127.0.0.1:2775', password = 'open' }"),
                 Some((4, "provider.0.outbind.listen")),
             ),
+            (tenant("default_sender = 'ACME'"), None),
+            (tenant("default_sender = 'ACME Company'"), Some((5, "tenant.0.default_sender"))),
+            (tenant("default_sender = 'АКМЕ'"), Some((5, "tenant.0.default_sender"))),
             (format!("[secrets]\nkey_file = '{here}/exposed'"), Some((2, "secrets.key_file"))),
             (format!("[secrets]\nkey_file = '{here}/words'"), Some((2, "secrets.key_file"))),
             (format!("[secrets]\nkey_file = '{here}/none/key'"), Some((2, "secrets.key_file"))),

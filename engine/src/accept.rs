@@ -382,13 +382,15 @@ impl Engine {
         }
     }
 
-    /// Keeps the answer with the key. When nothing was accepted and the reason may pass, the key is free again.
+    /// Keeps the answer with the key. When nothing was accepted the key is free again, unless it stands for more that may be.
     fn finish_idempotent(&mut self, submissions: &Submissions, outcomes: &[Outcome]) {
         let Some(key) = &submissions.idempotency else { return };
         let tenant = submissions.tenant;
         let hash = idempotency::key_hash(&key.key);
         let accepted = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Accepted { .. }));
-        if !accepted {
+        let lasts =
+            || outcomes.iter().all(|outcome| matches!(outcome, Outcome::Refused(refusal) if refusal.lasts()));
+        if !accepted && !(key.leads && lasts()) {
             self.idempotency.forget(tenant, hash);
             return;
         }

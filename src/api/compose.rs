@@ -327,7 +327,11 @@ fn check_metadata(metadata: &RawValue) -> Result<(), Refused> {
     if depth(written) > METADATA_DEPTH_MAX {
         return Err(Refused::invalid("metadata", "`metadata` is nested more than 32 deep"));
     }
-    Ok(())
+    // It is given back as it came, to readers that are strict: half a character, or a number that none can hold, would spoil a
+    // whole page for them.
+    serde_json::from_str::<serde_json::Value>(written).map(drop).map_err(|_| {
+        Refused::invalid("metadata", "`metadata` has half a surrogate pair, or a number that is too large")
+    })
 }
 
 /// How deep valid JSON is nested.

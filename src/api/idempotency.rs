@@ -35,13 +35,13 @@ pub fn read<'a>(headers: &'a HeaderMap, body: &[u8]) -> Result<Option<RequestKey
 
 impl RequestKey<'_> {
     /// The key of one slice. No client can send the NUL that sets a slice apart.
-    pub fn of_slice(&self, slice: usize) -> IdempotencyKey {
+    pub fn of_slice(&self, slice: usize, leads: bool) -> IdempotencyKey {
         let mut key = self.key.to_vec();
         if slice > 0 {
             key.push(0);
             key.extend_from_slice(slice.to_string().as_bytes());
         }
-        IdempotencyKey { key, body_hash: self.body_hash }
+        IdempotencyKey { key, body_hash: self.body_hash, leads }
     }
 }
 
@@ -88,12 +88,12 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, HeaderValue::from_static("k"));
         let key = read(&headers, b"body").unwrap().unwrap();
-        assert_eq!(key.of_slice(0).key, b"k");
-        assert_eq!(key.of_slice(12).key, b"k\x0012");
-        assert_eq!(key.of_slice(0).body_hash, key.of_slice(1).body_hash);
+        assert_eq!(key.of_slice(0, false).key, b"k");
+        assert_eq!(key.of_slice(12, false).key, b"k\x0012");
+        assert_eq!(key.of_slice(0, false).body_hash, key.of_slice(1, false).body_hash);
         assert_ne!(
-            read(&headers, b"other").unwrap().unwrap().of_slice(0).body_hash,
-            key.of_slice(0).body_hash
+            read(&headers, b"other").unwrap().unwrap().of_slice(0, false).body_hash,
+            key.of_slice(0, false).body_hash
         );
     }
 }

@@ -86,7 +86,7 @@ impl Call<'_> {
             return Err(self.rate_limited());
         }
         let items = vec![Submission { sequence: 0, end: length(&bodies), refused: None }];
-        let waiting = self.enter(0, items, bodies)?;
+        let waiting = self.enter((0, 1), items, bodies)?;
         let answer = answered(waiting).await;
         match answer.outcomes.first() {
             Some(Outcome::Accepted { id, price, parts, encoding, scheduled }) => {
@@ -109,15 +109,24 @@ impl Call<'_> {
             return Err(self.api.refuse(Refused::invalid("messages", detail)));
         }
         let mut scratch = Scratch::default();
-        let mut waiting = Vec::with_capacity(items.len().div_ceil(SLICE_MESSAGES));
+        let slices = items.len().div_ceil(SLICE_MESSAGES);
+        let mut waiting = Vec::with_capacity(slices);
+        let mut passing = None;
         for (number, items) in items.chunks(SLICE_MESSAGES).enumerate() {
             let mut slice = self.compose_all(items, &mut scratch);
+            if let Some(refusal) = passing {
+                waiting.push((slice.shown, None, Entered::Answered(Answer::refused(items.len(), refusal))));
+                continue;
+            }
             self.admit_some(number, &mut slice)?;
-            let entered = self.enter(number, slice.items, slice.bodies);
+            let entered = self.enter((number, slices), slice.items, slice.bodies);
             let entered = match number {
                 0 => self.first(entered?).await?,
                 _ => entered.map_or(Entered::Not, Entered::Waits),
             };
+            if let (0, Entered::Answered(answer)) = (number, &entered) {
+                passing = answer.passing();
+            }
             waiting.push((slice.shown, slice.over_rate, entered));
             // Composing a slice takes a while; others have their turn.
             tokio::task::yield_now().await;
@@ -186,7 +195,7 @@ impl Call<'_> {
     /// Hands a slice to the engine. It is never given up after that: what was accepted is answered as accepted.
     fn enter(
         &self,
-        slice: usize,
+        (slice, of): (usize, usize),
         items: Vec<Submission>,
         bodies: Vec<u8>,
     ) -> Result<oneshot::Receiver<Reply>, Problem> {
@@ -195,7 +204,7 @@ impl Call<'_> {
             tenant: self.tenant.number,
             door: Door::Http(reply),
             received: self.received,
-            idempotency: self.key.as_ref().map(|key| key.of_slice(slice)),
+            idempotency: self.key.as_ref().map(|key| key.of_slice(slice, slice == 0 && of > 1)),
             items,
             bodies,
         };
@@ -216,7 +225,7 @@ impl Call<'_> {
             let answer = match entered {
                 Entered::Answered(answer) => answer,
                 Entered::Waits(waiting) => answered(waiting).await,
-                Entered::Not => Answer::unavailable(shown.len()),
+                Entered::Not => Answer::refused(shown.len(), Refusal::Unavailable),
             };
             self.check_key(&answer)?;
             replayed &= answer.replayed;
@@ -329,9 +338,19 @@ enum Entered {
 }
 
 impl Answer {
-    fn unavailable(messages: usize) -> Answer {
-        let outcomes = vec![Outcome::Refused(Refusal::Unavailable); messages];
+    fn refused(messages: usize, refusal: Refusal) -> Answer {
+        let outcomes = vec![Outcome::Refused(refusal); messages];
         Answer { outcomes, replayed: false, limited: None }
+    }
+
+    /// Where nothing was accepted, and for something that may pass: the key is free, so that nothing more of the request may enter.
+    fn passing(&self) -> Option<Refusal> {
+        let refusals = self.outcomes.iter().map(|outcome| match outcome {
+            Outcome::Refused(refusal) => Some(*refusal),
+            Outcome::Accepted { .. } => None,
+        });
+        let refusals: Vec<Refusal> = refusals.collect::<Option<_>>()?;
+        refusals.into_iter().find(|refusal| !refusal.lasts())
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{ConnectInfo, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -83,43 +84,50 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     key.filter(|_| scheme.eq_ignore_ascii_case(SCHEME))
 }
 
+type Body = Result<Bytes, BytesRejection>;
+
+fn asked(body: Body) -> Result<Asked, Problem> {
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let detail = "an order is never as long as that";
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "Request too large", detail)
+        }
+        _ => Problem::invalid("the body could not be read"),
+    })?;
+    Asked::of_body(&body)
+}
+
 async fn list(State(operations): Shared, Query(query): Query<Vec<(String, String)>>) -> Answer {
-    let wanted = Asked::of_query(query).list(operations.clock.now().wall)?;
+    let wanted = Asked::of_query(query)?.list(operations.clock.now().wall)?;
     operations.show(wanted).await
 }
 
-async fn change(State(operations): Shared, Path(verb): Path<String>, body: Bytes) -> Answer {
-    let asked = Asked::of_body(&body)?;
-    let wanted = asked.change(&verb, operations.clock.now().wall)?;
+async fn change(State(operations): Shared, Path(verb): Path<String>, body: Body) -> Answer {
+    let wanted = asked(body)?.change(&verb, operations.clock.now().wall)?;
     operations.show(wanted).await
 }
 
 async fn doubts(State(operations): Shared, Query(query): Query<Vec<(String, String)>>) -> Answer {
-    let wanted = Asked::of_query(query).doubts(operations.clock.now().wall, |id| operations.number(id))?;
+    let wanted = Asked::of_query(query)?.doubts(operations.clock.now().wall, |id| operations.number(id))?;
     operations.show(wanted).await
 }
 
-async fn resolve(State(operations): Shared, Path(id): Path<String>, body: Bytes) -> Answer {
+async fn resolve(State(operations): Shared, Path(id): Path<String>, body: Body) -> Answer {
     let number = operations.number(&id).ok_or_else(|| refused(Refused::NoSuchMessage))?;
-    operations.show(Asked::of_body(&body)?.resolution(number)?).await
+    operations.show(asked(body)?.resolution(number)?).await
 }
 
 async fn providers(State(operations): Shared) -> Answer {
     operations.show(Wanted::question(Operation::Providers)).await
 }
 
-async fn provider(
-    State(operations): Shared,
-    Path((id, verb)): Path<(String, String)>,
-    body: Bytes,
-) -> Answer {
-    let asked = Asked::of_body(&body)?;
-    let wanted = asked.provider(&id, &verb, operations.clock.now().wall)?;
+async fn provider(State(operations): Shared, Path((id, verb)): Path<(String, String)>, body: Body) -> Answer {
+    let wanted = asked(body)?.provider(&id, &verb, operations.clock.now().wall)?;
     operations.show(wanted).await
 }
 
-async fn rebind(State(operations): Shared, Path(id): Path<String>, body: Bytes) -> Answer {
-    let wanted = Asked::of_body(&body)?.rebind()?;
+async fn rebind(State(operations): Shared, Path(id): Path<String>, body: Body) -> Answer {
+    let wanted = asked(body)?.rebind()?;
     // Of its own, so that the order is done and in the log though the operator hangs up.
     let done = tokio::spawn(async move {
         let done = super::rebind::rebind(&operations.binds, &id, &wanted).await;
@@ -130,11 +138,11 @@ async fn rebind(State(operations): Shared, Path(id): Path<String>, body: Bytes) 
 }
 
 async fn unmatched(State(operations): Shared, Query(query): Query<Vec<(String, String)>>) -> Answer {
-    operations.kept(Drawer::Unmatched, &Asked::of_query(query)).await
+    operations.kept(Drawer::Unmatched, &Asked::of_query(query)?).await
 }
 
 async fn unrouted(State(operations): Shared, Query(query): Query<Vec<(String, String)>>) -> Answer {
-    operations.kept(Drawer::Unrouted, &Asked::of_query(query)).await
+    operations.kept(Drawer::Unrouted, &Asked::of_query(query)?).await
 }
 
 async fn ledger(State(operations): Shared) -> Answer {

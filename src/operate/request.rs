@@ -2,6 +2,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
+use std::fmt;
 use std::time::Duration;
 
 use codecs::instant::Wall;
@@ -9,6 +10,8 @@ use engine::command::Query;
 use engine::kept::Drawer;
 use engine::step::{BounceCode, Resolution};
 use engine::surgery::{Filter, Operation};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::api::problem::Problem;
@@ -24,6 +27,31 @@ const EVER: &str = "ever";
 
 /// What was sent, member by member.
 pub struct Asked(Map<String, Value>);
+
+/// The members of a JSON object, as they were written: a map would keep the last of those with one name.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Members;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
 
 /// An order, but for who gives it.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,11 +81,26 @@ impl Asked {
         if body.is_empty() {
             return Ok(Asked(Map::new()));
         }
-        serde_json::from_slice(body).map(Asked).map_err(|_| Problem::invalid("the body is no JSON object"))
+        let Members(members) =
+            serde_json::from_slice(body).map_err(|_| Problem::invalid("the body is no JSON object"))?;
+        Asked::of_members(members)
     }
 
-    pub fn of_query(pairs: Vec<(String, String)>) -> Asked {
-        Asked(pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect())
+    pub fn of_query(pairs: Vec<(String, String)>) -> Result<Asked, Problem> {
+        Asked::of_members(pairs.into_iter().map(|(name, value)| (name, Value::String(value))))
+    }
+
+    /// An order that says two things of one kind is not guessed at.
+    fn of_members(members: impl IntoIterator<Item = (String, Value)>) -> Result<Asked, Problem> {
+        let mut asked = Map::new();
+        for (name, value) in members {
+            if asked.contains_key(&name) {
+                let name: String = name.chars().take(40).collect();
+                return Err(Problem::invalid(format!("`{name}` is given twice")));
+            }
+            asked.insert(name, value);
+        }
+        Ok(Asked(asked))
     }
 
     pub fn list(&self, now: Wall) -> Result<Wanted, Problem> {

@@ -308,7 +308,15 @@ fn operations_want_the_administrators_key_and_the_right_words() {
         let answer = http.post(&format!("/v1/ops/queue/{verb}"), &body);
         assert_eq!(answer.status, status, "{verb} {body}: {}", answer.text());
     }
-    assert_eq!(http.request("POST", "/v1/ops/queue/bounce", &[], b"[1]").status, 400);
+    let long = vec![b' '; 3 << 20];
+    for (body, status) in
+        [(&b"[1]"[..], 400), (br#"{"tenant":"acme","tenant":"other","reason":"x"}"#, 400), (&long, 413)]
+    {
+        // One connection each: what is too long is not read to its end.
+        let answer = Http::new(ops, key.trim()).request("POST", "/v1/ops/queue/bounce", &[], body);
+        assert_eq!((answer.status, &answer.json()["status"]), (status, &json!(status)));
+    }
+    assert_eq!(http.get("/v1/ops/queue?older_than=1h&older_than=2h").status, 400);
     assert_eq!(
         http.post("/v1/ops/doubts/123456789012345678", &json!({"as": "sent", "reason": "x"})).status,
         404

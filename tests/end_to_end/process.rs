@@ -201,6 +201,34 @@ fn a_sigterm_in_the_moment_in_which_a_door_opens_is_a_drain() {
     }
 }
 
+#[test]
+fn a_hang_up_is_said_and_ends_nothing() {
+    let home = Home::new(&settings::plain(settings::nowhere()));
+    let gateway = Gateway::start(&home);
+    gateway.hang_up();
+    until_true("a word about the hang-up", || gateway.said().contains("SIGHUP changes nothing"));
+    assert_eq!(gateway.ops("/readyz").status, 200);
+    gateway.end_well();
+}
+
+#[test]
+fn what_stands_before_a_command_holds_for_it_or_is_refused() {
+    let home = Home::new(&settings::plain(settings::nowhere()));
+    for (arguments, code, said) in [
+        (&["--config", "other.toml", "administrator", "renew", "--reason", "x"][..], 1, "other.toml"),
+        (&["--config", "other.toml", "journal", "salvage", "saved"], 1, "other.toml"),
+        (&["--config", "other.toml", "queue", "list"], 1, "other.toml"),
+        (&["--config", "other.toml", "serve"], 1, "other.toml"),
+        (&["--config", "other.toml", "check", "--config", "tidegate.toml"], 2, "--config"),
+        (&["--config", "other.toml", "config", "default"], 2, "--config"),
+        (&["--use-ballast", "administrator", "renew", "--reason", "x"], 2, "--use-ballast"),
+        (&["--use-ballast", "check", "--config", "tidegate.toml"], 2, "--use-ballast"),
+    ] {
+        let (ended, _) = run(&home, arguments);
+        assert!(ended.code == Some(code) && ended.said.contains(said), "{arguments:?}: {ended:?}");
+    }
+}
+
 /// A command whose reader has gone, or whose disk is full, has nothing broken in it.
 #[test]
 fn words_that_nobody_can_take_end_nothing() {

@@ -130,7 +130,7 @@ fn a_priority_above_the_tenants_is_lowered() {
 }
 
 fn key(body: u8) -> Option<IdempotencyKey> {
-    Some(IdempotencyKey { key: b"the key".to_vec(), body_hash: [body; 16] })
+    Some(IdempotencyKey { key: b"the key".to_vec(), body_hash: [body; 16], leads: false })
 }
 
 #[test]
@@ -168,6 +168,28 @@ fn a_key_under_which_nothing_was_accepted_is_free_again() {
     configure(&mut house, definitions);
     let (outcomes, replayed) = house.over_http("acme", key(1), &[Sms::default()]);
     assert!(matches!(outcomes[0], Outcome::Accepted { .. }) && !replayed);
+}
+
+#[test]
+fn a_key_that_stands_for_more_is_kept_though_nothing_was_accepted_unless_the_reason_may_pass() {
+    let leading = |body| key(body).map(|key| IdempotencyKey { leads: true, ..key });
+    let nowhere = Sms { to: 15_551_234, provider: Some("nobody"), ..Sms::default() };
+    let mut house = House::new(definitions());
+    let (refused, _) = house.over_http("acme", leading(1), std::slice::from_ref(&nowhere));
+    assert_eq!(refused, [Outcome::Refused(Refusal::NoRoute)]);
+    house.crash();
+    let (again, replayed) = house.over_http("acme", leading(1), &[nowhere]);
+    assert_eq!((again, replayed), (refused, true));
+    let (other, _) = house.over_http("acme", leading(2), &[Sms::default()]);
+    assert_eq!(other, [Outcome::Refused(Refusal::IdempotencyMismatch)]);
+
+    let mut poor = definitions();
+    poor.tenants[0].opening_balance = Micros::ZERO;
+    let mut house = House::new(poor);
+    for body in [1, 2] {
+        let (refused, replayed) = house.over_http("acme", leading(body), &[Sms::default()]);
+        assert_eq!((refused, replayed), (vec![Outcome::Refused(Refusal::InsufficientCredit)], false));
+    }
 }
 
 fn configure(house: &mut House, definitions: Definitions) {

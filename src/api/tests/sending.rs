@@ -158,6 +158,8 @@ async fn a_wrong_request_is_refused_with_the_code_and_the_member() {
         (rest("\"metadata\":[1]"), 400, "invalid_request", Some("metadata")),
         (rest(&big), 400, "invalid_request", Some("metadata")),
         (rest(&deep), 400, "invalid_request", Some("metadata")),
+        (rest("\"metadata\":{\"a\":\"\\ud800\"}"), 400, "invalid_request", Some("metadata")),
+        (rest("\"metadata\":{\"a\":1e999999}"), 400, "invalid_request", Some("metadata")),
         (rest(&format!("\"reference\":\"{}\"", "r".repeat(256))), 400, "invalid_request", Some("reference")),
         (rest("\"campaign\":\"\""), 400, "invalid_request", Some("campaign")),
         (rest("\"campaign\":\"two words\""), 400, "invalid_request", Some("campaign")),
@@ -485,6 +487,43 @@ async fn what_is_refused_for_another_bound_than_the_rate_does_not_name_the_rate(
     let detail = |place: usize| answer.body["data"][place]["detail"].as_str();
     let rate = "more than the 4 messages a second that this tenant may send";
     assert_eq!([0, 3, 4].map(detail), [bound, bound, rate].map(Some));
+}
+
+#[tokio::test]
+async fn a_key_holds_for_a_batch_whose_first_thousand_are_all_refused() {
+    let house = House::open(ACME);
+    let bad = numbered(1_000).replace("+2547", "x");
+    let good = numbered(1_500);
+    let messages = |body: &str| body["{\"messages\":[".len()..body.len() - 2].to_owned();
+    let mixed = batch(&[&messages(&bad), &messages(&numbered(5))]);
+    let keyed =
+        async |body: &str| house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], body).await;
+    let first = keyed(&mixed).await;
+    assert_eq!((&first.body["accepted"], &first.body["refused"]), (&json!(5), &json!(1_000)));
+    for body in [&good, &numbered(900)] {
+        let other = keyed(body).await;
+        assert_eq!(other.refusal(), (422, "idempotency_mismatch", None));
+    }
+    let again = keyed(&mixed).await;
+    assert_eq!(again.body, first.body);
+    assert_eq!(house.get("/v1/balance").await.text("reserved"), "5.00");
+}
+
+#[tokio::test]
+async fn where_nothing_is_taken_for_now_no_more_of_a_keyed_batch_enters() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let house = House::scripted(ACME, move |submissions| {
+        let count = submissions.items.len();
+        noted.lock().unwrap().push(count);
+        let outcomes = vec![Outcome::Refused(Refusal::QueueFull); count];
+        Reply::Submitted { outcomes, replayed: false, limited: None }
+    });
+    let body = numbered(2_500);
+    let answer = house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], &body).await;
+    assert_eq!((&answer.body["accepted"], &answer.body["refused"]), (&json!(0), &json!(2_500)));
+    assert_eq!(answer.body["data"][2_499]["code"], "queue_full");
+    assert_eq!(*seen.lock().unwrap(), [1_000]);
 }
 
 #[tokio::test]
