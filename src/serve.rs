@@ -283,7 +283,9 @@ async fn serve(
     };
     let replies = Arc::clone(&house.replies);
     let handing_out = tokio::spawn(async move { replies.hand_out().await });
-    house.measures.see(store.engine.snapshot());
+    let snapshot = store.engine.snapshot();
+    tell_left_behind(&snapshot, &config);
+    house.measures.see(snapshot);
     let commit = CommitLoop::start(store.engine, store.journal, store.next_group, outlets)
         .map_err(ServeError::Start)?;
     let (phase, phases) = Phases::channel();
@@ -489,6 +491,21 @@ async fn keep_house(
         if level == Level::Stop {
             tracing::error!("the disk is nearly full: stopping while that can still be written");
             phase.send_replace(Phase::Draining);
+        }
+    }
+}
+
+/// Messages that wait for a provider which is no more go nowhere by themselves, unless their route had another.
+fn tell_left_behind(snapshot: &engine::Snapshot, config: &Config) {
+    let is_there = |id: &str| config.provider.iter().any(|provider| provider.enabled && provider.id == id);
+    for provider in &snapshot.providers {
+        let messages: u64 = provider.queued.iter().sum();
+        if messages > 0 && !is_there(&provider.id) {
+            tracing::warn!(
+                provider = provider.id,
+                messages,
+                "messages wait for a provider that the settings do not have, or have disabled: `tidegate queue move` gives them to another"
+            );
         }
     }
 }

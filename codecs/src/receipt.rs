@@ -288,8 +288,12 @@ pub fn write(out: &mut Vec<u8>, notice: &Notice<'_>, dates: Dates, minute: &mut 
     out.extend_from_slice(b" stat:");
     out.extend_from_slice(notice.state.word().as_bytes());
     out.extend_from_slice(b" err:");
-    out.extend((notice.error.len()..3).map(|_| b'0'));
-    out.extend(notice.error.iter().map(|octet| if octet.is_ascii_alphanumeric() { *octet } else { b'.' }));
+    // At least three characters, as most read it; with a sign in front it would be another number.
+    if !notice.error.contains(&b'-') {
+        out.extend((notice.error.len()..3).map(|_| b'0'));
+    }
+    let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-';
+    out.extend(notice.error.iter().map(|octet| if is_plain(*octet) { *octet } else { b'.' }));
     out.extend_from_slice(b" text:");
     let printable = |octet: &u8| {
         if matches!(octet, b' '..=b'~') { *octet } else { b'.' }

@@ -158,6 +158,20 @@ pub(crate) fn latin1_septets(octet: u8) -> Option<usize> {
     }
 }
 
+/// UTF-16 as it goes on the air, big-endian and without a byte order mark (3GPP TS 23.038 §6.2.3); `None` where there is no mark: it
+/// is so already. A last odd octet stays.
+pub fn big_endian(octets: &[u8]) -> Option<Vec<u8>> {
+    match octets {
+        [0xFE, 0xFF, rest @ ..] => Some(rest.to_vec()),
+        [0xFF, 0xFE, rest @ ..] => {
+            let (units, odd) = rest.as_chunks::<2>();
+            let turned = units.iter().flat_map(|[low, high]| [*high, *low]);
+            Some(turned.chain(odd.iter().copied()).collect())
+        }
+        _ => None,
+    }
+}
+
 /// The UTF-16 units of some octets. A byte order mark in front is obeyed and left out: a few senders write one, or write
 /// little-endian. A last odd octet becomes U+FFFD.
 pub(crate) fn utf16_units(octets: &[u8]) -> impl Iterator<Item = u16> + '_ {

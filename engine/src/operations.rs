@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use codecs::instant::{Mono, Wall};
 use codecs::receipt::State as ReceiptState;
+use codecs::text::{self, Encoding};
 
 use crate::command::{
     AskAnswer, AskKind, ConnectionId, OfOne, PartToken, Refusal, Replacement, TenantOperation, Wanted,
@@ -17,6 +18,7 @@ use crate::id::Number;
 use crate::message::{Message, PartState, State};
 use crate::outbox::News;
 use crate::pages::block_of;
+use crate::replacing::as_written;
 use crate::step::{ALL_PARTS, Step};
 use crate::surgery::TenantWalk;
 use crate::telling;
@@ -137,7 +139,13 @@ impl Engine {
         }
     }
 
-    fn replace_or_carry(&mut self, number: u64, asker: Asker, replacement: Replacement) {
+    fn replace_or_carry(&mut self, number: u64, asker: Asker, mut replacement: Replacement) {
+        let encoding = self.pages.get(number).map(|message| as_written(message.body()).encoding);
+        if encoding == Some(Encoding::Ucs2)
+            && let Some(octets) = text::big_endian(&replacement.octets)
+        {
+            replacement.octets = octets;
+        }
         let is_ours = self.pages.get(number).is_some_and(Message::is_still_ours);
         if !is_ours {
             if !self.is_carried(number, asker, Some(replacement)) {
@@ -178,9 +186,9 @@ impl Engine {
 
     fn state_of(&self, message: &Message) -> Operated {
         let state = message.state.receipt_state();
-        let (_, error) = telling::last_word(message);
+        let (reached, error) = telling::last_word(message);
         let error = core::str::from_utf8(error.as_bytes()).ok().and_then(|word| word.parse().ok());
-        let done = (message.is_final() && state.is_final()).then_some(message.final_at);
+        let done = (message.is_final() && state.is_final()).then_some(reached.min(message.final_at));
         Operated::State { id: self.ids.id(message.number), state, done, error: error.unwrap_or(0) }
     }
 

@@ -218,9 +218,14 @@ impl Engine {
     /// The next provider of the message's route that is up, for a message of which no provider can have any part.
     fn next_provider(&self, message: &Message) -> Option<u16> {
         let mut after = message.candidates().skip_while(|candidate| *candidate != message.provider).skip(1);
-        let next = after
-            .find(|candidate| self.providers.is_enabled(*candidate) && self.providers.is_up(*candidate))?;
-        (message.accepted_parts() == 0 && !message.was_in_doubt()).then_some(next)
+        after.find(|candidate| self.may_have(message, *candidate))
+    }
+
+    fn may_have(&self, message: &Message, provider: u16) -> bool {
+        self.providers.is_enabled(provider)
+            && self.providers.is_up(provider)
+            && message.accepted_parts() == 0
+            && !message.was_in_doubt()
     }
 
     /// Whether a provider takes nothing, and has not for longer than a reconnect takes.
@@ -231,11 +236,17 @@ impl Engine {
         })
     }
 
-    /// Where a queued message goes instead, when its provider has been down for long enough to be more than a reconnect.
+    /// Where a queued message goes instead, when its provider has been down for long enough to be more than a reconnect: to the next
+    /// of its route, and behind the last one to the first again, which may have come back.
     pub(crate) fn failover(&self, message: &Message) -> Option<u16> {
         let down = self.is_long_down(message.provider);
         let paused = message.retry_at().is_some_and(|at| at > self.now.wall);
-        if down && !paused { self.next_provider(message) } else { None }
+        if !down || paused {
+            return None;
+        }
+        let before = message.candidates().take_while(|candidate| *candidate != message.provider);
+        let mut before = before.filter(|candidate| self.may_have(message, *candidate));
+        self.next_provider(message).or_else(|| before.next())
     }
 
     pub(crate) fn unanswered(&mut self, provider: u16, bind: u16, tokens: &[PartToken]) {

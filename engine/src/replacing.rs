@@ -227,7 +227,7 @@ fn count(body: &Body<'_>, octets: &[u8]) -> usize {
 }
 
 /// In the alphabet of its tenant, who does not know that the text went into another.
-fn as_written(body: Body<'_>) -> Body<'_> {
+pub(crate) fn as_written(body: Body<'_>) -> Body<'_> {
     match body.extra(Extra::Recoded) {
         None => body,
         Some(_) => Body { encoding: Encoding::Gsm7, data_coding: 0, ..body },

@@ -32,6 +32,10 @@ pub enum ReplayError {
     Apart { block: u64 },
     #[error("the wallet of tenant {tenant} does not add up after replay")]
     Ledger { tenant: String },
+    #[error(
+        "the wallet of tenant {tenant} is kept in {kept}, and the settings say {asked}: write currency = \"{kept}\", or give the tenant another id, which has a wallet of its own"
+    )]
+    Currency { tenant: String, kept: String, asked: String },
     #[error(transparent)]
     Routing(#[from] RoutingError),
 }
@@ -214,6 +218,7 @@ impl Engine {
         self.begin(now, next_group);
         self.check_apart()?;
         self.check_wallets()?;
+        self.check_currencies(&definitions)?;
         if self.ring.is_empty() {
             self.record_epoch();
         }
@@ -283,6 +288,21 @@ impl Engine {
         match self.ledger().into_iter().find(|row| !row.holds) {
             Some(row) => Err(ReplayError::Ledger { tenant: row.tenant }),
             None => Ok(()),
+        }
+    }
+
+    /// What was paid in one currency is not charged in another.
+    fn check_currencies(&self, definitions: &Definitions) -> Result<(), ReplayError> {
+        let other = definitions.tenants.iter().find_map(|definition| {
+            let kept = &self.tenants.get(self.tenants.index_of(&definition.id)?)?.currency;
+            (*kept != definition.currency).then(|| (definition, kept.clone()))
+        });
+        match other {
+            None => Ok(()),
+            Some((definition, kept)) => {
+                let (tenant, asked) = (definition.id.clone(), definition.currency.clone());
+                Err(ReplayError::Currency { tenant, kept, asked })
+            }
         }
     }
 

@@ -199,12 +199,24 @@ impl IdText {
     }
 }
 
+/// Most providers tell the time in minutes: what is no further apart is the same, and ours is the more precise.
+const SAME_MINUTE: i64 = 60_000;
+
+/// When a phone had the message: what the provider says, where its receipt came later than that, as after an outage. A date that
+/// cannot be, of a clock or a time zone that is another, is not passed on.
+fn reached(accepted: Wall, done: Wall, came: Wall) -> Wall {
+    let is_older = came.millis_since(done) >= SAME_MINUTE;
+    if is_older && done >= accepted { done } else { came }
+}
+
 /// When the message got its final state, and the characters of `err`.
 pub(crate) fn last_word(message: &Message) -> (Wall, ErrorWord) {
     let mut word = (message.accepted_at, ErrorWord::default());
     for (at, step) in message.steps() {
         match step {
-            Step::Receipt { error, .. } => word = (at, ErrorWord::new(error)),
+            Step::Receipt { error, done, .. } => {
+                word = (reached(message.accepted_at, done, at), ErrorWord::new(error));
+            }
             Step::Response { verdict: Verdict::Refused, status, .. } => {
                 let mut digits = [0; 20];
                 let status = ErrorWord::new(decimal(u64::from(status), &mut digits));

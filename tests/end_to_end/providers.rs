@@ -228,6 +228,24 @@ fn messages_wait_for_a_provider_that_is_not_there_yet() {
 }
 
 #[test]
+fn a_start_tells_of_messages_that_wait_for_a_provider_that_is_no_more() {
+    let plain = settings::plain(settings::nowhere());
+    let home = Home::new(&plain);
+    let gateway = Gateway::start(&home);
+    let id = send(&mut gateway.http(KEY), TO, &Value::Null);
+    gateway.end_well();
+    home.set(&plain.replace("\"up\"", "\"new\""));
+    let gateway = Gateway::start(&home);
+    until_true("a word of the message", || {
+        let said = gateway.said();
+        said.lines()
+            .any(|line| line.contains("messages wait for a provider") && line.contains("\"up\" messages=1"))
+    });
+    gateway.http(KEY).message(&id, "queued");
+    gateway.end_well();
+}
+
+#[test]
 fn no_more_is_sent_than_the_provider_takes() {
     const RATE: u32 = 40;
     const MESSAGES: u64 = 100;

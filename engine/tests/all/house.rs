@@ -425,6 +425,19 @@ impl House {
         phone: Option<u64>,
         error: &str,
     ) -> u32 {
+        self.receipt_done(provider, ids, state, phone, error, None)
+    }
+
+    /// The same with the provider's date.
+    pub fn receipt_done(
+        &mut self,
+        provider: &str,
+        ids: Ids<'_>,
+        state: ReceiptState,
+        phone: Option<u64>,
+        error: &str,
+        done: Option<Wall>,
+    ) -> u32 {
         self.sequence += 1;
         let mut bytes = ids.tlv.as_bytes().to_vec();
         let tlv_id_end = bytes.len() as u32;
@@ -433,7 +446,6 @@ impl House {
         bytes.extend_from_slice(error.as_bytes());
         let error_end = bytes.len() as u32;
         let sequence = self.sequence;
-        let done = None;
         let item = Receipt { sequence, state, phone, tlv_id_end, text_id_end, error_end, done };
         let provider = self.provider(provider);
         let connection = Some(ConnectionId(u32::MAX - 1));

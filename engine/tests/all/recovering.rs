@@ -76,6 +76,20 @@ fn a_wallet_that_does_not_add_up_stops_the_start() {
 }
 
 #[test]
+fn a_wallet_keeps_its_currency_and_a_start_with_another_is_refused() {
+    let mut house = House::new(definitions());
+    house.accepted("other", &Sms::default());
+    let mut changed = definitions();
+    changed.tenants[1].currency = "EUR".to_owned();
+    changed.tenants.push(engine::catalog::TenantDefinition { currency: "EUR".to_owned(), ..tenant("new") });
+    let refused = house.fold().recovered(changed.clone(), house.now, 10);
+    let words = refused.unwrap_err().to_string();
+    assert!(words.contains("tenant other is kept in KES, and the settings say EUR"), "{words}");
+    changed.tenants[1].currency = "KES".to_owned();
+    assert_eq!(house.fold().recovered(changed, house.now, 10), Ok(()));
+}
+
+#[test]
 fn when_the_sequences_of_an_epoch_are_used_up_the_next_one_begins() {
     let mut house = House::new(definitions());
     let mut records = Vec::new();

@@ -355,6 +355,33 @@ fn failover(seconds: u64, too_early: u64, late_enough: u64) {
 }
 
 #[test]
+fn what_went_to_the_last_of_its_route_comes_back_to_the_first_when_that_is_up_and_the_last_is_not() {
+    let mut house = House::new(definitions());
+    house.bind("up", 0, 10);
+    house.bind("spare", 0, 10);
+    house.bind_down("up", 0, &[], &[]);
+    house.bind_down("spare", 0, &[], &[]);
+    let waiting = house.accepted_all("acme", &Sms::default(), 3);
+    let spare = house.bind("spare", 1, 1);
+    house.seconds(20);
+    let provider =
+        |house: &House| waiting.iter().map(|number| house.message(*number).provider).collect::<Vec<_>>();
+    assert_eq!(provider(&house), [1; 3]);
+    // The window lets one out, and that has not left either.
+    let unsent: Vec<PartToken> = house.taken(spare).iter().map(Request::part).collect();
+    assert_eq!(unsent.len(), 1);
+    house.bind_down("spare", 1, &unsent, &[]);
+    let up = house.bind("up", 1, 10);
+    house.seconds(20);
+    assert_eq!(numbers(&house.taken(up)), waiting);
+    assert_eq!(provider(&house), [0; 3]);
+    // Nothing is sent to and fro while one of them is up.
+    house.bind("spare", 2, 10);
+    house.seconds(20);
+    assert_eq!(provider(&house), [0; 3]);
+}
+
+#[test]
 fn a_message_that_one_provider_may_have_goes_to_no_other() {
     let mut house = House::new(definitions());
     let (up, spare) = (house.bind("up", 0, 10), house.bind("spare", 0, 10));

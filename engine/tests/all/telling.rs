@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use codecs::instant::Wall;
 use codecs::message_id::Form;
 use codecs::receipt::{self, State as ReceiptState};
 use codecs::smpp::tlv::tag;
@@ -36,6 +37,31 @@ fn send(house: &mut House, bind: ConnectionId, count: usize, first: usize) -> Ve
 fn deliver(house: &mut House, places: std::ops::Range<usize>) {
     for place in places {
         house.receipt("up", text_id(&format!("id-{place}")), DELIVERED, None);
+    }
+}
+
+#[test]
+fn a_tenant_is_told_when_a_phone_had_its_message_and_not_when_a_late_receipt_came() {
+    // Accepted at 8:00; the receipt comes at 9:00. Minutes after eight that the provider says, and what is told.
+    for (said, told) in [
+        (Some(5), "0805"),
+        (Some(59), "0859"),
+        (Some(60), "0900"),
+        (None, "0900"),
+        // Of another clock or time zone.
+        (Some(70), "0900"),
+        (Some(-60), "0900"),
+    ] {
+        let (mut house, numbers) = sent(definitions(), 1);
+        let session = house.bind_tenant("acme", 10);
+        let accepted = house.message(numbers[0]).accepted_at;
+        house.pass(Duration::from_secs(3_600));
+        let done = said.map(|minutes: i64| Wall(accepted.0 + minutes * 60_000));
+        house.receipt_done("up", text_id("id-0"), DELIVERED, None, "000", done);
+        let request = house.taken(session).remove(0);
+        let text = String::from_utf8_lossy(request.sm().short_message).into_owned();
+        let expected = format!("submit date:2701150800 done date:270115{told} ");
+        assert!(text.contains(&expected), "{said:?}: {text}");
     }
 }
 

@@ -101,6 +101,7 @@ pub struct Reader {
 }
 
 /// The fields that submit_sm and data_sm have in common, and what only one of them has.
+#[derive(Clone, Copy)]
 struct Fields<'a> {
     service_type: &'a [u8],
     source: SmeAddress<'a>,
@@ -178,6 +179,8 @@ impl Reader {
         let send_at = fields.send_at.filter(|at| *at > context.now);
         check_validity(fields.valid_until, send_at.unwrap_or(context.now))?;
         let (encoding, data_coding) = encoding(fields.data_coding, context);
+        let without_mark = without_mark(fields, encoding);
+        let fields = &Fields { content: without_mark.as_deref().unwrap_or(fields.content), ..*fields };
         let parts = parts(fields, encoding)?;
         let esm_class = esm_class(fields.esm_class)?;
         self.gather_extras(fields, context.shares_id)?;
@@ -324,6 +327,21 @@ fn encoding(data_coding: u8, context: Context) -> (Encoding, u8) {
         1 if context.charset_1 == Encoding::Gsm7 => (Encoding::Gsm7, 0),
         _ => (text::encoding_of(data_coding), data_coding),
     }
+}
+
+/// The content with its text big-endian and without a byte order mark, where it has one: the mark would be cut off from what it is
+/// about, be sent to phones, and be paid for.
+fn without_mark(fields: &Fields<'_>, encoding: Encoding) -> Option<Vec<u8>> {
+    if encoding != Encoding::Ucs2 {
+        return None;
+    }
+    let text = match fields.esm_class & UDHI {
+        0 => fields.content,
+        _ => split::header_and_text(fields.content)?.1,
+    };
+    let turned = text::big_endian(text)?;
+    let header = fields.content.get(..fields.content.len().saturating_sub(text.len()))?;
+    Some([header, &turned].concat())
 }
 
 /// A destination that is given with `+` or `00`, or as a number of its own country, is written without: it is international

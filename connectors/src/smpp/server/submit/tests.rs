@@ -53,6 +53,31 @@ fn refused(fields: &SmFields<'_>, tlvs: &[(u16, &[u8])]) -> Refusal {
     read(fields, tlvs, CONTEXT).unwrap_err()
 }
 
+/// A mark says in which order octets are, and is no text: what goes on is big-endian and has none.
+#[test]
+fn a_byte_order_mark_is_obeyed_and_not_sent_on() {
+    let long: Vec<u8> =
+        [0xFF, 0xFE].into_iter().chain((0..71).flat_map(|_| [0x3D, 0xD8, 0x00, 0xDE])).collect();
+    let turned: Vec<u8> = (0..71).flat_map(|_| [0xD8, 0x3D, 0xDE, 0x00]).collect();
+    let marked: Vec<u8> = [0xFE, 0xFF].into_iter().chain([0x04, 0x10].repeat(70)).collect();
+    let rows: [(u8, u8, &[u8], &[u8], u8); 7] = [
+        (8, 0, b"\xFF\xFEH\0i\0", b"\0H\0i", 1),
+        (8, 0, b"\xFE\xFF\0H\0i", b"\0H\0i", 1),
+        (8, 0, b"\0H\0i", b"\0H\0i", 1),
+        (8, 0x40, b"\x05\0\x03\x07\x02\x01\xFF\xFEH\0", b"\x05\0\x03\x07\x02\x01\0H", 1),
+        (8, 0, &marked, &marked[2..], 1),
+        (8, 0, &long, &turned, 3),
+        (3, 0, b"\xFF\xFEH\0", b"\xFF\xFEH\0", 1),
+    ];
+    for (data_coding, esm_class, text, sent, parts) in rows {
+        let payload = [(tag::MESSAGE_PAYLOAD, text)];
+        let (text, tlvs) = if text.len() > 254 { (&b""[..], &payload[..]) } else { (text, &[][..]) };
+        check(&SmFields { data_coding, esm_class, text, ..plain() }, tlvs, |body| {
+            assert_eq!((body.octets, body.parts), (sent, parts), "{text:x?}");
+        });
+    }
+}
+
 #[test]
 fn times_are_no_further_ahead_than_over_http() {
     let until = |validity_period| SmFields { validity_period, ..plain() };
