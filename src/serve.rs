@@ -19,6 +19,7 @@ use connectors::smpp::lockout::{Lockout, LockoutOptions};
 use connectors::smpp::server::{Entrance, Server, ServerOptions};
 use connectors::smpp::{Phase, Phases, Status};
 use connectors::tls;
+use engine::Engine;
 use engine::command::{Command, DiskLevel};
 use engine::id::Permutation;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -283,9 +284,7 @@ async fn serve(
     };
     let replies = Arc::clone(&house.replies);
     let handing_out = tokio::spawn(async move { replies.hand_out().await });
-    let snapshot = store.engine.snapshot();
-    tell_left_behind(&snapshot, &config);
-    house.measures.see(snapshot);
+    house.measures.see(first_look(&store.engine, &config));
     let commit = CommitLoop::start(store.engine, store.journal, store.next_group, outlets)
         .map_err(ServeError::Start)?;
     let (phase, phases) = Phases::channel();
@@ -495,8 +494,10 @@ async fn keep_house(
     }
 }
 
-/// Messages that wait for a provider which is no more go nowhere by themselves, unless their route had another.
-fn tell_left_behind(snapshot: &engine::Snapshot, config: &Config) {
+/// What the engine begins with. Messages that wait for a provider which is no more go nowhere by themselves, unless their route had
+/// another: whoever has taken it out of the settings is told.
+fn first_look(engine: &Engine, config: &Config) -> engine::Snapshot {
+    let snapshot = engine.snapshot();
     let is_there = |id: &str| config.provider.iter().any(|provider| provider.enabled && provider.id == id);
     for provider in &snapshot.providers {
         let messages: u64 = provider.queued.iter().sum();
@@ -508,6 +509,7 @@ fn tell_left_behind(snapshot: &engine::Snapshot, config: &Config) {
             );
         }
     }
+    snapshot
 }
 
 /// How long news may come for a message after its end: as long as any provider's receipts are waited for, or any tenant's kept.

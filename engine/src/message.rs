@@ -616,7 +616,7 @@ impl Message {
         }
     }
 
-    /// A receipt for one part, or for all that went as one. Rank decides late news: delivered beats failed, expired and unknown; nothing beats delivered.
+    /// A receipt for one part, or for all that went as one. Rank decides late news: `late_news_counts`; nothing beats delivered.
     fn receive(&mut self, part: u8, news: ReceiptState) {
         if !news.is_final() || (self.is_final() && !self.late_news_counts(news)) {
             return;
@@ -646,10 +646,11 @@ impl Message {
         }
     }
 
-    /// Rank decides late news: delivered beats failed, expired and unknown; everything beats unknown.
+    /// Rank decides late news: delivered beats failed, expired, cancelled and unknown; everything beats unknown.
     pub fn late_news_counts(&self, news: ReceiptState) -> bool {
         match self.state {
-            State::Failed | State::Expired => news == ReceiptState::Delivered,
+            // A cancellation that its provider agreed to may have come too late for it.
+            State::Failed | State::Expired | State::Cancelled => news == ReceiptState::Delivered,
             State::Unknown => news.is_final() && news != ReceiptState::Unknown,
             _ => false,
         }

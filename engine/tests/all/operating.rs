@@ -287,6 +287,37 @@ fn a_cancel_is_the_providers_to_confirm_where_it_has_the_message() {
     assert_eq!(house.state(number), State::Cancelled);
 }
 
+/// The provider agreed, and the message was with the phone already.
+#[test]
+fn a_cancelled_message_that_a_phone_has_is_delivered_and_its_tenant_is_told_so() {
+    for (news, state, told) in [
+        (ReceiptState::Delivered, State::Delivered, &[ReceiptState::Deleted, ReceiptState::Delivered][..]),
+        (ReceiptState::Undeliverable, State::Cancelled, &[ReceiptState::Deleted]),
+        (ReceiptState::Deleted, State::Cancelled, &[ReceiptState::Deleted]),
+    ] {
+        let (mut house, number) = carried(1);
+        let session = house.bind_tenant("acme", 10);
+        house.of_one("acme", number, OfOne::Cancel);
+        answer(&mut house, 0, number, AskKind::Cancel, 0, None);
+        let mut states = Vec::new();
+        for receipt in [None, Some(news)] {
+            if let Some(news) = receipt {
+                house.receipt("up", text_id("id-0"), news, None);
+            }
+            for request in house.taken(session) {
+                let read = codecs::receipt::read(request.sm().short_message).expect("a receipt");
+                states.extend(read.state);
+                house.acknowledge("acme", session, &[number], 0);
+            }
+        }
+        assert_eq!((house.state(number), &states[..]), (state, told), "{news:?}");
+        // It was settled when it was sent, once.
+        assert_eq!(house.money("acme"), (999, 0, 1));
+        house.crash();
+        assert_eq!(house.state(number), state);
+    }
+}
+
 #[test]
 fn a_provider_that_refuses_or_says_nothing_leaves_the_message_as_it_is() {
     for refuses in [true, false] {
