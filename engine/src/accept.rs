@@ -390,7 +390,8 @@ impl Engine {
         let accepted = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Accepted { .. }));
         let lasts =
             || outcomes.iter().all(|outcome| matches!(outcome, Outcome::Refused(refusal) if refusal.lasts()));
-        if !accepted && !(key.leads && lasts()) {
+        let keeps = accepted || key.leads && lasts();
+        if !keeps {
             self.idempotency.forget(tenant, hash);
             return;
         }

@@ -15,6 +15,9 @@ use crate::receipt_index;
 use crate::status_table::{StatusRule, StatusTable};
 use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Resolution, Step, Verdict};
 
+/// How often a message changes its provider before it stays with the last of its route, whoever else is up.
+const REROUTES_MAX: usize = 64;
+
 impl Engine {
     pub(crate) fn responses(&mut self, responses: &Responses) {
         self.pages.fetch(responses.items.iter().map(|item| item.token.number()));
@@ -244,9 +247,13 @@ impl Engine {
         if !down || paused {
             return None;
         }
-        let before = message.candidates().take_while(|candidate| *candidate != message.provider);
-        let mut before = before.filter(|candidate| self.may_have(message, *candidate));
-        self.next_provider(message).or_else(|| before.next())
+        self.next_provider(message).or_else(|| {
+            let mut before = message.candidates().take_while(|candidate| *candidate != message.provider);
+            let first = before.find(|candidate| self.may_have(message, *candidate))?;
+            // Each time is a step of its story, which is not to grow without end where providers come and go for days.
+            let times = message.steps().filter(|(_, step)| matches!(step, Step::Rerouted { .. })).count();
+            (times < REROUTES_MAX).then_some(first)
+        })
     }
 
     pub(crate) fn unanswered(&mut self, provider: u16, bind: u16, tokens: &[PartToken]) {

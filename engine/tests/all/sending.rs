@@ -375,7 +375,7 @@ fn what_went_to_the_last_of_its_route_comes_back_to_the_first_when_that_is_up_an
     house.seconds(20);
     assert_eq!(numbers(&house.taken(up)), waiting);
     assert_eq!(provider(&house), [0; 3]);
-    // Nothing is sent to and fro while one of them is up.
+    // Nothing goes to and fro while one of them is up.
     house.bind("spare", 2, 10);
     house.seconds(20);
     assert_eq!(provider(&house), [0; 3]);
