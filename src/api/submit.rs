@@ -115,7 +115,8 @@ impl Call<'_> {
         for (number, items) in items.chunks(SLICE_MESSAGES).enumerate() {
             let mut slice = self.compose_all(items, &mut scratch);
             if let Some(refusal) = passing {
-                waiting.push((slice.shown, None, Entered::Answered(Answer::refused(items.len(), refusal))));
+                let entered = Entered::Answered(Answer::refused(items.len(), refusal));
+                waiting.push(OwedSlice { shown: slice.shown, over_rate: None, entered });
                 continue;
             }
             self.admit_some(number, &mut slice)?;
@@ -127,7 +128,7 @@ impl Call<'_> {
             if let (0, Entered::Answered(answer)) = (number, &entered) {
                 passing = answer.passing();
             }
-            waiting.push((slice.shown, slice.over_rate, entered));
+            waiting.push(OwedSlice { shown: slice.shown, over_rate: slice.over_rate, entered });
             // Composing a slice takes a while; others have their turn.
             tokio::task::yield_now().await;
         }
@@ -214,14 +215,11 @@ impl Call<'_> {
         taken.map(|()| waiting).map_err(|_| self.api.refuse(Refusal::Unavailable.into()))
     }
 
-    async fn join(
-        &self,
-        slices: Vec<(Vec<Result<Composed, Refused>>, Option<usize>, Entered)>,
-    ) -> Result<Response<Body>, Problem> {
+    async fn join(&self, slices: Vec<OwedSlice>) -> Result<Response<Body>, Problem> {
         let messages = slices.len().saturating_mul(SLICE_MESSAGES);
         let mut data = Vec::with_capacity(messages.saturating_mul(ANSWER_BYTES_USUAL));
         let (mut accepted, mut refused, mut replayed) = (0u32, 0u32, true);
-        for (shown, over_rate, entered) in slices {
+        for OwedSlice { shown, over_rate, entered } in slices {
             let answer = match entered {
                 Entered::Answered(answer) => answer,
                 Entered::Waits(waiting) => answered(waiting).await,
@@ -327,6 +325,14 @@ impl ApiState {
         self.counts.refused(refused.refusal);
         refused.into()
     }
+}
+
+/// A slice that is owed an answer.
+struct OwedSlice {
+    shown: Vec<Result<Composed, Refused>>,
+    /// As in `Slice`.
+    over_rate: Option<usize>,
+    entered: Entered,
 }
 
 /// Where a slice stands.

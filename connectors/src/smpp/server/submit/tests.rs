@@ -60,7 +60,8 @@ fn a_byte_order_mark_is_obeyed_and_not_sent_on() {
         [0xFF, 0xFE].into_iter().chain((0..71).flat_map(|_| [0x3D, 0xD8, 0x00, 0xDE])).collect();
     let turned: Vec<u8> = (0..71).flat_map(|_| [0xD8, 0x3D, 0xDE, 0x00]).collect();
     let marked: Vec<u8> = [0xFE, 0xFF].into_iter().chain([0x04, 0x10].repeat(70)).collect();
-    let rows: [(u8, u8, &[u8], &[u8], u8); 7] = [
+    type Row<'a> = (u8, u8, &'a [u8], &'a [u8], u8);
+    let rows: [Row<'_>; 7] = [
         (8, 0, b"\xFF\xFEH\0i\0", b"\0H\0i", 1),
         (8, 0, b"\xFE\xFF\0H\0i", b"\0H\0i", 1),
         (8, 0, b"\0H\0i", b"\0H\0i", 1),
