@@ -382,21 +382,21 @@ impl Engine {
         }
     }
 
-    /// Keeps the answer with the key. When nothing was accepted the key is free again, unless it stands for more that may be.
+    /// Keeps the answer with the key. When nothing was accepted the same request is decided anew; another one may have the key, unless
+    /// that stands for more that may be accepted.
     fn finish_idempotent(&mut self, submissions: &Submissions, outcomes: &[Outcome]) {
         let Some(key) = &submissions.idempotency else { return };
         let tenant = submissions.tenant;
         let hash = idempotency::key_hash(&key.key);
         let accepted = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Accepted { .. }));
-        let lasts =
-            || outcomes.iter().all(|outcome| matches!(outcome, Outcome::Refused(refusal) if refusal.lasts()));
-        let keeps = accepted || key.leads && lasts();
-        if !keeps {
-            self.idempotency.forget(tenant, hash);
-            return;
+        match accepted {
+            true => {
+                let (first, kept) = self.keep_outcomes(outcomes);
+                self.idempotency.finish(tenant, hash, first, outcomes.len() as u32, kept);
+            }
+            false if key.leads => self.idempotency.claim(tenant, hash),
+            false => return self.idempotency.forget(tenant, hash),
         }
-        let (first, kept) = self.keep_outcomes(outcomes);
-        self.idempotency.finish(tenant, hash, first, outcomes.len() as u32, kept);
         self.record_idempotency(tenant, hash);
         self.ring.add(self.group_number, Item::Idempotency(tenant, hash));
     }

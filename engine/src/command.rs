@@ -62,8 +62,8 @@ pub struct Submissions {
 pub struct IdempotencyKey {
     pub key: Vec<u8>,
     pub body_hash: [u8; 16],
-    /// More of the same request follows under keys of its own: this one stands for all, and is kept though nothing was accepted,
-    /// unless what it was refused for may pass.
+    /// More of the same request follows under keys of its own: this one stands for all, and holds for this body though nothing was
+    /// accepted here.
     pub leads: bool,
 }
 
@@ -510,23 +510,6 @@ impl Refusal {
             Refusal::TenantExpired => "tenant_expired",
             Refusal::TenantPaused => "tenant_paused",
         }
-    }
-
-    /// Whether it lies in the message and where it goes, and not in the moment.
-    pub fn lasts(self) -> bool {
-        matches!(
-            self,
-            Refusal::InvalidRequest
-                | Refusal::NoRoute
-                | Refusal::InvalidDestination
-                | Refusal::InvalidSource
-                | Refusal::TooLong
-                | Refusal::InvalidEncoding
-                | Refusal::InvalidSchedule
-                | Refusal::InvalidValidity
-                | Refusal::UnsupportedMode
-                | Refusal::MissingParameter
-        )
     }
 
     pub fn from_u8(value: u8) -> Option<Refusal> {

@@ -53,7 +53,7 @@ pub struct Entry {
 /// What a request with a key may do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Begin<'a> {
-    /// Nothing is known of the key: go on, then [`Idempotency::finish`] or [`Idempotency::forget`].
+    /// No answer is known of the key: go on, then [`Idempotency::finish`] or [`Idempotency::forget`].
     New,
     /// The same request was answered before.
     Replay(&'a Entry),
@@ -92,6 +92,7 @@ impl Idempotency {
         match keys.entries.get(&key).filter(|entry| !expired(entry.began, now)) {
             Some(entry) if entry.body != body => Begin::Mismatch,
             Some(entry) if entry.state == State::Running => Begin::Running,
+            Some(entry) if entry.is_claim() => Begin::New,
             Some(entry) => Begin::Replay(entry),
             None if keys.is_full(self.keys_max.unwrap_or(KEYS_MAX), now) => Begin::Full,
             None => Begin::New,
@@ -124,6 +125,11 @@ impl Idempotency {
         if let Some(entry) = keys.and_then(|keys| keys.entries.get_mut(&key)) {
             *entry = Entry { state: State::Done, first_number, count, outcome, ..*entry };
         }
+    }
+
+    /// Keeps the key for this body, and no answer: the same request may be made again, and no other.
+    pub fn claim(&mut self, tenant: u32, key: u128) {
+        self.finish(tenant, key, 0, 0, Box::default());
     }
 
     /// Forgets a request that was refused before anything happened, so that it may be made again.
@@ -208,6 +214,10 @@ impl Keys {
 }
 
 impl Entry {
+    fn is_claim(&self) -> bool {
+        self.state == State::Done && self.count == 0
+    }
+
     /// Appends the carry-over layout, little-endian: tenant u32, key u128, body u128, began i64, state u8,
     /// first number u64, count u32, length of the outcome u32, the outcome.
     pub fn encode(&self, tenant: u32, key: u128, out: &mut Vec<u8>) {

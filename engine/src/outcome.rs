@@ -250,8 +250,16 @@ impl Engine {
         self.next_provider(message).or_else(|| {
             let mut before = message.candidates().take_while(|candidate| *candidate != message.provider);
             let first = before.find(|candidate| self.may_have(message, *candidate))?;
-            // Each time is a step of its story, which is not to grow without end where providers come and go for days.
-            let times = message.steps().filter(|(_, step)| matches!(step, Step::Rerouted { .. })).count();
+            // Each time is a step of its story, which is not to grow without end where providers come and go for days. What an
+            // operator has moved was not to stay with those before.
+            let mut times = 0;
+            for (_, step) in message.steps() {
+                match step {
+                    Step::Moved { .. } => return None,
+                    Step::Rerouted { .. } => times += 1,
+                    _ => {}
+                }
+            }
             (times < REROUTES_MAX).then_some(first)
         })
     }

@@ -204,18 +204,23 @@ const SAME_MINUTE: i64 = 60_000;
 
 /// When a phone had the message: what the provider says, where its receipt came later than that, as after an outage. A date that
 /// cannot be, of a clock or a time zone that is another, is not passed on.
-fn reached(accepted: Wall, done: Wall, came: Wall) -> Wall {
+fn reached(sent: Wall, done: Wall, came: Wall) -> Wall {
     let is_older = came.millis_since(done) >= SAME_MINUTE;
-    if is_older && done >= accepted { done } else { came }
+    let can_be = done.millis_since(sent) > -SAME_MINUTE;
+    if is_older && can_be { done.max(sent) } else { came }
 }
 
-/// When the message got its final state, and the characters of `err`.
+/// When the message got its final state, which is that of its last part, and the characters of `err`.
 pub(crate) fn last_word(message: &Message) -> (Wall, ErrorWord) {
     let mut word = (message.accepted_at, ErrorWord::default());
+    // Before it was first sent, no phone had it.
+    let mut sent = None;
+    let mut last = Wall(i64::MIN);
     for (at, step) in message.steps() {
         match step {
             Step::Receipt { error, done, .. } => {
-                word = (reached(message.accepted_at, done, at), ErrorWord::new(error));
+                last = last.max(reached(sent.unwrap_or(message.accepted_at), done, at));
+                word = (last, ErrorWord::new(error));
             }
             Step::Response { verdict: Verdict::Refused, status, .. } => {
                 let mut digits = [0; 20];
@@ -223,6 +228,10 @@ pub(crate) fn last_word(message: &Message) -> (Wall, ErrorWord) {
                 word = (at, ErrorWord { is_networks: false, ..status });
             }
             Step::Told | Step::Dropped => {}
+            Step::Intent { .. } => {
+                sent.get_or_insert(at);
+                word.0 = at;
+            }
             _ => word.0 = at,
         }
     }

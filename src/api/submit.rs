@@ -111,23 +111,14 @@ impl Call<'_> {
         let mut scratch = Scratch::default();
         let slices = items.len().div_ceil(SLICE_MESSAGES);
         let mut waiting = Vec::with_capacity(slices);
-        let mut passing = None;
         for (number, items) in items.chunks(SLICE_MESSAGES).enumerate() {
             let mut slice = self.compose_all(items, &mut scratch);
-            if let Some(refusal) = passing {
-                let entered = Entered::Answered(Answer::refused(items.len(), refusal));
-                waiting.push(OwedSlice { shown: slice.shown, over_rate: None, entered });
-                continue;
-            }
             self.admit_some(number, &mut slice)?;
             let entered = self.enter((number, slices), slice.items, slice.bodies);
             let entered = match number {
                 0 => self.first(entered?).await?,
                 _ => entered.map_or(Entered::Not, Entered::Waits),
             };
-            if let (0, Entered::Answered(answer)) = (number, &entered) {
-                passing = answer.passing();
-            }
             waiting.push(OwedSlice { shown: slice.shown, over_rate: slice.over_rate, entered });
             // Composing a slice takes a while; others have their turn.
             tokio::task::yield_now().await;
@@ -223,12 +214,14 @@ impl Call<'_> {
             let answer = match entered {
                 Entered::Answered(answer) => answer,
                 Entered::Waits(waiting) => answered(waiting).await,
-                Entered::Not => Answer::refused(shown.len(), Refusal::Unavailable),
+                Entered::Not => Answer::unavailable(shown.len()),
             };
             self.check_key(&answer)?;
             replayed &= answer.replayed;
             for (place, (shown, outcome)) in shown.iter().zip(&answer.outcomes).enumerate() {
-                let is_over_rate = over_rate.is_some_and(|first| place >= first);
+                // What is answered again was over the rate the first time.
+                let is_over_rate =
+                    over_rate.is_some_and(|first| place >= first) || answer.replayed && self.tenant.rate > 0;
                 let counter = if self.write_entry(shown, outcome, is_over_rate, answer.limited, &mut data) {
                     &mut accepted
                 } else {
@@ -344,19 +337,9 @@ enum Entered {
 }
 
 impl Answer {
-    fn refused(messages: usize, refusal: Refusal) -> Answer {
-        let outcomes = vec![Outcome::Refused(refusal); messages];
+    fn unavailable(messages: usize) -> Answer {
+        let outcomes = vec![Outcome::Refused(Refusal::Unavailable); messages];
         Answer { outcomes, replayed: false, limited: None }
-    }
-
-    /// Where nothing was accepted, and for something that may pass: the key is free, so that nothing more of the request may enter.
-    fn passing(&self) -> Option<Refusal> {
-        let refusals = self.outcomes.iter().map(|outcome| match outcome {
-            Outcome::Refused(refusal) => Some(*refusal),
-            Outcome::Accepted { .. } => None,
-        });
-        let refusals: Vec<Refusal> = refusals.collect::<Option<_>>()?;
-        refusals.into_iter().find(|refusal| !refusal.lasts())
     }
 }
 

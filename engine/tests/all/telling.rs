@@ -42,27 +42,56 @@ fn deliver(house: &mut House, places: std::ops::Range<usize>) {
 
 #[test]
 fn a_tenant_is_told_when_a_phone_had_its_message_and_not_when_a_late_receipt_came() {
-    // Accepted at 8:00; the receipt comes at 9:00. Minutes after eight that the provider says, and what is told.
-    for (said, told) in [
-        (Some(5), "0805"),
-        (Some(59), "0859"),
-        (Some(60), "0900"),
-        (None, "0900"),
+    // Accepted at 8:00:40, sent then or at 8:30:40; the receipt comes at 9:00. Minutes after eight that the provider says, and what is told.
+    for (waits, said, told) in [
+        (0, Some(5), "0805"),
+        (0, Some(59), "0859"),
+        (0, Some(60), "0900"),
+        (0, None, "0900"),
+        // The minute in which it was sent.
+        (0, Some(0), "0800"),
+        (30, Some(30), "0830"),
+        (30, Some(45), "0845"),
         // Of another clock or time zone.
-        (Some(70), "0900"),
-        (Some(-60), "0900"),
+        (0, Some(70), "0900"),
+        (0, Some(-1), "0900"),
+        (30, Some(5), "0900"),
     ] {
-        let (mut house, numbers) = sent(definitions(), 1);
+        let mut house = House::new(definitions());
+        house.pass(Duration::from_secs(40));
+        house.accepted("acme", &Sms::default());
+        house.pass(Duration::from_secs(60 * waits));
+        let bind = house.bind("up", 0, 10);
+        let part = house.taken(bind)[0].part();
+        house.respond("up", 0, &[(part, 0, "id-0")]);
+        house.pass(Duration::from_secs(60 * (60 - waits) - 40));
         let session = house.bind_tenant("acme", 10);
-        let accepted = house.message(numbers[0]).accepted_at;
-        house.pass(Duration::from_secs(3_600));
-        let done = said.map(|minutes: i64| Wall(accepted.0 + minutes * 60_000));
+        let done = said.map(|minutes: i64| Wall(START.0 + minutes * 60_000));
         house.receipt_done("up", text_id("id-0"), DELIVERED, None, "000", done);
         let request = house.taken(session).remove(0);
         let text = String::from_utf8_lossy(request.sm().short_message).into_owned();
         let expected = format!("submit date:2701150800 done date:270115{told} ");
-        assert!(text.contains(&expected), "{said:?}: {text}");
+        assert!(text.contains(&expected), "{said:?} after {waits}: {text}");
     }
+}
+
+#[test]
+fn a_message_of_parts_was_with_a_phone_when_its_last_part_was() {
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 10);
+    house.accepted("acme", &Sms::of_parts(2));
+    for (place, request) in house.taken(bind).iter().enumerate() {
+        house.respond("up", 0, &[(request.part(), 0, &format!("id-{place}"))]);
+    }
+    house.pass(Duration::from_secs(3_600));
+    let session = house.bind_tenant("acme", 10);
+    for (id, minutes) in [("id-0", 20), ("id-1", 10)] {
+        let done = Some(Wall(START.0 + minutes * 60_000));
+        house.receipt_done("up", text_id(id), DELIVERED, None, "000", done);
+    }
+    let request = house.taken(session).remove(0);
+    let text = String::from_utf8_lossy(request.sm().short_message).into_owned();
+    assert!(text.contains("done date:2701150820 "), "{text}");
 }
 
 #[test]

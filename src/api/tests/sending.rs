@@ -510,23 +510,6 @@ async fn a_key_holds_for_a_batch_whose_first_thousand_are_all_refused() {
 }
 
 #[tokio::test]
-async fn where_nothing_is_taken_for_now_no_more_of_a_keyed_batch_enters() {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&seen);
-    let house = House::scripted(ACME, move |submissions| {
-        let count = submissions.items.len();
-        noted.lock().unwrap().push(count);
-        let outcomes = vec![Outcome::Refused(Refusal::QueueFull); count];
-        Reply::Submitted { outcomes, replayed: false, limited: None }
-    });
-    let body = numbered(2_500);
-    let answer = house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], &body).await;
-    assert_eq!((&answer.body["accepted"], &answer.body["refused"]), (&json!(0), &json!(2_500)));
-    assert_eq!(answer.body["data"][2_499]["code"], "queue_full");
-    assert_eq!(*seen.lock().unwrap(), [1_000]);
-}
-
-#[tokio::test]
 async fn a_closed_door_says_so_and_asks_nobody() {
     let house = House::scripted(ACME, |_| panic!("nothing may enter"));
     house.state.health.set_draining();

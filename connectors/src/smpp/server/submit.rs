@@ -339,6 +339,12 @@ fn without_mark(fields: &Fields<'_>, encoding: Encoding) -> Option<Vec<u8>> {
         0 => fields.content,
         _ => split::header_and_text(fields.content)?.1,
     };
+    // The parts behind the first have no mark: they would stay as they are, and it would not be one of them any more.
+    let is_part = is_sar_part(fields.tlvs)
+        || text.len() < fields.content.len() && split::concatenation(fields.content).is_some();
+    if is_part && text.starts_with(b"\xFF\xFE") {
+        return None;
+    }
     let turned = text::big_endian(text)?;
     let header = fields.content.get(..fields.content.len().saturating_sub(text.len()))?;
     Some([header, &turned].concat())

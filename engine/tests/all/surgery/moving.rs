@@ -165,3 +165,16 @@ fn what_comes_is_bounced_and_moved_also_while_its_provider_is_down() {
         house.check_fold();
     }
 }
+
+/// Failover goes round a message's route; an operator who has moved it knows why it was not to stay where it was.
+#[test]
+fn what_was_moved_waits_for_its_provider_and_does_not_go_back() {
+    let mut house = House::new(definitions());
+    let waiting = house.accepted_all("acme", &Sms::default(), 3);
+    house.changed(Operation::Move { to: "spare".to_owned(), until: None }, of_provider("up"));
+    let up = house.bind("up", 0, 10);
+    house.seconds(60);
+    assert!(house.sent(up).is_empty());
+    let spare = house.bind("spare", 0, 10);
+    assert_eq!(house.sent(spare), waiting);
+}

@@ -61,11 +61,13 @@ fn a_byte_order_mark_is_obeyed_and_not_sent_on() {
     let turned: Vec<u8> = (0..71).flat_map(|_| [0xD8, 0x3D, 0xDE, 0x00]).collect();
     let marked: Vec<u8> = [0xFE, 0xFF].into_iter().chain([0x04, 0x10].repeat(70)).collect();
     type Row<'a> = (u8, u8, &'a [u8], &'a [u8], u8);
-    let rows: [Row<'_>; 7] = [
+    let rows: [Row<'_>; 9] = [
         (8, 0, b"\xFF\xFEH\0i\0", b"\0H\0i", 1),
         (8, 0, b"\xFE\xFF\0H\0i", b"\0H\0i", 1),
         (8, 0, b"\0H\0i", b"\0H\0i", 1),
-        (8, 0x40, b"\x05\0\x03\x07\x02\x01\xFF\xFEH\0", b"\x05\0\x03\x07\x02\x01\0H", 1),
+        (8, 0x40, b"\x05\0\x03\x07\x02\x01\xFF\xFEH\0", b"\x05\0\x03\x07\x02\x01\xFF\xFEH\0", 1),
+        (8, 0x40, b"\x05\0\x03\x07\x02\x01\xFE\xFF\0H", b"\x05\0\x03\x07\x02\x01\0H", 1),
+        (8, 0x40, b"\x06\x05\x04\x15\x81\0\0\xFF\xFEH\0", b"\x06\x05\x04\x15\x81\0\0\0H", 1),
         (8, 0, &marked, &marked[2..], 1),
         (8, 0, &long, &turned, 3),
         (3, 0, b"\xFF\xFEH\0", b"\xFF\xFEH\0", 1),
