@@ -269,6 +269,10 @@ fn a_receipt_is_written_as_the_appendix_shows() {
             "id:1 sub:001 dlvrd:000 submit date:2611201350 done date:2612010001 stat:UNDELIV err:007 text:12345678901234567890",
         ),
         (
+            notice(b"1", State::Undeliverable, b"-1", b""),
+            "id:1 sub:001 dlvrd:000 submit date:2611201350 done date:2612010001 stat:UNDELIV err:-1 text:",
+        ),
+        (
             notice(b"1", State::Expired, b"a b\xFF", b"\x00\x1B\x65 \xE9\n~"),
             "id:1 sub:001 dlvrd:000 submit date:2611201350 done date:2612010001 stat:EXPIRED err:a.b. text:..e ..~",
         ),

@@ -437,6 +437,23 @@ fn another_text_goes_to_the_provider_for_a_message_of_one_part() {
 }
 
 #[test]
+fn a_byte_order_mark_of_another_text_is_obeyed_and_not_kept() {
+    for (encoding, given, kept) in [
+        (Encoding::Ucs2, &b"\xFF\xFEH\0i\0"[..], &b"\0H\0i"[..]),
+        (Encoding::Ucs2, b"\xFE\xFF\0H\0i", b"\0H\0i"),
+        (Encoding::Ucs2, b"\0H\0i", b"\0H\0i"),
+        (Encoding::Latin1, b"\xFF\xFEH", b"\xFF\xFEH"),
+    ] {
+        let mut house = House::new(definitions());
+        let sms =
+            Sms { encoding, data_coding: encoding.data_coding(), text: b"\0a".to_vec(), ..Sms::default() };
+        let number = house.accepted("acme", &sms);
+        assert_eq!(replace(&mut house, number, text(given)), Some(Operated::Done));
+        assert_eq!(house.body(number).octets, kept, "{given:x?}");
+    }
+}
+
+#[test]
 fn a_message_with_another_text_is_read_as_it_was_written() {
     let mut house = House::new(definitions());
     let number = house.accepted("acme", &Sms::of_parts(3));
