@@ -1,6 +1,6 @@
-//! Whether what the settings name on this machine can be used: files of TLS, the key file, the storage directory, addresses that
-//! would be listened on twice. It looks by the functions that a start goes through, makes nothing and takes no port; whether a
-//! port is free, a disk has room or a database is whole shows at the start.
+//! Whether what the settings name can be used: files of TLS, the key file, the storage directory, addresses that would be listened on
+//! twice, senders of tenants. It looks by the functions that a start goes through, makes nothing and takes no port; whether a port is
+//! free, a disk has room or a database is whole shows at the start.
 
 use std::fs;
 use std::io;

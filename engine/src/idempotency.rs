@@ -53,7 +53,7 @@ pub struct Entry {
 /// What a request with a key may do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Begin<'a> {
-    /// No answer is known of the key: go on, then [`Idempotency::finish`] or [`Idempotency::forget`].
+    /// No answer is known of the key: go on, then [`Idempotency::finish`], [`Idempotency::claim`] or [`Idempotency::forget`].
     New,
     /// The same request was answered before.
     Replay(&'a Entry),

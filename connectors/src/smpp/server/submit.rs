@@ -339,13 +339,11 @@ fn without_mark(fields: &Fields<'_>, encoding: Encoding) -> Option<Vec<u8>> {
         0 => fields.content,
         _ => split::header_and_text(fields.content)?.1,
     };
+    let turned = text::big_endian(text)?;
     // The parts behind the first have no mark: they would stay as they are, and it would not be one of them any more.
-    let is_part = is_sar_part(fields.tlvs)
-        || text.len() < fields.content.len() && split::concatenation(fields.content).is_some();
-    if is_part && text.starts_with(b"\xFF\xFE") {
+    if text.starts_with(b"\xFF\xFE") && is_part(fields) {
         return None;
     }
-    let turned = text::big_endian(text)?;
     let header = fields.content.get(..fields.content.len().saturating_sub(text.len()))?;
     Some([header, &turned].concat())
 }
@@ -366,11 +364,9 @@ fn parts(fields: &Fields<'_>, encoding: Encoding) -> Result<u8, Refusal> {
         0 => (&b""[..], fields.content),
         _ => split::header_and_text(fields.content).ok_or(Refusal::InvalidEncoding)?,
     };
-    let has_header = fields.esm_class & UDHI != 0;
-    let is_part = is_sar_part(fields.tlvs) || has_header && split::concatenation(fields.content).is_some();
     let cut = Cut { elements: elements.len(), ..Cut::new(encoding) };
     let count = cut.count(text);
-    if is_part {
+    if is_part(fields) {
         // What a phone cannot be sent in one piece is not one part, and has not its price. Many count Latin-1 in octets.
         let is_octets = encoding == Encoding::Latin1 && fields.content.len() <= PART_OCTETS_MAX;
         return if count == 1 || is_octets { Ok(1) } else { Err(Refusal::TooLong) };
@@ -379,6 +375,12 @@ fn parts(fields: &Fields<'_>, encoding: Encoding) -> Result<u8, Refusal> {
         return Err(Refusal::InvalidEncoding);
     }
     u8::try_from(count).map_err(|_| Refusal::TooLong)
+}
+
+/// Whether the tenant has cut its text itself.
+fn is_part(fields: &Fields<'_>) -> bool {
+    let has_header = fields.esm_class & UDHI != 0;
+    is_sar_part(fields.tlvs) || has_header && split::concatenation(fields.content).is_some()
 }
 
 fn is_sar_part(tlvs: Tlvs<'_>) -> bool {
