@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use codecs::instant::Mono;
 use connectors::intake::Wakes;
 use connectors::partition::Partition;
 use connectors::reply::Replies;
@@ -28,10 +29,15 @@ use crate::packing;
 const GROUP_OCTETS: usize = 4 << 20;
 /// A group of so many octets is handed over although the one before it is still being flushed.
 const GROUP_OCTETS_AHEAD: usize = 256 << 10;
-/// How long a small group waits for others when it answers no tenant and sends nothing to a provider.
+/// How long at least a group waits for others when it answers no tenant and sends nothing to a provider.
 const NOT_URGENT: Duration = Duration::from_micros(500);
-/// How often at most, as long as more of them come meanwhile. When none do, somebody may be waiting for an acknowledgement.
-const NOT_URGENT_MAX: u32 = 4;
+/// Where such groups follow one another, the disk rests between two: so many times as long as the first of them took. What a
+/// group costs by itself is shared by more of them then, and a provider that waits for acknowledgements is not held up for long.
+const REST: u32 = 4;
+/// It rests so long at most.
+const REST_MAX: Duration = Duration::from_millis(10);
+/// A group for which nobody waits goes when it has so many octets, though the disk rests.
+const NOT_URGENT_OCTETS: usize = 128 << 10;
 /// Messages for which the writer is woken while a group is being flushed: with fewer it begins when that is done.
 const WORTH_WAKING: usize = 64;
 /// Before a smaller group goes, others may run.
@@ -80,12 +86,12 @@ impl CommitLoop {
     ) -> std::io::Result<CommitLoop> {
         let (decided, to_commit) = bounded(GROUPS_WAITING);
         let (writer, committer) = halves(engine, journal, next_group, outlets);
-        let busy = Arc::new(AtomicBool::new(false));
-        let committing = Arc::clone(&busy);
+        let disk = Arc::new(Disk::default());
+        let committing = Arc::clone(&disk);
         let thread = |name: &str| thread::Builder::new().name(name.into());
         Ok(CommitLoop {
             writer: thread("writer").spawn(move || write(writer, &decided, &committing))?,
-            committer: thread("committer").spawn(move || commit(committer, &to_commit, &busy))?,
+            committer: thread("committer").spawn(move || commit(committer, &to_commit, &disk))?,
         })
     }
 
@@ -108,21 +114,42 @@ pub fn halves(engine: Engine, journal: Journal, next_group: u64, outlets: Outlet
     (writer, committer)
 }
 
+/// What the writer knows of the committer.
+#[derive(Default)]
+struct Disk {
+    /// It has a group, or is about to have one.
+    busy: AtomicBool,
+    /// Until when it need not be given another that nobody waits for (`Mono`).
+    rests_until: AtomicU64,
+}
+
+impl Disk {
+    /// A group has been made durable, and took so long.
+    fn rest(&self, now: Mono, took: Duration) {
+        self.rests_until.store(now.after((took * REST).min(REST_MAX)).0, Relaxed);
+    }
+
+    fn rests(&self, now: Mono) -> Duration {
+        Duration::from_micros(self.rests_until.load(Relaxed).saturating_sub(now.0))
+    }
+}
+
 /// The writer's thread. A group stays open while the committer has one to flush, so that what comes meanwhile shares the next
 /// flush; one that is worth a flush of its own is handed over before, so that the committer need not wait for it.
-fn write(mut writer: Writer, decided: &Sender<Decided>, busy: &AtomicBool) {
+fn write(mut writer: Writer, decided: &Sender<Decided>, disk: &Disk) {
     let mut hand_over = |group| {
-        busy.store(true, Release);
+        disk.busy.store(true, Release);
         decided.send(group).is_ok()
     };
+    let clock = writer.outlets.partition.clock;
     let mut commands = Vec::new();
     let mut patience = Patience::default();
     let mut watch = Watch { seen: Instant::now(), is_busy: false, has_worked: false };
     // Recovery may have left something to be written.
     let mut open = writer.take_group().is_none_or(&mut hand_over);
     while open {
-        let may_go = !busy.load(Acquire) && decided.is_empty();
-        let until = Instant::now() + patience.wait(writer.wake_after(), may_go);
+        let may_go = !disk.busy.load(Acquire) && decided.is_empty();
+        let until = Instant::now() + patience.wait(writer.wake_after(), may_go, disk.rests(clock.mono()));
         let intake = Arc::clone(&writer.outlets.partition.intake);
         open = intake.take(Some(until), patience.wakes(may_go), &mut commands);
         let has_come = !commands.is_empty();
@@ -130,8 +157,9 @@ fn write(mut writer: Writer, decided: &Sender<Decided>, busy: &AtomicBool) {
         if has_come || (!patience.is_tried() && Instant::now() >= until) {
             open = writer.decide(&mut commands, &mut hand_over) && open;
         }
-        let is_worth_it = !busy.load(Acquire) || writer.engine.group_octets() >= GROUP_OCTETS_AHEAD;
-        if !open || (is_worth_it && decided.is_empty() && patience.is_over(&writer.engine, has_come)) {
+        let is_worth_it = !disk.busy.load(Acquire) || writer.engine.group_octets() >= GROUP_OCTETS_AHEAD;
+        let mut is_over = || patience.is_over(&writer.engine, has_come, disk.rests(clock.mono()));
+        if !open || (is_worth_it && decided.is_empty() && is_over()) {
             let follows_a_small_one = writer.engine.group_octets() < GROUP_OCTETS_SMALL;
             open = writer.take_group().is_none_or(&mut hand_over) && open;
             patience = Patience { follows_a_small_one, ..Patience::default() };
@@ -145,18 +173,16 @@ fn write(mut writer: Writer, decided: &Sender<Decided>, busy: &AtomicBool) {
 struct Patience {
     follows_a_small_one: bool,
     opened: Option<Instant>,
-    /// How often it was kept open for longer.
-    waited: u32,
     /// How often others were let run.
     let_run: u32,
 }
 
 impl Patience {
     /// How long the writer may sleep when nothing comes.
-    fn wait(&self, wake_after: Duration, may_go: bool) -> Duration {
+    fn wait(&self, wake_after: Duration, may_go: bool, rest: Duration) -> Duration {
         match self.opened.filter(|_| may_go) {
             Some(_) if self.is_tried() => Duration::ZERO,
-            Some(opened) => wake_after.min(NOT_URGENT.saturating_sub(opened.elapsed())),
+            Some(opened) => wake_after.min(NOT_URGENT.saturating_sub(opened.elapsed()).max(rest)),
             None => wake_after,
         }
     }
@@ -175,24 +201,19 @@ impl Patience {
         self.let_run > 0
     }
 
-    /// Whether the group goes now. When nobody waits for it, it may take a while. Else those who are about to bring more are
+    /// Whether the group goes now. When nobody waits for it, the disk may rest first. Else those who are about to bring more are
     /// let run: where a processor is free that takes no time, and where none is, more share the flush.
-    fn is_over(&mut self, engine: &Engine, has_come: bool) -> bool {
+    fn is_over(&mut self, engine: &Engine, has_come: bool, rest: Duration) -> bool {
         if !engine.has_group() {
             return false;
         }
         let opened = *self.opened.get_or_insert_with(Instant::now);
+        if !engine.is_urgent() {
+            let has_rested = opened.elapsed() >= NOT_URGENT && rest.is_zero();
+            return has_rested || engine.group_octets() >= NOT_URGENT_OCTETS;
+        }
         if engine.group_octets() >= GROUP_OCTETS_SMALL {
             return true;
-        }
-        if !engine.is_urgent() {
-            let has_time = opened.elapsed() < NOT_URGENT;
-            if !has_time && has_come && self.waited < NOT_URGENT_MAX {
-                self.waited += 1;
-                self.opened = Some(Instant::now());
-                return false;
-            }
-            return !has_time;
         }
         let is_tried = self.is_tried() && (!has_come || self.let_run >= LET_RUN_MAX);
         if !is_tried {
@@ -231,14 +252,18 @@ impl Watch {
 fn commit(
     mut committer: Committer,
     decided: &Receiver<Decided>,
-    busy: &AtomicBool,
+    disk: &Disk,
 ) -> Result<(), JournalError> {
     loop {
         match decided.recv_timeout(MARK_AFTER) {
             Ok(group) => {
-                busy.store(true, Release);
+                disk.busy.store(true, Release);
+                let (began, is_written) = (Instant::now(), !group.group.records.is_empty());
                 committer.commit(group).unwrap_or_else(|error| stop(&error));
-                busy.store(false, Release);
+                if is_written {
+                    disk.rest(committer.outlets.partition.clock.mono(), began.elapsed());
+                }
+                disk.busy.store(false, Release);
                 committer.outlets.partition.intake.nudge();
             }
             Err(RecvTimeoutError::Timeout) => committer.mark().unwrap_or_else(|error| stop(&error)),
