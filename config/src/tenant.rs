@@ -49,7 +49,7 @@ pub struct Tenant {
     pub status: TenantStatus,
     /// From when on it is refused with `tenant_expired`. Default never.
     pub expires_at: Option<UnixMillis>,
-    /// When it pays. Default `prepaid`; `postpaid` needs a `credit_limit`.
+    /// When it pays. Default `prepaid`; `postpaid` needs a `credit_limit`, which no other has.
     pub billing: Billing,
     /// How far below zero its balance may go. Default 0.
     pub credit_limit: Micros,
@@ -131,6 +131,7 @@ impl Tenant {
         section.require("currency");
         let price = Price::read(section);
         let name = section.text("name", 1..=256);
+        let billing = section.get("billing");
         let credit_limit = section.between("credit_limit", Micros(0)..=Micros(i64::MAX));
         let tenant = Self {
             client_id: section.get("client_id"),
@@ -148,7 +149,7 @@ impl Tenant {
             priority: section.get("priority").map_or(Priority::Normal, |PriorityOrNumber(priority)| priority),
             status: section.get("status").unwrap_or(TenantStatus::Active),
             expires_at: section.get("expires_at"),
-            billing: section.get("billing").unwrap_or(Billing::Prepaid),
+            billing: billing.unwrap_or(Billing::Prepaid),
             credit_limit: credit_limit.unwrap_or_default(),
             default_provider: section.get("default_provider"),
             default_sender: section.text("default_sender", 1..=20),
@@ -167,6 +168,13 @@ impl Tenant {
         {
             let mend = "write how far below zero it may go, such as credit_limit = \"1000.00\"";
             section.problem(&["billing"], "is \"postpaid\" without a \"credit_limit\"", mend);
+        }
+        if tenant.billing == Billing::Prepaid
+            && section.is_sound("billing", &billing)
+            && tenant.credit_limit > Micros(0)
+        {
+            let mend = "write billing = \"postpaid\", or leave it out: what is paid before is never owed";
+            section.problem(&["credit_limit"], "is that of a tenant whose billing is \"prepaid\"", mend);
         }
         Some(tenant)
     }

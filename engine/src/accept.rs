@@ -184,7 +184,7 @@ impl Engine {
             Some(id) => {
                 let asked = core::str::from_utf8(id).ok().and_then(|id| self.providers.index_of(id));
                 plan.candidates[0] =
-                    asked.filter(|index| self.providers.is_enabled(*index)).ok_or(Refusal::NoRoute)?;
+                    asked.filter(|index| self.providers.is_enabled(*index)).ok_or(Refusal::NoSuchProvider)?;
                 plan.count = 1;
             }
             None => self.route(tenant, body, &mut plan)?,

@@ -462,10 +462,12 @@ pub enum Refusal {
     UnsupportedMode = 17,
     /// TLVs that go together, and not all of them.
     MissingParameter = 18,
+    /// It asks for a provider that there is not, or that is disabled.
+    NoSuchProvider = 19,
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 19] = [
+    pub const ALL: [Refusal; 20] = [
         Refusal::InvalidRequest,
         Refusal::InsufficientCredit,
         Refusal::NoRoute,
@@ -485,6 +487,7 @@ impl Refusal {
         Refusal::InvalidValidity,
         Refusal::UnsupportedMode,
         Refusal::MissingParameter,
+        Refusal::NoSuchProvider,
     ];
 
     /// The stable code of `application/problem+json` and of the metric's label.
@@ -498,7 +501,7 @@ impl Refusal {
             | Refusal::UnsupportedMode
             | Refusal::MissingParameter => "invalid_request",
             Refusal::InsufficientCredit => "insufficient_credit",
-            Refusal::NoRoute => "no_route",
+            Refusal::NoRoute | Refusal::NoSuchProvider => "no_route",
             Refusal::InvalidDestination => "invalid_destination",
             Refusal::TooLong => "too_long",
             Refusal::RateLimited => "rate_limited",

@@ -133,6 +133,13 @@ fn row(refusal: Refusal) -> Row {
             Some("to"),
             None,
         ),
+        Refusal::NoSuchProvider => (
+            S::UNPROCESSABLE_ENTITY,
+            "No route",
+            "there is no such provider, or it is disabled",
+            Some("provider"),
+            None,
+        ),
         Refusal::InvalidDestination => (
             S::UNPROCESSABLE_ENTITY,
             "Invalid destination",
@@ -309,6 +316,7 @@ mod tests {
             (Refusal::InvalidValidity, 400, "invalid_request"),
             (Refusal::UnsupportedMode, 400, "invalid_request"),
             (Refusal::MissingParameter, 400, "invalid_request"),
+            (Refusal::NoSuchProvider, 422, "no_route"),
         ];
         assert_eq!(table.map(|(refusal, ..)| refusal), Refusal::ALL);
         for (refusal, status, code) in table {

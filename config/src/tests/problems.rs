@@ -361,6 +361,10 @@ fn every_mistake_of_a_tenant_is_told() {
             "\"expires_at\" in [[tenant]] is a time without date or offset; write date, time and offset, such as \"2027-01-01T00:00:00Z\"",
         ),
         (
+            "credit_limit = '5.00'",
+            "\"credit_limit\" in [[tenant]] is that of a tenant whose billing is \"prepaid\"; write billing = \"postpaid\", or leave it out: what is paid before is never owed",
+        ),
+        (
             "billing = 'postpaid'",
             "\"billing\" in [[tenant]] is \"postpaid\" without a \"credit_limit\"; write how far below zero it may go, such as credit_limit = \"1000.00\"",
         ),
@@ -526,6 +530,7 @@ fn a_mistake_does_not_make_others() {
         format!("{UP}throughput = -1\nburst = 3\n"),
         format!("{UP}[[route]]\nproviders = ['up']\nstrategy = 'wieghted'\nweights = [1]\n"),
         format!("{ACME}billing = 'postpaid'\ncredit_limit = 5\n"),
+        format!("{ACME}billing = 'postpayed'\ncredit_limit = '5.00'\n"),
         format!("{UP}window = 0\n[[route]]\nproviders = ['up']\n"),
         "[limits]\nenquire_link = '1x'\ninactivity = '5s'\n".to_owned(),
     ];

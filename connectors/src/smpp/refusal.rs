@@ -10,7 +10,7 @@ use engine::command::Refusal;
 pub fn status(refusal: Refusal, no_credit: Status) -> Status {
     match refusal {
         Refusal::InsufficientCredit => no_credit,
-        Refusal::NoRoute | Refusal::InvalidDestination => Status::INVDSTADR,
+        Refusal::NoRoute | Refusal::NoSuchProvider | Refusal::InvalidDestination => Status::INVDSTADR,
         Refusal::InvalidSource => Status::INVSRCADR,
         Refusal::TooLong => Status::INVMSGLEN,
         Refusal::RateLimited => Status::THROTTLED,

@@ -64,7 +64,7 @@ fn every_refusal_has_its_reason_and_changes_nothing() {
             d.settings.fallback = false;
             sms.to = 15_551_234;
         }),
-        ("unknown provider asked for", Refusal::NoRoute, |_, sms| sms.provider = Some("nobody")),
+        ("unknown provider asked for", Refusal::NoSuchProvider, |_, sms| sms.provider = Some("nobody")),
         ("no credit", Refusal::InsufficientCredit, |d, _| d.tenants[0].opening_balance = Micros(999_999)),
     ];
     for (name, expected, change) in rows {
@@ -141,7 +141,7 @@ fn the_same_key_and_body_get_the_same_answer_again_after_a_restart_too() {
     all[1].provider = Some("nobody");
     all[2].send_at = Some(Wall(START.0 + 60_000));
     let (first, replayed) = house.over_http("acme", key(1), &all);
-    assert!(!replayed && first[1] == Outcome::Refused(Refusal::NoRoute));
+    assert!(!replayed && first[1] == Outcome::Refused(Refusal::NoSuchProvider));
     for _ in 0..2 {
         let money = house.money("acme");
         let (again, replayed) = house.over_http("acme", key(1), &all);

@@ -361,7 +361,7 @@ fn an_estimate_is_what_would_be_accepted_and_changes_nothing() {
         assert!(!is_national, "no provider takes it");
     }
     let nowhere = Sms { provider: Some("nobody"), ..Sms::default() };
-    assert_eq!(asked(&mut house, &nowhere), Err(Refusal::NoRoute));
+    assert_eq!(asked(&mut house, &nowhere), Err(Refusal::NoSuchProvider));
     // More than it has is no reason not to say what it would cost.
     let dear = long(255 * 152, 254);
     assert_eq!(asked(&mut house, &dear).map(|estimate| estimate.price), Ok(Micros(255_000_000)));

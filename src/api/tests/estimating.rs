@@ -80,7 +80,7 @@ async fn what_would_be_refused_is_refused_in_the_same_words() {
     let house = House::open(ACME);
     for (message, expected) in [
         (json!({"text": "a"}), (400, "invalid_request", Some("to"))),
-        (json!({"to": "+254712345678", "text": "a", "provider": "x"}), (422, "no_route", Some("to"))),
+        (json!({"to": "+254712345678", "text": "a", "provider": "x"}), (422, "no_route", Some("provider"))),
         (json!({"to": "+254712345678", "text": "x".repeat(153 * 255 + 1)}), (422, "too_long", Some("text"))),
         // One part too many for the second provider.
         (json!({"to": "+254712345678", "text": "x".repeat(153 * 255)}), (422, "too_long", Some("text"))),

@@ -179,7 +179,7 @@ async fn a_wrong_request_is_refused_with_the_code_and_the_member() {
         (format!("{{{to},\"text\":\"{}\"}}", "ż".repeat(67 * 255 + 1)), 422, "too_long", Some("text")),
         (format!("{{{to},\"text\":\"{}\"}}", "x".repeat(1 << 20)), 422, "too_long", Some("text")),
         (format!("{{{to},\"data\":\"{}\"}}", "00".repeat(134 * 255 + 1)), 422, "too_long", Some("data")),
-        (rest("\"provider\":\"nobody\""), 422, "no_route", Some("to")),
+        (rest("\"provider\":\"nobody\""), 422, "no_route", Some("provider")),
         ("{\"messages\":[]}".into(), 400, "invalid_request", Some("messages")),
         ("{\"messages\":{}}".into(), 400, "invalid_request", Some("messages")),
         ("{\"messages\":null}".into(), 400, "invalid_request", Some("to")),
