@@ -249,11 +249,7 @@ impl Watch {
 }
 
 /// The committer's thread.
-fn commit(
-    mut committer: Committer,
-    decided: &Receiver<Decided>,
-    disk: &Disk,
-) -> Result<(), JournalError> {
+fn commit(mut committer: Committer, decided: &Receiver<Decided>, disk: &Disk) -> Result<(), JournalError> {
     loop {
         match decided.recv_timeout(MARK_AFTER) {
             Ok(group) => {

@@ -78,7 +78,7 @@ pub enum ServeError {
     #[error("cannot listen on {address} for {door}")]
     Listen { door: &'static str, address: SocketAddr, source: std::io::Error },
     #[error(
-        "stopped because the disk is nearly full; free some, or start with `tidegate serve --use-ballast`"
+        "stopped because the disk is nearly full; free some, or give up the ballast, where there is one: `tidegate serve --use-ballast`"
     )]
     DiskFull,
     #[error(transparent)]

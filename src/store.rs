@@ -18,7 +18,7 @@ use storage::journal::{self, Journal, Options, SalvageReport};
 use storage::layout::{FORMAT, Layout};
 use storage::log::{Durability, LogKind};
 use storage::parked::{Parked, ParkedBlocks};
-use storage::space::{self, Level, Reserve};
+use storage::space::{self, Level, Reserve, Space};
 use storage::{OpenError, StoreError};
 
 use crate::secrets::Vault;
@@ -29,7 +29,10 @@ use crate::{block, fold, packing};
 const ID_KEY: &str = "ids/key";
 /// A database a day.
 const LATE_IDS: archive::Options = archive::Options { period_millis: 86_400_000, bytes_max: u64::MAX };
-/// There in the catalog once the parked store has been made.
+/// There in the catalog once a part of the store has been made.
+const JOURNAL_MADE: &str = "journal/made";
+const ARCHIVE_MADE: &str = "archive/made";
+const LATE_IDS_MADE: &str = "late-ids/made";
 const PARKED_MADE: &str = "parked/made";
 
 /// Why a store could not be opened.
@@ -43,10 +46,10 @@ pub enum StoreStartError {
     Replay(#[from] ReplayError),
     #[error(transparent)]
     Secret(#[from] storage::secret::SecretError),
-    #[error("cannot use {path}: {source}")]
+    #[error("cannot use {path}")]
     Io { path: String, source: std::io::Error },
     #[error(
-        "only {free} octets are free for {path}, less than half of the reserve; free some, or start once with `tidegate serve --use-ballast`"
+        "only {free} octets are free for {path}, less than half of the reserve; free some, or give up the ballast, where there is one: start once with `tidegate serve --use-ballast`"
     )]
     DiskFull { path: String, free: u64 },
     #[error("group {group} of the journal checks and cannot be unpacked ({error}); restore a backup")]
@@ -67,6 +70,8 @@ pub enum StoreStartError {
     OlderFormat { path: String, found: u32 },
     #[error("{path} is missing, and the journal says that messages are in it; restore a backup of it")]
     ArchiveGone { path: String },
+    #[error("{path} is missing, and this store had one: put it back, or restore a backup of the store")]
+    PartGone { path: String },
     #[error("the catalog's {ID_KEY} is missing or damaged: restore the catalog from a backup")]
     IdKey,
 }
@@ -126,11 +131,11 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     let root = &config.storage.path;
     let layout = Layout::new(root);
     layout.prepare()?;
-    secure_space(config, &layout, use_ballast)?;
-    let vault = Vault::of_file(&config.secrets.key_file)?;
-    let is_new = journal::kind_of(root)?.is_none();
-    let mut catalog = Catalog::open(&layout.catalog())?;
+    let is_new = is_new(&layout)?;
+    let mut catalog = open_catalog(config, &layout, use_ballast)?;
+    nothing_is_gone(&layout, &catalog, is_new)?;
     let id_key = id_key(&mut catalog, is_new)?;
+    let vault = Vault::of_file(&config.secrets.key_file)?;
     let began = Instant::now();
     // The one waits for the disk and the other for the processor: a start takes as long as the longer of the two.
     let (shelves, folded) = thread::scope(|scope| {
@@ -142,6 +147,7 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     });
     let OpenShelves { archive, late_ids, parked } = shelves.map_err(|source| cannot_use(root, source))??;
     let Folded { journal, mut engine, next_group, names_archived } = folded?;
+    note_made(&mut catalog, JOURNAL_MADE)?;
     if names_archived && archive.is_empty() {
         return Err(StoreStartError::ArchiveGone { path: layout.archive().display().to_string() });
     }
@@ -168,11 +174,52 @@ fn open_shelves(
     layout: &Layout,
     catalog: &mut Catalog,
 ) -> Result<OpenShelves, StoreStartError> {
-    Ok(OpenShelves {
+    let shelves = OpenShelves {
         archive: Archive::open(&layout.archive(), archive_options(config))?,
         late_ids: Archive::open(&layout.late_ids(), LATE_IDS)?,
-        parked: open_parked(layout, catalog)?,
-    })
+        parked: Parked::open(&layout.parked())?,
+    };
+    for made in [ARCHIVE_MADE, LATE_IDS_MADE, PARKED_MADE] {
+        note_made(catalog, made)?;
+    }
+    Ok(shelves)
+}
+
+fn note_made(catalog: &mut Catalog, made: &str) -> Result<(), StoreError> {
+    if catalog.get(made)?.is_none() {
+        catalog.put(made, b"1")?;
+    }
+    Ok(())
+}
+
+/// Whether there is no journal, and may be none: a store that has anything has a catalog, and that knows whether it has one.
+fn is_new(layout: &Layout) -> Result<bool, StoreStartError> {
+    let is_new = journal::kind_of(layout.root())?.is_none();
+    let parts = [layout.archive(), layout.late_ids(), layout.parked()];
+    match layout.catalog().exists() {
+        false if !is_new || parts.iter().any(|part| part.exists()) => Err(gone(&layout.catalog())),
+        _ => Ok(is_new),
+    }
+}
+
+/// A part that was there and is not is a loss, and not an empty one.
+fn nothing_is_gone(layout: &Layout, catalog: &Catalog, is_new: bool) -> Result<(), StoreStartError> {
+    let parts = [
+        (JOURNAL_MADE, layout.journal(), !is_new),
+        (ARCHIVE_MADE, layout.archive(), layout.archive().exists()),
+        (LATE_IDS_MADE, layout.late_ids(), layout.late_ids().exists()),
+        (PARKED_MADE, layout.parked(), layout.parked().exists()),
+    ];
+    for (made, path, is_there) in parts {
+        if !is_there && catalog.get(made)?.is_some() {
+            return Err(gone(&path));
+        }
+    }
+    Ok(())
+}
+
+fn gone(path: &Path) -> StoreStartError {
+    StoreStartError::PartGone { path: path.display().to_string() }
 }
 
 /// The journal, and what it knows.
@@ -204,32 +251,22 @@ pub fn folded(config: &Config) -> Result<Engine, StoreStartError> {
         Some(FORMAT) => {}
         Some(found) => return Err(StoreStartError::OlderFormat { path: path(), found }),
     }
+    if is_new(&layout)? {
+        return Err(gone(&layout.journal()));
+    }
     // Held to the end, so that no gateway starts in between.
-    let mut catalog = Catalog::open(&layout.catalog())?;
+    let catalog = Catalog::open(&layout.catalog())?;
+    nothing_is_gone(&layout, &catalog, false)?;
     // Ids are not needed to fold, so any key will do.
     let Folded { journal, mut engine, .. } = fold_journal(config, &[0; 32], Clock::start())?;
     // What it goes on with in the archive is finished, and holds no money: that need not be read.
-    fold_parked(&open_parked(&layout, &mut catalog)?, &mut engine)?;
+    fold_parked(&Parked::open(&layout.parked())?, &mut engine)?;
     drop((journal, catalog));
     Ok(engine)
 }
 
 fn cannot_use(path: &Path, source: std::io::Error) -> StoreStartError {
     StoreStartError::Io { path: path.display().to_string(), source }
-}
-
-/// The parked store. One that was there and is not is a loss, and not an empty one.
-fn open_parked(layout: &Layout, catalog: &mut Catalog) -> Result<Parked, StoreStartError> {
-    let path = layout.parked();
-    let was_made = catalog.get(PARKED_MADE)?.is_some();
-    if was_made && !path.exists() {
-        return Err(StoreStartError::ArchiveGone { path: path.display().to_string() });
-    }
-    let parked = Parked::open(&path)?;
-    if !was_made {
-        catalog.put(PARKED_MADE, b"1")?;
-    }
-    Ok(parked)
 }
 
 /// Whether messages have left the journal for the archive.
@@ -284,23 +321,50 @@ pub fn fold_archived(archive: &dyn ReadBlocks, engine: &mut Engine) -> Result<()
     Ok(())
 }
 
-fn secure_space(config: &Config, layout: &Layout, use_ballast: bool) -> Result<(), StoreStartError> {
+/// The catalog first: whoever has it has the store. Only then is the ballast given up or made.
+fn open_catalog(config: &Config, layout: &Layout, use_ballast: bool) -> Result<Catalog, StoreStartError> {
     let ballast = layout.ballast();
-    let io = |source| StoreStartError::Io { path: ballast.display().to_string(), source };
-    if use_ballast {
-        space::use_ballast(&ballast).map_err(io)?;
+    let io = |source| cannot_use(&ballast, source);
+    if !use_ballast {
+        let found = space::space(layout.root()).map_err(io)?;
+        if reserve(config).level(found) == Level::Stop {
+            let path = layout.root().display().to_string();
+            return Err(StoreStartError::DiskFull { path, free: found.free_bytes });
+        }
+        let catalog = Catalog::open(&layout.catalog())?;
+        make_ballast(reserve(config), found, &ballast).map_err(io)?;
+        return Ok(catalog);
+    }
+    let opened = Catalog::open(&layout.catalog());
+    if let Err(locked @ OpenError::Locked { .. }) = opened {
+        return Err(locked.into());
+    }
+    if !space::use_ballast(&ballast).map_err(io)? {
+        tracing::warn!("there is no ballast that could be given up");
+    }
+    match opened {
+        // A full disk does not even take a catalog.
+        Err(OpenError::Full { .. }) => Ok(Catalog::open(&layout.catalog())?),
+        opened => Ok(opened?),
+    }
+}
+
+/// What is kept free stays free: a ballast that would take of it is not made.
+fn make_ballast(reserve: Reserve, found: Space, ballast: &Path) -> std::io::Result<()> {
+    if reserve.bytes == 0 {
         return Ok(());
     }
-    let found = space::space(layout.root()).map_err(io)?;
-    match reserve(config).level(found) {
-        Level::Stop => Err(StoreStartError::DiskFull {
-            path: layout.root().display().to_string(),
-            free: found.free_bytes,
-        }),
-        Level::RefuseIntake => Ok(()),
-        Level::Fine if reserve(config).bytes == 0 => Ok(()),
-        Level::Fine => space::ensure_ballast(&ballast, space::BALLAST_BYTES).map_err(io),
+    let missing = space::ballast_missing(ballast, space::BALLAST_BYTES)?;
+    let left = Space { free_bytes: found.free_bytes.saturating_sub(missing), ..found };
+    if missing > 0 && (reserve.level(left) != Level::Fine || found.free_bytes < missing) {
+        tracing::warn!(
+            free_octets = found.free_bytes,
+            ballast_octets = space::BALLAST_BYTES,
+            "there is no room for the ballast beside the reserve: `--use-ballast` will have none to give up"
+        );
+        return Ok(());
     }
+    space::ensure_ballast(ballast, space::BALLAST_BYTES)
 }
 
 /// The key between numbers and ids: made once for a store, and never changed.

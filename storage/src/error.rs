@@ -24,7 +24,7 @@ pub enum OpenError {
     #[error("{} is damaged: {place}. {choices}", path.display())]
     Damaged { path: PathBuf, place: String, choices: String },
 
-    #[error("no space left for {}; free some, or start with `tidegate serve --use-ballast`", path.display())]
+    #[error("no space left for {}; free some, or give up the ballast, where there is one: `tidegate serve --use-ballast`", path.display())]
     Full { path: PathBuf },
 
     #[error("cannot open {}", path.display())]
@@ -51,6 +51,12 @@ pub(crate) fn choices(path: &Path) -> String {
         "Choices: `tidegate journal salvage DIR` writes every group that checks to a new store in DIR and lists what is \
          lost; or restore a backup; or start with another storage path"
             .to_owned()
+    } else if path.ends_with(crate::layout::CATALOG) {
+        "Restore a backup of this directory with its side file".to_owned()
+    } else if path.ends_with(crate::layout::PARKED) {
+        "Choices: restore a backup of this directory with its side file; or start without the messages that wait in it: move both away, make \
+         an empty directory in its place, and put what `tidegate journal salvage DIR` writes in the place of the journal"
+            .to_owned()
     } else {
         "Choices: restore a backup of this directory; or move it away and start without it (one of the archive's has a line in archive/databases, which goes too)".to_owned()
     }
@@ -59,7 +65,7 @@ pub(crate) fn choices(path: &Path) -> String {
 /// Why a store that is open could not write or read. After a failed write or flush nothing more may be acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("no space left for {}; free some, or start with `tidegate serve --use-ballast`", path.display())]
+    #[error("no space left for {}; free some, or give up the ballast, where there is one: `tidegate serve --use-ballast`", path.display())]
     Full { path: PathBuf },
 
     #[error("cannot read or write {}", path.display())]

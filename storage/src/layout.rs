@@ -15,6 +15,8 @@ use crate::error::OpenError;
 pub const FORMAT: u32 = 3;
 
 pub(crate) const JOURNAL: &str = "journal";
+pub(crate) const PARKED: &str = "parked";
+pub(crate) const CATALOG: &str = "catalog";
 const FIRST_WORDS: &str = "tidegate store ";
 
 /// The paths below one storage path.
@@ -41,7 +43,7 @@ impl Layout {
     }
 
     pub fn parked(&self) -> PathBuf {
-        self.root.join("parked")
+        self.root.join(PARKED)
     }
 
     /// Ids of providers' that archived messages own.
@@ -50,7 +52,7 @@ impl Layout {
     }
 
     pub fn catalog(&self) -> PathBuf {
-        self.root.join("catalog")
+        self.root.join(CATALOG)
     }
 
     pub fn flushed(&self) -> PathBuf {

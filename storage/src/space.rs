@@ -61,18 +61,29 @@ impl Reserve {
     }
 }
 
-/// Creates the ballast file if it is not there in full. Its blocks are really taken.
+/// Octets that making the ballast whole would take.
+pub fn ballast_missing(path: &Path, bytes: u64) -> io::Result<u64> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(bytes.saturating_sub(found.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(bytes),
+        Err(error) => Err(error),
+    }
+}
+
+/// Creates the ballast file if it is not there in full. Its blocks are really taken; one for which there is no room is none.
 pub fn ensure_ballast(path: &Path, bytes: u64) -> io::Result<()> {
-    let file = File::options().create(true).truncate(false).write(true).open(path)?;
-    let length = file.metadata()?.len();
-    if length >= bytes {
+    if ballast_missing(path, bytes)? == 0 {
         return Ok(());
     }
-    match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
-        Err(Errno::OPNOTSUPP) => fill(&file, bytes)?,
-        other => other?,
+    let file = File::options().create(true).truncate(false).write(true).open(path)?;
+    let taken = match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+        Err(Errno::OPNOTSUPP) => fill(&file, bytes),
+        other => other.map_err(io::Error::from),
+    };
+    if let Err(error) = taken.and_then(|()| file.sync_all()) {
+        use_ballast(path)?;
+        return Err(error);
     }
-    file.sync_all()?;
     sync_directory(path.parent().unwrap_or(Path::new("/")))
 }
 
@@ -140,6 +151,16 @@ mod tests {
         }
         assert!(use_ballast(&path).unwrap());
         assert!(!use_ballast(&path).unwrap());
+    }
+
+    #[test]
+    fn ballast_for_which_there_is_no_room_takes_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ballast");
+        // More than a file can have, so that none of it is taken before it is refused.
+        assert!(ensure_ballast(&path, i64::MAX as u64).is_err());
+        assert_eq!(ballast_missing(&path, 100).unwrap(), 100);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -108,6 +108,22 @@ fn below_half_of_the_reserve_the_gateway_ends_and_starts_again_with_the_ballast(
     gateway.end_well();
 }
 
+#[test]
+fn no_ballast_is_made_of_what_is_kept_free() {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let home = Home::aside(&settings::plain(settings::nowhere()));
+    let ballast = home.store().join("ballast");
+    std::fs::remove_file(&ballast).unwrap();
+    let found = statvfs(home.path()).unwrap();
+    let reserve = found.f_bavail * found.f_frsize / MEBIBYTE - 128;
+    let mut command = serve(&home);
+    command.env("TIDEGATE__STORAGE__RESERVE", format!("{reserve}MiB"));
+    let gateway = Gateway::ready(Gateway::spawn(&home, command));
+    send(&mut gateway.http(KEY), TO, &Value::Null);
+    assert!(!ballast.exists() && gateway.said().contains("no room for the ballast"), "{}", gateway.said());
+    gateway.end_well();
+}
+
 /// Below the reserve it is never ready.
 fn until_listening(gateway: &Gateway) {
     let doors = ["HTTP", "SMPP", "operations"];

@@ -1,5 +1,6 @@
 //! Stores that cannot be used: the start is refused with the place, and nothing is changed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use storage::archive::{Archive, Blocks, Options};
 
 use crate::end_to_end::send;
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, run, serve};
 use crate::support::home::Home;
 use crate::support::settings::{self, KEY};
 
@@ -226,10 +227,43 @@ fn spoiled_month(archive: &Path) {
 }
 
 #[test]
-fn a_parked_store_that_is_gone_is_noticed() {
+fn a_part_of_the_store_that_is_gone_is_named_and_nothing_begins_anew() {
+    let rows: [(&str, &[&str]); 5] = [
+        ("journal", &["journal", "flushed"]),
+        ("archive", &["archive"]),
+        ("late-ids", &["late-ids"]),
+        ("parked", &["parked", "parked-flushed"]),
+        ("catalog", &["catalog", "catalog-flushed"]),
+    ];
+    let (home, id) = filled();
+    let (store, aside) = (home.store(), home.path().join("aside"));
+    fs::create_dir(&aside).unwrap();
+    for (part, files) in rows {
+        println!("{part}");
+        let all =
+            || fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().file_name()).collect::<BTreeSet<_>>();
+        files.iter().for_each(|file| fs::rename(store.join(file), aside.join(file)).unwrap());
+        let left = all();
+        let gone = format!("tidegate-data/{part} is missing, and this store had one");
+        assert_refused(&home, &[&gone]);
+        let (ended, _) = run(&home, &["ledger", "verify", "--offline"]);
+        assert!(ended.code == Some(1) && ended.said.contains(&gone), "{}", ended.said);
+        assert_eq!(all(), left, "nothing was made in its place");
+        files.iter().for_each(|file| fs::rename(aside.join(file), store.join(file)).unwrap());
+    }
+    let gateway = Gateway::start(&home);
+    gateway.http(KEY).message(&id, "queued");
+    gateway.end_well();
+}
+
+#[test]
+fn the_ballast_of_a_running_gateway_is_not_given_up_by_another() {
     let (home, _) = filled();
-    let store = home.store();
-    fs::remove_dir_all(store.join("parked")).unwrap();
-    fs::remove_file(store.join("parked-flushed")).unwrap();
-    assert_refused(&home, &["tidegate-data/parked is missing"]);
+    let gateway = Gateway::start(&home);
+    let mut other = serve(&home);
+    other.arg("--use-ballast");
+    let ended = Gateway::spawn(&home, other).wait();
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert!(home.store().join("ballast").exists());
+    gateway.end_well();
 }
