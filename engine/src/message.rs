@@ -3,6 +3,7 @@
 //!
 //! Head (`head.rs`), then the body (`submission.rs`), then the steps (`step.rs`).
 
+mod ending;
 mod head;
 mod id_hash;
 
@@ -695,13 +696,7 @@ impl Message {
                 _ => return State::Sent,
             }
         }
-        match worst {
-            ReceiptState::Delivered => State::Delivered,
-            ReceiptState::Expired => State::Expired,
-            ReceiptState::Rejected => State::Rejected,
-            ReceiptState::Unknown => State::Unknown,
-            _ => State::Failed,
-        }
+        ending::state_by(worst)
     }
 
     /// Money follows the state, once: design.md §5's column.

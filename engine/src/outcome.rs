@@ -13,7 +13,7 @@ use crate::outbox::News;
 use crate::pages::block_of;
 use crate::receipt_index;
 use crate::status_table::{StatusRule, StatusTable};
-use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Resolution, Step, Verdict};
+use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
 
 /// How often a message changes its provider before it stays with the last of its route, whoever else is up.
 const REROUTES_MAX: usize = 64;
@@ -385,17 +385,15 @@ impl Engine {
             return;
         }
         match policy {
-            InDoubt::Resend if attempt >= attempts_max => {
-                self.step(number, &Step::Failed { cause: FailCause::Attempts, status: 0 });
-            }
-            InDoubt::Resend => {
+            InDoubt::Resend if attempt < attempts_max => {
                 self.counters.resent_in_doubt += 1;
                 self.step(number, &Step::Resend);
             }
             InDoubt::Hold => {
                 self.step(number, &Step::Held { cause: HoldCause::InDoubt });
             }
-            InDoubt::Fail => {
+            // Nobody has refused it: what is known is that a provider may have it.
+            InDoubt::Resend | InDoubt::Fail => {
                 self.step(number, &Step::Failed { cause: FailCause::InDoubt, status: 0 });
             }
         }
@@ -403,24 +401,6 @@ impl Engine {
 }
 
 impl Message {
-    /// Why it failed, for those who ask: the last refusal or failure of its story.
-    pub fn failure(&self) -> Option<(FailCause, u32)> {
-        let mut found = None;
-        for (_, step) in self.steps() {
-            match step {
-                Step::Failed { cause, status } => found = Some((cause, status)),
-                Step::Resolved { resolution: Resolution::Failed } => found = Some((FailCause::InDoubt, 0)),
-                Step::Response { verdict: Verdict::Refused, status, .. } => {
-                    let cause =
-                        if self.accepted_parts() > 0 { FailCause::Partial } else { FailCause::Refused };
-                    found = Some((cause, status));
-                }
-                _ => {}
-            }
-        }
-        found
-    }
-
     /// Why it was last held.
     pub fn hold_cause(&self) -> Option<HoldCause> {
         let cause = |(_, step)| match step {

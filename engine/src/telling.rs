@@ -210,22 +210,25 @@ fn reached(sent: Wall, done: Wall, came: Wall) -> Wall {
     if is_older && can_be { done.max(sent) } else { came }
 }
 
-/// When the message got its final state, which is that of its last part, and the characters of `err`.
+/// When the message got its final state, which is that of its last part, and the characters of `err`: of the receipt or the refusal
+/// that decided, and on its way of the last.
 pub(crate) fn last_word(message: &Message) -> (Wall, ErrorWord) {
     let mut word = (message.accepted_at, ErrorWord::default());
     // Before it was first sent, no phone had it.
     let mut sent = None;
     let mut last = Wall(i64::MIN);
+    let is_final = message.is_final();
     for (at, step) in message.steps() {
         match step {
-            Step::Receipt { error, done, .. } => {
+            Step::Receipt { part, state, error, done } => {
                 last = last.max(reached(sent.unwrap_or(message.accepted_at), done, at));
-                word = (last, ErrorWord::new(error));
+                word.0 = last;
+                if !is_final || message.is_decided_by(part, state) {
+                    word.1 = ErrorWord::new(error);
+                }
             }
-            Step::Response { verdict: Verdict::Refused, status, .. } => {
-                let mut digits = [0; 20];
-                let status = ErrorWord::new(decimal(u64::from(status), &mut digits));
-                word = (at, ErrorWord { is_networks: false, ..status });
+            Step::Response { verdict: Verdict::Refused, status, .. } | Step::Failed { status, .. } => {
+                word = (at, ErrorWord::of_status(status));
             }
             Step::Told | Step::Dropped => {}
             Step::Intent { .. } => {
@@ -251,6 +254,15 @@ pub(crate) struct ErrorWord {
 const GSM: u8 = 3;
 
 impl ErrorWord {
+    /// A command_status, in decimal.
+    fn of_status(status: u32) -> ErrorWord {
+        let mut digits = [0; 20];
+        match status {
+            0 => ErrorWord::default(),
+            _ => ErrorWord { is_networks: false, ..ErrorWord::new(decimal(u64::from(status), &mut digits)) },
+        }
+    }
+
     fn new(word: &[u8]) -> ErrorWord {
         let mut octets = [0; 8];
         let length = word.len().min(8);

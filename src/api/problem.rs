@@ -133,13 +133,10 @@ fn row(refusal: Refusal) -> Row {
             Some("to"),
             None,
         ),
-        Refusal::NoSuchProvider => (
-            S::UNPROCESSABLE_ENTITY,
-            "No route",
-            "there is no such provider, or it is disabled",
-            Some("provider"),
-            None,
-        ),
+        Refusal::NoSuchProvider => {
+            let detail = "there is no such provider, or it is disabled";
+            (S::UNPROCESSABLE_ENTITY, "No route", detail, Some("provider"), None)
+        }
         Refusal::InvalidDestination => (
             S::UNPROCESSABLE_ENTITY,
             "Invalid destination",

@@ -250,7 +250,7 @@ fn as_accepted(message: &Message) -> Vec<u8> {
     bytes.get(..bytes.len().saturating_sub(story.len())).unwrap_or_default().to_vec()
 }
 
-/// Why a message ended badly: the last word of its provider, or ours.
+/// Why a message ended badly: the word of its provider that decided, or ours.
 fn error(message: &Message) -> Option<ShownError> {
     let shown = |code, message: &'static str, provider_code| ShownError {
         code,
@@ -274,9 +274,7 @@ fn error(message: &Message) -> Option<ShownError> {
         }
         _ => return None,
     }
-    if let Some((at_receipt, _)) = last_receipt(message)
-        && at_receipt
-    {
+    if message.deciding_error().is_some() {
         return Some(shown(
             "undeliverable",
             "the provider's receipt says undeliverable",
@@ -291,21 +289,9 @@ fn error(message: &Message) -> Option<ShownError> {
     })
 }
 
-/// Whether the last thing that happened to the message itself is a receipt, and the receipt's error.
-fn last_receipt(message: &Message) -> Option<(bool, String)> {
-    let mut found = None;
-    for (_, step) in message.steps() {
-        match step {
-            Step::Receipt { error, .. } => found = Some((true, lossy(error).into_owned())),
-            Step::Told | Step::Dropped => {}
-            _ => found = found.map(|(_, error)| (false, error)),
-        }
-    }
-    found
-}
-
 fn receipt_error(message: &Message) -> Option<String> {
-    last_receipt(message).map(|(_, error)| error).filter(|error| !error.is_empty())
+    let error = message.deciding_error().filter(|error| !error.is_empty())?;
+    Some(lossy(error).into_owned())
 }
 
 fn fail_code(cause: FailCause) -> &'static str {

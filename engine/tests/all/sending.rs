@@ -9,6 +9,7 @@ use engine::command::*;
 use engine::effect::{Cancelled, Reply};
 use engine::message::{PartState, State};
 use engine::money::Micros;
+use engine::step::FailCause;
 use engine::submission::Priority;
 
 use crate::house::*;
@@ -548,6 +549,7 @@ fn a_message_that_is_never_answered_is_not_sent_for_ever() {
         house.seconds(11);
     }
     assert_eq!((sent, house.state(number)), (3, State::Failed));
+    assert_eq!(house.message(number).failure(), Some((FailCause::InDoubt, 0)), "nobody has refused it");
 }
 
 #[test]
