@@ -126,16 +126,12 @@ fn row(refusal: Refusal) -> Row {
             None,
             None,
         ),
-        Refusal::NoRoute => (
-            S::UNPROCESSABLE_ENTITY,
-            "No route",
-            "no provider with a price takes messages to this number",
-            Some("to"),
-            None,
-        ),
-        Refusal::NoSuchProvider => {
-            let detail = "there is no such provider, or it is disabled";
-            (S::UNPROCESSABLE_ENTITY, "No route", detail, Some("provider"), None)
+        Refusal::NoRoute | Refusal::NoSuchProvider => {
+            let (detail, field) = match refusal {
+                Refusal::NoRoute => ("no provider with a price takes messages to this number", "to"),
+                _ => ("there is no such provider, or it is disabled", "provider"),
+            };
+            (S::UNPROCESSABLE_ENTITY, "No route", detail, Some(field), None)
         }
         Refusal::InvalidDestination => (
             S::UNPROCESSABLE_ENTITY,

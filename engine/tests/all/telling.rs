@@ -106,7 +106,8 @@ fn the_error_of_a_message_of_parts_is_that_of_what_decided() {
     use Said::{Receipt, Response};
     let taken = [Response(0, 0), Response(1, 0)];
     let one_refused = [Response(0, 0), Response(1, 0x0B)];
-    let rows: [(&[Said], &[Said], &str, Option<&[u8]>); 9] = [
+    type Row<'a> = (&'a [Said], &'a [Said], &'a str, Option<&'a [u8]>);
+    let rows: [Row<'_>; 9] = [
         (
             &taken,
             &[Receipt(0, Delivered, "000"), Receipt(1, Delivered, "000")],
