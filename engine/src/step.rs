@@ -4,6 +4,7 @@
 //! Little-endian: kind u8 · payload length u8 · milliseconds since the accept u40 · payload.
 
 use codecs::instant::Wall;
+use codecs::message_id;
 use codecs::receipt::State as ReceiptState;
 
 use crate::bytes::Reader;
@@ -255,7 +256,7 @@ impl Step<'_> {
                     out.extend_from_slice(&status.to_le_bytes());
                     out.extend_from_slice(&retry_at.0.to_le_bytes());
                 }
-                out.extend_from_slice(clip(id, 65));
+                out.extend_from_slice(&message_id::kept(id));
             }
             Step::Doubt { part, cause } => out.extend_from_slice(&[part, cause as u8]),
             Step::Receipt { part, state, done, error } => {
@@ -286,7 +287,7 @@ impl Step<'_> {
             | Step::Due
             | Step::Dropped => {}
         }
-        // The longest payload is a response's: 14 + 65 octets.
+        // The longest payload is a response's: 14 octets and its id, which has 240.
         out[start + 1] = (out.len() - start - STEP_HEADER) as u8;
     }
 }

@@ -114,3 +114,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_long_id_is_one_with_itself_as_it_was_kept_and_two_that_begin_alike_are_two() {
+    let id = |octets: usize, end: &str| "0aB".repeat(octets)[..octets - end.len()].to_owned() + end;
+    for octets in [64, 65, 70, 230, 240, 241, 255, 3000] {
+        let one = id(octets, "x");
+        let kept = String::from_utf8(kept(one.as_bytes()).into_owned()).unwrap();
+        assert!(kept.len() <= KEPT_OCTETS_MAX);
+        for form in Form::ALL {
+            assert!(same(form, &kept, &one) && same(form, &one, &kept), "{octets} octets");
+            assert!(same(form, &one, &format!(" 00{}", one.to_uppercase())), "{octets} octets");
+            assert!(!same(form, &kept, &id(octets, "y")), "{octets} octets");
+        }
+    }
+    let zeros = format!("{}39f99dd5", "0".repeat(247));
+    assert!(same(Form::HexDec, &zeros, "972660181"));
+}
+
+#[test]
+fn the_sum_in_a_long_id_never_changes() {
+    let kept = kept(&[b'a'; 255]).into_owned();
+    assert_eq!(String::from_utf8(kept).unwrap()[224..], *"7b04934eeef462a6");
+}

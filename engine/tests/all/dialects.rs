@@ -198,3 +198,28 @@ fn the_id_in_a_tlv_has_the_form_that_the_entry_says() {
     assert_eq!(sent(TlvId::Response), [State::Delivered, State::Sent]);
     assert_eq!(sent(TlvId::Receipt), [State::Sent, State::Delivered]);
 }
+
+#[test]
+fn a_long_id_is_found_by_its_receipt_and_two_that_begin_alike_are_two() {
+    for octets in [64, 65, 70, 230, 255] {
+        let ids = ["x", "y"].map(|end| "aB".repeat(128)[..octets - 1].to_owned() + end);
+        for (tlv, is_early) in [(false, false), (true, false), (false, true), (true, true)] {
+            let mut house = house(|_| {});
+            let bind = house.bind("up", 0, 10);
+            let numbers = house.accepted_all("acme", &Sms::default(), 2);
+            let parts: Vec<_> = house.taken(bind).iter().map(|request| request.part()).collect();
+            let answers = [(parts[0], 0, &ids[0][..]), (parts[1], 0, &ids[1][..])];
+            let by = |id| if tlv { Ids { tlv: id, text: "" } } else { text_id(id) };
+            if is_early {
+                house.receipt("up", by(&ids[1]), ReceiptState::Delivered, None);
+            }
+            house.respond("up", 0, &answers);
+            house.crash();
+            if !is_early {
+                house.receipt("up", by(&ids[1]), ReceiptState::Delivered, None);
+            }
+            let states: Vec<_> = numbers.iter().map(|number| house.state(*number)).collect();
+            assert_eq!(states, [State::Sent, State::Delivered], "{octets} octets, by TLV: {tlv}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use codecs::address;
 use codecs::instant::Wall;
+use codecs::message_id;
 use codecs::receipt::{self, Dialect, State};
 use codecs::smpp::pdu::{DataSm, Sm, SmeAddress};
 use codecs::smpp::tlv::{Oddities, Tlvs, tag};
@@ -12,8 +13,7 @@ use codecs::split;
 use codecs::text::{Encoding, encoding_of};
 use engine::command::{Receipt, Receipts};
 
-/// Longer ids, and error words, are cut: SMPP 3.4 §5.2.23 allows 64 octets.
-const ID_OCTETS_MAX: usize = 64;
+/// Longer error words are cut.
 const ERROR_OCTETS_MAX: usize = 16;
 /// A longer text is no acknowledgement of a phone's: sm_length is one octet.
 const ACKNOWLEDGEMENT_OCTETS_MAX: usize = 255;
@@ -127,9 +127,9 @@ impl Reader {
         }
         let (bytes, word) = (&mut receipts.bytes, network_error(tlvs.error));
         let error = telling(text.error, word.as_bytes());
-        let tlv_id_end = append(bytes, tlv_id, ID_OCTETS_MAX);
-        let text_id_end = append(bytes, text_id, ID_OCTETS_MAX);
-        let error_end = append(bytes, error, ERROR_OCTETS_MAX);
+        let tlv_id_end = append(bytes, &message_id::kept(tlv_id));
+        let text_id_end = append(bytes, &message_id::kept(text_id));
+        let error_end = append(bytes, error.get(..ERROR_OCTETS_MAX).unwrap_or(error));
         receipts.items.push(Receipt {
             sequence: delivery.sequence,
             state: state(dialect, tlvs.state, text.state),
@@ -225,8 +225,8 @@ fn unpadded(id: &[u8]) -> &[u8] {
     id.get(..end).unwrap_or_default().trim_ascii()
 }
 
-fn append(bytes: &mut Vec<u8>, value: &[u8], max: usize) -> u32 {
-    bytes.extend_from_slice(value.get(..max).unwrap_or(value));
+fn append(bytes: &mut Vec<u8>, value: &[u8]) -> u32 {
+    bytes.extend_from_slice(value);
     // A read brings at most some hundred kilobytes.
     bytes.len() as u32
 }
@@ -424,9 +424,17 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_are_too_long_are_cut() {
-        let long = [b'7'; 200];
-        let (_, receipts) = read(&deliver(0x04, 0, b"", &[(tag::RECEIPTED_MESSAGE_ID, &long)]));
-        assert_eq!(parts(&receipts).0.len(), 64);
+    fn long_ids_are_told_as_they_are_kept() {
+        let long = |octets: usize| "7".repeat(octets);
+        for octets in [64, 65, 70, 230, 255, 3000] {
+            let id = long(octets);
+            let text = format!("id:{id} stat:DELIVRD");
+            let tlvs: [TlvOf<'_>; 2] =
+                [(tag::RECEIPTED_MESSAGE_ID, id.as_bytes()), (tag::MESSAGE_PAYLOAD, text.as_bytes())];
+            let (_, receipts) = read(&deliver(0x04, 0, b"", &tlvs));
+            let kept = String::from_utf8(message_id::kept(id.as_bytes()).into_owned()).unwrap();
+            assert_eq!(kept.len(), octets.min(message_id::KEPT_OCTETS_MAX));
+            assert_eq!(parts(&receipts), (&kept[..], &kept[..], "", State::Delivered), "{octets} octets");
+        }
     }
 }
