@@ -3,6 +3,7 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 mod acknowledgement;
+mod joining;
 mod reassembly;
 mod rules;
 mod telling;
@@ -28,6 +29,7 @@ use crate::pages::{BLOCK_MESSAGES, block_of, place_of};
 use crate::record::{self, Record};
 use crate::ring::Item;
 use crate::submission::{Body, Extra, Via, push_extra};
+use joining::Joined;
 pub(crate) use reassembly::Key;
 use reassembly::{Assembled, Piece, Reassembly, Taken};
 use rules::{Origin, Rules};
@@ -190,23 +192,31 @@ impl Engine {
         self.phones.parts.next_end(self.settings.inbound.parts_wait)
     }
 
-    /// The parts of one message become it: their octets joined, behind what the first says beside its place.
+    /// The parts of one message become it: their texts joined, behind what the first says beside its place.
     fn assembled(&mut self, assembled: Assembled) {
         let missing = assembled.missing();
         let Assembled { key, pieces } = assembled;
         self.record_parts_gone(&key);
         self.counters.inbound_incomplete += u64::from(missing > 0);
-        let bodies = || pieces.values().filter_map(|piece| Body::read(&piece.octets)).map(|(body, _)| body);
-        let Some(first) = bodies().next() else { return };
-        let mut octets = header(&first).to_vec();
-        for body in bodies() {
-            let text = text_of(&body);
-            let room = OCTETS_MAX - octets.len();
-            octets.extend_from_slice(text.get(..room).unwrap_or(text));
+        let read = pieces.values().filter_map(|piece| Some((piece.arrival, Body::read(&piece.octets)?.0)));
+        let (arrivals, bodies): (Vec<u64>, Vec<Body<'_>>) = read.unzip();
+        let Some(first) = bodies.first() else { return };
+        if let Some(joined) = joining::join(&bodies, self.charset(key.provider)) {
+            let Joined { encoding, data_coding, octets } = joined;
+            let body = Body { encoding, data_coding, octets: &octets, parts: bodies.len() as u8, ..*first };
+            return self.whole(key.provider, &body, &arrivals, missing, None);
         }
-        let arrivals: Vec<u64> = pieces.values().map(|piece| piece.arrival).collect();
-        let body = Body { octets: &octets, parts: pieces.len() as u8, ..first };
-        self.whole(key.provider, &body, &arrivals, missing, None);
+        // What makes no one text is told part by part, to whom the first belongs: the others have no word to know it by.
+        let tenant = self.tenant_of(key.provider, first);
+        for (arrival, body) in arrivals.iter().zip(&bodies) {
+            self.whole(key.provider, body, &[*arrival], key.total.saturating_sub(1), tenant);
+        }
+    }
+
+    /// What a provider means by data_coding 0.
+    fn charset(&self, provider: u16) -> Charset {
+        let definition = self.providers.get(provider).and_then(|provider| provider.definition.as_ref());
+        definition.map_or(Charset::Gsm7, |definition| definition.charset)
     }
 
     /// A whole message, or what there is of it: its alphabet named, and given to its tenant, who may be known already.
@@ -214,9 +224,7 @@ impl Engine {
         if let Some(counters) = self.counters.providers.get_mut(usize::from(provider)) {
             counters.inbound += 1;
         }
-        let definition = self.providers.get(provider).and_then(|provider| provider.definition.as_ref());
-        let charset = definition.map_or(Charset::Gsm7, |definition| definition.charset);
-        let (encoding, data_coding, octets) = understood(body, charset);
+        let (encoding, data_coding, octets) = understood(body, self.charset(provider));
         let mut extras = body.extras.to_vec();
         let stamps: Vec<u8> = arrivals.iter().flat_map(|arrival| arrival.to_le_bytes()).collect();
         push_extra(&mut extras, Extra::Arrivals, &stamps);

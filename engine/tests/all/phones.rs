@@ -129,6 +129,74 @@ fn a_surrogate_pair_across_two_parts_is_one_character() {
     assert_eq!(codecs::text::decode(Encoding::Ucs2, message.body().octets), "a🌍b");
 }
 
+/// The texts of what came of these parts of one message, which are given as data_coding and octets, with their data_codings.
+fn joined(charset: Charset, parts: &[(u8, &[u8])]) -> Vec<(u8, String)> {
+    let mut definitions = definitions();
+    definitions.providers[0].charset = charset;
+    let mut house = House::new(definitions);
+    let total = parts.len() as u8;
+    for (number, (data_coding, text)) in (1..=total).zip(parts).rev() {
+        let part = FromPhone::part(number, total, text);
+        house.phones_write("up", &[FromPhone { data_coding: *data_coding, ..part }]);
+        house.crash();
+    }
+    assert_eq!(house.engine.parts_of_phones(), 0);
+    let messages = inbound(&house).into_iter().map(|number| house.message(number));
+    messages
+        .map(|message| {
+            let body = message.body();
+            let is_apart = usize::from(body.parts) < parts.len();
+            let missing = [total - 1];
+            assert_eq!(body.extra(Extra::Missing), is_apart.then_some(&missing[..]));
+            (body.data_coding, codecs::text::decode(body.encoding, body.octets))
+        })
+        .collect()
+}
+
+fn units(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_be_bytes).collect()
+}
+
+#[test]
+fn parts_in_different_alphabets_are_one_text_in_ucs_2() {
+    let russian = units("при");
+    let emoji = units("🌍");
+    let (high, low) = emoji.split_at(2);
+    type Case<'a> = (Charset, &'a [(u8, &'a [u8])], u8, &'a str);
+    let cases: [Case<'_>; 10] = [
+        (Charset::Gsm7, &[(8, &russian), (0, b"abc")], 8, "приabc"),
+        (Charset::Gsm7, &[(0, b"text \x1b"), (0, b"e"), (8, &russian)], 8, "text €при"),
+        (Charset::Gsm7, &[(0, b"\x00"), (8, high), (8, low), (0, b"\x02")], 8, "@🌍$"),
+        (Charset::Gsm7, &[(3, b"\xe9"), (0, b"\x05")], 8, "éé"),
+        (Charset::Latin1, &[(0, b"\xe9"), (8, &russian)], 8, "éпри"),
+        (Charset::Utf8, &[(0, b"\xc3"), (0, b"\xa9"), (8, &russian)], 8, "éпри"),
+        // Flash stays flash.
+        (Charset::Gsm7, &[(0x10, b"a"), (0x18, &russian)], 0x18, "aпри"),
+        (Charset::Gsm7, &[(0xF1, b"a"), (0x08, &russian)], 0x19, "aпри"),
+        // Another class is no other alphabet.
+        (Charset::Gsm7, &[(0x00, b"a"), (0x11, b"b")], 0, "ab"),
+        // An octet too many spoils no other part.
+        (Charset::Gsm7, &[(8, b"\x00a\x00"), (0, b"bc")], 8, "a\u{fffd}bc"),
+    ];
+    for (charset, parts, data_coding, text) in cases {
+        assert_eq!(joined(charset, parts), [(data_coding, text.to_owned())], "{charset:?} {parts:x?}");
+    }
+}
+
+#[test]
+fn parts_of_which_one_is_no_text_are_told_one_by_one() {
+    let text = |data_coding: u8, text: &str| (data_coding, text.to_owned());
+    for (parts, expected) in [
+        ([(4, &b"\x01\x02"[..]), (0, b"abc")], [text(4, "0102"), text(0, "abc")]),
+        ([(0, b"abc"), (0xF5, b"\x01\x02")], [text(0, "abc"), text(0xF5, "0102")]),
+        // JIS and Cyrillic, which we do not read.
+        ([(5, b"\x01"), (6, b"\x02")], [text(5, "01"), text(6, "02")]),
+    ] {
+        assert_eq!(joined(Charset::Gsm7, &parts), expected);
+    }
+    assert_eq!(joined(Charset::Gsm7, &[(4, b"\x01"), (4, b"\x02")]), [text(4, "0102")]);
+}
+
 #[test]
 fn what_is_incomplete_at_its_time_is_told_as_it_is_and_marked() {
     let mut house = House::new(definitions());
