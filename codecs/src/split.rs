@@ -81,6 +81,20 @@ impl Cut {
         cutter.ranges(octets)
     }
 
+    /// Whether a text is one part behind a header that joins it to others. Of Latin-1 many count the octets.
+    pub fn fits_part(&self, octets: &[u8]) -> bool {
+        let measure = self.measure(octets);
+        let header = self.part_header();
+        let is_octets =
+            self.encoding == Encoding::Latin1 && header.saturating_add(octets.len()) <= USER_DATA_OCTETS;
+        header <= USER_DATA_OCTETS && (is_octets || fits(measure, octets, self.limits(measure).part))
+    }
+
+    /// Octets of the header of each of several parts.
+    fn part_header(&self) -> usize {
+        self.elements.saturating_add(1).saturating_add(self.reference.element_octets())
+    }
+
     fn measure(&self, octets: &[u8]) -> Measure {
         match self.encoding {
             Encoding::Gsm7 => Measure::Septets,
@@ -98,7 +112,7 @@ impl Cut {
     fn limits(&self, measure: Measure) -> Limits {
         // The length octet of the header, where there is one.
         let single = if self.elements == 0 { 0 } else { self.elements.saturating_add(1) };
-        let part = self.elements.saturating_add(1).saturating_add(self.reference.element_octets());
+        let part = self.part_header();
         let room = |header: usize| {
             let octets = USER_DATA_OCTETS.saturating_sub(header);
             let room = match measure {

@@ -8,7 +8,7 @@ use crate::catalog::SettleOn;
 use crate::command::{DiskLevel, Door, IdempotencyKey, Refusal, Submissions};
 use crate::effect::{Outcome, Reply, SubmitAnswer};
 use crate::engine::{DueKind, Engine};
-use crate::fitting::{self, Fitted};
+use crate::fitting::Fitted;
 use crate::id::Number;
 use crate::idempotency::{self, Begin, Entry};
 use crate::ledger::{Reserve, Wallet};
@@ -189,9 +189,7 @@ impl Engine {
             }
             None => self.route(tenant, body, &mut plan)?,
         }
-        if fitting::is_to_be_fitted(body) || self.loses(body, plan.candidates()) {
-            plan.fitted = Some(self.fit(body, plan.candidates())?);
-        }
+        plan.fitted = self.fitted(body, plan.candidates())?;
         let parts = plan.fitted.as_ref().map_or(body.parts, |fitted| fitted.parts);
         plan.price = price.checked_mul(u32::from(parts)).ok_or(Refusal::InsufficientCredit)?;
         Ok(plan)

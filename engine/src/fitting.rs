@@ -1,7 +1,7 @@
 //! What all providers of a message can carry: the room of its parts, so that it is cut the same way at each of them, and tables of
 //! national languages, in place of which others of that language go, or UCS-2, where one of them does not take them. It routes nothing.
 
-use codecs::split::{PARTS_MAX, Reference};
+use codecs::split::{Cut, PARTS_MAX, Reference};
 use codecs::text::national::{Languages, Tables};
 use codecs::text::{self, Choice, Encoding};
 
@@ -101,7 +101,7 @@ impl Fitted {
 }
 
 /// Whether a body has to be fitted to its providers at all; a text of one part in a plain encoding has not.
-pub(crate) fn is_to_be_fitted(body: &Body<'_>) -> bool {
+fn is_to_be_fitted(body: &Body<'_>) -> bool {
     body.parts > 1 || national_tables(body).is_some()
 }
 
@@ -113,7 +113,29 @@ fn national_tables(body: &Body<'_>) -> Option<Tables> {
 }
 
 impl Engine {
-    pub(crate) fn fit(&self, body: &Body<'_>, candidates: &[u16]) -> Result<Fitted, Refusal> {
+    /// What has to be changed in a body for these providers, if anything.
+    pub(crate) fn fitted(&self, body: &Body<'_>, candidates: &[u16]) -> Result<Option<Fitted>, Refusal> {
+        if self.has_no_room(body, candidates) {
+            return Err(Refusal::TooLong);
+        }
+        let is_to_be_fitted = is_to_be_fitted(body) || self.loses(body, candidates);
+        is_to_be_fitted.then(|| self.fit(body, candidates)).transpose()
+    }
+
+    /// Whether one of its providers is sent no TLVs, and a part of the tenant's own has no room for the header that says there what
+    /// its sar parameters say.
+    fn has_no_room(&self, body: &Body<'_>, candidates: &[u16]) -> bool {
+        let Some(place) = body.place_by_sar() else { return false };
+        let mut definitions = candidates.iter().filter_map(|index| self.definition(*index));
+        if definitions.all(|provider| provider.takes_tlvs) {
+            return false;
+        }
+        let (elements, text) = body.header_and_text();
+        let (elements, reference) = (elements.len(), Reference::of(place.reference));
+        !Cut { elements, reference, ..Cut::new(body.encoding) }.fits_part(text)
+    }
+
+    fn fit(&self, body: &Body<'_>, candidates: &[u16]) -> Result<Fitted, Refusal> {
         let definitions = || candidates.iter().filter_map(|index| self.definition(*index));
         let takes = |tables| {
             move |provider: &ProviderDefinition| {
@@ -137,7 +159,7 @@ impl Engine {
         let reference = if is_wide { Reference::Wide } else { Reference::Narrow };
         let mut fitted = Fitted { parts: body.parts, reference, recoded };
         let fit = fitted.body(body);
-        let cut = codecs::split::Cut { reference, is_first_form: false, ..fit.cut() };
+        let cut = Cut { reference, is_first_form: false, ..fit.cut() };
         let parts = cut.count(fit.header_and_text().1);
         if parts > PARTS_MAX {
             return Err(Refusal::TooLong);
@@ -148,7 +170,7 @@ impl Engine {
 
     /// Whether one of its providers means an alphabet by data_coding 0 that has not all characters of a text. A part that a tenant
     /// has cut is no text of its own, and would not fit in another encoding.
-    pub(crate) fn loses(&self, body: &Body<'_>, candidates: &[u16]) -> bool {
+    fn loses(&self, body: &Body<'_>, candidates: &[u16]) -> bool {
         let is_text = body.encoding == Encoding::Gsm7 && body.data_coding == 0;
         if !self.providers.has_narrow_charset || !is_text || body.esm_class & UDHI != 0 || body.is_own_part()
         {

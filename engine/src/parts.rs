@@ -111,9 +111,22 @@ impl<'a> Writer<'a, '_> {
         let (elements, text) = body.header_and_text();
         let header = body.octets.get(..body.octets.len() - text.len()).unwrap_or_default();
         match self.message.parts() {
-            1 => self.part(0, header, text, self.fields.esm_class),
+            1 => match body.place_by_sar().filter(|_| !self.takes_tlvs()) {
+                None => self.part(0, header, text, self.fields.esm_class),
+                Some(place) => self.own_part(place, elements, text),
+            },
             _ => self.many(header, elements, text),
         }
+    }
+
+    /// A part that its tenant has cut, to a provider that is sent no parameters: a header says what they said (3GPP TS 23.040
+    /// §9.2.3.24.1, §9.2.3.24.8), for without it a phone shows a text of its own. That it has room was seen when it was accepted; where it
+    /// has come to such a provider since then, that one refuses it.
+    #[cold]
+    fn own_part(&mut self, place: Concatenation, elements: &[u8], text: &[u8]) {
+        let mut header = Vec::new();
+        split::header(elements, Reference::of(place.reference), place, &mut header);
+        self.part(0, &header, text, self.fields.esm_class | UDHI);
     }
 
     fn many(&mut self, header: &[u8], elements: &[u8], text: &[u8]) {

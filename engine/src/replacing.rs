@@ -11,7 +11,6 @@ use crate::bytes::Reader;
 use crate::command::{DiskLevel, Refusal, Replacement};
 use crate::effect::{Operated, Outcome};
 use crate::engine::Engine;
-use crate::fitting;
 use crate::ledger::{Change, Reserve, Wallet};
 use crate::message::{Message, STORED, State};
 use crate::money::Micros;
@@ -87,9 +86,7 @@ impl Engine {
         let message = self.pages.get(number).ok_or(Unreplaced::Failed)?;
         let tenant = message.tenant;
         let candidates: Vec<u16> = message.candidates().collect();
-        let is_fitted = fitting::is_to_be_fitted(body) || self.loses(body, &candidates);
-        let fitted =
-            is_fitted.then(|| self.fit(body, &candidates)).transpose().map_err(Unreplaced::Refused)?;
+        let fitted = self.fitted(body, &candidates).map_err(Unreplaced::Refused)?;
         let parts = fitted.as_ref().map_or(body.parts, |fitted| fitted.parts);
         let price = self.tenants.price(tenant, body.destination);
         let price = price.and_then(|price| price.checked_mul(u32::from(parts))).ok_or(Unreplaced::Failed)?;

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use codecs::instant::Wall;
 use codecs::smpp::tlv::{Tlvs, tag};
-use codecs::split::{self, Cut, Reference};
+use codecs::split::{self, Concatenation, Cut, Reference};
 use codecs::text::Encoding;
 
 use crate::bytes::Reader;
@@ -273,14 +273,26 @@ impl<'a> Body<'a> {
             0 => None,
             _ => split::concatenation(self.octets).map(|part| (part.reference, part.total)),
         };
-        by_header.or_else(|| self.sar_part()).filter(|(_, total)| *total > 1)
+        let by_sar = || self.sar_part().map(|part| (part.reference, part.total));
+        by_header.or_else(by_sar).filter(|(_, total)| *total > 1)
     }
 
-    fn sar_part(&self) -> Option<(u16, u8)> {
+    fn sar_part(&self) -> Option<Concatenation> {
         let tlvs = Tlvs::new(self.extra(Extra::Tlvs)?);
         let reference = u16::from_be_bytes(tlvs.value_of(tag::SAR_MSG_REF_NUM)?.try_into().ok()?);
-        let [total] = tlvs.value_of(tag::SAR_TOTAL_SEGMENTS)? else { return None };
-        Some((reference, *total))
+        let [total] = *tlvs.value_of(tag::SAR_TOTAL_SEGMENTS)? else { return None };
+        let [number] = *tlvs.value_of(tag::SAR_SEGMENT_SEQNUM)? else { return None };
+        Some(Concatenation { reference, total, number })
+    }
+
+    /// For a part that its tenant has cut and that sar parameters alone say to be one: its place.
+    pub(crate) fn place_by_sar(&self) -> Option<Concatenation> {
+        if self.extras.is_empty() || self.parts > 1 {
+            return None;
+        }
+        let has_header = self.esm_class & UDHI != 0 && split::concatenation(self.octets).is_some();
+        let place = self.sar_part().filter(|_| !has_header)?;
+        (place.total > 1 && (1..=place.total).contains(&place.number)).then_some(place)
     }
 
     /// The value of one extra.

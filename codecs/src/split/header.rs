@@ -12,6 +12,11 @@ pub enum Reference {
 }
 
 impl Reference {
+    /// The smallest that has room for this one.
+    pub fn of(reference: u16) -> Reference {
+        if reference <= 0xff { Reference::Narrow } else { Reference::Wide }
+    }
+
     /// Octets of the information element that joins parts.
     pub fn element_octets(self) -> usize {
         match self {

@@ -7,8 +7,10 @@ use std::time::Duration;
 use codecs::smpp::tlv::tag;
 use codecs::smpp::write;
 use codecs::split::udh8;
-use engine::catalog::Strategy;
-use engine::command::{Command, ConnectionId, PartToken};
+use codecs::text::{Encoding, packed};
+use engine::catalog::{ProviderDefinition, Strategy};
+use engine::command::{Command, ConnectionId, PartToken, Refusal};
+use engine::effect::Outcome;
 use engine::submission::UDHI;
 
 use crate::house::*;
@@ -253,5 +255,108 @@ fn where_a_rate_limits_parts_have_their_turn_whichever_bind_they_take() {
             "set {reference}: {} of others went",
             sent.len()
         );
+    }
+}
+
+/// A part by sar parameters, of which one provider of the route takes none.
+struct Sar {
+    reference: u16,
+    encoding: Encoding,
+    text: Vec<u8>,
+    header: &'static [u8],
+}
+
+impl Sar {
+    fn of(reference: u16, encoding: Encoding, text: Vec<u8>) -> Sar {
+        Sar { reference, encoding, text, header: b"" }
+    }
+
+    fn sms(&self) -> Sms {
+        let mut tlvs = Vec::new();
+        for (tag, value) in [
+            (tag::SAR_MSG_REF_NUM, &self.reference.to_be_bytes()[..]),
+            (tag::SAR_TOTAL_SEGMENTS, &[2]),
+            (tag::SAR_SEGMENT_SEQNUM, &[1]),
+        ] {
+            write::tlv(&mut tlvs, tag, value).unwrap();
+        }
+        let esm_class = if self.header.is_empty() { 0 } else { UDHI };
+        let (encoding, data_coding) = (self.encoding, self.encoding.data_coding());
+        let text = [self.header, &self.text[..]].concat();
+        Sms { text, tlvs, esm_class, encoding, data_coding, ..Sms::default() }
+    }
+}
+
+fn house_without_tlvs(change: impl Fn(&mut ProviderDefinition)) -> House {
+    let mut definitions = definitions();
+    definitions.providers.iter_mut().for_each(|provider| provider.takes_tlvs = false);
+    change(&mut definitions.providers[0]);
+    House::new(definitions)
+}
+
+#[test]
+fn where_a_provider_is_sent_no_parameters_a_header_says_what_they_said() {
+    let text = b"part".to_vec();
+    let long = Sar::of(0x1234, Encoding::Gsm7, text.clone());
+    let short = Sar::of(0x34, Encoding::Gsm7, text.clone());
+    // Ports, which stay behind what joins.
+    let ports = Sar { header: b"\x04\x04\x02\x0b\x84", ..Sar::of(0x1234, Encoding::Binary, text.clone()) };
+    // What a header says already counts.
+    let headed = Sar { header: b"\x05\x00\x03\x09\x02\x01", ..Sar::of(0x1234, Encoding::Gsm7, text) };
+    for (part, header) in [
+        (&long, &b"\x06\x08\x04\x12\x34\x02\x01"[..]),
+        (&short, b"\x05\x00\x03\x34\x02\x01"),
+        (&ports, b"\x0a\x08\x04\x12\x34\x02\x01\x04\x02\x0b\x84"),
+        (&headed, b"\x05\x00\x03\x09\x02\x01"),
+    ] {
+        let mut house = house_without_tlvs(|_| {});
+        let bind = house.bind("up", 0, 10);
+        house.accepted("acme", &part.sms());
+        let requests = house.taken(bind);
+        let sm = requests[0].sm();
+        assert_eq!(sm.content(), [header, b"part"].concat(), "{:x?}", part.header);
+        assert_eq!((sm.esm_class, sm.tlvs().octets()), (UDHI, &b""[..]));
+    }
+    // To others they go as they came.
+    let mut house = house_without_tlvs(|provider| provider.takes_tlvs = true);
+    let bind = house.bind("up", 0, 10);
+    house.accepted("acme", &short.sms());
+    let requests = house.taken(bind);
+    let sm = requests[0].sm();
+    assert_eq!((sm.esm_class, sm.content(), sm.tlvs().count()), (0, &b"part"[..], 3));
+}
+
+#[test]
+fn packed_septets_are_aligned_behind_the_header_that_stands_for_parameters() {
+    let mut house = house_without_tlvs(|provider| provider.packed = true);
+    let bind = house.bind("up", 0, 10);
+    house.accepted("acme", &Sar::of(0x34, Encoding::Gsm7, vec![b'x'; 153]).sms());
+    let requests = house.taken(bind);
+    let content = requests[0].sm().content().to_vec();
+    assert_eq!(content.len(), 140);
+    assert_eq!(packed::unpack(&content[6..], packed::fill_bits(6)), vec![b'x'; 153]);
+}
+
+#[test]
+fn a_part_without_room_for_that_header_is_refused_where_some_provider_of_its_route_needs_it() {
+    for (encoding, reference, fits) in [
+        (Encoding::Gsm7, 0x34, 153),
+        (Encoding::Gsm7, 0x1234, 152),
+        (Encoding::Ucs2, 0x34, 134),
+        (Encoding::Ucs2, 0x1234, 132),
+        (Encoding::Binary, 0x1234, 133),
+        (Encoding::Latin1, 0x1234, 152),
+    ] {
+        let more = if encoding == Encoding::Ucs2 { 2 } else { 1 };
+        let part = |octets: usize| Sar::of(reference, encoding, vec![b'x'; octets]).sms();
+        let mut house = house_without_tlvs(|provider| provider.takes_tlvs = true);
+        house.accepted("acme", &part(fits));
+        let outcome = house.submit("acme", &part(fits + more));
+        assert!(
+            matches!(outcome, Outcome::Refused(Refusal::TooLong)),
+            "{encoding:?} {reference:x}: {outcome:?}"
+        );
+        let to_up = Sms { provider: Some("up"), ..part(fits + more) };
+        house.accepted("acme", &to_up);
     }
 }
