@@ -36,6 +36,8 @@ const NOT_URGENT: Duration = Duration::from_micros(500);
 const REST: u32 = 4;
 /// It rests so long at most.
 const REST_MAX: Duration = Duration::from_millis(10);
+/// Only after a group of so many octets: who sends one receipt at a time waits for each answer.
+const WORTH_A_REST_OCTETS: usize = 2 << 10;
 /// A group for which nobody waits goes when it has so many octets, though the disk rests.
 const NOT_URGENT_OCTETS: usize = 128 << 10;
 /// Messages for which the writer is woken while a group is being flushed: with fewer it begins when that is done.
@@ -254,9 +256,9 @@ fn commit(mut committer: Committer, decided: &Receiver<Decided>, disk: &Disk) ->
         match decided.recv_timeout(MARK_AFTER) {
             Ok(group) => {
                 disk.busy.store(true, Release);
-                let (began, is_written) = (Instant::now(), !group.group.records.is_empty());
+                let (began, octets) = (Instant::now(), group.group.records.len());
                 committer.commit(group).unwrap_or_else(|error| stop(&error));
-                if is_written {
+                if octets >= WORTH_A_REST_OCTETS {
                     disk.rest(committer.outlets.partition.clock.mono(), began.elapsed());
                 }
                 disk.busy.store(false, Release);

@@ -195,20 +195,29 @@ fn note_made(catalog: &mut Catalog, made: &str) -> Result<(), StoreError> {
 /// Whether there is no journal, and may be none: a store that has anything has a catalog, and that knows whether it has one.
 fn is_new(layout: &Layout) -> Result<bool, StoreStartError> {
     let is_new = journal::kind_of(layout.root())?.is_none();
-    let parts = [layout.archive(), layout.late_ids(), layout.parked()];
-    match layout.catalog().exists() {
-        false if !is_new || parts.iter().any(|part| part.exists()) => Err(gone(&layout.catalog())),
-        _ => Ok(is_new),
+    if is_there(&layout.catalog())? {
+        return Ok(is_new);
     }
+    for part in [layout.archive(), layout.late_ids(), layout.parked()] {
+        if !is_new || is_there(&part)? {
+            return Err(gone(&layout.catalog()));
+        }
+    }
+    Ok(is_new)
+}
+
+/// What cannot be looked at is not missing.
+fn is_there(path: &Path) -> Result<bool, StoreStartError> {
+    path.try_exists().map_err(|error| cannot_use(path, error))
 }
 
 /// A part that was there and is not is a loss, and not an empty one.
 fn nothing_is_gone(layout: &Layout, catalog: &Catalog, is_new: bool) -> Result<(), StoreStartError> {
     let parts = [
         (JOURNAL_MADE, layout.journal(), !is_new),
-        (ARCHIVE_MADE, layout.archive(), layout.archive().exists()),
-        (LATE_IDS_MADE, layout.late_ids(), layout.late_ids().exists()),
-        (PARKED_MADE, layout.parked(), layout.parked().exists()),
+        (ARCHIVE_MADE, layout.archive(), is_there(&layout.archive())?),
+        (LATE_IDS_MADE, layout.late_ids(), is_there(&layout.late_ids())?),
+        (PARKED_MADE, layout.parked(), is_there(&layout.parked())?),
     ];
     for (made, path, is_there) in parts {
         if !is_there && catalog.get(made)?.is_some() {
@@ -251,12 +260,16 @@ pub fn folded(config: &Config) -> Result<Engine, StoreStartError> {
         Some(FORMAT) => {}
         Some(found) => return Err(StoreStartError::OlderFormat { path: path(), found }),
     }
-    if is_new(&layout)? {
-        return Err(gone(&layout.journal()));
+    let is_new = is_new(&layout)?;
+    if !is_there(&layout.catalog())? {
+        return Err(StoreStartError::NoStore { path: path() });
     }
     // Held to the end, so that no gateway starts in between.
     let catalog = Catalog::open(&layout.catalog())?;
-    nothing_is_gone(&layout, &catalog, false)?;
+    nothing_is_gone(&layout, &catalog, is_new)?;
+    if is_new {
+        return Err(StoreStartError::NoStore { path: path() });
+    }
     // Ids are not needed to fold, so any key will do.
     let Folded { journal, mut engine, .. } = fold_journal(config, &[0; 32], Clock::start())?;
     // What it goes on with in the archive is finished, and holds no money: that need not be read.
@@ -321,7 +334,7 @@ pub fn fold_archived(archive: &dyn ReadBlocks, engine: &mut Engine) -> Result<()
     Ok(())
 }
 
-/// The catalog first: whoever has it has the store. Only then is the ballast given up or made.
+/// Whoever has the catalog has the store, and its ballast to make or to give up.
 fn open_catalog(config: &Config, layout: &Layout, use_ballast: bool) -> Result<Catalog, StoreStartError> {
     let ballast = layout.ballast();
     let io = |source| cannot_use(&ballast, source);
@@ -335,18 +348,12 @@ fn open_catalog(config: &Config, layout: &Layout, use_ballast: bool) -> Result<C
         make_ballast(reserve(config), found, &ballast).map_err(io)?;
         return Ok(catalog);
     }
-    let opened = Catalog::open(&layout.catalog());
-    if let Err(locked @ OpenError::Locked { .. }) = opened {
-        return Err(locked.into());
-    }
+    // A full disk may not even take a catalog.
+    Catalog::is_free(&layout.catalog())?;
     if !space::use_ballast(&ballast).map_err(io)? {
         tracing::warn!("there is no ballast that could be given up");
     }
-    match opened {
-        // A full disk does not even take a catalog.
-        Err(OpenError::Full { .. }) => Ok(Catalog::open(&layout.catalog())?),
-        opened => Ok(opened?),
-    }
+    Ok(Catalog::open(&layout.catalog())?)
 }
 
 /// What is kept free stays free: a ballast that would take of it is not made.

@@ -157,7 +157,7 @@ impl Engine {
         {
             return None;
         }
-        let message_id = message.provider_id(token.part()).filter(|id| !id.is_empty())?;
+        let message_id = message.provider_id(token.part()).filter(|id| is_askable(id))?;
         let body = message.body();
         let (ton, npi) = provider.source_type(&body);
         // It must be the source of the submit_sm (SMPP 3.4 §4.8.1, §4.9.1, §4.10.1).
@@ -190,6 +190,11 @@ impl Engine {
         .ok()?;
         Some(out)
     }
+}
+
+/// Whether a provider can be asked about an id: the field has 64 octets (SMPP 3.4 §4.8.1).
+pub(crate) fn is_askable(id: &[u8]) -> bool {
+    (1..=64).contains(&id.len())
 }
 
 impl Provider {

@@ -206,8 +206,10 @@ impl Engine {
             let body = Body { encoding, data_coding, octets: &octets, parts: bodies.len() as u8, ..*first };
             return self.whole(key.provider, &body, &arrivals, missing, None);
         }
-        // What makes no one text is told part by part, to whom the first belongs: the others have no word to know it by.
-        let tenant = self.tenant_of(key.provider, first);
+        // What makes no one text is told part by part, to whom the first belongs, if to anybody: where the others go is not theirs to say.
+        let (encoding, data_coding, octets) = understood(first, self.charset(key.provider));
+        let body = Body { encoding, data_coding, octets: &octets, ..*first };
+        let tenant = Some(self.tenant_of(key.provider, &body));
         for (arrival, body) in arrivals.iter().zip(&bodies) {
             self.whole(key.provider, body, &[*arrival], key.total.saturating_sub(1), tenant);
         }
@@ -219,8 +221,16 @@ impl Engine {
         definition.map_or(Charset::Gsm7, |definition| definition.charset)
     }
 
-    /// A whole message, or what there is of it: its alphabet named, and given to its tenant, who may be known already.
-    fn whole(&mut self, provider: u16, body: &Body<'_>, arrivals: &[u64], missing: u8, tenant: Option<u32>) {
+    /// A whole message, or what there is of it: its alphabet named, and given to its tenant; whose it is, if anybody's, may be known
+    /// already.
+    fn whole(
+        &mut self,
+        provider: u16,
+        body: &Body<'_>,
+        arrivals: &[u64],
+        missing: u8,
+        tenant: Option<Option<u32>>,
+    ) {
         if let Some(counters) = self.counters.providers.get_mut(usize::from(provider)) {
             counters.inbound += 1;
         }
@@ -232,7 +242,7 @@ impl Engine {
             push_extra(&mut extras, Extra::Missing, &[missing]);
         }
         let body = Body { encoding, data_coding, octets: &octets, extras: &extras, ..*body };
-        match tenant.or_else(|| self.tenant_of(provider, &body)) {
+        match tenant.unwrap_or_else(|| self.tenant_of(provider, &body)) {
             Some(tenant) => self.accept_inbound(tenant, provider, &body),
             None => {
                 self.counters.inbound_unrouted += 1;

@@ -8,6 +8,7 @@ use codecs::instant::{Mono, Wall};
 use codecs::receipt::State as ReceiptState;
 use codecs::text::{self, Encoding};
 
+use crate::asking::is_askable;
 use crate::command::{
     AskAnswer, AskKind, ConnectionId, OfOne, PartToken, Refusal, Replacement, TenantOperation, Wanted,
 };
@@ -270,7 +271,7 @@ impl Engine {
         let open: BTreeSet<u8> = parts.filter(|part| message.any_part(*part, PartState::Accepted)).collect();
         // What is over for some parts can be asked about, and not be undone.
         let is_whole = message.part_states().all(|state| state == PartState::Accepted);
-        let has_ids = open.iter().all(|part| message.provider_id(*part).is_some_and(|id| !id.is_empty()));
+        let has_ids = open.iter().all(|part| message.provider_id(*part).is_some_and(is_askable));
         let fits = match (asker.kind, &replacement) {
             (AskKind::Query, _) => !open.is_empty(),
             (AskKind::Cancel, _) => is_whole,

@@ -362,7 +362,9 @@ impl Engine {
         if message.state != State::InDoubt {
             return;
         }
-        let (provider, attempt) = (message.provider, message.attempt);
+        // One that our own end cut short is none.
+        let attempt = message.attempt.saturating_sub(u8::from(!message.attempt_counts()));
+        let provider = message.provider;
         let doubted = self.now.wall.millis_since(message.doubtful_since());
         let now = self.now.mono;
         let Some(entry) = self.providers.get_mut(provider) else { return };

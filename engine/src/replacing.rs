@@ -71,7 +71,10 @@ impl Engine {
         let state = self.state_after(message, Some(body.send_at.unwrap_or(self.now.wall)));
         let body = Body { priority: message.priority, ..*body };
         let (before, tenant) = (message.price, message.tenant);
-        let replaced = self.replaced(number, &body, state).map_err(|_| Refusal::NoRoute)?;
+        let replaced = self.replaced(number, &body, state).map_err(|unreplaced| match unreplaced {
+            Unreplaced::Refused(refusal) => refusal,
+            Unreplaced::Failed => Refusal::NoRoute,
+        })?;
         let price = replaced.price;
         self.reserve_instead(tenant, before, price).map_err(|_| Refusal::InsufficientCredit)?;
         self.put_instead(replaced);

@@ -218,13 +218,16 @@ pub(crate) fn last_word(message: &Message) -> (Wall, ErrorWord) {
     let mut sent = None;
     let mut last = Wall(i64::MIN);
     let is_final = message.is_final();
+    // By the first that said so: one that came again changed nothing.
+    let mut is_decided = false;
     for (at, step) in message.steps() {
         match step {
             Step::Receipt { part, state, error, done } => {
                 last = last.max(reached(sent.unwrap_or(message.accepted_at), done, at));
                 word.0 = last;
-                if !is_final || message.is_decided_by(part, state) {
+                if !is_final || (!is_decided && message.is_decided_by(part, state)) {
                     word.1 = ErrorWord::new(error);
+                    is_decided = is_final;
                 }
             }
             Step::Response { verdict: Verdict::Refused, status, .. } | Step::Failed { status, .. } => {

@@ -32,6 +32,14 @@ impl Catalog {
         Ok(Catalog { database, witness })
     }
 
+    /// Refuses a catalog that another process has; writes nothing.
+    pub fn is_free(directory: &Path) -> Result<(), OpenError> {
+        if !directory.exists() {
+            return Ok(());
+        }
+        crate::database::lock(directory).map(drop)
+    }
+
     /// Replaces the value of `key`; returns when that is on the disk. A key holds no NUL.
     pub fn put(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         pieces::put(&self.database, &name(key), value)?;

@@ -62,7 +62,7 @@ impl Engine {
         extras.extend_from_slice(body.extras);
         let octets = self.unpacked(provider, None, &body);
         let body = Body { octets: &octets, extras: &extras, ..body };
-        self.whole(provider, &body, &[said.arrival], 0, Some(tenant));
+        self.whole(provider, &body, &[said.arrival], 0, Some(Some(tenant)));
     }
 }
 

@@ -17,10 +17,15 @@ pub(super) fn state_by(receipt: ReceiptState) -> State {
 }
 
 impl Message {
+    /// Whether the attempt under way is one of those that are limited.
+    pub(crate) fn attempt_counts(&self) -> bool {
+        self.attempt_counts
+    }
+
     /// Whether a receipt of these parts, with this state, is one that has decided the message's own.
     pub(crate) fn is_decided_by(&self, part: u8, state: ReceiptState) -> bool {
         let mut decides = None;
-        for (index, now) in (0..).zip(self.part_states()) {
+        for (index, now) in (0..self.parts()).zip(self.part_states()) {
             match now {
                 PartState::Final(ReceiptState::Delivered) => {}
                 PartState::Final(worse) => decides = decides.or(Some((index, worse))),
@@ -35,13 +40,13 @@ impl Message {
         of_it && said == state && (self.state == state_by(said) || self.state == State::Read)
     }
 
-    /// The error of the receipt that decided the message's state, where one did.
+    /// The error of the receipt that decided the message's state, where one did: one that came again changed nothing.
     pub fn deciding_error(&self) -> Option<&[u8]> {
         let decides = |(_, step)| match step {
             Step::Receipt { part, state, error, .. } if self.is_decided_by(part, state) => Some(error),
             _ => None,
         };
-        self.steps().filter_map(decides).last()
+        self.steps().find_map(decides)
     }
 
     /// Why it failed, for those who ask: the last refusal or failure of its story.

@@ -604,6 +604,22 @@ fn a_message_of_as_many_parts_as_there_can_be_goes_in_every_way() {
         house.respond("up", 0, &given);
         assert_eq!((house.state(number), house.in_flight("up")), (State::Sent, 0), "{way:?}");
     }
+    let mut house = house_with(|up| up.long_messages = LongMessages::Udh8);
+    let bind = house.bind("up", 0, 300);
+    let number = house.accepted("acme", &long(153 * 255, 255));
+    let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+    for (place, part) in parts.iter().enumerate() {
+        house.respond("up", 0, &[(*part, 0, &format!("id-{place}"))]);
+    }
+    for place in 0..parts.len() {
+        house.receipt("up", text_id(&format!("id-{place}")), ReceiptState::Undeliverable, None);
+    }
+    let session = house.bind_tenant("acme", 10);
+    assert_eq!(house.taken(session).len(), 1);
+    assert_eq!(
+        (house.state(number), house.message(number).deciding_error()),
+        (State::Failed, Some(&b"000"[..]))
+    );
 }
 
 #[test]

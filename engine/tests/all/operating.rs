@@ -271,6 +271,21 @@ fn outcomes(house: &mut House) -> Vec<Operated> {
 }
 
 #[test]
+fn an_id_that_no_question_has_room_for_is_asked_nobody_about() {
+    let mut definitions = definitions();
+    definitions.providers[0].operations = vec![AskKind::Query, AskKind::Cancel, AskKind::Replace];
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    for octets in [64, 65] {
+        let number = house.accepted("acme", &Sms::default());
+        let part = house.taken(bind).remove(0).part();
+        house.respond("up", 0, &[(part, 0, &"7".repeat(octets))]);
+        let at_once = house.of_one("acme", number, OfOne::Query);
+        assert_eq!((at_once.is_some(), house.asks.drain(..).len()), (octets > 64, usize::from(octets == 64)));
+    }
+}
+
+#[test]
 fn a_cancel_is_the_providers_to_confirm_where_it_has_the_message() {
     let (mut house, number) = carried(2);
     assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);

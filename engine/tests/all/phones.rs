@@ -198,6 +198,31 @@ fn parts_of_which_one_is_no_text_are_told_one_by_one() {
 }
 
 #[test]
+fn parts_that_are_told_one_by_one_go_where_the_first_goes() {
+    let stop = units("stop it");
+    // Whose the first is decides: by its word as its provider means it, or nobody's.
+    for (charset, first, second, expected) in [
+        (Charset::Ucs2, (0, &stop[..]), (4, &b"\x01"[..]), 2),
+        (Charset::Gsm7, (0, b"stop"), (4, b"\x01"), 2),
+        (Charset::Gsm7, (4, b"\x01"), (0, b"stop"), 0),
+    ] {
+        let mut definitions = definitions();
+        definitions.providers[0].charset = charset;
+        definitions.providers[0].inbound_tenant = None;
+        let keywords = vec!["stop".to_owned()];
+        let tenant = "other".to_owned();
+        definitions.inbound = vec![InboundDefinition { tenant, keywords, ..InboundDefinition::default() }];
+        let mut house = House::new(definitions);
+        for (number, (data_coding, text)) in [(1, first), (2, second)] {
+            house.phones_write("up", &[FromPhone { data_coding, ..FromPhone::part(number, 2, text) }]);
+        }
+        let tenants: Vec<u32> = inbound(&house).iter().map(|number| house.message(*number).tenant).collect();
+        assert_eq!(tenants, vec![house.tenant("other"); expected], "{charset:?} {first:x?}");
+        assert_eq!(house.engine.counters().inbound_unrouted, 2 - expected as u64);
+    }
+}
+
+#[test]
 fn what_is_incomplete_at_its_time_is_told_as_it_is_and_marked() {
     let mut house = House::new(definitions());
     house.phones_write("up", &[FromPhone::part(1, 3, b"only "), FromPhone::part(3, 3, b"this")]);

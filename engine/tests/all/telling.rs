@@ -107,7 +107,7 @@ fn the_error_of_a_message_of_parts_is_that_of_what_decided() {
     let taken = [Response(0, 0), Response(1, 0)];
     let one_refused = [Response(0, 0), Response(1, 0x0B)];
     type Row<'a> = (&'a [Said], &'a [Said], &'a str, Option<&'a [u8]>);
-    let rows: [Row<'_>; 9] = [
+    let rows: [Row<'_>; 11] = [
         (
             &taken,
             &[Receipt(0, Delivered, "000"), Receipt(1, Delivered, "000")],
@@ -143,6 +143,22 @@ fn the_error_of_a_message_of_parts_is_that_of_what_decided() {
             &[Receipt(1, Undeliverable, "033"), Receipt(0, Expired, "007")],
             "EXPIRED err:007",
             Some(b"007"),
+        ),
+        (
+            &taken,
+            &[
+                Receipt(0, Undeliverable, "007"),
+                Receipt(0, Undeliverable, "033"),
+                Receipt(1, Delivered, "000"),
+            ],
+            "UNDELIV err:007",
+            Some(b"007"),
+        ),
+        (
+            &taken,
+            &[Receipt(0, Undeliverable, "007"), Receipt(1, Delivered, "000"), Receipt(0, Delivered, "001")],
+            "DELIVRD err:000",
+            Some(b"000"),
         ),
         (&one_refused, &[], "UNDELIV err:011", None),
         (&one_refused, &[Receipt(0, Delivered, "000")], "UNDELIV err:011", None),
