@@ -195,13 +195,12 @@ fn note_made(catalog: &mut Catalog, made: &str) -> Result<(), StoreError> {
 /// Whether there is no journal, and may be none: a store that has anything has a catalog, and that knows whether it has one.
 fn is_new(layout: &Layout) -> Result<bool, StoreStartError> {
     let is_new = journal::kind_of(layout.root())?.is_none();
-    if is_there(&layout.catalog())? {
-        return Ok(is_new);
-    }
+    let mut has_any = !is_new;
     for part in [layout.archive(), layout.late_ids(), layout.parked()] {
-        if !is_new || is_there(&part)? {
-            return Err(gone(&layout.catalog()));
-        }
+        has_any = has_any || is_there(&part)?;
+    }
+    if has_any && !is_there(&layout.catalog())? {
+        return Err(gone(&layout.catalog()));
     }
     Ok(is_new)
 }

@@ -80,6 +80,15 @@ impl Arrivals {
     }
 }
 
+/// Whose a message from a phone is.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// Whoever the rules name.
+    ByRules,
+    /// It is known already, also that it is nobody's.
+    Decided(Option<u32>),
+}
+
 impl Engine {
     pub(crate) fn inbound(&mut self, inbound: &Inbound) {
         self.phones.arrivals.forget(self.repeats_since());
@@ -114,7 +123,7 @@ impl Engine {
         let octets = self.unpacked(provider, item.part, &body);
         let body = Body { octets: &octets, ..body };
         match item.part {
-            None => self.whole(provider, &body, &[item.arrival], 0, None),
+            None => self.whole(provider, &body, &[item.arrival], 0, Whose::ByRules),
             Some(part) => self.part(provider, item.arrival, part, &body),
         }
         Status::OK
@@ -204,14 +213,14 @@ impl Engine {
         if let Some(joined) = joining::join(&bodies, self.charset(key.provider)) {
             let Joined { encoding, data_coding, octets } = joined;
             let body = Body { encoding, data_coding, octets: &octets, parts: bodies.len() as u8, ..*first };
-            return self.whole(key.provider, &body, &arrivals, missing, None);
+            return self.whole(key.provider, &body, &arrivals, missing, Whose::ByRules);
         }
         // What makes no one text is told part by part, to whom the first belongs, if to anybody: where the others go is not theirs to say.
         let (encoding, data_coding, octets) = understood(first, self.charset(key.provider));
         let body = Body { encoding, data_coding, octets: &octets, ..*first };
-        let tenant = Some(self.tenant_of(key.provider, &body));
+        let whose = Whose::Decided(self.tenant_of(key.provider, &body));
         for (arrival, body) in arrivals.iter().zip(&bodies) {
-            self.whole(key.provider, body, &[*arrival], key.total.saturating_sub(1), tenant);
+            self.whole(key.provider, body, &[*arrival], key.total.saturating_sub(1), whose);
         }
     }
 
@@ -221,16 +230,8 @@ impl Engine {
         definition.map_or(Charset::Gsm7, |definition| definition.charset)
     }
 
-    /// A whole message, or what there is of it: its alphabet named, and given to its tenant; whose it is, if anybody's, may be known
-    /// already.
-    fn whole(
-        &mut self,
-        provider: u16,
-        body: &Body<'_>,
-        arrivals: &[u64],
-        missing: u8,
-        tenant: Option<Option<u32>>,
-    ) {
+    /// A whole message, or what there is of it: its alphabet named, and given to its tenant.
+    fn whole(&mut self, provider: u16, body: &Body<'_>, arrivals: &[u64], missing: u8, whose: Whose) {
         if let Some(counters) = self.counters.providers.get_mut(usize::from(provider)) {
             counters.inbound += 1;
         }
@@ -242,7 +243,11 @@ impl Engine {
             push_extra(&mut extras, Extra::Missing, &[missing]);
         }
         let body = Body { encoding, data_coding, octets: &octets, extras: &extras, ..*body };
-        match tenant.unwrap_or_else(|| self.tenant_of(provider, &body)) {
+        let tenant = match whose {
+            Whose::ByRules => self.tenant_of(provider, &body),
+            Whose::Decided(tenant) => tenant,
+        };
+        match tenant {
             Some(tenant) => self.accept_inbound(tenant, provider, &body),
             None => {
                 self.counters.inbound_unrouted += 1;

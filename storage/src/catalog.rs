@@ -1,4 +1,5 @@
-//! A small durable map from keys to values, for what is configured while running. It does not know what they mean.
+//! A small durable map from keys to values, for what is configured while running and what a store knows of itself. It does not
+//! know what they mean.
 
 use std::path::Path;
 

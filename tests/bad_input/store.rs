@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde_json::Value;
 use storage::archive::{Archive, Blocks, Options};
+use storage::catalog::Catalog;
+use storage::layout::Layout;
 
 use crate::end_to_end::send;
 use crate::support::gateway::{Gateway, run, serve};
@@ -266,4 +268,34 @@ fn the_ballast_of_a_running_gateway_is_not_given_up_by_another() {
     assert_eq!(ended.code, Some(1), "{}", ended.said);
     assert!(home.store().join("ballast").exists());
     gateway.end_well();
+}
+
+/// The catalog of a store of a build that noted no part, or of a first start that was killed before it did.
+#[test]
+fn a_store_that_knows_of_no_part_starts_and_knows_them_from_then_on() {
+    let (home, id) = filled();
+    let mut catalog = Catalog::open(&home.store().join("catalog")).unwrap();
+    for part in ["journal", "archive", "late-ids", "parked"] {
+        let made = format!("{part}/made");
+        assert!(catalog.get(&made).unwrap().is_some(), "{part}");
+        catalog.remove(&made).unwrap();
+    }
+    drop(catalog);
+    let gateway = Gateway::start(&home);
+    gateway.http(KEY).message(&id, "queued");
+    gateway.end_well();
+    fs::remove_dir_all(home.store().join("late-ids")).unwrap();
+    assert_refused(&home, &["tidegate-data/late-ids is missing, and this store had one"]);
+}
+
+#[test]
+fn a_store_that_was_only_begun_has_lost_nothing() {
+    let home = Home::new(&settings::plain(settings::nowhere()));
+    Layout::new(&home.store()).prepare().unwrap();
+    for _ in 0..2 {
+        let (ended, _) = run(&home, &["ledger", "verify", "--offline"]);
+        assert!(ended.code == Some(1) && ended.said.contains("there is no store"), "{}", ended.said);
+        drop(Catalog::open(&home.store().join("catalog")).unwrap());
+    }
+    Gateway::start(&home).end_well();
 }

@@ -6,6 +6,7 @@
 use codecs::smpp::tlv::{Tlvs, tag};
 use codecs::smpp::write;
 
+use super::Whose;
 use crate::catalog::AskReceipt;
 use crate::command::PhoneAcknowledgement;
 use crate::engine::Engine;
@@ -62,7 +63,7 @@ impl Engine {
         extras.extend_from_slice(body.extras);
         let octets = self.unpacked(provider, None, &body);
         let body = Body { octets: &octets, extras: &extras, ..body };
-        self.whole(provider, &body, &[said.arrival], 0, Some(Some(tenant)));
+        self.whole(provider, &body, &[said.arrival], 0, Whose::Decided(Some(tenant)));
     }
 }
 

@@ -9,7 +9,6 @@ use codecs::smpp::tlv::tag;
 use engine::catalog::*;
 use engine::command::*;
 use engine::message::State;
-use engine::step::FailCause;
 use engine::submission::Via;
 
 use crate::house::*;
@@ -93,101 +92,6 @@ fn a_message_of_parts_was_with_a_phone_when_its_last_part_was() {
     let request = house.taken(session).remove(0);
     let text = String::from_utf8_lossy(request.sm().short_message).into_owned();
     assert!(text.contains("done date:2701150820 "), "{text}");
-}
-
-#[test]
-fn the_error_of_a_message_of_parts_is_that_of_what_decided() {
-    use ReceiptState::{Delivered, Expired, Rejected, Undeliverable};
-    enum Said {
-        /// The response to a part: a status other than 0 refuses it.
-        Response(usize, u32),
-        Receipt(usize, ReceiptState, &'static str),
-    }
-    use Said::{Receipt, Response};
-    let taken = [Response(0, 0), Response(1, 0)];
-    let one_refused = [Response(0, 0), Response(1, 0x0B)];
-    type Row<'a> = (&'a [Said], &'a [Said], &'a str, Option<&'a [u8]>);
-    let rows: [Row<'_>; 11] = [
-        (
-            &taken,
-            &[Receipt(0, Delivered, "000"), Receipt(1, Delivered, "000")],
-            "DELIVRD err:000",
-            Some(b"000"),
-        ),
-        (
-            &taken,
-            &[Receipt(0, Undeliverable, "007"), Receipt(1, Delivered, "000")],
-            "UNDELIV err:007",
-            Some(b"007"),
-        ),
-        (
-            &taken,
-            &[Receipt(1, Undeliverable, "007"), Receipt(0, Delivered, "000")],
-            "UNDELIV err:007",
-            Some(b"007"),
-        ),
-        (
-            &taken,
-            &[Receipt(0, Rejected, "007"), Receipt(1, Delivered, "000")],
-            "REJECTD err:007",
-            Some(b"007"),
-        ),
-        (
-            &taken,
-            &[Receipt(0, Expired, "007"), Receipt(1, Undeliverable, "033")],
-            "EXPIRED err:007",
-            Some(b"007"),
-        ),
-        (
-            &taken,
-            &[Receipt(1, Undeliverable, "033"), Receipt(0, Expired, "007")],
-            "EXPIRED err:007",
-            Some(b"007"),
-        ),
-        (
-            &taken,
-            &[
-                Receipt(0, Undeliverable, "007"),
-                Receipt(0, Undeliverable, "033"),
-                Receipt(1, Delivered, "000"),
-            ],
-            "UNDELIV err:007",
-            Some(b"007"),
-        ),
-        (
-            &taken,
-            &[Receipt(0, Undeliverable, "007"), Receipt(1, Delivered, "000"), Receipt(0, Delivered, "001")],
-            "DELIVRD err:000",
-            Some(b"000"),
-        ),
-        (&one_refused, &[], "UNDELIV err:011", None),
-        (&one_refused, &[Receipt(0, Delivered, "000")], "UNDELIV err:011", None),
-        (&one_refused, &[Receipt(0, Undeliverable, "007")], "UNDELIV err:011", None),
-    ];
-    for (place, (responses, receipts, told, deciding)) in rows.into_iter().enumerate() {
-        let mut house = House::new(definitions());
-        let bind = house.bind("up", 0, 10);
-        let number = house.accepted("acme", &Sms::of_parts(2));
-        let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
-        for said in responses.iter().chain(receipts) {
-            match said {
-                Response(part, status) => {
-                    house.respond("up", 0, &[(parts[*part], *status, &format!("id-{part}"))]);
-                }
-                Receipt(part, state, error) => {
-                    let id = format!("id-{part}");
-                    house.receipt_done("up", text_id(&id), *state, None, error, None);
-                }
-            }
-        }
-        let session = house.bind_tenant("acme", 10);
-        let request = house.taken(session).remove(0);
-        let text = String::from_utf8_lossy(request.sm().short_message).into_owned();
-        assert!(text.contains(&format!("stat:{told} ")), "row {place}: {text}");
-        let message = house.message(number);
-        assert_eq!(message.deciding_error(), deciding, "row {place}");
-        assert!(deciding.is_some() || message.failure() == Some((FailCause::Partial, 0x0B)), "row {place}");
-    }
 }
 
 #[test]
