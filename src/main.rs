@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use rustix::fs::Mode;
 use tidegate::operate::{kept, line};
 use tidegate::{administrator, serve, settings, store};
 
@@ -132,6 +133,8 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|broken| tidegate::say::complaint(format_args!("{}", last_words(broken)))));
     // A broken invariant ends the process; damaged files of an old month do not.
     storage::abort_on_panic();
+    // Whatever is made holds texts, numbers or keys: only the account that runs it may read that.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let line = CommandLine::parse();
     let before = line.serve;
     if let Some(name) = stray(&before, line.command.as_ref()) {

@@ -1,5 +1,9 @@
 //! A new user's first minute: nothing configured, two lines to paste, and a second start.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
 use loadtest::wire::{command, status};
 use serde_json::Value;
 
@@ -14,6 +18,15 @@ use crate::support::wait::until;
 fn after<'t>(printed: &'t str, mark: &str) -> &'t str {
     let found = printed.split(mark).nth(1).and_then(|rest| rest.split_whitespace().next());
     found.unwrap_or_else(|| panic!("no {mark:?} in {printed}"))
+}
+
+/// What here may be read or written by other accounts than its own.
+fn open_to_others(path: &Path) -> Vec<PathBuf> {
+    let about = fs::metadata(path).unwrap();
+    let is_open = about.permissions().mode() & 0o077 != 0;
+    let within = about.is_dir().then(|| fs::read_dir(path).unwrap()).into_iter().flatten();
+    let within = within.flat_map(|entry| open_to_others(&entry.unwrap().path()));
+    is_open.then(|| path.to_owned()).into_iter().chain(within).collect()
 }
 
 #[test]
@@ -49,6 +62,8 @@ fn nothing_configured_delivers_a_message_and_the_second_start_finds_it() {
     let money = balance(&mut http);
     assert_eq!(money, ["999.00", "0.00", "1.00"]);
     gateway.end_well();
+    let open = open_to_others(&home.store());
+    assert_eq!(open, Vec::<PathBuf>::new(), "other accounts may read them");
 
     let again = Gateway::start(&home);
     assert!(!again.printed().contains("tg_"), "the second start prints secrets: {}", again.printed());
