@@ -3,6 +3,7 @@
 //!
 //! Head (`head.rs`), then the body (`submission.rs`), then the steps (`step.rs`).
 
+mod again;
 mod ending;
 mod head;
 mod id_hash;
@@ -729,19 +730,6 @@ impl Message {
     fn price_of(&self, parts: u8) -> Micros {
         // Exact: the price is the price of a part times the parts.
         Micros(self.price.0 / i64::from(self.parts()) * i64::from(parts))
-    }
-
-    /// When the parts that were refused for now are to be tried again: never before the time given with the last refusal.
-    pub fn retry_at(&self) -> Option<Wall> {
-        let mut at = None;
-        for (_, step) in self.steps() {
-            match step {
-                Step::Intent { .. } => at = None,
-                Step::Response { verdict: Verdict::Retry, retry_at, .. } => at = at.max(Some(retry_at)),
-                _ => {}
-            }
-        }
-        at
     }
 
     /// Whether a provider may have had any of it without saying so.

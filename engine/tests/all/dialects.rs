@@ -95,6 +95,41 @@ fn what_throttles_with_a_delay_stops_the_provider_for_so_long() {
 }
 
 #[test]
+fn what_is_throttled_again_and_again_waits_longer_each_time_and_nobody_behind_it_does() {
+    let mut house = house(|provider| provider.statuses = means(Class::Throttle, None, None));
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::default());
+    let mut tried = Vec::new();
+    let mut others = 0;
+    for second in 0..4 * 3_600 {
+        if second % 60 == 0 {
+            house.accepted("acme", &Sms::default());
+        }
+        for request in house.taken(bind) {
+            let is_it = request.number() == number;
+            house.respond("up", 0, &[(request.part(), if is_it { FAILED } else { 0 }, "")]);
+            match is_it {
+                true => tried.push(second),
+                false => others += 1,
+            }
+        }
+        house.pass(Duration::from_secs(1));
+    }
+    assert_eq!(others, 240, "what came behind it");
+    assert!((50..64).contains(&tried.len()), "{tried:?}");
+    assert!(tried[31] < 120, "it goes again in its place at first: {tried:?}");
+    let waits: Vec<i32> = tried.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits[32..].is_sorted_by(|a, b| *b >= a - 2), "{waits:?}");
+    assert!(waits.last().is_some_and(|wait| (899..=902).contains(wait)), "{waits:?}");
+    assert_eq!((house.state(number), house.message(number).attempt), (State::Queued, 0));
+
+    // A restart waits as long.
+    house.restart();
+    let bind = house.bind("up", 0, 10);
+    assert!(house.taken(bind).iter().all(|request| request.number() != number));
+}
+
+#[test]
 fn an_answer_that_does_not_tell_is_decided_by_the_policy_for_doubts() {
     for (policy, expected) in
         [(InDoubt::Resend, State::Sending), (InDoubt::Hold, State::Held), (InDoubt::Fail, State::Failed)]
