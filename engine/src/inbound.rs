@@ -15,13 +15,11 @@ use codecs::instant::Wall;
 use codecs::smpp::status::Status;
 use codecs::split;
 use codecs::text::{self, Encoding, packed};
-use hashbrown::HashMap;
 
 use crate::bytes::Reader;
 use crate::catalog::{AskReceipt, Charset, Definitions, SettleOn};
 use crate::command::{DiskLevel, Inbound, InboundItem, PartForm, PartOf};
 use crate::engine::Engine;
-use crate::hash::BlockHash;
 use crate::kept::Drawer;
 use crate::message::{Head, Message};
 use crate::money::Micros;
@@ -52,13 +50,15 @@ pub(crate) struct Phones {
 /// What came lately.
 #[derive(Default)]
 struct Arrivals {
-    at: HashMap<u64, i64, BlockHash>,
+    /// Hashes of what phones wrote: whoever writes chooses them, so they are put in order and not into a table.
+    at: BTreeMap<u64, i64>,
     order: VecDeque<(i64, u64)>,
 }
 
 impl Arrivals {
-    /// Whether it came since then. What was carried over is in the order behind what came later.
-    fn is_known(&self, arrival: u64, since: i64) -> bool {
+    /// Whether it came since then; what came before is forgotten. What was carried over is in the order behind what came later.
+    fn is_known(&mut self, arrival: u64, since: i64) -> bool {
+        self.forget(since);
         self.at.get(&arrival).is_some_and(|at| *at >= since)
     }
 
@@ -91,7 +91,6 @@ enum Whose {
 
 impl Engine {
     pub(crate) fn inbound(&mut self, inbound: &Inbound) {
-        self.phones.arrivals.forget(self.repeats_since());
         let mut start = 0;
         for item in &inbound.items {
             let bytes = inbound.bodies.get(start..item.end as usize).unwrap_or_default();
@@ -139,7 +138,8 @@ impl Engine {
         if self.settings.inbound.repeat_window.is_zero() {
             return false;
         }
-        let is_known = self.phones.arrivals.is_known(arrival, self.repeats_since());
+        let since = self.repeats_since();
+        let is_known = self.phones.arrivals.is_known(arrival, since);
         self.counters.inbound_repeated += u64::from(is_known);
         if !is_known {
             self.note_arrival(arrival, self.now.wall);
@@ -465,5 +465,27 @@ fn understood<'a>(body: &Body<'a>, charset: Charset) -> (Encoding, u8, Cow<'a, [
                 _ => (Encoding::Binary, 0x04, octets),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_is_kept_for_its_time_and_no_more_than_so_many_of_it() {
+        let mut arrivals = Arrivals::default();
+        let come = |arrivals: &mut Arrivals, arrival, at: i64| {
+            let is_known = arrivals.is_known(arrival, at - 10);
+            arrivals.note(arrival, Wall(at));
+            (is_known, arrivals.at.len())
+        };
+        assert_eq!(come(&mut arrivals, 1, 100), (false, 1));
+        assert_eq!(come(&mut arrivals, 1, 110), (true, 1));
+        assert_eq!(come(&mut arrivals, 2, 130), (false, 1), "the first is over");
+        for arrival in 3..ARRIVALS_MAX as u64 + 100 {
+            come(&mut arrivals, arrival, 135);
+        }
+        assert!(arrivals.at.len() <= ARRIVALS_MAX + 1, "{}", arrivals.at.len());
     }
 }

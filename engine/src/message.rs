@@ -117,6 +117,18 @@ pub enum PartState {
     Final(ReceiptState),
 }
 
+impl PartState {
+    /// Whether a final receipt says more than what is known of the part.
+    fn is_beaten_by(self, news: ReceiptState) -> bool {
+        match self {
+            PartState::Final(ReceiptState::Delivered) => false,
+            PartState::Final(ReceiptState::Unknown) => news != ReceiptState::Unknown,
+            PartState::Final(_) => news == ReceiptState::Delivered,
+            _ => true,
+        }
+    }
+}
+
 /// What a step means beyond the message itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Change {
@@ -618,27 +630,15 @@ impl Message {
         }
     }
 
-    /// A receipt for one part, or for all that went as one. Rank decides late news: `late_news_counts`; nothing beats delivered.
+    /// A receipt for one part, or for all that went as one.
     fn receive(&mut self, part: u8, news: ReceiptState) {
-        if !news.is_final() || (self.is_final() && !self.late_news_counts(news)) {
+        if !self.is_news(part, news) {
             return;
         }
-        let mut is_news = false;
         for index in self.places(part) {
-            let replaces = match self.part(index) {
-                None => false,
-                Some(PartState::Final(ReceiptState::Delivered)) => false,
-                Some(PartState::Final(ReceiptState::Unknown)) => true,
-                Some(PartState::Final(_)) => news == ReceiptState::Delivered,
-                Some(_) => true,
-            };
-            if replaces {
+            if self.part(index).is_some_and(|known| known.is_beaten_by(news)) {
                 self.set_part(index, PartState::Final(news));
-                is_news = true;
             }
-        }
-        if !is_news {
-            return;
         }
         if !self.is_final() {
             self.settle_parts();
@@ -646,6 +646,16 @@ impl Message {
             // Late news of some parts does not reopen the message; that of all of them decides anew.
             self.state = self.state_by_receipts();
         }
+    }
+
+    /// Whether a final receipt for one part, or for all that went as one, says more than what is known. Rank decides late news:
+    /// `late_news_counts`; nothing beats delivered.
+    pub fn is_news(&self, part: u8, news: ReceiptState) -> bool {
+        let is_late = self.is_final() && !self.late_news_counts(news);
+        let mut places = self.places(part);
+        news.is_final()
+            && !is_late
+            && places.any(|place| self.part(place).is_some_and(|known| known.is_beaten_by(news)))
     }
 
     /// Rank decides late news: delivered beats failed, expired, cancelled and unknown; everything beats unknown.

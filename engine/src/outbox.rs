@@ -167,10 +167,13 @@ impl Engine {
             match Status(item.status) {
                 Status::OK => {
                     self.counters.told += 1;
-                    self.told(tenant, item.number);
+                    self.end_telling(tenant, item.number, &Step::Told);
                 }
                 // SMPP 3.4 §4.6.2: these two say that this receipt is not to come again.
-                Status::X_P_APPN | Status::X_R_APPN => self.drop_untold(item.number),
+                Status::X_P_APPN | Status::X_R_APPN => {
+                    self.counters.dropped += 1;
+                    self.end_telling(tenant, item.number, &Step::Dropped);
+                }
                 _ => {
                     let again = self.now.mono.0.saturating_add(TELL_AGAIN_MICROS);
                     self.mono_dues.insert(again, DueKind::Tell as u8, item.number);
@@ -179,11 +182,11 @@ impl Engine {
         }
     }
 
-    /// Told, unless its state has changed since the receipt was written: then the tenant is owed another.
-    fn told(&mut self, tenant: u32, number: u64) {
+    /// Told, or dropped, unless its state has changed since the receipt was written: then the tenant is owed another.
+    fn end_telling(&mut self, tenant: u32, number: u64, end: &Step<'_>) {
         let Some(message) = self.pages.get(number) else { return };
         if message.telling.is_none_or(|state| state == message.state) {
-            self.step(number, &Step::Told);
+            self.step(number, end);
             return;
         }
         self.pages.set_telling(number, None);
@@ -199,11 +202,6 @@ impl Engine {
             entry.untold.push_front(number);
             self.tenants.mark(tenant);
         }
-    }
-
-    pub(crate) fn drop_untold(&mut self, number: u64) {
-        self.counters.dropped += 1;
-        self.step(number, &Step::Dropped);
     }
 
     /// Gives every tenant's sessions what their windows allow.

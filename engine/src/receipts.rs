@@ -90,9 +90,6 @@ pub(crate) struct ErrorText {
 
 /// Whether a provider says of a part on its way what it said before, or has said enough: a story must have an end.
 fn says_no_more(message: &Message, part: u8, state: ReceiptState) -> bool {
-    if state.is_final() {
-        return false;
-    }
     let (mut count, mut last) = (0, None);
     for (_, step) in message.steps() {
         match step {
@@ -322,8 +319,11 @@ impl Engine {
         }
         let (tenant, passes_on) = (message.tenant, message.passes_on(news.state));
         let has_more = message.parts() > 1;
-        let is_over = message.is_final() && !message.late_news_counts(news.state) && !passes_on;
-        if is_over || says_no_more(message, part, news.state) {
+        let is_known = match news.state.is_final() {
+            true => !message.is_news(part, news.state),
+            false => message.is_final() && !passes_on || says_no_more(message, part, news.state),
+        };
+        if is_known {
             self.counters.repeated += 1;
             self.acknowledge(news.answer);
             return;

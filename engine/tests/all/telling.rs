@@ -321,19 +321,50 @@ fn a_second_receipt_changes_nothing_and_late_news_does_where_it_is_better() {
 }
 
 #[test]
-fn a_state_that_changes_while_its_receipt_is_on_its_way_is_told_again() {
-    let (mut house, numbers) = sent(definitions(), 1);
-    let session = house.bind_tenant("acme", 10);
-    house.receipt("up", text_id("id-0"), UNDELIVERABLE, None);
-    assert_eq!(house.told(session), numbers);
-    house.receipt("up", text_id("id-0"), DELIVERED, None);
-    assert!(house.told(session).is_empty(), "one after the other");
-    house.acknowledge("acme", session, &numbers, 0);
-    let again = house.taken(session);
-    assert_eq!(again[0].sm().tlvs().value_of(tag::MESSAGE_STATE), Some(&[2][..]));
-    house.acknowledge("acme", session, &numbers, 0);
-    assert!(house.message(numbers[0]).told);
-    assert!(house.told(session).is_empty());
+fn what_a_provider_says_again_of_a_part_leaves_no_word_in_the_story() {
+    let answers = [
+        ("open", [0, 0], DELIVERED, State::Sent),
+        ("undeliverable", [0, 0], UNDELIVERABLE, State::Sent),
+        ("unknown", [0, 0], ReceiptState::Unknown, State::Sent),
+        ("failed in part", [0, REFUSED], DELIVERED, State::Failed),
+    ];
+    for (case, statuses, says, state) in answers {
+        let mut house = House::new(definitions());
+        let bind = house.bind("up", 0, 10);
+        let number = house.accepted("acme", &Sms::of_parts(2));
+        let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+        house.respond("up", 0, &[(parts[0], statuses[0], "a"), (parts[1], statuses[1], "b")]);
+        house.receipt("up", text_id("a"), says, None);
+        let story = house.message(number);
+        for _ in 0..3 {
+            house.receipt("up", text_id("a"), says, None);
+        }
+        assert_eq!(house.message(number).bytes(), story.bytes(), "{case}");
+        assert_eq!((house.state(number), house.engine.counters().repeated), (state, 3), "{case}");
+        assert_eq!(house.acknowledged.len(), 4, "{case}");
+    }
+}
+
+#[test]
+fn a_state_that_changes_while_its_receipt_is_on_its_way_is_told_again_however_that_one_is_answered() {
+    // ESME_RX_P_APPN, ESME_RX_R_APPN and ESME_RX_T_APPN (SMPP 3.4 §5.1.3).
+    for answer in [0, 0x65, 0x66, 0x64] {
+        let (mut house, numbers) = sent(definitions(), 1);
+        let session = house.bind_tenant("acme", 10);
+        house.receipt("up", text_id("id-0"), UNDELIVERABLE, None);
+        assert_eq!(house.told(session), numbers);
+        house.receipt("up", text_id("id-0"), DELIVERED, None);
+        assert!(house.told(session).is_empty(), "one after the other");
+        house.acknowledge("acme", session, &numbers, answer);
+        house.pass(Duration::from_millis(1_001));
+        let again = house.taken(session);
+        assert_eq!(again.len(), 1, "answered {answer:#x}");
+        assert_eq!(again[0].sm().tlvs().value_of(tag::MESSAGE_STATE), Some(&[2][..]));
+        assert!(!house.message(numbers[0]).told, "answered {answer:#x}");
+        house.acknowledge("acme", session, &numbers, 0);
+        assert!(house.message(numbers[0]).told);
+        assert!(house.told(session).is_empty());
+    }
 }
 
 #[test]
