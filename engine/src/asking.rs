@@ -2,6 +2,8 @@
 //! and what tenants' operations on messages that it has are carried to it for (`operations.rs`), cancel_sm and replace_sm
 //! included. A message in doubt cannot be asked about: without a response there is no id to ask by.
 
+use std::collections::BTreeSet;
+
 use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
 use codecs::smpp::pdu::{CancelSm, QuerySm, SmeAddress};
@@ -22,7 +24,8 @@ use crate::step::ALL_PARTS;
 
 /// Parts that are sent between two questions while messages wait.
 const PARTS_PER_ASK: u32 = 16;
-/// Questions that may wait at one provider; beyond, a message is asked about in its next turn.
+/// Questions that may wait at one provider, and as many for tenants; beyond, a message is asked about in its next turn, and a
+/// tenant answered from what we know.
 const ASKS_MAX: usize = 100_000;
 
 impl Engine {
@@ -94,15 +97,16 @@ impl Engine {
     /// Hands out the questions that windows and rates allow.
     pub(crate) fn send_asks(&mut self, index: u16) {
         let (now, percent) = (self.now.mono, self.settings.high_percent);
+        self.forget_unwanted(index);
         while let Some(entry) = self.providers.get_mut(index)
             && let Some((bind, Question { token, kind })) = entry.next_ask(now, percent)
         {
             let Some(connection) = entry.binds[bind].connection else { return };
             if self.pages.get(token.number()).is_none() && self.parking.is_away(token.number()) {
                 // There was no room for it in memory until its question's turn; it comes back for that.
-                entry.asks.push_front(Question { token, kind });
                 return self.read_back(block_of(token.number()));
             }
+            entry.take_ask();
             let Some(body) = self.question(index, Question { token, kind }) else { continue };
             if let Some(entry) = self.providers.get_mut(index) {
                 entry.asked(now, bind);
@@ -110,6 +114,32 @@ impl Engine {
             self.effects.outgoing(connection).asks.push(Ask { token: token.0, kind, body });
             if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
                 counters.asked += 1;
+            }
+            self.forget_unwanted(index);
+        }
+    }
+
+    /// Puts what a tenant waits for behind what others do. False where too much waits already.
+    pub(crate) fn want(&mut self, index: u16, number: u64, kind: AskKind, parts: &BTreeSet<u8>) -> bool {
+        self.forget_unwanted(index);
+        let Some(entry) = self.providers.get_mut(index) else { return false };
+        let has_room = entry.wanted.len() + parts.len() <= ASKS_MAX;
+        if has_room {
+            entry
+                .wanted
+                .extend(parts.iter().map(|part| Question { token: PartToken::new(number, *part), kind }));
+        }
+        has_room
+    }
+
+    /// Nobody waits any more for what was wanted longest ago.
+    fn forget_unwanted(&mut self, index: u16) {
+        while let Some(entry) = self.providers.get(index)
+            && let Some(first) = entry.wanted.front()
+            && !self.is_carrying(first.token, first.kind)
+        {
+            if let Some(entry) = self.providers.get_mut(index) {
+                entry.take_ask();
             }
         }
     }
@@ -147,14 +177,12 @@ impl Engine {
         }
     }
 
-    /// The body of what is asked; `None` when there is nothing to ask any more, or nobody who waits for it.
+    /// The body of what is asked; `None` when there is nothing to ask any more.
     fn question(&self, provider: u16, question: Question) -> Option<Vec<u8>> {
         let Question { token, kind } = question;
         let provider = self.providers.get(provider)?;
         let message = self.pages.get(token.number())?;
-        let is_wanted = kind == AskKind::Query || self.is_carrying(token, kind);
-        if !is_wanted || message.state != State::Sent || !message.any_part(token.part(), PartState::Accepted)
-        {
+        if message.state != State::Sent || !message.any_part(token.part(), PartState::Accepted) {
             return None;
         }
         let message_id = message.provider_id(token.part()).filter(|id| is_askable(id))?;
@@ -201,10 +229,15 @@ impl Provider {
     /// The next question and the bind that takes it.
     fn next_ask(&mut self, now: codecs::instant::Mono, high_percent: u32) -> Option<(usize, Question)> {
         let waits_its_turn = !self.queue.is_empty() && self.parts_since_ask < PARTS_PER_ASK;
-        if self.asks.is_empty() || waits_its_turn {
-            return None;
-        }
+        let next = *self.wanted.front().or(self.asks.front()).filter(|_| !waits_its_turn)?;
         let bind = self.bind_for_one(now, high_percent)?;
-        Some((bind, self.asks.pop_front()?))
+        Some((bind, next))
+    }
+
+    /// The next question is asked, or not to be asked any more.
+    fn take_ask(&mut self) {
+        if self.wanted.pop_front().is_none() {
+            self.asks.pop_front();
+        }
     }
 }

@@ -144,7 +144,9 @@ pub(crate) struct Provider {
     waits_for_bind: Vec<WaitsForBind>,
     /// When a message of high priority last waited here.
     high_seen: Option<Mono>,
-    /// What it is to be asked, and the parts that were sent since it was last asked.
+    /// What it is to be asked first, for tenants that wait for it.
+    pub wanted: VecDeque<Question>,
+    /// What it is to be asked besides, and the parts that were sent since it was last asked.
     pub asks: VecDeque<Question>,
     pub parts_since_ask: u32,
 }
@@ -169,6 +171,7 @@ impl Provider {
             wake: None,
             waits_for_bind: Vec::new(),
             high_seen: None,
+            wanted: VecDeque::new(),
             asks: VecDeque::new(),
             parts_since_ask: 0,
         }

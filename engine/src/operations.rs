@@ -12,7 +12,6 @@ use crate::asking::is_askable;
 use crate::command::{
     AskAnswer, AskKind, ConnectionId, OfOne, PartToken, Refusal, Replacement, TenantOperation, Wanted,
 };
-use crate::dispatch::Question;
 use crate::effect::{Cancelled, Operated, OperationAnswer};
 use crate::engine::{DueKind, Engine};
 use crate::id::Number;
@@ -41,6 +40,14 @@ pub(crate) struct Operations {
     /// By message, those that are with its provider.
     carried: BTreeMap<u64, Vec<Carried>>,
     carried_count: usize,
+}
+
+impl Operations {
+    /// Whether a message's provider is being asked the same about these parts for somebody who waits for it.
+    fn is_asked(&self, number: u64, kind: AskKind, parts: &BTreeSet<u8>) -> bool {
+        let mut waiting = self.carried.get(&number).into_iter().flatten();
+        waiting.any(|other| other.asker.kind == kind && !other.is_answered && other.open.is_superset(parts))
+    }
 }
 
 /// An operation on its way to a provider and back.
@@ -258,7 +265,8 @@ impl Engine {
         let Some(message) = self.pages.get(number).filter(|message| message.state == State::Sent) else {
             return false;
         };
-        let Some(provider) = self.providers.get_mut(message.provider) else { return false };
+        let index = message.provider;
+        let Some(provider) = self.providers.get(index) else { return false };
         let offers = provider.definition.as_ref().is_some_and(|d| d.operations.contains(&asker.kind));
         // By a shared id it would be done to others as well: as if it were not offered.
         let offers = offers && !provider.names_others(message);
@@ -283,10 +291,10 @@ impl Engine {
         if !fits || !has_ids {
             return false;
         }
-        // Before those that nobody waits for.
-        for part in open.iter().rev() {
-            let token = PartToken::new(number, *part);
-            provider.asks.push_front(Question { token, kind: asker.kind });
+        // Who wants what is being asked already is answered with that.
+        let is_asked = self.operations.is_asked(number, asker.kind, &open);
+        if !is_asked && !self.want(index, number, asker.kind, &open) {
+            return false;
         }
         let until = self.now.mono.after(CARRIED_WAIT);
         self.mono_dues.insert(until.0, DueKind::Carried as u8, number);

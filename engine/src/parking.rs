@@ -61,6 +61,8 @@ struct Parked {
     held: bool,
     /// Some of them wait to be sent, the held ones included.
     waits: bool,
+    /// A look at it is asked for, whatever its time.
+    is_asked: bool,
 }
 
 /// What is parked for one provider, with one priority, of one tenant.
@@ -290,10 +292,15 @@ impl Parking {
         }
     }
 
-    /// Wants all blocks looked at that `which` picks.
+    /// Wants all blocks looked at that `which` picks, and each once, however often that is wanted before its turn.
     fn look_at(&mut self, which: impl Fn(&Parked) -> bool) {
-        let mut blocks: Vec<u64> =
-            self.blocks.iter().filter(|(_, p)| p.away != 0 && which(p)).map(|(block, _)| *block).collect();
+        let wanted = self.blocks.iter_mut().filter(|(_, p)| p.away != 0 && !p.is_asked && which(p));
+        let mut blocks: Vec<u64> = wanted
+            .map(|(block, parked)| {
+                parked.is_asked = true;
+                *block
+            })
+            .collect();
         blocks.sort_unstable();
         self.looks.asked.extend(blocks);
     }
@@ -505,6 +512,23 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_is_asked_for_once_until_its_turn_and_then_again() {
+        let mut parking = Parking::default();
+        for block in 0..10 {
+            *parking.blocks.entry(block).or_default() = Parked { away: 1, held: true, ..Parked::default() };
+        }
+        for _ in 0..3 {
+            parking.look_at(|parked| parked.held);
+        }
+        let turns: Vec<u64> = std::iter::from_fn(|| parking.next_look()).collect();
+        assert_eq!(turns, Vec::from_iter(0..10));
+        parking.look_at(|parked| parked.held);
+        assert_eq!(parking.next_look(), Some(0));
+        parking.look_at(|parked| parked.held);
+        assert_eq!(Vec::from_iter(&parking.looks.asked), Vec::from_iter(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 0]));
+    }
 
     #[test]
     fn a_start_has_a_bounded_number_of_blocks_to_read() {

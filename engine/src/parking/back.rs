@@ -33,16 +33,6 @@ pub(super) struct Looks {
     was_due: bool,
 }
 
-impl Looks {
-    /// Both in turn, so that neither waits for the other's end.
-    fn next(&mut self) -> Option<u64> {
-        self.was_due = !self.was_due;
-        let Looks { due, asked, .. } = self;
-        let (first, other) = if self.was_due { (due, asked) } else { (asked, due) };
-        first.pop_front().or_else(|| other.pop_front())
-    }
-}
-
 impl Parking {
     fn take_due(&mut self, now: Wall) {
         while let Some(Reverse((wake, block))) = self.wakes.peek().copied()
@@ -58,6 +48,21 @@ impl Parking {
                 self.looks.due.push_back(block);
             }
         }
+    }
+
+    /// The next block to be looked at: those that are due and those that are asked for in turn, so that neither waits for the
+    /// other's end.
+    pub(super) fn next_look(&mut self) -> Option<u64> {
+        let Looks { due, asked, was_due, .. } = &mut self.looks;
+        *was_due = !*was_due;
+        if *was_due && let Some(block) = due.pop_front() {
+            return Some(block);
+        }
+        let Some(block) = asked.pop_front() else { return due.pop_front() };
+        if let Some(parked) = self.blocks.get_mut(&block) {
+            parked.is_asked = false;
+        }
+        Some(block)
     }
 
     /// Messages in memory whose newest image is the store's.
@@ -131,7 +136,7 @@ impl Engine {
         self.parking.take_due(self.now.wall);
         // What is woken is parked again where the queues hold much: no more of it than the store takes.
         while self.parking.looks.under_way < LOOKS_MAX && !self.is_parking_behind() {
-            let Some(block) = self.parking.looks.next() else { return };
+            let Some(block) = self.parking.next_look() else { return };
             if !self.parking.holds(block) {
                 continue;
             }

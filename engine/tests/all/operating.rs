@@ -374,6 +374,36 @@ fn a_query_brings_what_the_provider_knows_and_else_what_we_know() {
     }
 }
 
+#[test]
+fn tenants_are_asked_for_in_their_order_once_a_message_and_no_longer_than_they_wait() {
+    let mut definitions = definitions();
+    definitions.providers[0].operations = vec![AskKind::Query];
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 2);
+    let numbers = house.accepted_all("acme", &Sms::default(), 6);
+    for _ in 0..3 {
+        for request in house.taken(bind) {
+            house.respond("up", 0, &[(request.part(), 0, &request.number().to_string())]);
+        }
+    }
+    for number in &numbers {
+        for _ in 0..50 {
+            assert_eq!(house.of_one("acme", *number, OfOne::Query), None);
+        }
+    }
+    let asked =
+        |house: &mut House| -> Vec<u64> { house.asks.drain(..).map(|(_, part, _)| part.number()).collect() };
+    assert_eq!(asked(&mut house), numbers[..2], "as many as its window takes");
+    answer(&mut house, 0, numbers[0], AskKind::Query, 0, Some(ReceiptState::Enroute));
+    assert_eq!((outcomes(&mut house).len(), asked(&mut house)), (50, numbers[2..3].to_vec()));
+    house.seconds(6);
+    assert_eq!(outcomes(&mut house).len(), 250, "the others have waited long enough");
+    answer(&mut house, 0, numbers[1], AskKind::Query, 0, Some(ReceiptState::Enroute));
+    assert_eq!(asked(&mut house), [], "nobody waits for the rest");
+    assert_eq!(house.of_one("acme", numbers[5], OfOne::Query), None);
+    assert_eq!(asked(&mut house), numbers[5..]);
+}
+
 /// A house whose provider offers all and is asked for receipts, with a message of so many parts whose tenant asks for none.
 fn carried_without_receipt(parts: u8) -> (House, u64) {
     let mut definitions = definitions();
