@@ -69,8 +69,10 @@ metrics! {
         "Receipts, and messages from phones, handed to tenants and acknowledged by them.";
     DROPPED = "tidegate_messages_untold_dropped_total", Counter, "", Count,
         "Receipts, and messages from phones, that are not offered any more because their tenant did not come for them in time.";
-    TURNED_AWAY = "tidegate_operations_unauthorized_total", Counter, "key", Count,
+    OPERATORS_TURNED_AWAY = "tidegate_operations_unauthorized_total", Counter, "key", Count,
         "Requests to `/v1/ops` that came without the administrator's key (missing) or with another one (wrong).";
+    TENANTS_TURNED_AWAY = "tidegate_http_unauthorized_total", Counter, "key", Count,
+        "Requests to the API that came without a key (missing), with one that nobody has (wrong), or with one that may not be used from that address (elsewhere).";
     BINDS_REFUSED = "tidegate_smpp_binds_refused_total", Counter, "cause", Count,
         "Binds of tenants that were refused: for a wrong_password, because they were locked_out after too many, or for an other cause.";
     NOT_ENTERED = "tidegate_smpp_connections_not_begun_total", Counter, "", Count,
@@ -278,23 +280,28 @@ impl Entry {
 pub struct DoorCounts {
     connections: [Arc<ServerCounters>; Entry::ALL.len()],
     refused: [AtomicU64; Refusal::ALL.len()],
-    turned_away: [AtomicU64; OperatorKey::ALL.len()],
+    operators_turned_away: [AtomicU64; BadKey::ALL.len()],
+    tenants_turned_away: [AtomicU64; BadKey::ALL.len()],
 }
 
-/// What was wrong with the key of a request to operate.
+/// What was wrong with the key of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OperatorKey {
+pub enum BadKey {
     Missing,
     Wrong,
+    /// It may not be used from that address; an administrator's may be used from any.
+    Elsewhere,
 }
 
-impl OperatorKey {
-    const ALL: [OperatorKey; 2] = [OperatorKey::Missing, OperatorKey::Wrong];
+impl BadKey {
+    const ALL: [BadKey; 3] = [BadKey::Missing, BadKey::Wrong, BadKey::Elsewhere];
+    const OF_OPERATORS: [BadKey; 2] = [BadKey::Missing, BadKey::Wrong];
 
     pub fn word(self) -> &'static str {
         match self {
-            OperatorKey::Missing => "missing",
-            OperatorKey::Wrong => "wrong",
+            BadKey::Missing => "missing",
+            BadKey::Wrong => "wrong",
+            BadKey::Elsewhere => "elsewhere",
         }
     }
 }
@@ -310,8 +317,14 @@ impl DoorCounts {
         }
     }
 
-    pub fn turned_away(&self, key: OperatorKey) {
-        if let Some(count) = self.turned_away.get(key as usize) {
+    pub fn operator_turned_away(&self, key: BadKey) {
+        if let Some(count) = self.operators_turned_away.get(key as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub fn tenant_turned_away(&self, key: BadKey) {
+        if let Some(count) = self.tenants_turned_away.get(key as usize) {
             count.fetch_add(1, Relaxed);
         }
     }
@@ -380,8 +393,11 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
     for (code, count) in refused_by_code(snapshot, doors) {
         metrics::counter!(REFUSED, "code" => code).absolute(count);
     }
-    for (key, count) in OperatorKey::ALL.iter().zip(&doors.turned_away) {
-        metrics::counter!(TURNED_AWAY, "key" => key.word()).absolute(count.load(Relaxed));
+    for (key, count) in BadKey::OF_OPERATORS.iter().zip(&doors.operators_turned_away) {
+        metrics::counter!(OPERATORS_TURNED_AWAY, "key" => key.word()).absolute(count.load(Relaxed));
+    }
+    for (key, count) in BadKey::ALL.iter().zip(&doors.tenants_turned_away) {
+        metrics::counter!(TENANTS_TURNED_AWAY, "key" => key.word()).absolute(count.load(Relaxed));
     }
     publish_server(&snapshot.server);
     for (entry, counters) in Entry::ALL.into_iter().zip(&doors.connections) {

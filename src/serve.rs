@@ -260,10 +260,7 @@ async fn serve(
     let lockout = Arc::new(Lockout::new(LockoutOptions::default()));
     let outbind = Shared { lockout, counters: doors.connections(Entry::Outbind) };
     let (reached, keepers) = reach::open(&config, &outbind, clock).await?;
-    let simulator = match config.is_empty_of_providers() {
-        true => Some(sandbox::start(&mut config).await.map_err(ServeError::Start)?),
-        false => None,
-    };
+    let simulator = sandbox::stand_in(&mut config).await.map_err(ServeError::Start)?;
     let administrator = first_run::administrator(&mut store.catalog, store.layout.administrator_key())?;
     let first_run = first_run::tenants(&mut config, &mut store.catalog, &store.vault)?;
     store.engine.recovered(definitions::definitions(&config), clock.now(), store.next_group)?;
@@ -495,7 +492,7 @@ async fn keep_house(
 }
 
 /// What the engine begins with. Messages that wait for a provider which is no more go nowhere by themselves, unless their route had
-/// another: whoever has taken it out of the settings is told.
+/// another, and those of a tenant which is no more are held: whoever has taken it out of the settings is told.
 fn first_look(engine: &Engine, config: &Config) -> engine::Snapshot {
     let snapshot = engine.snapshot();
     let is_there = |id: &str| config.provider.iter().any(|provider| provider.enabled && provider.id == id);
@@ -508,6 +505,13 @@ fn first_look(engine: &Engine, config: &Config) -> engine::Snapshot {
                 "messages wait for a provider that the settings do not have, or have disabled: `tidegate queue move` gives them to another"
             );
         }
+    }
+    for (tenant, messages) in engine.waiting_of_unknown_tenants() {
+        tracing::warn!(
+            tenant,
+            messages,
+            "messages of a tenant that the settings do not have are held, and their credit is reserved: `tidegate queue bounce` cancels them"
+        );
     }
     snapshot
 }

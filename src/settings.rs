@@ -7,7 +7,7 @@ use config::{Config, Problem, Profiles, Unusable};
 use connectors::profiles;
 use serde_json::json;
 
-use crate::usable;
+use crate::{sandbox, usable};
 
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +52,14 @@ const PROFILES: Profiles<'static> =
 /// Validates a file, and what it names as a start would: prints what is wrong with it, and how to mend it.
 pub fn check(file: &Path, as_json: bool) -> ExitCode {
     match (read_to_start(Some(file)), as_json) {
-        (Ok(_), false) => crate::say::line(format_args!("{}: fine", file.display())),
-        (Ok(_), true) => crate::say::line(format_args!("{}", json!({"ok": true, "problems": []}))),
+        (Ok(config), false) => {
+            crate::say::line(format_args!("{}: fine", file.display()));
+            remarks(&config).iter().for_each(|remark| crate::say::line(format_args!("remark: {remark}")));
+        }
+        (Ok(config), true) => {
+            let answer = json!({"ok": true, "problems": [], "remarks": remarks(&config)});
+            crate::say::line(format_args!("{answer}"));
+        }
         (Err(error), false) => {
             crate::say::complaint(format_args!("{error}"));
             return ExitCode::FAILURE;
@@ -64,6 +70,12 @@ pub fn check(file: &Path, as_json: bool) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// What is not wrong and may be a slip.
+fn remarks(config: &Config) -> Vec<&'static str> {
+    let is_sandbox = config.is_empty_of_providers() && !config.tenant.is_empty();
+    is_sandbox.then_some(sandbox::REMARK).into_iter().collect()
 }
 
 fn problems(error: &SettingsError) -> Vec<serde_json::Value> {

@@ -9,4 +9,5 @@ pub mod profiles;
 mod proxy;
 pub mod reply;
 pub mod smpp;
+pub mod sparing;
 pub mod tls;

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use engine::command::ConnectionId;
 use engine::effect::Outgoing;
 use tokio::sync::Notify;
@@ -55,10 +55,15 @@ impl Links {
     }
 
     pub fn open(&self) -> (ConnectionId, Arc<Link>) {
-        let id = ConnectionId(self.last.fetch_add(1, Ordering::Relaxed) + 1);
         let link = Arc::new(Link::default());
-        self.table.insert(id, Arc::clone(&link));
-        (id, link)
+        loop {
+            // Ids come round some day, and one that is still in use is not given to another connection.
+            let id = ConnectionId(self.last.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
+            if let Entry::Vacant(place) = self.table.entry(id) {
+                place.insert(Arc::clone(&link));
+                return (id, link);
+            }
+        }
     }
 
     pub fn close(&self, id: ConnectionId) {
@@ -110,6 +115,15 @@ mod tests {
         assert_eq!(outgoing.requests, [Request { token: 1, end: 3 }, Request { token: 2, end: 8 }]);
         assert_eq!(outgoing.bodies, b"onethree");
         assert!(link.take().is_empty());
+    }
+
+    #[test]
+    fn ids_that_come_round_are_given_to_nobody_while_they_are_in_use() {
+        let links = Links::new();
+        let (first, _) = links.open();
+        links.last.store(u32::MAX - 1, Ordering::Relaxed);
+        let ids: Vec<u32> = (0..3).map(|_| links.open().0.0).collect();
+        assert_eq!((first.0, ids), (1, vec![u32::MAX, 0, 2]));
     }
 
     #[test]

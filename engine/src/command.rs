@@ -16,7 +16,7 @@ pub struct Now {
     pub mono: Mono,
 }
 
-/// One connection of this process: a tenant's SMPP session or a provider's bind. Never reused while the process lives.
+/// One connection of this process: a tenant's SMPP session or a provider's bind. Not given to another while it is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u32);
 

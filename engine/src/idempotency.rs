@@ -146,7 +146,7 @@ impl Idempotency {
         }
     }
 
-    /// Puts an entry in place as it was: from the journal, or carried over. In the order in which they began.
+    /// Puts an entry in place as it was: from the journal, or carried over. `put_in_order` follows the last of them.
     pub fn keep(&mut self, tenant: u32, key: u128, entry: Entry) {
         let index = tenant as usize;
         if index >= self.tenants.len() {
@@ -158,6 +158,13 @@ impl Idempotency {
             keys.order.push_back((entry.began, key));
         }
         keys.entries.insert(key, entry);
+    }
+
+    /// After a start: what was carried over has come behind what began after it.
+    pub fn put_in_order(&mut self) {
+        for keys in &mut self.tenants {
+            keys.order.make_contiguous().sort_unstable();
+        }
     }
 
     pub fn get(&self, tenant: u32, key: u128) -> Option<&Entry> {
@@ -297,6 +304,26 @@ mod tests {
         assert_eq!(keys.look(0, 1, 10, NOW), Begin::New);
         assert_eq!(keys.begin(0, 1, 10, NOW), Begin::New);
         assert_eq!(keys.look(0, 1, 10, NOW), Begin::Running);
+    }
+
+    #[test]
+    fn after_a_start_room_is_made_by_those_that_began_first_however_they_came() {
+        let mut keys = Idempotency::with_keys_max(2);
+        let entry = |began| Entry {
+            body: 1,
+            began,
+            state: State::Done,
+            first_number: 1,
+            count: 1,
+            outcome: [1].into(),
+        };
+        // The older one was carried over.
+        keys.keep(0, 2, entry(later(DAY / 2)));
+        keys.keep(0, 1, entry(NOW));
+        keys.put_in_order();
+        assert_eq!(keys.begin(0, 3, 1, later(DAY - 1)), Begin::Full);
+        assert_eq!(keys.begin(0, 3, 1, later(DAY)), Begin::New);
+        assert!(keys.get(0, 1).is_none() && keys.get(0, 2).is_some());
     }
 
     #[test]

@@ -149,11 +149,17 @@ impl EarlyReceipts {
         payload: Box<[u8]>,
         now: Mono,
     ) -> Option<EarlyReceipt> {
+        self.put(provider, canonical, payload, now);
+        if self.len() > self.count_max { self.take_oldest() } else { None }
+    }
+
+    /// Keeps one of the journal. What had to go for want of room is in the journal too, behind it, so nothing gives way here: what
+    /// was carried over comes in another order, and another one would.
+    pub fn put(&mut self, provider: u16, canonical: &[u8], payload: Box<[u8]>, now: Mono) {
         let hash = key(provider, canonical);
         self.by_arrival.insert(self.arrivals, hash);
         self.by_id.insert((hash, self.arrivals), EarlyReceipt { provider, held: now, payload });
         self.arrivals += 1;
-        if self.len() > self.count_max { self.take_oldest() } else { None }
     }
 
     /// The oldest receipt of this id. Several may have come: ask until there is none.

@@ -445,8 +445,7 @@ impl Engine {
         }
         let Early { key, .. } = decode_early_payload(provider, receipt)?;
         if self.early.of(provider, &key).all(|early| *early.payload != *receipt) {
-            // What has to go for want of room went at the same place before, and a record of that follows.
-            self.early.hold(provider, &key, receipt.into(), self.now.mono);
+            self.early.put(provider, &key, receipt.into(), self.now.mono);
         }
         self.ring.add(self.group_number, Item::Early(provider, key.into()));
         Some(())

@@ -12,10 +12,16 @@ pub const RECORD_HEADER: usize = 6;
 /// Idempotency keys are of the second version since their outcomes say how many parts they have; the first is read like it, for
 /// each of its outcomes says what it knows. All else is of the first.
 const IDEMPOTENCY_VERSION: u8 = 2;
+/// What is untold says since when, from the second version on.
+const UNTOLD_VERSION: u8 = 2;
 const RECORD_VERSION: u8 = 1;
 
 const fn version_of(kind: u8) -> u8 {
-    if kind == kind::IDEMPOTENCY { IDEMPOTENCY_VERSION } else { RECORD_VERSION }
+    match kind {
+        kind::IDEMPOTENCY => IDEMPOTENCY_VERSION,
+        kind::UNTOLD => UNTOLD_VERSION,
+        _ => RECORD_VERSION,
+    }
 }
 
 /// How a wallet's total changed from outside the life of a message.
@@ -97,6 +103,8 @@ pub enum Record<'a> {
     Untold {
         tenant: u32,
         number: u64,
+        /// When it became final, in milliseconds of the wall clock; 0 where nobody knows.
+        since: i64,
     },
     /// A receipt whose message is not known yet; with nothing but its id, those held under the id have found theirs.
     EarlyReceipt {
@@ -240,9 +248,10 @@ pub fn write(out: &mut Vec<u8>, record: &Record<'_>) {
             out.extend_from_slice(&tenant.to_le_bytes());
             out.extend_from_slice(entry);
         }),
-        Record::Untold { tenant, number } => frame(out, kind::UNTOLD, |out| {
+        Record::Untold { tenant, number, since } => frame(out, kind::UNTOLD, |out| {
             out.extend_from_slice(&tenant.to_le_bytes());
             out.extend_from_slice(&number.to_le_bytes());
+            out.extend_from_slice(&since.to_le_bytes());
         }),
         Record::EarlyReceipt { provider, at, receipt } => frame(out, kind::EARLY_RECEIPT, |out| {
             out.extend_from_slice(&provider.to_le_bytes());
@@ -360,7 +369,10 @@ fn read_payload(kind: u8, payload: &[u8]) -> Option<Record<'_>> {
         kind::EPOCH => Record::Epoch { epoch: reader.u16()?, next: reader.u64()? },
         kind::WALLET => Record::Wallet { tenant: reader.u32()?, wallet: reader.rest() },
         kind::IDEMPOTENCY => Record::Idempotency { tenant: reader.u32()?, entry: reader.rest() },
-        kind::UNTOLD => Record::Untold { tenant: reader.u32()?, number: reader.u64()? },
+        kind::UNTOLD => {
+            let (tenant, number) = (reader.u32()?, reader.u64()?);
+            Record::Untold { tenant, number, since: reader.i64().unwrap_or(0) }
+        }
         kind::EARLY_RECEIPT => {
             Record::EarlyReceipt { provider: reader.u16()?, at: reader.i64()?, receipt: reader.rest() }
         }

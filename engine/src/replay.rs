@@ -108,8 +108,10 @@ impl Engine {
                 self.epoch_group = group;
                 self.ring.add(group, Item::Epoch);
             }
-            Record::Untold { tenant, number } => {
-                self.sweep.owe(number, tenant, group, self.now.wall);
+            Record::Untold { tenant, number, since } => {
+                // A release of before did not say it.
+                let since = if since == 0 { self.now.wall } else { Wall(since) };
+                self.sweep.owe(number, tenant, group, since);
                 self.ring.add(group, Item::Untold(tenant, number));
             }
             _ => {}
@@ -251,6 +253,7 @@ impl Engine {
         for (number, tenant) in parked {
             self.tenants.owe(tenant, number);
         }
+        self.idempotency.put_in_order();
         self.match_all_early();
         self.tidy_kept();
         self.route_unrouted();

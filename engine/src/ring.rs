@@ -209,8 +209,8 @@ impl Engine {
 
     /// That a message which has left memory is still to be told.
     pub(crate) fn record_untold(&mut self, tenant: u32, number: u64) {
-        record::write(&mut self.group, &Record::Untold { tenant, number });
-        self.sweep.owe(number, tenant, self.group_number, self.now.wall);
+        let since = self.sweep.owe(number, tenant, self.group_number, self.now.wall);
+        record::write(&mut self.group, &Record::Untold { tenant, number, since: since.0 });
         self.ring.add(self.group_number, Item::Untold(tenant, number));
     }
 }

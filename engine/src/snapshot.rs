@@ -47,6 +47,11 @@ pub struct Snapshot {
 }
 
 impl Engine {
+    /// Tenants that the definitions do not have, with how many of their messages wait.
+    pub fn waiting_of_unknown_tenants(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.tenants.unknown_waiting()
+    }
+
     pub fn snapshot(&self) -> Snapshot {
         let providers = (0u16..).zip(self.providers.iter()).map(|(index, provider)| ProviderSnapshot {
             id: provider.id.clone(),

@@ -91,11 +91,13 @@ impl Sweep {
         self.untold.get(&number).is_some_and(|debt| debt.group == group)
     }
 
-    /// `since` is when it became final, as far as that is known.
-    pub fn owe(&mut self, number: u64, tenant: u32, group: u64, since: Wall) {
+    /// `since` is when it became final, as far as that is known; what is known already holds, and is the answer.
+    pub fn owe(&mut self, number: u64, tenant: u32, group: u64, since: Wall) -> Wall {
         let debt = self.untold.entry(number).or_insert(Debt { tenant, group, since });
         debt.group = group;
+        let since = debt.since;
         self.untold_from = self.untold_from.into_iter().chain([block_of(number)]).min();
+        since
     }
 
     /// Nothing is owed for it any more, or it lives again and says so itself.

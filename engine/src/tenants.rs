@@ -276,6 +276,12 @@ impl Tenants {
         self.list.iter().map(|tenant| (tenant.untold.len() + tenant.untold_long.len()) as u64).sum()
     }
 
+    /// Those that the definitions do not have, with how many of their messages wait.
+    pub fn unknown_waiting(&self) -> impl Iterator<Item = (&str, u64)> {
+        let unknown = self.list.iter().filter(|tenant| tenant.definition.is_none() && tenant.waiting > 0);
+        unknown.map(|tenant| (&*tenant.id, tenant.waiting))
+    }
+
     pub fn reserved(&self) -> Vec<(String, Micros)> {
         let mut sums: Vec<(String, Micros)> = Vec::new();
         for tenant in &self.list {

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, StatusCode, header, request};
+use connectors::sparing::STRANGERS;
 
 use super::ApiState;
 use super::problem::Problem;
 use crate::directory::TenantAccess;
+use crate::metrics::BadKey;
 
 const SCHEME: &[u8] = b"bearer";
 
@@ -18,15 +20,28 @@ impl ApiState {
     /// The tenant that makes this request.
     pub(super) fn authenticate(&self, request: &request::Parts) -> Result<Arc<TenantAccess>, Problem> {
         let key = api_key(&request.headers).ok_or_else(|| {
+            self.turned_away(request, BadKey::Missing, None);
             Problem::unauthorized("send an API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
         })?;
-        let tenant =
-            self.directory.by_key(key).ok_or_else(|| Problem::unauthorized("this API key is not known"))?;
+        let tenant = self.directory.by_key(key).ok_or_else(|| {
+            self.turned_away(request, BadKey::Wrong, None);
+            Problem::unauthorized("this API key is not known")
+        })?;
         if !tenant.allows(peer(request)) {
+            self.turned_away(request, BadKey::Elsewhere, Some(&tenant.id));
             let detail = "this API key may not be used from your address";
             return Err(Problem::new(StatusCode::FORBIDDEN, "ip_not_allowed", "Address not allowed", detail));
         }
         Ok(tenant)
+    }
+
+    /// Anybody may send these: few get a line in the log.
+    fn turned_away(&self, request: &request::Parts, key: BadKey, tenant: Option<&str>) {
+        self.counts.tenant_turned_away(key);
+        if let Some(left_out) = STRANGERS.line(self.clock.now().mono) {
+            let (from, key) = (peer(request).map(|from| from.to_string()), key.word());
+            tracing::warn!(from, key, tenant, left_out, "a request to the API was refused");
+        }
     }
 }
 

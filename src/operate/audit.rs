@@ -5,7 +5,8 @@
 
 use std::net::SocketAddr;
 
-use codecs::instant::Wall;
+use codecs::instant::{Mono, Wall};
+use connectors::sparing::STRANGERS;
 use engine::id::Permutation;
 use engine::surgery::{Operation, Order, Report};
 
@@ -14,6 +15,9 @@ use serde_json::Value;
 use super::request::RebindWanted;
 use super::show::time;
 use crate::api::problem::Problem;
+
+/// Of a path, or a name in it.
+const WORD_CHARACTERS_MAX: usize = 100;
 
 /// What an operation says of itself.
 #[derive(Default)]
@@ -98,8 +102,21 @@ pub fn rebind(by: &str, provider: &str, wanted: &RebindWanted, done: &Result<Val
     tracing::info!(by, verb = "rebind", provider, bind, reason, refused, "an operator's order");
 }
 
-/// A request that came without the administrator's key, or with another one.
-pub fn turned_away(from: Option<SocketAddr>, method: &str, path: &str, key: &'static str) {
+/// An order that cannot be read, or says what cannot be.
+pub fn not_understood(by: &str, verb: &str, id: Option<&str>, problem: &Problem) {
+    let (verb, id) = (beginning(verb), id.map(beginning));
+    tracing::info!(by, verb, id, refused = &*problem.detail, "an operator's order");
+}
+
+/// A request that came without the administrator's key, or with another one. Anybody may send these: few get a line, and a short one.
+pub fn turned_away(now: Mono, from: Option<SocketAddr>, method: &str, path: &str, key: &'static str) {
+    let Some(left_out) = STRANGERS.line(now) else { return };
     let from = from.map(|from| from.to_string());
-    tracing::warn!(from, method, path, key, "a request to operate was refused");
+    let (method, path) = (beginning(method), beginning(path));
+    tracing::warn!(from, method, path, key, left_out, "a request to operate was refused");
+}
+
+/// As much of a word from outside as a line of the log has room for.
+fn beginning(word: &str) -> &str {
+    word.char_indices().nth(WORD_CHARACTERS_MAX).map_or(word, |(end, _)| word.get(..end).unwrap_or_default())
 }

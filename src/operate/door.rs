@@ -26,7 +26,7 @@ use serde_json::Value;
 use super::request::{Asked, Wanted};
 use super::{audit, kept, show};
 use crate::api::problem::Problem;
-use crate::metrics::{DoorCounts, OperatorKey};
+use crate::metrics::{BadKey, DoorCounts};
 use crate::providers::Watch;
 use crate::secrets::{KeyHash, sha256};
 
@@ -68,12 +68,13 @@ async fn authorise(State(operations): Shared, request: Request, next: Next) -> R
     let (key, detail) = match bearer(request.headers()) {
         // Only hashes are compared, so that the time it takes tells nothing of the key.
         Some(key) if sha256(key.as_bytes()) == operations.administrator => return next.run(request).await,
-        Some(_) => (OperatorKey::Wrong, "this is not the administrator's key of this gateway"),
-        None => (OperatorKey::Missing, "send the administrator's key as `Authorization: Bearer KEY`"),
+        Some(_) => (BadKey::Wrong, "this is not the administrator's key of this gateway"),
+        None => (BadKey::Missing, "send the administrator's key as `Authorization: Bearer KEY`"),
     };
-    operations.counts.turned_away(key);
+    operations.counts.operator_turned_away(key);
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| *from);
-    audit::turned_away(from, request.method().as_str(), request.uri().path(), key.word());
+    let now = operations.clock.now().mono;
+    audit::turned_away(now, from, request.method().as_str(), request.uri().path(), key.word());
     Problem::unauthorized(detail).into_response()
 }
 
@@ -97,14 +98,19 @@ fn asked(body: Body) -> Result<Asked, Problem> {
     Asked::of_body(&body)
 }
 
+/// An order that cannot be read is in the log as well as one that is refused.
+fn understood<W>(verb: &str, id: Option<&str>, wanted: Result<W, Problem>) -> Result<W, Problem> {
+    wanted.inspect_err(|problem| audit::not_understood(KEY_NAME, verb, id, problem))
+}
+
 async fn list(State(operations): Shared, Query(query): Query<Vec<(String, String)>>) -> Answer {
     let wanted = Asked::of_query(query)?.list(operations.clock.now().wall)?;
     operations.show(wanted).await
 }
 
 async fn change(State(operations): Shared, Path(verb): Path<String>, body: Body) -> Answer {
-    let wanted = asked(body)?.change(&verb, operations.clock.now().wall)?;
-    operations.show(wanted).await
+    let wanted = asked(body).and_then(|asked| asked.change(&verb, operations.clock.now().wall));
+    operations.show(understood(&verb, None, wanted)?).await
 }
 
 async fn doubts(State(operations): Shared, Query(query): Query<Vec<(String, String)>>) -> Answer {
@@ -114,7 +120,8 @@ async fn doubts(State(operations): Shared, Query(query): Query<Vec<(String, Stri
 
 async fn resolve(State(operations): Shared, Path(id): Path<String>, body: Body) -> Answer {
     let number = operations.number(&id).ok_or_else(|| refused(Refused::NoSuchMessage))?;
-    operations.show(asked(body)?.resolution(number)?).await
+    let wanted = asked(body).and_then(|asked| asked.resolution(number));
+    operations.show(understood("resolve", Some(&id), wanted)?).await
 }
 
 async fn providers(State(operations): Shared) -> Answer {
@@ -122,12 +129,12 @@ async fn providers(State(operations): Shared) -> Answer {
 }
 
 async fn provider(State(operations): Shared, Path((id, verb)): Path<(String, String)>, body: Body) -> Answer {
-    let wanted = asked(body)?.provider(&id, &verb, operations.clock.now().wall)?;
-    operations.show(wanted).await
+    let wanted = asked(body).and_then(|asked| asked.provider(&id, &verb, operations.clock.now().wall));
+    operations.show(understood(&verb, Some(&id), wanted)?).await
 }
 
 async fn rebind(State(operations): Shared, Path(id): Path<String>, body: Body) -> Answer {
-    let wanted = asked(body)?.rebind()?;
+    let wanted = understood("rebind", Some(&id), asked(body).and_then(|asked| asked.rebind()))?;
     // Of its own, so that the order is done and in the log though the operator hangs up.
     let done = tokio::spawn(async move {
         let done = super::rebind::rebind(&operations.binds, &id, &wanted).await;
@@ -210,7 +217,9 @@ fn stopping() -> Problem {
 /// The table from the engine's refusals of operators to HTTP.
 fn refused(why: Refused) -> Problem {
     let detail = match why {
-        Refused::NoSuchRule => "no such rule is in force; the list of queues shows those that are".to_owned(),
+        Refused::NoSuchRule => "no such rule is in force; the list of queues shows those that are, and that a provider is disabled \
+             is ended by enabling it, or by its number"
+            .to_owned(),
         why => why.to_string(),
     };
     let (status, code, title) = match why {

@@ -276,7 +276,10 @@ fn operations_want_the_administrators_key_and_the_right_words() {
         let metrics = stage.gateway.ops("/metrics").text();
         counted.iter().all(|c| metrics.contains(&format!("tidegate_operations_unauthorized_total{c}\n")))
     });
+    // Whoever has no key decides little of what the log holds.
+    Http::new(ops, "").post(&format!("/v1/ops/{}", "A".repeat(20_000)), &json!({}));
     let said = stage.gateway.said();
+    assert!(said.lines().all(|line| line.len() < 1_000), "a line of {:?}", said.lines().map(str::len).max());
     let turned_away = said.lines().filter(|line| line.contains("a request to operate was refused"));
     let (of_path, from) = ("path=\"/v1/ops/queue/bounce\" key=\"wrong\"", "from=\"127.0.0.1:");
     assert_eq!(turned_away.filter(|line| line.contains(of_path) && line.contains(from)).count(), 2, "{said}");
@@ -304,10 +307,14 @@ fn operations_want_the_administrators_key_and_the_right_words() {
         ("bounce", json!({"tenant": "acme", "campaign": "two words", "reason": "x"}), 400),
         ("burn", json!({"all": true, "reason": "x"}), 404),
     ];
-    for (verb, body, status) in table {
-        let answer = http.post(&format!("/v1/ops/queue/{verb}"), &body);
-        assert_eq!(answer.status, status, "{verb} {body}: {}", answer.text());
+    for (verb, body, status) in &table {
+        let answer = http.post(&format!("/v1/ops/queue/{verb}"), body);
+        assert_eq!(answer.status, *status, "{verb} {body}: {}", answer.text());
     }
+    let said = stage.gateway.said();
+    let refused =
+        said.lines().filter(|line| line.contains("an operator's order") && line.contains("refused="));
+    assert_eq!(refused.count(), table.len(), "each leaves a line: {said}");
     let long = vec![b' '; 3 << 20];
     for (body, status) in
         [(&b"[1]"[..], 400), (br#"{"tenant":"acme","tenant":"other","reason":"x"}"#, 400), (&long, 413)]

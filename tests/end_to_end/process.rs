@@ -23,6 +23,14 @@ fn settings_are_checked_and_their_mistakes_told_with_their_place() {
     let (ended, printed) = run(&home, &["check", "--config", "tidegate.toml"]);
     assert_eq!((ended.code, printed.trim()), (Some(0), "tidegate.toml: fine"), "{ended:?}");
 
+    // Tenants and no provider: what the sandbox says of their messages is not so.
+    home.set(&settings::tenant(&[]));
+    let (ended, printed) = run(&home, &["check", "--config", "tidegate.toml"]);
+    assert!(ended.code == Some(0) && printed.contains("remark: there is no provider"), "{printed}");
+    let (_, printed) = run(&home, &["check", "--json", "--config", "tidegate.toml"]);
+    let shown: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(shown["remarks"].as_array().map(Vec::len), Some(1), "{shown}");
+
     let faulty = settings::plain(settings::nowhere()).replace("window = 50", "windoe = 50");
     home.set(&faulty);
     let line = 1 + faulty.lines().position(|line| line.contains("windoe")).unwrap();

@@ -246,6 +246,21 @@ fn a_start_tells_of_messages_that_wait_for_a_provider_that_is_no_more() {
 }
 
 #[test]
+fn a_start_tells_of_messages_of_a_tenant_that_is_no_more() {
+    let plain = settings::plain(settings::nowhere());
+    let home = Home::new(&plain);
+    let gateway = Gateway::start(&home);
+    send(&mut gateway.http(KEY), TO, &Value::Null);
+    gateway.end_well();
+    home.set(&plain.replace("\"acme\"", "\"renamed\""));
+    let gateway = Gateway::start(&home);
+    let said = gateway.said();
+    let of_it = |line: &str| line.contains("messages of a tenant") && line.contains("\"acme\" messages=1");
+    assert!(said.lines().any(of_it), "{said}");
+    gateway.end_well();
+}
+
+#[test]
 fn no_more_is_sent_than_the_provider_takes() {
     const RATE: u32 = 40;
     const MESSAGES: u64 = 100;

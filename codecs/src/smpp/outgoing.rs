@@ -11,10 +11,16 @@ pub(super) struct Outgoing {
     start: usize,
     /// All that the kernel has taken.
     taken: u64,
+    /// How often in a row it was emptied without having needed a quarter of its room.
+    roomy: u8,
 }
 
 /// Taken octets at the front are kept until there are so many that moving the rest is worth it.
 const SLACK_OCTETS: usize = 64 * 1024;
+/// Room that was not needed so often in a row is given back, down to this much: after a burst on every connection there is not a
+/// burst's room on each for ever.
+const ROOMY_MAX: u8 = 16;
+const ROOM_OCTETS_MIN: usize = 4 * 1024;
 
 /// Texts and passwords stay out of logs.
 impl fmt::Debug for Outgoing {
@@ -52,10 +58,25 @@ impl Outgoing {
         self.start = self.start.saturating_add(count);
         self.taken = self.taken.saturating_add(count as u64);
         if self.start == self.bytes.len() {
+            self.give_room_back();
             self.bytes.clear();
             self.start = 0;
         } else if self.start >= SLACK_OCTETS && self.start >= self.len() {
             self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    fn give_room_back(&mut self) {
+        let needed = self.bytes.len();
+        if needed >= self.bytes.capacity() / 4 || self.bytes.capacity() <= ROOM_OCTETS_MIN {
+            self.roomy = 0;
+            return;
+        }
+        self.roomy += 1;
+        if self.roomy == ROOMY_MAX {
+            self.roomy = 0;
+            self.bytes = Vec::with_capacity((2 * needed).max(ROOM_OCTETS_MIN));
             self.start = 0;
         }
     }
@@ -65,6 +86,23 @@ impl Outgoing {
 mod tests {
     #![allow(clippy::indexing_slicing)]
     use super::*;
+
+    #[test]
+    fn a_bursts_room_is_given_back_when_it_is_not_needed_any_more() {
+        let mut outgoing = Outgoing::default();
+        let mut send = |octets: usize| {
+            outgoing.buffer().resize(octets, 7);
+            outgoing.take(octets);
+            outgoing.buffer().capacity()
+        };
+        assert!(send(1 << 20) >= 1 << 20);
+        for _ in 1..ROOMY_MAX {
+            assert!(send(16) >= 1 << 20, "one that sends in bursts keeps its room");
+        }
+        assert!(send(1 << 20) >= 1 << 20);
+        let after = (0..ROOMY_MAX).map(|_| send(16)).last();
+        assert_eq!(after, Some(ROOM_OCTETS_MIN));
+    }
 
     #[test]
     fn octets_leave_in_order_however_many_are_taken_at_once() {

@@ -14,7 +14,6 @@ pub mod refusal;
 mod seats;
 pub mod server;
 mod socket;
-mod sparing;
 mod wire;
 
 pub use codecs::smpp::{BindKind, Status};

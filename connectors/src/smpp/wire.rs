@@ -13,6 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 /// A buffer starts with this much.
 pub const READ_OCTETS_FIRST: usize = 4 * 1024;
+/// After so many reads in a row that brought less than a quarter of what there is room for, some of the room is given back.
+const ROOMY_MAX: u8 = 64;
 
 /// What was read and not yet used.
 #[derive(Default)]
@@ -22,6 +24,8 @@ pub struct Input {
     end: usize,
     /// The last read filled all the room there was.
     was_filled: bool,
+    /// How often in a row a read brought less than a quarter of that.
+    roomy: u8,
 }
 
 impl Input {
@@ -51,6 +55,12 @@ impl Input {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end = self.end.saturating_sub(self.start);
         self.start = 0;
+        if self.roomy >= ROOMY_MAX && self.buffer.len() > READ_OCTETS_FIRST {
+            let smaller = (self.buffer.len() / 4).max(READ_OCTETS_FIRST).max(self.end);
+            self.buffer.truncate(smaller);
+            self.buffer.shrink_to_fit();
+            self.roomy = 0;
+        }
         let length = self.buffer.len();
         let wanted = if self.end == length {
             length.saturating_mul(2).max(READ_OCTETS_FIRST)
@@ -66,6 +76,7 @@ impl Input {
     fn filled(&mut self, octets: usize) {
         self.end = self.end.saturating_add(octets);
         self.was_filled = self.end == self.buffer.len();
+        self.roomy = if self.end < self.buffer.len() / 4 { self.roomy.saturating_add(1) } else { 0 };
     }
 }
 
@@ -234,6 +245,21 @@ mod tests {
             assert_eq!(frames.len(), 3);
             assert!(!input.is_partial());
         }
+    }
+
+    #[test]
+    fn a_bursts_room_is_given_back_when_reads_bring_little_for_long() {
+        let mut input = Input::default();
+        let mut read = |octets: usize| {
+            feed(&mut input, &frame(octets, 1));
+            while input.next_frame(1 << 20).unwrap().is_some() {}
+            input.buffer.len()
+        };
+        let grown = (0..8).map(|_| read(200_000)).last().unwrap();
+        assert!(grown >= 200_000, "{grown}");
+        let rested = (0..4 * u32::from(ROOMY_MAX)).map(|_| read(20)).last().unwrap();
+        assert_eq!(rested, READ_OCTETS_FIRST);
+        assert!(read(200_000) >= 200_000, "and it grows again");
     }
 
     #[test]

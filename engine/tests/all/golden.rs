@@ -223,7 +223,8 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
         &Record::Idempotency { tenant: 3, entry: &key },
         "0d02430000000300000003000000000102030405060708090a0b0c0d0e0f0200000000000000000000000000000000505c18a301000001410000000000000002000000020000000109",
     );
-    check("untold", &Record::Untold { tenant: 3, number }, "0e010c000000030000004100000010002500");
+    let untold = Record::Untold { tenant: 3, number, since: ACCEPTED.0 };
+    check("untold", &untold, "0e021400000003000000410000001000250000505c18a3010000");
     let early = Record::EarlyReceipt { provider: 1, at: ACCEPTED.0, receipt: b"\x02ab\x02" };
     check("early receipt", &early, "0f010e000000010000505c18a301000002616202");
     let part = Record::InboundPart { provider: 1, at: ACCEPTED.0, part: b"\x00\x07\x00\x02\x03\x00ab\x00" };
@@ -283,6 +284,13 @@ fn every_record_reads_back_as_written_and_a_cut_one_is_refused() {
         }
     });
     assert_eq!(Records::new(&group).filter(Result::is_ok).count(), count);
+}
+
+#[test]
+fn what_an_earlier_release_wrote_of_the_untold_says_no_time() {
+    let octets = [0x0e, 1, 12, 0, 0, 0, 3, 0, 0, 0, 0x41, 0, 0, 0, 0x10, 0, 0x25, 0];
+    let untold = Record::Untold { tenant: 3, number: 0x0025_0010_0000_0041, since: 0 };
+    assert_eq!(Records::new(&octets).collect::<Vec<_>>(), [Ok(untold)]);
 }
 
 #[test]

@@ -728,6 +728,25 @@ fn a_message_without_a_receipt_becomes_unknown_and_late_news_still_counts() {
 }
 
 #[test]
+fn what_is_untold_waits_no_longer_for_a_start() {
+    let mut definitions = definitions();
+    definitions.tenants[0].receipt_ttl = Duration::from_secs(1_000);
+    definitions.settings.archive_after = Duration::from_secs(10);
+    let (mut house, _) = sent(definitions, 3);
+    house.ring_over = 1;
+    deliver(&mut house, 0..3);
+    house.seconds(600);
+    assert!(house.engine.living().next().is_none(), "they are in the archive");
+    for seconds in [300, 150] {
+        house.restart();
+        house.accepted("acme", &Sms::default());
+        house.seconds(seconds);
+    }
+    let session = house.bind_tenant("acme", 10);
+    assert_eq!(house.told(session), []);
+}
+
+#[test]
 fn what_a_tenant_never_fetches_is_dropped_and_counted() {
     let mut definitions = definitions();
     definitions.tenants[0].receipt_ttl = Duration::from_secs(1_000);

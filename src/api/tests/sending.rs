@@ -600,6 +600,26 @@ async fn other_paths_methods_and_types_are_problems_too() {
 }
 
 #[tokio::test]
+async fn who_has_no_key_for_here_is_counted() {
+    let elsewhere = ACME.replace("price", "ip_allow = [\"192.0.2.0/24\"]\n    price");
+    let cases = [
+        (ACME, ("authorization", "Basic YTpi"), "missing"),
+        (ACME, ("x-api-key", "tg_live_acm"), "wrong"),
+        (&*elsewhere, ("x-api-key", "tg_live_acme"), "elsewhere"),
+    ];
+    for (settings, header, key) in cases {
+        let house = House::open(settings);
+        house.ask(Method::GET, "/v1/balance", &[header], "").await;
+        let metrics = crate::metrics::Metrics::new();
+        metrics.publish(&crate::metrics::Snapshot::default(), &house.state.counts);
+        let text = metrics.render();
+        let counted = text.lines().filter(|line| line.starts_with("tidegate_http_unauthorized_total"));
+        let counted: Vec<&str> = counted.filter(|line| !line.ends_with(" 0")).collect();
+        assert_eq!(counted, [format!("tidegate_http_unauthorized_total{{key=\"{key}\"}} 1")]);
+    }
+}
+
+#[tokio::test]
 async fn what_the_door_refuses_is_counted() {
     let house = House::open(ACME);
     house.send("{}").await;

@@ -20,7 +20,7 @@ use crate::smpp::counters::ServerCounters;
 use crate::smpp::gate::{Gate, Pass};
 use crate::smpp::lockout::Lockout;
 use crate::smpp::phase::Phases;
-use crate::smpp::sparing::STRANGERS;
+use crate::sparing::STRANGERS;
 
 /// How long a connection may take to say outbind, and how many may be about to: they are strangers until then. The oldest
 /// makes room for the newest.

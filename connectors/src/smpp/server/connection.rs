@@ -24,7 +24,7 @@ use crate::smpp::gate::Pass;
 use crate::smpp::line::{Line, UNBOUND_PDU_OCTETS_MAX, Woken};
 use crate::smpp::phase::{Phase, Phases};
 use crate::smpp::seats::Leaving;
-use crate::smpp::sparing::{REFUSED_BINDS, STRANGERS};
+use crate::sparing::{REFUSED_BINDS, STRANGERS};
 
 /// Malformed PDUs of one connection that are logged; all are counted.
 const LOGGED_MAX: u32 = 10;
