@@ -4,6 +4,7 @@
 use codecs::instant::Wall;
 use codecs::receipt::State;
 use engine::catalog::{AskReceipt, SettleOn};
+use engine::id::Number;
 use engine::message::Head;
 use engine::money::Micros;
 use engine::pages::BLOCK_MESSAGES;
@@ -48,7 +49,7 @@ impl Stories {
     }
 
     pub fn number(&self, order: u64) -> u64 {
-        mix(u64::from(self.tenant(order))) >> 56 << 48 | order
+        mix(u64::from(self.tenant(order))) >> 56 << Number::ORDER_BITS | order
     }
 
     pub fn destination(&self, order: u64) -> u64 {

@@ -11,14 +11,12 @@ mod read;
 mod strings;
 
 use crate::bytes::Reader;
+use crate::id::Number;
 use crate::message::INBOUND;
 use crate::step::STEP_HEADER;
 use integers::push_varint;
 use layout::{KINDS, Layout, OWN, TENANT};
 pub use read::read;
-
-/// The bits of a number that say its place; above them is its tenant's slot.
-const ORDER_BITS: u32 = 48;
 
 /// What of the messages is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,8 +184,8 @@ impl Columns {
         self.integers(raws.iter().map(|message| message.len() as u64));
         raws.iter().for_each(|message| self.words.extend_from_slice(message));
         let number = |message: &[u8]| layout::integer(&message[4..12]);
-        self.integers(parsed.iter().map(|(message, _)| number(message) & ((1 << ORDER_BITS) - 1)));
-        self.integers(parsed.iter().map(|(message, _)| number(message) >> ORDER_BITS));
+        self.integers(parsed.iter().map(|(message, _)| Number(number(message)).order()));
+        self.integers(parsed.iter().map(|(message, _)| number(message) >> Number::ORDER_BITS));
         if extent == Extent::Whole {
             self.integers(parsed.iter().map(|(message, _)| layout::integer(&message[TENANT])));
         }

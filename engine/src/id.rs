@@ -28,6 +28,8 @@ impl Number {
     pub const BITS: u32 = SEQUENCE_BITS + EPOCH_BITS + u8::BITS;
     /// The low bits, epoch and sequence, order the messages of all tenants.
     pub const ORDER_BITS: u32 = SEQUENCE_BITS + EPOCH_BITS;
+    /// The greatest place in that order.
+    pub const LAST_ORDER: u64 = (1 << Number::ORDER_BITS) - 1;
     pub const LAST_SEQUENCE: u64 = (1 << SEQUENCE_BITS) - 1;
     pub const LAST_EPOCH: u16 = (1 << EPOCH_BITS) - 1;
 
@@ -36,12 +38,21 @@ impl Number {
         if epoch > Number::LAST_EPOCH || sequence > Number::LAST_SEQUENCE {
             return None;
         }
-        let high = (u64::from(slot) << EPOCH_BITS) | u64::from(epoch);
-        Some(Number((high << SEQUENCE_BITS) | sequence))
+        Some(Number((u64::from(slot) << Number::ORDER_BITS) | Number::order_of(epoch, sequence)))
+    }
+
+    /// The place of an epoch's sequence in the order. One past the last sequence it is that of the next epoch's first.
+    pub fn order_of(epoch: u16, sequence: u64) -> u64 {
+        (u64::from(epoch) << SEQUENCE_BITS) + sequence
+    }
+
+    /// Its place in the order in which numbers are given.
+    pub fn order(self) -> u64 {
+        self.0 & Number::LAST_ORDER
     }
 
     pub fn slot(self) -> u8 {
-        (self.0 >> (SEQUENCE_BITS + EPOCH_BITS)) as u8
+        (self.0 >> Number::ORDER_BITS) as u8
     }
 
     pub fn epoch(self) -> u16 {
@@ -267,11 +278,22 @@ mod tests {
         let number = Number::new(0xab, 0xcde, 0x9_8765_4321).unwrap();
         assert_eq!(number.0, 0x00ab_cde9_8765_4321);
         assert_eq!((number.slot(), number.epoch(), number.sequence()), (0xab, 0xcde, 0x9_8765_4321));
+        assert_eq!(number.order(), 0x00cd_e987_6543_21);
         assert_eq!(Number::new(0, Number::LAST_EPOCH + 1, 0), None);
         assert_eq!(Number::new(0, 0, Number::LAST_SEQUENCE + 1), None);
         let last = Number::new(u8::MAX, Number::LAST_EPOCH, Number::LAST_SEQUENCE).unwrap();
         assert_eq!(last.0, (1 << Number::BITS) - 1);
         assert!(last.0 < NUMBERS);
+        assert_eq!(last.order(), Number::LAST_ORDER);
+    }
+
+    #[test]
+    fn behind_the_last_sequence_comes_the_next_epoch() {
+        for epoch in [0, 1, Number::LAST_EPOCH - 1] {
+            let next = Number::order_of(epoch, Number::LAST_SEQUENCE + 1);
+            assert_eq!(next, Number::order_of(epoch + 1, 0), "{epoch}");
+            assert_eq!((Number(next).epoch(), Number(next).sequence()), (epoch + 1, 0));
+        }
     }
 
     #[test]

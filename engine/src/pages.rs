@@ -9,22 +9,20 @@ use std::ops::ControlFlow;
 use hashbrown::HashMap;
 
 use crate::hash::BlockHash;
+use crate::id::Number;
 use crate::message::{Message, State};
 
 /// Messages of a block.
 pub const BLOCK_MESSAGES: u64 = 64;
 
-/// The bits of a number that order messages: epoch and sequence, without the tenant's slot.
-const ORDER_BITS: u64 = (1 << 48) - 1;
-
 /// The place of a number in the order in which they are given.
 pub fn order_of(number: u64) -> u64 {
-    number & ORDER_BITS
+    Number(number).order()
 }
 
 /// The block that a number belongs to.
 pub fn block_of(number: u64) -> u64 {
-    (number & ORDER_BITS) / BLOCK_MESSAGES
+    order_of(number) / BLOCK_MESSAGES
 }
 
 /// Its place in the block.

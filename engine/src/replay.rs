@@ -163,10 +163,9 @@ impl Engine {
     fn replay_parked(&mut self, block: u64, mask: u64) {
         self.pages.take(block, |message| mask & (1 << place_of(message.number)) != 0);
         self.apart.forget_places(block, mask);
-        let last = (block + 1) * BLOCK_MESSAGES;
-        let (epoch, sequence) = ((last >> 36) as u16 & 0xfff, last & ((1 << 36) - 1));
+        let next = Number((block + 1) * BLOCK_MESSAGES);
         if mask >> (BLOCK_MESSAGES - 1) != 0 {
-            (self.epoch, self.next) = (self.epoch, self.next).max((epoch, sequence));
+            (self.epoch, self.next) = (self.epoch, self.next).max((next.epoch(), next.sequence()));
         }
     }
 

@@ -11,13 +11,14 @@ use axum::http::{Response, Uri};
 use codecs::address;
 use codecs::instant::Wall;
 use codecs::text::Encoding;
+use engine::id::Number;
 use engine::message::Message;
 use engine::step::Step;
 use engine::submission;
 use serde::Serialize;
 
 use super::ApiState;
-use super::list::{self, LIMIT, NEWEST, invalid};
+use super::list::{self, LIMIT, invalid};
 use super::problem::Problem;
 use super::read::{number, ok};
 use super::show::{Shown, Time, content, lossy, written};
@@ -124,7 +125,7 @@ fn delivered_at(message: &Message) -> Option<Wall> {
 
 /// What is asked for, and how many at most.
 fn asked(api: &Arc<ApiState>, tenant: &TenantAccess, uri: &Uri) -> Result<(Asked, usize), Problem> {
-    let (mut at, mut limit) = (NEWEST, LIMIT);
+    let (mut at, mut limit) = (Number::LAST_ORDER, LIMIT);
     let (mut destination, mut since, mut until) = (None, i64::MIN, i64::MAX);
     let mut wanted = Wanted { to: None, provider: None, delivered: None, api: Arc::clone(api) };
     for (name, value) in &list::parameters(uri)? {

@@ -13,7 +13,7 @@ use codecs::address;
 use codecs::time::parse_rfc3339;
 use engine::command::{Command, Query as Question};
 use engine::effect::Reply;
-use engine::id;
+use engine::id::{self, Number};
 use engine::listing::Living;
 use engine::message::{Message, State as MessageState};
 use engine::pages::order_of;
@@ -32,8 +32,6 @@ const LIMIT_MAX: usize = 1_000;
 const LIVING_MAX: usize = 100;
 /// Looks into memory and archive for one page; beyond, it is shorter than asked for, and `next` goes on.
 const ROUNDS_MAX: usize = 16;
-/// The greatest place in the order of numbers.
-pub const NEWEST: u64 = (1 << 48) - 1;
 
 pub async fn messages(State(api): State<Arc<ApiState>>, request: Request) -> Result<Response<Body>, Problem> {
     let (head, _) = request.into_parts();
@@ -115,7 +113,7 @@ impl ApiState {
 /// What is asked for, and how many at most.
 fn asked(api: &Arc<ApiState>, tenant: &TenantAccess, uri: &Uri) -> Result<(Asked, usize), Problem> {
     let parameters = parameters(uri)?;
-    let mut at = NEWEST;
+    let mut at = Number::LAST_ORDER;
     let mut limit = LIMIT;
     let (mut destination, mut since, mut until) = (None, i64::MIN, i64::MAX);
     let mut wanted =
@@ -220,7 +218,7 @@ pub fn count(value: &str) -> Result<usize, Problem> {
 /// The place that a cursor names; it is a number's id, so that it tells no more than ids do.
 pub fn place(api: &ApiState, value: &str) -> Result<u64, Problem> {
     let place = id::parse_id(value.as_bytes()).and_then(|id| api.ids.number(id));
-    place.filter(|place| *place <= NEWEST).ok_or_else(|| invalid("cursor", "is not one of ours"))
+    place.filter(|place| *place <= Number::LAST_ORDER).ok_or_else(|| invalid("cursor", "is not one of ours"))
 }
 
 pub fn invalid(field: &'static str, what: &str) -> Problem {

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use codecs::instant::Wall;
+use engine::id::Number;
 use engine::pages::{BLOCK_MESSAGES, order_of};
 use storage::archive::{Archive, Options};
 use storage::parked::Parked;
@@ -189,7 +190,7 @@ fn check(house: &House, name: &str) {
             }
         }
     }
-    let newest = (1 << 48) - 1;
+    let newest = Number::LAST_ORDER;
     let (found, error) = house.list(newest, i64::MIN, i64::MAX);
     assert!(orders(0..3).starts_with(&found), "{name}: something is missing in the middle of a list");
     assert!(found.len() as u64 >= BLOCKS * BLOCK_MESSAGES, "{name}: the newest month is listed");
@@ -331,7 +332,7 @@ fn an_archive_without_an_index_is_indexed_between_other_work() {
     }
     assert!(turns >= OLD / 64, "it was indexed in {turns} turns");
     let everything: Vec<u64> = (0..(OLD + turns) * BLOCK_MESSAGES).rev().collect();
-    let (found, error) = house.list((1 << 48) - 1, i64::MIN, i64::MAX);
+    let (found, error) = house.list(Number::LAST_ORDER, i64::MIN, i64::MAX);
     assert!(error.is_none() && found == everything, "{} of {} are listed", found.len(), everything.len());
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use codecs::instant::Wall;
+use engine::id::Number;
 use engine::pages::BLOCK_MESSAGES;
 use proptest::prelude::*;
 use storage::archive::{Begin, Note};
@@ -284,7 +285,7 @@ impl Machine {
         let (reader, index) = (self.shelves.reader(), self.shelves.index());
         let mut found = BTreeSet::new();
         for tenant in 0..3 {
-            let mut at = (1 << 48) - 1;
+            let mut at = Number::LAST_ORDER;
             while let Some(step) = crate::index::of_tenant(&index, &*reader, tenant, at).unwrap() {
                 for (block, mask) in step.blocks {
                     let archived = read(&*reader, block).unwrap().into_keys();
@@ -305,7 +306,9 @@ fn messages(block: u64, places: u64) -> Vec<Vec<u8>> {
     let orders = (0..BLOCK_MESSAGES).filter(|place| places & 1 << place != 0);
     let orders = orders.map(|place| block * APART * BLOCK_MESSAGES + place);
     orders
-        .map(|order| message((order % 3 + 7) << 48 | order, (order % 3) as u32, order, accepted, 4))
+        .map(|order| {
+            message((order % 3 + 7) << Number::ORDER_BITS | order, (order % 3) as u32, order, accepted, 4)
+        })
         .collect()
 }
 

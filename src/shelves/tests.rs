@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use codecs::instant::Wall;
 use codecs::receipt::State;
 use engine::catalog::{AskReceipt, SettleOn};
+use engine::id::Number;
 use engine::message::{Head, number_of};
 use engine::money::Micros;
 use engine::pages::{BLOCK_MESSAGES, block_of, order_of};
@@ -116,7 +117,7 @@ impl House {
     fn listed(&self, tenant: u32, phone: Option<u64>) -> Vec<u64> {
         let (reader, index) = (self.shelves.reader(), self.shelves.index());
         let mut orders = Vec::new();
-        let mut at = (1 << 48) - 1;
+        let mut at = Number::LAST_ORDER;
         loop {
             let step = match phone {
                 Some(phone) => index::to_phone(&index, &*reader, tenant, phone, at),
@@ -172,7 +173,7 @@ fn tenant(order: u64) -> u32 {
 }
 
 fn slot(order: u64) -> u64 {
-    (order % 3 + 7) << 48
+    (order % 3 + 7) << Number::ORDER_BITS
 }
 
 fn phone(order: u64) -> u64 {

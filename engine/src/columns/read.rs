@@ -6,8 +6,9 @@ use std::vec::IntoIter;
 use super::integers::{self, read_varint};
 use super::layout::{self, KINDS, OWN};
 use super::strings::Strings;
-use super::{Extent, ORDER_BITS, Row, columns_of};
+use super::{Extent, Row, columns_of};
 use crate::bytes::Reader;
+use crate::id::Number;
 use crate::step::STEP_HEADER;
 
 /// No block unpacks to more; beyond it is damage.
@@ -36,7 +37,8 @@ pub fn read(numbers: &[u8], words: &[u8]) -> Option<Vec<Row>> {
         bodies.extras = reading.take_all(&bodies.extras_lengths)?.into_iter();
         bodies.octets = reading.take_all(&bodies.octets_lengths)?.into_iter();
     }
-    let mut own = orders.iter().zip(&slots).map(|(order, slot)| slot << ORDER_BITS | order).zip(accepted);
+    let mut own =
+        orders.iter().zip(&slots).map(|(order, slot)| slot << Number::ORDER_BITS | order).zip(accepted);
     let mut rows = Vec::with_capacity(is_raw.len());
     for raw in is_raw {
         if raw != 0 {

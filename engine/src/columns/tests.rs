@@ -121,7 +121,7 @@ proptest! {
     ) {
         let messages: Vec<Vec<u8>> = (0u64..)
             .zip(&draws)
-            .map(|(place, draw)| message(u64::from(slot) << 48 | place, accepted + place as i64, draw))
+            .map(|(place, draw)| message(u64::from(slot) << Number::ORDER_BITS | place, accepted + place as i64, draw))
             .collect();
         prop_assert_eq!(back(&messages, Extent::Whole), as_given(&messages));
         let stories: Vec<Row> = messages

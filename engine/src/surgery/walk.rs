@@ -11,6 +11,7 @@ use super::{
 use crate::command::{Addresses, ReplyId};
 use crate::effect::{Operated, Reply};
 use crate::engine::Engine;
+use crate::id::Number;
 use crate::message::{Message, STORED, State};
 use crate::money::Micros;
 use crate::operations::Asker;
@@ -28,8 +29,6 @@ const LAST_PASS_MAX: u64 = 16_384;
 const PAGES_MAX: usize = 256;
 /// Pages read back at once.
 const AHEAD: usize = 16;
-/// Bits of an epoch's sequence in the order of numbers.
-const SEQUENCE_BITS: u32 = 36;
 
 pub(super) struct Walk {
     reply: Option<ReplyId>,
@@ -556,7 +555,7 @@ impl Engine {
 
     /// The place in the order of numbers that the next message gets.
     fn next_order(&self) -> u64 {
-        u64::from(self.epoch) << SEQUENCE_BITS | self.next
+        Number::order_of(self.epoch, self.next)
     }
 }
 

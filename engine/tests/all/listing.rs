@@ -2,6 +2,7 @@
 
 use engine::command::{Command, Query, ReplyId};
 use engine::effect::Reply;
+use engine::id::Number;
 use engine::message::number_of;
 use engine::pages::order_of;
 
@@ -10,7 +11,7 @@ use crate::house::*;
 /// The numbers that a tenant is shown, page by page, and how many pages that took.
 fn listed(house: &mut House, tenant: &str, most: usize) -> (Vec<u64>, usize) {
     let tenant = house.tenant(tenant);
-    let (mut numbers, mut at) = (Vec::new(), (1 << 48) - 1);
+    let (mut numbers, mut at) = (Vec::new(), Number::LAST_ORDER);
     for pages in 1.. {
         let query = Query::Living { tenant, at, most, inbound: false };
         let Reply::Living(living) = house.ask(Command::Query { reply: ReplyId(1), query }) else { panic!() };
