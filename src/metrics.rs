@@ -156,7 +156,7 @@ metrics! {
 pub struct Snapshot {
     pub accepted: u64,
     /// By `Refusal as usize`, what the engine refused.
-    pub refused: [u64; Refusal::ALL.len()],
+    pub refused: [u64; Refusal::NUMBERS],
     /// What the SMPP server counts.
     pub server: ServerSnapshot,
     pub unmatched: u64,
@@ -279,7 +279,7 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct DoorCounts {
     connections: [Arc<ServerCounters>; Entry::ALL.len()],
-    refused: [AtomicU64; Refusal::ALL.len()],
+    refused: [AtomicU64; Refusal::NUMBERS],
     operators_turned_away: [AtomicU64; BadKey::ALL.len()],
     tenants_turned_away: [AtomicU64; BadKey::ALL.len()],
 }
@@ -454,8 +454,8 @@ fn publish_server(server: &ServerSnapshot) {
 /// Several refusals share a code. Every code is there from the start, so that a rate over it begins at zero.
 fn refused_by_code(snapshot: &Snapshot, doors: &DoorCounts) -> Vec<(&'static str, u64)> {
     let mut codes: Vec<(&'static str, u64)> = Vec::new();
-    for ((refusal, by_engine), by_door) in Refusal::ALL.iter().zip(snapshot.refused).zip(&doors.refused) {
-        let count = by_engine + by_door.load(Relaxed);
+    for refusal in Refusal::ALL {
+        let count = snapshot.refused[refusal as usize] + doors.refused[refusal as usize].load(Relaxed);
         match codes.iter_mut().find(|(code, _)| *code == refusal.code()) {
             Some((_, total)) => *total += count,
             None => codes.push((refusal.code(), count)),

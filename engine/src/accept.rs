@@ -375,7 +375,6 @@ impl Engine {
                 Seen::Replay(self.outcomes_again(first, &outcome))
             }
             Begin::Mismatch => Seen::Refused(Refusal::IdempotencyMismatch),
-            Begin::Running => Seen::Refused(Refusal::Conflict),
             Begin::Full => Seen::Refused(Refusal::RateLimited),
         }
     }
@@ -387,14 +386,17 @@ impl Engine {
         let tenant = submissions.tenant;
         let hash = idempotency::key_hash(&key.key);
         let accepted = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Accepted { .. }));
-        match accepted {
+        let (first_number, count, outcome) = match accepted {
             true => {
                 let (first, kept) = self.keep_outcomes(outcomes);
-                self.idempotency.finish(tenant, hash, first, outcomes.len() as u32, kept);
+                (first, outcomes.len() as u32, kept)
             }
-            false if key.leads => self.idempotency.claim(tenant, hash),
-            false => return self.idempotency.forget(tenant, hash),
-        }
+            false if key.leads => (0, 0, Box::default()),
+            false => return,
+        };
+        let body = u128::from_le_bytes(key.body_hash);
+        let entry = Entry { body, began: self.now.wall, first_number, count, outcome };
+        self.idempotency.keep(tenant, hash, entry);
         self.record_idempotency(tenant, hash);
         self.ring.add(self.group_number, Item::Idempotency(tenant, hash));
     }

@@ -451,7 +451,7 @@ pub enum Refusal {
     QueueFull = 7,
     Unavailable = 8,
     IdempotencyMismatch = 9,
-    Conflict = 10,
+    // 10 is none any more. The numbers stand in the journal, and are not given twice.
     TenantSuspended = 11,
     TenantExpired = 12,
     TenantPaused = 13,
@@ -467,7 +467,10 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 20] = [
+    /// More than any refusal's number.
+    pub const NUMBERS: usize = 20;
+
+    pub const ALL: [Refusal; 19] = [
         Refusal::InvalidRequest,
         Refusal::InsufficientCredit,
         Refusal::NoRoute,
@@ -478,7 +481,6 @@ impl Refusal {
         Refusal::QueueFull,
         Refusal::Unavailable,
         Refusal::IdempotencyMismatch,
-        Refusal::Conflict,
         Refusal::TenantSuspended,
         Refusal::TenantExpired,
         Refusal::TenantPaused,
@@ -508,7 +510,6 @@ impl Refusal {
             Refusal::QueueFull => "queue_full",
             Refusal::Unavailable => "unavailable",
             Refusal::IdempotencyMismatch => "idempotency_mismatch",
-            Refusal::Conflict => "conflict",
             Refusal::TenantSuspended => "tenant_suspended",
             Refusal::TenantExpired => "tenant_expired",
             Refusal::TenantPaused => "tenant_paused",
@@ -516,6 +517,6 @@ impl Refusal {
     }
 
     pub fn from_u8(value: u8) -> Option<Refusal> {
-        Refusal::ALL.get(usize::from(value)).copied()
+        Refusal::ALL.into_iter().find(|refusal| *refusal as u8 == value)
     }
 }

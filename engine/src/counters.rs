@@ -43,7 +43,8 @@ pub struct ProviderCounters {
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
     pub accepted: u64,
-    pub refused: [u64; Refusal::ALL.len()],
+    /// By `Refusal as usize`.
+    pub refused: [u64; Refusal::NUMBERS],
     /// Receipts that found no message within the wait for an early one.
     pub unmatched: u64,
     /// Receipts that changed nothing: the message had its final state.

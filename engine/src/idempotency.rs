@@ -30,21 +30,17 @@ pub fn body_hash(body: &[u8]) -> u128 {
     hash::hash128(BODY_DOMAIN, body)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum State {
-    Running = 0,
-    Done = 1,
-}
+/// Stands in the layout of an entry, where earlier builds read whether the request was done. None has written another.
+const DONE: u8 = 1;
 
 /// What is kept of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub body: u128,
     pub began: Wall,
-    pub state: State,
     /// The number of the first message it made; the others follow.
     pub first_number: u64,
+    /// None where the key is kept for its body alone: the same request may be made again, and no other.
     pub count: u32,
     /// What the messages do not tell: the refusals, in the holder's own form.
     pub outcome: Box<[u8]>,
@@ -53,14 +49,12 @@ pub struct Entry {
 /// What a request with a key may do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Begin<'a> {
-    /// No answer is known of the key: go on, then [`Idempotency::finish`], [`Idempotency::claim`] or [`Idempotency::forget`].
+    /// No answer is known of the key: go on, then [`Idempotency::keep`] what came of it, if anything did.
     New,
     /// The same request was answered before.
     Replay(&'a Entry),
     /// The key was used for another body.
     Mismatch,
-    /// The same request is still under way.
-    Running,
     /// The tenant has used too many keys within the time that they are kept.
     Full,
 }
@@ -80,7 +74,8 @@ struct Keys {
 
 impl Idempotency {
     /// As [`Idempotency::default`], with another bound than [`KEYS_MAX`].
-    pub fn with_keys_max(keys_max: usize) -> Idempotency {
+    #[cfg(test)]
+    fn with_keys_max(keys_max: usize) -> Idempotency {
         Idempotency { tenants: Vec::new(), keys_max: Some(keys_max) }
     }
 
@@ -91,62 +86,22 @@ impl Idempotency {
         };
         match keys.entries.get(&key).filter(|entry| !expired(entry.began, now)) {
             Some(entry) if entry.body != body => Begin::Mismatch,
-            Some(entry) if entry.state == State::Running => Begin::Running,
-            Some(entry) if entry.is_claim() => Begin::New,
+            Some(entry) if entry.count == 0 => Begin::New,
             Some(entry) => Begin::Replay(entry),
             None if keys.is_full(self.keys_max.unwrap_or(KEYS_MAX), now) => Begin::Full,
             None => Begin::New,
         }
     }
 
-    /// As [`Idempotency::look`]; a new key is kept as running.
+    /// As [`Idempotency::look`], and forgets some keys of the tenant that have been kept long enough.
     pub fn begin(&mut self, tenant: u32, key: u128, body: u128, now: Wall) -> Begin<'_> {
         if let Some(keys) = self.tenants.get_mut(tenant as usize) {
             keys.expire(now, EXPIRED_A_TURN);
         }
-        if self.look(tenant, key, body, now) == Begin::New {
-            let entry = Entry {
-                body,
-                began: now,
-                state: State::Running,
-                first_number: 0,
-                count: 0,
-                outcome: Box::default(),
-            };
-            self.keep(tenant, key, entry);
-            return Begin::New;
-        }
         self.look(tenant, key, body, now)
     }
 
-    /// Keeps what came of a request that began; without effect for a key that is not known.
-    pub fn finish(&mut self, tenant: u32, key: u128, first_number: u64, count: u32, outcome: Box<[u8]>) {
-        let keys = self.tenants.get_mut(tenant as usize);
-        if let Some(entry) = keys.and_then(|keys| keys.entries.get_mut(&key)) {
-            *entry = Entry { state: State::Done, first_number, count, outcome, ..*entry };
-        }
-    }
-
-    /// Keeps the key for this body, and no answer: the same request may be made again, and no other.
-    pub fn claim(&mut self, tenant: u32, key: u128) {
-        self.finish(tenant, key, 0, 0, Box::default());
-    }
-
-    /// Forgets a request that was refused before anything happened, so that it may be made again.
-    pub fn forget(&mut self, tenant: u32, key: u128) {
-        let Some(keys) = self.tenants.get_mut(tenant as usize) else {
-            return;
-        };
-        // What has just begun is at the end, so the search is short.
-        let place = keys.order.iter().rposition(|(_, other)| *other == key);
-        if keys.entries.remove(&key).is_some()
-            && let Some(place) = place
-        {
-            keys.order.remove(place);
-        }
-    }
-
-    /// Puts an entry in place as it was: from the journal, or carried over. `put_in_order` follows the last of them.
+    /// Keeps an entry: what came of a request, or what was read from the journal, where `put_in_order` follows the last of them.
     pub fn keep(&mut self, tenant: u32, key: u128, entry: Entry) {
         let index = tenant as usize;
         if index >= self.tenants.len() {
@@ -190,7 +145,8 @@ impl Idempotency {
     }
 
     /// Keys kept of a tenant.
-    pub fn len_of(&self, tenant: u32) -> usize {
+    #[cfg(test)]
+    fn len_of(&self, tenant: u32) -> usize {
         self.tenants.get(tenant as usize).map_or(0, |keys| keys.entries.len())
     }
 }
@@ -221,18 +177,14 @@ impl Keys {
 }
 
 impl Entry {
-    fn is_claim(&self) -> bool {
-        self.state == State::Done && self.count == 0
-    }
-
-    /// Appends the carry-over layout, little-endian: tenant u32, key u128, body u128, began i64, state u8,
-    /// first number u64, count u32, length of the outcome u32, the outcome.
+    /// Appends the carry-over layout, little-endian: tenant u32, key u128, body u128, began i64, [`DONE`], first number u64,
+    /// count u32, length of the outcome u32, the outcome.
     pub fn encode(&self, tenant: u32, key: u128, out: &mut Vec<u8>) {
         out.extend_from_slice(&tenant.to_le_bytes());
         out.extend_from_slice(&key.to_le_bytes());
         out.extend_from_slice(&self.body.to_le_bytes());
         out.extend_from_slice(&self.began.0.to_le_bytes());
-        out.push(self.state as u8);
+        out.push(DONE);
         out.extend_from_slice(&self.first_number.to_le_bytes());
         out.extend_from_slice(&self.count.to_le_bytes());
         out.extend_from_slice(&(self.outcome.len() as u32).to_le_bytes());
@@ -246,17 +198,13 @@ impl Entry {
         let key = u128::from_le_bytes(reader.array()?);
         let body = u128::from_le_bytes(reader.array()?);
         let began = Wall(reader.i64()?);
-        let state = match reader.u8()? {
-            0 => State::Running,
-            1 => State::Done,
-            _ => return None,
-        };
+        reader.u8().filter(|done| *done <= DONE)?;
         let first_number = reader.u64()?;
         let count = reader.u32()?;
         let length = reader.u32()?;
         let outcome = reader.take(length as usize)?.into();
         let whole = reader.position() == bytes.len();
-        whole.then_some((tenant, key, Entry { body, began, state, first_number, count, outcome }))
+        whole.then_some((tenant, key, Entry { body, began, first_number, count, outcome }))
     }
 }
 
@@ -276,50 +224,36 @@ mod tests {
         Wall(NOW.0 + millis)
     }
 
+    fn entry(body: u128, began: Wall) -> Entry {
+        Entry { body, began, first_number: 1_000, count: 2, outcome: Box::new([5]) }
+    }
+
     #[test]
     fn a_repeated_request_is_answered_by_what_is_kept() {
         let mut keys = Idempotency::default();
         assert_eq!(keys.begin(3, 7, 70, NOW), Begin::New);
-        assert_eq!(keys.begin(3, 7, 70, NOW), Begin::Running);
-        assert_eq!(keys.begin(3, 7, 71, NOW), Begin::Mismatch);
-        assert_eq!(keys.begin(2, 7, 71, NOW), Begin::New);
-        keys.finish(3, 7, 1_000, 2, Box::new([5]));
-        let entry = Entry {
-            body: 70,
-            began: NOW,
-            state: State::Done,
-            first_number: 1_000,
-            count: 2,
-            outcome: Box::new([5]),
-        };
-        assert_eq!(keys.begin(3, 7, 70, later(DAY - 1)), Begin::Replay(&entry));
+        keys.keep(3, 7, entry(70, NOW));
+        assert_eq!(keys.begin(3, 7, 70, later(DAY - 1)), Begin::Replay(&entry(70, NOW)));
         assert_eq!(keys.begin(3, 7, 71, later(DAY - 1)), Begin::Mismatch);
-        assert_eq!(keys.get(3, 7), Some(&entry));
+        assert_eq!(keys.begin(2, 7, 71, NOW), Begin::New);
+        assert_eq!(keys.get(3, 7), Some(&entry(70, NOW)));
     }
 
     #[test]
-    fn a_look_changes_nothing() {
+    fn a_request_that_nothing_was_kept_of_may_be_made_again() {
         let mut keys = Idempotency::default();
-        assert_eq!(keys.look(0, 1, 10, NOW), Begin::New);
-        assert_eq!(keys.look(0, 1, 10, NOW), Begin::New);
-        assert_eq!(keys.begin(0, 1, 10, NOW), Begin::New);
-        assert_eq!(keys.look(0, 1, 10, NOW), Begin::Running);
+        for body in [10, 10, 11] {
+            assert_eq!(keys.begin(0, 1, body, NOW), Begin::New);
+        }
+        assert_eq!(keys.len_of(0), 0);
     }
 
     #[test]
     fn after_a_start_room_is_made_by_those_that_began_first_however_they_came() {
         let mut keys = Idempotency::with_keys_max(2);
-        let entry = |began| Entry {
-            body: 1,
-            began,
-            state: State::Done,
-            first_number: 1,
-            count: 1,
-            outcome: [1].into(),
-        };
         // The older one was carried over.
-        keys.keep(0, 2, entry(later(DAY / 2)));
-        keys.keep(0, 1, entry(NOW));
+        keys.keep(0, 2, entry(1, later(DAY / 2)));
+        keys.keep(0, 1, entry(1, NOW));
         keys.put_in_order();
         assert_eq!(keys.begin(0, 3, 1, later(DAY - 1)), Begin::Full);
         assert_eq!(keys.begin(0, 3, 1, later(DAY)), Begin::New);
@@ -327,26 +261,29 @@ mod tests {
     }
 
     #[test]
-    fn a_forgotten_request_may_be_made_again() {
+    fn a_key_without_an_answer_holds_for_its_body() {
         let mut keys = Idempotency::default();
-        for key in [1, 2, 3] {
-            assert_eq!(keys.begin(0, key, 10, NOW), Begin::New);
-        }
-        keys.forget(0, 2);
-        keys.forget(0, 2);
-        keys.forget(9, 2);
-        assert_eq!(keys.begin(0, 2, 11, NOW), Begin::New);
-        let order: Vec<u128> = keys.entries().map(|(_, key, _)| key).collect();
-        assert_eq!(order, [1, 3, 2]);
+        keys.keep(0, 1, Entry { count: 0, ..entry(10, NOW) });
+        assert_eq!(keys.begin(0, 1, 11, later(1)), Begin::Mismatch);
+        assert_eq!(keys.begin(0, 1, 10, later(1)), Begin::New);
+        keys.keep(0, 1, entry(10, later(1)));
+        assert_eq!(keys.begin(0, 1, 10, later(2)), Begin::Replay(&entry(10, later(1))));
+        // The first place in the order is nobody's any more.
+        assert_eq!(keys.entries().count(), 1);
+        keys.expire(later(DAY), 10);
+        assert_eq!(keys.len_of(0), 1);
+        keys.expire(later(DAY + 1), 10);
+        assert_eq!(keys.len_of(0), 0);
     }
 
     #[test]
     fn a_key_is_free_after_its_day() {
         let mut keys = Idempotency::default();
-        assert_eq!(keys.begin(0, 1, 10, NOW), Begin::New);
+        keys.keep(0, 1, entry(10, NOW));
         assert_eq!(keys.begin(0, 1, 11, later(DAY - 1)), Begin::Mismatch);
         assert_eq!(keys.look(0, 1, 11, later(DAY)), Begin::New);
         assert_eq!(keys.begin(0, 1, 11, later(DAY)), Begin::New);
+        keys.keep(0, 1, entry(11, later(DAY)));
         assert_eq!(keys.entries().count(), 1);
         keys.expire(later(2 * DAY), 10);
         assert_eq!((keys.len_of(0), keys.get(0, 1)), (0, None));
@@ -357,9 +294,10 @@ mod tests {
         let mut keys = Idempotency::default();
         let last = EXPIRED_A_TURN as u128 + 1;
         for key in 0..=last {
-            assert_eq!(keys.begin(0, key, 10, NOW), Begin::New);
+            keys.keep(0, key, entry(10, NOW));
         }
         assert_eq!(keys.begin(0, last, 11, later(DAY)), Begin::New);
+        keys.keep(0, last, entry(11, later(DAY)));
         let kept: Vec<u128> = keys.entries().map(|(_, key, _)| key).collect();
         assert_eq!(kept, [last - 1, last]);
         keys.expire(later(DAY), 10);
@@ -370,27 +308,23 @@ mod tests {
     #[test]
     fn a_full_tenant_is_refused_and_forgets_nothing_early() {
         let mut keys = Idempotency::with_keys_max(2);
-        assert_eq!(keys.begin(0, 1, 10, NOW), Begin::New);
+        keys.keep(0, 1, entry(10, NOW));
         assert_eq!(keys.begin(0, 2, 10, later(1)), Begin::New);
+        keys.keep(0, 2, entry(10, later(1)));
         assert_eq!(keys.begin(0, 3, 10, later(2)), Begin::Full);
         assert_eq!(keys.begin(1, 3, 10, later(2)), Begin::New);
-        assert_eq!(keys.begin(0, 1, 10, later(2)), Begin::Running);
+        assert_eq!(keys.begin(0, 1, 10, later(2)), Begin::Replay(&entry(10, NOW)));
         assert_eq!(keys.look(0, 3, 10, later(DAY)), Begin::New);
         assert_eq!(keys.begin(0, 3, 10, later(DAY)), Begin::New);
+        keys.keep(0, 3, entry(10, later(DAY)));
         assert_eq!(keys.begin(0, 4, 10, later(DAY)), Begin::Full);
         assert_eq!(keys.len_of(0), 2);
     }
 
     #[test]
     fn the_carry_over_layout_is_fixed() {
-        let entry = Entry {
-            body: 2,
-            began: Wall(3),
-            state: State::Done,
-            first_number: 4,
-            count: 5,
-            outcome: Box::new([0xaa, 0xbb]),
-        };
+        let entry =
+            Entry { body: 2, began: Wall(3), first_number: 4, count: 5, outcome: Box::new([0xaa, 0xbb]) };
         let mut bytes = Vec::new();
         entry.encode(1, u128::MAX, &mut bytes);
         let mut expected = vec![1, 0, 0, 0];
@@ -407,15 +341,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_entry_are_refused() {
         let mut bytes = Vec::new();
-        let entry = Entry {
-            body: 0,
-            began: NOW,
-            state: State::Running,
-            first_number: 0,
-            count: 0,
-            outcome: Box::new([1]),
-        };
-        entry.encode(0, 0, &mut bytes);
+        entry(0, NOW).encode(0, 0, &mut bytes);
         for length in 0..bytes.len() {
             assert_eq!(Entry::decode(&bytes[..length]), None, "{length}");
         }
@@ -435,16 +361,14 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_carried_over_decides_the_same(
-            steps in prop::collection::vec((0u8..4, 0u32..2, 0u128..5, 0u128..2, 0i64..DAY), 0..100),
+            steps in prop::collection::vec((0u32..4, 0u32..2, 0u128..5, 0u128..2, 0i64..DAY), 0..100),
         ) {
             let mut keys = Idempotency::with_keys_max(3);
             let mut now = NOW;
-            for (step, tenant, key, body, passed) in steps {
+            for (count, tenant, key, body, passed) in steps {
                 now = Wall(now.0 + passed / 4);
-                match step {
-                    0 | 1 => drop(keys.begin(tenant, key, body, now)),
-                    2 => keys.finish(tenant, key, key as u64, 1, Box::new([tenant as u8])),
-                    _ => keys.forget(tenant, key),
+                if keys.begin(tenant, key, body, now) == Begin::New && count < 2 {
+                    keys.keep(tenant, key, Entry { count, ..entry(body, now) });
                 }
                 prop_assert!(keys.len_of(tenant) <= 3);
                 prop_assert_eq!(keys.entries().filter(|kept| kept.0 == tenant).count(), keys.len_of(tenant));

@@ -166,9 +166,6 @@ fn row(refusal: Refusal) -> Row {
             None,
             None,
         ),
-        Refusal::Conflict => {
-            (S::CONFLICT, "Conflict", "a request with this Idempotency-Key is still running", None, Some(1))
-        }
         Refusal::TenantSuspended => {
             (S::FORBIDDEN, "Tenant suspended", "this tenant is suspended", None, None)
         }
@@ -300,7 +297,6 @@ mod tests {
             (Refusal::QueueFull, 503, "queue_full"),
             (Refusal::Unavailable, 503, "unavailable"),
             (Refusal::IdempotencyMismatch, 422, "idempotency_mismatch"),
-            (Refusal::Conflict, 409, "conflict"),
             (Refusal::TenantSuspended, 403, "tenant_suspended"),
             (Refusal::TenantExpired, 403, "tenant_expired"),
             (Refusal::TenantPaused, 403, "tenant_paused"),
@@ -321,7 +317,7 @@ mod tests {
 
     #[test]
     fn what_passes_says_when_to_come_back() {
-        for refusal in [Refusal::RateLimited, Refusal::QueueFull, Refusal::Unavailable, Refusal::Conflict] {
+        for refusal in [Refusal::RateLimited, Refusal::QueueFull, Refusal::Unavailable] {
             assert!(
                 Problem::from(refusal).into_response().headers().contains_key("retry-after"),
                 "{refusal:?}"

@@ -137,12 +137,10 @@ impl Call<'_> {
         Ok(Entered::Answered(answer))
     }
 
-    /// A key that is used otherwise or still in use refuses the whole request.
+    /// A key that is used otherwise refuses the whole request.
     fn check_key(&self, answer: &Answer) -> Result<(), Problem> {
         match answer.outcomes.first() {
-            Some(Outcome::Refused(refusal @ (Refusal::IdempotencyMismatch | Refusal::Conflict))) => {
-                Err(Problem::from(*refusal))
-            }
+            Some(Outcome::Refused(refusal @ Refusal::IdempotencyMismatch)) => Err(Problem::from(*refusal)),
             _ => Ok(()),
         }
     }

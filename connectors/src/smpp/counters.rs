@@ -119,7 +119,7 @@ counters! {
 
 /// Submissions that the SMPP door refused by itself, by reason. What the engine refuses is counted there.
 #[derive(Debug, Default)]
-pub struct RefusalCounters([Counter; Refusal::ALL.len()]);
+pub struct RefusalCounters([Counter; Refusal::NUMBERS]);
 
 impl RefusalCounters {
     pub fn add(&self, refusal: Refusal) {
@@ -129,7 +129,7 @@ impl RefusalCounters {
     }
 
     pub fn snapshot(&self) -> impl Iterator<Item = (Refusal, u64)> + '_ {
-        Refusal::ALL.into_iter().zip(self.0.iter().map(Counter::get))
+        Refusal::ALL.into_iter().map(|refusal| (refusal, self.0[refusal as usize].get()))
     }
 }
 

@@ -21,7 +21,6 @@ pub fn status(refusal: Refusal, no_credit: Status) -> Status {
         Refusal::MissingParameter => Status::MISSINGOPTPARAM,
         Refusal::InvalidRequest
         | Refusal::IdempotencyMismatch
-        | Refusal::Conflict
         | Refusal::TenantSuspended
         | Refusal::TenantExpired
         | Refusal::TenantPaused

@@ -7,7 +7,7 @@ use codecs::split::Reference;
 use codecs::text::Encoding;
 use engine::Engine;
 use engine::catalog::{AskReceipt, SettleOn};
-use engine::idempotency::{Entry, State as KeyState};
+use engine::idempotency::Entry;
 use engine::ledger::{Change, Reserve, Wallet};
 use engine::message::{Head, Message, State};
 use engine::money::Micros;
@@ -75,14 +75,7 @@ fn wallet() -> [u8; Wallet::ENCODED_BYTES] {
 
 fn key() -> Vec<u8> {
     let mut bytes = Vec::new();
-    let entry = Entry {
-        body: 2,
-        began: ACCEPTED,
-        state: KeyState::Done,
-        first_number: 65,
-        count: 2,
-        outcome: vec![1, 9].into(),
-    };
+    let entry = Entry { body: 2, began: ACCEPTED, first_number: 65, count: 2, outcome: vec![1, 9].into() };
     entry.encode(3, 0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100, &mut bytes);
     bytes
 }
