@@ -198,11 +198,6 @@ pub fn is_receipt(esm_class: u8) -> bool {
     matches!(esm_class & KIND, 0x04 | 0x08 | 0x20 | 0x24)
 }
 
-/// Whether esm_class says that this is an intermediate notification: `is_receipt` holds for it too.
-pub fn is_intermediate(esm_class: u8) -> bool {
-    is_receipt(esm_class) && esm_class & 0x20 != 0
-}
-
 /// Whether esm_class says that it is the handset's own acknowledgement, or its user's, which may hold what somebody wrote.
 pub fn is_acknowledgement(esm_class: u8) -> bool {
     matches!(esm_class & KIND, 0x08 | BY_USER)

@@ -3,8 +3,6 @@
 
 use std::fmt;
 
-use rust_decimal::Decimal;
-
 const DECIMALS: u32 = 6;
 const PER_UNIT: i64 = 1_000_000;
 
@@ -48,23 +46,6 @@ impl Micros {
         let micros = units.checked_add(fraction_micros(fraction)?)?;
         let signed = if negative { micros.checked_neg()? } else { micros };
         i64::try_from(signed).ok().map(Micros)
-    }
-
-    /// The exact value of a decimal; `None` when it needs more than six decimals or does not fit.
-    pub fn from_decimal(value: Decimal) -> Option<Micros> {
-        let mut scaled = value.normalize();
-        if scaled.scale() > DECIMALS {
-            return None;
-        }
-        scaled.rescale(DECIMALS);
-        if scaled.scale() != DECIMALS {
-            return None;
-        }
-        i64::try_from(scaled.mantissa()).ok().map(Micros)
-    }
-
-    pub fn to_decimal(self) -> Decimal {
-        Decimal::new(self.0, DECIMALS)
     }
 }
 
@@ -166,14 +147,6 @@ mod tests {
     }
 
     #[test]
-    fn decimals_that_do_not_fit_are_refused() {
-        assert_eq!(Micros::from_decimal(Decimal::new(1, 7)), None);
-        assert_eq!(Micros::from_decimal(Decimal::new(10, 7)), Some(Micros(1)));
-        assert_eq!(Micros::from_decimal(Decimal::MAX), None);
-        assert_eq!(Micros::from_decimal(Decimal::MIN), None);
-    }
-
-    #[test]
     fn sums_and_products_are_checked() {
         assert_eq!(Micros(i64::MAX).checked_add(Micros(1)), None);
         assert_eq!(Micros(i64::MIN).checked_sub(Micros(1)), None);
@@ -183,10 +156,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_amount_survives_its_string_and_its_decimal(micros: i64) {
+        fn every_amount_survives_its_string(micros: i64) {
             let amount = Micros(micros);
             prop_assert_eq!(Micros::parse(&amount.to_string()), Some(amount));
-            prop_assert_eq!(Micros::from_decimal(amount.to_decimal()), Some(amount));
         }
 
         #[test]

@@ -240,7 +240,8 @@ impl Router {
     }
 
     /// The route that a message takes; `None` for the implicit one.
-    pub fn matching(&self, query: &Query<'_>) -> Option<u32> {
+    #[cfg(test)]
+    fn matching(&self, query: &Query<'_>) -> Option<u32> {
         self.best(query).map(|(place, _)| place)
     }
 

@@ -232,23 +232,22 @@ fn a_date_is_the_reading_nearest_to_its_arrival() {
 
 #[test]
 fn esm_class_tells_receipts_from_messages() {
-    for (esm_class, receipt, intermediate) in [
-        (0x00, false, false),
-        (0x04, true, false),
-        (0x06, true, false),
-        (0x44, true, false),
-        (0x84, true, false),
-        (0x08, true, false),
-        (0x20, true, true),
-        (0x24, true, true),
-        (0xE3, true, true),
-        (0x10, false, false),
-        (0x18, false, false),
-        (0x40, false, false),
-        (0x03, false, false),
+    for (esm_class, expected) in [
+        (0x00, false),
+        (0x04, true),
+        (0x06, true),
+        (0x44, true),
+        (0x84, true),
+        (0x08, true),
+        (0x20, true),
+        (0x24, true),
+        (0xE3, true),
+        (0x10, false),
+        (0x18, false),
+        (0x40, false),
+        (0x03, false),
     ] {
-        let told = (is_receipt(esm_class), is_intermediate(esm_class));
-        assert_eq!(told, (receipt, intermediate), "{esm_class:#04x}");
+        assert_eq!(is_receipt(esm_class), expected, "{esm_class:#04x}");
     }
 }
 

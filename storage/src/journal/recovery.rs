@@ -64,11 +64,6 @@ impl Recovery {
         Ok(Recovery { reading, ring: Ring::new(start, 0), newest, path, handover })
     }
 
-    /// How many groups there are still to come.
-    pub fn remaining(&self) -> u64 {
-        (self.newest + 1).saturating_sub(self.ring.next())
-    }
-
     /// The next group; `None` once all are read, and only then the journal can be appended to.
     pub fn next_group(&mut self) -> Result<Option<Group>, OpenError> {
         let Some(whole) = self.reading.next() else {
