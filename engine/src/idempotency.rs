@@ -171,8 +171,11 @@ impl Keys {
 
     /// A key that has been kept long enough makes room for a new one, even if it was not dropped yet.
     fn is_full(&self, keys_max: usize, now: Wall) -> bool {
-        let has_old = self.order.front().is_some_and(|(began, _)| expired(*began, now));
-        self.entries.len() >= keys_max && !has_old
+        // A key that was kept anew is not at its first place any more.
+        let is_there =
+            |(began, key): &(Wall, u128)| self.entries.get(key).is_some_and(|entry| entry.began == *began);
+        let mut old = self.order.iter().take_while(|(began, _)| expired(*began, now));
+        self.entries.len() >= keys_max && !old.any(is_there)
     }
 }
 
