@@ -372,7 +372,7 @@ impl Committer {
         self.unmarked = true;
         self.journal.release_before(group.release_before);
         self.journal.set_living_bytes(group.living.saturating_mul(LIVING_OCTETS));
-        let over = self.journal.pressure().map_or(0, |pressure| pressure.bytes_over_target);
+        let over = self.journal.bytes_over_target();
         self.ring_over.store(over, Relaxed);
         let messages: u64 = group.effects.received.iter().map(|(_, count)| u64::from(*count)).sum();
         self.outlets.measures.group(messages, self.packed.len(), flushing.elapsed(), at.elapsed());

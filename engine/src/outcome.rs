@@ -170,7 +170,7 @@ impl Engine {
         let now = self.now.mono;
         if let Some(entry) = self.providers.get_mut(provider) {
             let round_trip = entry.round_trip();
-            entry.rate.throttled(now, round_trip, None);
+            entry.rate.throttled(now, round_trip);
         }
         if let Some(counters) = self.counters.providers.get_mut(usize::from(provider)) {
             counters.throttled += 1;

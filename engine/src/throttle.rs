@@ -139,11 +139,7 @@ impl AdaptiveRate {
     }
 
     /// The provider said "too fast". Answers to what was sent before the last reduction do not count again.
-    /// `retry_after` pauses in any case.
-    pub fn throttled(&mut self, now: Mono, round_trip: Duration, retry_after: Option<Duration>) {
-        if let Some(pause) = retry_after {
-            self.pause(now, pause);
-        }
+    pub fn throttled(&mut self, now: Mono, round_trip: Duration) {
         if now >= self.period.began {
             self.period.throttled += 1;
             if self.period.shows(PLAIN_COUNT, PLAIN_PERCENT) {

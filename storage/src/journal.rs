@@ -92,15 +92,6 @@ pub struct Sizes {
     pub blob_files: u64,
 }
 
-/// How far the ring is over its target, so that the engine can carry over what lives in the oldest groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pressure {
-    pub bytes_over_target: u64,
-    pub oldest_group: u64,
-    /// The first group that has not been released yet: carry over from here on.
-    pub first_unreleased: u64,
-}
-
 pub struct Journal {
     state: State,
     durability: Durability,
@@ -271,12 +262,10 @@ impl Journal {
         self.living_bytes = bytes;
     }
 
-    /// `Some` while the ring is larger than its target.
-    pub fn pressure(&mut self) -> Option<Pressure> {
+    /// How far the ring is over its target, so that the engine can carry over what lives in the oldest groups.
+    pub fn bytes_over_target(&mut self) -> u64 {
         let target = self.target();
-        let (_, ring) = self.open().ok()?;
-        let bytes_over_target = ring.bytes().checked_sub(target).filter(|over| *over > 0)?;
-        Some(Pressure { bytes_over_target, oldest_group: ring.start(), first_unreleased: ring.released() })
+        self.open().map_or(0, |(_, ring)| ring.bytes().saturating_sub(target))
     }
 
     pub fn sizes(&mut self) -> Sizes {

@@ -14,7 +14,7 @@ fn at(millis: u64) -> Mono {
 }
 
 fn throttle(rate: &mut AdaptiveRate, now: Mono, count: u32) {
-    (0..count).for_each(|_| rate.throttled(now, ROUND_TRIP, None));
+    (0..count).for_each(|_| rate.throttled(now, ROUND_TRIP));
 }
 
 fn answer(rate: &mut AdaptiveRate, now: Mono, count: u32) {
@@ -57,7 +57,8 @@ fn the_rate_never_falls_below_one_a_second() {
 fn a_pause_is_honoured_even_within_a_round_trip_and_proves_nothing() {
     let mut rate = AdaptiveRate::new(1_000, 100, START);
     throttle(&mut rate, START, 5);
-    rate.throttled(at(1), ROUND_TRIP, Some(Duration::from_secs(3)));
+    rate.pause(at(1), Duration::from_secs(3));
+    rate.throttled(at(1), ROUND_TRIP);
     assert_eq!(rate.rate(), 700);
     assert_eq!(rate.available(at(3_000)), 0);
     assert_eq!(rate.wait_for(at(1), 1), at(3_001));
@@ -237,7 +238,7 @@ impl World {
                 counts.taken += u32::from(taken);
                 match taken {
                     true => self.rate.answered(now),
-                    false => self.rate.throttled(now, Duration::from_millis(self.round_trip), None),
+                    false => self.rate.throttled(now, Duration::from_millis(self.round_trip)),
                 }
             }
             let room = self.window - self.on_their_way.len() as u32;
@@ -351,7 +352,10 @@ proptest! {
             now = Mono(now.0 + passed);
             match step {
                 0 => throttle(&mut rate, now, 5),
-                1 => rate.throttled(now, ROUND_TRIP, Some(Duration::from_millis(300))),
+                1 => {
+                    rate.pause(now, Duration::from_millis(300));
+                    rate.throttled(now, ROUND_TRIP);
+                }
                 2 => answer(&mut rate, now, wanted),
                 _ => {
                     let granted = rate.available(now).min(wanted);

@@ -56,10 +56,6 @@ impl Ring {
         self.released = group.clamp(self.released, self.released.max(self.next()));
     }
 
-    pub(super) fn released(&self) -> u64 {
-        self.released
-    }
-
     /// Gives up the oldest released groups while the ring is larger than `target`, until there are `budget` chunks to
     /// remove. The last of these groups may be removed only in part for now.
     pub(super) fn advance(&mut self, target: u64, budget: u64) {
@@ -120,7 +116,7 @@ mod tests {
         ring.push(1, 0);
         for (asked, released) in [(0, 5), (6, 6), (5, 6), (99, 6)] {
             ring.release_before(asked);
-            assert_eq!(ring.released(), released, "asked for {asked}");
+            assert_eq!(ring.released, released, "asked for {asked}");
         }
     }
 
