@@ -307,7 +307,7 @@ impl Engine {
         }
     }
 
-    /// A validity that ends soon is kept to the millisecond. A later one is seen when all pages are looked at, every ten
+    /// A validity that ends soon is kept to the millisecond. A later one is seen when all pages are looked at, every five
     /// seconds: an entry a message, until its end, would grow with the traffic and not with what waits.
     pub(crate) fn watch_validity(&mut self, number: u64, valid_until: Option<Wall>) {
         if let Some(until) = valid_until.filter(|until| *until <= self.now.wall.after(SOON)) {
