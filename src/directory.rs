@@ -1,9 +1,9 @@
-//! Who may come in: tenants by API key and by system_id, as the doors need them. A reload replaces the whole of it at once.
+//! Who may come in: tenants by API key and by system_id, as the doors need them, the same from the start to the end.
 //! It keeps hashes, not secrets, and decides nothing about credit, status or routes.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use codecs::address::{self, National, Sender};
 use codecs::text::Encoding;
@@ -69,7 +69,7 @@ pub struct Account<'a> {
     pub key_hashes: &'a [KeyHash],
 }
 
-/// What the directory holds between two reloads.
+/// What the directory holds.
 #[derive(Default)]
 pub struct Entries {
     by_key: HashMap<KeyHash, Arc<TenantAccess>>,
@@ -154,44 +154,33 @@ fn access(account: &Account<'_>) -> TenantAccess {
 
 /// The directory that all doors share.
 pub struct Directory {
-    entries: RwLock<Arc<Entries>>,
+    entries: Entries,
     /// Compared with where there is no such system_id, so that its absence takes as long.
     nobody: PasswordCheck,
 }
 
 impl Directory {
     pub fn new(entries: Entries) -> Arc<Directory> {
-        Arc::new(Directory { entries: RwLock::new(Arc::new(entries)), nobody: PasswordCheck::new(b"") })
-    }
-
-    /// From now on these hold. Sessions that are bound are not touched.
-    #[allow(dead_code, reason = "a reload of the settings needs it, and that comes with SIGHUP")]
-    pub fn replace(&self, entries: Entries) {
-        *self.entries.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(entries);
+        Arc::new(Directory { entries, nobody: PasswordCheck::new(b"") })
     }
 
     /// The tenant of an API key. The key is hashed before it is compared, so the time tells nothing about it.
     pub fn by_key(&self, key: &[u8]) -> Option<Arc<TenantAccess>> {
-        let hash = sha256(key);
-        self.read(|entries| entries.by_key.get(&hash).cloned())
+        self.entries.by_key.get(&sha256(key)).cloned()
     }
 
     pub fn by_system_id(&self, system_id: &str) -> Option<Arc<TenantAccess>> {
-        self.read(|entries| entries.by_system_id.get(system_id).cloned())
+        self.entries.by_system_id.get(system_id).cloned()
     }
 
     /// The id of a provider by its permanent number.
     pub fn provider(&self, number: u16) -> Option<Arc<str>> {
-        self.read(|entries| entries.providers.get(&number).cloned())
+        self.entries.providers.get(&number).cloned()
     }
 
     /// The names that providers give to TLVs.
     pub fn tlvs(&self) -> Arc<TlvNames> {
-        self.read(|entries| Arc::clone(&entries.tlvs))
-    }
-
-    fn read<T>(&self, look: impl FnOnce(&Entries) -> T) -> T {
-        look(&self.entries.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.entries.tlvs)
     }
 }
 
@@ -338,13 +327,5 @@ mod tests {
             let access = directory.authenticate(b"acme", b"secret", from).unwrap();
             assert_eq!((access.charset_1, access.national), expected, "{setting}");
         }
-    }
-
-    #[test]
-    fn a_reload_takes_away_what_is_gone() {
-        let directory = Directory::new(entries(ACME, &[]));
-        directory.replace(entries(&ACME.replace("tg_live_first", "tg_live_third"), &[]));
-        assert!(directory.by_key(b"tg_live_first").is_none());
-        assert!(directory.by_key(b"tg_live_third").is_some());
     }
 }
