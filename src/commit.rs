@@ -126,9 +126,11 @@ struct Disk {
 }
 
 impl Disk {
-    /// A group has been made durable, and took so long.
-    fn rest(&self, now: Mono, took: Duration) {
-        self.rests_until.store(now.after((took * REST).min(REST_MAX)).0, Relaxed);
+    /// A group of so many octets has been made durable, and took so long.
+    fn rest(&self, now: Mono, octets: usize, took: Duration) {
+        if octets >= WORTH_A_REST_OCTETS {
+            self.rests_until.store(now.after((took * REST).min(REST_MAX)).0, Relaxed);
+        }
     }
 
     fn rests(&self, now: Mono) -> Duration {
@@ -151,7 +153,8 @@ fn write(mut writer: Writer, decided: &Sender<Decided>, disk: &Disk) {
     let mut open = writer.take_group().is_none_or(&mut hand_over);
     while open {
         let may_go = !disk.busy.load(Acquire) && decided.is_empty();
-        let until = Instant::now() + patience.wait(writer.wake_after(), may_go, disk.rests(clock.mono()));
+        let now = Instant::now();
+        let until = now + patience.wait(now, writer.wake_after(), may_go, disk.rests(clock.mono()));
         let intake = Arc::clone(&writer.outlets.partition.intake);
         open = intake.take(Some(until), patience.wakes(may_go), &mut commands);
         let has_come = !commands.is_empty();
@@ -160,7 +163,8 @@ fn write(mut writer: Writer, decided: &Sender<Decided>, disk: &Disk) {
             open = writer.decide(&mut commands, &mut hand_over) && open;
         }
         let is_worth_it = !disk.busy.load(Acquire) || writer.engine.group_octets() >= GROUP_OCTETS_AHEAD;
-        let mut is_over = || patience.is_over(&writer.engine, has_come, disk.rests(clock.mono()));
+        let mut is_over =
+            || patience.is_over(Instant::now(), writer.open_group(), has_come, disk.rests(clock.mono()));
         if !open || (is_worth_it && decided.is_empty() && is_over()) {
             let follows_a_small_one = writer.engine.group_octets() < GROUP_OCTETS_SMALL;
             open = writer.take_group().is_none_or(&mut hand_over) && open;
@@ -168,6 +172,14 @@ fn write(mut writer: Writer, decided: &Sender<Decided>, disk: &Disk) {
         }
         watch.look(&writer);
     }
+}
+
+/// What the engine has decided and not handed over.
+#[derive(Clone, Copy)]
+struct OpenGroup {
+    octets: usize,
+    /// Somebody waits for it.
+    is_urgent: bool,
 }
 
 /// How long a small group is kept open for others to join it, though the committer could take it.
@@ -181,10 +193,10 @@ struct Patience {
 
 impl Patience {
     /// How long the writer may sleep when nothing comes.
-    fn wait(&self, wake_after: Duration, may_go: bool, rest: Duration) -> Duration {
+    fn wait(&self, now: Instant, wake_after: Duration, may_go: bool, rest: Duration) -> Duration {
         match self.opened.filter(|_| may_go) {
             Some(_) if self.is_tried() => Duration::ZERO,
-            Some(opened) => wake_after.min(NOT_URGENT.saturating_sub(opened.elapsed()).max(rest)),
+            Some(opened) => wake_after.min(NOT_URGENT.saturating_sub(now - opened).max(rest)),
             None => wake_after,
         }
     }
@@ -205,16 +217,14 @@ impl Patience {
 
     /// Whether the group goes now. When nobody waits for it, the disk may rest first. Else those who are about to bring more are
     /// let run: where a processor is free that takes no time, and where none is, more share the flush.
-    fn is_over(&mut self, engine: &Engine, has_come: bool, rest: Duration) -> bool {
-        if !engine.has_group() {
-            return false;
+    fn is_over(&mut self, now: Instant, group: Option<OpenGroup>, has_come: bool, rest: Duration) -> bool {
+        let Some(group) = group else { return false };
+        let opened = *self.opened.get_or_insert(now);
+        if !group.is_urgent {
+            let has_rested = now - opened >= NOT_URGENT && rest.is_zero();
+            return has_rested || group.octets >= NOT_URGENT_OCTETS;
         }
-        let opened = *self.opened.get_or_insert_with(Instant::now);
-        if !engine.is_urgent() {
-            let has_rested = opened.elapsed() >= NOT_URGENT && rest.is_zero();
-            return has_rested || engine.group_octets() >= NOT_URGENT_OCTETS;
-        }
-        if engine.group_octets() >= GROUP_OCTETS_SMALL {
+        if group.octets >= GROUP_OCTETS_SMALL {
             return true;
         }
         let is_tried = self.is_tried() && (!has_come || self.let_run >= LET_RUN_MAX);
@@ -258,9 +268,7 @@ fn commit(mut committer: Committer, decided: &Receiver<Decided>, disk: &Disk) ->
                 disk.busy.store(true, Release);
                 let (began, octets) = (Instant::now(), group.group.records.len());
                 committer.commit(group).unwrap_or_else(|error| stop(&error));
-                if octets >= WORTH_A_REST_OCTETS {
-                    disk.rest(committer.outlets.partition.clock.mono(), began.elapsed());
-                }
+                disk.rest(committer.outlets.partition.clock.mono(), octets, began.elapsed());
                 disk.busy.store(false, Release);
                 committer.outlets.partition.intake.nudge();
             }
@@ -299,6 +307,11 @@ impl Writer {
         }
         self.engine.run(self.ring_over.load(Relaxed));
         true
+    }
+
+    fn open_group(&self) -> Option<OpenGroup> {
+        let (octets, is_urgent) = (self.engine.group_octets(), self.engine.is_urgent());
+        self.engine.has_group().then_some(OpenGroup { octets, is_urgent })
     }
 
     /// What has been decided since the last group.
@@ -399,4 +412,94 @@ fn stop(error: &JournalError) -> ! {
     tracing::error!(error = %text, "the journal cannot be written; nothing that was acknowledged is lost; stopping");
     crate::say::complaint(format_args!("tidegate: the journal cannot be written: {text}"));
     std::process::exit(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    fn micros(count: u64) -> Duration {
+        Duration::from_micros(count)
+    }
+
+    /// Whether a group goes: by whether somebody waits for it, its octets, whether something has come, for how long the disk still
+    /// rests, and how long it has been open (both in microseconds), the first time that this is asked.
+    #[test]
+    fn a_group_goes_when_it_is_large_or_has_waited_and_the_disk_has_rested() {
+        let table = [
+            (false, 131_071, false, 0, 0, false),
+            (false, 131_071, false, 0, 499, false),
+            (false, 0, false, 0, 500, true),
+            (false, 0, true, 0, 500, true),
+            (false, 0, false, 1, 500, false),
+            (false, 131_071, true, 1, 60_000, false),
+            (false, 131_072, true, 1, 0, true),
+            (true, 16_383, false, 0, 60_000, false),
+            (true, 16_384, true, 1, 0, true),
+        ];
+        for (is_urgent, octets, has_come, rest, elapsed, expected) in table {
+            let now = Instant::now();
+            let mut patience = Patience { opened: Some(now), ..Patience::default() };
+            let group = Some(OpenGroup { octets, is_urgent });
+            let is_over = patience.is_over(now + micros(elapsed), group, has_come, micros(rest));
+            let row =
+                format!("urgent {is_urgent}, {octets} octets, came {has_come}, {rest} and {elapsed} us");
+            assert_eq!(is_over, expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_open_from_when_it_is_first_seen() {
+        let (begin, mut patience) = (Instant::now(), Patience::default());
+        let group = Some(OpenGroup { octets: 1, is_urgent: false });
+        assert!(!patience.is_over(begin, None, true, Duration::ZERO));
+        assert!(!patience.is_over(begin + MILLI, group, true, Duration::ZERO));
+        assert!(patience.is_over(begin + MILLI + micros(500), group, true, Duration::ZERO));
+    }
+
+    #[test]
+    fn who_brings_something_is_let_run_before_a_small_group_goes_and_not_for_ever() {
+        let now = Instant::now();
+        let group = Some(OpenGroup { octets: 1, is_urgent: true });
+        for (brings, asked) in [(0, 2), (3, 5), (1_000, 9)] {
+            let mut patience = Patience::default();
+            let turns = (0..).take_while(|turn| !patience.is_over(now, group, *turn <= brings, MILLI));
+            assert_eq!(turns.count() + 1, asked, "{brings}");
+        }
+    }
+
+    #[test]
+    fn the_writer_sleeps_until_the_group_may_go() {
+        let begin = Instant::now();
+        let table = [
+            // May go, open for so long, others were let run, the rest; and how long it may sleep, in microseconds.
+            (false, Some(100), 0, 0, 1_000),
+            (true, None, 0, 0, 1_000),
+            (true, Some(100), 0, 0, 400),
+            (true, Some(600), 0, 0, 0),
+            (true, Some(100), 0, 700, 700),
+            (true, Some(100), 0, 9_000, 1_000),
+            (true, Some(100), 1, 700, 0),
+        ];
+        for (may_go, open, let_run, rest, expected) in table {
+            let opened = open.map(|_| begin);
+            let patience = Patience { opened, let_run, ..Patience::default() };
+            let waits = patience.wait(begin + micros(open.unwrap_or(0)), MILLI, may_go, micros(rest));
+            assert_eq!(waits, micros(expected), "{may_go} {open:?} {let_run} {rest}");
+        }
+    }
+
+    #[test]
+    fn the_disk_rests_four_times_as_long_as_a_group_took_that_is_worth_it() {
+        let table =
+            [(2_047, 1_000, 0), (2_048, 1_000, 4_000), (4_096, 2_499, 9_996), (4_096, 60_000, 10_000)];
+        for (octets, took, expected) in table {
+            let (disk, now) = (Disk::default(), Mono(7));
+            disk.rest(now, octets, micros(took));
+            assert_eq!(disk.rests(now), micros(expected), "{octets} {took}");
+            assert_eq!(disk.rests(now.after(micros(3_000))), micros(expected).saturating_sub(micros(3_000)));
+        }
+    }
 }

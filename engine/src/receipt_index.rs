@@ -351,23 +351,35 @@ mod tests {
     proptest! {
         #[test]
         fn the_index_agrees_with_a_plain_map(
-            steps in prop::collection::vec((any::<bool>(), 0u16..3, 0u8..6, 0u64..4, any::<u8>()), 0..300),
+            steps in prop::collection::vec(
+                (any::<u8>(), prop::collection::vec((0u16..3, 0u8..6, 0u64..4), 1..6)),
+                0..300,
+            ),
         ) {
             let mut index = ReceiptIndex::default();
             let mut model = BTreeMap::new();
-            for (insert, provider, id, number, part) in steps {
-                if insert {
-                    index.insert(provider, &[id], number, part);
-                    model.insert((provider, id), (number, part));
-                } else if part % 2 == 0 {
-                    index.remove_all(&[(key(provider, &[id]), number)]);
-                    if model.get(&(provider, id)).is_some_and(|owner| owner.0 == number) {
-                        model.remove(&(provider, id));
+            for (step, drawn) in steps {
+                let (provider, id, number) = drawn[0];
+                let removed = match step % 4 {
+                    0 | 1 => {
+                        index.insert(provider, &[id], number, step);
+                        model.insert((provider, id), (number, step));
+                        &[][..]
                     }
-                } else {
-                    index.remove_hash(key(provider, &[id]), number);
-                    if model.get(&(provider, id)).is_some_and(|owner| owner.0 == number) {
-                        model.remove(&(provider, id));
+                    2 => {
+                        index.remove_hash(key(provider, &[id]), number);
+                        &drawn[..1]
+                    }
+                    _ => {
+                        let ids: Vec<(u64, u64)> =
+                            drawn.iter().map(|(provider, id, number)| (key(*provider, &[*id]), *number)).collect();
+                        index.remove_all(&ids);
+                        &drawn[..]
+                    }
+                };
+                for (provider, id, number) in removed {
+                    if model.get(&(*provider, *id)).is_some_and(|owner: &(u64, u8)| owner.0 == *number) {
+                        model.remove(&(*provider, *id));
                     }
                 }
             }
