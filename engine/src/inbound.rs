@@ -26,7 +26,7 @@ use crate::money::Micros;
 use crate::pages::{BLOCK_MESSAGES, block_of, place_of};
 use crate::record::{self, Record};
 use crate::ring::Item;
-use crate::submission::{Body, Extra, Via, push_extra};
+use crate::submission::{Body, Extra, UDHI, Via, push_extra};
 use joining::Joined;
 pub(crate) use reassembly::Key;
 use reassembly::{Assembled, Piece, Reassembly, Taken};
@@ -35,8 +35,6 @@ pub(crate) use telling::{needs_tlvs, tell};
 
 /// PDUs that are known again at once; beyond, the oldest are not any more.
 const ARRIVALS_MAX: usize = 500_000;
-/// The octets begin with a user data header (SMPP 3.4 §5.2.12).
-const UDHI: u8 = 0x40;
 /// What a body may hold.
 const OCTETS_MAX: usize = 0xffff;
 

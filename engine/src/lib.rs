@@ -60,3 +60,4 @@ pub use engine::{Engine, Group};
 pub use inspect::Summary;
 pub use replay::ReplayError;
 pub use snapshot::{ProviderSnapshot, Snapshot};
+pub use telling::IdText;

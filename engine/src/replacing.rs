@@ -17,10 +17,7 @@ use crate::money::Micros;
 use crate::pages::{block_of, place_of};
 use crate::record::{self, Record};
 use crate::ring::Item;
-use crate::submission::{Body, Extra};
-
-/// The user data begins with a header (SMPP 3.4 §5.2.12).
-const UDHI: u8 = 0x40;
+use crate::submission::{Body, Extra, UDHI};
 
 /// Why a message keeps its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //! set where there is an extra that says how the text is cut: builds that would cut it otherwise refuse it.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use codecs::instant::Wall;
 use codecs::smpp::tlv::{Tlvs, tag};
@@ -19,6 +20,10 @@ use crate::hash;
 
 /// UDHI of esm_class: the octets begin with a user data header (SMPP 3.4 §5.2.12).
 pub const UDHI: u8 = 0x40;
+
+/// How far ahead a message may be scheduled, and how long it may be valid from then on.
+pub const SCHEDULE_MAX: Duration = Duration::from_secs(366 * 86_400);
+pub const VALIDITY_MAX: Duration = Duration::from_secs(30 * 86_400);
 
 /// Set in the octet of the encoding where `Extra::Cut` is there.
 const CUT_MARK: u8 = 0x80;

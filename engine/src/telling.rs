@@ -163,9 +163,9 @@ pub(crate) fn write(
     out.requests.push(Request { token: tells.token(message.number), end: out.bodies.len() as u32 });
 }
 
-/// An id in a tenant's form, without an allocation, and the NUL that ends it in a TLV.
+/// An id in a tenant's form, without an allocation, and the NUL that ends it in a field of SMPP.
 #[derive(Clone, Copy)]
-pub(crate) struct IdText {
+pub struct IdText {
     octets: [u8; ID_DIGITS + 1],
     length: usize,
 }
@@ -190,7 +190,7 @@ impl IdText {
         IdText { octets, length }
     }
 
-    fn digits(&self) -> &[u8] {
+    pub fn digits(&self) -> &[u8] {
         &self.octets[..self.length]
     }
 

@@ -11,7 +11,9 @@ use codecs::split::{self, Cut};
 use codecs::text::national::{Languages, Tables};
 use codecs::text::{self, Cheapest, Choice, Encoding, Unencodable, transliterate};
 use engine::command::Refusal;
-use engine::submission::{Body, Extra, Priority, UDHI, Via, is_campaign, push_extra};
+use engine::submission::{
+    Body, Extra, Priority, SCHEDULE_MAX, UDHI, VALIDITY_MAX, Via, is_campaign, push_extra,
+};
 use serde_json::value::RawValue;
 
 use super::problem::Refused;
@@ -22,8 +24,6 @@ use crate::tlv_names::TlvNames;
 
 /// No text of 255 parts is longer in UTF-8: 153 characters a part, of four octets at most.
 const TEXT_OCTETS_MAX: usize = 255 * 153 * 4;
-const VALIDITY_MAX: Duration = Duration::from_secs(30 * 86_400);
-const SCHEDULE_MAX: Duration = Duration::from_secs(366 * 86_400);
 const REFERENCE_CHARS_MAX: usize = 255;
 const PROVIDER_CHARS_MAX: usize = 64;
 const CAMPAIGN_EXPECTED: &str = "`campaign` must be 1 to 64 letters, digits, or - _ . : of ASCII";

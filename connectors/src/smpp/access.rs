@@ -6,6 +6,8 @@ use std::sync::Arc;
 use codecs::address::National;
 use codecs::smpp::BindKind;
 use codecs::text::Encoding;
+/// How a tenant is given message ids.
+pub use engine::catalog::IdRadix;
 
 /// The directory of tenants. It is asked on a connection's task, so it must not wait for anything.
 pub trait Authenticator: Send + Sync {
@@ -57,14 +59,6 @@ impl BindKinds {
             BindKind::Transceiver => self.transceiver,
         }
     }
-}
-
-/// How a tenant is given message ids.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum IdRadix {
-    #[default]
-    Dec,
-    Hex,
 }
 
 /// Why a bind is refused. The peer is not told the difference between the first two.

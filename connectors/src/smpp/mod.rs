@@ -3,6 +3,7 @@
 
 pub mod access;
 mod alarm;
+mod asks;
 mod backlog;
 pub mod client;
 pub mod counters;

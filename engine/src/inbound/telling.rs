@@ -3,23 +3,20 @@
 
 use codecs::smpp::pdu::SmeAddress;
 use codecs::smpp::tlv::tag;
-use codecs::smpp::write::{self, Carrier, SmFields};
+use codecs::smpp::write::{self, Carrier, SHORT_MESSAGE_OCTETS_MAX, SmFields};
 
 use crate::effect::{Outgoing, Request};
 use crate::id::Permutation;
 use crate::message::Message;
-use crate::submission::Extra;
+use crate::submission::{Extra, UDHI};
 use crate::telling::{IdText, Telling};
 
-/// Of esm_class: the text begins with a user data header; an answer goes the way that the message came.
-const UDHI: u8 = 0x40;
+/// Of esm_class: an answer goes the way that the message came.
 const REPLY_PATH: u8 = 0x80;
 /// The kind: only of what a phone acknowledges it is kept.
 const KIND: u8 = 0x3C;
 /// source_addr without its NUL (SMPP 3.4 §4.6.1).
 const ADDRESS_OCTETS_MAX: usize = 20;
-/// The longest text beside an sm_length (SMPP 3.4 §5.2.21).
-const SHORT_MESSAGE_OCTETS_MAX: usize = 254;
 
 /// Whether it can only be told to who knows TLVs (SMPP 3.4 §3.4).
 pub(crate) fn needs_tlvs(message: &Message) -> bool {

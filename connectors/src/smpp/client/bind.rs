@@ -28,6 +28,7 @@ use super::phone::Phones;
 use super::receipt::{Delivered, Delivery, Reader};
 use crate::intake::Lane;
 use crate::partition::Partition;
+use crate::smpp::asks::ask_command;
 use crate::smpp::counters::BindCounters;
 use crate::smpp::line::{Line, Woken};
 use crate::smpp::phase::{Phase, Phases};
@@ -554,14 +555,6 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         }
         self.partition.links.close(up.id);
         (ending, self.partition.clock.mono().since(up.since))
-    }
-}
-
-fn ask_command(kind: AskKind) -> Pdu {
-    match kind {
-        AskKind::Query => Pdu::QUERY_SM,
-        AskKind::Cancel => Pdu::CANCEL_SM,
-        AskKind::Replace => Pdu::REPLACE_SM,
     }
 }
 

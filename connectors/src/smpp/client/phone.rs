@@ -11,12 +11,11 @@ use codecs::text::encoding_of;
 use codecs::user_data::{self, Reference};
 use engine::command::{Inbound, InboundItem, PartForm, PartOf, PhoneAcknowledgement, Receipts};
 use engine::hash::hash64;
-use engine::submission::{Body, Extra, push_extra};
+use engine::submission::{Body, Extra, UDHI, push_extra};
 
 use super::receipt::Delivery;
 
-/// The user data begins with a header; an answer is to go the way that the message came (SMPP 3.4 §5.2.12).
-const UDHI: u8 = 0x40;
+/// An answer is to go the way that the message came (SMPP 3.4 §5.2.12).
 const REPLY_PATH: u8 = 0x80;
 /// What a body holds of an address, a service type, and a text.
 const ADDRESS_OCTETS_MAX: usize = 20;

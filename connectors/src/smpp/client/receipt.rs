@@ -12,13 +12,11 @@ use codecs::smpp::tlv::{Oddities, Tlvs, tag};
 use codecs::split;
 use codecs::text::{Encoding, encoding_of};
 use engine::command::{Receipt, Receipts};
+use engine::step::ERROR_OCTETS_MAX;
+use engine::submission::UDHI;
 
-/// Longer error words are cut.
-const ERROR_OCTETS_MAX: usize = 16;
 /// A longer text is no acknowledgement of a phone's: sm_length is one octet.
 const ACKNOWLEDGEMENT_OCTETS_MAX: usize = 255;
-/// The user data begins with a header (SMPP 3.4 §5.2.12).
-const UDHI: u8 = 0x40;
 
 /// What a provider has delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use codecs::smpp::pdu::SmeAddress;
 use codecs::smpp::tlv::tag;
 use codecs::smpp::write;
 use codecs::smpp::{Command as Pdu, Status};
+use engine::IdText;
 use engine::command::Refusal;
 use engine::effect::Outcome;
 
-use super::operations::id_text;
 use crate::smpp::access::IdRadix;
 
 /// No message_id, nobody in the list, and additional_status_info_text.
@@ -92,10 +92,9 @@ impl Multi {
                 status: *status,
             })
             .collect();
-        let text = id_text(id, radix);
-        let id = text.trim_end_matches('\0').as_bytes();
+        let text = IdText::new(id, radix);
         let written = write::pdu(frames, command, Status::OK, sequence, |body| {
-            submit_multi_response_body(body, id, &unsuccess)?;
+            submit_multi_response_body(body, text.digits(), &unsuccess)?;
             congestion.map_or(Ok(()), |state| write::tlv(body, tag::CONGESTION_STATE, &[state]))
         });
         if written.is_err() {

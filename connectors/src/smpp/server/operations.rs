@@ -11,11 +11,12 @@ use codecs::smpp::{Command as Pdu, Status};
 use codecs::time;
 use engine::command::{Addresses, AskKind, OfOne, Refusal, Replacement, Wanted};
 use engine::effect::{Operated, OperationAnswer};
-use engine::id;
+use engine::{IdText, id};
 
 use super::submit::{read_schedule, read_validity};
 use super::tenant::VERSION_5;
 use crate::smpp::access::IdRadix;
+use crate::smpp::asks::ask_command;
 use crate::smpp::refusal;
 
 /// A request about messages that were submitted before.
@@ -27,7 +28,7 @@ pub enum About<'a> {
 
 impl About<'_> {
     pub fn command(&self) -> Pdu {
-        command(self.kind())
+        ask_command(self.kind())
     }
 
     fn kind(&self) -> AskKind {
@@ -103,14 +104,6 @@ fn read_id(octets: &[u8]) -> Option<u64> {
     })
 }
 
-/// An id as the tenant is given it, with the NUL that ends it.
-pub fn id_text(id: u64, radix: IdRadix) -> String {
-    match radix {
-        IdRadix::Dec => format!("{id:018}\0"),
-        IdRadix::Hex => format!("{id:x}\0"),
-    }
-}
-
 /// Ids have at most 18 digits.
 const ID_END: u64 = 1_000_000_000_000_000_000;
 
@@ -123,16 +116,16 @@ pub fn write_answer(
     answer: &OperationAnswer,
 ) {
     let OperationAnswer { sequence, kind, outcome } = *answer;
-    let response = command(kind).response();
+    let response = ask_command(kind).response();
     let status = match outcome {
         Operated::State { id, state, done, error } => {
             let mut final_date = Vec::new();
             if let Some(done) = done {
                 time::write_absolute(&mut final_date, done);
             }
-            let text = id_text(id, radix);
+            let text = IdText::new(id, radix);
             let state = QuerySmResponse {
-                message_id: text.trim_end_matches('\0').as_bytes(),
+                message_id: text.digits(),
                 final_date: &final_date,
                 message_state: message_state(state, version),
                 error_code: error,
@@ -156,14 +149,6 @@ fn message_state(state: State, version: u8) -> u8 {
     match state {
         State::Scheduled if version < VERSION_5 => State::Enroute.as_u8(),
         state => state.as_u8(),
-    }
-}
-
-fn command(kind: AskKind) -> Pdu {
-    match kind {
-        AskKind::Query => Pdu::QUERY_SM,
-        AskKind::Cancel => Pdu::CANCEL_SM,
-        AskKind::Replace => Pdu::REPLACE_SM,
     }
 }
 
@@ -196,7 +181,7 @@ mod tests {
     fn an_id_is_read_in_both_forms_and_nothing_else_is_one() {
         let id = 123_456_789_012_345_678;
         for radix in [IdRadix::Dec, IdRadix::Hex] {
-            assert_eq!(read_id(id_text(id, radix).trim_end_matches('\0').as_bytes()), Some(id));
+            assert_eq!(read_id(IdText::new(id, radix).digits()), Some(id));
         }
         for none in [&b""[..], b"nobody", b"+12", b"ffffffffffffffff", b"1234567890123456789012"] {
             assert_eq!(read_id(none), None, "{}", none.escape_ascii());
@@ -222,7 +207,7 @@ mod tests {
                 let answer = OperationAnswer { sequence: 9, kind, outcome };
                 write_answer(&mut frames, 0x34, IdRadix::Dec, no_credit, &answer);
                 let mut expected = Vec::new();
-                write::header_only(&mut expected, command(kind).response(), status, 9);
+                write::header_only(&mut expected, ask_command(kind).response(), status, 9);
                 assert_eq!(frames, expected, "{kind:?} {outcome:?}");
             }
         }

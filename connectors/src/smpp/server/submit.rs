@@ -12,13 +12,8 @@ use codecs::split::{self, Cut};
 use codecs::text::{self, Encoding};
 use codecs::time;
 use engine::command::Refusal;
-use engine::submission::{Body, Extra, Priority, Via, push_extra};
+use engine::submission::{Body, Extra, Priority, SCHEDULE_MAX, UDHI, VALIDITY_MAX, Via, push_extra};
 
-/// The user data begins with a header (SMPP 3.4 §5.2.12).
-const UDHI: u8 = 0x40;
-/// How far ahead a message may be scheduled, and how long it may be valid from then on.
-const SCHEDULE_MAX: Duration = Duration::from_secs(366 * 86_400);
-const VALIDITY_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// How a message is sent: bits 1 and 0 of esm_class (SMPP 3.4 §5.2.12), and the mode that is answered when it has come to its end.
 const MODE: u8 = 0x03;
 const MODE_TRANSACTION: u8 = 0x02;

@@ -12,6 +12,7 @@ use codecs::smpp::session::{INTERFACE_VERSION, Session};
 use codecs::smpp::tlv::tag;
 use codecs::smpp::write;
 use codecs::smpp::{BindKind, Command as Pdu, Status};
+use engine::IdText;
 use engine::command::{
     Acknowledgement, Command, ConnectionId, DELIVERY_WINDOW_MAX, Door, Now, Refusal, Submission, Submissions,
     TenantOperation,
@@ -20,7 +21,7 @@ use engine::effect::{OperationAnswer, Outcome, SubmitAnswer};
 
 use super::Shared;
 use super::multi::Multi;
-use super::operations::{self, About, id_text};
+use super::operations::{self, About};
 use super::submit::{Context, Reader};
 use crate::admission::Bucket;
 use crate::smpp::access::{IdRadix, TenantAccess};
@@ -374,15 +375,15 @@ impl Tenant {
         let frames = &mut self.frames;
         match outcome {
             Outcome::Accepted { id, .. } if version >= VERSION_5 => {
-                let mut body = id_text(id, self.access.message_id).into_bytes();
+                let mut body = IdText::new(id, self.access.message_id).with_nul().to_vec();
                 // SMPP 5.0 §4.8.4.18.
                 let [tag_high, tag_low] = tag::CONGESTION_STATE.to_be_bytes();
                 body.extend_from_slice(&[tag_high, tag_low, 0, 1, self.congestion]);
                 write::frame(frames, response, Status::OK, sequence, &body);
             }
             Outcome::Accepted { id, .. } if is_data || self.access.message_id != IdRadix::Dec => {
-                let body = id_text(id, self.access.message_id);
-                write::frame(frames, response, Status::OK, sequence, body.as_bytes());
+                let body = IdText::new(id, self.access.message_id);
+                write::frame(frames, response, Status::OK, sequence, body.with_nul());
             }
             Outcome::Accepted { id, .. } => write::submit_sm_response(frames, sequence, id),
             Outcome::Refused(reason) => {
