@@ -273,7 +273,7 @@ mod tests {
         let number = Number::new(0xab, 0xcde, 0x9_8765_4321).unwrap();
         assert_eq!(number.0, 0x00ab_cde9_8765_4321);
         assert_eq!((number.slot(), number.epoch(), number.sequence()), (0xab, 0xcde, 0x9_8765_4321));
-        assert_eq!(number.order(), 0x00cd_e987_6543_21);
+        assert_eq!(number.order(), 0xcde9_8765_4321);
         assert_eq!(Number::new(0, Number::LAST_EPOCH + 1, 0), None);
         assert_eq!(Number::new(0, 0, Number::LAST_SEQUENCE + 1), None);
         let last = Number::new(u8::MAX, Number::LAST_EPOCH, Number::LAST_SEQUENCE).unwrap();
