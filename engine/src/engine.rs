@@ -1,4 +1,4 @@
-//! One partition's engine: all its state, and the one way a message changes. Decides commands against memory, writes the
+//! One partition's engine: all its state, and the one way a message's state changes. Decides commands against memory, writes the
 //! events of the group and collects its effects. No I/O: the commit loop gives time and commands, and releases.
 
 use codecs::instant::Wall;
