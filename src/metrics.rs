@@ -80,7 +80,9 @@ metrics! {
     NOT_LET_IN = "tidegate_smpp_connections_turned_away_total", Counter, "cause", Count,
         "Connections to the SMPP listeners that were ended because there were too many: at once (full), or before they were bound, for newer ones (pushed_out).";
     NOT_LET_IN_ELSEWHERE = "tidegate_connections_turned_away_total", Counter, "listener, cause", Count,
-        "Connections to the listeners of http, operations and outbind (all providers') that were ended because there were too many: at once (full), or before they had begun, for newer ones (pushed_out).";
+        "Connections to the listeners of http, operations and outbind (all providers') that were ended because there were too many: at once (full), or for newer ones (pushed_out): before they had begun, and of http and operations between two requests or, by others than their own address, in one.";
+    SLOW_READERS_ELSEWHERE = "tidegate_slow_readers_total", Counter, "listener", Count,
+        "Connections to the listeners of http and operations that were closed because the peer did not read its answer.";
     TENANT_PDUS_BAD = "tidegate_smpp_tenant_pdus_bad_total", Counter, "cause", Count,
         "PDUs of tenants and strangers that were not taken: malformed (which could not be read, or have no place there, lost streams too; the log shows those of tenants) or unmatched (responses to nothing).";
     PROVIDER_PDUS_BAD = "tidegate_smpp_provider_pdus_bad_total", Counter, "provider, cause", Count,
@@ -405,6 +407,10 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
         for (cause, count) in [("full", server.turned_away), ("pushed_out", server.pushed_out)] {
             metrics::counter!(NOT_LET_IN_ELSEWHERE, "listener" => entry.word(), "cause" => cause)
                 .absolute(count);
+        }
+        if !matches!(entry, Entry::Outbind) {
+            metrics::counter!(SLOW_READERS_ELSEWHERE, "listener" => entry.word())
+                .absolute(server.slow_readers);
         }
     }
     for (operation, counts) in ["query", "cancel", "replace"].into_iter().zip(snapshot.operations) {

@@ -1,4 +1,5 @@
 //! How many connections there may be, and which has to go when there are too many. Of those that are known it only keeps count.
+//! Where nobody is known for good, as over HTTP, a connection says by and by when it works and when it rests.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -32,6 +33,10 @@ struct Stranger {
     network: u64,
     /// What ends it, where it may be ended.
     end: Option<AbortHandle>,
+    /// A request of it is being read or answered.
+    is_working: bool,
+    /// Its place in the order in which connections came, or last began to work or to rest.
+    since: u64,
 }
 
 /// One connection's place, given back when it is dropped.
@@ -49,12 +54,14 @@ impl Gate {
 
     /// `None` when there are too many connections. Of those that are not bound the oldest of the network that has most of them
     /// has to go for the newest: who means to bind does so at once, and a crowd that stands there silent must keep nobody out.
+    /// One that works goes only where none rests that may, and only for a network that has fewer connections.
     pub fn enter(self: &Arc<Gate>, from: IpAddr) -> Option<Pass> {
+        let network = network(from);
         let mut strangers = self.strangers();
         let has_room = strangers.waiting.len() < self.unbound_max
             && self.connections.load(Relaxed) < self.connections_max;
         if !has_room {
-            if !strangers.push_out() {
+            if !strangers.push_out(network) {
                 self.counters.turned_away.add(1);
                 return None;
             }
@@ -62,7 +69,7 @@ impl Gate {
             self.counters.pushed_out.add(1);
             self.leave();
         }
-        let number = strangers.add(network(from));
+        let number = strangers.add(network);
         self.connections.fetch_add(1, Relaxed);
         self.counters.connections.add(1);
         Some(Pass { gate: Arc::clone(self), number, is_bound: false })
@@ -87,11 +94,24 @@ impl Gate {
 
 impl Strangers {
     fn add(&mut self, network: u64) -> u64 {
-        let number = self.next;
-        self.next = number.wrapping_add(1);
-        self.waiting.insert(number, Stranger { network, end: None });
+        let number = self.next();
+        self.waiting.insert(number, Stranger { network, end: None, is_working: false, since: number });
         *self.crowds.entry(network).or_default() += 1;
         number
+    }
+
+    fn next(&mut self) -> u64 {
+        let next = self.next;
+        self.next = next.wrapping_add(1);
+        next
+    }
+
+    /// False when the connection has been told to go.
+    fn turn(&mut self, number: u64, is_working: bool) -> bool {
+        let since = self.next();
+        let Some(stranger) = self.waiting.get_mut(&number) else { return false };
+        (stranger.is_working, stranger.since) = (is_working, since);
+        true
     }
 
     fn remove(&mut self, number: u64) -> Option<Stranger> {
@@ -105,12 +125,18 @@ impl Strangers {
         Some(stranger)
     }
 
-    /// Ends the oldest of the largest crowd that may be ended; false when none may.
-    fn push_out(&mut self) -> bool {
-        let crowd = |stranger: &Stranger| self.crowds.get(&stranger.network).copied();
-        let may_go = self.waiting.iter().filter(|(_, stranger)| stranger.end.is_some());
-        let chosen = may_go.max_by_key(|(number, stranger)| (crowd(stranger), Reverse(**number)));
-        let Some(number) = chosen.map(|(number, _)| *number) else { return false };
+    /// Ends, for one of this network, the oldest of the largest crowd that may be ended; false when none may. A network makes
+    /// room for none that has more connections than it, so that nobody gains by coming with many.
+    fn push_out(&mut self, newcomer: u64) -> bool {
+        let crowd = |network| self.crowds.get(&network).copied().unwrap_or_default();
+        let own = crowd(newcomer);
+        let choice = |(number, stranger): (&u64, &Stranger)| {
+            let crowd = crowd(stranger.network);
+            let least = if stranger.is_working { own.saturating_add(2) } else { own };
+            let may_go = stranger.end.is_some() && crowd >= least;
+            may_go.then_some((!stranger.is_working, crowd, Reverse(stranger.since), *number))
+        };
+        let Some((.., number)) = self.waiting.iter().filter_map(choice).max() else { return false };
         let task = self.remove(number).and_then(|stranger| stranger.end);
         task.inspect(AbortHandle::abort).is_some()
     }
@@ -129,6 +155,18 @@ impl Pass {
             self.gate.counters.bound.add(u64::from(self.is_bound));
         }
         self.is_bound
+    }
+
+    /// A request has come over a connection that is never bound. False when it has been told to go: then its task ends where
+    /// it waits next, and the request must not be begun.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        self.gate.strangers().turn(self.number, true)
+    }
+
+    /// The request is answered.
+    pub fn rests(&self) {
+        self.gate.strangers().turn(self.number, false);
     }
 }
 
@@ -240,5 +278,37 @@ mod tests {
         assert!(last[0].0.bound());
         assert!(gate.enter(THERE).is_none(), "everybody is bound");
         assert_eq!((counters.snapshot().pushed_out, counters.snapshot().turned_away), (1, 1));
+    }
+    #[tokio::test]
+    async fn who_rests_goes_first_the_longest_rested_of_the_largest_crowd() {
+        let (gate, counters) = gate(4, 4);
+        let passes = crowd(&gate, [THERE, HERE, HERE, HERE]);
+        for place in [0, 3, 1] {
+            assert!(passes[place].0.works());
+            passes[place].0.rests();
+        }
+        assert!(passes[2].0.works(), "the first of its crowd works");
+        let newest = crowd(&gate, [THERE]);
+        let stays = [0, 1, 2, 3].map(|place| passes[place].0.works());
+        assert_eq!(stays, [true, true, true, false], "that which rested before the other one of its crowd");
+        assert!(newest[0].0.works() && counters.snapshot().pushed_out == 1);
+    }
+
+    #[tokio::test]
+    async fn who_works_goes_for_a_network_that_has_fewer_and_for_no_other() {
+        let (gate, counters) = gate(4, 4);
+        let crowded = crowd(&gate, [HERE; 4]);
+        assert!(crowded.iter().rev().all(|(pass, _)| pass.works()));
+        assert!(gate.enter(HERE).is_none(), "its own crowd is cut off in no request");
+        let quiet = crowd(&gate, [THERE]);
+        assert!(!crowded[3].0.works(), "that which had worked longest");
+        assert!(gate.enter(HERE).is_none(), "nor does who came with few go for a crowd, though it rests");
+        assert!(quiet[0].0.works());
+        let second = crowd(&gate, [THERE]);
+        assert!(
+            second[0].0.works() && gate.enter(THERE).is_none(),
+            "with as many as the other one nobody gains"
+        );
+        assert_eq!((counters.snapshot().pushed_out, counters.snapshot().turned_away), (2, 3));
     }
 }

@@ -1,0 +1,169 @@
+//! The listener from outside: real sockets, and one in memory where time has to pass.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+use super::*;
+
+fn answering() -> Router {
+    Router::new().route("/", axum::routing::get(async || "fine"))
+}
+
+fn conversation(counters: &Arc<ServerCounters>) -> Arc<Conversation> {
+    let pass = Gate::new(1, 1, Arc::clone(counters)).enter([127, 0, 0, 1].into()).unwrap();
+    Conversation::new(pass, Arc::clone(counters))
+}
+
+/// How long a connection lasts that sends this and is silent then, and what it is answered.
+async fn lasts(sent: &[u8]) -> (Duration, String) {
+    let (_phase, phases) = Phases::channel();
+    let (mut peer, ours) = duplex(4_096);
+    peer.write_all(sent).await.unwrap();
+    let began = Instant::now();
+    let served =
+        converse(ours, ([127, 0, 0, 1], 1).into(), answering(), phases, conversation(&Arc::default()));
+    let mut answer = String::new();
+    let ((), read) = tokio::join!(served, peer.read_to_string(&mut answer));
+    read.unwrap();
+    (began.elapsed(), answer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_request_has_ten_seconds_and_silence_after_it_thirty() {
+    for unfinished in [&b""[..], b"GET / HTTP/1.1\r\nhost:"] {
+        assert_eq!(lasts(unfinished).await.0.as_secs(), 10, "{}", unfinished.escape_ascii());
+    }
+    let (lasted, answer) = lasts(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("fine"), "{answer}");
+    assert_eq!(lasted.as_secs(), 30);
+}
+
+#[tokio::test]
+async fn a_silent_crowd_keeps_nobody_out_and_does_not_hold_the_end_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (phase, phases) = Phases::channel();
+    let serving = tokio::spawn(serve(listener, answering(), None, 4, Arc::default(), phases));
+    let mut crowd = Vec::new();
+    for _ in 0..20 {
+        crowd.push(TcpStream::connect(address).await.unwrap());
+    }
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("fine"), "{answer}");
+    phase.send(Phase::Closing).unwrap();
+    tokio::time::timeout(BEGINNING / 2, serving).await.unwrap().unwrap();
+}
+
+/// A listener for so many connections.
+struct Listening {
+    address: SocketAddr,
+    counters: Arc<ServerCounters>,
+    phase: tokio::sync::watch::Sender<Phase>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Listening {
+    async fn start(router: Router, connections_max: usize) -> Listening {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (phase, phases) = Phases::channel();
+        let counters = Arc::<ServerCounters>::default();
+        let serving =
+            tokio::spawn(serve(listener, router, None, connections_max, Arc::clone(&counters), phases));
+        Listening { address, counters, phase, serving }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// From another address of this machine.
+    async fn connect_from(&self, from: &str) -> TcpStream {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(from.parse().unwrap()).unwrap();
+        socket.connect(self.address).await.unwrap()
+    }
+
+    async fn end(self) {
+        self.phase.send(Phase::Closing).unwrap();
+        tokio::time::timeout(BEGINNING / 2, self.serving).await.unwrap().unwrap();
+    }
+}
+
+/// The next answer, which is `fine`; false when the connection is closed.
+async fn is_answered(client: &mut TcpStream) -> bool {
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"fine") {
+        if matches!(client.read_buf(&mut answer).await, Ok(0) | Err(_)) {
+            return false;
+        }
+    }
+    true
+}
+
+const ASKED: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+#[tokio::test]
+async fn a_crowd_that_has_been_answered_and_rests_keeps_nobody_out() {
+    let listening = Listening::start(answering(), 4).await;
+    let mut crowd = Vec::new();
+    for _ in 0..4 {
+        let mut client = listening.connect().await;
+        client.write_all(ASKED).await.unwrap();
+        assert!(is_answered(&mut client).await);
+        crowd.push(client);
+    }
+    let mut newest = listening.connect().await;
+    newest.write_all(ASKED).await.unwrap();
+    assert!(is_answered(&mut newest).await, "whoever comes is answered");
+    let mut octet = [0];
+    assert_eq!(crowd[0].read(&mut octet).await.unwrap(), 0, "the one that rested longest is closed");
+    crowd[1].write_all(ASKED).await.unwrap();
+    assert!(is_answered(&mut crowd[1]).await, "and no other");
+    assert_eq!((listening.counters.snapshot().pushed_out, listening.counters.snapshot().turned_away), (1, 0));
+    listening.end().await;
+}
+
+#[tokio::test]
+async fn a_crowd_in_the_middle_of_its_requests_keeps_no_other_address_out() {
+    let (begun, mut begins) = tokio::sync::mpsc::channel(10);
+    let waits = async move || {
+        begun.send(()).await.unwrap();
+        std::future::pending::<&'static str>().await
+    };
+    let listening = Listening::start(answering().route("/slow", axum::routing::get(waits)), 4).await;
+    let mut crowd = Vec::new();
+    for _ in 0..4 {
+        let mut client = listening.connect().await;
+        client.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        begins.recv().await.unwrap();
+        crowd.push(client);
+    }
+    let mut one_more = listening.connect().await;
+    let _ = one_more.write_all(ASKED).await;
+    assert!(!is_answered(&mut one_more).await, "nobody loses an answer for its own address");
+    let mut other = listening.connect_from("127.0.0.2:0").await;
+    other.write_all(ASKED).await.unwrap();
+    assert!(is_answered(&mut other).await);
+    assert!(!is_answered(&mut crowd[0]).await, "that which was in its request longest");
+    assert_eq!((listening.counters.snapshot().pushed_out, listening.counters.snapshot().turned_away), (1, 1));
+    listening.serving.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_its_answer_is_cut_off() {
+    let long = || async { vec![b'x'; 1 << 20] };
+    let router = Router::new().route("/", axum::routing::get(long));
+    let counters = Arc::<ServerCounters>::default();
+    let (_phase, phases) = Phases::channel();
+    let (mut peer, ours) = duplex(4_096);
+    peer.write_all(ASKED).await.unwrap();
+    let began = Instant::now();
+    converse(ours, ([127, 0, 0, 1], 1).into(), router, phases, conversation(&counters)).await;
+    assert_eq!((began.elapsed().as_secs(), counters.snapshot().slow_readers), (10, 1));
+    let mut octets = Vec::new();
+    peer.read_to_end(&mut octets).await.unwrap();
+    assert_eq!(octets.len(), 4_096);
+}
