@@ -177,6 +177,8 @@ async fn converse<S>(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        // Who has said all that it has to say is answered all the same.
+        .half_close(true)
         .serve_connection(TokioIo::new(Stream::new(stream, Arc::clone(&conversation))), service);
     tokio::pin!(connection);
     tokio::select! {

@@ -167,3 +167,29 @@ async fn who_does_not_read_its_answer_is_cut_off() {
     peer.read_to_end(&mut octets).await.unwrap();
     assert_eq!(octets.len(), 4_096);
 }
+
+#[tokio::test]
+async fn who_has_said_all_is_answered_though_it_says_so() {
+    let (begun, mut begins) = tokio::sync::mpsc::channel(1);
+    let (answers, answer) = tokio::sync::watch::channel(false);
+    let waits = async move || {
+        begun.send(()).await.unwrap();
+        let _ = answer.clone().wait_for(|may_answer| *may_answer).await;
+        "fine"
+    };
+    let router = Router::new().route("/", axum::routing::get(waits));
+    let (_phase, phases) = Phases::channel();
+    let (mut peer, ours) = duplex(4_096);
+    let served = converse(ours, ([127, 0, 0, 1], 1).into(), router, phases, conversation(&Arc::default()));
+    let asking = async {
+        peer.write_all(ASKED).await.unwrap();
+        begins.recv().await.unwrap();
+        // The end is there to be seen before the answer is.
+        peer.shutdown().await.unwrap();
+        answers.send(true).unwrap();
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("fine"), "{answer}");
+    };
+    tokio::join!(served, asking);
+}
