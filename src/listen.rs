@@ -13,6 +13,7 @@ use axum::{Extension, Router};
 use connectors::smpp::counters::ServerCounters;
 use connectors::smpp::gate::{Gate, Pass};
 use connectors::smpp::{Phase, Phases};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use self::stream::Stream;
+use self::stream::{Request, Stream};
 
 /// From the connection to the end of its first request's head, TLS included.
 const BEGINNING: Duration = Duration::from_secs(10);
@@ -81,18 +82,15 @@ struct Conversation {
     has_begun: AtomicBool,
     /// An answer is ready, and not yet with the peer's kernel.
     is_answered: AtomicBool,
+    /// Something was read since the end of the last request: more of one may come.
+    is_within: AtomicBool,
 }
 
 impl Conversation {
     fn new(pass: Pass, counters: Arc<ServerCounters>) -> Arc<Conversation> {
-        let (has_begun, is_answered) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Conversation {
-            pass,
-            counters,
-            deadline: Instant::now() + BEGINNING,
-            has_begun,
-            is_answered,
-        })
+        let [has_begun, is_answered, is_within] = [false; 3].map(AtomicBool::new);
+        let deadline = Instant::now() + BEGINNING;
+        Arc::new(Conversation { pass, counters, deadline, has_begun, is_answered, is_within })
     }
 
     /// A request has come. False when the connection has been told to go: then its task ends where it waits next.
@@ -115,6 +113,19 @@ impl Conversation {
         if self.is_answered.swap(false, Relaxed) {
             self.pass.rests();
         }
+    }
+
+    fn has_read(&self) {
+        self.is_within.store(true, Relaxed);
+    }
+
+    /// The request that has begun has come to its end.
+    fn is_whole(&self) {
+        self.is_within.store(false, Relaxed);
+    }
+
+    fn is_within(&self) -> bool {
+        self.is_within.load(Relaxed)
     }
 
     fn is_stalled(&self) {
@@ -162,9 +173,13 @@ async fn converse<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let answering = TowerToHyperService::new(router.layer(Extension(ConnectInfo(from))));
-    let service = service_fn(|request| {
-        let (stays, answer) = (conversation.begins(), answering.call(request));
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let stays = conversation.begins();
+        if request.body().is_end_stream() {
+            conversation.is_whole();
+        }
         let conversation = Arc::clone(&conversation);
+        let answer = answering.call(request.map(|body| Request::new(body, Arc::clone(&conversation))));
         async move {
             if !stays {
                 return std::future::pending().await;

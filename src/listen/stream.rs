@@ -1,4 +1,5 @@
-//! The octets of one connection on their way to HTTP and back: a peer that does not read what it is answered is cut off.
+//! The octets of one connection on their way to HTTP and back: a peer that does not read what it is answered is cut off, and
+//! what a peer still sends of a request that is answered already is read and dropped before the end.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
@@ -8,6 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::body::HttpBody;
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -16,16 +19,49 @@ use super::Conversation;
 /// How long a peer is borne that takes no octet of what it is sent; as long as over SMPP.
 const STALLED: Duration = Duration::from_secs(10);
 
+/// How long, and how much, is read of a request that is answered before it is whole: a socket that is closed with octets
+/// unread takes the answer from a peer that sends all before it reads. The octets are twice the longest body of the defaults.
+const DROPPED_WITHIN: Duration = Duration::from_secs(5);
+const DROPPED_OCTETS_MAX: usize = 32 << 20;
+/// What is read at once of what is dropped.
+const DROPPED_AT_ONCE: usize = 16 << 10;
+
 pub struct Stream<S> {
     inner: S,
     conversation: Arc<Conversation>,
+    /// Begun when our own half is shut.
+    dropping: Option<Dropping>,
     /// Since the peer took nothing.
     patience: Option<Pin<Box<Sleep>>>,
 }
 
+struct Dropping {
+    octets: usize,
+    ends: Pin<Box<Sleep>>,
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     pub fn new(inner: S, conversation: Arc<Conversation>) -> Stream<S> {
-        Stream { inner, conversation, patience: None }
+        Stream { inner, conversation, dropping: None, patience: None }
+    }
+
+    /// Reads and drops, until the peer has ended or enough was borne.
+    fn poll_drop(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(dropping) = &mut self.dropping else { return Poll::Ready(()) };
+        let mut octets = [0; DROPPED_AT_ONCE];
+        loop {
+            let mut room = ReadBuf::new(&mut octets);
+            match Pin::new(&mut self.inner).poll_read(context, &mut room) {
+                Poll::Ready(Ok(())) if !room.filled().is_empty() => {
+                    dropping.octets = dropping.octets.saturating_add(room.filled().len());
+                    if dropping.octets >= DROPPED_OCTETS_MAX {
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return dropping.ends.as_mut().poll(context),
+            }
+        }
     }
 
     /// Ends the wait for a peer that takes nothing. What it takes makes the wait begin anew.
@@ -47,7 +83,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
         context: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(context, room)
+        let before = room.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(context, room);
+        if room.filled().len() > before {
+            self.conversation.has_read();
+        }
+        read
     }
 }
 
@@ -83,7 +124,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.inner).poll_shutdown(context);
-        self.bear(context, shut)
+        if self.dropping.is_none() {
+            let shut = Pin::new(&mut self.inner).poll_shutdown(context);
+            ready!(self.bear(context, shut))?;
+            if !self.conversation.is_within() {
+                return Poll::Ready(Ok(()));
+            }
+            self.dropping = Some(Dropping { octets: 0, ends: Box::pin(sleep(DROPPED_WITHIN)) });
+        }
+        self.poll_drop(context).map(Ok)
+    }
+}
+
+/// The body of a request, which tells the conversation when it has come to its end.
+pub struct Request {
+    inner: Incoming,
+    conversation: Arc<Conversation>,
+}
+
+impl Request {
+    pub fn new(inner: Incoming, conversation: Arc<Conversation>) -> Request {
+        Request { inner, conversation }
+    }
+}
+
+impl HttpBody for Request {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        if frame.is_none() || self.inner.is_end_stream() {
+            self.conversation.is_whole();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }

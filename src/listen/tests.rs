@@ -32,7 +32,7 @@ async fn the_first_request_has_ten_seconds_and_silence_after_it_thirty() {
     for unfinished in [&b""[..], b"GET / HTTP/1.1\r\nhost:"] {
         assert_eq!(lasts(unfinished).await.0.as_secs(), 10, "{}", unfinished.escape_ascii());
     }
-    let (lasted, answer) = lasts(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let (lasted, answer) = lasts(ASKED).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("fine"), "{answer}");
     assert_eq!(lasted.as_secs(), 30);
 }
@@ -192,4 +192,27 @@ async fn who_has_said_all_is_answered_though_it_says_so() {
         assert!(answer.ends_with("fine"), "{answer}");
     };
     tokio::join!(served, asking);
+}
+
+#[tokio::test]
+async fn who_is_refused_early_sees_the_answer_after_it_has_sent_all() {
+    let listening = Listening::start(answering(), 4).await;
+    let mut client = listening.connect().await;
+    let head = b"POST /nothing HTTP/1.1\r\nhost: x\r\ncontent-length: 17000000\r\n\r\n";
+    client.write_all(head).await.unwrap();
+    client.write_all(&vec![b'x'; 17_000_000]).await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    listening.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_is_waited_for_five_seconds() {
+    let (lasted, answer) = lasts(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nx").await;
+    assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+    assert_eq!(lasted.as_secs(), 5);
+    let (lasted, answer) = lasts(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.ends_with("fine"), "{answer}");
+    assert_eq!(lasted.as_secs(), 0, "nothing is to come");
 }
