@@ -1,14 +1,19 @@
 //! HTTP listeners: connections bounded in number, in the time that a request's head may take, in idleness, and in the time that
 //! a peer may leave its answer unread. Axum's own loop bounds none of these. Who makes no request makes room for who comes.
+//! What HTTP itself asks of a request is asked here; what is answered is the router's.
 
 mod stream;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, Response, Version, header};
+use axum::response::IntoResponse;
 use axum::{Extension, Router};
 use connectors::smpp::counters::ServerCounters;
 use connectors::smpp::gate::{Gate, Pass};
@@ -26,6 +31,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use self::stream::{Request, Stream};
+use crate::api::problem::Problem;
 
 /// From the connection to the end of its first request's head, TLS included.
 const BEGINNING: Duration = Duration::from_secs(10);
@@ -179,12 +185,18 @@ async fn converse<S>(
             conversation.is_whole();
         }
         let conversation = Arc::clone(&conversation);
-        let answer = answering.call(request.map(|body| Request::new(body, Arc::clone(&conversation))));
+        let answer = match wrong_host(request.version(), request.headers()) {
+            None => Ok(answering.call(request.map(|body| Request::new(body, Arc::clone(&conversation))))),
+            Some(problem) => Err(problem),
+        };
         async move {
             if !stays {
                 return std::future::pending().await;
             }
-            let answer = answer.await;
+            let answer: Result<Response<Body>, Infallible> = match answer {
+                Ok(answer) => answer.await,
+                Err(problem) => Ok(problem.into_response()),
+            };
             conversation.is_answered();
             answer
         }
@@ -209,6 +221,15 @@ async fn converse<S>(
                 let _ = connection.await;
             }
         }
+    }
+}
+
+/// RFC 9112 §3.2: a request of HTTP/1.1 has one Host, and none has several.
+fn wrong_host(version: Version, headers: &HeaderMap) -> Option<Problem> {
+    match headers.get_all(header::HOST).iter().count() {
+        0 if version >= Version::HTTP_11 => Some(Problem::invalid("a request of HTTP/1.1 names its `Host`")),
+        0 | 1 => None,
+        _ => Some(Problem::invalid("a request has one `Host`")),
     }
 }
 

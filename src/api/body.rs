@@ -1,4 +1,4 @@
-//! The octets of a request's body: how many, how long they may take, and whether they are said to be JSON.
+//! The octets of a request's body: how many, how long they may take, and whether they are said to be JSON as it stands.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 
 use super::problem::Problem;
@@ -55,19 +55,21 @@ fn too_large(bytes_max: usize) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "Request too large", detail)
 }
 
-/// No `Content-Type` at all passes for JSON; another one does not.
+/// No `Content-Type` at all passes for JSON; another one does not, and neither does what is packed.
 pub fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
-    if is_json(kind.as_bytes()) {
-        return Ok(());
+    let refused = |detail| {
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Err(Problem::new(status, "unsupported_media_type", "Unsupported media type", detail))
+    };
+    if headers.get(header::CONTENT_TYPE).is_some_and(|kind| !is_json(kind.as_bytes())) {
+        return refused("send `Content-Type: application/json`");
     }
-    let detail = "send `Content-Type: application/json`";
-    Err(Problem::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "unsupported_media_type",
-        "Unsupported media type",
-        detail,
-    ))
+    let is_identity =
+        |packing: &HeaderValue| packing.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(header::CONTENT_ENCODING).iter().all(is_identity) {
+        return refused("send the body as it is, without `Content-Encoding`");
+    }
+    Ok(())
 }
 
 fn is_json(kind: &[u8]) -> bool {

@@ -216,3 +216,17 @@ async fn what_is_dropped_is_waited_for_five_seconds() {
     assert!(answer.ends_with("fine"), "{answer}");
     assert_eq!(lasted.as_secs(), 0, "nothing is to come");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_names_its_host_once() {
+    for (sent, status) in [
+        (&b"GET / HTTP/1.1\r\n\r\n"[..], 400),
+        (b"GET / HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nhost:\r\n\r\n", 200),
+        (b"GET / HTTP/1.0\r\n\r\n", 200),
+    ] {
+        let (_, answer) = lasts(sent).await;
+        assert!(answer.get(9..).is_some_and(|rest| rest.starts_with(&status.to_string())), "{answer}");
+        assert_eq!(answer.contains("application/problem+json") && answer.contains("`Host`"), status == 400);
+    }
+}

@@ -612,6 +612,20 @@ async fn who_has_no_key_for_here_is_counted() {
 }
 
 #[tokio::test]
+async fn a_packed_body_is_refused_as_such() {
+    let house = House::open(ACME);
+    let body = r#"{"to":"+254712345678","text":"Hello"}"#;
+    for (packing, status) in [("gzip", 415), ("identity, gzip", 415), ("Identity", 202)] {
+        let answer = house.ask(Method::POST, "/v1/messages", &[("content-encoding", packing)], body).await;
+        assert_eq!(answer.status, status, "{packing}");
+        if status == 415 {
+            assert_eq!(answer.refusal(), (415, "unsupported_media_type", None));
+            assert!(answer.text("detail").contains("Content-Encoding"), "{}", answer.body);
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_the_door_refuses_is_counted() {
     let house = House::open(ACME);
     house.send("{}").await;
