@@ -278,6 +278,20 @@ async fn a_tlv_that_no_provider_could_use_is_refused_by_its_name() {
         assert_eq!(answer.body["data"][0]["field"], **field, "{}", answer.body);
     }
     assert_eq!(house.send(&good).await.status, 202);
+    // Members are counted as they come, and what nobody can mean is not read at all.
+    let same = |times: usize| vec![r#""entity":"1101""#; times].join(",");
+    let padded = |octets: usize| format!(r#""entity":{}"1101""#, " ".repeat(octets));
+    for (members, status) in [(same(16), 202), (same(17), 400), (padded(16_000), 202), (padded(16_400), 400)]
+    {
+        let body = format!(r#"{{"to":"+254712345678","text":"a","tlvs":{{{members}}}}}"#);
+        let answer = house.send(&body).await;
+        assert_eq!(
+            (answer.status, answer.body["field"] == "tlvs"),
+            (status, status == 400),
+            "{}",
+            answer.body
+        );
+    }
 }
 
 fn numbered(count: usize) -> String {
