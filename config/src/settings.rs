@@ -110,6 +110,8 @@ pub struct Limits {
     pub pdu: Size,
     /// The longest HTTP body read. Default 16 MiB, which holds a full batch.
     pub body: Size,
+    /// What the bodies of all HTTP requests may take at once, 1 MiB to 64 GiB. Default 256 MiB, not less than `body`.
+    pub bodies: Size,
     /// What may wait for all SMPP binds of one tenant, 1 MiB to 1 GiB.
     pub tenant_outgoing: Size,
     /// Messages in one HTTP batch, at most 10,000. Default 10,000.
@@ -312,6 +314,7 @@ impl Limits {
         let tenant_outgoing = section.between("tenant_outgoing", Size(1 << 20)..=Size(1 << 30));
         let pdu = section.between("pdu", Size(1 << 10)..=Size(16 << 20));
         let body = section.between("body", Size(1 << 10)..=Size(256 << 20));
+        let bodies = section.between("bodies", Size(1 << 20)..=Size(64 << 30));
         let batch = section.between("batch", 1..=10_000);
         let session_init = section.between("session_init", SECOND..=HOUR);
         let enquire_link = section.between("enquire_link", SECOND..=HOUR);
@@ -326,10 +329,16 @@ impl Limits {
                 "raise it, or lower enquire_link",
             );
         }
+        if let (Some(body), Some(bodies)) = (body, bodies)
+            && body > bodies
+        {
+            section.problem(&["bodies", "body"], "is less than \"body\"", "raise it, or lower body");
+        }
         Some(Self {
             pdu: pdu?,
             tenant_outgoing: tenant_outgoing?,
             body: body?,
+            bodies: bodies?,
             batch: batch?,
             session_init: session_init?,
             enquire_link: enquire_link?,

@@ -1,58 +1,148 @@
-//! The octets of a request's body: how many, how long they may take, and whether they are said to be JSON as it stands.
+//! The octets of a request's body: how many, of it and of all others, how long they may take, and whether they are said to be JSON as it stands.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use std::future::poll_fn;
+use std::ops::Deref;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use engine::command::Refusal;
 
-use super::problem::Problem;
+use super::ApiState;
+use super::problem::{Problem, Refused};
 
 /// How long a client may take to send a body.
 const SENT_WITHIN: Duration = Duration::from_secs(30);
+/// Octets of each body that are not counted: a usual request finds room beside however many long ones.
+const SMALL: usize = 16 << 10;
 
-/// Takes the whole body. One that came in one piece, as nearly all do, is not copied.
-pub async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
-    let timeout = || {
-        let detail = "the body did not arrive within 30 seconds";
-        Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "Request timeout", detail)
-    };
-    tokio::time::timeout(SENT_WITHIN, gather(body, bytes_max)).await.map_err(|_| timeout())?
+/// What the bodies of all requests may take at once, small ones aside.
+#[derive(Debug)]
+pub struct Bodies {
+    octets_max: usize,
+    taken: AtomicUsize,
 }
 
-async fn gather(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+impl Bodies {
+    pub fn new(octets_max: usize) -> Arc<Bodies> {
+        Arc::new(Bodies { octets_max, taken: AtomicUsize::new(0) })
+    }
+}
+
+/// What one body takes of it, given back when it is dropped.
+struct Share {
+    bodies: Arc<Bodies>,
+    octets: usize,
+}
+
+impl Share {
+    /// The body takes so much memory from now on; false when there is no room for that.
+    fn grows_to(&mut self, octets: usize) -> bool {
+        let more = octets.saturating_sub(SMALL).saturating_sub(self.octets);
+        let room = |taken: usize| taken.checked_add(more).filter(|taken| *taken <= self.bodies.octets_max);
+        let has_room = more == 0 || self.bodies.taken.fetch_update(Relaxed, Relaxed, room).is_ok();
+        if has_room {
+            self.octets = self.octets.saturating_add(more);
+        }
+        has_room
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.bodies.taken.fetch_sub(self.octets, Relaxed);
+    }
+}
+
+/// A whole body. It keeps its room until it is dropped.
+pub struct Taken {
+    octets: Bytes,
+    _share: Share,
+}
+
+impl Deref for Taken {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+/// Why a body was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Untaken {
+    TooLarge,
+    TooSlow,
+    Broken,
+    NoRoom,
+}
+
+impl ApiState {
+    /// Takes the whole body of a request.
+    pub(super) async fn collect(&self, body: Body) -> Result<Taken, Problem> {
+        let bytes_max = self.limits.body_bytes_max;
+        collect(body, bytes_max, &self.bodies).await.map_err(|untaken| match untaken {
+            Untaken::TooLarge => {
+                let detail = format!("the body is longer than {bytes_max} octets");
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "Request too large", detail)
+            }
+            Untaken::TooSlow => {
+                let detail = "the body did not arrive within 30 seconds";
+                Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "Request timeout", detail)
+            }
+            Untaken::Broken => Problem::invalid("the body could not be read"),
+            Untaken::NoRoom => {
+                let detail = "too many long bodies are being received at the moment";
+                let refusal = Refusal::Unavailable;
+                self.refuse(Refused { refusal, field: None, detail: detail.into() })
+            }
+        })
+    }
+}
+
+async fn collect(body: Body, bytes_max: usize, bodies: &Arc<Bodies>) -> Result<Taken, Untaken> {
+    let mut share = Share { bodies: Arc::clone(bodies), octets: 0 };
+    let gathering = gather(body, bytes_max, &mut share);
+    let octets = tokio::time::timeout(SENT_WITHIN, gathering).await.map_err(|_| Untaken::TooSlow)??;
+    Ok(Taken { octets, _share: share })
+}
+
+/// One that came in one piece, as nearly all do, is not copied.
+async fn gather(mut body: Body, bytes_max: usize, share: &mut Share) -> Result<Bytes, Untaken> {
     // What is announced as too long is not read at all.
     if body.size_hint().lower() > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
-        return Err(too_large(bytes_max));
+        return Err(Untaken::TooLarge);
     }
     let mut first = Bytes::new();
-    let mut joined = BytesMut::new();
+    let mut joined: Vec<u8> = Vec::new();
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let frame = frame.map_err(|_| Problem::invalid("the body could not be read"))?;
+        let frame = frame.map_err(|_| Untaken::Broken)?;
         let Ok(piece) = frame.into_data() else { continue };
-        let so_far = first.len().max(joined.len());
-        if so_far.saturating_add(piece.len()) > bytes_max {
-            return Err(too_large(bytes_max));
+        let octets = first.len().saturating_add(joined.len()).saturating_add(piece.len());
+        if octets > bytes_max {
+            return Err(Untaken::TooLarge);
         }
-        if so_far == 0 {
-            first = piece;
+        if octets == piece.len() {
+            let has_room = share.grows_to(octets);
+            first = has_room.then_some(piece).ok_or(Untaken::NoRoom)?;
             continue;
         }
-        if joined.is_empty() {
-            joined.extend_from_slice(&first);
+        if octets > joined.capacity() {
+            // What it takes counts as it comes: anybody can announce a long one.
+            let capacity = joined.capacity().saturating_mul(2).max(octets).min(bytes_max);
+            share.grows_to(capacity).then_some(()).ok_or(Untaken::NoRoom)?;
+            joined.reserve_exact(capacity.saturating_sub(joined.len()));
         }
+        joined.extend_from_slice(&std::mem::take(&mut first));
         joined.extend_from_slice(&piece);
     }
-    Ok(if joined.is_empty() { first } else { joined.freeze() })
-}
-
-fn too_large(bytes_max: usize) -> Problem {
-    let detail = format!("the body is longer than {bytes_max} octets");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "Request too large", detail)
+    Ok(if joined.is_empty() { first } else { joined.into() })
 }
 
 /// No `Content-Type` at all passes for JSON; another one does not, and neither does what is packed.
@@ -82,6 +172,10 @@ fn is_json(kind: &[u8]) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::task::{Context, Poll};
+
+    use hyper::body::Frame;
+
     use super::*;
 
     #[test]
@@ -104,13 +198,46 @@ mod tests {
     async fn a_body_is_taken_up_to_its_limit_and_not_beyond() {
         for (length, limit, taken) in [(0, 0, true), (10, 10, true), (11, 10, false)] {
             let body = Body::from(vec![b'x'; length]);
-            let status =
-                collect(body, limit).await.map(|bytes| bytes.len()).map_err(|problem| problem.status);
-            assert_eq!(
-                status,
-                if taken { Ok(length) } else { Err(StatusCode::PAYLOAD_TOO_LARGE) },
-                "{length}"
-            );
+            let length_taken = collect(body, limit, &Bodies::new(0)).await.map(|taken| taken.len());
+            assert_eq!(length_taken, if taken { Ok(length) } else { Err(Untaken::TooLarge) }, "{length}");
         }
+    }
+
+    /// A body that has come so far and does not go on.
+    struct Begun(Vec<Bytes>);
+
+    impl HttpBody for Begun {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            self.0.pop().map_or(Poll::Pending, |piece| Poll::Ready(Some(Ok(Frame::data(piece)))))
+        }
+    }
+
+    #[tokio::test]
+    async fn long_bodies_share_what_there_is_and_short_ones_find_room() {
+        const KIB: usize = 1 << 10;
+        let bodies = Bodies::new(64 * KIB);
+        let taken = async |length: usize| collect(Body::from(vec![b'x'; length]), KIB * KIB, &bodies).await;
+        let pieces = vec![Bytes::from(vec![b'x'; 20 * KIB]); 3];
+        let mut begun = Box::pin(collect(Body::new(Begun(pieces)), KIB * KIB, &bodies));
+        let has_ended = poll_fn(|context| Poll::Ready(begun.as_mut().poll(context).is_ready())).await;
+        assert!(!has_ended);
+        assert_eq!(
+            taken(60 * KIB).await.err(),
+            Some(Untaken::NoRoom),
+            "what has come of the other one counts"
+        );
+        assert!(taken(SMALL).await.is_ok());
+        drop(begun);
+        let first = taken(60 * KIB).await;
+        assert!(first.is_ok(), "what ends gives its room back");
+        assert_eq!(taken(60 * KIB).await.err(), Some(Untaken::NoRoom), "a whole one keeps it");
+        drop(first);
+        assert!(taken(60 * KIB).await.is_ok());
     }
 }

@@ -30,6 +30,7 @@ use connectors::reply::Replies;
 use engine::command::Refusal;
 use engine::id::Permutation;
 
+pub use self::body::Bodies;
 use self::problem::Problem;
 use crate::directory::Directory;
 use crate::lists::{Asked, Page};
@@ -51,6 +52,7 @@ pub struct ApiState {
     pub ids: Arc<Permutation>,
     pub clock: Clock,
     pub limits: Limits,
+    pub bodies: Arc<Bodies>,
 }
 
 /// What a stranger may send.

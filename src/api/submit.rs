@@ -41,7 +41,7 @@ pub async fn create(State(api): State<Arc<ApiState>>, request: Request) -> Resul
     let tenant = api.authenticate(&head)?;
     api.health.intake(received).map_err(|refusal| api.refuse(refusal.into()))?;
     body::check_type(&head.headers)?;
-    let body = body::collect(body, api.limits.body_bytes_max).await?;
+    let body = api.collect(body).await?;
     let key = idempotency::read(&head.headers, &body)?;
     let sent = request::read(&body).map_err(|refused| api.refuse(refused))?;
     let call = Call { api: &api, tenant, tlvs: api.directory.tlvs(), received, key };
@@ -312,7 +312,7 @@ impl Call<'_> {
 
 impl ApiState {
     /// Counts what is refused before the engine sees it.
-    fn refuse(&self, refused: Refused) -> Problem {
+    pub(super) fn refuse(&self, refused: Refused) -> Problem {
         self.counts.refused(refused.refusal);
         refused.into()
     }

@@ -132,6 +132,10 @@ fn every_mistake_is_told_with_its_place_and_its_mend() {
             ],
         ),
         (
+            "[limits]\nbodies = '8MiB'\n",
+            &["tidegate.toml:2: \"bodies\" in [limits] is less than \"body\"; raise it, or lower body"],
+        ),
+        (
             "[fairness]\nlow = 5\n",
             &[
                 "tidegate.toml:2: \"low\" in [fairness] is more than \"normal\"; write the shares in falling order",

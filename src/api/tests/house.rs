@@ -26,7 +26,9 @@ use engine::pages::order_of;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::api::{ApiState, History, HistoryUnavailable, Kept, Limits, Listing, Looking, Placing, router};
+use crate::api::{
+    ApiState, Bodies, History, HistoryUnavailable, Kept, Limits, Listing, Looking, Placing, router,
+};
 use crate::directory::{Account, Directory, Entries};
 use crate::lists::{Asked, Page};
 use crate::metrics::DoorCounts;
@@ -187,6 +189,7 @@ impl House {
             ids: Arc::new(Permutation::new(&ID_KEY)),
             clock: Clock::start(),
             limits: Limits::default(),
+            bodies: Bodies::new(256 << 20),
         };
         state.health.set_started();
         (House { state, archive, thread: None }, definitions)

@@ -640,6 +640,21 @@ async fn a_packed_body_is_refused_as_such() {
 }
 
 #[tokio::test]
+async fn a_long_body_for_which_there_is_no_room_comes_again_later() {
+    let mut house = House::open(ACME);
+    house.state.bodies = crate::api::Bodies::new(4 << 10);
+    let padded = |octets: usize| format!(r#"{{"to":"+254712345678",{}"text":"Hello"}}"#, " ".repeat(octets));
+    for path in ["/v1/messages", "/v1/estimate"] {
+        let answer = house.ask(Method::POST, path, &[], &padded(30_000)).await;
+        assert_eq!(answer.refusal(), (503, "unavailable", None), "{path}");
+        assert!(answer.header("retry-after").is_some());
+    }
+    for octets in [20_000, 20_000, 10_000] {
+        assert_eq!(house.send(&padded(octets)).await.status, 202, "what ended has given its room back");
+    }
+}
+
+#[tokio::test]
 async fn what_the_door_refuses_is_counted() {
     let house = House::open(ACME);
     house.send("{}").await;
