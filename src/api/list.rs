@@ -116,15 +116,20 @@ fn asked(api: &Arc<ApiState>, tenant: &TenantAccess, uri: &Uri) -> Result<(Asked
     let mut at = Number::LAST_ORDER;
     let mut limit = LIMIT;
     let (mut destination, mut since, mut until) = (None, i64::MIN, i64::MAX);
-    let mut wanted =
-        Wanted { statuses: Vec::new(), sender: None, provider: None, campaign: None, api: Arc::clone(api) };
+    let mut wanted = Wanted {
+        statuses: Vec::new(),
+        senders: Vec::new(),
+        provider: None,
+        campaign: None,
+        api: Arc::clone(api),
+    };
     for (name, value) in &parameters {
         // A plus of a query is a space.
         let value = value.trim();
         match name.as_str() {
             "status" => wanted.statuses = statuses(value)?,
             "to" => destination = Some(phone("to", value)?),
-            "from" => wanted.sender = Some(value.to_owned()),
+            "from" => wanted.senders = senders(value)?,
             "provider" => wanted.provider = Some(value.to_owned()),
             "campaign" => wanted.campaign = Some(campaign(value)?),
             "since" => since = time("since", value)?,
@@ -160,7 +165,7 @@ pub fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
 /// What must hold of a message beside its phone and its time.
 struct Wanted {
     statuses: Vec<MessageState>,
-    sender: Option<String>,
+    senders: Vec<String>,
     provider: Option<String>,
     campaign: Option<String>,
     api: Arc<ApiState>,
@@ -168,10 +173,11 @@ struct Wanted {
 
 impl Wanted {
     fn is(&self, message: &Message) -> bool {
-        let has_sender = |wanted: &String| show::sender(&message.body()).as_ref() == Some(wanted);
+        let has_sender =
+            || show::sender(&message.body()).is_some_and(|sender| self.senders.contains(&sender));
         let is_of = |wanted: &String| message.body().extra(Extra::Campaign) == Some(wanted.as_bytes());
         (self.statuses.is_empty() || self.statuses.contains(&message.state))
-            && self.sender.as_ref().is_none_or(has_sender)
+            && (self.senders.is_empty() || has_sender())
             && self.campaign.as_ref().is_none_or(is_of)
             && self.provider.as_ref().is_none_or(|wanted| self.is_of(message, wanted))
     }
@@ -191,6 +197,15 @@ fn statuses(value: &str) -> Result<Vec<MessageState>, Problem> {
     let state = |word: &str| MessageState::ALL.into_iter().find(|state| state.word() == word.trim());
     let states: Option<Vec<MessageState>> = value.split(',').map(state).collect();
     states.ok_or_else(|| invalid("status", "is not a status, or several with commas between them"))
+}
+
+/// The forms that a sender may have which is written so: that in which it is sent over HTTP, and as it stands, since SMPP keeps it.
+fn senders(value: &str) -> Result<Vec<String>, Problem> {
+    if value.is_empty() {
+        return Err(invalid("from", "is empty"));
+    }
+    let sent = address::sender(value).ok().map(|sender| sender.to_string());
+    Ok(sent.into_iter().chain([value.to_owned()]).collect())
 }
 
 /// What no campaign can be called is refused, so that a slip does not look like an empty campaign.
