@@ -231,8 +231,20 @@ fn written<'m>(message: &'m Message<'_>) -> Result<(&'static str, &'m str, Choic
         (Some(_), None, Some(Encoding::Binary)) => {
             Err(Refused::invalid("text", "the encoding \"binary\" takes `data`, in hexadecimal digits"))
         }
-        (Some(text), None, choice) => Ok(("text", text, choice.map_or(Choice::Auto, Choice::Only))),
+        (Some(text), None, choice) => {
+            Ok(("text", without_mark(text)?, choice.map_or(Choice::Auto, Choice::Only)))
+        }
     }
+}
+
+/// The text without a byte order mark: JSON has none, so in front of it U+FEFF means nothing and would be paid for. U+FFFE there, which is
+/// no character, would be one to all who read what is sent, and turn the octets of the text.
+fn without_mark(text: &str) -> Result<&str, Refused> {
+    let text = text.trim_start_matches('\u{FEFF}');
+    if text.starts_with('\u{FFFE}') {
+        return Err(Refused::invalid("text", "`text` begins with U+FFFE, which is no character"));
+    }
+    Ok(text)
 }
 
 /// A flash message has class 0, which goes with an alphabet of 3GPP TS 23.038 §4 only.

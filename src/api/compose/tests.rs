@@ -196,3 +196,24 @@ fn nesting_is_counted_outside_of_strings() {
         assert_eq!(depth(json), expected, "{json}");
     }
 }
+
+#[test]
+fn a_text_of_json_has_no_byte_order() {
+    for text in ["\u{FEFF}Hello", "\u{FEFF}\u{FEFF}Hello"] {
+        composed(&json!({"to": "+254712345678", "text": text}), |body| {
+            assert_eq!((body.encoding, body.octets), (Encoding::Gsm7, &b"Hello"[..]), "{text:?}");
+        });
+    }
+    composed(&json!({"to": "+254712345678", "text": "a\u{FFFE}\u{FEFF}"}), |body| {
+        assert_eq!((body.encoding, body.octets), (Encoding::Ucs2, &b"\0a\xFF\xFE\xFE\xFF"[..]));
+    });
+    for text in ["\u{FFFE}Hello", "\u{FEFF}\u{FFFE}Hello", "\u{FEFF}"] {
+        let written = json!({"to": "+254712345678", "text": text}).to_string();
+        let Ok(Sent::One(message)) = request::read(written.as_bytes()) else { panic!("{written}") };
+        let tenant = tenant();
+        let context =
+            Context { tenant: &tenant, tlvs: &TlvNames::default(), now: NOW, idempotency_key: None };
+        let refused = compose(&message, context, &mut Scratch::default(), &mut Vec::new()).unwrap_err();
+        assert_eq!(refused.field.as_deref(), Some("text"), "{text:?}");
+    }
+}
