@@ -28,8 +28,7 @@ impl Bucket {
             return wanted;
         }
         let now = now.0.saturating_mul(1_000);
-        // Rounded up: never more than the rate.
-        let interval = SECOND_NANOS.div_ceil(u64::from(rate));
+        let interval = interval(rate);
         let latest = now.saturating_add(SECOND_NANOS);
         let mut allowed = 0;
         let take = |full_at: u64| {
@@ -42,6 +41,21 @@ impl Bucket {
         let _ = self.full_at_nanos.fetch_update(Relaxed, Relaxed, take);
         allowed
     }
+
+    /// Gives back what was taken at this rate for messages that turned out to be none.
+    pub fn give_back(&self, rate: u32, messages: u32) {
+        if rate == 0 {
+            return;
+        }
+        let taken = interval(rate).saturating_mul(u64::from(messages));
+        let untake = |full_at: u64| Some(full_at.saturating_sub(taken));
+        let _ = self.full_at_nanos.fetch_update(Relaxed, Relaxed, untake);
+    }
+}
+
+/// Rounded up: never more than the rate, which is not 0.
+fn interval(rate: u32) -> u64 {
+    SECOND_NANOS.div_ceil(u64::from(rate))
 }
 
 /// The buckets of all tenants that have come.
@@ -93,8 +107,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_back_may_be_taken_again_and_no_more() {
+        let bucket = Bucket::default();
+        assert_eq!(bucket.admit_some(second(100), 10, 10), 10);
+        bucket.give_back(10, 4);
+        assert_eq!(bucket.admit_some(second(100), 10, 10), 4);
+        bucket.give_back(10, 1_000);
+        assert_eq!(bucket.admit_some(second(200), 10, 1_000), 10);
+    }
+
+    #[test]
     fn no_rate_is_no_limit() {
         let bucket = Bucket::default();
+        bucket.give_back(0, 1);
         assert_eq!(bucket.admit_some(Mono(0), 0, u32::MAX), u32::MAX);
     }
 

@@ -73,6 +73,8 @@ struct Slice {
     items: Vec<Submission>,
     bodies: Vec<u8>,
     shown: Vec<Result<Composed, Refused>>,
+    /// How many of them the tenant's rate was charged with.
+    admitted: u32,
     /// From which item on the good ones are over the tenant's rate, where some are.
     over_rate: Option<usize>,
 }
@@ -82,13 +84,18 @@ impl Call<'_> {
         let mut bodies = Vec::with_capacity(BODY_BYTES_USUAL);
         let composed = compose(message, self.context(), &mut Scratch::default(), &mut bodies)
             .map_err(|refused| self.api.refuse(refused))?;
-        if self.admitted(1) == 0 {
+        let admitted = self.admitted(1);
+        let is_over_rate = admitted == 0;
+        if is_over_rate && self.key.is_none() {
             return Err(self.rate_limited());
         }
-        let items = vec![Submission { sequence: 0, end: length(&bodies), refused: None }];
+        let refused = is_over_rate.then_some(Refusal::RateLimited);
+        let items = vec![Submission { sequence: 0, end: length(&bodies), refused }];
         let waiting = self.enter((0, 1), items, bodies)?;
         let answer = answered(waiting).await;
+        self.settle(admitted, &answer);
         match answer.outcomes.first() {
+            Some(Outcome::Refused(Refusal::RateLimited)) if is_over_rate => Err(self.over_rate_problem()),
             Some(Outcome::Accepted { id, price, parts, encoding, scheduled }) => {
                 let sent = composed.sent_as(*parts, *encoding);
                 let accepted = self.accepted(&composed, sent, *id, price, *scheduled);
@@ -113,13 +120,20 @@ impl Call<'_> {
         let mut waiting = Vec::with_capacity(slices);
         for (number, items) in items.chunks(SLICE_MESSAGES).enumerate() {
             let mut slice = self.compose_all(items, &mut scratch);
-            self.admit_some(number, &mut slice)?;
-            let entered = self.enter((number, slices), slice.items, slice.bodies);
+            let is_over_rate = self.admit_some(&mut slice) && number == 0;
+            if is_over_rate && self.key.is_none() {
+                return Err(self.rate_limited());
+            }
+            let Slice { items, bodies, shown, admitted, over_rate } = slice;
+            let entered = self.enter((number, slices), items, bodies);
             let entered = match number {
                 0 => self.first(entered?).await?,
                 _ => entered.map_or(Entered::Not, Entered::Waits),
             };
-            waiting.push(OwedSlice { shown: slice.shown, over_rate: slice.over_rate, entered });
+            if is_over_rate && !matches!(&entered, Entered::Answered(answer) if answer.replayed) {
+                return Err(self.over_rate_problem());
+            }
+            waiting.push(OwedSlice { shown, admitted, over_rate, entered });
             // Composing a slice takes a while; others have their turn.
             tokio::task::yield_now().await;
         }
@@ -158,20 +172,24 @@ impl Call<'_> {
         slice
     }
 
-    /// Refuses what is over the tenant's rate: the whole request when nothing of it has entered, else message by message.
-    fn admit_some(&self, number: usize, slice: &mut Slice) -> Result<(), Problem> {
+    /// Refuses message by message what is over the tenant's rate; true when all is that might have entered.
+    fn admit_some(&self, slice: &mut Slice) -> bool {
         let wanted = slice.items.iter().filter(|item| item.refused.is_none()).count();
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let admitted = self.admitted(wanted);
-        if admitted == 0 && wanted > 0 && number == 0 {
-            return Err(self.rate_limited());
-        }
+        slice.admitted = self.admitted(wanted);
         let good = slice.items.iter_mut().enumerate().filter(|(_, item)| item.refused.is_none());
-        for (place, item) in good.skip(usize::try_from(admitted).unwrap_or(usize::MAX)) {
+        for (place, item) in good.skip(usize::try_from(slice.admitted).unwrap_or(usize::MAX)) {
             item.refused = Some(Refusal::RateLimited);
             slice.over_rate.get_or_insert(place);
         }
-        Ok(())
+        slice.admitted == 0 && wanted > 0
+    }
+
+    /// What was answered before is no message anew. With a key, the engine is asked even over the rate: it knows of what was answered.
+    fn settle(&self, admitted: u32, answer: &Answer) {
+        if answer.replayed {
+            self.api.admission.bucket(self.tenant.number).give_back(self.tenant.rate, admitted);
+        }
     }
 
     /// How many messages of these the tenant's rate allows now.
@@ -208,13 +226,14 @@ impl Call<'_> {
         let messages = slices.len().saturating_mul(SLICE_MESSAGES);
         let mut data = Vec::with_capacity(messages.saturating_mul(ANSWER_BYTES_USUAL));
         let (mut accepted, mut refused, mut replayed) = (0u32, 0u32, true);
-        for OwedSlice { shown, over_rate, entered } in slices {
+        for OwedSlice { shown, admitted, over_rate, entered } in slices {
             let answer = match entered {
                 Entered::Answered(answer) => answer,
                 Entered::Waits(waiting) => answered(waiting).await,
                 Entered::Not => Answer::unavailable(shown.len()),
             };
             self.check_key(&answer)?;
+            self.settle(admitted, &answer);
             replayed &= answer.replayed;
             for (place, (shown, outcome)) in shown.iter().zip(&answer.outcomes).enumerate() {
                 // What is answered again was over the rate the first time.
@@ -298,6 +317,11 @@ impl Call<'_> {
 
     fn rate_limited(&self) -> Problem {
         self.api.counts.refused(Refusal::RateLimited);
+        self.over_rate_problem()
+    }
+
+    /// The same, where the engine has counted it.
+    fn over_rate_problem(&self) -> Problem {
         let policy = RatePolicy { messages: self.tenant.rate, seconds: 1 };
         Problem { policy: Some(policy), ..Problem::from(self.over_rate()) }
     }
@@ -321,7 +345,8 @@ impl ApiState {
 /// A slice that is owed an answer.
 struct OwedSlice {
     shown: Vec<Result<Composed, Refused>>,
-    /// As in `Slice`.
+    /// As in `Slice`, both.
+    admitted: u32,
     over_rate: Option<usize>,
     entered: Entered,
 }

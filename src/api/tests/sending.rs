@@ -476,6 +476,34 @@ async fn over_the_rate_is_429_with_a_time_to_come_back() {
 }
 
 #[tokio::test]
+async fn what_is_answered_again_takes_nothing_of_the_rate_and_is_not_refused_for_it() {
+    let of = |text: &str| format!(r#"{{"to":"+254712345678","text":"{text}"}}"#);
+    let three = batch(&[&of("1"), &of("2"), &of("3")]);
+    for body in [of("1"), three] {
+        let house = House::open(&ACME.replace("price", "rate = 2\n    price"));
+        let keyed = async |key: &str, body: &str| {
+            house.ask(Method::POST, "/v1/messages", &[("idempotency-key", key)], body).await
+        };
+        let first = keyed("k", &body).await;
+        assert_eq!(first.status, 202, "{}", first.body);
+        for _ in 0..10 {
+            let again = keyed("k", &body).await;
+            assert_eq!((again.status, &again.body), (202, &first.body));
+            assert_eq!(again.header("idempotency-replayed"), Some("true"));
+        }
+        // What may be sent in an hour is taken already, however long this takes.
+        let in_an_hour = codecs::instant::Mono(house.state.clock.mono().0 + 3_600_000_000);
+        assert_eq!(house.state.admission.bucket(0).admit_some(in_an_hour, 2, 2), 2);
+        let again = keyed("k", &body).await;
+        assert_eq!((again.status, &again.body), (202, &first.body), "over the rate too");
+        assert_eq!(keyed("k", &of("another")).await.refusal(), (422, "idempotency_mismatch", None));
+        let other = keyed("other", &body).await;
+        assert_eq!(other.refusal(), (429, "rate_limited", None));
+        assert_eq!(other.header("ratelimit-policy"), Some("\"messages\";q=2;w=1"));
+    }
+}
+
+#[tokio::test]
 async fn what_is_refused_for_another_bound_than_the_rate_does_not_name_the_rate() {
     let house = || {
         House::scripted(&ACME.replace("price", "rate = 4\n    price"), |submissions| Reply::Submitted {
