@@ -2,7 +2,7 @@
 //! It holds no queue and counts in parts; who is sent is not its business.
 //!
 //! What a provider has taken in the last second it can take, so the rate is lowered to that, and at most by three tenths
-//! at once while that is not known yet. A stray throttling answer is none: what counts is their share of a period's
+//! at once while that is not known yet; where a rate has been proven since, to that one. A stray throttling answer is none: what counts is their share of a period's
 //! answers. The rate is raised only when it held something up, by a hundredth at first and faster the longer nothing is
 //! throttled, so that it stays within a few hundredths of a limit that nobody has told us.
 
@@ -188,17 +188,22 @@ impl AdaptiveRate {
         self.apply(now, if is_lower { before } else { top });
     }
 
-    /// At once, to what was taken in the last second.
+    /// At once, to the rate that has just been proven, else to what was taken in the last second.
     fn lower(&mut self, now: Mono, round_trip: Duration) {
         let present = match self.bucket.rate() {
             0 => self.sent.rate_at_least(now).max(FIRST_FLOOR),
             rate => rate,
         };
-        let taken = self.taken.rate(now);
-        self.set_lowered(now, present, taken.max(present * 7 / 10));
+        // Of a provider that counts by its clock's seconds the rest of a full one says nothing about a rate that was just proven:
+        // it refuses that too. Where answers come fast, what is left of the rate by the end of that second would be next to nothing.
+        let (wanted, rest) = match self.proven {
+            0 => (self.taken.rate(now).max(present * 7 / 10), Duration::ZERO),
+            _ => (0, SECOND),
+        };
+        self.set_lowered(now, present, wanted);
         // Who is too fast does not begin the slower rate with a burst.
         self.bucket.empty();
-        self.period = Period::from(now.after(round_trip));
+        self.period = Period::from(now.after(round_trip + rest));
     }
 
     /// Once a period: slightly lower, or higher.
@@ -208,11 +213,11 @@ impl AdaptiveRate {
             return;
         }
         let rate = self.bucket.rate();
-        let is_below = rate > 0 && self.lowered.is_some() && (self.ceiling == 0 || rate < self.top());
+        let was_lowered = rate > 0 && self.lowered.is_some();
         if rate > 0 && self.period.shows(SLIGHT_COUNT, SLIGHT_PERCENT) {
             let taken = u64::from(self.period.taken) * 1_000_000_000 / length.as_micros().max(1) as u64;
             self.set_lowered(now, rate, taken.max(rate * 19 / 20));
-        } else if is_below && self.held_up && !self.near_limit {
+        } else if was_lowered && self.held_up && !self.near_limit {
             self.proven = rate;
             let doublings = (self.raises + 1).saturating_sub(SMALL_RAISES).min(DOUBLINGS_MAX);
             self.raises += 1;

@@ -289,6 +289,23 @@ fn the_limits_of_providers_are_found() {
     }
 }
 
+/// What is left of a second that is full is refused whatever the rate: with fast answers that was once taken for hundreds of
+/// reasons to be slower, and the rate went up and down between a third of the limit and far beyond it.
+#[test]
+fn a_full_second_of_a_provider_that_answers_at_once_is_one_reason_to_be_slower() {
+    let table = [
+        (1_104, 0, 852, 1),
+        (1_788, 0, 1_091, 1),
+        (1_707, 0, 1_152, 3),
+        (1_234, 7_404, 498, 2),
+        (1_973, 3_946, 331, 1),
+    ];
+    for (hidden, ceiling, window, round_trip) in table {
+        let found = converges(ceiling, Limit::Seconds(hidden), hidden, window, round_trip);
+        assert!(found.is_ok(), "{hidden}, ceiling {ceiling}, {round_trip} ms: {found:?}");
+    }
+}
+
 #[test]
 fn stray_throttling_does_not_slow_anybody_down() {
     for (ceiling, window, full) in [(0, 100, 10_000), (0, 1, 100), (1_000, 100, 1_000), (20, 100, 20)] {
