@@ -9,6 +9,7 @@ mod acknowledging;
 mod apart;
 mod asking;
 mod dialects;
+mod doubting;
 mod endings;
 mod folding;
 mod golden;

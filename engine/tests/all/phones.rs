@@ -118,6 +118,17 @@ fn parts_in_any_order_become_one_message_also_across_a_crash() {
 }
 
 #[test]
+fn a_part_that_waited_over_a_start_is_known_when_it_comes_again_after_the_last() {
+    let mut house = House::new(definitions());
+    let parts = [FromPhone::part(1, 2, b"alpha "), FromPhone::part(2, 2, b"beta")];
+    house.phones_write("up", &parts[..1]);
+    house.crash();
+    house.phones_write("up", &[parts[1].clone(), parts[0].clone()]);
+    assert_eq!((inbound(&house).len(), house.engine.parts_of_phones()), (1, 0));
+    assert_eq!(house.engine.counters().inbound_repeated, 1);
+}
+
+#[test]
 fn a_surrogate_pair_across_two_parts_is_one_character() {
     let mut house = House::new(definitions());
     let units: Vec<u8> = "a🌍b".encode_utf16().flat_map(u16::to_be_bytes).collect();

@@ -1,6 +1,7 @@
 //! After a crash: state is the fold of the journal, and what was outstanding is outstanding again.
 
 use engine::command::*;
+use engine::effect::Operated;
 use engine::id::Number;
 use engine::message::State;
 use engine::step::{DoubtCause, Step};
@@ -49,6 +50,39 @@ fn numbers_are_never_given_twice() {
     let orders: std::collections::BTreeSet<u64> =
         all.iter().map(|number| engine::pages::order_of(*number)).collect();
     assert_eq!(orders.len(), all.len());
+}
+
+#[test]
+fn numbers_of_what_only_the_parked_store_has_are_not_given_again() {
+    let mut house = House::new(definitions());
+    let mut records = Vec::new();
+    // All of a block, of which the ring has gone over the images.
+    engine::record::write(&mut records, &engine::record::Record::Parked { block: 5, mask: u64::MAX });
+    let group = house.journal.len() as u64 + 1;
+    house.journal.push((group, records));
+    house.skip_group();
+    house.crash();
+    let number = house.accepted("acme", &Sms::default());
+    assert_eq!(engine::pages::block_of(number), 6);
+}
+
+#[test]
+fn what_is_parked_keeps_its_reserve_when_groups_were_lost() {
+    let mut house = House::new(definitions());
+    let send_at = Some(house.now.wall.after(std::time::Duration::from_secs(86_400)));
+    let parked = house.accepted_all("acme", &Sms { send_at, ..Sms::default() }, 64);
+    house.seconds(200);
+    house.accepted_all("acme", &Sms::default(), 3);
+    assert_eq!((house.engine.snapshot().parked, house.money("acme")), (64, (933, 67, 0)));
+    let group = house.journal.last().expect("something was written").0 + 1;
+    let mut salvaged = house.fold();
+    salvaged.mend_after_loss(house.now, group);
+    house.journal.push((group, salvaged.take_group().records));
+    house.skip_group();
+    house.crash();
+    assert_eq!(house.money("acme"), (933, 67, 0));
+    let cancelled = house.of_one("acme", parked[0], OfOne::Cancel);
+    assert_eq!((cancelled, house.money("acme")), (Some(Operated::Done), (934, 66, 0)));
 }
 
 #[test]

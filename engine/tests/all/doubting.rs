@@ -1,0 +1,95 @@
+//! What a provider may have, whole or in part: when it is sent again, that nobody else is sent it, and how it ends.
+
+use std::time::Duration;
+
+use codecs::instant::Wall;
+use engine::catalog::LongMessages;
+use engine::command::*;
+use engine::message::State;
+use engine::step::FailCause;
+use engine::submission::UDHI;
+
+use crate::house::*;
+
+#[test]
+fn receipts_have_the_whole_wait_to_speak_once_the_provider_is_up_again() {
+    // Down for less than the wait, for nearly as long, and for longer.
+    for down in [3, 9, 60] {
+        let mut house = House::new(definitions());
+        let bind = house.bind("up", 0, 10);
+        let number = house.accepted("acme", &Sms::default());
+        let part = house.taken(bind).remove(0).part();
+        house.bind_down("up", 0, &[], &[part]);
+        house.seconds(down);
+        let bind = house.bind("up", 0, 10);
+        house.pass(Duration::from_millis(9_999));
+        assert_eq!((house.state(number), house.taken(bind).len()), (State::InDoubt, 0), "down for {down} s");
+        house.pass(Duration::from_millis(1));
+        assert_eq!((house.state(number), house.taken(bind).len()), (State::Sending, 1), "down for {down} s");
+    }
+}
+
+#[test]
+fn a_message_of_which_a_provider_has_taken_a_part_goes_to_no_other() {
+    for goes_down in [false, true] {
+        let mut house = House::new(definitions());
+        let (up, spare) = (house.bind("up", 0, 10), house.bind("spare", 0, 10));
+        let number = house.accepted("acme", &Sms::of_parts(2));
+        let parts: Vec<PartToken> = house.taken(up).iter().map(Request::part).collect();
+        house.respond("up", 0, &[(parts[0], 0, "a"), (parts[1], BUSY, "")]);
+        if goes_down {
+            house.bind_down("up", 0, &[], &[]);
+            house.seconds(300);
+            assert_eq!((house.state(number), house.taken(spare).len()), (State::Queued, 0));
+            continue;
+        }
+        for _ in 0..2 {
+            house.seconds(60);
+            let again: Vec<PartToken> = house.taken(up).iter().map(Request::part).collect();
+            assert_eq!(again, parts[1..]);
+            house.respond("up", 0, &[(parts[1], BUSY, "")]);
+        }
+        house.seconds(60);
+        assert_eq!((house.state(number), house.taken(spare).len()), (State::Failed, 0));
+        assert_eq!(house.message(number).failure(), Some((FailCause::Partial, BUSY)));
+    }
+}
+
+#[test]
+fn what_is_left_of_a_message_goes_alone_also_where_its_provider_takes_whole_ones_now() {
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::of_parts(3));
+    let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+    house.respond("up", 0, &[(parts[0], 0, "a"), (parts[1], BUSY, ""), (parts[2], 0, "c")]);
+    let mut changed = definitions();
+    changed.providers[0].long_messages = LongMessages::Payload;
+    house.turn([Command::Configure { definitions: Box::new(changed), reply: None }]);
+    house.seconds(6);
+    let again = house.taken(bind);
+    assert_eq!(again.iter().map(Request::part).collect::<Vec<_>>(), parts[1..2]);
+    let sm = again[0].sm();
+    assert_eq!((sm.esm_class & UDHI, sm.short_message[4..6].to_vec()), (UDHI, vec![3, 2]));
+    house.respond("up", 0, &[(parts[1], 0, "b")]);
+    assert_eq!((house.state(number), house.money("acme")), (State::Sent, (997, 0, 3)));
+}
+
+#[test]
+fn a_doubt_about_a_provider_that_never_comes_back_ends_with_its_validity_and_the_wait_for_receipts() {
+    let mut definitions = definitions();
+    definitions.providers[0].receipt_wait = Duration::from_secs(3_600);
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    let valid_until = Some(Wall(START.0 + 7_200_000));
+    let all = [Sms::default(), Sms { valid_until, ..Sms::default() }];
+    let numbers = all.map(|sms| house.accepted("acme", &sms));
+    let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+    house.bind_down("up", 0, &[], &parts);
+    house.seconds(7_100);
+    assert_eq!(numbers.map(|number| house.state(number)), [State::InDoubt; 2]);
+    assert_eq!(house.money("acme"), (998, 2, 0));
+    // A round of looks finds it.
+    house.seconds(200);
+    assert_eq!(numbers.map(|number| house.state(number)), [State::InDoubt, State::Expired]);
+    assert_eq!(house.money("acme"), (999, 1, 0));
+}
