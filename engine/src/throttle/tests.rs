@@ -111,6 +111,18 @@ fn a_rate_that_nothing_waits_for_stays_and_is_forgotten_in_the_end() {
 }
 
 #[test]
+fn a_provider_that_nears_its_limit_stops_the_growth_of_one_period() {
+    let mut rate = AdaptiveRate::new(1_000, 100, START);
+    throttle(&mut rate, START, 5);
+    rate.stop_growing();
+    pass(&mut rate, 50, 1, true);
+    answer(&mut rate, at(1_050), 1);
+    assert_eq!(rate.rate(), 700);
+    pass(&mut rate, 1_060, 2, true);
+    assert!(rate.rate() > 700);
+}
+
+#[test]
 fn a_new_ceiling_holds_at_once_and_a_lowered_rate_stays_lowered() {
     let mut rate = AdaptiveRate::new(1_000, 100, START);
     rate.set_ceiling(START, 2_000, 200);

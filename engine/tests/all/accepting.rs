@@ -45,7 +45,7 @@ fn answers_of_a_batch_come_in_its_order_and_refused_items_keep_their_place() {
 #[test]
 fn every_refusal_has_its_reason_and_changes_nothing() {
     type Change = fn(&mut Definitions, &mut Sms);
-    let rows: [(&str, Refusal, Change); 14] = [
+    let rows: [(&str, Refusal, Change); 15] = [
         ("suspended", Refusal::TenantSuspended, |d, _| d.tenants[0].status = TenantStatus::Suspended),
         ("expired", Refusal::TenantExpired, |d, _| d.tenants[0].status = TenantStatus::Expired),
         ("paused", Refusal::TenantPaused, |d, _| d.tenants[0].status = TenantStatus::Paused),
@@ -65,6 +65,9 @@ fn every_refusal_has_its_reason_and_changes_nothing() {
             sms.to = 15_551_234;
         }),
         ("unknown provider asked for", Refusal::NoSuchProvider, |_, sms| sms.provider = Some("nobody")),
+        ("disabled provider asked for", Refusal::NoSuchProvider, |d, sms| {
+            (d.providers[1].enabled, sms.provider) = (false, Some("spare"));
+        }),
         ("no credit", Refusal::InsufficientCredit, |d, _| d.tenants[0].opening_balance = Micros(999_999)),
     ];
     for (name, expected, change) in rows {

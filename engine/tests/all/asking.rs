@@ -131,6 +131,48 @@ fn questions_take_their_place_in_the_window_and_give_it_back() {
 }
 
 #[test]
+fn what_was_asked_over_a_lost_connection_takes_no_place_of_the_next_one() {
+    let mut definitions = definitions();
+    definitions.providers[0].query_after = Some(Duration::from_secs(60));
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 4);
+    house.accepted_all("acme", &Sms::default(), 4);
+    for request in house.taken(bind) {
+        house.respond("up", 0, &[(request.part(), 0, &request.number().to_string())]);
+    }
+    house.seconds(61);
+    assert_eq!(house.asks.len(), 4);
+    house.bind_down("up", 0, &[], &[]);
+    let bind = house.bind("up", 0, 4);
+    house.accepted_all("acme", &Sms { priority: Priority::High, ..Sms::default() }, 5);
+    assert_eq!(house.taken(bind).len(), 4);
+}
+
+#[test]
+fn a_question_has_its_turn_beside_messages_that_never_end() {
+    let mut definitions = definitions();
+    definitions.providers[0].query_after = Some(Duration::from_secs(60));
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 1);
+    let numbers = house.accepted_all("acme", &Sms::default(), 100);
+    let mut sent_before = None;
+    for place in 0..80 {
+        let request = house.taken(bind).remove(0);
+        house.respond("up", 0, &[(request.part(), 0, &place.to_string())]);
+        if place == 0 {
+            // The first was due to be asked about while the second had the only place.
+            house.seconds(61);
+        }
+        if let Some((_, part, _)) = house.asks.pop() {
+            assert_eq!(part.number(), numbers[sent_before.map_or(0, |_| 1)]);
+            sent_before.get_or_insert(place);
+            answer(&mut house, part, Some(ReceiptState::Delivered));
+        }
+    }
+    assert_eq!(sent_before, Some(15), "after so many parts");
+}
+
+#[test]
 fn questions_keep_to_the_rate() {
     let mut definitions = definitions();
     definitions.providers[0].query_after = Some(Duration::from_secs(60));

@@ -4,7 +4,7 @@ use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
 use codecs::smpp::pdu;
 use codecs::text::Encoding;
-use engine::catalog::Charset;
+use engine::catalog::{Charset, TenantStatus};
 use engine::command::*;
 use engine::effect::Operated;
 use engine::message::{Charge, Message, State};
@@ -151,6 +151,23 @@ fn what_is_refused_changes_nothing() {
 }
 
 #[test]
+fn another_text_is_refused_where_a_message_would_be() {
+    let mut suspended = definitions();
+    suspended.tenants[0].status = TenantStatus::Suspended;
+    for (command, refusal) in [
+        (Command::Disk(DiskLevel::RefuseIntake), Refusal::Unavailable),
+        (Command::Configure { definitions: Box::new(suspended), reply: None }, Refusal::TenantSuspended),
+    ] {
+        let mut house = House::new(definitions());
+        let number = house.accepted("acme", &Sms::default());
+        house.turn([command]);
+        let before = house.engine.summary();
+        assert_eq!(replace(&mut house, number, text(b"other")), Some(Operated::Refused(refusal)));
+        assert_eq!(house.engine.summary(), before);
+    }
+}
+
+#[test]
 fn time_validity_and_receipts_are_replaced_where_they_are_given() {
     let later = |house: &House, seconds| Some(house.now.wall.after(std::time::Duration::from_secs(seconds)));
     let mut house = House::new(definitions());
@@ -217,6 +234,44 @@ fn parked_messages_are_read_back_and_archived_ones_only_looked_at() {
     assert_eq!(house.of_one("acme", numbers[1], OfOne::Cancel), Some(Operated::Failed));
     assert_eq!(house.journal.len(), journaled, "nothing lives again for a look");
     assert_eq!(house.money("acme"), (1_000, 0, 0));
+}
+
+#[test]
+fn a_tenant_may_ask_again_and_again_about_what_is_not_in_memory() {
+    let mut house = House::new(definitions());
+    let send_at = Some(house.now.wall.after(std::time::Duration::from_secs(86_400)));
+    let numbers = house.accepted_all("acme", &Sms { send_at, ..Sms::default() }, 64);
+    // Parked, read back, and parked anew; then in the archive.
+    for state_of in [ReceiptState::Scheduled, ReceiptState::Deleted] {
+        for time in 0..66 {
+            house.seconds(if time == 0 || state_of == ReceiptState::Scheduled { 200 } else { 0 });
+            assert!(house.engine.living().next().is_none(), "none is in memory");
+            let shown = state(house.of_one("acme", numbers[7], OfOne::Query)).0;
+            assert_eq!(shown, state_of, "time {time}");
+        }
+        for number in &numbers {
+            house.of_one("acme", *number, OfOne::Cancel);
+        }
+    }
+}
+
+#[test]
+fn no_more_than_64_operations_of_a_tenant_wait_for_a_store_at_once() {
+    let mut house = House::new(definitions());
+    let send_at = Some(house.now.wall.after(std::time::Duration::from_secs(86_400)));
+    let numbers = house.accepted_all("acme", &Sms { send_at, ..Sms::default() }, 64);
+    let others = house.accepted_all("other", &Sms { send_at, ..Sms::default() }, 64);
+    house.seconds(200);
+    house.archives = false;
+    for number in &numbers {
+        assert_eq!(house.of_one("acme", *number, OfOne::Query), None);
+    }
+    let refused = Some(Operated::Refused(Refusal::RateLimited));
+    assert_eq!(house.of_one("acme", numbers[0], OfOne::Query), refused);
+    assert_eq!(house.of_one("other", others[0], OfOne::Query), None, "another tenant has its own");
+    house.archives = true;
+    house.turn([]);
+    assert_eq!(outcomes(&mut house).len(), 65);
 }
 
 #[test]
@@ -353,6 +408,22 @@ fn a_provider_that_refuses_or_says_nothing_leaves_the_message_as_it_is() {
     house.seconds(6);
     answer(&mut house, 0, number, AskKind::Cancel, 0, None);
     assert_eq!((outcomes(&mut house), house.state(number)), (vec![Operated::Failed], State::Cancelled));
+}
+
+#[test]
+fn who_is_not_answered_in_time_takes_no_place_of_those_that_come_later() {
+    let (mut house, number) = carried(1);
+    house.checks = false;
+    for _ in 0..10_000 {
+        assert_eq!(house.of_one("acme", number, OfOne::Query), None);
+    }
+    let at_once = house.of_one("acme", number, OfOne::Query);
+    assert_eq!(state(at_once), (ReceiptState::Enroute, false), "so many at once are with providers");
+    house.seconds(66);
+    assert_eq!(outcomes(&mut house).len(), 10_000);
+    assert_eq!(house.of_one("acme", number, OfOne::Query), None);
+    answer(&mut house, 0, number, AskKind::Query, 0, Some(ReceiptState::Accepted));
+    assert_eq!(outcomes(&mut house).len(), 1);
 }
 
 #[test]

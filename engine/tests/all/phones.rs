@@ -306,7 +306,7 @@ fn the_first_rule_that_fits_decides_then_the_providers_default() {
     // A header that names the Hindi locking table, and a word of it.
     let hindi =
         FromPhone { text: b"\x03\x25\x01\x06\x2f\x42 x".to_vec(), esm_class: 0x40, ..FromPhone::default() };
-    let cases: [(Change<'_>, FromPhone, bool); 13] = [
+    let cases: [(Change<'_>, FromPhone, bool); 15] = [
         (&|rule| rule.keywords = words(&["नम"]), hindi, true),
         (&|_| {}, FromPhone::default(), true),
         (&|rule| rule.providers = words(&["spare"]), FromPhone::default(), false),
@@ -319,6 +319,9 @@ fn the_first_rule_that_fits_decides_then_the_providers_default() {
         (&|rule| rule.from_prefixes = words(&["255", "25471"]), FromPhone::default(), true),
         (&|rule| rule.keywords = words(&["stop"]), stop(" Stop, please"), true),
         (&|rule| rule.keywords = words(&["stop"]), stop("stopping"), false),
+        (&|rule| rule.keywords = words(&["STOP"]), stop("stop"), true),
+        // One that names only what is not there.
+        (&|rule| rule.providers = words(&["nobody"]), FromPhone::default(), false),
         (&|rule| (rule.keywords, rule.to) = (words(&["stop"]), words(&["1"])), stop("stop"), false),
     ];
     for (place, (change, message, expected)) in cases.iter().enumerate() {
@@ -538,6 +541,7 @@ fn a_tenant_without_binds_is_not_told_and_its_messages_go_to_the_archive() {
     let mut house = House::new(definitions);
     house.phones_write("up", &[FromPhone::default()]);
     let number = inbound(&house)[0];
+    assert_eq!(house.engine.snapshot().untold, 0, "nobody will come for it");
     house.pass(Duration::from_secs(70));
     assert_eq!(inbound(&house), []);
     assert!(house.archived(number).is_some_and(|message| message.is_inbound()));

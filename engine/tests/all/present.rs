@@ -8,7 +8,8 @@ use engine::command::*;
 use engine::effect::{Operated, Outcome};
 use engine::message::State;
 use engine::money::Micros;
-use engine::submission::{Body, Extra, push_extra};
+use engine::quota::Quotas;
+use engine::submission::{Body, Extra, Priority, push_extra};
 
 use crate::house::*;
 
@@ -202,6 +203,46 @@ fn where_too_much_is_looked_through_nothing_is_looked_at_for_a_second() {
     house.seconds(4);
     let answered = answers(&mut house);
     assert_eq!(house.number(answered[0].1), numbers[0]);
+}
+
+#[test]
+fn what_takes_the_place_of_another_keeps_its_priority_and_counts_as_a_message() {
+    let mut definitions = definitions();
+    definitions.tenants[0].quotas = Quotas([0, 3, 0]);
+    let mut house = House::new(definitions);
+    let number = house.accepted("acme", &Sms { to: TO, ..Sms::default() });
+    let mut extras = Vec::new();
+    push_extra(&mut extras, Extra::ReplacesPresent, b"");
+    for expected in [Ok(number), Ok(number), Err(Refusal::RateLimited)] {
+        let priority = Priority::High;
+        let body = Body {
+            destination: TO,
+            source: b"ACME",
+            octets: b"new",
+            priority,
+            extras: &extras,
+            ..Body::default()
+        };
+        let mut bodies = Vec::new();
+        body.write(&mut bodies);
+        let items = vec![Submission { sequence: 1, end: bodies.len() as u32, refused: None }];
+        let (door, received) = (Door::Smpp(ConnectionId(u32::MAX)), house.now.mono);
+        let submissions = Submissions { tenant: 0, door, received, idempotency: None, items, bodies };
+        house.turn([Command::Submit(submissions)]);
+        let outcome = match answers(&mut house)[0].1 {
+            Outcome::Refused(refusal) => Err(refusal),
+            accepted => Ok(house.number(accepted)),
+        };
+        assert_eq!(outcome, expected);
+    }
+    let message = house.message(number);
+    let body = message.body();
+    assert_eq!(
+        (message.priority, body.priority, body.octets),
+        (Priority::Normal, Priority::Normal, &b"new"[..])
+    );
+    house.crash();
+    assert_eq!(house.message(number).priority, Priority::Normal);
 }
 
 /// The first of several that was taken gives them its id, and not one that another was to take the place of.

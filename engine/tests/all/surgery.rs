@@ -169,10 +169,9 @@ fn what_nobody_knows_is_refused_by_name() {
     for (filter, expected) in table {
         assert_eq!(house.refused(suspend.clone(), filter), Some(expected));
     }
-    assert_eq!(
-        house.refused(Operation::Disable { until: None }, of_tenant("acme")),
-        Some(Refused::ProviderOnly)
-    );
+    for only in [of_tenant("acme"), Filter { tenant: Some("acme".to_owned()), ..of_provider("up") }] {
+        assert_eq!(house.refused(Operation::Disable { until: None }, only), Some(Refused::ProviderOnly));
+    }
     assert_eq!(house.refused(Operation::Enable, of_provider("up")), Some(Refused::NoSuchRule));
     for _ in 0..RULES_MAX {
         house.suspend(of_prefix("1"));

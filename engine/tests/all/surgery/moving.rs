@@ -131,6 +131,37 @@ fn what_may_be_with_a_provider_is_neither_bounced_nor_moved() {
 }
 
 #[test]
+fn what_a_provider_may_have_is_sent_on_where_a_rule_bounces_or_moves_what_comes() {
+    let bounce = |until| Operation::Bounce { code: BounceCode::Other, until };
+    let moving = |until| Operation::Move { to: "spare".to_owned(), until };
+    let operations: [&dyn Fn(Option<Wall>) -> Operation; 2] = [&bounce, &moving];
+    for operation in operations {
+        let mut house = House::new(definitions());
+        let (up, spare) = (house.bind("up", 0, 10), house.bind("spare", 0, 10));
+        let partial = house.accepted("acme", &Sms::of_parts(2));
+        let parts: Vec<PartToken> = house.taken(up).iter().map(Request::part).collect();
+        house.respond("up", 0, &[(parts[0], 0, "one"), (parts[1], BUSY, "")]);
+        house.changed(operation(Some(house.in_minutes(60))), of_provider("up"));
+        house.seconds(6);
+        assert_eq!((house.sent(up), house.sent(spare)), (vec![partial], vec![]));
+    }
+}
+
+#[test]
+fn a_rule_moves_nothing_to_a_provider_that_is_disabled_meanwhile() {
+    let mut house = House::new(definitions());
+    let (up, spare) = (house.bind("up", 0, 10), house.bind("spare", 0, 10));
+    let until = Some(house.in_minutes(60));
+    house.changed(Operation::Move { to: "spare".to_owned(), until }, of_provider("up"));
+    house.changed(Operation::Disable { until: None }, of_provider("spare"));
+    let number = house.accepted("acme", &Sms::default());
+    assert_eq!((house.sent(up), house.sent(spare)), (vec![number], vec![]));
+    house.changed(Operation::Enable, of_provider("spare"));
+    let number = house.accepted("acme", &Sms::default());
+    assert_eq!((house.sent(up), house.sent(spare)), (vec![], vec![number]));
+}
+
+#[test]
 fn what_comes_is_bounced_and_moved_also_while_its_provider_is_down() {
     for restarts in [false, true] {
         let mut definitions = definitions();

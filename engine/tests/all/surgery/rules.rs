@@ -143,6 +143,19 @@ fn a_disabled_provider_is_given_nothing_and_its_route_goes_on_at_the_next() {
 }
 
 #[test]
+fn a_provider_is_disabled_until_the_last_rule_that_says_so_has_ended() {
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 10);
+    house.changed(Operation::Disable { until: Some(house.in_minutes(10)) }, of_provider("up"));
+    house.changed(Operation::Disable { until: Some(house.in_minutes(20)) }, of_provider("up"));
+    let number = house.accepted("acme", &Sms::default());
+    for (minutes, sent) in [(11, vec![]), (10, vec![number])] {
+        house.seconds(minutes * 60);
+        assert_eq!(house.sent(bind), sent, "{minutes} minutes later");
+    }
+}
+
+#[test]
 fn what_is_parked_for_a_disabled_provider_goes_to_the_next_of_its_route_too() {
     let mut small = definitions();
     small.settings.queue_memory = 128;

@@ -38,6 +38,24 @@ fn many_are_treated_a_bounded_piece_a_turn() {
     assert_eq!(house.money("acme").1, 0);
 }
 
+/// What is ordered once is about what waits then.
+#[test]
+fn what_comes_while_many_are_treated_is_none_of_them() {
+    let mut rich = definitions();
+    rich.tenants[0].opening_balance = Micros(1_000_000_000_000);
+    let mut house = House::new(rich);
+    for _ in 0..5 {
+        house.accepted_all("acme", &Sms::default(), 1_000);
+    }
+    house.turn([order(Operation::Bounce { code: BounceCode::Stale, until: None }, Filter::default())]);
+    assert!(house.replies.is_empty(), "it takes several turns");
+    let later = house.accepted_all("acme", &Sms::default(), 100);
+    house.seconds(1);
+    let Some((_, Reply::Operated(Report::Changed(done)))) = house.replies.pop() else { panic!("no reply") };
+    assert_eq!(done.messages, 5_000);
+    assert!(later.iter().all(|number| house.state(*number) == State::Queued));
+}
+
 /// A rule's end takes several turns, and messages come all the while.
 #[test]
 fn nothing_overtakes_what_is_let_go_while_it_is() {
