@@ -21,7 +21,7 @@ impl Histogram {
     }
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProviderCounters {
     /// Parts handed to its binds.
     pub submitted: u64,
@@ -40,7 +40,7 @@ pub struct ProviderCounters {
     pub receipt_millis: Histogram,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     pub accepted: u64,
     /// By `Refusal as usize`.
