@@ -158,6 +158,19 @@ fn values_are_resolved() {
     assert_eq!(tenant("expires_at = 1970-01-01T00:00:01Z").expires_at, Some(UnixMillis(1_000)));
     assert_eq!(tenant("expires_at = '1970-01-01T00:00:01Z'").expires_at, Some(UnixMillis(1_000)));
     assert_eq!(tenant("ip_allow = ['::1']").ip_allow, [IpBlock::parse("::1").unwrap()]);
+    let smpp = |keys: &str| {
+        let account = format!("smpp = {{ system_id = 'x', password = 'p'{keys} }}");
+        tenant(&account).smpp.unwrap()
+    };
+    // A receipt names a message as the answer to it did.
+    for (keys, ids) in [
+        ("", (IdRadix::Dec, IdRadix::Dec)),
+        (", message_id = 'hex'", (IdRadix::Hex, IdRadix::Hex)),
+        (", message_id = 'hex', receipt_id = 'dec'", (IdRadix::Hex, IdRadix::Dec)),
+    ] {
+        assert_eq!((smpp(keys).message_id, smpp(keys).receipt_id), ids, "{keys}");
+    }
+    assert_eq!(smpp(", receipt_offset = '-14:00'").receipt_offset, -840);
     let smpp = good("[smpp]\ntls_listen = '[::]:3550'\ntls = { cert = 'c', key = 'k' }\nproxy_protocol = ['10.0.0.0/8']\n").smpp;
     assert_eq!(smpp.tls_listen.unwrap().port(), 3550);
     let files = Tls { cert: "c".into(), key: "k".into(), client_ca: None };

@@ -335,7 +335,9 @@ mod tests {
     use std::task::{Context, Poll, Waker};
     use std::time::Duration;
 
-    use engine::command::{Acknowledgement, ConnectionId};
+    use engine::command::{
+        Acknowledgement, AskAnswer, AskKind, ConnectionId, PartToken, Response, Responses,
+    };
 
     use super::*;
 
@@ -350,6 +352,16 @@ mod tests {
             Command::Acknowledged { tenant, connection, .. } => (*tenant, connection.0),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// How many commands each turn takes, until there are none.
+    fn turns(intake: &Intake) -> Vec<usize> {
+        let turn = || {
+            let mut taken = Vec::new();
+            assert!(intake.take(Some(Instant::now()), Wakes::Any, &mut taken));
+            taken.len()
+        };
+        std::iter::repeat_with(turn).take_while(|count| *count > 0).collect()
     }
 
     fn take(intake: &Intake) -> Vec<(u32, u32)> {
@@ -393,6 +405,34 @@ mod tests {
         }
         let takes: Vec<usize> = (0..8).map(|_| take(&intake).len()).collect();
         assert_eq!(takes, [1, 1, 1, 1, 1, 1, 1, 0]);
+    }
+
+    #[test]
+    fn a_command_counts_by_its_messages_whatever_they_are() {
+        let answer = AskAnswer {
+            token: PartToken(0),
+            kind: AskKind::Query,
+            status: 0,
+            state: None,
+            error: 0,
+            done: None,
+        };
+        let answers = |items| Command::AskAnswers { provider: 0, bind: 0, items: vec![answer; items] };
+        let responses = |items| {
+            let response = Response { token: PartToken(0), status: 0, end: 0 };
+            Command::Responses(Responses { items: vec![response; items], ..Responses::default() })
+        };
+        for (name, command) in [
+            ("acknowledgements", &(|items| batch(1, 0, items)) as &dyn Fn(usize) -> Command),
+            ("answers to questions", &answers),
+            ("responses", &responses),
+        ] {
+            let intake = Intake::new();
+            let lane = intake.lane(Source::Tenant(1));
+            (0..3).for_each(|_| lane.try_offer(command(1_000)).unwrap());
+            (0..5).for_each(|_| lane.try_offer(command(1)).unwrap());
+            assert_eq!(turns(&intake), [1, 1, 1, 5], "{name}");
+        }
     }
 
     #[test]

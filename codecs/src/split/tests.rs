@@ -298,3 +298,21 @@ fn a_part_is_never_empty_however_little_room_a_header_leaves() {
         }
     }
 }
+
+/// 140 octets less a header of six. Text that is twice as long in septets or UCS-2 is a part all the same, if its octets fit.
+#[test]
+fn a_part_of_latin_1_fits_by_its_octets_too() {
+    for (encoding, text, octets_max) in [
+        (Encoding::Latin1, "[", 134),
+        (Encoding::Latin1, "á", 134),
+        (Encoding::Latin1, "é", 153),
+        (Encoding::Gsm7, "a", 153),
+        (Encoding::Ucs2, "ж", 134),
+        (Encoding::Binary, "1b", 134),
+    ] {
+        let cut = Cut::new(encoding);
+        let of = |count: usize| octets(text, encoding).repeat(count);
+        let most = (1..200).filter(|count| cut.fits_part(&of(*count))).map(|count| of(count).len()).max();
+        assert_eq!(most, Some(octets_max), "{} {text}", encoding.name());
+    }
+}

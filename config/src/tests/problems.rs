@@ -343,6 +343,10 @@ fn every_mistake_of_a_tenant_is_told() {
             "\"receipt_offset\" in smpp of [[tenant]] is no offset from UTC; write it like \"+03:00\" or \"-05:30\"",
         ),
         (
+            "smpp = { system_id = 'x', password = 'p', receipt_offset = '-15:00' }",
+            "\"receipt_offset\" in smpp of [[tenant]] is no offset from UTC; write it like \"+03:00\" or \"-05:30\"",
+        ),
+        (
             "smpp = { system_id = 'x', password = 'p', charset_1 = 'ucs2' }",
             "\"charset_1\" in smpp of [[tenant]] is neither IA5 nor GSM 7-bit; write \"latin1\" or \"gsm7\"",
         ),

@@ -276,3 +276,6 @@ async fn room(ends: Option<&Ends>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -262,6 +262,17 @@ mod tests {
         assert_eq!(lockout.failed(Mono(1), HERE, b"acme").as_secs(), 1);
     }
 
+    #[test]
+    fn a_right_password_clears_the_pair_though_others_have_come_since() {
+        let lockout = Lockout::new(LockoutOptions { entries_max: 6, ..LockoutOptions::default() });
+        lockout.failed(Mono(1), HERE, b"acme");
+        lockout.failed(Mono(1), THERE, b"other");
+        assert!(lockout.lock().old.len() == 3, "it is of the generation before");
+        lockout.succeeded(HERE, b"acme");
+        assert_eq!(lockout.failed(Mono(1), HERE, b"acme").as_secs(), 1);
+        assert_eq!(lockout.failed(Mono(1), HERE, b"acme").as_secs(), 2);
+    }
+
     fn fail(lockout: &Lockout, now: Mono, times: u32) {
         for _ in 0..times {
             lockout.failed(now, HERE, b"acme");

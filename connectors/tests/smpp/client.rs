@@ -2,9 +2,10 @@
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
-use codecs::receipt::State;
+use codecs::receipt::{Dialect, State};
 use codecs::smpp::{BindKind, Command as Pdus, Status};
 use connectors::smpp::client::{Host, Pauses, ProviderBind, ProviderBindOptions, Rebind, Reconnect, Secret};
 use connectors::smpp::counters::BindSnapshot;
@@ -561,4 +562,35 @@ fn it_asks_about_messages_and_hands_on_what_is_answered_and_what_is_not() {
     drop(peer);
     assert_eq!(upstream.tokens(1, in_flight), [31]);
     assert!(upstream.responses(0).is_empty());
+}
+
+#[test]
+fn an_id_beside_a_refusal_is_no_id() {
+    let upstream = Upstream::new();
+    let (mut peer, connection) = upstream.up(1);
+    upstream.house.requests(connection, &[11, 12], b"body");
+    let submits = [peer.read(), peer.read()];
+    for (submit, status) in submits.iter().zip([Status::SUBMITFAIL, Status::OK]) {
+        peer.send_pdu(Pdus::SUBMIT_SM_RESP, status, submit.sequence, b"77\0");
+    }
+    let expected = [(11, Status::SUBMITFAIL.0, String::new()), (12, 0, "77".to_owned())];
+    assert_eq!(upstream.responses(2), expected);
+}
+
+#[test]
+fn a_state_that_is_asked_for_means_what_the_provider_means_by_it() {
+    let states = vec![(b"ACCEPTD".to_vec(), State::Delivered)];
+    let dialect = Arc::new(Dialect { states, ..Dialect::default() });
+    let upstream = Upstream::with(ProviderBindOptions { dialect, ..options() });
+    let (mut peer, connection) = upstream.up(1);
+    upstream.house.asks(connection, &[21, 22], b"id\0\0\0\0");
+    for state in [6, 5] {
+        let asked = peer.read();
+        peer.send_pdu(Pdus::QUERY_SM_RESP, Status::OK, asked.sequence, &[b'i', b'd', 0, 0, state, 0]);
+    }
+    let answers = upstream.house.wait_for("answers", |commands| {
+        let found: Vec<_> = commands.iter().flat_map(ask_answers).collect();
+        (found.len() == 2).then_some(found)
+    });
+    assert_eq!(answers, [(21, 0, Some(State::Delivered)), (22, 0, Some(State::Undeliverable))]);
 }

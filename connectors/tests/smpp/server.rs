@@ -28,6 +28,7 @@ use crate::house::{BUSY, DEADLINE, FIRST_ID, House, POOR};
 use crate::peer::{Peer, bind_frame, frame, sm_body, submit_frame};
 
 mod binds;
+mod bounds;
 
 /// One tenant, with what it may do.
 struct Directory(TenantAccess);

@@ -153,6 +153,44 @@ fn what_was_only_written_to_is_closed_when_two_more_have_begun_and_is_still_read
 }
 
 #[test]
+fn a_database_never_begins_at_a_block_that_the_one_before_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut archive = opened(directory.path());
+    archive.make_room(7, NOVEMBER).unwrap();
+    archive.write_block(7, b"seven").unwrap();
+    archive.flush().unwrap();
+    for start in ["as it was written", "after a start"] {
+        assert!(!archive.make_room(7, NOVEMBER + MONTH).unwrap(), "{start}");
+        assert_eq!(read(&archive, 7), stored(b"seven", None), "{start}");
+        drop(archive);
+        archive = Archive::open(directory.path(), Options::default()).unwrap();
+    }
+    assert!(archive.make_room(8, NOVEMBER + MONTH).unwrap());
+    assert_eq!(read(&archive, 7), stored(b"seven", None));
+}
+
+#[test]
+fn a_database_is_closed_only_when_it_was_flushed_and_marked() {
+    for (flushes, marks) in [(false, false), (true, false), (false, true), (true, true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options { period_millis: 1, ..Options::default() };
+        let mut archive = Archive::open(directory.path(), options).unwrap();
+        for month in 0..4 {
+            archive.make_room(month, NOVEMBER + month as i64 * 10).unwrap();
+            archive.write_block(month, b"one").unwrap();
+            if flushes && month == 0 {
+                archive.flush().unwrap();
+            }
+            if marks && month == 0 {
+                archive.mark().unwrap();
+            }
+        }
+        let is_open = archive.reader.databases.slot_of(0).unwrap().is_open();
+        assert_eq!(is_open, !(flushes && marks), "flushed: {flushes}, marked: {marks}");
+    }
+}
+
+#[test]
 fn retention_removes_whole_databases_and_what_is_below_them_is_gone_for_good() {
     let directory = tempfile::tempdir().unwrap();
     let mut archive = Archive::open(directory.path(), Options::default()).unwrap();

@@ -204,3 +204,22 @@ fn left_to_the_operating_system_a_group_outlives_the_process() {
         assert_whole(&groups);
     }
 }
+
+/// Octets that the kernel has may be lost with it: a start after that must not call it damage.
+#[test]
+fn the_side_file_names_only_what_is_on_the_disk_itself() {
+    let rows = BOTH.into_iter().flat_map(|log| [(log, Durability::Fsync, 3), (log, Durability::Os, 0)]);
+    for (log, durability, expected) in rows {
+        let options = Options { durability, mark_every: std::time::Duration::ZERO, ..log };
+        let root = tempfile::tempdir().unwrap();
+        let (mut journal, _) = open_store(root.path(), options).unwrap();
+        append(&mut journal, 3);
+        journal.flush().unwrap();
+        let noted = || Mark::open(&root.path().join("flushed")).unwrap().unwrap().number();
+        assert_eq!(noted(), expected, "{durability:?} {}", options.log);
+        journal.mark().unwrap();
+        assert_eq!(noted(), expected, "{durability:?} {}", options.log);
+        journal.close().unwrap();
+        assert_eq!(noted(), 3, "{durability:?} {}", options.log);
+    }
+}

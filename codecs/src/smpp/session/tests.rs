@@ -246,6 +246,19 @@ fn a_refused_request_changes_nothing() {
 }
 
 #[test]
+fn only_what_the_kernel_has_wholly_taken_may_have_arrived() {
+    let octets = |session: &Session| session.outgoing_octets();
+    for (left, in_flight, unsent) in [(0, &[7, 8][..], &[][..]), (1, &[7], &[8])] {
+        let mut client = client(BindKind::Transceiver);
+        client.request(at(0), Command::SUBMIT_SM, 7, MESSAGE).unwrap();
+        client.request(at(0), Command::SUBMIT_SM, 8, MESSAGE).unwrap();
+        client.sent(octets(&client) - left);
+        let lost = client.close();
+        assert_eq!((&lost.in_flight[..], &lost.unsent[..]), (in_flight, unsent), "{left} octets are left");
+    }
+}
+
+#[test]
 fn silence_brings_an_enquire_link_and_then_the_end() {
     let mut client = client(BindKind::Transceiver);
     assert_eq!(client.next_timeout(), Some(at(30)));
@@ -258,6 +271,17 @@ fn silence_brings_an_enquire_link_and_then_the_end() {
     assert_eq!(client.timeout(at(61)), TimeoutEvent::None);
     assert_eq!(client.timeout(at(76)), TimeoutEvent::Closed(CloseReason::PeerDead));
     assert_eq!(client.closed(), Some(CloseReason::PeerDead));
+}
+
+#[test]
+fn a_nack_of_our_enquire_link_shows_that_the_peer_lives() {
+    let mut client = client(BindKind::Transceiver);
+    assert_eq!(client.timeout(at(30)), TimeoutEvent::None);
+    assert_eq!(written(&mut client), [(Command::ENQUIRE_LINK, Status::OK, 2)]);
+    let nack = |sequence| pdu(Command::GENERIC_NACK, Status::INVCMDID, sequence, b"");
+    assert!(matches!(client.receive(at(31), &nack(3)), Event::Unmatched { sequence: 3, .. }));
+    assert_eq!(client.receive(at(31), &nack(2)), Event::None);
+    assert!(matches!(client.receive(at(31), &nack(2)), Event::Unmatched { sequence: 2, .. }), "once");
 }
 
 #[test]

@@ -195,3 +195,20 @@ fn a_late_response_is_known_again_though_others_went_on() {
     assert_eq!(model.fates[0].1, Fate::AnsweredLate);
     model.end();
 }
+
+/// Nobody answers, and each is remembered for an hour: without an end to that no number would ever be found.
+#[test]
+fn requests_that_nobody_answers_leave_room_for_the_next() {
+    for limit in [1, 4, 5, 100] {
+        let mut window = Window::new(limit, Duration::from_secs(3600));
+        for round in 0..20 {
+            let request =
+                |token| Request { command: Command::SUBMIT_SM, token, deadline: Mono(round), end: 0 };
+            let taken =
+                (0..limit as u64).filter(|token| window.insert(Mono(round), request(*token)).is_some());
+            assert_eq!(taken.count(), limit, "round {round} of {limit}");
+            let expired = std::iter::from_fn(|| window.expire(Mono(round)));
+            assert!(expired.map(|request| request.token).eq(0..limit as u64), "round {round} of {limit}");
+        }
+    }
+}

@@ -344,6 +344,20 @@ mod tests {
     }
 
     #[test]
+    fn of_a_parameter_that_comes_twice_the_first_counts() {
+        let tlvs: [TlvOf<'_>; 6] = [
+            (tag::RECEIPTED_MESSAGE_ID, b"first\0"),
+            (tag::MESSAGE_STATE, &[2]),
+            (tag::NETWORK_ERROR_CODE, &[3, 0, 27]),
+            (tag::NETWORK_ERROR_CODE, &[3, 0, 28]),
+            (tag::MESSAGE_STATE, &[5]),
+            (tag::RECEIPTED_MESSAGE_ID, b"second\0"),
+        ];
+        let (_, receipts) = read(&deliver(0x04, 0, b"", &tlvs));
+        assert_eq!(parts(&receipts), ("first", "", "027", State::Delivered));
+    }
+
+    #[test]
     fn the_error_is_the_one_that_says_something_and_of_two_the_text_s() {
         let code: TlvOf<'_> = (tag::NETWORK_ERROR_CODE, &[3, 0, 33]);
         let none: TlvOf<'_> = (tag::NETWORK_ERROR_CODE, &[3, 0, 0]);

@@ -125,3 +125,36 @@ fn when_too_much_waits_for_a_tenant_the_oldest_bind_that_does_not_read_is_closed
     assert_eq!(reads.read().head(), (Pdus::SUBMIT_SM_RESP, Status::OK, 9));
     drop(deaf);
 }
+
+#[test]
+fn a_right_password_makes_up_for_those_that_were_wrong_before() {
+    let lockout = LockoutOptions { failures_max: 10, ..options().lockout };
+    let site = Site::with(ServerOptions { lockout, ..options() }, access(), None);
+    for round in 0..3 {
+        let mut peer = Peer::connect(site.address);
+        for _ in 0..9 {
+            assert_eq!(peer.bind(BindKind::Receiver, "acme", "wrong").status, Status::BINDFAIL, "{round}");
+        }
+        assert_eq!(peer.bind(BindKind::Receiver, "acme", "secret").status, Status::OK, "{round}");
+    }
+    assert_eq!(site.server.counters().snapshot().locked_out, 0);
+}
+
+#[test]
+fn a_wrong_password_is_answered_late_and_all_else_meanwhile() {
+    let hour = Duration::from_secs(3600);
+    let lockout = LockoutOptions { delay_first: hour, delay_max: hour, ..LockoutOptions::default() };
+    let site = Site::with(
+        ServerOptions { lockout, session_init: hour, enquire_link: hour, ..options() },
+        access(),
+        None,
+    );
+    let mut guesser = Peer::connect(site.address);
+    guesser.send(&bind_frame(BindKind::Receiver, 1, "acme", "wrong"));
+    site.house.wait_until("the guess", || site.server.counters().snapshot().binds_refused == 1);
+    for sequence in 2..5 {
+        guesser.send_pdu(Pdus::ENQUIRE_LINK, Status::OK, sequence, &[]);
+        assert_eq!(guesser.read_any().unwrap().head(), (Pdus::ENQUIRE_LINK_RESP, Status::OK, sequence));
+    }
+    site.still_serves();
+}

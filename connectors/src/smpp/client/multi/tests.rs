@@ -144,3 +144,20 @@ fn every_message_is_answered_once_however_much_of_an_answer_comes() {
         }
     }
 }
+
+#[test]
+fn a_group_that_was_given_up_is_known_for_a_while_and_then_forgotten() {
+    let mut multi = Multi::new(9, Duration::from_micros(50));
+    for (token, start) in [(91, 1), (92, 3), (93, 5)] {
+        let members = (start..start + 2).map(|token| Member { token, tail: token }).collect();
+        multi.open.insert(token, members);
+    }
+    let give_up =
+        |multi: &mut Multi, at, token| multi.give_up(Mono(at), token).map(Iterator::collect::<Vec<u64>>);
+    assert_eq!(give_up(&mut multi, 100, 91), Some(vec![1, 2]));
+    assert_eq!(give_up(&mut multi, 140, 92), Some(vec![3, 4]));
+    assert_eq!(multi.answered(91, true).map(|members| members.len()), Some(2), "late");
+    assert_eq!(give_up(&mut multi, 191, 93), Some(vec![5, 6]));
+    assert!(multi.answered(92, true).is_none(), "too late");
+    assert_eq!((multi.open.len(), multi.given_up.len()), (1, 1));
+}

@@ -38,13 +38,17 @@ fn from<'a>(ton: u8, octets: &'a [u8]) -> SmFields<'a> {
 fn long_messages_are_told_in_all_four_ways() {
     let sar: [TlvOf<'_>; 3] =
         [(tag::SAR_MSG_REF_NUM, &[1, 7]), (tag::SAR_TOTAL_SEGMENTS, &[3]), (tag::SAR_SEGMENT_SEQNUM, &[2])];
+    let behind_the_last = [sar[0], sar[1], (tag::SAR_SEGMENT_SEQNUM, &[5][..])];
+    let before_the_first = [sar[0], sar[1], (tag::SAR_SEGMENT_SEQNUM, &[0][..])];
     let part = |form, reference, total, number| Some(PartOf { form, reference, total, number });
     type Case<'a> = (u8, &'a [u8], &'a [TlvOf<'a>], Option<PartOf>, &'a [u8]);
-    let cases: [Case<'_>; 8] = [
+    let cases: [Case<'_>; 10] = [
         (0x40, b"\x05\0\x03\x07\x03\x02hi", &[], part(PartForm::Header8, 7, 3, 2), b"hi"),
         (0x40, b"\x06\x08\x04\x01\x07\x03\x02hi", &[], part(PartForm::Header16, 0x107, 3, 2), b"hi"),
         (0, b"hi", &sar, part(PartForm::Sar, 0x107, 3, 2), b"hi"),
         (0, b"hi", &sar[..2], None, b"hi"),
+        (0, b"hi", &behind_the_last, None, b"hi"),
+        (0, b"hi", &before_the_first, None, b"hi"),
         (0, b"", &[(tag::MESSAGE_PAYLOAD, b"a whole long one")], None, b"a whole long one"),
         (0x40, b"\x06\x05\x04\x23\xf0\x23\xf0hi", &[], None, b"\x06\x05\x04\x23\xf0\x23\xf0hi"),
         (0, b"\x05\0\x03\x07\x03\x02hi", &[], None, b"\x05\0\x03\x07\x03\x02hi"),
@@ -56,6 +60,21 @@ fn long_messages_are_told_in_all_four_ways() {
         assert_eq!((inbound.items[0].part, body(&inbound).octets), (expected, octets), "{text:02x?}");
         let has_header = esm_class == 0x40 && expected.is_none();
         assert_eq!(body(&inbound).esm_class & UDHI != 0, has_header, "{text:02x?}");
+    }
+}
+
+#[test]
+fn a_reply_path_is_kept_and_what_says_how_it_came_is_not() {
+    for (esm_class, text, expected) in [
+        (0x80, &b"hi"[..], 0x80),
+        (0x83, b"hi", 0x80),
+        (0, b"hi", 0),
+        (0xC0, b"\x06\x05\x04\x23\xf0\x23\xf0hi", 0xC0),
+        // The header goes with its part.
+        (0xC0, b"\x05\0\x03\x07\x03\x02hi", 0x80),
+    ] {
+        let inbound = read(&SmFields { esm_class, text, ..from(1, b"254712345678") }, &[]);
+        assert_eq!(body(&inbound).esm_class, expected, "{esm_class:#x} {text:02x?}");
     }
 }
 

@@ -93,6 +93,13 @@ fn times_are_no_further_ahead_than_over_http() {
     let at = |schedule_delivery_time| SmFields { schedule_delivery_time, ..plain() };
     assert_eq!(refused(&at(b"020000000000000R"), &[]), Refusal::InvalidSchedule);
     check(&at(b"001100000000000R"), &[], |body| assert!(body.send_at.is_some()));
+    // The validity of what is sent later is counted from then.
+    for (relative, days) in [(b"000045000000000R", 45), (b"000099000000000R", 50)] {
+        let fields = SmFields { validity_period: relative, ..at(b"000020000000000R") };
+        check(&fields, &[], |body| {
+            assert_eq!(body.valid_until, Some(Wall(NOW.0 + days * 86_400_000)));
+        });
+    }
 }
 
 #[test]
