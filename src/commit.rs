@@ -25,6 +25,9 @@ use crate::memory;
 use crate::ops::Health;
 use crate::packing;
 
+#[cfg(test)]
+mod durable;
+
 /// A group ends here even when more commands wait.
 const GROUP_OCTETS: usize = 4 << 20;
 /// A group of so many octets is handed over although the one before it is still being flushed.
