@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use codecs::instant::Wall;
+use engine::effect::OwnedId;
 use engine::id::Number;
 use engine::pages::{BLOCK_MESSAGES, order_of};
-use storage::archive::{Archive, Options};
+use storage::archive::{Archive, Blocks, Options, ReadBlocks};
 use storage::parked::Parked;
 
 use super::*;
@@ -352,6 +354,137 @@ fn a_month_stays_while_something_of_it_is_parked_or_lives() {
     assert!(retire(&house, Some(DAMAGED)));
     assert!(house.find(5 * BLOCK_MESSAGES).unwrap().is_none());
     assert!(house.find(DAMAGED * BLOCK_MESSAGES).unwrap().is_some());
+}
+
+#[test]
+fn what_is_retired_is_told_from_what_never_was() {
+    let house = House::filled();
+    let kept = |number| house.history.shared.find(number).unwrap();
+    let (old, young, none) = (5 * BLOCK_MESSAGES, DAMAGED * BLOCK_MESSAGES, 4 * BLOCKS * BLOCK_MESSAGES);
+    assert!(matches!(kept(old), Kept::Message(_)));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    assert!(runtime.block_on(house.history.retire(i64::MAX, Some(DAMAGED))));
+    assert!(matches!(kept(old), Kept::Retired));
+    assert!(matches!(kept(young), Kept::Message(_)));
+    assert!(matches!(kept(none), Kept::Nowhere));
+    // Where there is no archive yet, nothing has gone from it.
+    let empty = House::new(tempfile::tempdir().unwrap());
+    assert!(matches!(empty.history.shared.find(old).unwrap(), Kept::Nowhere));
+}
+
+/// A message that has left the parked store is in it until it is in the archive: whoever looks meanwhile sees the newer form.
+#[test]
+fn of_a_message_in_two_places_the_newer_form_is_found() {
+    let mut house = House::new(tempfile::tempdir().unwrap());
+    let number = 3 * BLOCK_MESSAGES;
+    let [older, newer] = [2, 4].map(|steps| write(3, steps).messages.swap_remove(0));
+    let park = || vec![ParkWrite { block: 3, rows: parked_row(), messages: vec![older.clone()] }];
+    let archive = || vec![ArchiveWrite { messages: vec![newer.clone()], ..write(3, 4) }];
+    house.history.take(Vec::new(), park(), Vec::new(), Vec::new());
+    assert_eq!(house.find(number).unwrap().as_ref(), Some(&older), "on its way to the parked store");
+    house.history.take(archive(), Vec::new(), Vec::new(), Vec::new());
+    assert_eq!(house.find(number).unwrap().as_ref(), Some(&newer), "on its way to both");
+    // Both are written, and the parked store has not forgotten it.
+    let work = house.archivist.work();
+    assert_eq!(house.archivist.turn(&work).unwrap().len(), 2);
+    assert_eq!(house.find(number).unwrap().as_ref(), Some(&newer), "in both");
+    let stored = house.history.shared.stored(3).unwrap();
+    assert_eq!(stored.into_iter().collect::<Vec<_>>(), [(number, newer)]);
+}
+
+#[test]
+fn ids_that_go_to_the_archive_with_their_messages_are_known_there() {
+    let mut house = House::new(tempfile::tempdir().unwrap());
+    let ids = (1..=3).map(|hash| OwnedId { hash, number: 3 * BLOCK_MESSAGES + hash }).collect();
+    house.archive(ArchiveWrite { ids, at: Wall(NOVEMBER), ..write(3, 4) });
+    for _ in 0..2 {
+        house.history.take(Vec::new(), Vec::new(), Vec::new(), vec![3, 77, 1]);
+        let work = house.archivist.work();
+        let told = house.archivist.turn(&work).unwrap();
+        let [Command::Owners { numbers }] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(numbers[..], [3 * BLOCK_MESSAGES + 1, 3 * BLOCK_MESSAGES + 3]);
+        house.archivist.mark().unwrap();
+        let House { directory, history, archivist } = house;
+        drop((history, archivist));
+        house = House::new(directory);
+    }
+}
+
+/// An archive that when told so loses what was written since the flush before, and says so.
+struct Forgetful {
+    archive: Archive,
+    unflushed: Vec<(u64, Vec<u8>)>,
+    forgets: Arc<AtomicBool>,
+    has_lost: bool,
+}
+
+impl Blocks for Forgetful {
+    fn make_room(&mut self, block: u64, accepted_millis: i64) -> Result<bool, ArchiveError> {
+        self.archive.make_room(block, accepted_millis)
+    }
+
+    fn had_room(&mut self, block: u64) {
+        self.archive.had_room(block);
+    }
+
+    fn put(&mut self, block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.unflushed.push((block, name.to_vec()));
+        self.archive.put(block, name, bytes)
+    }
+
+    fn remove(&mut self, block: u64, name: &[u8]) -> Result<(), ArchiveError> {
+        self.archive.remove(block, name)
+    }
+
+    fn flush(&mut self) -> Result<(), ArchiveError> {
+        let unflushed = std::mem::take(&mut self.unflushed);
+        if self.forgets.swap(false, Relaxed) {
+            self.has_lost = true;
+            for (block, name) in unflushed {
+                self.archive.remove(block, &name)?;
+            }
+        }
+        self.archive.flush()
+    }
+
+    fn take_loss(&mut self) -> bool {
+        std::mem::take(&mut self.has_lost)
+    }
+
+    fn mark(&mut self) -> Result<(), ArchiveError> {
+        self.archive.mark()
+    }
+
+    fn reader(&self) -> Arc<dyn ReadBlocks> {
+        self.archive.reader()
+    }
+}
+
+#[test]
+fn what_was_lost_with_a_damaged_database_is_written_again_before_it_is_called_archived() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |name| Archive::open(&directory.path().join(name), Options::default()).unwrap();
+    let forgets = Arc::new(AtomicBool::new(false));
+    let archive = Forgetful {
+        archive: open("archive"),
+        unflushed: Vec::new(),
+        forgets: Arc::clone(&forgets),
+        has_lost: false,
+    };
+    let parked = Parked::open(&directory.path().join("parked")).unwrap();
+    let (history, mut archivist) = History::over(Stores::new(archive, parked, open("late-ids")));
+    for (block, loses) in [(3, false), (4, true), (5, false)] {
+        forgets.store(loses, Relaxed);
+        history.take(vec![write(block, 4)], Vec::new(), Vec::new(), Vec::new());
+        let work = archivist.work();
+        let told = archivist.turn(&work).unwrap();
+        assert!(matches!(&told[..], [Command::Archived { blocks }] if blocks[..] == [block]), "{told:?}");
+        assert!(!forgets.load(Relaxed), "it was flushed");
+        for message in write(block, 4).messages {
+            let number = engine::message::number_of(&message).unwrap();
+            assert_eq!(history.find(number).unwrap(), Some(message), "block {block}");
+        }
+    }
 }
 
 #[test]

@@ -240,6 +240,24 @@ fn a_month_has_its_own_chapters_and_what_is_retired_is_in_no_list() {
     house.check("two months");
 }
 
+/// The new month is there, and what was open in the one before has not been closed.
+#[test]
+fn a_crash_as_a_month_begins_leaves_nothing_of_the_month_before_out_of_the_lists() {
+    let mut house = House::new();
+    for block in [1, 2, CHAPTER_BLOCKS * 3] {
+        house.write_block(block, NOVEMBER);
+    }
+    house.shelves.flush().unwrap();
+    let next = CHAPTER_BLOCKS * 5;
+    assert!(house.shelves.archive.make_room(next, NOVEMBER + MONTH).unwrap());
+    house.crash();
+    house.check("after a crash");
+    house.write_block(next, NOVEMBER + MONTH);
+    house.check("with more in the month that began");
+    house.crash();
+    house.check("after one more");
+}
+
 #[test]
 fn many_open_chapters_are_closed_by_and_by() {
     let mut house = House::new();
