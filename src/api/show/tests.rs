@@ -154,6 +154,35 @@ fn late_news_takes_the_failure_back() {
 }
 
 #[test]
+fn a_receipt_before_the_response_says_that_it_was_sent() {
+    let sent = response(0, Verdict::Accepted, 0, b"a1");
+    let delivered = receipt(ReceiptState::Delivered, b"000");
+    for (steps, sent_at, delivered_at) in [
+        (vec![intent(), sent, delivered], Some(2), Some(3)),
+        (vec![intent(), delivered], Some(2), Some(2)),
+        (vec![intent(), sent], Some(2), None),
+        (vec![intent()], None, None),
+    ] {
+        let (shown, _) = told(&body(b"hi", 1), &steps);
+        let at = |second: Option<u32>| second.map(|second| format!("2027-01-15T08:00:0{second}.000Z"));
+        assert_eq!(shown["sent_at"].as_str().map(str::to_owned), at(sent_at), "{steps:?}");
+        assert_eq!(shown["delivered_at"].as_str().map(str::to_owned), at(delivered_at), "{steps:?}");
+    }
+}
+
+#[test]
+fn each_part_shows_its_id_and_parts_that_went_as_one_show_theirs() {
+    let accepted = |part, id| response(part, Verdict::Accepted, 0, id);
+    for (steps, ids) in [
+        (vec![intent(), accepted(0, b"a1"), accepted(1, b"a2")], json!(["a1", "a2"])),
+        (vec![intent(), accepted(ALL_PARTS, b"all")], json!(["all"])),
+        (vec![intent()], json!([])),
+    ] {
+        assert_eq!(told(&body(b"long", 2), &steps).0["provider_ids"], ids, "{steps:?}");
+    }
+}
+
+#[test]
 fn a_part_that_the_tenant_cut_itself_shows_its_text_without_the_header() {
     let part = Body { esm_class: UDHI, ..body(b"\x05\x00\x03\x07\x02\x01hello", 1) };
     assert_eq!(told(&part, &[]).0["text"], "hello");

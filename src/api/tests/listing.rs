@@ -145,3 +145,20 @@ async fn what_cannot_be_asked_is_refused_with_its_field() {
     *house.archive.broken.lock().unwrap() = true;
     assert_eq!(house.get("/v1/messages").await.refusal(), (503, "unavailable", None));
 }
+
+/// Twenty of the newest hundred are asked for, and of those that are looked at next as many.
+#[tokio::test]
+async fn a_page_for_which_more_is_looked_at_is_no_longer_than_asked_for() {
+    let house = House::open(ACME);
+    let to = |place: usize| if place.is_multiple_of(5) { "+254712345678" } else { "+254712345679" };
+    let messages: Vec<Value> = (0..250).map(|place| json!({"to": to(place), "text": "hi"})).collect();
+    let answer = house.send(&json!({ "messages": messages }).to_string()).await;
+    assert_eq!((answer.status, &answer.body["accepted"]), (202, &json!(250)), "{}", answer.body);
+    let sent = answer.body["data"].as_array().unwrap();
+    let id = |message: &Value| message["id"].as_str().unwrap().to_owned();
+    let mut expected: Vec<String> = sent.iter().step_by(5).map(id).collect();
+    expected.reverse();
+    for limit in [7, 20, 30, 45] {
+        assert_eq!(all(&house, "&to=254712345678", limit).await, expected, "pages of {limit}");
+    }
+}

@@ -142,3 +142,16 @@ async fn odd_addresses_and_octets_are_shown_as_they_are() {
         (&json!(3), &json!(2), &json!(false))
     );
 }
+
+#[tokio::test]
+async fn what_found_its_tenant_later_shows_when_it_came() {
+    let house = House::open(&format!("{ACME}{OTHER}{RULES}"));
+    let mut extras = Vec::new();
+    push_extra(&mut extras, Extra::CameAt, &1_800_000_000_000_i64.to_le_bytes());
+    write(&house, 1, &Body { extras: &extras, ..body(0, b"routed later") }).await;
+    write(&house, 2, &body(0, b"routed at once")).await;
+    let listed = house.get("/v1/inbound").await;
+    let received = |place: usize| listed.body["data"][place]["received_at"].as_str().unwrap();
+    assert_eq!(received(1), "2027-01-15T08:00:00.000Z", "{}", listed.body);
+    assert_ne!(received(0), received(1));
+}

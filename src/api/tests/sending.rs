@@ -341,6 +341,26 @@ async fn a_batch_enters_in_slices_each_with_a_key_of_its_own() {
     assert_eq!(*seen.lock().unwrap(), expected);
 }
 
+#[tokio::test]
+async fn a_batch_is_replayed_when_each_slice_of_it_is() {
+    for (replayed, header) in [
+        ([true, true, true], Some("true")),
+        ([true, true, false], None),
+        ([false, true, true], None),
+        ([false, false, false], None),
+    ] {
+        let house = House::scripted(ACME, move |submissions| {
+            let key = submissions.idempotency.unwrap().key;
+            let slice = key.strip_prefix(b"k\0").map_or(0, |slice| usize::from(slice[0] - b'0'));
+            let outcomes = accepted(submissions.items.len(), 0);
+            Reply::Submitted { outcomes, replayed: replayed[slice], limited: None }
+        });
+        let answer =
+            house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], &numbered(2_500)).await;
+        assert_eq!((answer.status, answer.header("idempotency-replayed")), (202, header), "{replayed:?}");
+    }
+}
+
 /// A key that was used for a smaller batch must not let the rest of a larger one in.
 #[tokio::test]
 async fn a_key_used_otherwise_keeps_every_slice_out() {
@@ -524,6 +544,26 @@ async fn what_is_refused_for_another_bound_than_the_rate_does_not_name_the_rate(
 }
 
 #[tokio::test]
+async fn what_was_over_the_rate_the_first_time_is_told_in_the_same_words_again() {
+    let bound = "more messages than this tenant may send";
+    let rate = "more than the 4 messages a second that this tenant may send";
+    for (settings, replayed, detail) in [
+        (ACME.replace("price", "rate = 4\n    price"), true, rate),
+        (ACME.replace("price", "rate = 4\n    price"), false, bound),
+        (ACME.to_owned(), true, bound),
+    ] {
+        let house = House::scripted(&settings, move |submissions| {
+            let outcomes = vec![Outcome::Refused(Refusal::RateLimited); submissions.items.len()];
+            Reply::Submitted { outcomes, replayed, limited: None }
+        });
+        let answer = house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], &numbered(3)).await;
+        for entry in answer.body["data"].as_array().unwrap() {
+            assert_eq!((&entry["code"], &entry["detail"]), (&json!("rate_limited"), &json!(detail)));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_key_holds_for_a_batch_whose_first_thousand_are_all_refused() {
     let house = House::open(ACME);
     let bad = numbered(1_000).replace("+2547", "x");
@@ -694,4 +734,18 @@ async fn what_the_door_refuses_is_counted() {
         assert!(text.contains(&format!("tidegate_messages_refused_total{line}")), "{text}");
     }
     assert_ne!(house.get("/v1/balance").await.body, Value::Null);
+}
+
+#[tokio::test]
+async fn what_is_over_the_rate_is_counted_each_time() {
+    let house = House::open(&ACME.replace("price", "rate = 1\n    price"));
+    let mut refused = 0;
+    for _ in 0..8 {
+        refused += u32::from(house.send(GOOD).await.status == 429);
+    }
+    assert!(refused > 0, "eight messages took eight seconds");
+    let metrics = crate::metrics::Metrics::new();
+    metrics.publish(&crate::metrics::Snapshot::default(), &house.state.counts);
+    let line = format!("tidegate_messages_refused_total{{code=\"rate_limited\"}} {refused}\n");
+    assert!(metrics.render().contains(&line), "{}", metrics.render());
 }
