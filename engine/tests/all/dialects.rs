@@ -176,6 +176,14 @@ fn data_sm_carries_what_it_can() {
         assert_eq!(data.content()[5], place as u8 + 1);
         assert_eq!(data.tlvs().value_of(tag::QOS_TIME_TO_LIVE), Some(&[0, 0, 0, 90][..]));
     }
+    // No time at all would be no limit: in its last second it is one.
+    house.accepted(
+        "acme",
+        &Sms { valid_until: Some(house.now.wall.after(Duration::from_millis(400))), ..Sms::default() },
+    );
+    let requests = [requests, house.taken(bind)].concat();
+    let last = DataSm::read(&requests[2].body).unwrap();
+    assert_eq!(last.tlvs().value_of(tag::QOS_TIME_TO_LIVE), Some(&[0, 0, 0, 1][..]));
     house.respond("up", 0, &[(requests[0].part(), 0, "a"), (requests[1].part(), 0, "b")]);
     assert_eq!(house.state(requests[0].number()), State::Sent);
 }

@@ -402,6 +402,37 @@ fn flash_is_said_in_the_way_of_the_provider() {
 }
 
 #[test]
+fn a_parameter_for_flash_is_said_once_and_never_where_none_may_be() {
+    let display = [&tag::DEST_ADDR_SUBUNIT.to_be_bytes()[..], &[0, 1, 1]].concat();
+    for (takes_tlvs, tlvs, data_coding, said) in
+        [(true, display, 0, 1), (true, Vec::new(), 0, 1), (false, Vec::new(), 0x10, 0)]
+    {
+        let mut house = house_with(|up| (up.flash, up.takes_tlvs) = (Flash::Subunit, takes_tlvs));
+        let bind = house.bind("up", 0, 10);
+        house.accepted("acme", &Sms { data_coding: 0x10, tlvs, ..Sms::default() });
+        let requests = house.taken(bind);
+        let sm = requests[0].sm();
+        let subunits = sm.tlvs().filter(|(tag, _)| *tag == tag::DEST_ADDR_SUBUNIT).count();
+        assert_eq!((sm.data_coding, subunits), (data_coding, said), "TLVs: {takes_tlvs}");
+    }
+}
+
+#[test]
+fn where_a_provider_is_sent_no_parameters_headers_say_which_part_it_is() {
+    for way in [LongMessages::Sar, LongMessages::Payload] {
+        let mut house = house_with(|up| (up.long_messages, up.takes_tlvs) = (way, false));
+        let bind = house.bind("up", 0, 10);
+        house.accepted("acme", &long(300, 2));
+        let requests = house.taken(bind);
+        let sms: Vec<_> = requests.iter().map(Request::sm).collect();
+        assert!(sms.iter().all(|sm| sm.tlvs().next().is_none()), "{way:?}");
+        let places: Vec<Option<(u8, u8)>> =
+            requests.iter().map(|request| cut(request).0.map(|place| (place.number, place.total))).collect();
+        assert_eq!(places, [Some((1, 2)), Some((2, 2))], "{way:?}");
+    }
+}
+
+#[test]
 fn septets_are_packed_where_the_provider_takes_them_so() {
     let mut house = house_with(|up| up.packed = true);
     let bind = house.bind("up", 0, 10);

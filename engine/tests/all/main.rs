@@ -27,6 +27,7 @@ mod phones;
 mod present;
 mod reading_back;
 mod recovering;
+mod replacing;
 mod sending;
 mod shared_ids;
 mod states;

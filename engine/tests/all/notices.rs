@@ -11,6 +11,24 @@ use engine::submission::{Body, Extra, push_extra};
 
 use crate::house::*;
 
+#[test]
+fn each_session_of_a_tenant_is_told_in_its_turn() {
+    let mut house = House::new(definitions());
+    let sessions = [1, 2, 3].map(|_| house.bind_tenant("acme", 10));
+    let bind = house.bind("up", 0, 10);
+    let mut told = Vec::new();
+    for _ in 0..6 {
+        let number = house.accepted("acme", &Sms::default());
+        let part = house.taken(bind).remove(0).part();
+        house.respond("up", 0, &[(part, 0, "id")]);
+        house.receipt("up", text_id("id"), codecs::receipt::State::Delivered, None);
+        let session = house.requests.remove(0).connection;
+        house.acknowledge("acme", session, &[number], 0);
+        told.push(session);
+    }
+    assert_eq!(told, [sessions, sessions].concat());
+}
+
 /// The deliver_sm that a session was given, in order.
 fn delivered(house: &mut House, session: ConnectionId) -> Vec<Request> {
     let (of_session, others) = house.requests.drain(..).partition(|request| request.connection == session);

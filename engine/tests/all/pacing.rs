@@ -333,6 +333,78 @@ fn a_window_is_used_wholly_where_nothing_is_urgent() {
     }
 }
 
+fn rate(house: &House) -> u32 {
+    house.engine.snapshot().providers[0].rate
+}
+
+#[test]
+fn what_a_provider_says_of_how_busy_it_is_holds_from_91_and_slows_at_100() {
+    for (state, slower) in [(90, false), (91, false), (99, false), (100, true)] {
+        let mut house = house(|up| (up.throughput, up.burst) = (20, 1));
+        house.bind("up", 0, 100);
+        house.turn([Command::Congested { provider: 0, state }]);
+        assert_eq!(rate(&house) < 20, slower, "{state}");
+    }
+    // A rate that was lowered grows, unless it says that it is near its limit.
+    for (state, grows) in [(0, true), (90, true), (91, false), (99, false)] {
+        let mut house = house(|up| (up.throughput, up.burst) = (20, 1));
+        let bind = house.bind("up", 0, 100);
+        house.turn([Command::Congested { provider: 0, state: 100 }]);
+        let lowered = rate(&house);
+        house.accepted_all("acme", &sms(Priority::Normal, 1), 1_000);
+        for _ in 0..200 {
+            house.turn([Command::Congested { provider: 0, state }]);
+            house.pass(std::time::Duration::from_millis(100));
+            for request in house.taken(bind) {
+                house.respond("up", 0, &[(request.part(), 0, "")]);
+            }
+        }
+        assert_eq!(rate(&house) > lowered, grows, "{state}");
+    }
+}
+
+#[test]
+fn a_throttled_answer_is_none_that_was_taken() {
+    let mut house = house(|up| (up.throughput, up.burst) = (1_000, 200));
+    let bind = house.bind("up", 0, 1_000);
+    house.accepted_all("acme", &sms(Priority::High, 1), 120);
+    let mut answers = 0;
+    while answers < 99 {
+        for request in house.taken(bind).into_iter().take(99 - answers) {
+            assert_eq!(rate(&house), 1_000, "{answers} answers");
+            let status = if answers < 94 { 0 } else { THROTTLED };
+            house.respond("up", 0, &[(request.part(), status, "")]);
+            answers += 1;
+        }
+        house.pass(std::time::Duration::from_millis(2));
+    }
+    assert!(rate(&house) < 1_000, "five of a hundred, and no more were taken");
+}
+
+#[test]
+fn places_are_counted_by_what_is_left_of_a_message_and_of_its_queue() {
+    // Two parts of three were taken: the third needs one place.
+    let mut house = house(|_| {});
+    let bind = house.bind("up", 0, 3);
+    let long = house.accepted("acme", &sms(Priority::High, 3));
+    let short = house.accepted_all("acme", &sms(Priority::High, 1), 2);
+    let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+    for (place, status) in [(0, 0), (2, 0), (1, THROTTLED)] {
+        house.respond("up", 0, &[(parts[place], status, "")]);
+    }
+    let sent: Vec<u64> = house.taken(bind).iter().map(Request::number).collect();
+    assert_eq!(sent, [&short[..], &[long]].concat());
+    // What needs more places than there are is cancelled: what was behind it has them at once.
+    let waits = house.accepted("acme", &sms(Priority::High, 3));
+    let behind = house.accepted("acme", &sms(Priority::High, 1));
+    house.respond("up", 0, &[(PartToken::new(short[0], 0), 0, "")]);
+    assert_eq!(house.taken(bind), []);
+    assert_eq!(house.of_one("acme", waits, OfOne::Cancel), Some(engine::effect::Operated::Done));
+    house.turn([]);
+    let sent: Vec<u64> = house.taken(bind).iter().map(Request::number).collect();
+    assert_eq!(sent, [behind]);
+}
+
 #[test]
 fn what_is_throttled_goes_again_in_order() {
     let mut house = house(|_| ());

@@ -36,6 +36,16 @@ fn a_message_goes_out_as_it_was_submitted() {
 }
 
 #[test]
+fn a_message_of_high_priority_says_so_to_its_provider() {
+    for (priority, flag) in [(Priority::High, 1), (Priority::Normal, 0), (Priority::Low, 0)] {
+        let mut house = House::new(definitions());
+        let bind = house.bind("up", 0, 10);
+        house.accepted("acme", &Sms { priority, ..Sms::default() });
+        assert_eq!(house.taken(bind)[0].sm().priority_flag, flag, "{priority:?}");
+    }
+}
+
+#[test]
 fn a_long_message_goes_in_parts_with_headers_over_one_bind() {
     let mut house = House::new(definitions());
     let binds = [house.bind("up", 0, 10), house.bind("up", 1, 10)];
@@ -216,10 +226,13 @@ fn a_refusal_for_good_fails_and_releases() {
 
 #[test]
 fn a_refusal_for_now_is_tried_again_later_and_later_until_the_budget_ends() {
-    let mut house = House::new(definitions());
+    let mut definitions = definitions();
+    definitions.providers[0].attempts_max = 5;
+    definitions.providers[0].retry_max = Duration::from_secs(12);
+    let mut house = House::new(definitions);
     let bind = house.bind("up", 0, 10);
     let number = house.accepted("acme", &Sms::default());
-    for (attempt, wait) in [(1, 5), (2, 10), (3, 0)] {
+    for (attempt, wait) in [(1, 5), (2, 10), (3, 12), (4, 12), (5, 0)] {
         let request = house.taken(bind).remove(0);
         assert_eq!(house.message(number).attempt, attempt);
         house.respond("up", 0, &[(request.part(), BUSY, "")]);
@@ -337,6 +350,8 @@ fn failover(seconds: u64, too_early: u64, late_enough: u64) {
     let mut house = House::new(definitions);
     house.bind("up", 0, 10);
     let spare = house.bind("spare", 0, 10);
+    // It counts from when it went, however long it was up.
+    house.seconds(300);
     house.bind_down("up", 0, &[], &[]);
     // While it was up, or when nobody was, it was the first of the route: these were accepted for it.
     house.bind_down("spare", 0, &[], &[]);
