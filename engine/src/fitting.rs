@@ -48,7 +48,11 @@ impl References {
     /// A message of before the start has this one.
     pub fn seen(&mut self, body: &Body<'_>) {
         if let Some(reference) = body.reference() {
-            *self.place(body) = reference;
+            let last = self.place(body);
+            // What the ring has carried over is older than what came after it.
+            if *last == 0 || reference.wrapping_sub(*last) < 1 << 15 {
+                *last = reference;
+            }
         }
     }
 }

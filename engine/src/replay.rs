@@ -143,6 +143,10 @@ impl Engine {
         self.sweep.forget(message.number);
         self.apart.forget(message.number);
         self.ring.add(self.group_number, Item::Message(message.number));
+        // Another text has a reference of its own.
+        if message.parts() > 1 {
+            self.references.seen(&message.body());
+        }
         let since = message.accepted_at.0;
         self.pages.insert(message, since);
         Some(())

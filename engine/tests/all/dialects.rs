@@ -240,6 +240,22 @@ fn the_id_in_a_tlv_has_the_form_that_the_entry_says() {
     assert_eq!(sent(TlvId::Either), [State::Delivered, State::Sent]);
     assert_eq!(sent(TlvId::Response), [State::Delivered, State::Sent]);
     assert_eq!(sent(TlvId::Receipt), [State::Sent, State::Delivered]);
+    // Where nothing has the id in the response's form, the receipt's is looked for only where that may be.
+    for (side, expected) in [
+        (TlvId::Either, State::Delivered),
+        (TlvId::Response, State::Sent),
+        (TlvId::Receipt, State::Delivered),
+    ] {
+        let mut house = house(|provider| {
+            (provider.message_id, provider.tlv_id) = (codecs::message_id::Form::HexDec, side);
+        });
+        let bind = house.bind("up", 0, 10);
+        let number = house.accepted("acme", &Sms::default());
+        let part = house.taken(bind).remove(0).part();
+        house.respond("up", 0, &[(part, 0, "12")]);
+        house.receipt("up", Ids { tlv: "18", text: "" }, ReceiptState::Delivered, None);
+        assert_eq!(house.state(number), expected, "{side:?}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod accepting;
 mod acknowledging;
 mod apart;
 mod asking;
+mod believing;
 mod counting;
 mod dialects;
 mod doubting;

@@ -53,6 +53,19 @@ fn nothing_is_left_of_how_the_first_text_was_cut_and_written() {
     assert_eq!((body.parts, body.data_coding), (1, 0));
 }
 
+#[test]
+fn a_start_gives_no_message_the_reference_of_another_text() {
+    let mut house = House::new(definitions());
+    let first = house.accepted("acme", &Sms::default());
+    for text_of in [b'y', b'z'] {
+        assert_eq!(replace(&mut house, first, text(&[text_of; 200])), Some(Operated::Done));
+    }
+    house.crash();
+    let second = house.accepted("acme", &Sms::of_parts(2));
+    let references = [first, second].map(|number| house.body(number).reference());
+    assert!(references[0].is_some() && references[0] != references[1], "{references:?}");
+}
+
 /// A provider that offers to replace, which has a message with this validity.
 fn sent(valid_until: Option<codecs::instant::Wall>) -> (House, u64, PartToken) {
     let mut definitions = definitions();
