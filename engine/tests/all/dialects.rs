@@ -221,6 +221,24 @@ fn addresses_and_tlvs_go_out_as_the_entry_says() {
     }
 }
 
+#[test]
+fn parts_that_are_refused_for_different_times_wait_for_the_longest() {
+    for statuses in [[FAILED, BUSY], [BUSY, FAILED]] {
+        let mut house = house(|provider| {
+            provider.statuses = means(Class::Retry, Some(Duration::from_secs(60)), None);
+        });
+        let bind = house.bind("up", 0, 10);
+        house.accepted("acme", &Sms::of_parts(2));
+        for (request, status) in house.taken(bind).iter().zip(statuses) {
+            house.respond("up", 0, &[(request.part(), status, "")]);
+        }
+        house.pass(Duration::from_millis(59_999));
+        assert_eq!(house.taken(bind), []);
+        house.pass(Duration::from_millis(1));
+        assert_eq!(house.taken(bind).len(), 2);
+    }
+}
+
 /// 18 as a hexadecimal id is not 18 as a decimal one.
 #[test]
 fn the_id_in_a_tlv_has_the_form_that_the_entry_says() {
