@@ -32,6 +32,29 @@ fn a_receipt_that_waits_beside_one_that_was_matched_waits_no_longer_for_it() {
     assert_eq!(house.engine.counters().unmatched, 1);
 }
 
+#[test]
+fn what_there_is_no_room_to_wait_for_is_given_up_as_what_came_for_nobody() {
+    const MOST: u32 = 100_000;
+    let mut house = House::new(definitions());
+    house.checks = false;
+    for first in (0..=MOST).step_by(10_000) {
+        let mut receipts = Receipts { provider: 0, ..Receipts::default() };
+        for sequence in first..(first + 10_000).min(MOST + 1) {
+            receipts.bytes.extend_from_slice(format!("id-{sequence}").as_bytes());
+            let text_id_end = receipts.bytes.len() as u32;
+            let (state, tlv_id_end) =
+                (ReceiptState::Delivered, receipts.items.last().map_or(0, |last| last.error_end));
+            let error_end = text_id_end;
+            let item =
+                Receipt { sequence, state, phone: None, tlv_id_end, text_id_end, error_end, done: None };
+            receipts.items.push(item);
+        }
+        house.turn([Command::Receipts(receipts)]);
+    }
+    let snapshot = house.engine.snapshot();
+    assert_eq!((snapshot.early_receipts, snapshot.counters.unmatched), (u64::from(MOST), 1));
+}
+
 /// A message of three parts at a provider that sends one receipt for all.
 fn with_one_receipt() -> (House, u64, Vec<PartToken>) {
     let mut definitions = definitions();
