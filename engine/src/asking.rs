@@ -97,10 +97,10 @@ impl Engine {
     /// Hands out the questions that windows and rates allow.
     pub(crate) fn send_asks(&mut self, index: u16) {
         let (now, percent) = (self.now.mono, self.settings.high_percent);
-        self.forget_unwanted(index);
-        while let Some(entry) = self.providers.get_mut(index)
-            && let Some((bind, Question { token, kind })) = entry.next_ask(now, percent)
-        {
+        loop {
+            self.forget_unwanted(index);
+            let Some(entry) = self.providers.get_mut(index) else { return };
+            let Some((bind, Question { token, kind })) = entry.next_ask(now, percent) else { return };
             let Some(connection) = entry.binds[bind].connection else { return };
             if self.pages.get(token.number()).is_none() && self.parking.is_away(token.number()) {
                 // There was no room for it in memory until its question's turn; it comes back for that.
@@ -115,7 +115,6 @@ impl Engine {
             if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
                 counters.asked += 1;
             }
-            self.forget_unwanted(index);
         }
     }
 

@@ -46,13 +46,17 @@ impl Operations {
     /// Whether a message's provider is being asked the same about these parts for somebody who waits for it.
     fn is_asked(&self, number: u64, kind: AskKind, parts: &BTreeSet<u8>) -> bool {
         let mut waiting = self.carried.get(&number).into_iter().flatten();
-        waiting.any(|other| other.asker.kind == kind && !other.is_answered && other.open.is_superset(parts))
+        waiting.any(|other| {
+            other.asker.kind == kind && other.asks && !other.is_answered && other.open.is_superset(parts)
+        })
     }
 }
 
 /// An operation on its way to a provider and back.
 struct Carried {
     asker: Asker,
+    /// It is for this one that the provider is asked, and not for one that came before.
+    asks: bool,
     replacement: Option<Replacement>,
     /// Parts that the provider has not spoken of, and whether it refused one.
     open: BTreeSet<u8>,
@@ -298,8 +302,16 @@ impl Engine {
         }
         let until = self.now.mono.after(CARRIED_WAIT);
         self.mono_dues.insert(until.0, DueKind::Carried as u8, number);
-        let carried =
-            Carried { asker, replacement, open, is_refused: false, said: None, is_answered: false, until };
+        let carried = Carried {
+            asker,
+            asks: !is_asked,
+            replacement,
+            open,
+            is_refused: false,
+            said: None,
+            is_answered: false,
+            until,
+        };
         self.operations.carried.entry(number).or_default().push(carried);
         self.operations.carried_count += 1;
         true

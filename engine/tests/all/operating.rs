@@ -640,3 +640,51 @@ fn another_text_in_place_of_one_that_became_ucs_2_is_in_the_tenants_alphabet() {
     let requests = house.taken(bind);
     assert_eq!((requests[0].sm().data_coding, requests[0].sm().short_message), (0, &b"plain"[..]));
 }
+
+#[test]
+fn what_was_never_answered_is_asked_again_for_those_who_come_later() {
+    let (mut house, number) = carried(1);
+    assert_eq!(house.of_one("acme", number, OfOne::Query), None);
+    assert_eq!(house.asks.drain(..).len(), 1);
+    // The question is lost with its bind: nothing comes back of it.
+    house.bind_down("up", 0, &[], &[]);
+    house.bind("up", 0, 10);
+    let mut asked = 0;
+    for _ in 0..20 {
+        house.seconds(4);
+        outcomes(&mut house);
+        assert_eq!(house.of_one("acme", number, OfOne::Query), None);
+        asked += house.asks.drain(..).len();
+    }
+    assert!(asked > 0, "twenty queries in 80 seconds, and the provider was asked about none of them");
+}
+
+#[test]
+fn a_cancel_whose_tenant_has_been_told_that_it_failed_is_not_asked_for() {
+    let mut definitions = definitions();
+    definitions.providers[0].operations = vec![AskKind::Query, AskKind::Cancel];
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 1);
+    let numbers = house.accepted_all("acme", &Sms::default(), 3);
+    for _ in 0..3 {
+        for request in house.taken(bind) {
+            house.respond("up", 0, &[(request.part(), 0, &format!("id-{}", request.number()))]);
+        }
+    }
+    // Its one place is taken by a question.
+    assert_eq!(house.of_one("acme", numbers[2], OfOne::Query), None);
+    assert_eq!(house.asks.drain(..).len(), 1);
+    assert_eq!(house.of_one("acme", numbers[0], OfOne::Query), None);
+    house.seconds(1);
+    assert_eq!(house.of_one("acme", numbers[1], OfOne::Cancel), None);
+    house.seconds(3);
+    // Somebody else waits for the first one of the line.
+    assert_eq!(house.of_one("acme", numbers[0], OfOne::Query), None);
+    house.seconds(3);
+    assert!(outcomes(&mut house).contains(&Operated::Failed), "the cancel has waited long enough");
+    // The first one of the line needs no question any more, and now there is a place.
+    house.receipt("up", text_id(&format!("id-{}", numbers[0])), ReceiptState::Delivered, None);
+    answer(&mut house, 0, numbers[2], AskKind::Query, 0, Some(ReceiptState::Enroute));
+    let asked: Vec<u64> = house.asks.drain(..).map(|(_, part, _)| part.number()).collect();
+    assert_eq!(asked, [], "nobody waits for it, and its tenant was told that it is not cancelled");
+}
