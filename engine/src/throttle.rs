@@ -112,6 +112,7 @@ impl AdaptiveRate {
         }
         if self.lowered.is_some_and(|lowered| now.since(lowered) >= FORGOTTEN_AFTER) {
             self.lowered = None;
+            self.proven = 0;
             self.apply(now, self.top());
         }
         self.bucket.available(now)

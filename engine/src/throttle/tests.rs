@@ -401,3 +401,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_proven_long_ago_says_nothing_of_what_is_taken_now() {
+    let mut rate = AdaptiveRate::new(0, 0, START);
+    // A bad night: it is slowed, and holds something up for two seconds.
+    (0..40).for_each(|turn| throttle(&mut rate, at(turn * 50), 5));
+    pass(&mut rate, 2_050, 3, true);
+    let then = rate.rate();
+    assert!(then < 100, "{then}");
+    // Little to send for longer than a limit is remembered: it is forgotten, and nothing limits.
+    pass(&mut rate, 6_000, 700, false);
+    assert_eq!((rate.rate(), rate.available(at(706_000))), (0, u32::MAX));
+    // 2,000 a second are sent, and nine of ten taken.
+    for milli in 706_000..708_000 {
+        rate.take_all(at(milli), 2);
+        answer(&mut rate, at(milli), 2 - u32::from(milli % 5 == 0));
+    }
+    throttle(&mut rate, at(708_000), 300);
+    assert!(rate.rate() >= 1_400, "{} a second of a provider that took 1,800 in the last one", rate.rate());
+}
+
+#[test]
+fn the_same_for_one_with_a_ceiling() {
+    let mut rate = AdaptiveRate::new(1_000, 100, START);
+    (0..40).for_each(|turn| throttle(&mut rate, at(turn * 50), 5));
+    pass(&mut rate, 2_050, 3, true);
+    assert!(rate.rate() < 10);
+    pass(&mut rate, 6_000, 700, false);
+    assert_eq!(rate.rate(), 1_000);
+    for milli in 706_000..708_000 {
+        rate.take_all(at(milli), 1);
+        answer(&mut rate, at(milli), u32::from(milli % 10 != 0));
+    }
+    throttle(&mut rate, at(708_000), 200);
+    assert!(rate.rate() >= 700, "{} a second of a provider that took 900 in the last one", rate.rate());
+}
