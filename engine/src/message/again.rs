@@ -18,22 +18,21 @@ impl Message {
     /// When the parts that were refused for now are to be tried again: never before the time given with the last refusal.
     pub fn retry_at(&self) -> Option<Wall> {
         let mut at = None;
-        let mut throttled = 0;
-        let mut is_throttled = false;
+        // Attempts in a row that were throttled, and whether this one is among them.
+        let (mut throttled, mut is_counted) = (0, false);
         for (when, step) in self.steps() {
             match step {
-                Step::Intent { .. } => {
-                    at = None;
-                    throttled = if is_throttled { throttled + 1 } else { 0 };
-                    is_throttled = false;
-                }
+                Step::Intent { .. } => (at, is_counted) = (None, false),
                 Step::Response { verdict: Verdict::Retry, retry_at, .. } => at = at.max(Some(retry_at)),
                 Step::Response { verdict: Verdict::Throttled, .. } => {
-                    is_throttled = true;
+                    throttled += u32::from(!is_counted);
+                    is_counted = true;
                     at = at.max(wait_after(throttled).map(|wait| when.after(wait)));
                 }
+                // A part was taken: it is not this message that the provider does not take.
+                Step::Response { verdict: Verdict::Accepted, .. } => throttled = 0,
                 // Another provider has refused nothing yet.
-                Step::Rerouted { .. } | Step::Moved { .. } => (at, is_throttled) = (None, false),
+                Step::Rerouted { .. } | Step::Moved { .. } => (at, throttled) = (None, 0),
                 _ => {}
             }
         }
@@ -41,9 +40,9 @@ impl Message {
     }
 }
 
-/// How long to wait after an attempt was throttled, and so many before it in a row; `None`: not at all.
+/// How long to wait after so many attempts in a row were throttled; `None`: not at all.
 fn wait_after(throttled: u32) -> Option<Duration> {
-    let doublings = throttled.checked_sub(AT_ONCE_MAX)?;
+    let doublings = throttled.checked_sub(AT_ONCE_MAX + 1)?;
     let wait = FIRST_WAIT.checked_mul(1 << doublings.min(20)).unwrap_or(WAIT_MAX);
     Some(wait.min(WAIT_MAX))
 }

@@ -738,3 +738,32 @@ fn a_late_delivery_beats_a_failure_where_one_receipt_is_for_all_parts_too() {
         }
     }
 }
+
+#[test]
+fn what_gets_on_part_by_part_does_not_wait_as_if_its_provider_never_took_it() {
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 100);
+    let number = house.accepted("acme", &Sms::of_parts(40));
+    let mut waited = Vec::new();
+    for attempt in 0..38 {
+        let mut requests = house.taken(bind);
+        for _ in 0..1_000 {
+            if !requests.is_empty() {
+                break;
+            }
+            house.seconds(1);
+            requests = house.taken(bind);
+        }
+        let id = format!("id-{attempt}");
+        // It takes one part each time, as one with a small limit does.
+        for (place, request) in requests.iter().enumerate() {
+            let answer =
+                if place == 0 { (request.part(), 0, &id[..]) } else { (request.part(), THROTTLED, "") };
+            house.respond("up", 0, &[answer]);
+        }
+        let message = house.message(number);
+        assert_eq!(message.accepted_parts(), attempt + 1);
+        waited.push(message.retry_at().map(|at| at.millis_since(house.now.wall)));
+    }
+    assert!(waited.iter().all(Option::is_none), "{waited:?}");
+}

@@ -209,3 +209,32 @@ fn what_was_moved_waits_for_its_provider_and_does_not_go_back() {
     let spare = house.bind("spare", 0, 10);
     assert_eq!(house.sent(spare), waiting);
 }
+
+#[test]
+fn what_is_moved_while_it_waits_for_its_retry_waits_at_the_other_as_long_as_that_one_says() {
+    use engine::status_table::{StatusRule, StatusTable};
+    let later = |seconds| {
+        let delay = Some(std::time::Duration::from_secs(seconds));
+        StatusTable::new(vec![StatusRule {
+            first: 0x45,
+            last: 0x45,
+            class: codecs::smpp::status::Class::Retry,
+            delay,
+            tries: Some(10),
+        }])
+    };
+    let mut definitions = definitions();
+    definitions.providers[0].statuses = later(10);
+    definitions.providers[1].statuses = later(3_600);
+    let mut house = House::new(definitions);
+    let (up, spare) = (house.bind("up", 0, 10), house.bind("spare", 0, 10));
+    let number = house.accepted("acme", &Sms::default());
+    let part = house.taken(up).remove(0).part();
+    house.respond("up", 0, &[(part, 0x45, "")]);
+    house.seconds(1);
+    house.changed(Operation::Move { to: "spare".to_owned(), until: None }, of_provider("up"));
+    assert_eq!(house.sent(spare), [number]);
+    house.respond("spare", 0, &[(part, 0x45, "")]);
+    house.seconds(60);
+    assert_eq!(house.sent(spare), [], "an hour, said the provider");
+}
