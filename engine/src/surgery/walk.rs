@@ -381,10 +381,16 @@ impl Engine {
         if resolution == Resolution::Resend {
             self.counters.resent_in_doubt += 1;
         }
-        match self.step(number, &Step::Resolved { resolution }) {
-            Some(state) => Report::Resolved { state },
-            None => Report::Refused(Refused::NoSuchMessage),
+        if self.step(number, &Step::Resolved { resolution }).is_none() {
+            return Report::Refused(Refused::NoSuchMessage);
         }
+        // What was said of its other parts may hold for those that it has by this word.
+        if resolution == Resolution::Sent {
+            self.settle_all_parts(number);
+        }
+        self.pages
+            .get(number)
+            .map_or(Report::Refused(Refused::NoSuchMessage), |m| Report::Resolved { state: m.state })
     }
 
     fn note_released(&self, done: &mut Changed, tenant: u32, price: Micros) {

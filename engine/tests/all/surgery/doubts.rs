@@ -114,3 +114,21 @@ fn doubts_are_listed_page_by_page() {
     }
     assert_eq!(found, numbers);
 }
+
+#[test]
+fn one_receipt_for_all_parts_counts_again_where_it_comes_again() {
+    let mut definitions = definitions();
+    definitions.providers[0].receipt_parts = engine::catalog::ReceiptParts::Any;
+    definitions.providers[0].in_doubt = InDoubt::Hold;
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::of_parts(2));
+    house.taken(bind);
+    house.respond("up", 0, &[(PartToken::new(number, 0), 0, "id")]);
+    house.turn([Command::Unanswered { provider: 0, bind: 0, tokens: vec![PartToken::new(number, 1)] }]);
+    house.receipt("up", text_id("id"), ReceiptState::Delivered, None);
+    house.operate(Operation::Resolve { number, resolution: Resolution::Sent }, Filter::default());
+    // The provider says it again: it holds for all parts.
+    house.receipt("up", text_id("id"), ReceiptState::Delivered, None);
+    assert_eq!(house.state(number), State::Delivered);
+}
