@@ -61,8 +61,9 @@ impl Arrivals {
     }
 
     fn note(&mut self, arrival: u64, at: Wall) {
-        self.at.insert(arrival, at.0);
-        self.order.push_back((at.0, arrival));
+        if self.at.insert(arrival, at.0) != Some(at.0) {
+            self.order.push_back((at.0, arrival));
+        }
     }
 
     fn forget(&mut self, before: i64) {
@@ -485,5 +486,17 @@ mod tests {
             come(&mut arrivals, arrival, 135);
         }
         assert!(arrivals.at.len() <= ARRIVALS_MAX + 1, "{}", arrivals.at.len());
+    }
+
+    #[test]
+    fn what_a_replay_finds_twice_takes_one_place() {
+        let mut arrivals = Arrivals::default();
+        let count = ARRIVALS_MAX as u64 * 2 / 3;
+        // As its message says it, and as it was carried over.
+        for _ in 0..2 {
+            (0..count).for_each(|arrival| arrivals.note(arrival, Wall(100)));
+        }
+        let forgotten = (0..count).filter(|arrival| !arrivals.is_known(*arrival, 90)).count();
+        assert_eq!(forgotten, 0, "of {count}, and {ARRIVALS_MAX} may be known");
     }
 }
