@@ -385,16 +385,17 @@ impl Engine {
         let Some(key) = &submissions.idempotency else { return };
         let tenant = submissions.tenant;
         let hash = idempotency::key_hash(&key.key);
+        let body = u128::from_le_bytes(key.body_hash);
         let accepted = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Accepted { .. }));
         let (first_number, count, outcome) = match accepted {
             true => {
                 let (first, kept) = self.keep_outcomes(outcomes);
                 (first, outcomes.len() as u32, kept)
             }
+            false if self.idempotency.is_held(tenant, hash, body, self.now.wall) => return,
             false if key.leads => (0, 0, Box::default()),
             false => return,
         };
-        let body = u128::from_le_bytes(key.body_hash);
         let entry = Entry { body, began: self.now.wall, first_number, count, outcome };
         self.idempotency.keep(tenant, hash, entry);
         self.record_idempotency(tenant, hash);

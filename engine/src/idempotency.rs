@@ -12,6 +12,8 @@ use crate::hash::{self, HashedKey};
 
 /// How long a key is kept.
 pub const KEPT: Duration = Duration::from_secs(24 * 3600);
+/// After how long a key that is kept for its body alone is kept anew for the same request.
+const HELD_ANEW: Duration = Duration::from_secs(3_600);
 /// Keys kept of one tenant; beyond them new ones are refused, and none is forgotten early.
 pub const KEYS_MAX: usize = 1_000_000;
 
@@ -99,6 +101,12 @@ impl Idempotency {
             keys.expire(now, EXPIRED_A_TURN);
         }
         self.look(tenant, key, body, now)
+    }
+
+    /// Whether a key has lately been kept for this body alone: nothing is kept anew each time that nothing came of its request.
+    pub fn is_held(&self, tenant: u32, key: u128, body: u128, now: Wall) -> bool {
+        let lately = |entry: &&Entry| now.millis_since(entry.began) < HELD_ANEW.as_millis() as i64;
+        self.get(tenant, key).filter(lately).is_some_and(|entry| entry.body == body && entry.count == 0)
     }
 
     /// Keeps an entry: what came of a request, or what was read from the journal, where `put_in_order` follows the last of them.

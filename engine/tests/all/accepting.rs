@@ -194,6 +194,26 @@ fn a_key_that_stands_for_more_holds_for_its_body_though_nothing_was_accepted() {
     assert_eq!(house.over_http("acme", leading(1), &[Sms::default()]), (accepted, true));
 }
 
+#[test]
+fn a_request_that_is_refused_again_and_again_keeps_its_key_once_an_hour() {
+    let leading = || key(1).map(|key| IdempotencyKey { leads: true, ..key });
+    let mut poor = definitions();
+    poor.tenants[0].opening_balance = Micros::ZERO;
+    let mut house = House::new(poor);
+    let mut groups = Vec::new();
+    for _ in 0..2 {
+        for _ in 0..10 {
+            house.over_http("acme", leading(), &[Sms::default()]);
+        }
+        groups.push(house.journal.len());
+        house.advance(3_600 * 1_000_000);
+    }
+    let before = groups[0] - 1;
+    house.over_http("acme", leading(), &[Sms::default()]);
+    groups.push(house.journal.len());
+    assert_eq!(groups, [before + 1, before + 2, before + 3]);
+}
+
 fn configure(house: &mut House, definitions: Definitions) {
     house.definitions = definitions.clone();
     let command = Command::Configure { definitions: Box::new(definitions), reply: Some(ReplyId(3)) };
