@@ -5,6 +5,7 @@
 mod stream;
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -37,6 +38,10 @@ use crate::api::problem::Problem;
 const BEGINNING: Duration = Duration::from_secs(10);
 /// For a later request's head, and for the silence between two requests of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Octets of an answer that the kernel takes before the peer has room for them. It says that there is room for more when the peer has
+/// taken half of them: of a whole send buffer, which grows to megabytes, a slow reader takes too little in the time that it is borne.
+#[cfg(target_os = "linux")]
+const UNSENT_OCTETS_MAX: u32 = 64 << 10;
 /// The wait after accept has failed, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -86,6 +91,9 @@ struct Conversation {
     /// By when its first request has to have come.
     deadline: Instant,
     has_begun: AtomicBool,
+    /// A request has come that is not answered yet, or its answer is not yet with the peer's kernel; and whether it may change something.
+    is_answering: AtomicBool,
+    changes: AtomicBool,
     /// An answer is ready, and not yet with the peer's kernel.
     is_answered: AtomicBool,
     /// Something was read since the end of the last request: more of one may come.
@@ -94,14 +102,25 @@ struct Conversation {
 
 impl Conversation {
     fn new(pass: Pass, counters: Arc<ServerCounters>) -> Arc<Conversation> {
-        let [has_begun, is_answered, is_within] = [false; 3].map(AtomicBool::new);
+        let [has_begun, is_answering, changes, is_answered, is_within] = [false; 5].map(AtomicBool::new);
         let deadline = Instant::now() + BEGINNING;
-        Arc::new(Conversation { pass, counters, deadline, has_begun, is_answered, is_within })
+        Arc::new(Conversation {
+            pass,
+            counters,
+            deadline,
+            has_begun,
+            is_answering,
+            changes,
+            is_answered,
+            is_within,
+        })
     }
 
     /// A request has come. False when the connection has been told to go: then its task ends where it waits next.
-    fn begins(&self) -> bool {
+    fn begins(&self, changes: bool) -> bool {
         self.has_begun.store(true, Relaxed);
+        self.is_answering.store(true, Relaxed);
+        self.changes.store(changes, Relaxed);
         self.is_answered.store(false, Relaxed);
         self.pass.works()
     }
@@ -117,6 +136,7 @@ impl Conversation {
     /// All that there was to write is written.
     fn is_flushed(&self) {
         if self.is_answered.swap(false, Relaxed) {
+            self.is_answering.store(false, Relaxed);
             self.pass.rests();
         }
     }
@@ -132,6 +152,16 @@ impl Conversation {
 
     fn is_within(&self) -> bool {
         self.is_within.load(Relaxed)
+    }
+
+    /// Whether a whole request waits for its answer, or for that to be written.
+    fn is_answering(&self) -> bool {
+        self.is_answering.load(Relaxed) && !self.is_within()
+    }
+
+    /// Whether that request may change something, so that its answer is owed.
+    fn changes(&self) -> bool {
+        self.changes.load(Relaxed)
     }
 
     fn is_stalled(&self) {
@@ -155,7 +185,9 @@ async fn begin(
     mut phases: Phases,
     conversation: Arc<Conversation>,
 ) {
-    let _ = stream.set_nodelay(true);
+    if let Err(error) = configure(&stream) {
+        tracing::debug!(%from, %error, "a connection could not be configured");
+    }
     let Some(tls) = tls else { return converse(stream, from, router, phases, conversation).await };
     let secured = tokio::select! {
         biased;
@@ -169,6 +201,13 @@ async fn begin(
     }
 }
 
+fn configure(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_OCTETS_MAX)?;
+    Ok(())
+}
+
 async fn converse<S>(
     stream: S,
     from: SocketAddr,
@@ -180,7 +219,7 @@ async fn converse<S>(
 {
     let answering = TowerToHyperService::new(router.layer(Extension(ConnectInfo(from))));
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let stays = conversation.begins();
+        let stays = conversation.begins(!request.method().is_safe());
         if request.body().is_end_stream() {
             conversation.is_whole();
         }
@@ -204,8 +243,6 @@ async fn converse<S>(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        // Who has said all that it has to say is answered all the same.
-        .half_close(true)
         .serve_connection(TokioIo::new(Stream::new(stream, Arc::clone(&conversation))), service);
     tokio::pin!(connection);
     tokio::select! {

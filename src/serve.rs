@@ -388,7 +388,10 @@ fn api_state(
             body_bytes_max: usize::try_from(config.limits.body.0).unwrap_or(usize::MAX),
             batch_messages_max: config.limits.batch as usize,
         },
-        bodies: api::Bodies::new(usize::try_from(config.limits.bodies.0).unwrap_or(usize::MAX)),
+        bodies: api::Bodies::new(
+            usize::try_from(config.limits.bodies.0).unwrap_or(usize::MAX),
+            usize::try_from(config.limits.body.0).unwrap_or(usize::MAX),
+        ),
     }
 }
 

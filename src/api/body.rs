@@ -2,11 +2,11 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -22,22 +22,63 @@ const SENT_WITHIN: Duration = Duration::from_secs(30);
 /// Octets of each body that are not counted: a usual request finds room beside however many long ones.
 const SMALL: usize = 16 << 10;
 
+/// What part of the room for all bodies is one tenant's at most, so that others find some whatever it sends and does not end.
+const OF_ONE: usize = 4;
+
 /// What the bodies of all requests may take at once, small ones aside.
 #[derive(Debug)]
 pub struct Bodies {
     octets_max: usize,
-    taken: AtomicUsize,
+    of_one_max: usize,
+    taken: Mutex<TakenRoom>,
+}
+
+#[derive(Debug, Default)]
+struct TakenRoom {
+    octets: usize,
+    /// Of each tenant that takes some.
+    of_tenants: BTreeMap<u32, usize>,
 }
 
 impl Bodies {
-    pub fn new(octets_max: usize) -> Arc<Bodies> {
-        Arc::new(Bodies { octets_max, taken: AtomicUsize::new(0) })
+    /// Room for so many octets, of which a tenant may take a quarter, or one body of the longest.
+    pub fn new(octets_max: usize, body_octets_max: usize) -> Arc<Bodies> {
+        let of_one_max = body_octets_max.max(octets_max.checked_div(OF_ONE).unwrap_or(octets_max));
+        Arc::new(Bodies { octets_max, of_one_max, taken: Mutex::default() })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, TakenRoom> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// False when there is no room for so many octets more, of all or of this tenant.
+    fn take(&self, tenant: u32, more: usize) -> bool {
+        let mut taken = self.taken();
+        let octets = taken.octets.saturating_add(more);
+        let of_one = taken.of_tenants.get(&tenant).copied().unwrap_or(0).saturating_add(more);
+        let has_room = octets <= self.octets_max && of_one <= self.of_one_max;
+        if has_room {
+            taken.octets = octets;
+            taken.of_tenants.insert(tenant, of_one);
+        }
+        has_room
+    }
+
+    fn give_back(&self, tenant: u32, octets: usize) {
+        let mut taken = self.taken();
+        taken.octets = taken.octets.saturating_sub(octets);
+        let left = taken.of_tenants.get(&tenant).copied().unwrap_or(0).saturating_sub(octets);
+        match left {
+            0 => drop(taken.of_tenants.remove(&tenant)),
+            _ => drop(taken.of_tenants.insert(tenant, left)),
+        }
     }
 }
 
 /// What one body takes of it, given back when it is dropped.
 struct Share {
     bodies: Arc<Bodies>,
+    tenant: u32,
     octets: usize,
 }
 
@@ -45,8 +86,7 @@ impl Share {
     /// The body takes so much memory from now on; false when there is no room for that.
     fn grows_to(&mut self, octets: usize) -> bool {
         let more = octets.saturating_sub(SMALL).saturating_sub(self.octets);
-        let room = |taken: usize| taken.checked_add(more).filter(|taken| *taken <= self.bodies.octets_max);
-        let has_room = more == 0 || self.bodies.taken.fetch_update(Relaxed, Relaxed, room).is_ok();
+        let has_room = more == 0 || self.bodies.take(self.tenant, more);
         if has_room {
             self.octets = self.octets.saturating_add(more);
         }
@@ -56,7 +96,9 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.bodies.taken.fetch_sub(self.octets, Relaxed);
+        if self.octets > 0 {
+            self.bodies.give_back(self.tenant, self.octets);
+        }
     }
 }
 
@@ -84,10 +126,10 @@ enum Untaken {
 }
 
 impl ApiState {
-    /// Takes the whole body of a request.
-    pub(super) async fn collect(&self, body: Body) -> Result<Taken, Problem> {
+    /// Takes the whole body of a tenant's request.
+    pub(super) async fn collect(&self, tenant: u32, body: Body) -> Result<Taken, Problem> {
         let bytes_max = self.limits.body_bytes_max;
-        collect(body, bytes_max, &self.bodies).await.map_err(|untaken| match untaken {
+        collect(body, bytes_max, (&self.bodies, tenant)).await.map_err(|untaken| match untaken {
             Untaken::TooLarge => {
                 let detail = format!("the body is longer than {bytes_max} octets");
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "Request too large", detail)
@@ -106,8 +148,12 @@ impl ApiState {
     }
 }
 
-async fn collect(body: Body, bytes_max: usize, bodies: &Arc<Bodies>) -> Result<Taken, Untaken> {
-    let mut share = Share { bodies: Arc::clone(bodies), octets: 0 };
+async fn collect(
+    body: Body,
+    bytes_max: usize,
+    (bodies, tenant): (&Arc<Bodies>, u32),
+) -> Result<Taken, Untaken> {
+    let mut share = Share { bodies: Arc::clone(bodies), tenant, octets: 0 };
     let gathering = gather(body, bytes_max, &mut share);
     let octets = tokio::time::timeout(SENT_WITHIN, gathering).await.map_err(|_| Untaken::TooSlow)??;
     Ok(Taken { octets, _share: share })
@@ -198,7 +244,7 @@ mod tests {
     async fn a_body_is_taken_up_to_its_limit_and_not_beyond() {
         for (length, limit, taken) in [(0, 0, true), (10, 10, true), (11, 10, false)] {
             let body = Body::from(vec![b'x'; length]);
-            let length_taken = collect(body, limit, &Bodies::new(0)).await.map(|taken| taken.len());
+            let length_taken = collect(body, limit, (&Bodies::new(0, 0), 0)).await.map(|taken| taken.len());
             assert_eq!(length_taken, if taken { Ok(length) } else { Err(Untaken::TooLarge) }, "{length}");
         }
     }
@@ -221,10 +267,11 @@ mod tests {
     #[tokio::test]
     async fn long_bodies_share_what_there_is_and_short_ones_find_room() {
         const KIB: usize = 1 << 10;
-        let bodies = Bodies::new(64 * KIB);
-        let taken = async |length: usize| collect(Body::from(vec![b'x'; length]), KIB * KIB, &bodies).await;
+        let bodies = Bodies::new(64 * KIB, 64 * KIB);
+        let taken =
+            async |length: usize| collect(Body::from(vec![b'x'; length]), KIB * KIB, (&bodies, 1)).await;
         let pieces = vec![Bytes::from(vec![b'x'; 20 * KIB]); 3];
-        let mut begun = Box::pin(collect(Body::new(Begun(pieces)), KIB * KIB, &bodies));
+        let mut begun = Box::pin(collect(Body::new(Begun(pieces)), KIB * KIB, (&bodies, 0)));
         let has_ended = poll_fn(|context| Poll::Ready(begun.as_mut().poll(context).is_ready())).await;
         assert!(!has_ended);
         assert_eq!(
@@ -239,5 +286,25 @@ mod tests {
         assert_eq!(taken(60 * KIB).await.err(), Some(Untaken::NoRoom), "a whole one keeps it");
         drop(first);
         assert!(taken(60 * KIB).await.is_ok());
+        assert!(bodies.taken().of_tenants.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_tenant_takes_a_quarter_of_the_room_or_one_body_of_the_longest() {
+        const KIB: usize = 1 << 10;
+        let length = SMALL + 10 * KIB;
+        for (body_max, of_one) in [(KIB, 2), (50 * KIB, 5)] {
+            let bodies = Bodies::new(80 * KIB, body_max);
+            let taken =
+                async |tenant| collect(Body::from(vec![b'x'; length]), KIB * KIB, (&bodies, tenant)).await;
+            let mut held = Vec::new();
+            for _ in 0..of_one {
+                held.push(taken(1).await.unwrap());
+            }
+            assert_eq!(taken(1).await.err(), Some(Untaken::NoRoom));
+            held.push(taken(2).await.unwrap());
+            drop(held);
+            assert!(taken(1).await.is_ok());
+        }
     }
 }

@@ -40,7 +40,7 @@ pub async fn estimate(State(api): State<Arc<ApiState>>, request: Request) -> Res
     let (head, body) = request.into_parts();
     let tenant = api.authenticate(&head)?;
     body::check_type(&head.headers)?;
-    let sent = api.collect(body).await?;
+    let sent = api.collect(tenant.number, body).await?;
     let message = one(request::read(&sent)?)?;
     let mut body = Vec::new();
     let tlvs = api.directory.tlvs();

@@ -1,5 +1,6 @@
-//! The octets of one connection on their way to HTTP and back: a peer that does not read what it is answered is cut off, and
-//! what a peer still sends of a request that is answered already is read and dropped before the end.
+//! The octets of one connection on their way to HTTP and back: a peer that does not read what it is answered is cut off, one that
+//! has ended its own half is answered all the same, and what a peer still sends of a request that is answered already is read and
+//! dropped before the end.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
@@ -19,6 +20,10 @@ use super::Conversation;
 /// How long a peer is borne that takes no octet of what it is sent; as long as over SMPP.
 const STALLED: Duration = Duration::from_secs(10);
 
+/// How long who ended its own half is still answered that asked for something to read: it may as well be gone, which looks the
+/// same, and has its tenant's turns.
+const READS_WITHIN: Duration = Duration::from_secs(5);
+
 /// How long, and how much, is read of a request that is answered before it is whole: a socket that is closed with octets
 /// unread takes the answer from a peer that sends all before it reads. The octets are twice the longest body of the defaults.
 const DROPPED_WITHIN: Duration = Duration::from_secs(5);
@@ -33,6 +38,8 @@ pub struct Stream<S> {
     dropping: Option<Dropping>,
     /// Since the peer took nothing.
     patience: Option<Pin<Box<Sleep>>>,
+    /// Since the peer said that no more comes, in the middle of an answer to something that it wants to read.
+    leaving: Option<Pin<Box<Sleep>>>,
 }
 
 struct Dropping {
@@ -42,7 +49,7 @@ struct Dropping {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     pub fn new(inner: S, conversation: Arc<Conversation>) -> Stream<S> {
-        Stream { inner, conversation, dropping: None, patience: None }
+        Stream { inner, conversation, dropping: None, patience: None, leaving: None }
     }
 
     /// Reads and drops, until the peer has ended or enough was borne.
@@ -62,6 +69,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                 Poll::Pending => return dropping.ends.as_mut().poll(context),
             }
         }
+    }
+
+    /// The end of what a peer sends is no end while a request of it is being answered: hyper would give up the answer.
+    fn hide_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.conversation.is_answering() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.conversation.changes() {
+            return Poll::Pending;
+        }
+        let leaving = self.leaving.get_or_insert_with(|| Box::pin(sleep(READS_WITHIN)));
+        leaving.as_mut().poll(context).map(Ok)
     }
 
     /// Ends the wait for a peer that takes nothing. What it takes makes the wait begin anew.
@@ -87,6 +106,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
         let read = Pin::new(&mut self.inner).poll_read(context, room);
         if room.filled().len() > before {
             self.conversation.has_read();
+        } else if matches!(read, Poll::Ready(Ok(()))) {
+            return self.hide_end(context);
         }
         read
     }

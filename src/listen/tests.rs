@@ -168,6 +168,68 @@ async fn who_does_not_read_its_answer_is_cut_off() {
     assert_eq!(octets.len(), 4_096);
 }
 
+/// What becomes of a request whose client ends its half before it is answered: how long its connection lasts, and what it is answered.
+async fn after_its_end(method: &str, answers_after: Duration) -> (Duration, String) {
+    let slow = async move || {
+        tokio::time::sleep(answers_after).await;
+        "fine"
+    };
+    let router = Router::new().route("/", axum::routing::get(slow).post(slow));
+    let (_phase, phases) = Phases::channel();
+    let (mut peer, ours) = duplex(4_096);
+    let asked = format!("{method} / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
+    peer.write_all(asked.as_bytes()).await.unwrap();
+    peer.shutdown().await.unwrap();
+    let began = Instant::now();
+    converse(ours, ([127, 0, 0, 1], 1).into(), router, phases, conversation(&Arc::default())).await;
+    let lasted = began.elapsed();
+    let mut answer = String::new();
+    peer.read_to_string(&mut answer).await.unwrap();
+    (lasted, answer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_only_be_read_is_given_up_soon_after_its_client_has_ended_and_what_changes_something_is_not()
+{
+    for (method, seconds, lasts, is_answered) in
+        [("GET", 4, 4, true), ("GET", 60, 5, false), ("POST", 4, 4, true), ("POST", 60, 60, true)]
+    {
+        let (lasted, answer) = after_its_end(method, Duration::from_secs(seconds)).await;
+        assert_eq!(
+            (lasted.as_secs(), answer.ends_with("fine")),
+            (lasts, is_answered),
+            "{method} {seconds}: {answer}"
+        );
+    }
+}
+
+/// A peer that takes its answer slowly is seen to take it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn there_is_room_again_for_an_answer_when_little_of_it_was_taken() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (ours, _) = listener.accept().await.unwrap();
+    configure(&ours).unwrap();
+    let octets = vec![b'x'; 1 << 20];
+    let mut most = 0;
+    for _ in 0..20 {
+        ours.writable().await.unwrap();
+        while ours.try_write(&octets).is_ok() {}
+        let mut taken = 0;
+        let mut piece = [0; 4 << 10];
+        loop {
+            tokio::select! {
+                biased;
+                writable = ours.writable() => break writable.unwrap(),
+                count = peer.read(&mut piece) => taken += count.unwrap(),
+            }
+        }
+        most = most.max(taken);
+    }
+    assert!(most <= 512 << 10, "{most} octets were taken before there was room again");
+}
+
 #[tokio::test]
 async fn who_has_said_all_is_answered_though_it_says_so() {
     let (begun, mut begins) = tokio::sync::mpsc::channel(1);

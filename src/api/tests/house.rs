@@ -189,7 +189,7 @@ impl House {
             ids: Arc::new(Permutation::new(&ID_KEY)),
             clock: Clock::start(),
             limits: Limits::default(),
-            bodies: Bodies::new(256 << 20),
+            bodies: Bodies::new(256 << 20, 16 << 20),
         };
         state.health.set_started();
         (House { state, archive, thread: None }, definitions)
