@@ -41,7 +41,7 @@ pub async fn create(State(api): State<Arc<ApiState>>, request: Request) -> Resul
     let tenant = api.authenticate(&head)?;
     api.health.intake(received).map_err(|refusal| api.refuse(refusal.into()))?;
     body::check_type(&head.headers)?;
-    let body = api.collect(body).await?;
+    let body = api.collect(tenant.number, body).await?;
     let key = idempotency::read(&head.headers, &body)?;
     let sent = request::read(&body).map_err(|refused| api.refuse(refused))?;
     let call = Call { api: &api, tenant, tlvs: api.directory.tlvs(), received, key };
@@ -127,7 +127,7 @@ impl Call<'_> {
             let Slice { items, bodies, shown, admitted, over_rate } = slice;
             let entered = self.enter((number, slices), items, bodies);
             let entered = match number {
-                0 => self.first(entered?).await?,
+                0 => self.first(entered?, admitted).await?,
                 _ => entered.map_or(Entered::Not, Entered::Waits),
             };
             if is_over_rate && !matches!(&entered, Entered::Answered(answer) if answer.replayed) {
@@ -142,12 +142,14 @@ impl Call<'_> {
 
     /// With a key, nothing of a batch enters before its first slice has shown that the key is not used for another body:
     /// the later slices' keys could not show it.
-    async fn first(&self, waiting: oneshot::Receiver<Reply>) -> Result<Entered, Problem> {
+    async fn first(&self, waiting: oneshot::Receiver<Reply>, admitted: u32) -> Result<Entered, Problem> {
         if self.key.is_none() {
             return Ok(Entered::Waits(waiting));
         }
         let answer = answered(waiting).await;
         self.check_key(&answer)?;
+        // Before the later slices ask for theirs: they may be new.
+        self.settle(admitted, &answer);
         Ok(Entered::Answered(answer))
     }
 
@@ -229,11 +231,14 @@ impl Call<'_> {
         for OwedSlice { shown, admitted, over_rate, entered } in slices {
             let answer = match entered {
                 Entered::Answered(answer) => answer,
-                Entered::Waits(waiting) => answered(waiting).await,
+                Entered::Waits(waiting) => {
+                    let answer = answered(waiting).await;
+                    self.settle(admitted, &answer);
+                    answer
+                }
                 Entered::Not => Answer::unavailable(shown.len()),
             };
             self.check_key(&answer)?;
-            self.settle(admitted, &answer);
             replayed &= answer.replayed;
             for (place, (shown, outcome)) in shown.iter().zip(&answer.outcomes).enumerate() {
                 // What is answered again was over the rate the first time.

@@ -17,7 +17,7 @@ const NAMES_MAX: usize = 16;
 const NAME_OCTETS_MAX: usize = 64;
 const VALUE_OCTETS_MAX: usize = 255;
 /// Room for as many names and values as there may be, each character of them escaped.
-const WRITTEN_OCTETS_MAX: usize = 16 << 10;
+const WRITTEN_OCTETS_MAX: usize = 32 << 10;
 
 /// A value as it may be written.
 #[derive(Deserialize)]
@@ -64,7 +64,7 @@ impl<'de> Visitor<'de> for NamedVisitor {
 pub fn read(tlvs: &RawValue, known: &TlvNames) -> Result<Vec<u8>, Refused> {
     let refused = |detail: &str| Refused::invalid("tlvs", detail.to_owned());
     if tlvs.get().len() > WRITTEN_OCTETS_MAX {
-        return Err(refused("`tlvs` is longer than 16,384 octets"));
+        return Err(refused("`tlvs` is longer than 32,768 octets"));
     }
     let Named(named) = serde_json::from_str(tlvs.get()).map_err(|_| {
         refused("`tlvs` must be an object of at most 16 strings and whole numbers up to 4294967295")

@@ -281,7 +281,7 @@ async fn a_tlv_that_no_provider_could_use_is_refused_by_its_name() {
     // Members are counted as they come, and what nobody can mean is not read at all.
     let same = |times: usize| vec![r#""entity":"1101""#; times].join(",");
     let padded = |octets: usize| format!(r#""entity":{}"1101""#, " ".repeat(octets));
-    for (members, status) in [(same(16), 202), (same(17), 400), (padded(16_000), 202), (padded(16_400), 400)]
+    for (members, status) in [(same(16), 202), (same(17), 400), (padded(32_000), 202), (padded(32_800), 400)]
     {
         let body = format!(r#"{{"to":"+254712345678","text":"a","tlvs":{{{members}}}}}"#);
         let answer = house.send(&body).await;
@@ -523,6 +523,21 @@ async fn what_is_answered_again_takes_nothing_of_the_rate_and_is_not_refused_for
     }
 }
 
+/// Cut off between two slices, its first one is answered again and takes nothing of the rate from those that are new.
+#[tokio::test]
+async fn what_is_new_of_a_batch_has_the_rate_for_itself() {
+    let (slices, entered) = std::sync::mpsc::channel();
+    let house = House::scripted(&ACME.replace("price", "rate = 1000\n    price"), move |submissions| {
+        let good = submissions.items.iter().filter(|item| item.refused.is_none()).count();
+        slices.send(good).unwrap();
+        let replayed = submissions.idempotency.unwrap().key == b"k";
+        Reply::Submitted { outcomes: accepted(submissions.items.len(), 0), replayed, limited: None }
+    });
+    let answer = house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], &numbered(2_000)).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    assert_eq!(entered.try_iter().collect::<Vec<_>>(), [1_000, 1_000]);
+}
+
 #[tokio::test]
 async fn what_is_refused_for_another_bound_than_the_rate_does_not_name_the_rate() {
     let house = || {
@@ -710,7 +725,7 @@ async fn a_packed_body_is_refused_as_such() {
 #[tokio::test]
 async fn a_long_body_for_which_there_is_no_room_comes_again_later() {
     let mut house = House::open(ACME);
-    house.state.bodies = crate::api::Bodies::new(4 << 10);
+    house.state.bodies = crate::api::Bodies::new(4 << 10, 4 << 10);
     let padded = |octets: usize| format!(r#"{{"to":"+254712345678",{}"text":"Hello"}}"#, " ".repeat(octets));
     for path in ["/v1/messages", "/v1/estimate"] {
         let answer = house.ask(Method::POST, path, &[], &padded(30_000)).await;
