@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use codecs::instant::Mono;
 
-/// Of the whole process, whatever the door.
+/// At the doors that are open to all.
 pub static STRANGERS: Sparing = Sparing::new(10);
+/// Of guesses at the administrator's key, which no crowd elsewhere may hide.
+pub static STRANGERS_TO_OPERATIONS: Sparing = Sparing::new(10);
+/// Of keys that are known and come from where they may not be used.
+pub static KEYS_FROM_ELSEWHERE: Sparing = Sparing::new(10);
 /// Refused binds, which name who was meant.
 pub static REFUSED_BINDS: Sparing = Sparing::new(100);
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, StatusCode, header, request};
-use connectors::sparing::STRANGERS;
+use connectors::sparing::{KEYS_FROM_ELSEWHERE, STRANGERS};
 
 use super::ApiState;
 use super::problem::Problem;
@@ -38,7 +38,8 @@ impl ApiState {
     /// Anybody may send these: few get a line in the log.
     fn turned_away(&self, request: &request::Parts, key: BadKey, tenant: Option<&str>) {
         self.counts.tenant_turned_away(key);
-        if let Some(left_out) = STRANGERS.line(self.clock.now().mono) {
+        let sparing = if key == BadKey::Elsewhere { &KEYS_FROM_ELSEWHERE } else { &STRANGERS };
+        if let Some(left_out) = sparing.line(self.clock.now().mono) {
             let (from, key) = (peer(request).map(|from| from.to_string()), key.word());
             tracing::warn!(from, key, tenant, left_out, "a request to the API was refused");
         }

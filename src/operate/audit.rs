@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use codecs::instant::{Mono, Wall};
-use connectors::sparing::STRANGERS;
+use connectors::sparing::STRANGERS_TO_OPERATIONS;
 use engine::id::Permutation;
 use engine::surgery::{Operation, Order, Report};
 
@@ -110,7 +110,7 @@ pub fn not_understood(by: &str, verb: &str, id: Option<&str>, problem: &Problem)
 
 /// A request that came without the administrator's key, or with another one. Anybody may send these: few get a line, and a short one.
 pub fn turned_away(now: Mono, from: Option<SocketAddr>, method: &str, path: &str, key: &'static str) {
-    let Some(left_out) = STRANGERS.line(now) else { return };
+    let Some(left_out) = STRANGERS_TO_OPERATIONS.line(now) else { return };
     let from = from.map(|from| from.to_string());
     let (method, path) = (beginning(method), beginning(path));
     tracing::warn!(from, method, path, key, left_out, "a request to operate was refused");

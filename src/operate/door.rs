@@ -119,8 +119,8 @@ async fn doubts(State(operations): Shared, Query(query): Query<Vec<(String, Stri
 }
 
 async fn resolve(State(operations): Shared, Path(id): Path<String>, body: Body) -> Answer {
-    let number = operations.number(&id).ok_or_else(|| refused(Refused::NoSuchMessage))?;
-    let wanted = asked(body).and_then(|asked| asked.resolution(number));
+    let number = operations.number(&id).ok_or_else(|| refused(Refused::NoSuchMessage));
+    let wanted = number.and_then(|number| asked(body)?.resolution(number));
     operations.show(understood("resolve", Some(&id), wanted)?).await
 }
 

@@ -311,10 +311,12 @@ fn operations_want_the_administrators_key_and_the_right_words() {
         let answer = http.post(&format!("/v1/ops/queue/{verb}"), body);
         assert_eq!(answer.status, *status, "{verb} {body}: {}", answer.text());
     }
+    let nonsense = http.post("/v1/ops/doubts/nonsense", &json!({"as": "sent", "reason": "x"}));
+    assert_eq!(nonsense.status, 404);
     let said = stage.gateway.said();
     let refused =
         said.lines().filter(|line| line.contains("an operator's order") && line.contains("refused="));
-    assert_eq!(refused.count(), table.len(), "each leaves a line: {said}");
+    assert_eq!(refused.count(), table.len() + 1, "each leaves a line: {said}");
     let long = vec![b' '; 3 << 20];
     for (body, status) in
         [(&b"[1]"[..], 400), (br#"{"tenant":"acme","tenant":"other","reason":"x"}"#, 400), (&long, 413)]
