@@ -214,7 +214,7 @@ impl Gateway {
             ids: Arc::new(Permutation::new(&ID_KEY)),
             clock,
             limits: api::Limits::default(),
-            bodies: api::Bodies::new(usize::MAX),
+            bodies: api::Bodies::new(usize::MAX, usize::MAX),
         };
         let (front, calls) = mpsc::channel(FRONT);
         *world.doors.lock().expect("the doors are whole") = Some(front);

@@ -526,7 +526,7 @@ async fn what_is_answered_again_takes_nothing_of_the_rate_and_is_not_refused_for
 /// Cut off between two slices, its first one is answered again and takes nothing of the rate from those that are new.
 #[tokio::test]
 async fn what_is_new_of_a_batch_has_the_rate_for_itself() {
-    let (slices, entered) = std::sync::mpsc::channel();
+    let (slices, entered) = std::sync::mpsc::sync_channel(2);
     let house = House::scripted(&ACME.replace("price", "rate = 1000\n    price"), move |submissions| {
         let good = submissions.items.iter().filter(|item| item.refused.is_none()).count();
         slices.send(good).unwrap();
