@@ -266,6 +266,7 @@ async fn who_is_refused_early_sees_the_answer_after_it_has_sent_all() {
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    drop(client);
     listening.end().await;
 }
 
