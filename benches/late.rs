@@ -238,7 +238,7 @@ impl House {
 
     #[inline(never)]
     fn decide(&mut self, commands: Vec<Command>) -> Group {
-        self.engine.begin(self.now, self.group);
+        self.engine.begin(self.now, self.group, u64::MAX);
         commands.into_iter().for_each(|command| self.engine.handle(command));
         self.engine.run(0);
         self.engine.take_group()

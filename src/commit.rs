@@ -113,9 +113,15 @@ impl CommitLoop {
 pub fn halves(engine: Engine, journal: Journal, next_group: u64, outlets: Outlets) -> (Writer, Committer) {
     let outlets = Arc::new(outlets);
     let ring_over = Arc::new(AtomicU64::new(0));
-    let writer =
-        Writer { engine, outlets: Arc::clone(&outlets), ring_over: Arc::clone(&ring_over), next_group };
-    let committer = Committer { journal, packed: Vec::new(), unmarked: false, outlets, ring_over };
+    let released = Arc::new(AtomicU64::new(0));
+    let writer = Writer {
+        engine,
+        outlets: Arc::clone(&outlets),
+        ring_over: Arc::clone(&ring_over),
+        released: Arc::clone(&released),
+        next_group,
+    };
+    let committer = Committer { journal, packed: Vec::new(), unmarked: false, outlets, ring_over, released };
     (writer, committer)
 }
 
@@ -286,6 +292,8 @@ pub struct Writer {
     engine: Engine,
     outlets: Arc<Outlets>,
     ring_over: Arc<AtomicU64>,
+    /// Groups that have been released.
+    released: Arc<AtomicU64>,
     next_group: u64,
 }
 
@@ -297,7 +305,7 @@ impl Writer {
         commands: &mut Vec<Command>,
         mut hand_over: impl FnMut(Decided) -> bool,
     ) -> bool {
-        self.engine.begin(self.outlets.partition.clock.now(), self.next_group);
+        self.begin();
         for command in commands.drain(..) {
             self.engine.handle(command);
             if self.engine.group_octets() >= GROUP_OCTETS {
@@ -305,11 +313,16 @@ impl Writer {
                 if !self.take_group().is_none_or(&mut hand_over) {
                     return false;
                 }
-                self.engine.begin(self.outlets.partition.clock.now(), self.next_group);
+                self.begin();
             }
         }
         self.engine.run(self.ring_over.load(Relaxed));
         true
+    }
+
+    fn begin(&mut self) {
+        let released = self.released.load(Relaxed);
+        self.engine.begin(self.outlets.partition.clock.now(), self.next_group, released);
     }
 
     fn open_group(&self) -> Option<OpenGroup> {
@@ -348,6 +361,7 @@ pub struct Committer {
     unmarked: bool,
     outlets: Arc<Outlets>,
     ring_over: Arc<AtomicU64>,
+    released: Arc<AtomicU64>,
 }
 
 impl Committer {
@@ -399,12 +413,13 @@ impl Committer {
     /// The group is on disk: its effects leave. What goes to the archive is seen by readers before any answer can send them there.
     pub fn release(&self, effects: Effects) {
         self.outlets.health.set_oldest_unflushed(None);
-        let Effects { connections, replies, archive, parks, loads, questions, received, .. } = effects;
+        let Effects { order, connections, replies, archive, parks, loads, questions, received, .. } = effects;
         self.outlets.history.take(archive, parks, loads, questions);
         for (connection, outgoing) in connections {
             self.outlets.partition.links.release(connection, outgoing);
         }
         self.outlets.replies.release_all(replies);
+        self.released.fetch_max(order + 1, Relaxed);
         self.outlets.measures.accepted(self.outlets.partition.clock.mono(), &received);
     }
 }

@@ -108,8 +108,9 @@ impl Engine {
             }
             entry.take_ask();
             let Some(body) = self.question(index, Question { token, kind }) else { continue };
+            let group = self.groups_taken;
             if let Some(entry) = self.providers.get_mut(index) {
-                entry.asked(now, bind);
+                self.has_leaving |= entry.asked(now, bind, group);
             }
             self.effects.outgoing(connection).asks.push(Ask { token: token.0, kind, body });
             if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {

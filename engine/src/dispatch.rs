@@ -93,6 +93,15 @@ pub(crate) struct Question {
     pub kind: AskKind,
 }
 
+/// Parts that were taken from the rates of a provider and of one of its binds, and leave with a group.
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    /// The order of the group.
+    group: u64,
+    bind: usize,
+    parts: u32,
+}
+
 /// A lane, and the bind that the message at its head goes over.
 #[derive(Clone, Copy, Debug)]
 struct WaitsForBind {
@@ -140,6 +149,8 @@ pub(crate) struct Provider {
     pub shares_ids: bool,
     /// When tokens will be there for what waits.
     wake: Option<Mono>,
+    /// What has not left, where a rate limits.
+    leaving: VecDeque<Leaving>,
     /// Lanes that have stopped at a tenant's own part whose bind has no room, or was not at hand.
     waits_for_bind: Vec<WaitsForBind>,
     /// When a message of high priority last waited here.
@@ -169,6 +180,7 @@ impl Provider {
             disabled: false,
             shares_ids: false,
             wake: None,
+            leaving: VecDeque::new(),
             waits_for_bind: Vec::new(),
             high_seen: None,
             wanted: VecDeque::new(),
@@ -279,13 +291,41 @@ impl Provider {
         None
     }
 
-    /// A question goes to a bind: window and rate count for it.
-    pub fn asked(&mut self, now: Mono, bind: usize) {
-        self.rate.take_all(now, 1);
+    /// A question goes to a bind with a group: window and rate count for it, the latter until it leaves where this is true.
+    pub fn asked(&mut self, now: Mono, bind: usize, group: u64) -> bool {
         self.parts_since_ask = 0;
         if let Some(bind) = self.binds.get_mut(bind) {
-            bind.rate.take_all(now, 1);
             bind.asked += 1;
+        }
+        self.take_tokens(now, bind, 1, group)
+    }
+
+    /// Takes from the rates what goes to a bind with a group; true where they wait until it leaves.
+    fn take_tokens(&mut self, now: Mono, bind: usize, parts: u32, group: u64) -> bool {
+        self.rate.take_all(now, parts);
+        let mut is_limited = self.rate.rate() > 0;
+        if let Some(bind) = self.binds.get_mut(bind) {
+            bind.rate.take_all(now, parts);
+            is_limited |= bind.rate.rate() > 0;
+        }
+        if !is_limited {
+            return false;
+        }
+        match self.leaving.back_mut().filter(|last| (last.group, last.bind) == (group, bind)) {
+            Some(last) => last.parts += parts,
+            None => self.leaving.push_back(Leaving { group, bind, parts }),
+        }
+        true
+    }
+
+    /// All groups before this one have left.
+    fn parts_left(&mut self, now: Mono, before: u64) {
+        while let Some(Leaving { bind, parts, .. }) = self.leaving.pop_front_if(|first| first.group < before)
+        {
+            self.rate.left(now, parts);
+            if let Some(bind) = self.binds.get_mut(bind) {
+                bind.rate.left(now, parts);
+            }
         }
     }
 
@@ -681,11 +721,8 @@ impl Engine {
         let parts = u32::from(waiting_parts(message));
         let Some(provider) = self.providers.get_mut(index) else { return };
         let Some(connection) = provider.binds.get(bind).and_then(|bind| bind.connection) else { return };
-        provider.rate.take_all(now.mono, parts);
+        self.has_leaving |= provider.take_tokens(now.mono, bind, parts, self.groups_taken);
         provider.parts_since_ask = provider.parts_since_ask.saturating_add(parts);
-        if let Some(bind) = provider.binds.get_mut(bind) {
-            bind.rate.take_all(now.mono, parts);
-        }
         self.effects.is_urgent = true;
         let out = self.effects.outgoing(connection);
         parts::write(message, provider.definition.as_ref(), now.wall, out);
@@ -693,6 +730,18 @@ impl Engine {
             counters.submitted += u64::from(parts);
         }
         self.step(number, &Step::Intent { attempt, provider: index, bind: bind as u16 });
+    }
+
+    /// So many groups have been released: what left with them counts for the rates from now on.
+    pub(crate) fn parts_left(&mut self, released: u64) {
+        if !self.has_leaving {
+            return;
+        }
+        self.has_leaving = false;
+        for provider in &mut self.providers.list {
+            provider.parts_left(self.now.mono, released);
+            self.has_leaving |= !provider.leaving.is_empty();
+        }
     }
 
     /// Whether the time in which it may be sent has ended.

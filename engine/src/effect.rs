@@ -248,6 +248,8 @@ pub struct Load {
 /// All that is released when a group is on disk.
 #[derive(Debug, Default)]
 pub struct Effects {
+    /// How many groups were taken before this one since the start. [`crate::Engine::begin`] is told how far they have been released.
+    pub order: u64,
     pub connections: Vec<(ConnectionId, Outgoing)>,
     pub replies: Vec<(ReplyId, Reply)>,
     pub archive: Vec<ArchiveWrite>,

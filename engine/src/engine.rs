@@ -93,6 +93,10 @@ pub struct Engine {
     pub(crate) group: Vec<u8>,
     /// The number that group will have.
     pub(crate) group_number: u64,
+    /// Since the start.
+    pub(crate) groups_taken: u64,
+    /// Parts are about to leave whose providers' rates wait for it.
+    pub(crate) has_leaving: bool,
     pub(crate) effects: Effects,
     pub(crate) ring: Ring,
     pub(crate) loading: Loading,
@@ -140,6 +144,8 @@ impl Engine {
             mono_dues: Schedule::default(),
             group: Vec::new(),
             group_number: 0,
+            groups_taken: 0,
+            has_leaving: false,
             effects: Effects::default(),
             ring: Ring::default(),
             loading: Loading::default(),
@@ -162,11 +168,13 @@ impl Engine {
         }
     }
 
-    /// Starts a turn: the time that holds for it, and the number that its group will have if it changes anything.
-    pub fn begin(&mut self, now: Now, group_number: u64) {
+    /// Starts a turn: the time that holds for it, the number that its group will have if it changes anything, and how many groups
+    /// have been released since the start.
+    pub fn begin(&mut self, now: Now, group_number: u64, released: u64) {
         let mono = now.mono.max(self.now.mono);
         self.now = Now { wall: self.wall_clock.follow(Now { mono, ..now }), mono };
         self.group_number = group_number;
+        self.parts_left(released);
     }
 
     /// Decides one command and applies it.
@@ -249,7 +257,9 @@ impl Engine {
         let room = Vec::with_capacity(self.group.len() + self.group.len() / 4);
         let records = std::mem::replace(&mut self.group, room);
         let next = self.effects.next();
-        let effects = std::mem::replace(&mut self.effects, next);
+        let mut effects = std::mem::replace(&mut self.effects, next);
+        effects.order = self.groups_taken;
+        self.groups_taken += 1;
         Group { records, effects, release_before, living: self.pages.len() }
     }
 

@@ -99,10 +99,16 @@ impl AdaptiveRate {
         }
     }
 
-    /// Takes `parts` whether they are there or not: for a message that cannot be cut.
+    /// Takes `parts` whether they are there or not: for a message that cannot be cut. [`AdaptiveRate::left`] is to be told when they
+    /// have left.
     pub fn take_all(&mut self, now: Mono, parts: u32) {
         self.bucket.take_all(now, parts);
         self.sent.add(now, parts);
+    }
+
+    /// So many of the parts that were taken have left.
+    pub fn left(&mut self, now: Mono, parts: u32) {
+        self.bucket.left(now, parts);
     }
 
     /// Whole parts that may be sent now.

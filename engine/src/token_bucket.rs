@@ -6,6 +6,9 @@
 //! reserve that an idle bucket fills with a ten-thousandth of its rate. A burst of a tenth is there once in a quarter of
 //! an hour, and one second in a thousand is more than two hundredths too full. While somebody waits for tokens nothing that
 //! flows in is lost: that we look late is our delay.
+//!
+//! What was taken leaves a moment later, when it is on the disk. Until then it lies in the bucket as if nobody could take it, so that a
+//! disk that holds it up for long makes no more come together than gathers in an idle bucket.
 
 use std::time::Duration;
 
@@ -16,6 +19,11 @@ use codecs::instant::Mono;
 const PART: i64 = 1_000_000_000;
 /// The part of a second's worth that is there at once.
 const EVEN_SHARE: u64 = 100;
+/// How much more than its room the level may hold while something is about to leave: less than a part, so that nothing of a slow
+/// rate is lost and no part more comes together.
+const NEARLY_A_PART: i64 = PART - 1;
+/// How soon at least tokens are looked for again while something is about to leave: until it has left there may be none.
+const LEAVING: Duration = Duration::from_millis(1);
 /// The part of the rate with which an idle bucket fills its reserve.
 const RESERVE_SHARE: i64 = 10_000;
 
@@ -24,9 +32,11 @@ const RESERVE_SHARE: i64 = 10_000;
 pub struct TokenBucket {
     /// Thousandths of a part a second; 0: no limit.
     rate: u64,
-    /// Negative after [`TokenBucket::take_all`] took more than there was.
+    /// What was taken and has left is no more in it. Negative after more left than there was.
     level: i64,
     level_max: i64,
+    /// What was taken and has not left.
+    leaving: i64,
     reserve: i64,
     reserve_max: i64,
     updated: Mono,
@@ -42,6 +52,7 @@ impl TokenBucket {
             rate,
             level: level_max,
             level_max,
+            leaving: 0,
             reserve: reserve_max,
             reserve_max,
             updated: now,
@@ -65,17 +76,26 @@ impl TokenBucket {
             return u32::MAX;
         }
         self.fill(now);
-        parts(self.level + self.reserve)
+        parts(self.level + self.reserve - self.leaving)
     }
 
     /// Takes `parts` whether they are there or not: for a message that cannot be cut. The debt is waited for.
+    /// [`TokenBucket::left`] is to be told when they have left.
     pub fn take_all(&mut self, now: Mono, parts: u32) {
         if self.rate == 0 {
             return;
         }
         self.fill(now);
         self.awaited = false;
-        self.level -= i64::from(parts) * PART;
+        self.leaving += i64::from(parts) * PART;
+    }
+
+    /// So many of the parts that were taken have left.
+    pub fn left(&mut self, now: Mono, parts: u32) {
+        self.fill(now);
+        let parts = (i64::from(parts) * PART).min(self.leaving);
+        self.leaving -= parts;
+        self.level -= parts;
         let missing = (-self.level).clamp(0, self.reserve);
         self.reserve -= missing;
         self.level += missing;
@@ -88,9 +108,11 @@ impl TokenBucket {
         }
         self.fill(now);
         let wanted = i64::from(parts.min(self.capacity())) * PART;
-        let missing = u64::try_from(wanted - self.level - self.reserve).unwrap_or(0);
+        let missing = u64::try_from(wanted + self.leaving - self.level - self.reserve).unwrap_or(0);
         self.awaited = missing > 0;
-        now.after(Duration::from_micros(missing.div_ceil(self.rate)))
+        let wait = Duration::from_micros(missing.div_ceil(self.rate));
+        let least = if self.awaited && self.leaving > 0 { LEAVING } else { Duration::ZERO };
+        now.after(wait.max(least))
     }
 
     /// Changes rate and burst; what has gathered stays, as far as there is room for it.
@@ -104,14 +126,15 @@ impl TokenBucket {
 
     /// Forgets what has gathered; a debt stays.
     pub fn empty(&mut self) {
-        self.level = self.level.min(0);
+        self.level = self.level.min(self.leaving);
         self.reserve = 0;
     }
 
     fn fill(&mut self, now: Mono) {
         let micros = now.0.saturating_sub(self.updated.0);
         let inflow = i64::try_from(micros.saturating_mul(self.rate)).unwrap_or(i64::MAX);
-        let to_level = inflow.min(self.level_max - self.level);
+        let more = if self.leaving > 0 { NEARLY_A_PART } else { 0 };
+        let to_level = inflow.min(self.level_max + more - self.level).max(0);
         let over = inflow - to_level;
         let kept = if self.awaited { over } else { over.min(inflow / RESERVE_SHARE) };
         self.level += to_level;
@@ -150,8 +173,13 @@ mod tests {
     impl TokenBucket {
         fn take_up_to(&mut self, now: Mono, wanted: u32) -> u32 {
             let granted = self.available(now).min(wanted);
-            self.take_all(now, granted);
+            self.send(now, granted);
             granted
+        }
+
+        fn send(&mut self, now: Mono, parts: u32) {
+            self.take_all(now, parts);
+            self.left(now, parts);
         }
     }
 
@@ -195,12 +223,44 @@ mod tests {
     #[test]
     fn what_is_taken_in_one_piece_is_waited_for_afterwards() {
         let mut bucket = bucket(10, 1);
-        bucket.take_all(START, 5);
+        bucket.send(START, 5);
         assert_eq!(bucket.wait_for(START, 1), at(500));
         // No more than gathers is waited for.
         assert_eq!(bucket.wait_for(START, 5), at(500));
         assert_eq!(bucket.available(at(499)), 0);
         assert_eq!(bucket.available(at(500)), 1);
+    }
+
+    #[test]
+    fn what_leaves_a_moment_after_it_was_taken_costs_nothing_of_a_rate() {
+        for (rate, burst) in [(1, 1), (10, 1), (500, 50), (5_000, 500)] {
+            let mut bucket = bucket(rate, burst);
+            let (mut sent, mut leaving) = (0, 0);
+            for milli in 0..10_000 {
+                bucket.left(at(milli), leaving);
+                leaving = bucket.available(at(milli)).min(if milli == 0 { burst } else { u32::MAX });
+                bucket.take_all(at(milli), leaving);
+                bucket.wait_for(at(milli), 1);
+                sent += leaving;
+            }
+            assert!(sent >= burst + 10 * rate - rate / 100 - 1, "{sent} at {rate}");
+        }
+    }
+
+    #[test]
+    fn while_something_is_about_to_leave_tokens_are_not_looked_for_all_the_time() {
+        let mut bucket = bucket(10, 1);
+        bucket.take_all(START, 1);
+        assert_eq!(bucket.wait_for(START, 1), at(100));
+        let mut looks = 0;
+        let mut now = START;
+        while now < at(1_000) {
+            now = bucket.wait_for(now, 1);
+            looks += 1;
+        }
+        assert!(looks <= 1_000, "{looks}");
+        bucket.left(now, 1);
+        assert_eq!((bucket.available(now), bucket.wait_for(now, 1)), (0, Mono(now.0 + 1)));
     }
 
     #[test]
@@ -210,7 +270,7 @@ mod tests {
         assert_eq!(bucket.available(START), 10);
         bucket.empty();
         assert_eq!(bucket.available(START), 0);
-        bucket.take_all(START, 3);
+        bucket.send(START, 3);
         bucket.empty();
         assert_eq!(bucket.wait_for(START, 1), at(40));
     }
@@ -282,7 +342,7 @@ mod tests {
     fn send_for(seconds: u64, rate: u32, load: u64, batch: u64, seed: u64) -> Vec<(u64, u64)> {
         let mut bucket = bucket(rate, rate / 10);
         // Without the burst of the start, which is one of a quarter of an hour.
-        bucket.take_all(START, rate / 10);
+        bucket.send(START, rate / 10);
         let (mut seed, mut waiting, mut sent) = (seed | 1, 0u64, Vec::new());
         let mut random = move |below: u64| {
             seed ^= seed << 13;
@@ -327,6 +387,29 @@ mod tests {
             }
             let busiest = seconds(&sent).into_iter().max().unwrap_or(0);
             prop_assert!(busiest <= u64::from(rate + burst));
+        }
+
+        /// A disk that holds up what was taken, for however long, brings no more of it together than is allowed.
+        #[test]
+        fn no_second_carries_more_though_what_is_taken_leaves_late(
+            rate in 1u32..2_000, burst in 1u32..200,
+            turns in prop::collection::vec((0u64..50_000, 0u32..100, prop::bool::weighted(0.2)), 1..300),
+        ) {
+            let mut bucket = bucket(rate, burst);
+            let (mut now, mut leaving, mut sent) = (START, 0, Vec::new());
+            for (passed, wanted, leave) in turns {
+                now = Mono(now.0 + passed);
+                let granted = bucket.available(now).min(wanted);
+                bucket.take_all(now, granted);
+                bucket.wait_for(now, wanted - granted);
+                leaving += granted;
+                if leave {
+                    bucket.left(now, leaving);
+                    sent.push((now.0, u64::from(std::mem::take(&mut leaving))));
+                }
+            }
+            let busiest = seconds(&sent).into_iter().max().unwrap_or(0);
+            prop_assert!(busiest <= u64::from(rate + burst), "{busiest}");
         }
 
         /// The model: what was taken never exceeds burst + rate × time, and where somebody always waits it is that to

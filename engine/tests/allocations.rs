@@ -51,7 +51,7 @@ impl Road {
         self.now.mono = self.now.mono.after(Duration::from_millis(1));
         let mut group = Group::default();
         let counted = allocation_counter::measure(|| {
-            self.engine.begin(self.now, self.group);
+            self.engine.begin(self.now, self.group, u64::MAX);
             self.engine.handle(command);
             self.engine.run(0);
             group = self.engine.take_group();

@@ -67,11 +67,17 @@ fn a_pause_is_honoured_even_within_a_round_trip_and_proves_nothing() {
     assert_eq!(rate.rate(), 700);
 }
 
+/// Takes parts, which leave at once.
+fn send(rate: &mut AdaptiveRate, now: Mono, parts: u32) {
+    rate.take_all(now, parts);
+    rate.left(now, parts);
+}
+
 /// Some seconds in which all that is sent is taken.
 fn pass(rate: &mut AdaptiveRate, from: u64, seconds: u64, held_up: bool) {
     for milli in (from..from + seconds * 1_000).step_by(10) {
         let granted = rate.available(at(milli)).min(1_000);
-        rate.take_all(at(milli), granted);
+        send(rate, at(milli), granted);
         if held_up {
             rate.wait_for(at(milli), 1);
         }
@@ -99,7 +105,7 @@ fn a_lowered_rate_rises_slowly_and_then_fast_where_it_holds_something_up() {
 fn a_rate_that_nothing_waits_for_stays_and_is_forgotten_in_the_end() {
     let mut rate = AdaptiveRate::new(0, 0, START);
     assert_eq!((rate.rate(), rate.available(START)), (0, u32::MAX));
-    (0..2_000).for_each(|millis| rate.take_all(at(millis), 2));
+    (0..2_000).for_each(|millis| send(&mut rate, at(millis), 2));
     throttle(&mut rate, at(2_000), 5);
     assert_eq!(rate.rate(), 1_400);
     assert_eq!(rate.available(at(2_000)), 0);
@@ -200,6 +206,7 @@ impl Provider {
                 // Waited for, so that its reserve is as good as its level.
                 let takes = self.bucket.available(now) > 0;
                 self.bucket.take_all(now, u32::from(takes));
+                self.bucket.left(now, u32::from(takes));
                 self.bucket.wait_for(now, u32::MAX);
                 takes
             }
@@ -255,7 +262,7 @@ impl World {
             }
             let room = self.window - self.on_their_way.len() as u32;
             let granted = self.rate.available(now).min(room);
-            self.rate.take_all(now, granted);
+            send(&mut self.rate, now, granted);
             for _ in 0..granted {
                 let taken = self.provider.takes(now);
                 self.on_their_way.push_back((self.now + self.round_trip, taken));
@@ -388,7 +395,7 @@ proptest! {
                 2 => answer(&mut rate, now, wanted),
                 _ => {
                     let granted = rate.available(now).min(wanted);
-                    rate.take_all(now, granted);
+                    send(&mut rate, now, granted);
                     rate.wait_for(now, wanted - granted);
                     sent.push((now.0, u64::from(granted)));
                 }
@@ -415,7 +422,7 @@ fn what_was_proven_long_ago_says_nothing_of_what_is_taken_now() {
     assert_eq!((rate.rate(), rate.available(at(706_000))), (0, u32::MAX));
     // 2,000 a second are sent, and nine of ten taken.
     for milli in 706_000..708_000 {
-        rate.take_all(at(milli), 2);
+        send(&mut rate, at(milli), 2);
         answer(&mut rate, at(milli), 2 - u32::from(milli % 5 == 0));
     }
     throttle(&mut rate, at(708_000), 300);
@@ -431,7 +438,7 @@ fn the_same_for_one_with_a_ceiling() {
     pass(&mut rate, 6_000, 700, false);
     assert_eq!(rate.rate(), 1_000);
     for milli in 706_000..708_000 {
-        rate.take_all(at(milli), 1);
+        send(&mut rate, at(milli), 1);
         answer(&mut rate, at(milli), u32::from(milli % 10 != 0));
     }
     throttle(&mut rate, at(708_000), 200);

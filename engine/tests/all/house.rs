@@ -90,6 +90,10 @@ pub struct House {
     pub checks: bool,
     /// What the system's time of day is ahead of what it should be, in milliseconds.
     pub clock_ahead: i64,
+    /// What the disk has not taken, while it takes nothing.
+    stuck: Option<Vec<Effects>>,
+    /// Groups that have been released.
+    released: u64,
     connections: u32,
     sequence: u32,
 }
@@ -126,6 +130,8 @@ impl House {
             replies: Vec::new(),
             checks: true,
             clock_ahead: 0,
+            stuck: None,
+            released: 0,
             connections: 0,
             sequence: 0,
         };
@@ -142,7 +148,7 @@ impl House {
     }
 
     fn one_turn(&mut self, commands: impl IntoIterator<Item = Command>) {
-        self.engine.begin(self.now, self.next_group);
+        self.engine.begin(self.now, self.next_group, self.released);
         for command in commands {
             self.engine.handle(command);
             if self.checks {
@@ -162,10 +168,20 @@ impl House {
             assert!(group.release_before < self.next_group);
             self.release_before = self.release_before.max(group.release_before);
         }
-        self.release(group.effects);
+        match &mut self.stuck {
+            Some(stuck) => stuck.push(group.effects),
+            None => self.release(group.effects),
+        }
+    }
+
+    /// The disk takes nothing from now on, or has taken all.
+    pub fn stick(&mut self, sticks: bool) {
+        let waited = std::mem::replace(&mut self.stuck, sticks.then(Vec::new));
+        waited.into_iter().flatten().for_each(|effects| self.release(effects));
     }
 
     fn release(&mut self, effects: Effects) {
+        self.released = effects.order + 1;
         for (connection, outgoing) in effects.connections {
             let mut start = 0;
             for request in outgoing.requests {

@@ -217,6 +217,51 @@ fn in_every_second_a_provider_sees_its_rate() {
 }
 
 #[test]
+fn a_disk_that_stalls_brings_no_more_together_than_the_burst() {
+    // Parts a second of the provider and of each bind, milliseconds that each flush takes, those between two stalls, and how long they are
+    let table = [
+        (500, 0, 5, 900, 300),
+        (500, 0, 1, 3_000, 990),
+        (100, 0, 20, 2_000, 500),
+        (1_000, 0, 10, 100, 100),
+        (2_000, 0, 2, 700, 80),
+        (10, 0, 3, 2_000, 700),
+        (0, 250, 5, 900, 300),
+    ];
+    for (rate, of_bind, flush, between, stall) in table {
+        let what =
+            format!("{rate}/s, {of_bind}/s a bind, flushes of {flush} ms, every {between} ms one of {stall}");
+        let mut house = house(|provider| {
+            (provider.throughput, provider.burst) = (rate, rate / 10);
+            provider.bind_throughput = of_bind;
+        });
+        let all = rate.max(2 * of_bind);
+        house.submit_all("acme", &vec![sms(Priority::Normal, 1); all as usize * 10]);
+        let mut smsc = Smsc::new(&mut house, 2, 5_000, 300);
+        let (mut ends, mut next_stall) = (0, between * 1_000);
+        while house.now.mono.0 < 10 * SECOND {
+            let now = house.now.mono.0;
+            if now >= ends {
+                house.stick(false);
+                smsc.serve(&mut house);
+                let stalls = now >= next_stall;
+                ends = now + if stalls { stall } else { flush } * 1_000;
+                next_stall = if stalls { ends + between * 1_000 } else { next_stall };
+                house.stick(true);
+            }
+            house.turn([]);
+            house.advance(1_000);
+        }
+        let burst = (all / 10).max(1);
+        let (busiest, _) = smsc.windows(None, 0);
+        assert!(busiest <= (all + burst) as usize, "{what}: {busiest} in a second");
+        // They cost no more than their own time.
+        let least = u64::from(all) * 10 * between / (between + stall) * 97 / 100 - u64::from(all / 4);
+        assert!(smsc.record.len() as u64 >= least, "{what}: {} of {least}", smsc.record.len());
+    }
+}
+
+#[test]
 fn each_bind_has_its_own_rate() {
     for (throughput, bind_throughput, total) in [(0, 50, 100), (80, 50, 80), (200, 50, 100)] {
         let mut house = house(|provider| {

@@ -163,6 +163,7 @@ impl House {
         engine.recovered(self.definitions.clone(), self.now, self.next_group).expect("the journal recovers");
         engine.check();
         self.engine = engine;
+        self.released = 0;
         self.writes.clear();
         self.parks.clear();
         self.loads.clear();
