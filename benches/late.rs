@@ -17,7 +17,7 @@ use engine::command::{
 use engine::effect::{ArchiveWrite, Effects, Request};
 use engine::money::Micros;
 use engine::submission::{Body, Priority};
-use engine::{Engine, Group};
+use engine::{Engine, Group, Released};
 use loadtest::texts::Texts;
 use storage::archive::{Archive, Options};
 use storage::journal::{self, Journal};
@@ -238,7 +238,7 @@ impl House {
 
     #[inline(never)]
     fn decide(&mut self, commands: Vec<Command>) -> Group {
-        self.engine.begin(self.now, self.group, u64::MAX);
+        self.engine.begin(self.now, self.group, Released::all(self.now));
         commands.into_iter().for_each(|command| self.engine.handle(command));
         self.engine.run(0);
         self.engine.take_group()

@@ -14,7 +14,7 @@ use engine::command::{
 use engine::effect::{Effects, Outgoing, Request};
 use engine::money::Micros;
 use engine::submission::{Body, Priority};
-use engine::{Engine, Group};
+use engine::{Engine, Group, Released};
 
 const MESSAGES: u32 = 1_000;
 /// Of one tenant in a batch.
@@ -166,14 +166,14 @@ impl House {
     fn turn(&mut self, commands: Vec<Command>) -> Effects {
         self.now.mono = Mono(self.now.mono.0 + 1_000);
         self.now.wall = Wall(self.now.wall.0 + 1);
-        self.engine.begin(self.now, self.group, u64::MAX);
+        self.engine.begin(self.now, self.group, Released::all(self.now));
         commands.into_iter().for_each(|command| self.engine.handle(command));
         self.engine.run(0);
         let Group { records, effects, .. } = self.engine.take_group();
         self.group += u64::from(!records.is_empty());
         if !effects.archive.is_empty() {
             let blocks = effects.archive.iter().map(|write| write.block).collect();
-            self.engine.begin(self.now, self.group, u64::MAX);
+            self.engine.begin(self.now, self.group, Released::all(self.now));
             self.engine.handle(Command::Archived { blocks });
             self.engine.run(0);
             let more = self.engine.take_group();

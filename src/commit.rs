@@ -16,7 +16,7 @@ use connectors::reply::Replies;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use engine::command::Command;
 use engine::effect::Effects;
-use engine::{Engine, Group};
+use engine::{Engine, Group, Released};
 use storage::journal::{Journal, JournalError};
 
 use crate::history::History;
@@ -113,7 +113,7 @@ impl CommitLoop {
 pub fn halves(engine: Engine, journal: Journal, next_group: u64, outlets: Outlets) -> (Writer, Committer) {
     let outlets = Arc::new(outlets);
     let ring_over = Arc::new(AtomicU64::new(0));
-    let released = Arc::new(AtomicU64::new(0));
+    let released = Arc::<Progress>::default();
     let writer = Writer {
         engine,
         outlets: Arc::clone(&outlets),
@@ -123,6 +123,25 @@ pub fn halves(engine: Engine, journal: Journal, next_group: u64, outlets: Outlet
     };
     let committer = Committer { journal, packed: Vec::new(), unmarked: false, outlets, ring_over, released };
     (writer, committer)
+}
+
+/// How far the committer has released groups, and when it last did.
+#[derive(Default)]
+struct Progress {
+    groups: AtomicU64,
+    at: AtomicU64,
+}
+
+impl Progress {
+    fn set(&self, groups: u64, at: Mono) {
+        self.at.store(at.0, Relaxed);
+        self.groups.fetch_max(groups, Release);
+    }
+
+    fn get(&self) -> Released {
+        let groups = self.groups.load(Acquire);
+        Released { groups, at: Mono(self.at.load(Relaxed)) }
+    }
 }
 
 /// What the writer knows of the committer.
@@ -292,8 +311,7 @@ pub struct Writer {
     engine: Engine,
     outlets: Arc<Outlets>,
     ring_over: Arc<AtomicU64>,
-    /// Groups that have been released.
-    released: Arc<AtomicU64>,
+    released: Arc<Progress>,
     next_group: u64,
 }
 
@@ -321,7 +339,7 @@ impl Writer {
     }
 
     fn begin(&mut self) {
-        let released = self.released.load(Relaxed);
+        let released = self.released.get();
         self.engine.begin(self.outlets.partition.clock.now(), self.next_group, released);
     }
 
@@ -361,7 +379,7 @@ pub struct Committer {
     unmarked: bool,
     outlets: Arc<Outlets>,
     ring_over: Arc<AtomicU64>,
-    released: Arc<AtomicU64>,
+    released: Arc<Progress>,
 }
 
 impl Committer {
@@ -419,7 +437,7 @@ impl Committer {
             self.outlets.partition.links.release(connection, outgoing);
         }
         self.outlets.replies.release_all(replies);
-        self.released.fetch_max(order + 1, Relaxed);
+        self.released.set(order + 1, self.outlets.partition.clock.mono());
         self.outlets.measures.accepted(self.outlets.partition.clock.mono(), &received);
     }
 }

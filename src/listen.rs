@@ -154,14 +154,14 @@ impl Conversation {
         self.is_within.load(Relaxed)
     }
 
-    /// Whether a whole request waits for its answer, or for that to be written.
+    /// Whether a request waits for its answer, or for that to be written.
     fn is_answering(&self) -> bool {
-        self.is_answering.load(Relaxed) && !self.is_within()
+        self.is_answering.load(Relaxed)
     }
 
-    /// Whether that request may change something, so that its answer is owed.
-    fn changes(&self) -> bool {
-        self.changes.load(Relaxed)
+    /// Whether it is one that may change something, so that its answer is owed, and has been taken as a whole.
+    fn is_changing(&self) -> bool {
+        self.is_answering() && !self.is_within() && self.changes.load(Relaxed)
     }
 
     fn is_stalled(&self) {

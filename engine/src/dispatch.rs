@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use crate::catalog::{AskReceipt, Definitions, ProviderDefinition};
 use crate::command::{AskKind, ConnectionId, PartToken};
-use crate::engine::Engine;
+use crate::engine::{Engine, Released};
 use crate::fair_queue::{FairQueue, QUANTUM_PARTS, Taken};
 use crate::hash::{self, FixedState};
 use crate::message::{Message, PartState, State};
@@ -100,6 +100,8 @@ struct Leaving {
     group: u64,
     bind: usize,
     parts: u32,
+    /// When the first of them were taken.
+    taken: Mono,
 }
 
 /// A lane, and the bind that the message at its head goes over.
@@ -313,18 +315,18 @@ impl Provider {
         }
         match self.leaving.back_mut().filter(|last| (last.group, last.bind) == (group, bind)) {
             Some(last) => last.parts += parts,
-            None => self.leaving.push_back(Leaving { group, bind, parts }),
+            None => self.leaving.push_back(Leaving { group, bind, parts, taken: now }),
         }
         true
     }
 
-    /// All groups before this one have left.
-    fn parts_left(&mut self, now: Mono, before: u64) {
-        while let Some(Leaving { bind, parts, .. }) = self.leaving.pop_front_if(|first| first.group < before)
-        {
-            self.rate.left(now, parts);
+    /// Groups have left.
+    fn parts_left(&mut self, released: Released) {
+        while let Some(first) = self.leaving.pop_front_if(|first| first.group < released.groups) {
+            let Leaving { bind, parts, taken, .. } = first;
+            self.rate.left(released.at, parts, taken);
             if let Some(bind) = self.binds.get_mut(bind) {
-                bind.rate.left(now, parts);
+                bind.rate.left(released.at, parts, taken);
             }
         }
     }
@@ -732,14 +734,14 @@ impl Engine {
         self.step(number, &Step::Intent { attempt, provider: index, bind: bind as u16 });
     }
 
-    /// So many groups have been released: what left with them counts for the rates from now on.
-    pub(crate) fn parts_left(&mut self, released: u64) {
+    /// What has left counts for the rates from when it did.
+    pub(crate) fn parts_left(&mut self, released: Released) {
         if !self.has_leaving {
             return;
         }
         self.has_leaving = false;
         for provider in &mut self.providers.list {
-            provider.parts_left(self.now.mono, released);
+            provider.parts_left(released);
             self.has_leaving |= !provider.leaving.is_empty();
         }
     }

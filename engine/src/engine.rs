@@ -1,7 +1,7 @@
 //! One partition's engine: all its state, and the one way a message's state changes. Decides commands against memory, writes the
 //! events of the group and collects its effects. No I/O: the commit loop gives time and commands, and releases.
 
-use codecs::instant::Wall;
+use codecs::instant::{Mono, Wall};
 
 use crate::accept::millis;
 use crate::apart::Apart;
@@ -54,6 +54,25 @@ pub(crate) enum DueKind {
     Ask = 5,
     /// The end of the wait for what a tenant's operation was carried to a provider for.
     Carried = 6,
+}
+
+/// How far groups have been released.
+#[derive(Clone, Copy, Debug)]
+pub struct Released {
+    /// How many since the start.
+    pub groups: u64,
+    /// When the last of them was.
+    pub at: Mono,
+}
+
+impl Released {
+    /// Nothing since the start.
+    pub const NONE: Released = Released { groups: 0, at: Mono(0) };
+
+    /// All that was taken before, where nothing holds a group up.
+    pub fn all(now: Now) -> Released {
+        Released { groups: u64::MAX, at: now.mono }
+    }
 }
 
 /// A group that has been decided: what must reach the disk, and what may happen then.
@@ -168,9 +187,9 @@ impl Engine {
         }
     }
 
-    /// Starts a turn: the time that holds for it, the number that its group will have if it changes anything, and how many groups
-    /// have been released since the start.
-    pub fn begin(&mut self, now: Now, group_number: u64, released: u64) {
+    /// Starts a turn: the time that holds for it, the number that its group will have if it changes anything, and which groups have
+    /// been released.
+    pub fn begin(&mut self, now: Now, group_number: u64, released: Released) {
         let mono = now.mono.max(self.now.mono);
         self.now = Now { wall: self.wall_clock.follow(Now { mono, ..now }), mono };
         self.group_number = group_number;

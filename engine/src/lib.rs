@@ -55,7 +55,7 @@ pub mod throttle;
 pub mod token_bucket;
 mod wall_clock;
 
-pub use engine::{Engine, Group};
+pub use engine::{Engine, Group, Released};
 #[doc(hidden)]
 pub use inspect::Summary;
 pub use replay::ReplayError;

@@ -6,7 +6,7 @@ use codecs::message_id::Side;
 use crate::accept::millis;
 use crate::catalog::Definitions;
 use crate::command::Now;
-use crate::engine::{DueKind, Engine};
+use crate::engine::{DueKind, Engine, Released};
 use crate::id::Number;
 use crate::idempotency;
 use crate::kept::Entry;
@@ -220,7 +220,7 @@ impl Engine {
         now: Now,
         next_group: u64,
     ) -> Result<(), ReplayError> {
-        self.begin(now, next_group, 0);
+        self.begin(now, next_group, Released::NONE);
         self.check_apart()?;
         self.check_wallets()?;
         self.check_currencies(&definitions)?;
@@ -268,7 +268,7 @@ impl Engine {
     /// holds in reserve what its living messages have. What was reserved for lost messages is available again; what is
     /// missing is adjusted.
     pub fn mend_after_loss(&mut self, now: Now, next_group: u64) {
-        self.begin(now, next_group, 0);
+        self.begin(now, next_group, Released::NONE);
         (self.epoch, self.next) = (self.epoch.saturating_add(1), 0);
         self.record_epoch();
         self.mend_apart();

@@ -106,9 +106,9 @@ impl AdaptiveRate {
         self.sent.add(now, parts);
     }
 
-    /// So many of the parts that were taken have left.
-    pub fn left(&mut self, now: Mono, parts: u32) {
-        self.bucket.left(now, parts);
+    /// So many of the parts, taken at that time, have left.
+    pub fn left(&mut self, now: Mono, parts: u32, taken: Mono) {
+        self.bucket.left(now, parts, taken);
     }
 
     /// Whole parts that may be sent now.

@@ -9,7 +9,7 @@ use engine::catalog::*;
 use engine::command::*;
 use engine::money::Micros;
 use engine::submission::Body;
-use engine::{Engine, Group};
+use engine::{Engine, Group, Released};
 
 /// Messages of a batch, and batches that are not counted: tables and buffers have their size then.
 const BATCH: usize = 1_000;
@@ -51,7 +51,7 @@ impl Road {
         self.now.mono = self.now.mono.after(Duration::from_millis(1));
         let mut group = Group::default();
         let counted = allocation_counter::measure(|| {
-            self.engine.begin(self.now, self.group, u64::MAX);
+            self.engine.begin(self.now, self.group, Released::all(self.now));
             self.engine.handle(command);
             self.engine.run(0);
             group = self.engine.take_group();

@@ -21,7 +21,7 @@ use super::Conversation;
 const STALLED: Duration = Duration::from_secs(10);
 
 /// How long who ended its own half is still answered that asked for something to read: it may as well be gone, which looks the
-/// same, and has its tenant's turns.
+/// same, and has its tenant's turns. A request that changes something is taken as a whole before that, or is none.
 const READS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long, and how much, is read of a request that is answered before it is whole: a socket that is closed with octets
@@ -76,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         if !self.conversation.is_answering() {
             return Poll::Ready(Ok(()));
         }
-        if self.conversation.changes() {
+        if self.conversation.is_changing() {
             return Poll::Pending;
         }
         let leaving = self.leaving.get_or_insert_with(|| Box::pin(sleep(READS_WITHIN)));
@@ -96,6 +96,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     }
 }
 
+/// Whether the peer is gone: over TLS that is an error also where it has only closed.
+fn is_end(error: &io::Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -106,10 +112,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
         let read = Pin::new(&mut self.inner).poll_read(context, room);
         if room.filled().len() > before {
             self.conversation.has_read();
-        } else if matches!(read, Poll::Ready(Ok(()))) {
-            return self.hide_end(context);
+            return read;
         }
-        read
+        match read {
+            Poll::Ready(Ok(())) => self.hide_end(context),
+            // Who is cut off in the middle of a change has begun it all the same; that its answer cannot be written is seen then.
+            Poll::Ready(Err(error)) if is_end(&error) && self.conversation.is_changing() => Poll::Pending,
+            read => read,
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! The listener from outside: real sockets, and one in memory where time has to pass.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf, duplex};
 
 use super::*;
 
@@ -169,15 +172,17 @@ async fn who_does_not_read_its_answer_is_cut_off() {
 }
 
 /// What becomes of a request whose client ends its half before it is answered: how long its connection lasts, and what it is answered.
-async fn after_its_end(method: &str, answers_after: Duration) -> (Duration, String) {
+async fn after_its_end(method: &str, body: &str, answers_after: Duration) -> (Duration, String) {
     let slow = async move || {
         let _ = tokio::time::timeout(answers_after, std::future::pending::<()>()).await;
         "fine"
     };
-    let router = Router::new().route("/", axum::routing::get(slow).post(slow));
+    let takes_all = async move |_: String| slow().await;
+    let router = Router::new().route("/", axum::routing::get(slow).post(takes_all).delete(slow));
     let (_phase, phases) = Phases::channel();
     let (mut peer, ours) = duplex(4_096);
-    let asked = format!("{method} / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
+    let length = body.len();
+    let asked = format!("{method} / HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}");
     peer.write_all(asked.as_bytes()).await.unwrap();
     peer.shutdown().await.unwrap();
     let began = Instant::now();
@@ -191,15 +196,78 @@ async fn after_its_end(method: &str, answers_after: Duration) -> (Duration, Stri
 #[tokio::test(start_paused = true)]
 async fn what_may_only_be_read_is_given_up_soon_after_its_client_has_ended_and_what_changes_something_is_not()
 {
-    for (method, seconds, lasts, is_answered) in
-        [("GET", 4, 4, true), ("GET", 60, 5, false), ("POST", 4, 4, true), ("POST", 60, 60, true)]
-    {
-        let (lasted, answer) = after_its_end(method, Duration::from_secs(seconds)).await;
+    for (method, body, seconds, lasts, is_answered) in [
+        ("GET", "", 4, 4, true),
+        ("GET", "", 60, 5, false),
+        ("POST", "", 4, 4, true),
+        ("POST", "", 60, 60, true),
+        ("POST", "{}", 60, 60, true),
+        // Nobody reads these bodies.
+        ("GET", "{}", 4, 4, true),
+        ("DELETE", "{}", 4, 4, true),
+    ] {
+        let (lasted, answer) = after_its_end(method, body, Duration::from_secs(seconds)).await;
         assert_eq!(
             (lasted.as_secs(), answer.ends_with("fine")),
             (lasts, is_answered),
-            "{method} {seconds}: {answer}"
+            "{method} {body} {seconds}: {answer}"
         );
+    }
+}
+
+/// A connection whose peer is gone without a word, as it is seen over TLS.
+struct Gone(tokio::io::DuplexStream);
+
+impl AsyncRead for Gone {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = room.filled().len();
+        ready!(Pin::new(&mut self.0).poll_read(context, room))?;
+        Poll::Ready(match room.filled().len() {
+            same if same == before => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        })
+    }
+}
+
+impl AsyncWrite for Gone {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_has_begun_is_done_though_its_client_is_gone() {
+    for (method, is_done) in [("POST", true), ("GET", false)] {
+        let done = Arc::new(AtomicBool::new(false));
+        let notes = Arc::clone(&done);
+        let slow = async move || {
+            let _ = tokio::time::timeout(HEAD_TIMEOUT, std::future::pending::<()>()).await;
+            notes.store(true, Relaxed);
+        };
+        let router = Router::new().route("/", axum::routing::get(slow.clone()).post(slow));
+        let (_phase, phases) = Phases::channel();
+        let (mut peer, ours) = duplex(4_096);
+        let asked = format!("{method} / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
+        peer.write_all(asked.as_bytes()).await.unwrap();
+        drop(peer);
+        converse(Gone(ours), ([127, 0, 0, 1], 1).into(), router, phases, conversation(&Arc::default())).await;
+        assert_eq!(done.load(Relaxed), is_done, "{method}");
     }
 }
 

@@ -70,7 +70,7 @@ fn a_pause_is_honoured_even_within_a_round_trip_and_proves_nothing() {
 /// Takes parts, which leave at once.
 fn send(rate: &mut AdaptiveRate, now: Mono, parts: u32) {
     rate.take_all(now, parts);
-    rate.left(now, parts);
+    rate.left(now, parts, now);
 }
 
 /// Some seconds in which all that is sent is taken.
@@ -206,7 +206,7 @@ impl Provider {
                 // Waited for, so that its reserve is as good as its level.
                 let takes = self.bucket.available(now) > 0;
                 self.bucket.take_all(now, u32::from(takes));
-                self.bucket.left(now, u32::from(takes));
+                self.bucket.left(now, u32::from(takes), now);
                 self.bucket.wait_for(now, u32::MAX);
                 takes
             }

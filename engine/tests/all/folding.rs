@@ -224,7 +224,7 @@ impl World {
             Act::Crash => self.crash(),
             Act::CrashAfter(act) => {
                 if let Some(commands) = self.commands(act) {
-                    self.house.engine.begin(self.house.now, u64::MAX >> 8, 0);
+                    self.house.engine.begin(self.house.now, u64::MAX >> 8, engine::Released::NONE);
                     commands.into_iter().for_each(|command| self.house.engine.handle(command));
                     self.house.engine.run(self.house.ring_over);
                 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use codecs::instant::{Mono, Wall};
 use codecs::receipt::State as ReceiptState;
 use codecs::smpp::pdu;
-use engine::Engine;
 use engine::catalog::*;
 use engine::command::*;
 use engine::effect::*;
 use engine::message::{Message, State};
 use engine::money::Micros;
 use engine::submission::Body;
+use engine::{Engine, Released};
 
 mod given;
 mod stores;
@@ -93,7 +93,7 @@ pub struct House {
     /// What the disk has not taken, while it takes nothing.
     stuck: Option<Vec<Effects>>,
     /// Groups that have been released.
-    released: u64,
+    released: Released,
     connections: u32,
     sequence: u32,
 }
@@ -131,7 +131,7 @@ impl House {
             checks: true,
             clock_ahead: 0,
             stuck: None,
-            released: 0,
+            released: Released::NONE,
             connections: 0,
             sequence: 0,
         };
@@ -181,7 +181,7 @@ impl House {
     }
 
     fn release(&mut self, effects: Effects) {
-        self.released = effects.order + 1;
+        self.released = Released { groups: effects.order + 1, at: self.now.mono };
         for (connection, outgoing) in effects.connections {
             let mut start = 0;
             for request in outgoing.requests {

@@ -198,7 +198,7 @@ fn verifying_the_ledger_finds_a_wrong_entry() {
     write(&mut group, &Record::Wallet { tenant: 0, wallet: &planted.encode() });
     house.engine.replay(1, &group).expect("it reads");
     // The house's own check would stop the test here, and is right to.
-    house.engine.begin(house.now, 1_000, u64::MAX);
+    house.engine.begin(house.now, 1_000, engine::Released::NONE);
     house.engine.handle(order(Operation::Verify, Filter::default()));
     let effects = house.engine.take_group().effects;
     let [(_, Reply::Operated(Report::Ledger(rows)))] = &effects.replies[..] else { panic!("{effects:?}") };

@@ -262,7 +262,8 @@ pub fn accepted(count: usize, first: u64) -> Vec<Outcome> {
 fn run(mut engine: Engine, intake: &Arc<Intake>, replies: &Replies, archive: &Shelf, clock: Clock) {
     let (mut commands, mut group) = (Vec::new(), 1);
     while intake.take(Some(Instant::now() + Duration::from_millis(1)), Wakes::Any, &mut commands) {
-        engine.begin(clock.now(), group, u64::MAX);
+        let now = clock.now();
+        engine.begin(now, group, engine::Released::all(now));
         for command in commands.drain(..) {
             engine.handle(command);
         }

@@ -1,9 +1,9 @@
 //! The disk of a house: its archive and its parked store, which are told when to do what, and what a start makes of them and of the journal.
 
-use engine::Summary;
 use engine::message::{Charge, number_of};
 use engine::pages::place_of;
 use engine::parking::row::merge_rows;
+use engine::{Released, Summary};
 
 use super::*;
 
@@ -163,7 +163,7 @@ impl House {
         engine.recovered(self.definitions.clone(), self.now, self.next_group).expect("the journal recovers");
         engine.check();
         self.engine = engine;
-        self.released = 0;
+        self.released = Released::NONE;
         self.writes.clear();
         self.parks.clear();
         self.loads.clear();
