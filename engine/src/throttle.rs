@@ -2,8 +2,8 @@
 //! It holds no queue and counts in parts; who is sent is not its business.
 //!
 //! What a provider has taken in the last second it can take, so the rate is lowered to that, and at most by three tenths
-//! at once while that is not known yet; where a rate has been proven since, to that one. A stray throttling answer is none: what counts is their share of a period's
-//! answers. The rate is raised only when it held something up, by a hundredth at first and faster the longer nothing is
+//! at once while that is not known yet; where a rate has been proven since, to that one. A stray throttling answer is none: what
+//! counts is their share of a period's answers. The rate is raised only when it held something up, by a hundredth at first and faster the longer nothing is
 //! throttled, so that it stays within a few hundredths of a limit that nobody has told us.
 
 use std::time::Duration;

@@ -23,7 +23,10 @@ impl Message {
         for (when, step) in self.steps() {
             match step {
                 Step::Intent { .. } => (at, is_counted) = (None, false),
-                Step::Response { verdict: Verdict::Retry, retry_at, .. } => at = at.max(Some(retry_at)),
+                Step::Response { verdict: Verdict::Retry, retry_at, .. } => {
+                    at = at.max(Some(retry_at));
+                    throttled = if is_counted { throttled } else { 0 };
+                }
                 Step::Response { verdict: Verdict::Throttled, .. } => {
                     throttled += u32::from(!is_counted);
                     is_counted = true;

@@ -130,6 +130,25 @@ fn what_is_throttled_again_and_again_waits_longer_each_time_and_nobody_behind_it
 }
 
 #[test]
+fn attempts_that_are_refused_for_another_reason_end_a_row_of_throttled_ones() {
+    let mut house = house(|provider| {
+        provider.statuses = means(Class::Retry, Some(Duration::from_secs(1)), Some(100));
+    });
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::default());
+    for attempt in 0..100 {
+        let part = (0..20).find_map(|_| {
+            house.pass(Duration::from_secs(1));
+            house.taken(bind).first().map(Request::part)
+        });
+        let status = if attempt % 20 == 0 { FAILED } else { THROTTLED };
+        house.respond("up", 0, &[(part.expect("it is tried again soon"), status, "")]);
+        let waits = house.message(number).retry_at().is_some();
+        assert_eq!(waits, status == FAILED, "{attempt}");
+    }
+}
+
+#[test]
 fn an_answer_that_does_not_tell_is_decided_by_the_policy_for_doubts() {
     for (policy, expected) in
         [(InDoubt::Resend, State::Sending), (InDoubt::Hold, State::Held), (InDoubt::Fail, State::Failed)]
