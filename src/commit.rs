@@ -31,7 +31,7 @@ mod durable;
 /// A group ends here even when more commands wait.
 const GROUP_OCTETS: usize = 4 << 20;
 /// A group of so many octets is handed over although the one before it is still being flushed.
-const GROUP_OCTETS_AHEAD: usize = 256 << 10;
+const GROUP_OCTETS_AHEAD: usize = 512 << 10;
 /// How long at least a group waits for others when it answers no tenant and sends nothing to a provider.
 const NOT_URGENT: Duration = Duration::from_micros(500);
 /// Where such groups follow one another, the disk rests between two: so many times as long as the first of them took. What a
@@ -47,8 +47,11 @@ const NOT_URGENT_OCTETS: usize = 128 << 10;
 const WORTH_WAKING: usize = 64;
 /// Before a smaller group goes, others may run.
 const GROUP_OCTETS_SMALL: usize = 16 << 10;
+/// After a group of so many octets there is more to do than is done at once: up to `GROUP_OCTETS_AHEAD` others may run before
+/// the next goes, too. A session then reads and writes for more messages at a time.
+const GROUP_OCTETS_LARGE: usize = 256 << 10;
 /// How often at most, as long as they bring something.
-const LET_RUN_MAX: u32 = 8;
+const LET_RUN_MAX: u32 = 16;
 /// What a living message takes in the journal, packed, as an estimate: the ring is made four times as large as all of them.
 const LIVING_OCTETS: u64 = 256;
 /// How often what the engine has counted is made visible.
@@ -194,9 +197,9 @@ fn write(mut writer: Writer, decided: &Sender<Decided>, disk: &Disk) {
         let mut is_over =
             || patience.is_over(Instant::now(), writer.open_group(), has_come, disk.rests(clock.mono()));
         if !open || (is_worth_it && decided.is_empty() && is_over()) {
-            let follows_a_small_one = writer.engine.group_octets() < GROUP_OCTETS_SMALL;
+            let octets_before = writer.engine.group_octets();
             open = writer.take_group().is_none_or(&mut hand_over) && open;
-            patience = Patience { follows_a_small_one, ..Patience::default() };
+            patience = Patience { octets_before, ..Patience::default() };
         }
         watch.look(&writer);
     }
@@ -213,7 +216,8 @@ struct OpenGroup {
 /// How long a small group is kept open for others to join it, though the committer could take it.
 #[derive(Default)]
 struct Patience {
-    follows_a_small_one: bool,
+    /// What the group before had when it went.
+    octets_before: usize,
     opened: Option<Instant>,
     /// How often others were let run.
     let_run: u32,
@@ -234,7 +238,7 @@ impl Patience {
         match self.opened {
             Some(_) if may_go => Wakes::Hurried,
             // Where groups are large, deciding must go on while the one before is flushed.
-            _ if !may_go && self.follows_a_small_one => Wakes::Many(WORTH_WAKING),
+            _ if !may_go && self.octets_before < GROUP_OCTETS_SMALL => Wakes::Many(WORTH_WAKING),
             _ => Wakes::Any,
         }
     }
@@ -252,7 +256,8 @@ impl Patience {
             let has_rested = now - opened >= NOT_URGENT && rest.is_zero();
             return has_rested || group.octets >= NOT_URGENT_OCTETS;
         }
-        if group.octets >= GROUP_OCTETS_SMALL {
+        let follows_a_large_one = self.octets_before >= GROUP_OCTETS_LARGE;
+        if group.octets >= if follows_a_large_one { GROUP_OCTETS_AHEAD } else { GROUP_OCTETS_SMALL } {
             return true;
         }
         let is_tried = self.is_tried() && (!has_come || self.let_run >= LET_RUN_MAX);
@@ -499,10 +504,28 @@ mod tests {
     fn who_brings_something_is_let_run_before_a_small_group_goes_and_not_for_ever() {
         let now = Instant::now();
         let group = Some(OpenGroup { octets: 1, is_urgent: true });
-        for (brings, asked) in [(0, 2), (3, 5), (1_000, 9)] {
+        for (brings, asked) in [(0, 2), (3, 5), (1_000, 17)] {
             let mut patience = Patience::default();
             let turns = (0..).take_while(|turn| !patience.is_over(now, group, *turn <= brings, MILLI));
             assert_eq!(turns.count() + 1, asked, "{brings}");
+        }
+    }
+
+    #[test]
+    fn after_a_large_group_others_are_let_run_until_the_next_is_large_too() {
+        let now = Instant::now();
+        for (before, octets, asked) in [
+            (0, 16_383, 17),
+            (0, 16_384, 1),
+            (262_143, 16_384, 1),
+            (262_144, 16_384, 17),
+            (262_144, 524_287, 17),
+            (262_144, 524_288, 1),
+        ] {
+            let mut patience = Patience { octets_before: before, ..Patience::default() };
+            let group = Some(OpenGroup { octets, is_urgent: true });
+            let turns = (0..).take_while(|_| !patience.is_over(now, group, true, MILLI));
+            assert_eq!(turns.count() + 1, asked, "{before} {octets}");
         }
     }
 
