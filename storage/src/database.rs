@@ -18,7 +18,6 @@
 //!   a file in `blobs/` that sled neither syncs nor reclaims; so `blobs/` is empty, asserted at every start.
 //! - `snap.*.generating` is removed before opening: sled refuses a torn one for ever. So is `conf` while there is no data.
 //! - What sled may destroy while it opens a file is copied aside first, and put back after an interruption; see `tail`.
-//! - All but two of the seven threads that sled would wake for every write are kept from it; see `pool`.
 //! - sled panics on damage. While it opens and is first read, and at every read of the archive, that becomes an error; see `guard`.
 
 use std::cell::Cell;
@@ -38,7 +37,6 @@ use crate::log::Durability;
 
 pub(crate) mod ahead;
 mod guard;
-mod pool;
 mod tail;
 
 pub use guard::abort_on_panic;
@@ -106,7 +104,6 @@ impl Database {
         }
         database.sync_creation().map_err(io)?;
         tail::opened(path, settings.keep_tail).map_err(io)?;
-        pool::hold_spare_threads(&database.sled);
         Ok(database)
     }
 
