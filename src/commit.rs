@@ -51,7 +51,7 @@ const GROUP_OCTETS_SMALL: usize = 16 << 10;
 /// the next goes, too. A session then reads and writes for more messages at a time.
 const GROUP_OCTETS_LARGE: usize = 256 << 10;
 /// How often at most, as long as they bring something.
-const LET_RUN_MAX: u32 = 16;
+const LET_RUN_MAX: u32 = 8;
 /// What a living message takes in the journal, packed, as an estimate: the ring is made four times as large as all of them.
 const LIVING_OCTETS: u64 = 256;
 /// How often what the engine has counted is made visible.
@@ -504,7 +504,7 @@ mod tests {
     fn who_brings_something_is_let_run_before_a_small_group_goes_and_not_for_ever() {
         let now = Instant::now();
         let group = Some(OpenGroup { octets: 1, is_urgent: true });
-        for (brings, asked) in [(0, 2), (3, 5), (1_000, 17)] {
+        for (brings, asked) in [(0, 2), (3, 5), (1_000, 9)] {
             let mut patience = Patience::default();
             let turns = (0..).take_while(|turn| !patience.is_over(now, group, *turn <= brings, MILLI));
             assert_eq!(turns.count() + 1, asked, "{brings}");
@@ -515,11 +515,11 @@ mod tests {
     fn after_a_large_group_others_are_let_run_until_the_next_is_large_too() {
         let now = Instant::now();
         for (before, octets, asked) in [
-            (0, 16_383, 17),
+            (0, 16_383, 9),
             (0, 16_384, 1),
             (262_143, 16_384, 1),
-            (262_144, 16_384, 17),
-            (262_144, 524_287, 17),
+            (262_144, 16_384, 9),
+            (262_144, 524_287, 9),
             (262_144, 524_288, 1),
         ] {
             let mut patience = Patience { octets_before: before, ..Patience::default() };
