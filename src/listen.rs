@@ -42,8 +42,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// taken half of them: of a whole send buffer, which grows to megabytes, a slow reader takes too little in the time that it is borne.
 #[cfg(target_os = "linux")]
 const UNSENT_OCTETS_MAX: u32 = 64 << 10;
-/// The wait after accept has failed, mostly for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The wait after accept has failed, mostly for want of file descriptors, doubling up to the second.
+const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Serves one listener until the phase is `Closing` and what was being answered is answered. Beyond `connections_max` one that
 /// makes no request makes room for a new connection, of the address that has most; where all make one, one of an address that
@@ -60,6 +61,7 @@ pub async fn serve(
     let gate = Gate::new(connections_max, connections_max, Arc::clone(&counters));
     let mut connections = JoinSet::new();
     let mut watched = phases.clone();
+    let mut pause = ACCEPT_PAUSE_FIRST;
     loop {
         tokio::select! {
             biased;
@@ -67,6 +69,7 @@ pub async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) => {
+                    pause = ACCEPT_PAUSE_FIRST;
                     let Some(pass) = gate.enter(from.ip()) else { continue };
                     let number = pass.number();
                     let conversation = Conversation::new(pass, Arc::clone(&counters));
@@ -75,7 +78,8 @@ pub async fn serve(
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    tokio::time::sleep(pause).await;
+                    pause = pause.saturating_mul(2).min(ACCEPT_PAUSE_MAX);
                 }
             },
         }

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use crate::catalog::{AskReceipt, Definitions, ProviderDefinition};
 use crate::command::{AskKind, ConnectionId, PartToken};
-use crate::engine::{Engine, Released};
+use crate::engine::{DueKind, Engine, Released};
 use crate::fair_queue::{FairQueue, QUANTUM_PARTS, Taken};
 use crate::hash::{self, FixedState};
 use crate::message::{Message, PartState, State};
@@ -133,6 +133,8 @@ pub(crate) struct Provider {
     pub binds: Vec<Bind>,
     /// When its first bind of now came up; `None` while none is.
     pub up_since: Option<Mono>,
+    /// How long it had been up before that, in all since the process began.
+    pub up_before: Duration,
     /// When its last bind went, or the process began; looked at while none is up.
     pub down_since: Mono,
     /// What is parked for it was looked at for other providers, since it has been down.
@@ -165,6 +167,11 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
+    /// How long it has been up in all since the process began.
+    pub fn up(&self, now: Mono) -> Duration {
+        self.up_before + self.up_since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+
     fn unnamed(shares: [u32; 3], now: Mono) -> Provider {
         Provider {
             id: String::new(),
@@ -173,6 +180,7 @@ impl Provider {
             rate: AdaptiveRate::new(0, 0, now),
             binds: Vec::new(),
             up_since: None,
+            up_before: Duration::ZERO,
             down_since: now,
             given_up: false,
             round_trip: 0,
@@ -585,7 +593,7 @@ impl Engine {
             entry.up_since = Some(now);
             entry.given_up = false;
             for number in std::mem::take(&mut entry.doubtful) {
-                self.wait_for_news(provider, number);
+                self.mono_dues.insert(now.0, DueKind::Doubt as u8, number);
             }
             self.look_at_queued_for_others(provider);
         }

@@ -1,7 +1,10 @@
 //! One partition's engine: all its state, and the one way a message's state changes. Decides commands against memory, writes the
 //! events of the group and collects its effects. No I/O: the commit loop gives time and commands, and releases.
 
+use std::time::Duration;
+
 use codecs::instant::{Mono, Wall};
+use hashbrown::HashMap;
 
 use crate::accept::millis;
 use crate::apart::Apart;
@@ -11,6 +14,7 @@ use crate::counters::Counters;
 use crate::dispatch::Providers;
 use crate::effect::{Balance, Cancelled, Effects, Reply};
 use crate::fitting::References;
+use crate::hash::BlockHash;
 use crate::id::{Number, Permutation};
 use crate::idempotency::Idempotency;
 use crate::inbound::Phones;
@@ -108,6 +112,8 @@ pub struct Engine {
     pub(crate) wall_dues: Schedule,
     /// Dues on the monotonic clock, in microseconds.
     pub(crate) mono_dues: Schedule,
+    /// For each message in doubt how long its provider had been up in all when that began (`Provider::up`).
+    pub(crate) doubts: HashMap<u64, Duration, BlockHash>,
     /// The records of the group being decided.
     pub(crate) group: Vec<u8>,
     /// The number that group will have.
@@ -161,6 +167,7 @@ impl Engine {
             idempotency: Idempotency::default(),
             wall_dues: Schedule::default(),
             mono_dues: Schedule::default(),
+            doubts: HashMap::default(),
             group: Vec::new(),
             group_number: 0,
             groups_taken: 0,

@@ -17,6 +17,9 @@ use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
 
 /// How often a message changes its provider before it stays with the last of its route, whoever else is up.
 const REROUTES_MAX: usize = 64;
+/// A provider that never stays up for `in_doubt_wait` has had its time to speak of a doubt when it was up for so many times as long
+/// in all.
+const UP_IN_ALL: u32 = 3;
 
 impl Engine {
     pub(crate) fn responses(&mut self, responses: &Responses) {
@@ -295,6 +298,7 @@ impl Engine {
         let unsent: u32 = bind_entry.unsent.iter().map(parts).sum();
         bind_entry.returning = connection.is_some() && bind_entry.in_flight > unsent;
         if entry.binds.iter().all(|bind| bind.connection.is_none()) {
+            entry.up_before = entry.up(now);
             entry.up_since = None;
             entry.down_since = now;
         }
@@ -348,6 +352,8 @@ impl Engine {
     pub(crate) fn wait_for_news(&mut self, provider: u16, number: u64) {
         let wait = self.providers.get(provider).and_then(|entry| entry.definition.as_ref());
         let wait = wait.map_or(std::time::Duration::from_secs(10), |definition| definition.in_doubt_wait);
+        let up = self.providers.get(provider).map_or(Duration::ZERO, |entry| entry.up(self.now.mono));
+        self.doubts.insert(number, up);
         self.mono_dues.insert(self.now.mono.after(wait).0, DueKind::Doubt as u8, number);
     }
 
@@ -356,12 +362,13 @@ impl Engine {
         self.step(number, &Step::Doubt { part: ALL_PARTS, cause: DoubtCause::Restart });
     }
 
-    /// The wait for news has ended. The provider must have been bound for as long, else it starts again.
+    /// The wait for news has ended. The provider must have been bound for as long at a stretch, else it starts again; where the
+    /// provider never is, for some times as long in all.
     pub(crate) fn decide_doubt(&mut self, number: u64) {
-        let Some(message) = self.pages.get(number) else { return };
-        if message.state != State::InDoubt {
+        let Some(message) = self.pages.get(number).filter(|message| message.state == State::InDoubt) else {
+            self.doubts.remove(&number);
             return;
-        }
+        };
         // One that our own end cut short is none.
         let attempt = message.attempt.saturating_sub(u8::from(!message.attempt_counts()));
         let provider = message.provider;
@@ -381,11 +388,16 @@ impl Engine {
         // The due may be of a doubt before this one.
         let left =
             u64::try_from(doubted).map_or(0, |doubted| (wait.as_millis() as u64).saturating_sub(doubted));
-        let ready = up_since.after(wait).max(now.after(std::time::Duration::from_millis(left)));
+        let at_a_stretch = up_since.after(wait).max(now.after(std::time::Duration::from_millis(left)));
+        let up =
+            self.doubts.get(&number).map_or(Duration::ZERO, |before| entry.up(now).saturating_sub(*before));
+        let in_all = now.after((wait * UP_IN_ALL).saturating_sub(up));
+        let ready = at_a_stretch.min(in_all);
         if ready > now {
             self.mono_dues.insert(ready.0, DueKind::Doubt as u8, number);
             return;
         }
+        self.doubts.remove(&number);
         match policy {
             InDoubt::Resend if attempt < attempts_max => {
                 self.counters.resent_in_doubt += 1;

@@ -106,7 +106,7 @@ fn shown(message: &Message, api: &ApiState) -> ShownInbound {
 /// The phone as people write it; an international number with a plus.
 fn from(body: &submission::Body<'_>) -> String {
     let phone = lossy(&body.phone()).into_owned();
-    let is_number = phone.bytes().all(|octet| octet.is_ascii_digit());
+    let is_number = !phone.is_empty() && phone.bytes().all(|octet| octet.is_ascii_digit());
     let is_international = match body.destination_ton {
         address::TON_INTERNATIONAL => true,
         address::TON_UNKNOWN => body.destination >= INTERNATIONAL_FROM,

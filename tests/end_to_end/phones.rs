@@ -137,6 +137,18 @@ fn what_was_acknowledged_is_told_after_a_kill_and_a_repetition_is_known() {
 }
 
 #[test]
+fn a_message_without_a_source_is_shown_without_one() {
+    let upstream = Upstream::new();
+    let home = Home::new(&upstream.settings());
+    let gateway = Gateway::start(&home);
+    let mut provider = upstream.bound();
+    let mut body = deliver("22334", 0, 0, b"info", &[]);
+    body.drain(3..3 + "254712345678".len());
+    taken(&mut provider, &body);
+    assert_eq!(listed(&mut gateway.http(KEY))[0]["from"], "");
+}
+
+#[test]
 fn what_a_person_writes_like_a_receipt_is_a_message() {
     let upstream = Upstream::new();
     let home = Home::new(&upstream.settings());

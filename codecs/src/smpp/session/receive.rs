@@ -35,11 +35,14 @@ impl Session {
         }
     }
 
-    /// The bind as the peer may use it: not after its own unbind.
+    /// The bind as the peer may use it: a client not after its own unbind. What a provider sends until it has our answer is taken:
+    /// the receipts and messages of the responses that we let it finish, which hardly any provider sends again.
     fn peer_may_use(&self) -> Option<BindKind> {
         match self.state {
             State::Bound(kind) => Some(kind),
-            State::Unbinding(kind) if !matches!(self.ending, Ending::Owed(_)) => Some(kind),
+            State::Unbinding(kind) if self.role == Role::Esme || !matches!(self.ending, Ending::Owed(_)) => {
+                Some(kind)
+            }
             _ => None,
         }
     }

@@ -391,6 +391,24 @@ fn the_unbind_of_the_peer_is_answered_after_what_is_open() {
     assert_eq!(server.closed(), Some(CloseReason::PeerUnbound));
 }
 
+/// A provider works off its window between its unbind and our answer: the receipts of what it accepts then are taken too.
+#[test]
+fn what_a_provider_delivers_until_its_unbind_is_answered_is_taken() {
+    let mut client = client(BindKind::Transceiver);
+    let _ = written(&mut client);
+    client.request(at(0), Command::SUBMIT_SM, 1, MESSAGE).unwrap();
+    let [(_, _, submitted)] = written(&mut client)[..] else { panic!("one submit_sm") };
+    assert_eq!(client.receive(at(0), &ok(Command::UNBIND, 6)), Event::None);
+    let deliver = pdu(Command::DELIVER_SM, Status::OK, 7, MESSAGE);
+    let delivered = client.receive(at(0), &deliver);
+    assert!(matches!(delivered, Event::Deliver { sequence: 7, .. }), "{delivered:?}");
+    let _ = client.receive(at(1), &pdu(Command::SUBMIT_SM_RESP, Status::OK, submitted, b"7\0"));
+    assert_eq!((written(&mut client), client.closed()), (vec![], None));
+    client.respond(at(1), Command::DELIVER_SM, 7, Status::OK, b"\0");
+    let ends = [(Command::DELIVER_SM_RESP, Status::OK, 7), (Command::UNBIND_RESP, Status::OK, 6)];
+    assert_eq!((written(&mut client), client.closed()), (ends.to_vec(), Some(CloseReason::PeerUnbound)));
+}
+
 #[test]
 fn the_unbind_of_the_peer_is_answered_in_time() {
     let mut idle = server(BindKind::Transceiver);
