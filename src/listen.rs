@@ -43,7 +43,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 #[cfg(target_os = "linux")]
 const UNSENT_OCTETS_MAX: u32 = 64 << 10;
 /// The wait after accept has failed, mostly for want of file descriptors, doubling up to the second.
-const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
+const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(50);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Serves one listener until the phase is `Closing` and what was being answered is answered. Beyond `connections_max` one that

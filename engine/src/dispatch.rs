@@ -35,6 +35,8 @@ const ROUND_TRIP_SHORT: Duration = Duration::from_millis(500);
 const ROUND_TRIP_LONG: Duration = Duration::from_secs(600);
 /// How long places are kept for `high` where one was seen, though a round trip is short.
 const HIGH_LATELY: Duration = Duration::from_secs(60);
+/// So many times `in_doubt_wait` without a bind are an outage: receipts will have gathered at the provider.
+const OUTAGE: u32 = 10;
 
 /// One bind as the engine sees it. `in_flight` is exactly the parts in state `Sending` with this bind.
 #[derive(Debug, Default)]
@@ -135,6 +137,8 @@ pub(crate) struct Provider {
     pub up_since: Option<Mono>,
     /// How long it had been up before that, in all since the process began.
     pub up_before: Duration,
+    /// What it had been up when it last came back from an outage, and not from a moment without binds: it may have news of then.
+    pub up_before_outage: Duration,
     /// When its last bind went, or the process began; looked at while none is up.
     pub down_since: Mono,
     /// What is parked for it was looked at for other providers, since it has been down.
@@ -181,6 +185,7 @@ impl Provider {
             binds: Vec::new(),
             up_since: None,
             up_before: Duration::ZERO,
+            up_before_outage: Duration::ZERO,
             down_since: now,
             given_up: false,
             round_trip: 0,
@@ -592,6 +597,11 @@ impl Engine {
         if entry.up_since.is_none() {
             entry.up_since = Some(now);
             entry.given_up = false;
+            let wait =
+                entry.definition.as_ref().map_or(Duration::ZERO, |definition| definition.in_doubt_wait);
+            if now.since(entry.down_since) >= wait * OUTAGE {
+                entry.up_before_outage = entry.up_before;
+            }
             for number in std::mem::take(&mut entry.doubtful) {
                 self.mono_dues.insert(now.0, DueKind::Doubt as u8, number);
             }

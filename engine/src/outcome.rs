@@ -389,9 +389,10 @@ impl Engine {
         let left =
             u64::try_from(doubted).map_or(0, |doubted| (wait.as_millis() as u64).saturating_sub(doubted));
         let at_a_stretch = up_since.after(wait).max(now.after(std::time::Duration::from_millis(left)));
-        let up =
-            self.doubts.get(&number).map_or(Duration::ZERO, |before| entry.up(now).saturating_sub(*before));
-        let in_all = now.after((wait * UP_IN_ALL).saturating_sub(up));
+        let up = self.doubts.get(&number).map_or(Duration::ZERO, |before| {
+            entry.up(now).saturating_sub(entry.up_before_outage.max(*before))
+        });
+        let in_all = now.after((wait * UP_IN_ALL).saturating_sub(up)).max(up_since.after(wait / 10));
         let ready = at_a_stretch.min(in_all);
         if ready > now {
             self.mono_dues.insert(ready.0, DueKind::Doubt as u8, number);

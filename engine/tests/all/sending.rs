@@ -530,6 +530,28 @@ fn a_doubt_ends_though_the_provider_never_stays_for_the_wait() {
     assert_eq!(ended, [(begun[0], 3, 6), (begun[1], 6, 6)]);
 }
 
+/// What it was up before does not count then: it has the receipts of its outage to bring.
+#[test]
+fn after_an_outage_a_doubt_waits_anew() {
+    for (down, waits) in [(99, 1), (101, 10)] {
+        let mut house = House::new(definitions());
+        let mut bind = house.bind("up", 0, 10);
+        let number = house.accepted("acme", &Sms::default());
+        let part = house.taken(bind).remove(0).part();
+        house.turn([Command::Unanswered { provider: 0, bind: 0, tokens: vec![part] }]);
+        for (up, down) in [(9_000, 1), (9_000, 1), (9_000, 1), (2_900, down)] {
+            house.pass(Duration::from_millis(up));
+            house.bind_down("up", 0, &[], &[]);
+            house.seconds(down);
+            bind = house.bind("up", 0, 10);
+        }
+        house.pass(Duration::from_millis(waits * 1_000 - 10));
+        assert_eq!((house.state(number), house.taken(bind).len()), (State::InDoubt, 0), "{down}");
+        house.pass(Duration::from_millis(20));
+        assert_eq!((house.state(number), house.taken(bind).len()), (State::Sending, 1), "{down}");
+    }
+}
+
 #[test]
 fn an_answer_or_a_receipt_ends_a_doubt() {
     let mut house = House::new(definitions());
