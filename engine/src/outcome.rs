@@ -20,6 +20,10 @@ const REROUTES_MAX: usize = 64;
 /// A provider that never stays up for `in_doubt_wait` has had its time to speak of a doubt when it was up for so many times as long
 /// in all.
 const UP_IN_ALL: u32 = 3;
+/// Then it must have been up for this part of `in_doubt_wait` since it came back.
+const UP_AT_LEAST: u32 = 10;
+/// `in_doubt_wait` of a provider that the settings no longer name.
+const NO_WAIT_GIVEN: Duration = Duration::from_secs(10);
 
 impl Engine {
     pub(crate) fn responses(&mut self, responses: &Responses) {
@@ -350,11 +354,12 @@ impl Engine {
 
     /// The time that receipts and late responses have to speak before the policy for doubts decides.
     pub(crate) fn wait_for_news(&mut self, provider: u16, number: u64) {
-        let wait = self.providers.get(provider).and_then(|entry| entry.definition.as_ref());
-        let wait = wait.map_or(std::time::Duration::from_secs(10), |definition| definition.in_doubt_wait);
-        let up = self.providers.get(provider).map_or(Duration::ZERO, |entry| entry.up(self.now.mono));
-        self.doubts.insert(number, up);
-        self.mono_dues.insert(self.now.mono.after(wait).0, DueKind::Doubt as u8, number);
+        let now = self.now.mono;
+        let entry = self.providers.get(provider);
+        let wait =
+            entry.and_then(|entry| entry.definition.as_ref()).map(|definition| definition.in_doubt_wait);
+        self.doubts.insert(number, entry.map_or(Duration::ZERO, |entry| entry.up(now)));
+        self.mono_dues.insert(now.after(wait.unwrap_or(NO_WAIT_GIVEN)).0, DueKind::Doubt as u8, number);
     }
 
     /// After a start: what was being sent when the process ended may have left.
@@ -379,20 +384,18 @@ impl Engine {
             entry.doubtful.push(number);
             return;
         };
-        let (policy, wait, attempts_max) = entry
-            .definition
-            .as_ref()
-            .map_or((InDoubt::Hold, std::time::Duration::from_secs(10), 1), |definition| {
+        let (policy, wait, attempts_max) =
+            entry.definition.as_ref().map_or((InDoubt::Hold, NO_WAIT_GIVEN, 1), |definition| {
                 (definition.in_doubt, definition.in_doubt_wait, definition.attempts_max)
             });
         // The due may be of a doubt before this one.
         let left =
             u64::try_from(doubted).map_or(0, |doubted| (wait.as_millis() as u64).saturating_sub(doubted));
-        let at_a_stretch = up_since.after(wait).max(now.after(std::time::Duration::from_millis(left)));
+        let at_a_stretch = up_since.after(wait).max(now.after(Duration::from_millis(left)));
         let up = self.doubts.get(&number).map_or(Duration::ZERO, |before| {
             entry.up(now).saturating_sub(entry.up_before_outage.max(*before))
         });
-        let in_all = now.after((wait * UP_IN_ALL).saturating_sub(up)).max(up_since.after(wait / 10));
+        let in_all = now.after((wait * UP_IN_ALL).saturating_sub(up)).max(up_since.after(wait / UP_AT_LEAST));
         let ready = at_a_stretch.min(in_all);
         if ready > now {
             self.mono_dues.insert(ready.0, DueKind::Doubt as u8, number);

@@ -500,58 +500,6 @@ fn doubtful_messages_are_sent_again_once_the_provider_was_bound_for_the_wait() {
     assert_eq!(house.engine.counters().resent_in_doubt, 1);
 }
 
-/// Bound for eight seconds of every nine: never for `in_doubt_wait` at a stretch, and for three times as long in thirty-four.
-#[test]
-fn a_doubt_ends_though_the_provider_never_stays_for_the_wait() {
-    let mut house = House::new(definitions());
-    let mut begun = Vec::new();
-    let mut ended = Vec::new();
-    for round in 0..9 {
-        let bind = house.bind("up", 0, 10);
-        for second in 0..8 {
-            if second == 0 && [0, 3].contains(&round) {
-                let number = house.accepted("acme", &Sms::default());
-                let part = house.taken(bind).remove(0).part();
-                house.turn([Command::Unanswered { provider: 0, bind: 0, tokens: vec![part] }]);
-                begun.push(number);
-            }
-            house.seconds(1);
-            let again = numbers(&house.taken(bind));
-            ended.extend(again.iter().map(|number| (*number, round, second + 1)));
-            // One that was sent again is over.
-            for number in again {
-                let part = PartToken::new(number, 0);
-                house.respond("up", 0, &[(part, 0, "id")]);
-            }
-        }
-        house.bind_down("up", 0, &[], &[]);
-        house.seconds(1);
-    }
-    assert_eq!(ended, [(begun[0], 3, 6), (begun[1], 6, 6)]);
-}
-
-/// What it was up before does not count then: it has the receipts of its outage to bring.
-#[test]
-fn after_an_outage_a_doubt_waits_anew() {
-    for (down, waits) in [(99, 1), (101, 10)] {
-        let mut house = House::new(definitions());
-        let mut bind = house.bind("up", 0, 10);
-        let number = house.accepted("acme", &Sms::default());
-        let part = house.taken(bind).remove(0).part();
-        house.turn([Command::Unanswered { provider: 0, bind: 0, tokens: vec![part] }]);
-        for (up, down) in [(9_000, 1), (9_000, 1), (9_000, 1), (2_900, down)] {
-            house.pass(Duration::from_millis(up));
-            house.bind_down("up", 0, &[], &[]);
-            house.seconds(down);
-            bind = house.bind("up", 0, 10);
-        }
-        house.pass(Duration::from_millis(waits * 1_000 - 10));
-        assert_eq!((house.state(number), house.taken(bind).len()), (State::InDoubt, 0), "{down}");
-        house.pass(Duration::from_millis(20));
-        assert_eq!((house.state(number), house.taken(bind).len()), (State::Sending, 1), "{down}");
-    }
-}
-
 #[test]
 fn an_answer_or_a_receipt_ends_a_doubt() {
     let mut house = House::new(definitions());
