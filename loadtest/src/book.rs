@@ -59,13 +59,15 @@ pub struct Counts {
     pub accepted: u64,
     pub refused: BTreeMap<String, u64>,
     pub throttled: u64,
-    /// Refused for now when nothing was sent again any more.
+    /// Refused for now, or not sent for want of a connection, when nothing was sent again any more.
     pub given_up: u64,
     pub unanswered: u64,
     /// Final receipts by message_state.
     pub receipts: [u64; STATES.len()],
     pub receipts_first: u64,
     pub intermediate: u64,
+    /// Receipts of messages that had asked for none.
+    pub unasked: u64,
     pub duplicates: u64,
     pub unknown: u64,
     pub wrong_ids: u64,
@@ -143,7 +145,7 @@ impl Book {
         u64::from(self.next)
     }
 
-    /// A number that grows whenever anything is heard.
+    /// A number that grows whenever anything is heard; connections that nobody takes are no news.
     #[must_use]
     pub fn progress(&self) -> u64 {
         let counts = &self.counts;
@@ -179,6 +181,11 @@ impl Book {
     /// A refusal for now: it is sent again at `due`, unless the sending has stopped.
     pub fn throttled(&mut self, serial: u32, due: u64) {
         self.counts.throttled += 1;
+        self.not_sent(serial, due);
+    }
+
+    /// It could not be sent at all, as nobody took the connection: it is sent later, and nobody has said anything.
+    pub fn not_sent(&mut self, serial: u32, due: u64) {
         if self.stopped {
             self.give_up();
         } else {
@@ -234,6 +241,11 @@ impl Book {
     }
 
     fn take_receipt(&mut self, serial: u32, id: Option<u64>, state: u8, now: u64) {
+        if !self.receipts_wanted {
+            // Such a message was finished when it was accepted, and is not finished again.
+            self.counts.unasked += 1;
+            return;
+        }
         if matches!(state, 0 | 1 | 6) {
             self.counts.intermediate += 1;
             return;
@@ -276,6 +288,12 @@ impl Book {
     #[must_use]
     pub fn is_unanswered(&self, serial: u32) -> bool {
         self.marks.get(serial as usize).is_some_and(|marks| marks & UNANSWERED != 0)
+    }
+
+    /// Messages that have come to what a run waits for: their receipts, or being accepted where none were asked for.
+    #[must_use]
+    pub fn finished(&self) -> u64 {
+        if self.receipts_wanted { self.counts.receipts_first } else { self.counts.accepted }
     }
 
     /// Messages accepted whose receipt never came, where one was asked for.
@@ -429,6 +447,21 @@ mod tests {
         book.receipt(0, 0, 2, 2);
         book.receipt(2, 2, 2, 2);
         assert_eq!((book.lost(), book.counts.duplicates, book.is_finished()), (1, 1, false));
+    }
+
+    #[test]
+    fn receipts_that_nobody_asked_for_are_counted_and_finish_nothing() {
+        let mut book = Book::new(2, None, false);
+        while book.next_to_send(0).is_some() {}
+        book.receipt(1, 71, 2, 4);
+        book.accepted(0, 70, 5);
+        book.receipt(0, 70, 2, 9);
+        book.receipt(0, 70, 2, 9);
+        assert!(!book.is_finished());
+        book.accepted(1, 71, 10);
+        let counts = &book.counts;
+        assert!(book.is_finished());
+        assert_eq!((counts.unasked, counts.duplicates, counts.receipts_first), (3, 0, 0));
     }
 
     #[test]

@@ -225,6 +225,12 @@ impl Measured {
 }
 
 impl Comparison {
+    /// Neither gateway has lost or doubled anything.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.measured.iter().all(|one| one.lost == 0 && one.duplicates == 0)
+    }
+
     /// Kannel's figures, and Tidegate's over the same door.
     #[must_use]
     pub fn pair(&self) -> Option<(&Measured, &Measured)> {
@@ -282,6 +288,15 @@ mod tests {
         };
         let ratio = |wanted| comparison.ratios().into_iter().find(|(name, ..)| *name == wanted).unwrap().3;
         assert_eq!((ratio("end to end, messages/s"), ratio("CPU a message, µs")), (10.0, 20.0));
+    }
+
+    #[test]
+    fn a_comparison_in_which_something_was_lost_or_doubled_is_not_clean() {
+        let of = |lost, duplicates| {
+            let one = Measured { lost, duplicates, ..measured("Kannel", 1.0, 1.0) };
+            Comparison { measured: vec![measured("Tidegate", 1.0, 1.0), one], absent: Vec::new() }.is_clean()
+        };
+        assert_eq!((of(0, 0), of(1, 0), of(0, 1)), (true, false, false));
     }
 
     #[test]

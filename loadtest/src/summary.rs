@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     book::Book,
+    ending::Ended,
     measure::{Percentiles, Point},
     watch::Watched,
     wire::STATES,
@@ -45,10 +46,12 @@ pub struct Summary {
     /// Accepted and without a receipt at the moment when the sending stopped.
     pub backlog_when_stopped: u64,
     pub unanswered: u64,
-    /// Final receipts by state; over HTTP, final states of the polled sample.
+    /// Final receipts by state, and over HTTP the final states of the polled sample.
     pub receipts: BTreeMap<String, u64>,
     pub intermediate_receipts: u64,
-    /// Accepted, and no receipt came (over HTTP: of the polled sample, not final in time).
+    /// Receipts of messages that had asked for none.
+    pub unasked_receipts: u64,
+    /// Accepted, and no receipt came; of a sample polled over HTTP also what was not final in time.
     pub lost: u64,
     /// A second receipt for one message, or one id for two messages.
     pub duplicates: u64,
@@ -61,10 +64,12 @@ pub struct Summary {
     pub disconnects: u64,
     /// The run ended because nothing more was heard.
     pub timed_out: bool,
+    /// Somebody has asked the run to end; what was open then counts as lost or unanswered.
+    pub interrupted: bool,
     pub seconds: f64,
     /// Accepted, a second, until the last answer.
     pub accepted_per_second: f64,
-    /// Accepted and receipted, a second, until the last receipt.
+    /// Accepted and receipted, a second, until the last receipt; accepted alone where no receipts were asked for.
     pub messages_per_second: f64,
     pub accept_milliseconds: Percentiles,
     pub end_to_end_milliseconds: Percentiles,
@@ -79,22 +84,22 @@ pub struct Summary {
 impl Summary {
     /// Closes the books.
     #[must_use]
-    pub fn new(shape: Shape, book: &mut Book, timed_out: bool, cpu_seconds: f64) -> Self {
+    pub(crate) fn new(shape: Shape, book: &mut Book, ended: &Ended, cpu_seconds: f64) -> Self {
         let counts = book.counts.clone();
         let answered = counts.last_answer as f64 / 1_000_000.0;
-        let ended = counts.last_answer.max(counts.last_receipt) as f64 / 1_000_000.0;
-        let finished = if counts.receipts_first > 0 { counts.receipts_first } else { counts.accepted };
+        let last = counts.last_answer.max(counts.last_receipt) as f64 / 1_000_000.0;
         let receipts = STATES.iter().zip(counts.receipts).filter(|(_, count)| *count > 0);
         Self {
             sent: book.sent(),
             accepted: counts.accepted,
             throttled: counts.throttled,
             given_up: counts.given_up,
-            backlog_when_stopped: 0,
+            backlog_when_stopped: ended.backlog,
             watched: None,
             unanswered: counts.unanswered,
             receipts: receipts.map(|((word, _), count)| ((*word).to_owned(), count)).collect(),
             intermediate_receipts: counts.intermediate,
+            unasked_receipts: counts.unasked,
             lost: book.lost(),
             duplicates: counts.duplicates + book.repeated_ids(),
             unknown_receipts: counts.unknown,
@@ -103,10 +108,11 @@ impl Summary {
             inbound: counts.inbound,
             inbound_repeated: counts.inbound_repeated,
             disconnects: counts.disconnects,
-            timed_out,
-            seconds: ended,
+            timed_out: ended.timed_out,
+            interrupted: ended.asked,
+            seconds: last,
             accepted_per_second: rate(counts.accepted, answered),
-            messages_per_second: rate(finished, ended),
+            messages_per_second: rate(book.finished(), last),
             accept_milliseconds: book.accept.percentiles(),
             end_to_end_milliseconds: book.end_to_end.percentiles(),
             generator_cpu_seconds: cpu_seconds,
@@ -117,10 +123,18 @@ impl Summary {
         }
     }
 
-    /// Nothing was lost and nothing came twice.
+    /// Receipts that a gateway has told over SMPP.
+    #[must_use]
+    pub fn told(&self) -> u64 {
+        if self.shape.kind == "smpp" { self.receipts.values().sum() } else { 0 }
+    }
+
+    /// Nothing was lost, came twice, had another's id or stayed without an answer, and something was accepted. Refusals of some
+    /// messages beside others that are accepted may be what a run is about.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.lost == 0 && self.duplicates == 0
+        let faults = self.lost + self.duplicates + self.wrong_ids + self.unanswered;
+        faults == 0 && !self.timed_out && !self.interrupted && (self.accepted > 0 || self.sent == 0)
     }
 }
 
@@ -143,6 +157,7 @@ impl fmt::Display for Summary {
             ("open at the stop", self.backlog_when_stopped),
             ("unanswered", self.unanswered),
             ("not final yet", self.intermediate_receipts),
+            ("unasked receipts", self.unasked_receipts),
             ("unknown receipts", self.unknown_receipts),
             ("wrong ids", self.wrong_ids),
             ("stray answers", self.stray_answers),
@@ -158,6 +173,9 @@ impl fmt::Display for Summary {
         writeln!(f, "  duplicates       {:>12}", self.duplicates)?;
         if self.timed_out {
             writeln!(f, "  ended because nothing more was heard")?;
+        }
+        if self.interrupted {
+            writeln!(f, "  ended by a signal; what was open then counts as lost or unanswered")?;
         }
         writeln!(
             f,
@@ -194,4 +212,40 @@ fn write_latency(f: &mut fmt::Formatter<'_>, name: &str, latency: &Percentiles) 
         f,
         "  {name:<12} ms   p50 {p50:.2}   p90 {p90:.2}   p99 {p99:.2}   p99.9 {p999:.2}   max {max:.2}"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_sent(count: u32, receipts_wanted: bool) -> Book {
+        let mut book = Book::new(count, None, receipts_wanted);
+        while book.next_to_send(0).is_some() {}
+        book
+    }
+
+    #[test]
+    fn only_a_run_in_which_something_worked_and_nothing_was_missed_is_clean() {
+        let of = |accepted: u64, change: fn(&mut Summary)| {
+            let mut summary = Summary { sent: 10, accepted, ..Summary::default() };
+            change(&mut summary);
+            summary.is_clean()
+        };
+        assert!(of(10, |_| {}));
+        assert!(of(4, |run| run.throttled = 7) && of(4, |run| _ = run.refused.insert("0x14".into(), 6)));
+        assert!(!of(0, |run| _ = run.refused.insert("unauthorized".into(), 10)) && !of(0, |_| {}));
+        assert!(!of(10, |run| run.lost = 1) && !of(10, |run| run.duplicates = 1));
+        assert!(!of(9, |run| run.unanswered = 1) && !of(10, |run| run.wrong_ids = 1));
+        assert!(!of(10, |run| run.timed_out = true) && !of(10, |run| run.interrupted = true));
+    }
+
+    #[test]
+    fn without_the_receipts_that_were_asked_for_nothing_went_end_to_end() {
+        for (receipts_wanted, wanted) in [(true, 0.0), (false, 10.0)] {
+            let mut book = all_sent(10, receipts_wanted);
+            (0..10).for_each(|serial| book.accepted(serial, u64::from(serial), 1_000_000));
+            let summary = Summary::new(Shape::default(), &mut book, &Ended::default(), 0.0);
+            assert_eq!((summary.accepted_per_second, summary.messages_per_second), (10.0, wanted));
+        }
+    }
 }

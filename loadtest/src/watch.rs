@@ -19,6 +19,8 @@ use std::{
 use clap::Args;
 use serde::Serialize;
 
+use crate::stage::program::until;
+
 /// Between two looks at the memory.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -26,9 +28,15 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const BLOCK: u64 = 512;
 /// What the gateway has journaled, where it says so.
 const JOURNALED: &str = "tidegate_journal_appended_bytes_total";
+/// What the gateway has accepted, and told over SMPP. It publishes its figures once a second.
+const ACCEPTED: &str = "tidegate_messages_accepted_total";
+const TOLD: &str = "tidegate_messages_told_total";
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is watched beside a run.
 #[derive(Debug, Clone, Default, Args)]
+// The generators' options are a group of this name as well, and beside these.
+#[group(id = "watch")]
 pub struct Options {
     /// A process to watch: its CPU, memory and octets written. May be given several times; the figures are sums.
     #[arg(long = "watch-pid", value_name = "PID")]
@@ -42,11 +50,43 @@ pub struct Options {
 }
 
 impl Options {
+    /// Looks whether all that is to be watched is there.
+    ///
+    /// # Errors
+    /// Something is missing.
+    pub fn check(&self) -> Result<(), WatchError> {
+        if let Some(pid) = self.pids.iter().find(|pid| started(**pid).is_none()) {
+            return Err(WatchError::NoProcess(*pid));
+        }
+        if let Some(directory) = self.directory.iter().find(|directory| !directory.is_dir()) {
+            return Err(WatchError::NoDirectory(directory.clone()));
+        }
+        let Some(address) = &self.metrics else {
+            return Ok(());
+        };
+        let answer = get(address, "/metrics").and_then(|(status, _)| match status {
+            200 => Ok(()),
+            status => Err(io::Error::other(format!("HTTP {status}"))),
+        });
+        answer.map_err(|source| WatchError::NoMetrics { address: address.clone(), source })
+    }
+
     /// Nothing is to be watched.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pids.is_empty() && self.directory.is_none() && self.metrics.is_none()
     }
+}
+
+/// Why something cannot be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    #[error("--watch-pid {0}: there is no such process")]
+    NoProcess(u32),
+    #[error("--watch-dir {0}: there is no such directory")]
+    NoDirectory(PathBuf),
+    #[error("--watch-metrics {address}: no /metrics there")]
+    NoMetrics { address: String, source: io::Error },
 }
 
 /// Figures of the kernel about processes.
@@ -62,6 +102,8 @@ pub struct Usage {
 /// What was seen.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Watched {
+    /// A process that was watched has ended meanwhile: of its processor time and what it has written nothing is known.
+    pub process_ended: bool,
     pub cpu_seconds: f64,
     pub cpu_microseconds_per_message: f64,
     pub resident_bytes_begin: u64,
@@ -84,6 +126,8 @@ pub struct Watched {
 pub struct Watch {
     options: Options,
     began: Instant,
+    /// When each process was started, in ticks since the start of the system: a later one may have its number.
+    started: Vec<Option<u64>>,
     usage: Usage,
     disk_bytes: u64,
     metrics: BTreeMap<String, f64>,
@@ -99,6 +143,7 @@ impl Watch {
         let (pids, flag, began) = (options.pids.clone(), Arc::clone(&ended), Instant::now());
         let memory = (!pids.is_empty()).then(|| thread::spawn(move || look(&pids, began, &flag)));
         Self {
+            started: options.pids.iter().copied().map(started).collect(),
             usage: usage(&options.pids),
             disk_bytes: options.directory.as_deref().map_or(0, disk_bytes),
             metrics: options.metrics.as_deref().map(metrics).unwrap_or_default(),
@@ -111,9 +156,37 @@ impl Watch {
 
     /// What has happened since the beginning, in which so many messages were handled.
     #[must_use]
-    pub fn end(mut self, messages: u64) -> Watched {
-        self.ended.store(true, Relaxed);
+    pub fn end(self, messages: u64) -> Watched {
         let usage = usage(&self.options.pids);
+        self.close(messages, usage)
+    }
+
+    /// As `end`, for a gateway from which the last answer or receipt has only just come: its metrics are read once they know of
+    /// all that was accepted and told, or do not show it in time.
+    #[must_use]
+    pub fn end_when_published(self, accepted: u64, told: u64) -> Watched {
+        let usage = usage(&self.options.pids);
+        if let Some(address) = &self.options.metrics {
+            let is_published = |now: &BTreeMap<String, f64>| {
+                [(ACCEPTED, accepted), (TOLD, told)].into_iter().all(|(name, count)| {
+                    // A gateway that has no such counter is not waited for.
+                    let before = self.metrics.get(name).copied();
+                    before.is_none_or(|before| now.get(name).is_some_and(|now| now - before >= count as f64))
+                })
+            };
+            let _in_time = until(PUBLISHED_WITHIN, || is_published(&metrics(address)).then_some(()));
+        }
+        self.close(accepted, usage)
+    }
+
+    fn close(mut self, messages: u64, mut usage: Usage) -> Watched {
+        self.ended.store(true, Relaxed);
+        let now: Vec<_> = self.options.pids.iter().copied().map(started).collect();
+        let process_ended = now != self.started;
+        if process_ended {
+            // What has gone counts nothing any more: there is no difference to take.
+            (usage.cpu_seconds, usage.written_bytes) = (self.usage.cpu_seconds, self.usage.written_bytes);
+        }
         let mut resident = self.memory.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         resident.push((self.began.elapsed().as_secs_f64(), usage.resident_bytes));
         let disk_bytes_end = self.options.directory.as_deref().map_or(0, disk_bytes);
@@ -125,7 +198,9 @@ impl Watch {
         let written_bytes = usage.written_bytes.saturating_sub(self.usage.written_bytes);
         let journaled = metrics.get(JOURNALED).map(|(before, after)| after - before);
         let messages = messages.max(1) as f64;
+        let is_written_known = !self.options.pids.is_empty() && !process_ended;
         Watched {
+            process_ended,
             cpu_seconds,
             cpu_microseconds_per_message: cpu_seconds * 1_000_000.0 / messages,
             resident_bytes_begin: self.usage.resident_bytes,
@@ -137,7 +212,7 @@ impl Watch {
             disk_bytes_end,
             disk_bytes_per_message: disk_bytes_end.saturating_sub(self.disk_bytes) as f64 / messages,
             written_per_journaled: journaled
-                .filter(|bytes| *bytes > 0.0)
+                .filter(|bytes| *bytes > 0.0 && is_written_known)
                 .map(|bytes| written_bytes as f64 / bytes),
             metrics,
         }
@@ -150,7 +225,9 @@ impl Watched {
     pub fn rows(&self) -> Vec<(&'static str, String)> {
         let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
         let mut rows = Vec::new();
-        if self.resident_bytes_most > 0 {
+        if self.process_ended {
+            rows.push(("watched process", "ended during the run: no figures of it".to_owned()));
+        } else if self.resident_bytes_most > 0 {
             let (cpu, each) = (self.cpu_seconds, self.cpu_microseconds_per_message);
             rows.push(("watched CPU", format!("{each:.2} µs a message ({cpu:.2} s)")));
             let (begin, end) = (megabytes(self.resident_bytes_begin), megabytes(self.resident_bytes_end));
@@ -209,6 +286,15 @@ pub fn cpu_seconds(process: &str) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// When a process was started, in ticks since the start of the system; none where there is none that still runs.
+fn started(pid: u32) -> Option<u64> {
+    // proc(5): field 3 is the state, Z of one that has ended and was not waited for; field 22 is the start.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit(')').next()?.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
 }
 
 fn resident_bytes(process: &str) -> u64 {
@@ -277,7 +363,7 @@ mod tests {
     use super::*;
 
     /// An operations listener that answers each question with the next of these bodies.
-    fn operations(bodies: &'static [&'static str]) -> String {
+    fn operations(bodies: Vec<String>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         thread::spawn(move || {
@@ -294,11 +380,12 @@ mod tests {
     #[test]
     fn a_watch_sees_what_this_process_uses_and_writes() {
         let directory = tempfile::tempdir().unwrap();
-        let address = operations(&[
+        let bodies = [
             "# HELP x\ntidegate_told_total 3\ntidegate_queue_depth{provider=\"a\"} 1\n",
             "tidegate_told_total 13\ntidegate_queue_depth{provider=\"a\"} 1\ntidegate_queue_depth{provider=\"b\"} 4\n\
              tidegate_accept_seconds_bucket{le=\"1\"} 7\ntidegate_journal_appended_bytes_total 100\n",
-        ]);
+        ];
+        let address = operations(bodies.map(str::to_owned).to_vec());
         let options = Options {
             pids: vec![std::process::id()],
             directory: Some(directory.path().into()),
@@ -317,6 +404,64 @@ mod tests {
         assert_eq!((seen.growth("tidegate_told_total"), seen.growth("tidegate_queue_depth")), (10.0, 4.0));
         assert!(!seen.metrics.contains_key("tidegate_accept_seconds_bucket"));
         assert!(seen.written_per_journaled.is_some() && seen.rows().len() >= 4);
+    }
+
+    #[test]
+    fn a_process_that_ends_meanwhile_has_no_figures() {
+        let mut process = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let options = Options { pids: vec![process.id()], ..Options::default() };
+        options.check().unwrap();
+        let watch = Watch::begin(&options);
+        // As if it had computed for an hour before.
+        let watch = Watch { usage: Usage { cpu_seconds: 3_600.0, ..watch.usage }, ..watch };
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let seen = watch.end(10);
+        assert!(seen.process_ended && seen.cpu_seconds == 0.0, "{seen:?}");
+        assert_eq!(seen.rows(), [("watched process", "ended during the run: no figures of it".to_owned())]);
+        assert!(matches!(options.check(), Err(WatchError::NoProcess(_))));
+    }
+
+    #[test]
+    fn without_a_process_nothing_is_said_of_what_is_written() {
+        let body = |octets| format!("{JOURNALED} {octets}\n");
+        let address = operations(vec![body(5), body(500)]);
+        let seen = Watch::begin(&Options { metrics: Some(address), ..Options::default() }).end(10);
+        assert_eq!((seen.growth(JOURNALED), seen.written_per_journaled), (495.0, None));
+        assert!(seen.rows().is_empty());
+    }
+
+    #[test]
+    fn metrics_are_read_once_they_know_of_all_that_was_accepted() {
+        let body = |(accepted, told): (u32, u32)| format!("{ACCEPTED} {accepted}\n{TOLD} {told}\n");
+        // At the beginning, three times while they are old, once when they are not, and the last look.
+        let shown = [(7, 4), (7, 4), (15, 12), (17, 12), (17, 13), (17, 13)];
+        let address = operations(shown.map(body).to_vec());
+        let watch = Watch::begin(&Options { metrics: Some(address), ..Options::default() });
+        let seen = watch.end_when_published(10, 9);
+        assert_eq!((seen.growth(ACCEPTED), seen.growth(TOLD)), (10.0, 9.0));
+    }
+
+    #[test]
+    fn what_cannot_be_watched_is_named_at_the_start() {
+        let said = |options: Options| options.check().map_err(|error| error.to_string());
+        let none = Options::default;
+        let address = operations(vec![]);
+        let directory = tempfile::tempdir().unwrap();
+        let here = Some(directory.path().to_owned());
+        assert_eq!(said(Options { pids: vec![std::process::id()], directory: here, ..none() }), Ok(()));
+        assert_eq!(
+            said(Options { pids: vec![u32::MAX], ..none() }),
+            Err("--watch-pid 4294967295: there is no such process".to_owned())
+        );
+        assert_eq!(
+            said(Options { directory: Some("/nowhere/at/all".into()), ..none() }),
+            Err("--watch-dir /nowhere/at/all: there is no such directory".to_owned())
+        );
+        assert_eq!(
+            said(Options { metrics: Some(address.clone()), ..none() }),
+            Err(format!("--watch-metrics {address}: no /metrics there"))
+        );
     }
 
     #[test]

@@ -38,6 +38,13 @@ impl Connection {
         Ok(Self { stream, input: Vec::with_capacity(READ_OCTETS) })
     }
 
+    /// Whether the server has closed it since the last answer, or has said what nobody asked for.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        let is_quiet = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        !self.input.is_empty() || !self.stream.try_read(&mut [0]).is_err_and(is_quiet)
+    }
+
     /// Sends a request and waits for its answer.
     pub async fn exchange(&mut self, request: &[u8]) -> io::Result<Response> {
         self.stream.write_all(request).await?;

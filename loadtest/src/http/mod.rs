@@ -6,14 +6,9 @@ mod callback;
 mod exchange;
 mod reading;
 mod request;
+mod sample;
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet},
-    io,
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc, time::Duration};
 
 use clap::{Args, Parser, ValueEnum};
 use tokio::{
@@ -25,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     book::{Book, Schedule},
+    ending::{Ended, Ending},
     measure::{Clock, processor_seconds},
     numbers::{Numbers, NumbersError},
     pace::Pace,
@@ -36,6 +32,7 @@ use answer::Verdict;
 use exchange::{Connection, Response};
 pub use reading::{Questions, read_all, read_latency};
 use request::Requests;
+use sample::Sample;
 
 /// The pause after an answer "not now" that names none, and the longest that is taken, in microseconds.
 const PAUSE: u64 = 20_000;
@@ -144,14 +141,30 @@ pub enum RunError {
     Runtime(#[source] io::Error),
 }
 
+impl RunError {
+    /// What was asked for makes no sense, whoever is asked.
+    #[must_use]
+    pub fn is_wrong_usage(&self) -> bool {
+        matches!(self, Self::Numbers(_) | Self::Target(_) | Self::Batch)
+    }
+}
+
 /// Runs to the end on the calling thread.
 ///
 /// # Errors
 /// The options do not fit, or nobody listens. What happens later is counted, not an error.
 pub fn run(options: Options) -> Result<Finished, RunError> {
+    run_until(options, CancellationToken::new())
+}
+
+/// As `run`; once `asked` is cancelled nothing more is sent or asked, and what is on its way is waited for no longer than a moment.
+///
+/// # Errors
+/// As `run`.
+pub fn run_until(options: Options, asked: CancellationToken) -> Result<Finished, RunError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
-    LocalSet::new().block_on(&runtime, drive(options))
+    LocalSet::new().block_on(&runtime, drive(options, asked))
 }
 
 /// What all connections share; they live on one thread.
@@ -161,18 +174,17 @@ struct Run {
     address: String,
     requests: Requests,
     book: RefCell<Book>,
-    /// The ids to ask for afterwards.
-    sample: RefCell<BTreeMap<u32, String>>,
-    stride: u32,
+    /// What to ask for afterwards.
+    sample: RefCell<Sample>,
     numbers: Numbers,
-    /// Accepted and without a receipt when the sending stopped.
-    backlog: Cell<u64>,
     clock: Clock,
     pace: Pace,
     done: CancellationToken,
+    /// Somebody asks the run to end.
+    asked: CancellationToken,
 }
 
-async fn drive(options: Options) -> Result<Finished, RunError> {
+async fn drive(options: Options, asked: CancellationToken) -> Result<Finished, RunError> {
     let count = messages_at_most(options.count, options.seconds, options.first);
     let numbers = Numbers::new(&options.prefix, options.first, u64::from(count))?;
     if options.door == Door::Kannel && options.batch != 1 {
@@ -194,12 +206,11 @@ async fn drive(options: Options) -> Result<Finished, RunError> {
     let run = Rc::new(Run {
         requests: Requests::new(&options, &address, called_at, numbers.clone()),
         book: RefCell::new(Book::new(count, schedule, options.callback)),
-        sample: RefCell::default(),
-        stride: (options.count / options.poll.max(1)).max(1),
+        sample: RefCell::new(Sample::new(options.poll)),
         numbers,
-        backlog: Cell::new(0),
         pace: Pace::new(options.rate),
         done: CancellationToken::new(),
+        asked,
         clock: Clock::start(),
         address,
         options,
@@ -211,16 +222,15 @@ async fn drive(options: Options) -> Result<Finished, RunError> {
         .into_iter()
         .map(|connection| tokio::task::spawn_local(send(Rc::clone(&run), connection)))
         .collect();
-    let timed_out = watch(&run).await;
+    let ending = watch(&run).await;
     let cpu_seconds = processor_seconds() - cpu_before;
     for sender in senders {
         let _ended = sender.await;
     }
     let mut book = run.book.replace(Book::new(0, None, false));
-    let mut summary = Summary::new(run.shape(), &mut book, timed_out, cpu_seconds);
-    summary.backlog_when_stopped = run.backlog.get();
-    if run.options.poll > 0 {
-        run.poll(&mut summary).await;
+    let mut summary = Summary::new(run.shape(), &mut book, &ending, cpu_seconds);
+    if run.options.poll > 0 && !ending.asked {
+        run.poll(&book, &mut summary).await;
     }
     Ok(Finished { summary, book, numbers: run.numbers.clone() })
 }
@@ -231,10 +241,10 @@ fn address(target: &str) -> Result<String, RunError> {
     address.filter(is_plain).map(str::to_owned).ok_or_else(|| RunError::Target(target.into()))
 }
 
-/// Shows the progress, and ends a run that is finished or hears nothing any more; answers whether it was not finished.
-async fn watch(run: &Run) -> bool {
+/// Shows the progress, and ends the run when it is over; answers how that came.
+async fn watch(run: &Run) -> Ended {
     let mut progress = Progress::new(u64::from(run.options.count), !run.options.quiet);
-    let (mut seen, mut seen_at) = (u64::MAX, 0);
+    let mut ending = Ending::new(run.options.timeout, run.options.seconds, run.asked.clone());
     while !run.done.is_cancelled() {
         tokio::select! {
             () = run.done.cancelled() => {}
@@ -242,21 +252,12 @@ async fn watch(run: &Run) -> bool {
         }
         let (mut book, now) = (run.book.borrow_mut(), run.clock.now());
         progress.show(&book, run.options.callback, now);
-        if !book.is_stopped() && run.options.seconds.is_some_and(|seconds| now as f64 >= seconds * 1e6) {
-            book.stop();
-            run.backlog.set(book.backlog());
-        }
-        if book.is_finished() {
-            run.done.cancel();
-        }
-        if book.progress() != seen {
-            (seen, seen_at) = (book.progress(), now);
-        } else if now - seen_at > (run.options.timeout * 1_000_000.0) as u64 {
+        if ending.is_over(&mut book, now) {
             run.done.cancel();
         }
     }
     progress.finish();
-    !run.book.borrow().is_finished()
+    ending.ended(&run.book.borrow())
 }
 
 /// One connection: request after request, until the run is done.
@@ -270,9 +271,13 @@ async fn send(run: Rc<Run>, connection: Connection) {
             continue;
         }
         run.requests.write(&serials, &mut request);
-        match run.exchange(&mut connection, &request).await {
+        let answer = tokio::select! {
+            answer = run.exchange(&mut connection, &request) => answer,
+            () = run.done.cancelled() => return run.unanswered(&serials, connection.is_some()),
+        };
+        match answer {
             Ok(response) => run.settle(&serials, &response),
-            Err(_) => run.unanswered(&serials, &mut connection).await,
+            Err(_) => run.broken(&serials, &mut connection).await,
         }
         if run.book.borrow().is_finished() {
             run.done.cancel();
@@ -301,11 +306,15 @@ impl Run {
     }
 
     async fn exchange(&self, connection: &mut Option<Connection>, request: &[u8]) -> io::Result<Response> {
+        let limit = Duration::from_secs_f64(self.options.timeout);
+        // A server may close a connection on which nothing is asked; what is written on it then is lost, and nobody to blame.
+        if connection.as_ref().is_some_and(Connection::is_closed) {
+            *connection = None;
+        }
         let open = match connection {
             Some(open) => open,
-            None => connection.insert(Connection::open(&self.address).await?),
+            None => connection.insert(timeout(limit, Connection::open(&self.address)).await??),
         };
-        let limit = Duration::from_secs_f64(self.options.timeout);
         let response = timeout(limit, open.exchange(request)).await??;
         if response.close {
             *connection = None;
@@ -314,17 +323,19 @@ impl Run {
     }
 
     /// Nobody knows whether the messages of a broken request were taken.
-    async fn unanswered(&self, serials: &[u32], connection: &mut Option<Connection>) {
-        // A connection that was never made has sent nothing: those messages may go again.
+    async fn broken(&self, serials: &[u32], connection: &mut Option<Connection>) {
         let sent = connection.take().is_some();
-        {
-            let (mut book, now) = (self.book.borrow_mut(), self.clock.now());
-            book.counts.disconnects += 1;
-            for serial in serials {
-                if sent { book.unanswered(*serial) } else { book.throttled(*serial, now + PAUSE) }
-            }
-        }
+        self.book.borrow_mut().counts.disconnects += u64::from(sent);
+        self.unanswered(serials, sent);
         sleep(RECONNECT_PAUSE).await;
+    }
+
+    /// A connection that was never made has sent nothing: those messages may go again.
+    fn unanswered(&self, serials: &[u32], sent: bool) {
+        let (mut book, now) = (self.book.borrow_mut(), self.clock.now());
+        for serial in serials {
+            if sent { book.unanswered(*serial) } else { book.not_sent(*serial, now + PAUSE) }
+        }
     }
 
     fn settle(&self, serials: &[u32], response: &Response) {
@@ -336,7 +347,7 @@ impl Run {
         for (serial, verdict) in serials.iter().zip(verdicts) {
             match verdict {
                 Verdict::Accepted(id) => {
-                    self.keep_sample(*serial, &id);
+                    self.sample.borrow_mut().offer(*serial, &id);
                     book.accepted(*serial, answer::id_number(&id), now);
                 }
                 Verdict::NotNow => book.throttled(*serial, now + pause),
@@ -356,22 +367,26 @@ impl Run {
         }
     }
 
-    fn keep_sample(&self, serial: u32, id: &[u8]) {
-        if self.options.poll > 0 && (serial.is_multiple_of(self.stride) || serial + 1 == self.options.count) {
-            self.sample.borrow_mut().insert(serial, String::from_utf8_lossy(id).into_owned());
-        }
-    }
-
-    /// Asks for the sample until every message of it is final; the figures are then those of the whole chain.
-    async fn poll(&self, summary: &mut Summary) {
-        let mut open: BTreeSet<String> = self.sample.borrow().values().cloned().collect();
+    /// Asks for the sample until every message of it is final; the figures are then those of the whole chain. Where receipts are
+    /// called back as well, what those say stays.
+    async fn poll(&self, book: &Book, summary: &mut Summary) {
+        let mut open: BTreeMap<String, u32> =
+            self.sample.borrow().chosen().into_iter().map(|(serial, id)| (id, serial)).collect();
+        let asked = open.len();
         let mut states: BTreeMap<String, u64> = BTreeMap::new();
         let mut heard = self.clock.now();
         let mut connection = None;
-        while !open.is_empty() && self.clock.now() - heard < (self.options.timeout * 1_000_000.0) as u64 {
-            for id in open.clone() {
+        while !open.is_empty()
+            && !self.asked.is_cancelled()
+            && self.clock.now() - heard < (self.options.timeout * 1_000_000.0) as u64
+        {
+            for id in open.clone().into_keys() {
                 let request = self.requests.status(&id);
-                let Ok(response) = self.exchange(&mut connection, &request).await else {
+                let answer = tokio::select! {
+                    answer = self.exchange(&mut connection, &request) => answer.ok(),
+                    () = self.asked.cancelled() => None,
+                };
+                let Some(response) = answer else {
                     connection = None;
                     break;
                 };
@@ -383,11 +398,18 @@ impl Run {
             }
             sleep(POLL_PAUSE).await;
         }
-        summary.seconds = summary.seconds.max(heard as f64 / 1_000_000.0);
-        summary.messages_per_second = summary.accepted as f64 / summary.seconds.max(0.001);
-        summary.receipts = states;
-        summary.lost = open.len() as u64;
-        summary.timed_out |= !open.is_empty();
+        summary.interrupted |= self.asked.is_cancelled();
+        summary.timed_out |= !open.is_empty() && !summary.interrupted;
+        summary.receipts.extend(states);
+        // A message whose callback is missing is lost already.
+        let is_counted = |serial: u32| self.options.callback && !book.is_receipted(serial);
+        summary.lost += open.values().filter(|serial| !is_counted(**serial)).count() as u64;
+        if !self.options.callback {
+            // What of the sample is final stands for all of them.
+            let share = (asked - open.len()) as f64 / asked.max(1) as f64;
+            summary.seconds = summary.seconds.max(heard as f64 / 1_000_000.0);
+            summary.messages_per_second = summary.accepted as f64 * share / summary.seconds.max(0.001);
+        }
     }
 
     fn shape(&self) -> Shape {

@@ -40,7 +40,8 @@ fn against(judge: Judge, options: Options) -> (Summary, Arc<Mutex<Seen>>) {
             tokio::spawn(serve(stream, judge, Arc::clone(&shared)));
         }
     });
-    let quick = Options { target, quiet: true, connections: 4, timeout: 2.0, text_length: 20, ..options };
+    let timeout = options.timeout.min(2.0);
+    let quick = Options { target, quiet: true, connections: 4, timeout, text_length: 20, ..options };
     (run(quick).unwrap().summary, seen)
 }
 
@@ -91,7 +92,7 @@ fn answer(head: &str, body: &[u8], judge: Judge, seen: &Mutex<Seen>) -> (u16, Va
         let id = path.split(' ').next().unwrap().to_owned();
         let asked = seen.asked.entry(id.clone()).or_default();
         *asked += 1;
-        let state = if *asked > 1 { "delivered" } else { "sent" };
+        let state = if *asked > 1 && id != "never" { "delivered" } else { "sent" };
         return (200, json!({"id": id, "status": state}));
     }
     let request: Value = serde_json::from_slice(body).unwrap();
@@ -152,6 +153,35 @@ fn a_connection_closed_in_an_exchange_leaves_its_messages_unanswered() {
     assert_eq!((summary.accepted, summary.unanswered, summary.disconnects), (99, 1, 1), "{summary}");
 }
 
+/// Runs the generator on a thread of its own, so that a run without end is a failure and not a test without end.
+fn bounded(options: Options) -> Summary {
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || drop(sender.send(run(options).unwrap().summary)));
+    receiver.recv_timeout(Duration::from_secs(30)).expect("the run ends")
+}
+
+#[test]
+fn a_gateway_that_is_gone_ends_the_run_when_its_time_is_over() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let target = format!("http://{}", listener.local_addr().unwrap());
+    // It takes the connections of the start, reads a request on each, and is never seen again.
+    runtime.spawn(async move {
+        let mut streams = Vec::new();
+        for _ in 0..2 {
+            streams.push(listener.accept().await.unwrap().0);
+        }
+        drop(listener);
+        for mut stream in streams {
+            assert!(read_request(&mut stream, &mut Vec::new()).await.is_some());
+        }
+    });
+    let options = Options { target, quiet: true, connections: 2, timeout: 0.5, ..Options::default() };
+    let summary = bounded(Options { count: 100, ..options });
+    assert_eq!((summary.unanswered, summary.disconnects, summary.throttled), (2, 2, 0), "{summary}");
+    assert!(summary.timed_out);
+}
+
 #[test]
 fn one_id_for_two_messages_is_a_duplicate() {
     let judge: Judge = |_, _| (202, json!({"id": "42"}));
@@ -162,8 +192,49 @@ fn one_id_for_two_messages_is_a_duplicate() {
 #[test]
 fn a_sample_is_asked_for_until_it_is_final() {
     let (summary, seen) = against(accept, Options { count: 100, poll: 10, ..Options::default() });
-    assert_eq!((summary.receipts["delivered"], summary.lost), (11, 0));
+    assert_eq!((summary.receipts["delivered"], summary.lost), (10, 0));
     assert!(seen.lock().unwrap().asked.values().all(|times| *times == 2));
+}
+
+#[test]
+fn the_sample_of_a_run_of_seconds_is_as_large_as_asked_for() {
+    let (summary, _) = against(accept, Options { seconds: Some(0.3), poll: 7, ..Options::default() });
+    assert_eq!((summary.receipts["delivered"], summary.lost), (7, 0), "{summary}");
+}
+
+#[test]
+fn a_poll_keeps_what_the_callbacks_have_said_and_adds_what_it_finds() {
+    // Nobody is called back, and one of them is never final.
+    let judge: Judge = |to, _| match to.ends_with("19") {
+        true => (202, json!({"id": "never", "status": "queued"})),
+        false => accept(to, 0),
+    };
+    let options = Options { timeout: 0.5, count: 20, callback: true, poll: 20, ..Options::default() };
+    let (summary, _) = against(judge, options);
+    assert_eq!((summary.lost, summary.receipts["delivered"], summary.timed_out), (20, 19, true), "{summary}");
+    let (summary, _) = against(judge, Options { timeout: 0.5, count: 20, poll: 20, ..Options::default() });
+    assert_eq!((summary.lost, summary.receipts["delivered"], summary.timed_out), (1, 19, true), "{summary}");
+}
+
+#[test]
+fn a_connection_that_the_server_closed_while_it_was_idle_is_opened_again_and_nothing_is_sent_on_it() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let target = format!("http://{}", listener.local_addr().unwrap());
+    // It answers one request on each connection and closes it, without saying so in the answer.
+    runtime.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let seen = Mutex::new(Seen::default());
+            let (head, body) = read_request(&mut stream, &mut Vec::new()).await.unwrap();
+            let (_, answer) = answer(&head, &body, accept, &seen);
+            let text = answer.to_string();
+            let response = format!("HTTP/1.1 202 X\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+            stream.write_all(response.as_bytes()).await.unwrap();
+        }
+    });
+    let options = Options { target, quiet: true, connections: 1, rate: Some(20.0), ..Options::default() };
+    let summary = bounded(Options { count: 8, ..options });
+    assert_eq!((summary.accepted, summary.unanswered, summary.disconnects), (8, 0, 0), "{summary}");
 }
 
 #[test]

@@ -120,14 +120,22 @@ impl Bind {
 
     /// Nobody knows any more whether the unanswered submits were taken.
     fn disconnected(&mut self) {
+        {
+            let counts = &mut self.run.book.borrow_mut().counts;
+            counts.disconnects = counts.disconnects.saturating_add(1);
+        }
+        self.give_up();
+        self.asked = false;
+        if self.run.book.borrow().is_finished() {
+            self.run.done.cancel();
+        }
+    }
+
+    /// Waits no longer for what is unanswered.
+    fn give_up(&mut self) {
         let mut book = self.run.book.borrow_mut();
-        book.counts.disconnects = book.counts.disconnects.saturating_add(1);
         for serial in self.window.take_older(u64::MAX) {
             book.unanswered(serial);
-        }
-        self.asked = false;
-        if book.is_finished() {
-            self.run.done.cancel();
         }
     }
 
@@ -162,6 +170,7 @@ impl Bind {
         // The run is over; what breaks from here on changes nothing.
         let _ended = timeout(LINGER, self.listen(&mut link)).await;
         let _unbound = timeout(LINGER, self.unbind(&mut link)).await;
+        self.give_up();
         Ok(())
     }
 

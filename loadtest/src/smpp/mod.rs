@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     book::{Book, Schedule},
+    ending::{Ended, Ending},
     measure::{Clock, processor_seconds},
     numbers::{Numbers, NumbersError, SERIALS},
     pace::Pace,
@@ -145,6 +146,14 @@ pub enum RunError {
     Runtime(#[source] io::Error),
 }
 
+impl RunError {
+    /// What was asked for makes no sense, whoever is asked.
+    #[must_use]
+    pub fn is_wrong_usage(&self) -> bool {
+        matches!(self, Self::Numbers(_) | Self::Tenants { .. })
+    }
+}
+
 /// Who binds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Login {
@@ -157,9 +166,17 @@ struct Login {
 /// # Errors
 /// The options do not fit, or the binds cannot be made. What happens later is counted, not an error.
 pub fn run(options: Options) -> Result<Finished, RunError> {
+    run_until(options, CancellationToken::new())
+}
+
+/// As `run`; once `asked` is cancelled nothing more is sent, and what is on its way is waited for no longer than a moment.
+///
+/// # Errors
+/// As `run`.
+pub fn run_until(options: Options, asked: CancellationToken) -> Result<Finished, RunError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
-    LocalSet::new().block_on(&runtime, drive(options))
+    LocalSet::new().block_on(&runtime, drive(options, asked))
 }
 
 /// What all binds share; they live on one thread.
@@ -172,8 +189,6 @@ struct Run {
     clock: Clock,
     pace: Pace,
     connections: usize,
-    /// Accepted and without a receipt when the sending stopped.
-    backlog: Cell<u64>,
     /// With a rate, the time of the last tick. Between ticks nothing new is sent: answers that come one by one would
     /// otherwise draw out the messages one by one as well.
     ticked_at: Cell<u64>,
@@ -218,7 +233,7 @@ impl Template {
     }
 }
 
-async fn drive(options: Options) -> Result<Finished, RunError> {
+async fn drive(options: Options, asked: CancellationToken) -> Result<Finished, RunError> {
     let count = messages_at_most(options.count, options.seconds, options.first);
     let numbers = Numbers::new(&options.prefix, options.first, u64::from(count))?.scattered(options.scatter);
     let mut links = Vec::new();
@@ -233,7 +248,6 @@ async fn drive(options: Options) -> Result<Finished, RunError> {
     let run = Rc::new(Run {
         template: Template::new(&options, &numbers),
         connections,
-        backlog: Cell::new(0),
         book: RefCell::new(Book::new(count, schedule, options.awaits_receipts())),
         pace: Pace::new(options.rate),
         ticked_at: Cell::new(0),
@@ -248,14 +262,13 @@ async fn drive(options: Options) -> Result<Finished, RunError> {
             tokio::task::spawn_local(Bind::new(Rc::clone(&run), login, role).serve(link))
         })
         .collect();
-    let timed_out = watch(&run).await;
+    let ending = watch(&run, asked).await;
     let cpu_seconds = processor_seconds() - cpu_before;
     for bind in binds {
         let _ended = bind.await;
     }
     let mut book = run.book.replace(Book::new(0, None, false));
-    let mut summary = Summary::new(run.shape(), &mut book, timed_out, cpu_seconds);
-    summary.backlog_when_stopped = run.backlog.get();
+    let summary = Summary::new(run.shape(), &mut book, &ending, cpu_seconds);
     Ok(Finished { summary, book, numbers: run.numbers.clone() })
 }
 
@@ -291,12 +304,12 @@ fn roles(options: &Options) -> Vec<Role> {
     roles.repeat(usize::from(options.binds))
 }
 
-/// Shows the progress, and ends a run that hears nothing any more; answers whether it had to.
-async fn watch(run: &Run) -> bool {
+/// Shows the progress, and ends the run when it is over; answers how that came.
+async fn watch(run: &Run, asked: CancellationToken) -> Ended {
     let receipts = run.options.awaits_receipts();
     let mut progress = Progress::new(u64::from(run.options.count), !run.options.quiet);
     let mut tick = tokio::time::interval(Duration::from_millis(200));
-    let (mut seen, mut seen_at) = (u64::MAX, 0);
+    let mut ending = Ending::new(run.options.timeout, run.options.seconds, asked);
     loop {
         tokio::select! {
             () = run.done.cancelled() => break,
@@ -304,21 +317,12 @@ async fn watch(run: &Run) -> bool {
         }
         let (mut book, now) = (run.book.borrow_mut(), run.clock.now());
         progress.show(&book, receipts, now);
-        if !book.is_stopped() && run.options.seconds.is_some_and(|seconds| now as f64 >= seconds * 1e6) {
-            book.stop();
-            run.backlog.set(book.backlog());
-        }
-        if book.is_finished() {
-            run.done.cancel();
-        }
-        if book.progress() != seen {
-            (seen, seen_at) = (book.progress(), now);
-        } else if now - seen_at > (run.options.timeout * 1_000_000.0) as u64 {
+        if ending.is_over(&mut book, now) {
             run.done.cancel();
         }
     }
     progress.finish();
-    !run.book.borrow().is_finished()
+    ending.ended(&run.book.borrow())
 }
 
 impl Run {

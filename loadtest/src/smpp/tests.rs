@@ -184,6 +184,15 @@ fn a_run_that_cannot_begin_says_why() {
 }
 
 #[test]
+fn what_a_silent_provider_leaves_open_is_unanswered_and_no_clean_run() {
+    let profile = Profile { lost_answers: 1.0, receipts_missing: 1.0, ..Profile::default() };
+    let (finished, _) = against(profile, Options { timeout: 0.3, response_timeout: 30.0, ..options(50) });
+    let summary = finished.summary;
+    assert_eq!((summary.sent, summary.accepted, summary.unanswered), (50, 0, 50), "{summary}");
+    assert!(summary.timed_out && !summary.is_clean());
+}
+
+#[test]
 fn a_run_of_seconds_ends_with_all_receipts_and_scattered_numbers() {
     let (finished, handle) =
         against(Profile::default(), Options { seconds: Some(1.0), scatter: true, window: 5, ..options(1) });

@@ -9,6 +9,9 @@ use crate::{
 
 /// The widest window; each place of it takes memory from the bind on.
 const WINDOW_MAX: usize = 100_000;
+/// The longest time in milliseconds, some thirty years, and the most messages a second.
+const TIME_MAX: f64 = 1e12;
+const SPEED_MAX: f64 = 1e9;
 
 /// A provider's behaviour; the default is a fast provider without faults. Rates are probabilities a message, times are milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -135,8 +138,25 @@ impl Profile {
     }
 
     /// # Errors
-    /// A rate is no probability, or there is nothing to choose from.
+    /// A rate is no probability, a time is none, or there is nothing to choose from.
     pub fn check(&self) -> Result<(), ProfileError> {
+        self.check_numbers()?;
+        if !(1..=WINDOW_MAX).contains(&self.window) {
+            return Err(ProfileError::Window(self.window));
+        }
+        if self.refusal_statuses.is_empty() {
+            return Err(ProfileError::Empty { key: "refusal_statuses" });
+        }
+        if self.outcomes.iter().all(|outcome| outcome.weight == 0) {
+            return Err(ProfileError::Empty { key: "outcomes" });
+        }
+        match self.outcomes.iter().find(|outcome| outcome.number().is_none()) {
+            Some(outcome) => Err(ProfileError::Stat(outcome.stat.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn check_numbers(&self) -> Result<(), ProfileError> {
         let rates = [
             ("refusals", self.refusals),
             ("lost_answers", self.lost_answers),
@@ -155,18 +175,26 @@ impl Profile {
                 return Err(ProfileError::Rate { key, rate });
             }
         }
-        if !(1..=WINDOW_MAX).contains(&self.window) {
-            return Err(ProfileError::Window(self.window));
+        let times = [
+            ("reorder_within", self.reorder_within),
+            ("receipt_timeout", self.receipt_timeout),
+            ("receipt_retry", self.receipt_retry),
+            ("enquire_link", self.enquire_link),
+        ];
+        let delays = [
+            ("latency", self.latency),
+            ("receipt_delay", self.receipt_delay),
+            ("late_delay", self.late_delay),
+        ];
+        let delays = delays.into_iter().flat_map(|(key, delay)| delay.times().map(|time| (key, time)));
+        for (key, time) in times.into_iter().chain(delays) {
+            if !(0.0..=TIME_MAX).contains(&time) {
+                return Err(ProfileError::Time { key, time });
+            }
         }
-        if self.refusal_statuses.is_empty() {
-            return Err(ProfileError::Empty { key: "refusal_statuses" });
-        }
-        if self.outcomes.iter().all(|outcome| outcome.weight == 0) {
-            return Err(ProfileError::Empty { key: "outcomes" });
-        }
-        match self.outcomes.iter().find(|outcome| outcome.number().is_none()) {
-            Some(outcome) => Err(ProfileError::Stat(outcome.stat.clone())),
-            None => Ok(()),
+        match self.phones.rate {
+            rate if (0.0..=SPEED_MAX).contains(&rate) => Ok(()),
+            rate => Err(ProfileError::Speed { key: "phones.rate", rate }),
         }
     }
 
@@ -221,6 +249,10 @@ pub enum ProfileError {
     Toml(#[from] toml::de::Error),
     #[error("{key} = {rate} is no probability between 0 and 1")]
     Rate { key: &'static str, rate: f64 },
+    #[error("{key} = {time} is no time between 0 and {TIME_MAX} ms")]
+    Time { key: &'static str, time: f64 },
+    #[error("{key} = {rate} is not between 0 and {SPEED_MAX} a second")]
+    Speed { key: &'static str, rate: f64 },
     #[error("window = {0} is not between 1 and {WINDOW_MAX}")]
     Window(usize),
     #[error("{key} has nothing to choose from")]
@@ -245,6 +277,14 @@ impl Default for Delay {
 }
 
 impl Delay {
+    /// The times that it is made of.
+    fn times(self) -> [f64; 2] {
+        match self {
+            Self::Fixed(time) | Self::Exponential(time) => [time, time],
+            Self::Uniform(low, high) => [low, high],
+        }
+    }
+
     /// A delay in microseconds. Uses one draw whatever its kind.
     pub fn draw(self, dice: &mut Dice) -> u64 {
         let fraction = dice.fraction();
@@ -346,6 +386,15 @@ mod tests {
             ("outcomes = []", "outcomes has nothing to choose from"),
             ("refusal_statuses = []", "refusal_statuses has nothing to choose from"),
             ("outcomes = [{ stat = \"LOST\" }]", "LOST is no word of a receipt"),
+            ("refusals = nan", "refusals = NaN is no probability between 0 and 1"),
+            ("latency = { fixed = -5 }", "latency = -5 is no time between 0 and 1000000000000 ms"),
+            (
+                "late_delay = { uniform = [1, inf] }",
+                "late_delay = inf is no time between 0 and 1000000000000 ms",
+            ),
+            ("receipt_timeout = nan", "receipt_timeout = NaN is no time between 0 and 1000000000000 ms"),
+            ("enquire_link = -1.0", "enquire_link = -1 is no time between 0 and 1000000000000 ms"),
+            ("phones.rate = inf", "phones.rate = inf is not between 0 and 1000000000 a second"),
         ] {
             assert_eq!(Profile::from_toml(text).unwrap_err().to_string(), said);
         }

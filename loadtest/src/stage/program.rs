@@ -1,17 +1,35 @@
-//! A process of a measurement: started with its output in a file, ended politely or at once, and never left behind.
+//! A process of a measurement: started with its output in a file, ended politely or at once, and never left behind, not even by
+//! a measurement that is told to end.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io,
+    os::fd::OwnedFd,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 const LOOK: Duration = Duration::from_millis(2);
+
+/// The programs that run, by handles that mean no other process after their end. None once all were ended for good.
+static LIVING: Mutex<Option<BTreeMap<u32, OwnedFd>>> = Mutex::new(Some(BTreeMap::new()));
+
+fn living() -> MutexGuard<'static, Option<BTreeMap<u32, OwnedFd>>> {
+    LIVING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills all programs (SIGKILL), and lets no more be started: for a process that is about to end without dropping them.
+pub fn end_all() {
+    for program in living().take().unwrap_or_default().values() {
+        let _ended_before = pidfd_send_signal(program, Signal::KILL);
+    }
+}
 
 /// A running program; it is killed when dropped.
 #[derive(Debug)]
@@ -26,8 +44,19 @@ impl Program {
     /// It cannot be started, or the log not be written.
     pub fn start(command: &mut Command, log: &Path) -> io::Result<Self> {
         let log = File::options().create(true).append(true).open(log)?;
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
-        Ok(Self { child })
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let program = {
+            // Locked until the program is in it: none may come between an `end_all` and the end of this process.
+            let mut living = living();
+            let living = living.as_mut().ok_or(io::ErrorKind::Interrupted)?;
+            let child = command.spawn()?;
+            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+            if let Some(Ok(handle)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+                living.insert(child.id(), handle);
+            }
+            Self { child }
+        };
+        Ok(program)
     }
 
     #[must_use]
@@ -55,6 +84,9 @@ impl Program {
     pub fn kill(&mut self) {
         let _ended_before = self.child.kill();
         let _reaped = self.child.wait();
+        if let Some(living) = living().as_mut() {
+            living.remove(&self.pid());
+        }
     }
 }
 

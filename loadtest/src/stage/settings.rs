@@ -16,6 +16,8 @@ pub const TENANTS: &str = "tenants";
 
 /// What a gateway is set up with.
 #[derive(Debug, Clone, Args)]
+// The command `settings` is a group of this name as well.
+#[group(id = "gateway")]
 pub struct Settings {
     /// Where all providers are: the address of `loadtest smsc`.
     #[arg(long, default_value = "127.0.0.1:2776")]

@@ -172,7 +172,7 @@ fn figures(
         Figure::new("**overtaken on a bind**", overtaken as f64, ""),
         Figure::new("furthest behind over all binds", behind as f64, "messages"),
         Figure::new("looked at", looked_at as f64, "messages"),
-        Figure::new("lost", sum(|one| one.summary.lost) as f64, ""),
-        Figure::new("doubled", doubled as f64, ""),
+        Figure::fault("lost", sum(|one| one.summary.lost)),
+        Figure::fault("doubled", doubled),
     ]
 }

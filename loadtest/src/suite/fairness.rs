@@ -63,7 +63,7 @@ fn beside_a_flood(bench: &Bench) -> Result<Figures, SuiteError> {
     figures.extend(latency("**end to end beside the flood**", &beside.end_to_end_milliseconds));
     figures.extend(latency("alone", &alone.end_to_end_milliseconds));
     figures.push(Figure::new("flood", flood.messages_per_second, "/s"));
-    figures.push(Figure::new("lost", (beside.lost + alone.lost + flood.lost) as f64, ""));
+    figures.push(Figure::fault("lost", beside.lost + alone.lost + flood.lost));
     Ok(figures)
 }
 
@@ -103,7 +103,7 @@ fn turns(bench: &Bench) -> Result<Figures, SuiteError> {
         Figure::new("**most of one other between two of one**", most(|one| one.most_of_one_other), ""),
         Figure::new("of all others", most(|one| one.most_of_all_others), ""),
         Figure::new("messages looked at", shared as f64, ""),
-        Figure::new("twice in the record", record.doubled().len() as f64, ""),
+        Figure::fault("twice in the record", record.doubled().len() as u64),
     ])
 }
 

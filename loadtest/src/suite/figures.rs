@@ -8,17 +8,25 @@ pub struct Figure {
     pub name: String,
     pub value: f64,
     pub unit: &'static str,
+    /// It counts what was lost or doubled and should be 0.
+    #[serde(skip)]
+    pub is_fault: bool,
 }
 
 impl Figure {
     pub fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { name: name.into(), value, unit }
+        Self { name: name.into(), value, unit, is_fault: false }
+    }
+
+    /// What was lost or doubled.
+    pub fn fault(name: impl Into<String>, count: u64) -> Self {
+        Self { is_fault: true, ..Self::new(name, count as f64, "") }
     }
 
     /// As a person reads it: whole above a hundred, else two digits.
     #[must_use]
     pub fn text(&self) -> String {
-        let Self { name, value, unit } = self;
+        let Self { name, value, unit, .. } = self;
         let number = if value.fract() == 0.0 || value.abs() >= 100.0 {
             with_commas(*value)
         } else {
@@ -32,7 +40,8 @@ impl Figure {
 /// The figures of a row, in order.
 pub type Figures = Vec<Figure>;
 
-/// The median of each figure, by its place; figures that some runs do not have are left out.
+/// The median of each figure, by its place; of an even number of runs it is the mean of the middle two. Of what was lost or
+/// doubled it is the most: one bad run among good ones is not hidden. Figures that some runs do not have are left out.
 #[must_use]
 pub fn median(runs: &[Figures]) -> Figures {
     let places = runs.iter().map(Vec::len).min().unwrap_or(0);
@@ -41,7 +50,11 @@ pub fn median(runs: &[Figures]) -> Figures {
         let mut values: Vec<f64> =
             runs.iter().filter_map(|run| run.get(place)).map(|figure| figure.value).collect();
         values.sort_by(f64::total_cmp);
-        let value = values.get(values.len() / 2).copied().unwrap_or_default();
+        let at = |place: usize| values.get(place).copied().unwrap_or_default();
+        let value = match figure.is_fault {
+            true => at(values.len() - 1),
+            false => f64::midpoint(at((values.len() - 1) / 2), at(values.len() / 2)),
+        };
         medians.push(Figure { value, ..figure.clone() });
     }
     medians
@@ -69,6 +82,21 @@ mod tests {
         let found = median(&[run(10.0, 3.0), run(30.0, 1.0), run(20.0, 2.0)]);
         assert_eq!(found, run(20.0, 2.0));
         assert_eq!(median(&[]), Figures::new());
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_of_runs_is_the_mean_of_the_middle_two() {
+        let of = |rates: &[f64]| {
+            let runs: Vec<Figures> = rates.iter().map(|rate| vec![Figure::new("rate", *rate, "")]).collect();
+            median(&runs)[0].value
+        };
+        assert_eq!((of(&[4.0]), of(&[4.0, 1.0]), of(&[9.0, 1.0, 2.0, 4.0])), (4.0, 2.5, 3.0));
+    }
+
+    #[test]
+    fn one_run_that_lost_something_is_not_hidden_by_the_others() {
+        let run = |lost| vec![Figure::fault("lost", lost)];
+        assert_eq!(median(&[run(0), run(3), run(0)]), run(3));
     }
 
     #[test]

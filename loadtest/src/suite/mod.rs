@@ -25,6 +25,7 @@ use crate::{
     compare::{self, CompareError},
     http,
     measure::Percentiles,
+    output::whole_text,
     smpp,
     smsc::Profile,
     stage::{Gateway, Provider, StageError, program::until, settings::Settings},
@@ -103,6 +104,14 @@ pub enum SuiteError {
     Broken(String),
 }
 
+impl SuiteError {
+    /// What was asked for makes no sense, whatever the gateway.
+    #[must_use]
+    pub fn is_wrong_usage(&self) -> bool {
+        matches!(self, Self::Unknown(_))
+    }
+}
+
 /// A row of the table.
 pub struct Row {
     pub name: &'static str,
@@ -121,6 +130,14 @@ pub struct Measured {
     pub figures: Figures,
     /// Why there are no figures.
     pub failed: Option<String>,
+}
+
+impl Measured {
+    /// It was measured, and nothing was lost or doubled.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.failed.is_none() && self.figures.iter().all(|figure| !figure.is_fault || figure.value == 0.0)
+    }
 }
 
 /// All rows, in the order of the table.
@@ -160,12 +177,6 @@ pub fn run(options: &Options, mut tell: impl FnMut(&Measured)) -> Result<Vec<Mea
         measured.last().into_iter().for_each(&mut tell);
     }
     Ok(measured)
-}
-
-/// An error and its causes.
-fn whole_text(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// What the rows share: the options, and the rate that was reached.
@@ -270,7 +281,7 @@ impl Load {
 
     /// What went wrong, which should be nothing.
     fn faults(&self) -> [Figure; 2] {
-        [Figure::new("lost", self.summary().lost as f64, ""), Figure::new("doubled", self.doubled as f64, "")]
+        [Figure::fault("lost", self.summary().lost), Figure::fault("doubled", self.doubled)]
     }
 }
 
@@ -315,6 +326,17 @@ fn against_kannel(bench: &Bench) -> Result<Figures, SuiteError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_that_lost_or_doubled_something_or_was_not_measured_is_not_clean() {
+        let of = |figure: Figure, failed: Option<&str>| {
+            let figures = vec![Figure::new("rate", 5.0, "/s"), figure];
+            let failed = failed.map(str::to_owned);
+            Measured { name: "smpp", work: "", reach: "", figures, failed }.is_clean()
+        };
+        assert!(of(Figure::fault("lost", 0), None));
+        assert!(!of(Figure::fault("lost", 2), None) && !of(Figure::fault("doubled", 0), Some("no gateway")));
+    }
 
     #[test]
     fn every_row_has_a_name_of_its_own_and_says_what_it_does() {

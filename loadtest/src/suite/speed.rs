@@ -91,8 +91,8 @@ fn over_http(bench: &Bench, connections: u16, batch: u32) -> Result<Figures, Sui
     figures.extend(latency("answer", &accept_milliseconds));
     figures.push(Figure::new("CPU", watched.cpu_microseconds_per_message, "µs a message"));
     let missing = if all_told { 0 } else { accepted.saturating_sub(counts.receipts_acknowledged) };
-    figures.push(Figure::new("lost", missing as f64, ""));
-    figures.push(Figure::new("doubled", counts.accepted.saturating_sub(accepted) as f64, ""));
+    figures.push(Figure::fault("lost", missing));
+    figures.push(Figure::fault("doubled", counts.accepted.saturating_sub(accepted)));
     Ok(figures)
 }
 
