@@ -16,6 +16,8 @@ const OPEN_MAX: usize = 4;
 /// The same when a new one begins. Late news goes to the one before it; what was only written to further back need not stay in
 /// memory, and what is read is opened again.
 const OPEN_BEHIND: usize = 1;
+/// The longest month.
+const MONTH_MILLIS: i64 = 31 * 86_400_000;
 
 pub(super) struct Databases {
     directory: PathBuf,
@@ -63,6 +65,12 @@ impl Databases {
             set.entries.push(Entry::new(directory, name, first, start));
         }
         set.entries.sort_by_key(|entry| entry.first);
+        // Which of the two has the blocks cannot be known; whichever is taken hides the other.
+        if let Some([one, other]) = set.entries.array_windows().find(|[one, other]| one.first == other.first)
+        {
+            let place = format!("{} has the same first block", one.name);
+            return Err(OpenError::damaged(&directory.join(&other.name), place));
+        }
         let databases = Databases { directory: directory.to_owned(), options, set: Mutex::new(set) };
         databases.write_list(&databases.lock().entries).map_err(io)?;
         for name in found.removing {
@@ -129,7 +137,8 @@ impl Databases {
         }
         let first = match set.entries.last() {
             None => 0,
-            Some(newest) if self.is_over(newest, accepted) => block,
+            // No two begin at one block; after a crash the newest may have none yet.
+            Some(newest) if block > newest.first && self.is_over(newest, accepted) => block,
             Some(_) => {
                 set.last_block = Some(block);
                 return Ok(false);
@@ -145,10 +154,12 @@ impl Databases {
     }
 
     fn is_over(&self, newest: &Entry, accepted: i64) -> bool {
-        accepted > newest.start
-            && (files::month(accepted) != files::month(newest.start)
-                || accepted.saturating_sub(newest.start) >= self.options.period_millis
-                || newest.slot.disk_bytes() > self.options.bytes_max)
+        let period = self.options.period_millis;
+        let age = accepted.saturating_sub(newest.start);
+        // Begun by a clock that was far ahead, it would have no end until that time comes.
+        age < -period.min(MONTH_MILLIS)
+            || age > 0 && (files::month(accepted) != files::month(newest.start) || age >= period)
+            || newest.slot.disk_bytes() > self.options.bytes_max
     }
 
     /// Does `act` with the database that has this block; `None` where there is none.
@@ -223,12 +234,20 @@ impl Databases {
         Ok(())
     }
 
-    /// Each step may be the last before a crash: see `files`.
+    /// Each step may be the last before a crash: see `files`. What came before a time is in the databases below one that began by
+    /// then, if none below began later: by a clock that was wrong one may have begun earlier than those below it.
     pub(super) fn retire(&self, before: i64, living: u64) -> Result<usize, ArchiveError> {
         let io = |error| StoreError::io(&self.directory, error);
         let mut set = self.lock();
-        let may_go = |pair: &&[Entry]| pair[1].start < before && pair[1].first <= living;
-        let count = set.entries.windows(2).take_while(may_go).count();
+        let (mut count, mut latest) = (0, i64::MIN);
+        for (index, entry) in set.entries.iter().enumerate() {
+            if entry.start >= before || entry.first > living {
+                break;
+            }
+            if entry.start >= latest {
+                (count, latest) = (index, entry.start);
+            }
+        }
         if count == 0 {
             return Ok(0);
         }

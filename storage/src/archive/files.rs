@@ -4,7 +4,8 @@
 //! `archive/YYYY-MM.START.FIRST/` is a database: the month of its oldest message, when that came (milliseconds since 1970),
 //! and the first block that belongs to it. `archive/YYYY-MM.START.FIRST-flushed` is its side file (`witness`), and
 //! `archive/databases` lists all of them: one that is listed and not there is a loss. A directory `….removing` is on its way
-//! out. `archive/before` is the whole archive of the release before, which knew one database only.
+//! out. `archive/before` is the whole archive of the release before, which knew one database only. Whatever has another name is
+//! none of ours: somebody's copy of a database, beside it, must not be taken for it.
 //!
 //! A database is made first and listed then; and it leaves the list first. So whatever a crash has left, one that is there
 //! and not listed is whole, and belongs to the list.
@@ -39,13 +40,17 @@ pub(super) fn find(directory: &Path) -> Result<Found, OpenError> {
         let entry = entry.map_err(io)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         match name.strip_suffix(REMOVING) {
-            Some(name) => drop(found.removing.insert(name.to_owned())),
+            Some(name) if parse(name).is_some() => drop(found.removing.insert(name.to_owned())),
             None if entry.path().is_dir() && parse(&name).is_some() => drop(found.names.insert(name)),
-            None => {}
+            _ => {}
         }
     }
     let is_there = |name: &str| found.names.contains(name) || found.removing.contains(name);
     match listed(directory)?.lines().find(|name| !is_there(name)) {
+        Some(listed) if parse(listed).is_none() => Err(OpenError::damaged(
+            &directory.join(listed),
+            "it is listed, and has not the name of a database",
+        )),
         Some(missing) => Err(OpenError::damaged(&directory.join(missing), "it is missing")),
         None => Ok(found),
     }
@@ -123,14 +128,14 @@ pub(super) fn name(start: i64, first: u64) -> String {
     format!("{year:04}-{month:02}.{start}.{first}")
 }
 
-/// Start and first block.
-pub(super) fn parse(name: &str) -> Option<(i64, u64)> {
-    if name == BEFORE {
+/// Start and first block, if this is the very name that a database with them has.
+pub(super) fn parse(text: &str) -> Option<(i64, u64)> {
+    if text == BEFORE {
         return Some((0, 0));
     }
-    let mut parts = name.split('.').skip(1);
+    let mut parts = text.split('.').skip(1);
     let (start, first) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    parts.next().is_none().then_some((start, first))
+    (text == name(start, first)).then_some((start, first))
 }
 
 /// Year and month of a time, by the calendar's own 400 years.
@@ -173,6 +178,13 @@ mod tests {
         }
         assert_eq!(parse(BEFORE), Some((0, 0)));
         for name in ["2026-11", "2026-11.1", "2026-11.x.1", "2026-11.1.2.3", "databases"] {
+            assert_eq!(parse(name), None, "{name}");
+        }
+        // What stands where the month of the start does, and numbers as we do not write them.
+        assert_eq!(parse("2026-11.1795000000000.7"), Some((1_795_000_000_000, 7)));
+        for name in
+            ["backup-2026-11.1795000000000.7", "2026-12.1795000000000.7", "2026-11.+1795000000000.07", ".1.7"]
+        {
             assert_eq!(parse(name), None, "{name}");
         }
     }

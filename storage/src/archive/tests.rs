@@ -134,6 +134,32 @@ fn a_month_a_period_or_a_bound_begins_a_database_and_blocks_stay_where_they_are(
 }
 
 #[test]
+fn after_a_start_with_a_clock_far_ahead_databases_are_cut_as_before() {
+    let hour = 3_600_000;
+    let short = Options { period_millis: hour, ..Options::default() };
+    let small = Options { bytes_max: 1 << 20, ..Options::default() };
+    let year = NOVEMBER + 12 * MONTH;
+    // When the newest began, the blocks that come then, and how many databases there are at last.
+    let rows: [(&str, Options, &[i64], usize); 5] = [
+        ("months", Options::default(), &[NOVEMBER, NOVEMBER + MONTH], 3),
+        ("periods", short, &[NOVEMBER, NOVEMBER + 2 * hour], 3),
+        ("a little ahead", Options::default(), &[year - 31 * 24 * hour, year], 1),
+        ("less than a period ahead", short, &[year - hour, year], 1),
+        ("a bound", small, &[year - hour], 2),
+    ];
+    for (name, options, then, count) in rows {
+        let directory = tempfile::tempdir().unwrap();
+        let mut archive = Archive::open(directory.path(), options).unwrap();
+        archive.make_room(0, year).unwrap();
+        archive.write_block(0, &octets(1, 3_000_000)).unwrap();
+        for (block, accepted) in (1..).zip(then) {
+            archive.make_room(block, *accepted).unwrap();
+        }
+        assert_eq!(databases(directory.path()).len(), count, "{name}");
+    }
+}
+
+#[test]
 fn what_was_only_written_to_is_closed_when_two_more_have_begun_and_is_still_read() {
     let directory = tempfile::tempdir().unwrap();
     let options = Options { period_millis: 1, ..Options::default() };
@@ -214,6 +240,20 @@ fn retention_removes_whole_databases_and_what_is_below_them_is_gone_for_good() {
     let archive = Archive::open(directory.path(), Options::default()).unwrap();
     let found: Vec<u64> = (0..40).filter(|block| read(&archive, *block).is_some()).collect();
     assert_eq!(found, [30]);
+}
+
+#[test]
+fn what_began_by_a_clock_that_was_behind_takes_nothing_younger_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { period_millis: 1, ..Options::default() };
+    let mut archive = Archive::open(directory.path(), options).unwrap();
+    for (block, days) in [(0, 0), (10, 20), (20, 5), (30, 28)] {
+        archive.make_room(block, NOVEMBER + days * 86_400_000).unwrap();
+    }
+    for (days, retired) in [(6, 0), (20, 0), (21, 1), (28, 0), (29, 2)] {
+        let before = NOVEMBER + days * 86_400_000;
+        assert_eq!(archive.reader().retire(before, u64::MAX).unwrap(), retired, "before day {days}");
+    }
 }
 
 #[test]
@@ -311,6 +351,55 @@ fn a_start_that_ends_a_removal_takes_it_from_the_list_first() {
     fs::remove_dir(&side_file).unwrap();
     fs::remove_dir_all(directory.path().join(format!("{oldest}.removing"))).unwrap();
     assert!(Archive::open(directory.path(), Options::default()).is_ok());
+}
+
+#[test]
+fn a_copy_of_a_database_under_another_name_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut archive = opened(directory.path());
+    archive.write_block(1, b"one").unwrap();
+    archive.flush().unwrap();
+    archive.mark().unwrap();
+    drop(archive);
+    let name = databases(directory.path()).remove(0);
+    for copy in [format!("backup-{name}"), format!("zz.{name}"), format!("backup-{name}.removing")] {
+        copy_to(directory.path(), &name, &copy);
+    }
+    let mut archive = opened(directory.path());
+    assert_eq!(databases(directory.path()), [name.as_str()]);
+    archive.write_block(1, b"again").unwrap();
+    archive.flush().unwrap();
+    drop(archive);
+    assert_eq!(read(&opened(directory.path()), 1), stored(b"again", None));
+    assert!(directory.path().join(format!("backup-{name}.removing/db")).exists(), "we were not removing it");
+}
+
+#[test]
+fn two_databases_with_the_same_first_block_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(opened(directory.path()));
+    let name = databases(directory.path()).remove(0);
+    let other = files::name(NOVEMBER + MONTH, 0);
+    copy_to(directory.path(), &name, &other);
+    let refused = Archive::open(directory.path(), Options::default()).err().unwrap().to_string();
+    assert!(refused.contains(&format!("{other} is damaged: {name} has the same first block")), "{refused}");
+}
+
+/// Copies a database, with its side file, to another name beside it.
+fn copy_to(directory: &Path, name: &str, other: &str) {
+    fs::create_dir_all(directory.join(other).join("blobs")).unwrap();
+    for file in ["-flushed", "/db", "/conf"] {
+        fs::copy(directory.join(format!("{name}{file}")), directory.join(format!("{other}{file}"))).unwrap();
+    }
+}
+
+#[test]
+fn a_database_that_got_no_block_before_a_crash_gets_the_block_it_was_made_for() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(opened(directory.path()));
+    let mut archive = Archive::open(directory.path(), Options::default()).unwrap();
+    assert!(!archive.make_room(0, NOVEMBER + MONTH).unwrap());
+    assert!(archive.make_room(1, NOVEMBER + MONTH).unwrap());
 }
 
 #[test]
