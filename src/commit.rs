@@ -14,7 +14,7 @@ use connectors::intake::Wakes;
 use connectors::partition::Partition;
 use connectors::reply::Replies;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use engine::command::Command;
+use engine::command::{Command, Now};
 use engine::effect::Effects;
 use engine::{Engine, Group, Released};
 use storage::journal::{Journal, JournalError};
@@ -345,7 +345,10 @@ impl Writer {
 
     fn begin(&mut self) {
         let released = self.released.get();
-        self.engine.begin(self.outlets.partition.clock.now(), self.next_group, released);
+        let clock = self.outlets.partition.clock;
+        let now = clock.system();
+        self.engine.begin(now, self.next_group, released);
+        clock.follow(Now { wall: self.engine.wall(), mono: now.mono });
     }
 
     fn open_group(&self) -> Option<OpenGroup> {

@@ -240,19 +240,15 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// The engine's histogram of milliseconds, in seconds. It keeps no sum: each value counts as the middle of its bucket.
+    /// The engine's histogram of milliseconds, in seconds.
     pub fn of_millis(histogram: &Histogram) -> Distribution {
-        let mut distribution = Distribution::default();
-        let mut lower = 0.0;
-        for (bound, count) in MILLIS_BOUNDS.iter().zip(histogram.buckets) {
-            let bound = *bound as f64 / 1_000.0;
-            distribution.buckets.push((bound, count));
-            distribution.sum += count as f64 * (lower + bound) / 2.0;
-            lower = bound;
+        let seconds = |millis: u64| millis as f64 / 1_000.0;
+        let buckets = MILLIS_BOUNDS.iter().zip(histogram.buckets);
+        Distribution {
+            buckets: buckets.map(|(bound, count)| (seconds(*bound), count)).collect(),
+            beyond: histogram.buckets.last().copied().unwrap_or(0),
+            sum: seconds(histogram.sum_millis),
         }
-        distribution.beyond = histogram.buckets.last().copied().unwrap_or(0);
-        distribution.sum += distribution.beyond as f64 * lower;
-        distribution
     }
 }
 

@@ -263,7 +263,7 @@ async fn serve(
     let simulator = sandbox::stand_in(&mut config).await.map_err(ServeError::Start)?;
     let administrator = first_run::administrator(&mut store.catalog, store.layout.administrator_key())?;
     let first_run = first_run::tenants(&mut config, &mut store.catalog, &store.vault)?;
-    store.engine.recovered(definitions::definitions(&config), clock.now(), store.next_group)?;
+    store.engine.recovered(definitions::definitions(&config), clock.system(), store.next_group)?;
     let (tenant_names, provider_names) = store.engine.names();
     let directory = Directory::new(first_run.entries(&config, &tenant_names, &provider_names));
     let (house, binds) = House::new(&config, clock, &provider_names, &reached, doors);

@@ -241,7 +241,7 @@ struct Folded {
 
 fn fold_journal(config: &Config, id_key: &[u8; 32], clock: Clock) -> Result<Folded, StoreStartError> {
     let (journal, recovery) = journal::create_or_open(&config.storage.path, journal_options(config))?;
-    let mut engine = Engine::new(id_key, clock.now());
+    let mut engine = Engine::new(id_key, clock.system());
     let mut names_archived = false;
     let next_group = fold::fold(recovery, &mut engine, |records| {
         names_archived = names_archived || self::names_archived(records);
@@ -422,7 +422,7 @@ fn mend(from: &Path, to: &Path, options: Options) -> Result<(), SalvageStop> {
     let clock = Clock::start();
     let (mut journal, recovery) = journal::create_or_open(to, options).map_err(StoreStartError::from)?;
     // Ids are not needed to fold, so any key will do.
-    let mut engine = Engine::new(&[0; 32], clock.now());
+    let mut engine = Engine::new(&[0; 32], clock.system());
     engine.expect_loss();
     let next_group = fold::fold(recovery, &mut engine, |_| {})?;
     // What is parked stays where it is, and its money in reserve.
@@ -430,7 +430,7 @@ fn mend(from: &Path, to: &Path, options: Options) -> Result<(), SalvageStop> {
     if parked.exists() {
         fold_parked(&Parked::open(&parked).map_err(StoreStartError::from)?, &mut engine)?;
     }
-    engine.mend_after_loss(clock.now(), next_group);
+    engine.mend_after_loss(clock.system(), next_group);
     let mut packed = Vec::new();
     packing::pack(&engine.take_group().records, &mut packed);
     journal.append(&packed)?;

@@ -31,6 +31,8 @@ const PRIORITY_AT: usize = 5;
 const KEPT_SCHEDULED: u8 = 1;
 /// Parts and encoding follow.
 const KEPT_PARTS: u8 = 2;
+/// Octets kept at most of a slice in which all was refused.
+const RUNS_OCTETS_MAX: usize = 256;
 
 /// What is asked of the ladder for one message.
 pub(crate) struct Plan {
@@ -62,7 +64,11 @@ impl Engine {
         let seen = submissions.idempotency.as_ref().map(|key| self.begin_idempotent(submissions.tenant, key));
         let (mut outcomes, replayed) = match seen {
             Some(Seen::Replay(outcomes)) => (outcomes, true),
-            Some(Seen::Refused(refusal)) => (vec![Outcome::Refused(refusal); submissions.items.len()], false),
+            Some(Seen::Refused(refusal)) => {
+                let count = submissions.items.len();
+                self.counters.refused[refusal as usize] += count as u64;
+                (vec![Outcome::Refused(refusal); count], false)
+            }
             Some(Seen::New) => {
                 let outcomes = self.decide_all(&submissions);
                 self.finish_idempotent(&submissions, &outcomes);
@@ -315,6 +321,11 @@ impl Engine {
         }
     }
 
+    /// The place in the order of numbers that the next message gets.
+    pub(crate) fn next_order(&self) -> u64 {
+        Number::order_of(self.epoch, self.next)
+    }
+
     /// The next number, with the tenant's slot. A new epoch begins when the sequences of this one are used up.
     pub(crate) fn take_number(&mut self, tenant: u32) -> u64 {
         let slot = self.tenants.get(tenant).map_or(0, |tenant| tenant.slot);
@@ -366,7 +377,7 @@ impl Engine {
     }
 
     fn begin_idempotent(&mut self, tenant: u32, key: &IdempotencyKey) -> Seen {
-        let hash = idempotency::key_hash(&key.key);
+        let hash = idempotency::key_hash(&key.key, key.slice);
         let body = u128::from_le_bytes(key.body_hash);
         match self.idempotency.begin(tenant, hash, body, self.now.wall) {
             Begin::New => Seen::New,
@@ -380,23 +391,56 @@ impl Engine {
     }
 
     /// Keeps the answer with the key. When nothing was accepted the same request is decided anew; another one may have the key, unless
-    /// that stands for more that may be accepted.
+    /// there are more slices of which something may be accepted.
     fn finish_idempotent(&mut self, submissions: &Submissions, outcomes: &[Outcome]) {
         let Some(key) = &submissions.idempotency else { return };
         let tenant = submissions.tenant;
-        let hash = idempotency::key_hash(&key.key);
+        let hash = idempotency::key_hash(&key.key, key.slice);
         let body = u128::from_le_bytes(key.body_hash);
-        let accepted = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Accepted { .. }));
-        let (first_number, count, outcome) = match accepted {
+        let is_accepted = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Accepted { .. }));
+        let is_answered = is_accepted || self.other_slices(tenant, key).any(|(_, entry)| entry.count > 0);
+        if !is_answered && (key.slices <= 1 || self.idempotency.is_held(tenant, hash, body, self.now.wall)) {
+            return;
+        }
+        let began = self.now.wall;
+        let (first_number, outcome, count) = match is_answered {
             true => {
                 let (first, kept) = self.keep_outcomes(outcomes);
-                (first, outcomes.len() as u32, kept)
+                (first, kept, outcomes.len() as u32)
             }
-            false if self.idempotency.is_held(tenant, hash, body, self.now.wall) => return,
-            false if key.leads => (0, 0, Box::default()),
-            false => return,
+            false => (0, runs_of(outcomes), 0),
         };
-        let entry = Entry { body, began: self.now.wall, first_number, count, outcome };
+        self.keep_idempotent(tenant, hash, Entry { body, began, first_number, count, outcome });
+        if is_accepted {
+            // What was refused of the same request is answered as it was from now on: it is one answer.
+            let refused: Vec<(u128, Entry)> = self
+                .other_slices(tenant, key)
+                .filter(|(_, entry)| entry.count == 0 && !entry.outcome.is_empty())
+                .map(|(hash, entry)| {
+                    let outcome = of_runs(&entry.outcome);
+                    (hash, Entry { count: outcome.len() as u32, outcome, ..entry.clone() })
+                })
+                .collect();
+            for (hash, entry) in refused {
+                self.keep_idempotent(tenant, hash, entry);
+            }
+        }
+    }
+
+    /// What is kept of the other slices of the same request.
+    fn other_slices<'a>(
+        &'a self,
+        tenant: u32,
+        key: &'a IdempotencyKey,
+    ) -> impl Iterator<Item = (u128, &'a Entry)> {
+        let body = u128::from_le_bytes(key.body_hash);
+        (0..key.slices).filter(|slice| *slice != key.slice).filter_map(move |slice| {
+            let hash = idempotency::key_hash(&key.key, slice);
+            Some((hash, self.idempotency.known(tenant, hash, body, self.now.wall)?))
+        })
+    }
+
+    fn keep_idempotent(&mut self, tenant: u32, hash: u128, entry: Entry) {
         self.idempotency.keep(tenant, hash, entry);
         self.record_idempotency(tenant, hash);
         self.ring.add(self.group_number, Item::Idempotency(tenant, hash));
@@ -461,6 +505,27 @@ impl Engine {
     }
 }
 
+/// Refusals as they are kept while nothing is accepted, in runs: a refusal + 1 and how often, u16. Nothing where they are many octets,
+/// which cost a tenant nothing.
+fn runs_of(outcomes: &[Outcome]) -> Box<[u8]> {
+    let mut runs = Vec::new();
+    for alike in outcomes.chunk_by(|one, next| one == next) {
+        let Some(Outcome::Refused(refusal)) = alike.first() else { return Box::default() };
+        runs.push(*refusal as u8 + 1);
+        runs.extend_from_slice(&(alike.len() as u16).to_le_bytes());
+    }
+    if runs.len() > RUNS_OCTETS_MAX { Box::default() } else { runs.into() }
+}
+
+/// Such runs as outcomes are kept.
+fn of_runs(runs: &[u8]) -> Box<[u8]> {
+    let (runs, _) = runs.as_chunks();
+    let alike = |[refusal, low, high]: &[u8; 3]| {
+        std::iter::repeat_n(*refusal, u16::from_le_bytes([*low, *high]).into())
+    };
+    runs.iter().flat_map(alike).collect()
+}
+
 /// The number whose id several submissions of one request are answered with.
 #[derive(Default)]
 struct SharedId {
@@ -511,7 +576,45 @@ pub(crate) fn millis(wall: Wall) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::Now;
+    use crate::command::{Now, Submission};
+    use crate::idempotency::Idempotency;
+
+    #[test]
+    fn what_is_refused_for_its_key_is_counted_as_everything_that_is_refused() {
+        let mut engine = Engine::new(&[7; 32], Now::default());
+        engine.idempotency = Idempotency::with_keys_max(1);
+        let held = Entry { body: 1, began: Wall(0), first_number: 0, count: 0, outcome: Box::default() };
+        engine.idempotency.keep(0, idempotency::key_hash(b"held", 0), held);
+        for key in [b"held", b"more"] {
+            let idempotency =
+                Some(IdempotencyKey { key: key.as_slice().into(), body_hash: [2; 16], slice: 0, slices: 1 });
+            let item = Submission { sequence: 0, end: 0, refused: None };
+            engine.submit(Submissions {
+                tenant: 0,
+                door: Door::Http(crate::command::ReplyId(1)),
+                received: engine.now.mono,
+                idempotency,
+                items: vec![item; 3],
+                bodies: Vec::new(),
+            });
+        }
+        let mut expected = [0; Refusal::NUMBERS];
+        expected[Refusal::IdempotencyMismatch as usize] = 3;
+        expected[Refusal::RateLimited as usize] = 3;
+        assert_eq!(engine.counters.refused, expected);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_slice_in_which_all_was_refused_is_bounded() {
+        let [credit, route] = [Refusal::InsufficientCredit, Refusal::NoRoute].map(Outcome::Refused);
+        let [of_credit, of_route] = [Refusal::InsufficientCredit, Refusal::NoRoute].map(|r| r as u8 + 1);
+        let usual = [vec![credit; 900], vec![route; 1], vec![credit; 99]].concat();
+        let expected = [vec![of_credit; 900], vec![of_route; 1], vec![of_credit; 99]].concat();
+        assert_eq!((runs_of(&usual).len(), &of_runs(&runs_of(&usual))[..]), (9, &expected[..]));
+        for (turns, octets) in [(42, 252), (43, 0), (500, 0)] {
+            assert_eq!(runs_of(&[credit, route].repeat(turns)).len(), octets, "{turns}");
+        }
+    }
 
     #[test]
     fn outcomes_kept_with_a_key_read_back_and_those_of_earlier_versions_too() {

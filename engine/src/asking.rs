@@ -1,4 +1,4 @@
-//! Asking a provider: what became of a message whose receipt does not come (query_sm, SMPP 3.4 §4.8), which counts like a receipt;
+//! Asking a provider: what became of a message whose receipt does not come (query_sm, SMPP 3.4 §4.8), which does what a receipt does and is counted as none;
 //! and what tenants' operations on messages that it has are carried to it for (`operations.rs`), cancel_sm and replace_sm
 //! included. A message in doubt cannot be asked about: without a response there is no id to ask by.
 
@@ -159,7 +159,6 @@ impl Engine {
             // UNKNOWN says that the provider has no record any more: a receipt may still come.
             let outcome = answer.state.filter(|state| state.is_final() && *state != ReceiptState::Unknown);
             if let Some(state) = outcome {
-                self.count_receipt(provider, state);
                 let error = ErrorText::new(format!("{:03}", answer.error).as_bytes());
                 let done = answer.done.unwrap_or(self.now.wall);
                 let news = ReceiptNews {
@@ -170,6 +169,7 @@ impl Engine {
                     error,
                     acknowledgement: None,
                     answer: None,
+                    is_asked: true,
                 };
                 self.receipt_for(answer.token.number(), answer.token.part(), news);
             }

@@ -57,14 +57,14 @@ pub struct Submissions {
     pub bodies: Vec<u8>,
 }
 
-/// An `Idempotency-Key` and the fingerprint of the request's body.
+/// An `Idempotency-Key` and the fingerprint of the request's body, and which of how many slices that the request enters in this is:
+/// they have one answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey {
     pub key: Vec<u8>,
     pub body_hash: [u8; 16],
-    /// More of the same request follows under keys of its own: this one stands for all, and holds for this body though nothing was
-    /// accepted here.
-    pub leads: bool,
+    pub slice: u8,
+    pub slices: u8,
 }
 
 /// One part of one message on its way to a provider: the token of its `submit_sm`.

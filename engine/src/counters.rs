@@ -7,10 +7,11 @@ use crate::message::State;
 pub const MILLIS_BOUNDS: [u64; 14] =
     [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 30_000, 300_000, 3_600_000];
 
-/// Counts by upper bound.
+/// Counts by upper bound, and the sum of what was counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     pub buckets: [u64; MILLIS_BOUNDS.len() + 1],
+    pub sum_millis: u64,
 }
 
 impl Histogram {
@@ -18,6 +19,8 @@ impl Histogram {
         let millis = u64::try_from(millis).unwrap_or(0);
         let bucket = MILLIS_BOUNDS.partition_point(|bound| *bound < millis);
         self.buckets[bucket] += 1;
+        // What a wrong clock makes of a time is not to stop the process.
+        self.sum_millis = self.sum_millis.saturating_add(millis);
     }
 }
 

@@ -427,6 +427,12 @@ impl Engine {
             outcome == LedgerChange::Done,
             "the ledger of tenant {tenant} cannot take {charge:?} of {price:?}: {outcome:?}"
         );
+        let Some(entry) = self.tenants.get(tenant) else { return };
+        if let Some(agreed) = entry.definition.as_ref().map(|definition| definition.credit_limit)
+            && entry.wallet.credit_limit() > agreed
+        {
+            self.fit_credit_limit(tenant, agreed);
+        }
     }
 
     fn count_outcome(&mut self, provider: u16, state: State) {

@@ -22,9 +22,12 @@ const BODY_DOMAIN: u64 = 4 << 16;
 /// Keys of one tenant that may expire in one turn, so that a million old ones do not hold up one request.
 const EXPIRED_A_TURN: usize = 8;
 
-/// The fingerprint of a tenant's key.
-pub fn key_hash(key: &[u8]) -> u128 {
-    hash::hash128(KEY_DOMAIN, key)
+/// The fingerprint of a tenant's key, as one slice of its request is known by. No client can send the NUL that sets a slice apart.
+pub fn key_hash(key: &[u8], slice: u8) -> u128 {
+    match slice {
+        0 => hash::hash128(KEY_DOMAIN, key),
+        _ => hash::hash128(KEY_DOMAIN, &[key, b"\0", slice.to_string().as_bytes()].concat()),
+    }
 }
 
 /// The fingerprint of a request's body.
@@ -42,7 +45,8 @@ pub struct Entry {
     pub began: Wall,
     /// The number of the first message it made; the others follow.
     pub first_number: u64,
-    /// None where the key is kept for its body alone: the same request may be made again, and no other.
+    /// None where the key is kept for its body alone: the same request may be made again, and no other. There may be an outcome all
+    /// the same, in another form: that of a slice in which all was refused, which is answered again if another slice has brought something.
     pub count: u32,
     /// What the messages do not tell: the refusals, in the holder's own form.
     pub outcome: Box<[u8]>,
@@ -77,7 +81,7 @@ struct Keys {
 impl Idempotency {
     /// As [`Idempotency::default`], with another bound than [`KEYS_MAX`].
     #[cfg(test)]
-    fn with_keys_max(keys_max: usize) -> Idempotency {
+    pub(crate) fn with_keys_max(keys_max: usize) -> Idempotency {
         Idempotency { tenants: Vec::new(), keys_max: Some(keys_max) }
     }
 
@@ -109,6 +113,11 @@ impl Idempotency {
         self.get(tenant, key).filter(lately).is_some_and(|entry| entry.body == body && entry.count == 0)
     }
 
+    /// What is kept of this body under a key.
+    pub fn known(&self, tenant: u32, key: u128, body: u128, now: Wall) -> Option<&Entry> {
+        self.get(tenant, key).filter(|entry| entry.body == body && !expired(entry.began, now))
+    }
+
     /// Keeps an entry: what came of a request, or what was read from the journal, where `put_in_order` follows the last of them.
     pub fn keep(&mut self, tenant: u32, key: u128, entry: Entry) {
         let index = tenant as usize;
@@ -123,10 +132,11 @@ impl Idempotency {
         keys.entries.insert(key, entry);
     }
 
-    /// After a start: what was carried over has come behind what began after it.
-    pub fn put_in_order(&mut self) {
+    /// After a start: what was carried over has come behind what began after it. What began while the clock was ahead, and is yet to
+    /// begin by the one that is right, begins now: else it would be kept for as much longer, and what stands behind it with it.
+    pub fn put_in_order(&mut self, now: Wall) {
         for keys in &mut self.tenants {
-            keys.order.make_contiguous().sort_unstable();
+            keys.put_in_order(now);
         }
     }
 
@@ -160,6 +170,16 @@ impl Idempotency {
 }
 
 impl Keys {
+    fn put_in_order(&mut self, now: Wall) {
+        let began = self.entries.iter_mut().map(|(key, entry)| {
+            entry.began = entry.began.min(now);
+            (entry.began, *key)
+        });
+        let mut order: Vec<(Wall, u128)> = began.collect();
+        order.sort_unstable();
+        self.order = order.into();
+    }
+
     fn expire(&mut self, now: Wall, max: usize) {
         for _ in 0..max {
             match self.order.front() {
@@ -265,10 +285,27 @@ mod tests {
         // The older one was carried over.
         keys.keep(0, 2, entry(1, later(DAY / 2)));
         keys.keep(0, 1, entry(1, NOW));
-        keys.put_in_order();
+        keys.put_in_order(later(DAY / 2));
         assert_eq!(keys.begin(0, 3, 1, later(DAY - 1)), Begin::Full);
         assert_eq!(keys.begin(0, 3, 1, later(DAY)), Begin::New);
         assert!(keys.get(0, 1).is_none() && keys.get(0, 2).is_some());
+    }
+
+    #[test]
+    fn what_began_while_the_clock_was_ahead_is_kept_for_a_day_from_the_start_with_the_right_one() {
+        let mut keys = Idempotency::with_keys_max(3);
+        // The second has been kept anew.
+        for (key, began) in [(1, later(300 * DAY)), (2, later(300 * DAY)), (2, later(301 * DAY)), (3, NOW)] {
+            keys.keep(0, key, entry(10, began));
+        }
+        keys.put_in_order(later(1));
+        assert_eq!(keys.entries().map(|(_, key, _)| key).collect::<Vec<_>>(), [3, 1, 2]);
+        assert_eq!(keys.begin(0, 4, 10, later(DAY - 1)), Begin::Full);
+        assert_eq!(keys.look(0, 4, 10, later(DAY)), Begin::New);
+        assert_eq!(keys.look(0, 1, 10, later(DAY)), Begin::Replay(&entry(10, later(1))));
+        assert_eq!(keys.look(0, 1, 11, later(DAY + 1)), Begin::New);
+        keys.expire(later(DAY + 1), 10);
+        assert_eq!(keys.len_of(0), 0);
     }
 
     #[test]
@@ -365,7 +402,8 @@ mod tests {
 
     #[test]
     fn fingerprints_are_the_same_for_ever() {
-        assert_eq!(key_hash(b"order-1"), 0x07a1_36c4_2e3a_a895_5d41_2725_0221_2b7e);
+        assert_eq!(key_hash(b"order-1", 0), 0x07a1_36c4_2e3a_a895_5d41_2725_0221_2b7e);
+        assert_eq!(key_hash(b"order-1", 12), key_hash(b"order-1\x0012", 0));
         assert_eq!(body_hash(b"order-1"), 0x6a44_b314_8b17_a24f_ca46_01eb_a68c_931f);
     }
 

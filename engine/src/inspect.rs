@@ -201,6 +201,16 @@ impl Engine {
             for (number, _) in debts {
                 assert!(in_line(&number), "{number} is parked, and its tenant is never told");
             }
+            if let Some(number) = entry.untold.front().filter(|number| self.pages.get(**number).is_none())
+                && self.sweep.owes(*number)
+                && !self.tenants.is_marked(tenant)
+                && entry.receivers.iter().any(|receiver| receiver.in_flight < receiver.window)
+            {
+                assert!(
+                    self.is_coming(tenant, *number),
+                    "{number} is not read for {tenant}, who waits for it"
+                );
+            }
             for receiver in &entry.receivers {
                 assert!(
                     receiver.in_flight <= receiver.window,

@@ -715,10 +715,11 @@ impl Message {
         if self.charge != Charge::Reserved {
             return None;
         }
+        // Where no receipt will come, nothing more will be known than that it was sent.
+        let is_known = self.settle_on == SettleOn::Sent || !self.wants_receipts();
         let charge = match (self.state, self.settle_on) {
-            (State::Sent, SettleOn::Sent) | (State::Delivered | State::Read, _) => {
-                Charge::Settled(self.price)
-            }
+            (State::Sent, _) if is_known => Charge::Settled(self.price),
+            (State::Delivered | State::Read, _) => Charge::Settled(self.price),
             (State::Failed | State::Rejected | State::Expired | State::Unknown, SettleOn::Sent)
                 if self.accepted_parts() > 0 =>
             {

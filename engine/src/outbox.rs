@@ -263,7 +263,7 @@ impl Engine {
                     return Some((place, number));
                 }
                 None if self.sweep.owes(number) => {
-                    if !self.is_loading(Load { block: block_of(number), shelf: Shelf::Archive }) {
+                    if !self.is_fetched(tenant, block_of(number)) {
                         self.fetch(tenant);
                     }
                     return None;
@@ -293,7 +293,9 @@ impl Engine {
         let Some(entry) = self.tenants.get(tenant) else { return };
         let head = entry.untold.iter().take(LOADS_MAX * BLOCK_MESSAGES as usize).copied();
         let away: Vec<u64> = head.filter(|number| self.sweep.owes(*number)).collect();
-        for number in away {
+        let mut blocks: BTreeSet<u64> = away.iter().map(|number| block_of(*number)).collect();
+        blocks.retain(|block| !self.is_fetched(tenant, *block));
+        for number in away.into_iter().filter(|number| blocks.contains(&block_of(*number))) {
             let block = block_of(number);
             let is_loading = self.is_loading(Load { block, shelf: Shelf::Archive });
             if self.loading.blocks.len() >= LOADS_MAX && !is_loading {
@@ -302,6 +304,18 @@ impl Engine {
             }
             self.load(block, News::Tell { tenant, number });
         }
+    }
+
+    /// Whether what a tenant is to be told comes from the archive by itself.
+    pub(crate) fn is_coming(&self, tenant: u32, number: u64) -> bool {
+        self.is_fetched(tenant, block_of(number)) || self.loading.waiting.contains(&tenant)
+    }
+
+    /// Whether a block is on its way back for what this tenant is to be told. One that comes for a neighbour brings nothing for this one.
+    fn is_fetched(&self, tenant: u32, block: u64) -> bool {
+        let wanted = self.loading.blocks.get(&Load { block, shelf: Shelf::Archive });
+        let is_for_it = |news: &News| matches!(news, News::Tell { tenant: of, .. } if *of == tenant);
+        wanted.is_some_and(|wanted| wanted.news.iter().any(is_for_it))
     }
 
     fn tell_one(&mut self, tenant: u32, place: usize, number: u64, tells: Tells) {

@@ -250,8 +250,7 @@ impl Engine {
     /// of its route, and behind the last one to the first again, which may have come back.
     pub(crate) fn failover(&self, message: &Message) -> Option<u16> {
         let down = self.is_long_down(message.provider);
-        let paused = message.retry_at().is_some_and(|at| at > self.now.wall);
-        if !down || paused {
+        if !down || message.is_paused(self.now.wall) {
             return None;
         }
         self.next_provider(message).or_else(|| {

@@ -63,11 +63,6 @@ impl Page {
         self.mask.count_ones() as u8
     }
 
-    /// Whether all its numbers are given.
-    pub fn is_full(&self) -> bool {
-        self.full
-    }
-
     /// The places that are in memory, bit 0 the first.
     pub fn mask(&self) -> u64 {
         self.mask
@@ -233,6 +228,13 @@ impl Pages {
     pub fn touch(&mut self, block: u64, now: i64) {
         if let Some(page) = self.page_mut(block) {
             page.since = now;
+        }
+    }
+
+    /// All numbers of the block are given, though its last message may not be here: when all that are here are done they leave.
+    pub fn fill(&mut self, block: u64) {
+        if let Some(page) = self.page_mut(block) {
+            page.full = true;
         }
     }
 

@@ -44,15 +44,16 @@ struct Window {
 }
 
 impl Usage {
-    /// Begins the windows anew that have ended. One whose end is far ahead is of a clock that was wrong; where it is less, as after
-    /// a start with a clock that is behind, what was counted holds.
+    /// Begins the windows anew that have ended. One that is yet to begin is of a clock that was ahead before the last start: what it
+    /// has counted holds for the present one, and no longer.
     pub fn follow(&mut self, now: Wall) {
         for (window, millis) in self.0.iter_mut().zip(WINDOWS_MILLIS) {
             let left = window.end.saturating_sub(now.0);
-            if left <= 0 || left > 2 * millis {
-                let end = now.0.div_euclid(millis).saturating_add(1).saturating_mul(millis);
-                *window = Window { end, count: 0 };
+            if left > 0 && left <= millis {
+                continue;
             }
+            let end = now.0.div_euclid(millis).saturating_add(1).saturating_mul(millis);
+            *window = Window { end, count: if left > 0 { window.count } else { 0 } };
         }
     }
 
@@ -126,15 +127,23 @@ mod tests {
         assert_eq!(used(1_000).used_up(Quotas::default(), NOW), None);
     }
 
+    /// It is 2027-01-15T08:00:00Z, and the clock was ahead when the messages came.
     #[test]
-    fn a_clock_that_goes_back_gives_nothing_away_and_one_that_was_far_ahead_takes_nothing() {
-        let quotas = Quotas([0, 0, 2]);
-        let mut usage = used(2);
-        // 2027-01-15T08:00:00Z: a day before is the day before.
-        usage.follow(Wall(NOW.0 - 10 * 3_600_000));
-        assert!(usage.used_up(quotas, NOW).is_some());
-        usage.follow(Wall(NOW.0 - 365 * 86_400_000));
-        assert_eq!(usage.used_up(quotas, NOW), None);
+    fn a_clock_that_was_ahead_gives_nothing_away_and_takes_no_more_than_the_present_window() {
+        let quotas = Quotas([2, 2, 2]);
+        for hours in [1, 3, 10, 24, 30, 365 * 24] {
+            let now = Wall(NOW.0 - hours * 3_600_000);
+            let mut usage = used(2);
+            usage.follow(now);
+            let day = usage.used_up(quotas, now).unwrap();
+            assert!(day.left <= day.window, "{hours}");
+            usage.follow(now.after(Duration::from_secs(3_600)));
+            let full = usage.used_up(Quotas([2, 2, 0]), now);
+            assert_eq!(full, None, "{hours}: the minute and the hour have ended");
+            let tomorrow = now.after(Duration::from_secs(86_400));
+            usage.follow(tomorrow);
+            assert_eq!(usage.used_up(quotas, tomorrow), None, "{hours}");
+        }
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(crate) struct ReceiptNews {
     pub acknowledgement: Option<Box<PhoneAcknowledgement>>,
     /// Where to acknowledge it, once it is on disk.
     pub answer: Option<(ConnectionId, u32)>,
+    /// It is what a provider said when it was asked, and no receipt of its own: it is not counted as one.
+    pub is_asked: bool,
 }
 
 /// The ids that a receipt carries, while the message that they name is read back.
@@ -148,6 +150,7 @@ impl Engine {
                 error: ErrorText::new(error),
                 acknowledgement: receipts.acknowledgement_at(place),
                 answer: receipts.connection.map(|connection| (connection, item.sequence)),
+                is_asked: false,
             };
             self.receipt(news, tlv_id, text_id, found);
         }
@@ -324,7 +327,7 @@ impl Engine {
             false => message.is_final() && !passes_on || says_no_more(message, part, news.state),
         };
         if is_known {
-            self.counters.repeated += 1;
+            self.counters.repeated += u64::from(!news.is_asked);
             self.acknowledge(news.answer);
             return;
         }
@@ -334,6 +337,7 @@ impl Engine {
             &Step::Receipt { part, state: news.state, done: news.done, error: news.error.octets() },
         );
         if news.state.is_final()
+            && !news.is_asked
             && let Some(counters) = self.counters.providers.get_mut(usize::from(news.provider))
         {
             counters.receipt_millis.add(waited);
@@ -704,6 +708,7 @@ fn decode_early_payload(provider: u16, payload: &[u8]) -> Option<Early> {
         acknowledgement = Some(Box::new(PhoneAcknowledgement { arrival, body }));
         error
     };
-    let news = ReceiptNews { provider, state, done, phone, error, acknowledgement, answer: None };
+    let news =
+        ReceiptNews { provider, state, done, phone, error, acknowledgement, answer: None, is_asked: false };
     Some(Early { key, is_copy: word & COPY != 0, other, news })
 }

@@ -256,7 +256,7 @@ impl Engine {
         for (number, tenant) in parked {
             self.tenants.owe(tenant, number);
         }
-        self.idempotency.put_in_order();
+        self.idempotency.put_in_order(self.now.wall);
         self.match_all_early();
         self.tidy_kept();
         self.route_unrouted();
@@ -353,7 +353,7 @@ impl Engine {
         match message.state {
             State::Queued => {
                 self.queued.add(message.provider, message.priority, 1);
-                match message.retry_at().filter(|at| *at > self.now.wall) {
+                match message.paused_anew(self.now.wall) {
                     Some(at) => self.wall_dues.insert(millis(at), DueKind::Send as u8, number),
                     None => self.providers.enqueue(message),
                 }

@@ -348,7 +348,7 @@ impl Engine {
     fn move_to(&mut self, number: u64, to: u16) {
         self.step(number, &Step::Moved { provider: to });
         let Some(message) = self.pages.get(number) else { return };
-        let is_paused = message.retry_at().is_some_and(|at| at > self.now.wall);
+        let is_paused = message.is_paused(self.now.wall);
         match message.state {
             State::Queued if !is_paused => self.providers.enqueue(message),
             State::Held if self.is_free_of_rules(message) => {

@@ -150,7 +150,7 @@ impl Engine {
                 self.step(number, &Step::Due);
             }
             // Only a retry waits for its time outside of the queue.
-            State::Queued if message.retry_at().is_some_and(|at| at <= self.now.wall) => {
+            State::Queued if message.retry_at().is_some() && !message.is_paused(self.now.wall) => {
                 self.providers.enqueue(message);
                 self.surgery.arrived(number);
             }

@@ -192,6 +192,11 @@ impl Tenants {
         }
     }
 
+    /// Whether its sessions are to be given what there is.
+    pub fn is_marked(&self, tenant: u32) -> bool {
+        self.get(tenant).is_some_and(|entry| entry.in_dirty)
+    }
+
     pub fn take_dirty(&mut self) -> Vec<u32> {
         for tenant in &self.dirty {
             self.list[*tenant as usize].in_dirty = false;
@@ -399,15 +404,23 @@ impl Engine {
                     self.money(index, MoneyKind::Opening, definition.opening_balance);
                 }
             }
-            let limit_now = self.tenants.get(index).map(|tenant| tenant.wallet.credit_limit());
-            if limit_now != Some(definition.credit_limit) {
-                self.money(index, MoneyKind::CreditLimit, definition.credit_limit);
-            }
+            self.fit_credit_limit(index, definition.credit_limit);
             if let Some(tenant) = self.tenants.get_mut(index) {
                 tenant.definition = Some(definition.clone());
                 tenant.usage = definition.quotas.are_any().then(|| tenant.usage.unwrap_or_default());
             }
             self.tenants.mark(index);
+        }
+    }
+
+    /// The wallet takes over the limit that is agreed. While its tenant owes more, the limit is what it owes: nothing more is let in,
+    /// and it follows down as that becomes less.
+    pub(crate) fn fit_credit_limit(&mut self, tenant: u32, agreed: Micros) {
+        let Some(wallet) = self.tenants.get(tenant).map(|tenant| tenant.wallet) else { return };
+        let owed = Micros(wallet.available().0.saturating_neg());
+        let limit = agreed.max(owed);
+        if wallet.credit_limit() != limit {
+            self.money(tenant, MoneyKind::CreditLimit, limit);
         }
     }
 
@@ -451,7 +464,7 @@ impl Engine {
         }
     }
 
-    /// A change of a wallet from outside the life of a message, journaled. A limit that the wallet cannot take is left as it was.
+    /// A change of a wallet from outside the life of a message, journaled.
     fn money(&mut self, tenant: u32, kind: MoneyKind, amount: Micros) {
         if self.change_wallet(tenant, kind, amount) {
             let at = self.now.wall.0;

@@ -1,4 +1,4 @@
-//! The `Idempotency-Key` of a request, and the keys of the slices that a batch enters in. What was answered under a key is
+//! The `Idempotency-Key` of a request, as each slice that a batch enters in says it. What was answered under a key is
 //! the engine's to remember.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
@@ -34,14 +34,9 @@ pub fn read<'a>(headers: &'a HeaderMap, body: &[u8]) -> Result<Option<RequestKey
 }
 
 impl RequestKey<'_> {
-    /// The key of one slice. No client can send the NUL that sets a slice apart.
-    pub fn of_slice(&self, slice: usize, leads: bool) -> IdempotencyKey {
-        let mut key = self.key.to_vec();
-        if slice > 0 {
-            key.push(0);
-            key.extend_from_slice(slice.to_string().as_bytes());
-        }
-        IdempotencyKey { key, body_hash: self.body_hash, leads }
+    /// The key of one slice of so many.
+    pub fn of_slice(&self, slice: u8, slices: u8) -> IdempotencyKey {
+        IdempotencyKey { key: self.key.to_vec(), body_hash: self.body_hash, slice, slices }
     }
 }
 
@@ -84,16 +79,14 @@ mod tests {
     }
 
     #[test]
-    fn each_slice_has_a_key_of_its_own_and_the_first_the_clients() {
+    fn all_slices_have_the_clients_key_and_the_fingerprint_of_the_whole_body() {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, HeaderValue::from_static("k"));
         let key = read(&headers, b"body").unwrap().unwrap();
-        assert_eq!(key.of_slice(0, false).key, b"k");
-        assert_eq!(key.of_slice(12, false).key, b"k\x0012");
-        assert_eq!(key.of_slice(0, false).body_hash, key.of_slice(1, false).body_hash);
-        assert_ne!(
-            read(&headers, b"other").unwrap().unwrap().of_slice(0, false).body_hash,
-            key.of_slice(0, false).body_hash
-        );
+        let (first, third) = (key.of_slice(0, 3), key.of_slice(2, 3));
+        assert_eq!((&first.key[..], first.slice, first.slices), (&b"k"[..], 0, 3));
+        assert_eq!(third, IdempotencyKey { slice: 2, ..first.clone() });
+        let other = read(&headers, b"other").unwrap().unwrap();
+        assert_ne!(other.of_slice(0, 3).body_hash, first.body_hash);
     }
 }

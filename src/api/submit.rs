@@ -116,9 +116,9 @@ impl Call<'_> {
             return Err(self.api.refuse(Refused::invalid("messages", detail)));
         }
         let mut scratch = Scratch::default();
-        let slices = items.len().div_ceil(SLICE_MESSAGES);
-        let mut waiting = Vec::with_capacity(slices);
-        for (number, items) in items.chunks(SLICE_MESSAGES).enumerate() {
+        let slices = items.len().div_ceil(SLICE_MESSAGES) as u8;
+        let mut waiting = Vec::with_capacity(slices.into());
+        for (number, items) in (0..slices).zip(items.chunks(SLICE_MESSAGES)) {
             let mut slice = self.compose_all(items, &mut scratch);
             let is_over_rate = self.admit_some(&mut slice) && number == 0;
             if is_over_rate && self.key.is_none() {
@@ -205,7 +205,7 @@ impl Call<'_> {
     /// Hands a slice to the engine. It is never given up after that: what was accepted is answered as accepted.
     fn enter(
         &self,
-        (slice, of): (usize, usize),
+        (slice, of): (u8, u8),
         items: Vec<Submission>,
         bodies: Vec<u8>,
     ) -> Result<oneshot::Receiver<Reply>, Problem> {
@@ -214,7 +214,7 @@ impl Call<'_> {
             tenant: self.tenant.number,
             door: Door::Http(reply),
             received: self.received,
-            idempotency: self.key.as_ref().map(|key| key.of_slice(slice, slice == 0 && of > 1)),
+            idempotency: self.key.as_ref().map(|key| key.of_slice(slice, of)),
             items,
             bodies,
         };

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Mutex, MutexGuard};
 
+use codecs::instant::Wall;
 use connectors::clock::Clock;
 use connectors::link::Link;
 use engine::command::{Door, ReplyId, Submission, Submissions};
@@ -140,8 +142,12 @@ struct House {
 
 impl House {
     fn new() -> House {
+        House::with(Clock::start())
+    }
+
+    fn with(clock: Clock) -> House {
         let directory = tempfile::tempdir().unwrap();
-        let (disk, clock) = (Disk::default(), Clock::start());
+        let disk = Disk::default();
         let options =
             Options { ring_bytes_min: RING_OCTETS, mark_every: Duration::MAX, ..Options::default() };
         let opened =
@@ -149,8 +155,8 @@ impl House {
         let (journal, mut recovery) = opened.unwrap();
         assert!(recovery.next_group().unwrap().is_none());
         let config = config::load(Some(("test.toml", crate::api::tests::house::ACME)), []).unwrap();
-        let mut engine = Engine::new(&[9; 32], clock.now());
-        engine.recovered(crate::definitions::definitions(&config), clock.now(), 1).unwrap();
+        let mut engine = Engine::new(&[9; 32], clock.system());
+        engine.recovered(crate::definitions::definitions(&config), clock.system(), 1).unwrap();
         let archive = |name| Archive::open(&directory.path().join(name), Default::default()).unwrap();
         let parked = Parked::open(&directory.path().join("parked")).unwrap();
         let (history, mut archivist) =
@@ -206,6 +212,24 @@ impl House {
         let answers = usize::from(self.answer.try_recv().is_ok());
         let told = self.archivist.turn(&self.archivist.work()).unwrap();
         (self.link.take().requests.len(), answers, told.len())
+    }
+}
+
+/// What a door makes of "in an hour" must be an hour from now for the engine, too.
+#[test]
+fn the_doors_go_by_the_engines_time_when_the_systems_jumps() {
+    const DAY: i64 = 86_400_000;
+    static SYSTEM: AtomicI64 = AtomicI64::new(1_800_000_000_000);
+    let mut house = House::with(Clock::with_wall(|| Wall(SYSTEM.load(Relaxed))));
+    for jump in [DAY, -DAY] {
+        house.writer.decide(&mut Vec::new(), |_| true);
+        let before = house.clock.wall();
+        SYSTEM.fetch_add(jump, Relaxed);
+        assert!(house.clock.wall().millis_since(before) < DAY / 2, "before the engine has seen it");
+        house.writer.decide(&mut Vec::new(), |_| true);
+        assert!(house.clock.wall().millis_since(before) < DAY / 2);
+        assert!(house.clock.wall() >= before);
+        assert_eq!(house.writer.engine().wall().millis_since(house.clock.wall()) / 1_000, 0);
     }
 }
 

@@ -132,7 +132,7 @@ pub fn open(world: &World, clock: Clock) -> Result<Opened, String> {
     };
     let opened = journal::open_on(log, side, std::path::Path::new("simulated"), options);
     let (journal, recovery) = opened.map_err(|error| format!("the store does not open: {error}"))?;
-    let mut engine = Engine::new(&ID_KEY, clock.now());
+    let mut engine = Engine::new(&ID_KEY, clock.system());
     let folded = fold::fold(recovery, &mut engine, |_| {});
     let next_group = folded.map_err(|error| format!("the journal cannot be folded: {error}"))?;
     store::fold_parked(parked.as_ref(), &mut engine)
@@ -154,7 +154,7 @@ impl Gateway {
         let messages = verdict::all_messages(world, &opened)?;
         let Opened { mut engine, history, archivist, journal, next_group } = opened;
         let definitions = world.plan.definitions(world.planted);
-        let recovered = engine.recovered(definitions, clock.now(), next_group);
+        let recovered = engine.recovered(definitions, clock.system(), next_group);
         recovered.map_err(|error| format!("the engine does not recover: {error}"))?;
         engine.check();
         let (tenants, providers) = engine.names();

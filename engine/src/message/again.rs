@@ -17,6 +17,25 @@ const WAIT_MAX: Duration = Duration::from_secs(900);
 impl Message {
     /// When the parts that were refused for now are to be tried again: never before the time given with the last refusal.
     pub fn retry_at(&self) -> Option<Wall> {
+        self.refused_until().map(|(at, _)| at)
+    }
+
+    /// Whether it waits to be tried again. Not by a refusal that is yet to come: the clock was ahead before the last start, which has
+    /// given its wait another end ([`Message::paused_anew`]).
+    pub fn is_paused(&self, now: Wall) -> bool {
+        self.refused_until().is_some_and(|(at, refused)| refused <= now && now < at)
+    }
+
+    /// After a start: when it is to be tried again, if not now. Where the clock was ahead before, it does not wait for longer than it
+    /// was to when it was refused.
+    pub fn paused_anew(&self, now: Wall) -> Option<Wall> {
+        let (at, refused) = self.refused_until()?;
+        let longest = Wall(now.0.saturating_add(at.millis_since(refused)));
+        (now < at).then_some(at.min(longest))
+    }
+
+    /// When it is to be tried again, and when that was said.
+    fn refused_until(&self) -> Option<(Wall, Wall)> {
         let mut at = None;
         // Attempts in a row that were throttled, and whether this one is among them.
         let (mut throttled, mut is_counted) = (0, false);
@@ -24,13 +43,13 @@ impl Message {
             match step {
                 Step::Intent { .. } => (at, is_counted) = (None, false),
                 Step::Response { verdict: Verdict::Retry, retry_at, .. } => {
-                    at = at.max(Some(retry_at));
+                    at = at.max(Some((retry_at, when)));
                     throttled = if is_counted { throttled } else { 0 };
                 }
                 Step::Response { verdict: Verdict::Throttled, .. } => {
                     throttled += u32::from(!is_counted);
                     is_counted = true;
-                    at = at.max(wait_after(throttled).map(|wait| when.after(wait)));
+                    at = at.max(wait_after(throttled).map(|wait| (when.after(wait), when)));
                 }
                 // A part was taken: it is not this message that the provider does not take.
                 Step::Response { verdict: Verdict::Accepted, .. } => throttled = 0,

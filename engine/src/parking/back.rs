@@ -92,6 +92,9 @@ impl Engine {
             "messages {missing:#x} of block {block} are parked, and the store does not have them"
         );
         self.pages.touch(block, self.now.wall.0);
+        if block < block_of(self.next_order()) {
+            self.pages.fill(block);
+        }
         for (provider, tenant, priority) in self.parking.stopped.remove(&block).unwrap_or_default() {
             if let Some(entry) = self.providers.get_mut(provider) {
                 entry.queue.start(tenant, priority);

@@ -11,7 +11,6 @@ use super::{
 use crate::command::{Addresses, ReplyId};
 use crate::effect::{Operated, Reply};
 use crate::engine::Engine;
-use crate::id::Number;
 use crate::message::{Message, STORED, State};
 use crate::money::Micros;
 use crate::operations::Asker;
@@ -557,11 +556,6 @@ impl Engine {
 
     fn tenant_name(&self, index: u32) -> String {
         self.tenants.get(index).map_or_else(String::new, |tenant| tenant.id.clone())
-    }
-
-    /// The place in the order of numbers that the next message gets.
-    fn next_order(&self) -> u64 {
-        Number::order_of(self.epoch, self.next)
     }
 }
 

@@ -106,6 +106,39 @@ fn the_queue_takes_up_to_its_bound_and_again_when_there_is_room() {
     house.accepted("acme", &Sms::default());
 }
 
+/// The tenant owes five when its limit becomes three; then two of what it owes for are refused.
+#[test]
+fn a_limit_that_is_lowered_below_what_is_owed_lets_nothing_in_until_less_is_owed() {
+    for restarts in [false, true] {
+        let mut definitions = definitions();
+        definitions.tenants[0].opening_balance = Micros(0);
+        definitions.tenants[0].credit_limit = Micros(10_000_000);
+        let mut house = House::new(definitions);
+        let bind = house.bind("up", 0, 10);
+        house.accepted_all("acme", &Sms::default(), 5);
+        let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+        house.definitions.tenants[0].credit_limit = Micros(3_000_000);
+        if restarts {
+            house.bind_down("up", 0, &parts, &[]);
+            house.crash();
+            let bind = house.bind("up", 0, 10);
+            assert_eq!(house.taken(bind).len(), 5);
+        } else {
+            let definitions = Box::new(house.definitions.clone());
+            house.turn([Command::Configure { definitions, reply: None }]);
+        }
+        let refused = Outcome::Refused(Refusal::InsufficientCredit);
+        let limit = |house: &mut House| house.balance("acme").wallet.credit_limit().0 / 1_000_000;
+        for (owed, expected) in [(5, 5), (4, 4), (3, 3), (2, 3)] {
+            assert_eq!((house.money("acme").0, limit(&mut house)), (-owed, expected), "{restarts}");
+            assert_eq!(house.submit("acme", &Sms::default()) == refused, owed >= 3, "{restarts} {owed}");
+            if owed > 2 {
+                house.respond("up", 0, &[(parts[5 - owed as usize], 11, "")]);
+            }
+        }
+    }
+}
+
 #[test]
 fn the_last_credit_is_spent_and_not_more() {
     let mut definitions = definitions();
@@ -133,7 +166,7 @@ fn a_priority_above_the_tenants_is_lowered() {
 }
 
 fn key(body: u8) -> Option<IdempotencyKey> {
-    Some(IdempotencyKey { key: b"the key".to_vec(), body_hash: [body; 16], leads: false })
+    Some(IdempotencyKey { key: b"the key".to_vec(), body_hash: [body; 16], slice: 0, slices: 1 })
 }
 
 #[test]
@@ -175,7 +208,7 @@ fn a_key_under_which_nothing_was_accepted_is_free_again() {
 
 #[test]
 fn a_key_that_stands_for_more_holds_for_its_body_though_nothing_was_accepted() {
-    let leading = |body| key(body).map(|key| IdempotencyKey { leads: true, ..key });
+    let leading = |body| key(body).map(|key| IdempotencyKey { slices: 2, ..key });
     let mut poor = definitions();
     poor.tenants[0].opening_balance = Micros::ZERO;
     let mut house = House::new(poor.clone());
@@ -194,9 +227,49 @@ fn a_key_that_stands_for_more_holds_for_its_body_though_nothing_was_accepted() {
     assert_eq!(house.over_http("acme", leading(1), &[Sms::default()]), (accepted, true));
 }
 
+/// A request of three slices with credit for one message: of which slice that is, and whether the process ends in between.
+#[test]
+fn slices_in_which_all_was_refused_are_answered_again_when_another_has_brought_something() {
+    for (affords, crashes) in [(0, false), (1, false), (2, false), (0, true), (1, true), (2, true)] {
+        let mut definitions = definitions();
+        definitions.tenants[0].opening_balance = Micros::ZERO;
+        definitions.settings.fallback = false;
+        let mut house = House::new(definitions.clone());
+        let slice = |slice| key(1).map(|key| IdempotencyKey { slice, slices: 3, ..key });
+        // Refused for two reasons, in turns.
+        let batch =
+            [Sms::default(), Sms::default(), Sms { to: 15_551_234, ..Sms::default() }, Sms::default()];
+        let mut first = Vec::new();
+        for number in 0..3 {
+            if number == affords {
+                definitions.tenants[0].credit_limit = Micros(1_000_000);
+                configure(&mut house, definitions.clone());
+            }
+            first.push(house.over_http("acme", slice(number), &batch));
+        }
+        let accepted = |(outcomes, _): &(Vec<Outcome>, bool)| {
+            outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Accepted { .. })).count()
+        };
+        assert_eq!(first.iter().map(accepted).sum::<usize>(), 1);
+        assert!(first.iter().all(|(_, replayed)| !replayed));
+        if crashes {
+            house.crash();
+        }
+        definitions.tenants[0].credit_limit = Micros(50_000_000);
+        configure(&mut house, definitions);
+        for (number, (outcomes, _)) in (0..3).zip(first) {
+            assert_eq!(
+                house.over_http("acme", slice(number), &batch),
+                (outcomes, true),
+                "{affords} {crashes}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_request_that_is_refused_again_and_again_keeps_its_key_once_an_hour() {
-    let leading = || key(1).map(|key| IdempotencyKey { leads: true, ..key });
+    let leading = || key(1).map(|key| IdempotencyKey { slices: 2, ..key });
     let mut poor = definitions();
     poor.tenants[0].opening_balance = Micros::ZERO;
     let mut house = House::new(poor);

@@ -1,7 +1,11 @@
 //! Why a message ended as it did, as its tenant is told and as is shown to who asks.
 
+use std::time::Duration;
+
 use codecs::receipt::State as ReceiptState;
-use engine::command::PartToken;
+use engine::catalog::{AskReceipt, SettleOn};
+use engine::command::{Command, PartToken};
+use engine::message::State;
 use engine::step::FailCause;
 
 use crate::house::*;
@@ -45,4 +49,82 @@ fn the_error_of_a_message_of_parts_is_that_of_what_decided() {
         assert_eq!(message.deciding_error(), deciding.map(str::as_bytes), "row {place}");
         assert!(deciding.is_some() || message.failure() == Some((FailCause::Partial, 0x0B)), "row {place}");
     }
+}
+
+/// Whether a message that was sent is charged before its receipt comes: by what charges it, and when its provider is asked for one.
+#[test]
+fn no_credit_stays_reserved_for_a_receipt_that_nobody_asked_for() {
+    use AskReceipt::{Always, Asked, Never};
+    let table = [
+        (SettleOn::Sent, Asked, true),
+        (SettleOn::Sent, Always, true),
+        (SettleOn::Sent, Never, true),
+        (SettleOn::Delivered, Asked, false),
+        (SettleOn::Delivered, Always, false),
+        (SettleOn::Delivered, Never, true),
+    ];
+    for (settle_on, receipts, is_charged) in table {
+        let mut definitions = definitions();
+        definitions.tenants[0].settle_on = settle_on;
+        definitions.providers[0].receipts = receipts;
+        let mut house = House::new(definitions);
+        let bind = house.bind("up", 0, 100);
+        house.accepted_all("acme", &Sms { registered: 0, ..Sms::default() }, 64);
+        let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+        for (part, id) in parts.iter().zip(0..) {
+            house.respond("up", 0, &[(*part, 0, &format!("id-{id}"))]);
+        }
+        let row = format!("{settle_on:?} {receipts:?}");
+        let expected = if is_charged { (936, 0, 64) } else { (936, 64, 0) };
+        assert_eq!(house.money("acme"), expected, "{row}");
+        // In the archive or parked, and after a start, they are what they were.
+        house.seconds(75);
+        house.crash();
+        assert_eq!(house.money("acme"), expected, "{row}");
+        for id in 0..64 {
+            house.receipt("up", text_id(&format!("id-{id}")), ReceiptState::Delivered, None);
+        }
+        assert_eq!(house.money("acme"), (936, 0, 64), "{row}");
+    }
+}
+
+/// Nothing has happened to the messages for long, and they are in memory all the time.
+#[test]
+fn times_are_kept_of_messages_that_nobody_touches() {
+    let mut definitions = definitions();
+    definitions.settings.archive_after = Duration::from_secs(1_000_000);
+    definitions.providers[0].receipt_wait = Duration::from_secs(2_000);
+    definitions.tenants[0].receipt_ttl = Duration::from_secs(1_000);
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    let numbers = house.accepted_all("acme", &Sms::default(), 3);
+    let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+    let answers: Vec<(PartToken, u32, &str)> =
+        parts.iter().zip(["a", "b", "c"]).map(|(part, id)| (*part, 0, id)).collect();
+    house.respond("up", 0, &answers);
+    let states = |house: &House| numbers.iter().map(|number| house.state(*number)).collect::<Vec<_>>();
+    house.receipt("up", text_id("a"), ReceiptState::Delivered, None);
+    let session = house.bind_tenant("acme", 10);
+    assert_eq!(house.told(session), numbers[..1]);
+    // It does not answer, and goes when it is too late for another to be told.
+    house.seconds(1_500);
+    assert_eq!(house.engine.counters().dropped, 0);
+    house.tenant_down("acme", session, &numbers[..1]);
+    house.seconds(10);
+    assert_eq!(house.engine.counters().dropped, 1);
+    // The operator has less patience from now on.
+    assert_eq!(states(&house), [State::Delivered, State::Sent, State::Sent]);
+    house.definitions.providers[0].receipt_wait = Duration::from_secs(1_600);
+    house.turn([Command::Configure { definitions: Box::new(house.definitions.clone()), reply: None }]);
+    house.seconds(80);
+    assert_eq!(states(&house), [State::Delivered, State::Sent, State::Sent]);
+    house.seconds(20);
+    assert_eq!(states(&house), [State::Delivered, State::Unknown, State::Unknown]);
+    // News after that is told, and time has its way with that as well.
+    house.receipt("up", text_id("b"), ReceiptState::Delivered, None);
+    house.seconds(900);
+    assert_eq!(house.engine.counters().dropped, 1);
+    house.seconds(110);
+    assert_eq!(house.engine.counters().dropped, 3);
+    assert_eq!(states(&house), [State::Delivered, State::Delivered, State::Unknown]);
 }

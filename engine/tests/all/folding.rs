@@ -378,7 +378,7 @@ impl World {
 
     fn keyed(&mut self, key: u8, body: u8) -> Command {
         let (items, bodies) = self.house.written(&[Sms::default(), Sms::of_parts(2)]);
-        let idempotency = Some(IdempotencyKey { key: vec![key], body_hash: [body; 16], leads: false });
+        let idempotency = Some(IdempotencyKey { key: vec![key], body_hash: [body; 16], slice: 0, slices: 1 });
         let (door, received) = (Door::Http(ReplyId(1)), self.house.now.mono);
         Command::Submit(Submissions { tenant: 0, door, received, idempotency, items, bodies })
     }

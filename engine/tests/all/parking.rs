@@ -1,5 +1,6 @@
 //! What waits long leaves memory, keeps its place, and is there when its time or its news comes; across restarts as well.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use codecs::instant::Wall;
@@ -29,6 +30,12 @@ fn numbers(requests: &[Request]) -> Vec<u64> {
 
 /// A house with messages that a provider has accepted as `id-0`, `id-1`…, and that have waited long for their receipts.
 fn sent_long_ago(count: usize) -> (House, Vec<u64>) {
+    let (mut house, numbers) = sent(count);
+    house.seconds(LONG);
+    (house, numbers)
+}
+
+fn sent(count: usize) -> (House, Vec<u64>) {
     let mut house = House::new(definitions());
     let bind = house.bind("up", 0, 1_000);
     let numbers = house.accepted_all("acme", &Sms::default(), count);
@@ -36,7 +43,6 @@ fn sent_long_ago(count: usize) -> (House, Vec<u64>) {
     let ids: Vec<String> = (0..count).map(|place| format!("id-{place}")).collect();
     let answers: Vec<_> = parts.iter().zip(&ids).map(|(part, id)| (*part, 0, &id[..])).collect();
     house.respond("up", 0, &answers);
-    house.seconds(LONG);
     (house, numbers)
 }
 
@@ -63,6 +69,29 @@ fn what_waits_for_receipts_leaves_memory_and_late_receipts_find_it_also_after_a_
         assert_eq!((in_memory(&house), parked(&house)), (0, 0));
         assert!(house.parked.is_empty(), "the store keeps what is finished");
     }
+}
+
+/// The last number of their block is in the archive already: nothing of it is waited for.
+#[test]
+fn what_comes_back_leaves_memory_as_soon_as_it_is_done() {
+    let (mut house, numbers) = sent(70);
+    let session = house.bind_tenant("acme", 1_000);
+    let end = |house: &mut House, places: Range<usize>| {
+        for place in places.clone() {
+            house.receipt("up", text_id(&format!("id-{place}")), ReceiptState::Delivered, None);
+        }
+        let mut told = house.told(session);
+        told.sort_unstable();
+        assert_eq!(told, numbers[places]);
+        house.acknowledge("acme", session, &told, 0);
+    };
+    // The first number is 1: its block ends with the 63rd.
+    end(&mut house, 62..63);
+    house.seconds(LONG);
+    assert_eq!((in_memory(&house), parked(&house)), (0, 69));
+    end(&mut house, 0..62);
+    house.turn([]);
+    assert_eq!((in_memory(&house), parked(&house)), (0, 7));
 }
 
 /// The receipt of the one can be read as the id of the other, which has left memory; its own response comes while that is read.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use codecs::instant::Wall;
+use codecs::receipt::State as ReceiptState;
 use engine::catalog::{Definitions, InDoubt, TenantStatus};
 use engine::command::*;
 use engine::effect::Outcome;
@@ -245,4 +246,39 @@ fn a_second_doubt_has_its_own_time_for_news() {
     assert_eq!(house.state(number), State::InDoubt);
     house.seconds(7);
     assert_eq!(house.state(number), State::Sending);
+}
+
+/// Both are to be told of messages that lie side by side in the archive, and come for them while the first blocks are read for one.
+#[test]
+fn tenants_that_come_back_together_are_all_told() {
+    const EACH: usize = 300;
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 1_000);
+    let mut expected = [Vec::new(), Vec::new()];
+    for place in 0..EACH {
+        for (tenant, numbers) in ["acme", "other"].into_iter().zip(&mut expected) {
+            numbers.push(house.accepted(tenant, &Sms::default()));
+            let (part, id) = (house.taken(bind).remove(0).part(), format!("{tenant}-{place}"));
+            house.respond("up", 0, &[(part, 0, &id)]);
+            house.receipt("up", text_id(&id), ReceiptState::Delivered, None);
+        }
+    }
+    house.seconds(LONG);
+    assert_eq!(living(&house), 0);
+    house.archives = false;
+    let sessions = ["acme", "other"].map(|tenant| (tenant, house.bind_tenant(tenant, 10)));
+    house.archives = true;
+    house.turn([]);
+    let mut told = [Vec::new(), Vec::new()];
+    while told != expected {
+        let before = told.each_ref().map(Vec::len);
+        for ((tenant, session), told) in sessions.iter().zip(&mut told) {
+            let some = house.told(*session);
+            if !some.is_empty() {
+                house.acknowledge(tenant, *session, &some, 0);
+            }
+            told.extend(some);
+        }
+        assert_ne!(told.each_ref().map(Vec::len), before, "of {EACH} each, and no more");
+    }
 }

@@ -1,5 +1,7 @@
 //! After a crash: state is the fold of the journal, and what was outstanding is outstanding again.
 
+use std::time::Duration;
+
 use engine::command::*;
 use engine::effect::Operated;
 use engine::id::Number;
@@ -35,6 +37,32 @@ fn what_was_being_sent_is_in_doubt_and_everything_else_goes_on() {
     let again: Vec<u64> = house.taken(bind).iter().map(Request::number).collect();
     assert_eq!(again, numbers[3..]);
     assert!(numbers[3..].iter().all(|number| house.message(*number).attempt == 1));
+}
+
+#[test]
+fn a_pause_is_no_longer_than_it_was_to_be_when_a_start_finds_the_clock_hours_behind() {
+    let mut house = House::new(definitions());
+    house.clock_ahead = 7_200_000;
+    house.advance(0);
+    house.crash();
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::default());
+    let part = house.taken(bind)[0].part();
+    house.respond("up", 0, &[(part, BUSY, "")]);
+    house.clock_ahead = 0;
+    house.advance(0);
+    house.crash();
+    let bind = house.bind("up", 0, 10);
+    house.pass(Duration::from_millis(4_999));
+    assert!(house.taken(bind).is_empty());
+    house.pass(Duration::from_millis(1));
+    assert_eq!(house.taken(bind).iter().map(Request::number).collect::<Vec<_>>(), [number]);
+    // The next refusal is one of this clock.
+    house.respond("up", 0, &[(PartToken::new(number, 0), BUSY, "")]);
+    house.seconds(9);
+    assert!(house.taken(bind).is_empty());
+    house.seconds(1);
+    assert_eq!(house.taken(bind).len(), 1);
 }
 
 #[test]

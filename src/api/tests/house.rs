@@ -143,8 +143,8 @@ impl House {
         let (mut house, definitions) = House::door(toml);
         let (intake, replies) = (Arc::clone(&house.state.intake), Arc::clone(&house.state.replies));
         let clock = house.state.clock;
-        let mut engine = Engine::new(&ID_KEY, clock.now());
-        engine.recovered(definitions, clock.now(), 1).unwrap();
+        let mut engine = Engine::new(&ID_KEY, clock.system());
+        engine.recovered(definitions, clock.system(), 1).unwrap();
         if delivers {
             let up = Command::BindUp { provider: 0, bind: 0, connection: ConnectionId(1), window: 100 };
             intake.lane(Source::Provider(0)).try_offer(up).unwrap();

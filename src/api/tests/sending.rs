@@ -326,18 +326,18 @@ async fn ten_thousand_and_one_messages_are_refused_whole() {
 }
 
 #[tokio::test]
-async fn a_batch_enters_in_slices_each_with_a_key_of_its_own() {
+async fn a_batch_enters_in_slices_that_say_which_of_its_key_they_are() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
     let house = House::scripted(ACME, move |submissions| {
-        let key = submissions.idempotency.map(|idempotency| idempotency.key);
+        let key = submissions.idempotency.map(|key| (key.key, key.slice, key.slices));
         noted.lock().unwrap().push((submissions.items.len(), key));
         Reply::Submitted { outcomes: accepted(submissions.items.len(), 0), replayed: true, limited: None }
     });
     let answer = house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], &numbered(2_500)).await;
     assert_eq!((answer.status, answer.header("idempotency-replayed")), (202, Some("true")));
-    let expected =
-        [(1_000, Some(b"k".to_vec())), (1_000, Some(b"k\x001".to_vec())), (500, Some(b"k\x002".to_vec()))];
+    let expected = [(1_000, 0), (1_000, 1), (500, 2)]
+        .map(|(messages, slice)| (messages, Some((b"k".to_vec(), slice, 3))));
     assert_eq!(*seen.lock().unwrap(), expected);
 }
 
@@ -350,8 +350,7 @@ async fn a_batch_is_replayed_when_each_slice_of_it_is() {
         ([false, false, false], None),
     ] {
         let house = House::scripted(ACME, move |submissions| {
-            let key = submissions.idempotency.unwrap().key;
-            let slice = key.strip_prefix(b"k\0").map_or(0, |slice| usize::from(slice[0] - b'0'));
+            let slice = usize::from(submissions.idempotency.unwrap().slice);
             let outcomes = accepted(submissions.items.len(), 0);
             Reply::Submitted { outcomes, replayed: replayed[slice], limited: None }
         });
@@ -530,7 +529,7 @@ async fn what_is_new_of_a_batch_has_the_rate_for_itself() {
     let house = House::scripted(&ACME.replace("price", "rate = 1000\n    price"), move |submissions| {
         let good = submissions.items.iter().filter(|item| item.refused.is_none()).count();
         slices.send(good).unwrap();
-        let replayed = submissions.idempotency.unwrap().key == b"k";
+        let replayed = submissions.idempotency.unwrap().slice == 0;
         Reply::Submitted { outcomes: accepted(submissions.items.len(), 0), replayed, limited: None }
     });
     let answer = house.ask(Method::POST, "/v1/messages", &[("idempotency-key", "k")], &numbered(2_000)).await;
