@@ -40,7 +40,7 @@ const WAKES_MIN: usize = 1_024;
 const WRITING_MAX: usize = 1_024;
 
 /// Blocks that a start may have to read from the store because the journal has only steps of messages in them.
-const APART_BLOCKS_MAX: u64 = 16_384;
+const APART_BLOCKS_MAX: usize = 16_384;
 
 /// One block, as far as its messages are in the store.
 #[derive(Clone, Debug, Default)]
@@ -49,8 +49,6 @@ struct Parked {
     rows: u64,
     /// Places whose newest image is the store's.
     away: u64,
-    /// Places whose newest image is the store's with what the journal has since then.
-    apart: u64,
     /// When something is to be done about one of them, in milliseconds of the wall clock.
     wake: i64,
     /// When the block was last looked at.
@@ -104,8 +102,8 @@ pub(crate) struct Parking {
     looks: Looks,
     /// Messages in memory whose newest image is the store's.
     copies: u64,
-    /// Blocks with messages that the journal has only steps of.
-    apart_blocks: u64,
+    /// By block, the places whose newest image is the store's with what the journal has since then: the journal has only steps of them.
+    apart: HashMap<u64, u64, BlockHash>,
     /// Lanes that have stopped at a message of a block: their providers, tenants and priorities.
     stopped: BTreeMap<u64, Vec<(u16, u32, Priority)>>,
     /// By tenant, and of all together.
@@ -262,8 +260,9 @@ impl Parking {
 
     /// A copy is to be changed: whether the journal needs no more than the steps.
     pub fn keep_apart(&mut self, number: u64) -> bool {
-        let Some(parked) = self.blocks.get(&block_of(number)) else { return false };
-        let may = parked.apart != 0 || self.apart_blocks < APART_BLOCKS_MAX;
+        let block = block_of(number);
+        let is_bounded = self.apart.len() < APART_BLOCKS_MAX || self.apart.contains_key(&block);
+        let may = is_bounded && self.blocks.contains_key(&block);
         if may {
             self.set_apart(number);
         }
@@ -272,23 +271,23 @@ impl Parking {
 
     /// The journal has only steps of a message that the store has.
     pub fn set_apart(&mut self, number: u64) {
-        if let Some(parked) = self.blocks.get_mut(&block_of(number)) {
-            self.apart_blocks += u64::from(parked.apart == 0);
-            parked.apart |= bit(number);
+        let block = block_of(number);
+        if self.blocks.contains_key(&block) {
+            *self.apart.entry(block).or_default() |= bit(number);
         }
     }
 
     pub fn is_apart(&self, number: u64) -> bool {
-        self.blocks.get(&block_of(number)).is_some_and(|parked| parked.apart & bit(number) != 0)
+        self.apart.get(&block_of(number)).is_some_and(|places| places & bit(number) != 0)
     }
 
     /// These places of a block are no longer so: their messages are in the journal as a whole, or somewhere else.
     pub fn not_apart(&mut self, block: u64, mask: u64) {
-        if let Some(parked) = self.blocks.get_mut(&block)
-            && parked.apart & mask != 0
-        {
-            parked.apart &= !mask;
-            self.apart_blocks -= u64::from(parked.apart == 0);
+        if let Some(places) = self.apart.get_mut(&block) {
+            *places &= !mask;
+            if *places == 0 {
+                self.apart.remove(&block);
+            }
         }
     }
 
@@ -531,19 +530,25 @@ mod tests {
     }
 
     #[test]
+    fn a_block_takes_48_octets() {
+        assert_eq!(size_of::<Parked>(), 48);
+    }
+
+    #[test]
     fn a_start_has_a_bounded_number_of_blocks_to_read() {
         let mut parking = Parking::default();
         let number = |block: u64, place: u64| block * BLOCK_MESSAGES + place;
-        for block in 0..=APART_BLOCKS_MAX {
+        let most = APART_BLOCKS_MAX as u64;
+        for block in 0..=most {
             parking.blocks.entry(block).or_default().rows = u64::MAX;
         }
-        assert!((0..APART_BLOCKS_MAX).all(|block| parking.keep_apart(number(block, 5))));
-        assert!(!parking.keep_apart(number(APART_BLOCKS_MAX, 5)));
+        assert!((0..most).all(|block| parking.keep_apart(number(block, 5))));
+        assert!(!parking.keep_apart(number(most, 5)));
         assert!(parking.keep_apart(number(7, 6)), "of a block that is to be read anyway all may be");
         parking.not_apart(7, 1 << 5);
-        assert!(!parking.keep_apart(number(APART_BLOCKS_MAX, 5)), "one of it still is");
+        assert!(!parking.keep_apart(number(most, 5)), "one of it still is");
         parking.rows_gone(7, u64::MAX);
-        assert!(parking.keep_apart(number(APART_BLOCKS_MAX, 5)));
+        assert!(parking.keep_apart(number(most, 5)));
         assert!(!parking.keep_apart(number(7, 5)), "the store has nothing of it");
     }
 }

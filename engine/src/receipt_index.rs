@@ -7,43 +7,32 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use codecs::instant::Mono;
-use hashbrown::HashTable;
 
 use crate::hash;
 use crate::id::Number;
 
+mod table;
+
+use table::Table;
+
 const RECEIPT_DOMAIN: u64 = 2 << 16;
-/// The index grows in so many pieces, so that no single growth holds the writer up.
+/// The index grows in so many pieces, so that no single growth holds the writer up. The lowest bits of the hash choose one.
 const SHARDS: usize = 256;
-/// Bits of the hash that choose the shard; a table uses the lowest and the highest ones.
-const SHARD_SHIFT: u32 = 40;
 
 /// The messages and parts of which a receipt may still come, by provider and canonical id. The newest owner wins.
 #[derive(Clone, Debug)]
 pub struct ReceiptIndex {
-    shards: Vec<HashTable<Entry>>,
+    /// Number and part in one word, by the hash of provider and id.
+    shards: Vec<Table>,
 }
 
-/// The hash of provider and id, and number and part in one word.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    hash: u64,
-    number_and_part: u64,
-}
-
-impl Entry {
-    fn number(&self) -> u64 {
-        self.number_and_part >> u8::BITS
-    }
-
-    fn part(&self) -> u8 {
-        self.number_and_part as u8
-    }
+fn number_of(owner: u64) -> u64 {
+    owner >> u8::BITS
 }
 
 impl Default for ReceiptIndex {
     fn default() -> ReceiptIndex {
-        ReceiptIndex { shards: vec![HashTable::new(); SHARDS] }
+        ReceiptIndex { shards: vec![Table::default(); SHARDS] }
     }
 }
 
@@ -55,9 +44,7 @@ impl ReceiptIndex {
     /// The same for an id of which only the hash is at hand.
     pub fn insert_hash(&mut self, hash: u64, number: u64, part: u8) {
         assert!(number >> Number::BITS == 0, "a message number is out of range");
-        let number_and_part = number << u8::BITS | u64::from(part);
-        let entry = self.shard(hash).entry(hash, |entry| entry.hash == hash, |entry| entry.hash);
-        entry.insert(Entry { hash, number_and_part });
+        self.shards[shard_of(hash)].insert(hash, number << u8::BITS | u64::from(part));
     }
 
     /// The number and part that last had this id.
@@ -67,37 +54,29 @@ impl ReceiptIndex {
 
     /// The same for an id of which only the hash is at hand.
     pub fn find_hash(&self, hash: u64) -> Option<(u64, u8)> {
-        let entry = self.shards[shard_of(hash)].find(hash, |entry| entry.hash == hash)?;
-        Some((entry.number(), entry.part()))
+        let owner = self.shards[shard_of(hash)].find(hash)?;
+        Some((number_of(owner), owner as u8))
     }
 
     /// Forgets ids of many messages, by hash and number (`remove_hash`). All are looked at before the first
     /// is removed: looks do not wait for each other's memory, removals do.
     pub fn remove_all(&mut self, ids: &[(u64, u64)]) {
-        let found = |hash: u64| self.shards[shard_of(hash)].find(hash, |entry| entry.hash == hash).is_some();
-        if ids.iter().filter(|(hash, _)| found(*hash)).count() > 0 {
+        if ids.iter().filter(|(hash, _)| self.find_hash(*hash).is_some()).count() > 0 {
             ids.iter().for_each(|(hash, number)| self.remove_hash(*hash, *number));
         }
     }
 
     /// Forgets the id with this hash, unless a newer message has it by now.
     pub fn remove_hash(&mut self, hash: u64, number: u64) {
-        let owned = |entry: &Entry| entry.hash == hash && entry.number() == number;
-        if let Ok(occupied) = self.shard(hash).find_entry(hash, owned) {
-            occupied.remove();
-        }
+        self.shards[shard_of(hash)].remove(hash, |owner| number_of(owner) == number);
     }
 
     pub fn len(&self) -> usize {
-        self.shards.iter().map(HashTable::len).sum()
+        self.shards.iter().map(Table::len).sum()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.shards.iter().all(HashTable::is_empty)
-    }
-
-    fn shard(&mut self, hash: u64) -> &mut HashTable<Entry> {
-        &mut self.shards[shard_of(hash)]
+        self.len() == 0
     }
 }
 
@@ -233,7 +212,7 @@ pub fn key(provider: u16, canonical: &[u8]) -> u64 {
 }
 
 fn shard_of(hash: u64) -> usize {
-    (hash >> SHARD_SHIFT) as usize % SHARDS
+    hash as usize % SHARDS
 }
 
 #[cfg(test)]
@@ -242,11 +221,6 @@ mod tests {
     use proptest::prelude::*;
 
     const LAST_NUMBER: u64 = (1 << 56) - 1;
-
-    #[test]
-    fn an_entry_is_sixteen_bytes() {
-        assert_eq!(size_of::<Entry>(), 16);
-    }
 
     #[test]
     fn an_id_finds_its_newest_message_at_its_own_provider() {

@@ -207,7 +207,7 @@ fn who_reads_nothing_while_its_receipts_wait_loses_none_and_delays_nobody() {
     let mut told = BTreeSet::new();
     for place in 0..RECEIPTS {
         told.insert(tenant.receipt().id);
-        if place % NOTICED == 0 {
+        if place.is_multiple_of(NOTICED) {
             street.check("a part of the receipts");
         }
     }
@@ -234,7 +234,7 @@ fn submit_many(street: &mut Street, tenant: &mut Peer, count: usize) -> BTreeSet
                 other => panic!("{other:?} after {} answers", ids.len()),
             }
         }
-        if want % NOTICED == 0 {
+        if want.is_multiple_of(NOTICED) {
             street.check("a part of the submissions");
         }
     }
