@@ -512,8 +512,9 @@ impl Message {
             Step::Cancelled | Step::Bounced { .. } => self.state = State::Cancelled,
             Step::Resolved { resolution } => self.resolve(resolution, at),
             Step::Unknown => self.state = State::Unknown,
-            Step::Rerouted { provider } | Step::Moved { provider } => {
+            Step::Rerouted { provider, receipts } | Step::Moved { provider, receipts } => {
                 self.provider = provider;
+                self.receipts = receipts.unwrap_or(self.receipts);
                 self.attempt = 0;
             }
             Step::Replaced { state, attempt, .. } => self.replace(state, attempt),

@@ -218,11 +218,15 @@ impl Engine {
         if self.pages.get(number).is_none_or(|message| message.state != State::Queued) {
             return;
         }
-        self.step(number, &Step::Rerouted { provider: next });
+        self.step(number, &self.rerouted(next));
         if let Some(message) = self.pages.get(number) {
             self.providers.enqueue(message);
             self.surgery.arrived(number);
         }
+    }
+
+    pub(crate) fn rerouted(&self, provider: u16) -> Step<'static> {
+        Step::Rerouted { provider, receipts: Some(self.providers.receipts(provider)) }
     }
 
     /// The next provider of the message's route that is up, for a message of which no provider can have any part.

@@ -8,6 +8,7 @@ use codecs::message_id;
 use codecs::receipt::State as ReceiptState;
 
 use crate::bytes::Reader;
+use crate::catalog::AskReceipt;
 use crate::message::State;
 use crate::money::Micros;
 
@@ -180,9 +181,10 @@ pub enum Step<'a> {
     Cancelled,
     /// No receipt came in time.
     Unknown,
-    /// Queued for another provider of its route.
+    /// Queued for another provider of its route, which is asked for receipts so; as the one before where it does not say.
     Rerouted {
         provider: u16,
+        receipts: Option<AskReceipt>,
     },
     /// The time it was scheduled for has come.
     Due,
@@ -196,9 +198,10 @@ pub enum Step<'a> {
     Resolved {
         resolution: Resolution,
     },
-    /// Queued for another provider by an operator.
+    /// Queued for another provider by an operator; the same holds for receipts.
     Moved {
         provider: u16,
+        receipts: Option<AskReceipt>,
     },
     /// Its tenant gave it another text. Only a whole image has this step: the body before it is the new one. `state` and `attempt`
     /// hold from here on, whatever the steps before mean to the new body; `parts` and `price` are what it had.
@@ -269,8 +272,9 @@ impl Step<'_> {
                 out.push(cause as u8);
                 out.extend_from_slice(&status.to_le_bytes());
             }
-            Step::Rerouted { provider } | Step::Moved { provider } => {
+            Step::Rerouted { provider, receipts } | Step::Moved { provider, receipts } => {
                 out.extend_from_slice(&provider.to_le_bytes());
+                out.extend(receipts.map(|receipts| receipts as u8));
             }
             Step::Bounced { code } => out.push(code as u8),
             Step::Resolved { resolution } => out.push(resolution as u8),
@@ -325,12 +329,12 @@ fn read_payload<'a>(kind: u8, payload: &mut Reader<'a>) -> Option<Step<'a>> {
         11 => Step::Expired,
         12 => Step::Cancelled,
         13 => Step::Unknown,
-        14 => Step::Rerouted { provider: payload.u16()? },
+        14 => Step::Rerouted { provider: payload.u16()?, receipts: ask_receipt(payload)? },
         15 => Step::Due,
         16 => Step::Dropped,
         17 => Step::Bounced { code: BounceCode::from_u8(payload.u8()?)? },
         18 => Step::Resolved { resolution: *Resolution::ALL.get(usize::from(payload.u8()?))? },
-        19 => Step::Moved { provider: payload.u16()? },
+        19 => Step::Moved { provider: payload.u16()?, receipts: ask_receipt(payload)? },
         24 => Step::Replaced {
             state: *State::ALL.get(usize::from(payload.u8()?))?,
             attempt: payload.u8()?,
@@ -339,6 +343,11 @@ fn read_payload<'a>(kind: u8, payload: &mut Reader<'a>) -> Option<Step<'a>> {
         },
         _ => return None,
     })
+}
+
+/// What the release before wrote says nothing of it.
+fn ask_receipt(payload: &mut Reader) -> Option<Option<AskReceipt>> {
+    payload.u8().map_or(Some(None), |receipts| AskReceipt::from_u8(receipts).map(Some))
 }
 
 fn read_response<'a>(payload: &mut Reader<'a>) -> Option<Step<'a>> {
@@ -413,12 +422,14 @@ mod tests {
             Step::Expired,
             Step::Cancelled,
             Step::Unknown,
-            Step::Rerouted { provider: 4 },
+            Step::Rerouted { provider: 4, receipts: None },
+            Step::Rerouted { provider: 4, receipts: Some(AskReceipt::Never) },
             Step::Due,
             Step::Dropped,
             Step::Bounced { code: BounceCode::Stale },
             Step::Resolved { resolution: Resolution::Failed },
-            Step::Moved { provider: 4 },
+            Step::Moved { provider: 4, receipts: None },
+            Step::Moved { provider: 4, receipts: Some(AskReceipt::Always) },
             Step::Replaced { state: State::Held, attempt: 2, parts: 3, price: Micros(1_500_000) },
         ]
     }

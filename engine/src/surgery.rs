@@ -346,7 +346,8 @@ impl Engine {
 
     /// Gives a waiting message to another provider.
     fn move_to(&mut self, number: u64, to: u16) {
-        self.step(number, &Step::Moved { provider: to });
+        let receipts = Some(self.providers.receipts(to));
+        self.step(number, &Step::Moved { provider: to, receipts });
         let Some(message) = self.pages.get(number) else { return };
         let is_paused = message.is_paused(self.now.wall);
         match message.state {

@@ -293,7 +293,7 @@ impl Engine {
             State::Queued | State::Held if self.is_over(message) => Some(Step::Expired),
             State::Held if self.is_let_go(message) => Some(Step::LetGo),
             State::Scheduled if message.starts_at <= now => Some(Step::Due),
-            State::Queued => self.failover(message).map(|provider| Step::Rerouted { provider }),
+            State::Queued => self.failover(message).map(|provider| self.rerouted(provider)),
             // A provider that never comes back leaves no other end.
             State::InDoubt if self.is_over(message) => {
                 ended(message.sent_at, self.receipt_wait(message)).then_some(Step::Expired)

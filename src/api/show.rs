@@ -409,10 +409,10 @@ fn event<'a>(step: Step<'a>, api: &ApiState) -> ShownEvent<'a> {
             provider_code: (status != 0).then(|| status_code(status)),
             ..named("failed")
         },
-        Step::Rerouted { provider } => {
+        Step::Rerouted { provider, .. } => {
             ShownEvent { provider: api.directory.provider(provider).map(Shown), ..named("rerouted") }
         }
-        Step::Moved { provider } => ShownEvent {
+        Step::Moved { provider, .. } => ShownEvent {
             provider: api.directory.provider(provider).map(Shown),
             cause: Some(hold_word(HoldCause::Operator)),
             ..named("rerouted")

@@ -95,7 +95,7 @@ fn step(kind: u8, octets: &[u8]) -> Step<'_> {
         6 => Step::Told,
         7 => Step::Held { cause: HoldCause::Tenant },
         8 => Step::Failed { cause: FailCause::Refused, status: 0x45 },
-        9 => Step::Rerouted { provider: u16::from(part) },
+        9 => Step::Rerouted { provider: u16::from(part), receipts: AskReceipt::from_u8(part % 4) },
         _ => Step::Resend,
     }
 }

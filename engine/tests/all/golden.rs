@@ -159,7 +159,21 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
         ("expired", Step::Expired, "03010f00000041000000100025000b003412000000"),
         ("cancelled", Step::Cancelled, "03010f00000041000000100025000c003412000000"),
         ("unknown", Step::Unknown, "03010f00000041000000100025000d003412000000"),
-        ("rerouted", Step::Rerouted { provider: 0x0102 }, "03011100000041000000100025000e0234120000000201"),
+        (
+            "rerouted",
+            Step::Rerouted { provider: 0x0102, receipts: None },
+            "03011100000041000000100025000e0234120000000201",
+        ),
+        (
+            "rerouted to one that is asked for no receipts",
+            Step::Rerouted { provider: 0x0102, receipts: Some(AskReceipt::Never) },
+            "03011200000041000000100025000e033412000000020102",
+        ),
+        (
+            "moved to one that is always asked",
+            Step::Moved { provider: 0x0102, receipts: Some(AskReceipt::Always) },
+            "030112000000410000001000250013033412000000020101",
+        ),
         (
             "bounced",
             Step::Bounced { code: BounceCode::Stale },
@@ -170,7 +184,11 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
             Step::Resolved { resolution: Resolution::Resend },
             "03011000000041000000100025001201341200000002",
         ),
-        ("moved", Step::Moved { provider: 0x0102 }, "0301110000004100000010002500130234120000000201"),
+        (
+            "moved",
+            Step::Moved { provider: 0x0102, receipts: None },
+            "0301110000004100000010002500130234120000000201",
+        ),
         (
             "replaced",
             Step::Replaced { state: State::Held, attempt: 1, parts: 3, price: Micros(2_500_000) },

@@ -142,7 +142,7 @@ fn messages_of_one_part() {
             1,
             BySent,
             &[INTENT, retry(0)],
-            Step::Rerouted { provider: 1 },
+            Step::Rerouted { provider: 1, receipts: None },
             S::Queued,
             Reserved,
             false,
@@ -502,7 +502,7 @@ fn only_refusals_for_now_and_silence_count_as_attempts() {
         ("throttled beside accepted", 2, &[INTENT, throttled(0), ok(1)], 0),
         ("accepted beside throttled", 2, &[INTENT, ok(0), throttled(1)], 0),
         ("throttled after a retry", 1, &[INTENT, retry(0), AGAIN, throttled(0)], 1),
-        ("another provider", 1, &[INTENT, retry(0), Step::Rerouted { provider: 1 }], 0),
+        ("another provider", 1, &[INTENT, retry(0), Step::Rerouted { provider: 1, receipts: None }], 0),
         ("held and let go", 1, &[INTENT, retry(0), SUSPENDED, Step::LetGo], 1),
     ];
     for (name, parts, steps, attempts) in rows {

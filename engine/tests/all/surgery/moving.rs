@@ -1,6 +1,7 @@
 //! What is cancelled and moved: what waits, and until an end also what comes.
 
-use engine::catalog::InDoubt;
+use codecs::receipt::State as ReceiptState;
+use engine::catalog::{AskReceipt, InDoubt, SettleOn};
 
 use super::*;
 
@@ -237,4 +238,38 @@ fn what_is_moved_while_it_waits_for_its_retry_waits_at_the_other_as_long_as_that
     house.respond("spare", 0, &[(part, 0x45, "")]);
     house.seconds(60);
     assert_eq!(house.sent(spare), [], "an hour, said the provider");
+}
+
+/// With `settle_on = delivered` and a tenant that wants no receipts itself.
+#[test]
+fn who_sends_a_message_in_the_end_is_asked_for_receipts_as_it_is_to_be() {
+    use AskReceipt::{Always, Asked, Never};
+    for (first, next, is_asked) in [(Asked, Never, false), (Never, Asked, true), (Never, Always, true)] {
+        for is_moved in [false, true] {
+            let mut definitions = definitions();
+            definitions.tenants[0].settle_on = SettleOn::Delivered;
+            definitions.providers[0].receipts = first;
+            definitions.providers[1].receipts = next;
+            let mut house = House::new(definitions);
+            house.accepted("acme", &Sms { registered: 0, ..Sms::default() });
+            if is_moved {
+                let to = Operation::Move { to: "spare".to_owned(), until: None };
+                assert_eq!(house.changed(to, of_provider("up")).messages, 1);
+            }
+            house.crash();
+            let spare = house.bind("spare", 0, 10);
+            house.seconds(20);
+            let request = house.taken(spare).remove(0);
+            let row = format!("{first:?} {next:?} {is_moved}");
+            assert_eq!(request.sm().registered_delivery, u8::from(is_asked), "{row}");
+            house.respond("spare", 0, &[(request.part(), 0, "id")]);
+            let sent = if is_asked { (999, 1, 0) } else { (999, 0, 1) };
+            assert_eq!(house.money("acme"), sent, "{row}");
+            house.seconds(75);
+            house.crash();
+            assert_eq!(house.money("acme"), sent, "{row}");
+            house.receipt("spare", text_id("id"), ReceiptState::Delivered, None);
+            assert_eq!(house.money("acme"), (999, 0, 1), "{row}");
+        }
+    }
 }
