@@ -443,7 +443,7 @@ impl Engine {
     fn keep_idempotent(&mut self, tenant: u32, hash: u128, entry: Entry) {
         self.idempotency.keep(tenant, hash, entry);
         self.record_idempotency(tenant, hash);
-        self.ring.add(self.group_number, Item::Idempotency(tenant, hash));
+        self.ring.add(self.group_number, Item::Idempotency(tenant, hash.to_le_bytes()));
     }
 
     /// Journals an idempotency entry; false when it has been forgotten.

@@ -68,7 +68,7 @@ impl Engine {
                     let (_, key, entry) =
                         idempotency::Entry::decode(entry).ok_or(content("an idempotency key"))?;
                     self.idempotency.keep(tenant, key, entry);
-                    self.ring.add(group, Item::Idempotency(tenant, key));
+                    self.ring.add(group, Item::Idempotency(tenant, key.to_le_bytes()));
                 }
                 Record::EarlyReceipt { provider, receipt, .. } => {
                     self.replay_early(provider, receipt).ok_or(content("an early receipt"))?;

@@ -16,6 +16,9 @@ const CARRY_OCTETS_MIN: usize = 4_096;
 /// Items looked at in one turn: most of an old group's messages have long left memory, and cost no octets.
 const CARRY_ITEMS_MAX: usize = 20_000;
 
+/// Items that there is always room for.
+const ROOM_MIN: usize = 16_384;
+
 /// Something that lives, and whose newest image is in the group beside it, or the first step that the parked store's does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
@@ -27,7 +30,8 @@ pub(crate) enum Item {
     Message(u64),
     Wallet(u32),
     Name(NameKind, u32),
-    Idempotency(u32, u128),
+    /// A key's fingerprint, as octets: as a number it would stand at every second word only, and each item take half as much again.
+    Idempotency(u32, [u8; 16]),
     /// A message in the archive that its tenant has not been told of.
     Untold(u32, u64),
     Early(u16, Box<[u8]>),
@@ -60,6 +64,10 @@ impl Ring {
     /// The open group was taken.
     pub fn group_taken(&mut self) {
         self.carried = 0;
+        // After a flood that has gone.
+        if self.items.capacity() > ROOM_MIN && self.items.len() < self.items.capacity() / 4 {
+            self.items.shrink_to(2 * self.items.len());
+        }
     }
 
     /// A new message of this group. Neighbours share an item.
@@ -120,7 +128,7 @@ impl Engine {
             }
             Item::Name(kind, index) => self.carry_name(group, kind, index),
             Item::Idempotency(tenant, key) => {
-                if self.record_idempotency(tenant, key) {
+                if self.record_idempotency(tenant, u128::from_le_bytes(key)) {
                     self.ring.add(self.group_number, item);
                 }
             }
@@ -212,5 +220,23 @@ impl Engine {
         let since = self.sweep.owe(number, tenant, self.group_number, self.now.wall);
         record::write(&mut self.group, &Record::Untold { tenant, number, since: since.0 });
         self.ring.add(self.group_number, Item::Untold(tenant, number));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_is_small_and_room_for_many_is_given_back() {
+        assert_eq!(size_of::<(u64, Item)>(), 32);
+        let mut ring = Ring::default();
+        (0..100_000).for_each(|number| ring.add(1, Item::Message(number)));
+        ring.group_taken();
+        assert!(ring.items.capacity() >= 100_000);
+        ring.items.truncate(10);
+        ring.group_taken();
+        assert!(ring.items.capacity() <= ROOM_MIN);
+        assert_eq!(ring.items.front(), Some(&(1, Item::Message(0))));
     }
 }

@@ -9,10 +9,10 @@ const SPARE: usize = 16;
 
 /// A hash, and what it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+struct Entry {
     /// 0 where there is none.
     hash: u64,
-    pub value: u64,
+    value: u64,
 }
 
 const VACANT: Entry = Entry { hash: 0, value: 0 };
@@ -86,6 +86,30 @@ impl Table {
         }
     }
 
+    /// Takes out what `goes`, by its hash, as a table of its own.
+    pub fn split(&mut self, goes: impl Fn(u64) -> bool) -> Table {
+        let mut other = Table::default();
+        for entry in std::mem::take(self).into_entries() {
+            let to = if goes(entry.hash) { &mut other } else { &mut *self };
+            to.slots.push(entry);
+            to.len += 1;
+        }
+        other.resize();
+        self.resize();
+        other
+    }
+
+    /// Takes in all of another one.
+    pub fn absorb(&mut self, other: Table) {
+        for entry in other.into_entries() {
+            self.insert(entry.hash, entry.value);
+        }
+    }
+
+    fn into_entries(self) -> impl Iterator<Item = Entry> {
+        self.slots.into_iter().filter(|entry| !entry.is_vacant())
+    }
+
     /// More than 85 of 100 slots are taken.
     fn is_crowded(&self) -> bool {
         self.len * 20 > self.homes * 17
@@ -98,10 +122,10 @@ impl Table {
 
     /// Seven slots for five entries, and the entries where these have them.
     fn resize(&mut self) {
-        let old = std::mem::take(&mut self.slots);
-        self.homes = (self.len * 7 / 5).max(SLOTS_MIN);
-        self.slots.reserve_exact(self.homes + SPARE);
-        for entry in old.into_iter().filter(|entry| !entry.is_vacant()) {
+        let homes = (self.len * 7 / 5).max(SLOTS_MIN);
+        let old =
+            std::mem::replace(self, Table { slots: Vec::with_capacity(homes + SPARE), homes, len: self.len });
+        for entry in old.into_entries() {
             let place = self.home(entry.hash).max(self.slots.len());
             self.slots.resize(place, VACANT);
             self.slots.push(entry);
@@ -123,7 +147,7 @@ impl Table {
 }
 
 /// The hash of no vacant slot. Two of 2^64 are one with it.
-fn occupied(hash: u64) -> u64 {
+pub fn occupied(hash: u64) -> u64 {
     hash.max(VACANT.hash + 1)
 }
 
