@@ -120,16 +120,16 @@ fn has_another_text(message: &[u8]) -> bool {
     steps.any(|(_, step)| matches!(step, Step::Replaced { .. }))
 }
 
-/// Which places a block has with its amendment, and of how many pieces that is. `None` for rows, of which it is not known without
-/// reading them.
-pub fn places(stored: &[u8], amendment: &[u8]) -> Option<(u64, usize)> {
+/// Which places a block has. `None` for rows, of which it is not known without reading them.
+pub fn places(stored: &[u8]) -> Option<u64> {
     let mut reader = Reader::new(stored);
     reader.u8().filter(|form| *form == COLUMNS)?;
-    let mut found = (reader.u64()?, 0);
-    for piece in pieces(amendment) {
-        found = (found.0 | piece.ok()?.0, found.1 + 1);
-    }
-    Some(found)
+    reader.u64()
+}
+
+/// Which places an amendment is about, and of how many pieces it is.
+pub fn amended_places(amendment: &[u8]) -> Option<(u64, usize)> {
+    pieces(amendment).try_fold((0, 0), |(places, count), piece| Some((places | piece.ok()?.0, count + 1)))
 }
 
 /// The pieces of an amendment: their places and their columns.
@@ -173,6 +173,18 @@ pub fn amended(stored: &[u8], amendment: &[u8]) -> Result<Messages, Unreadable> 
         apply(&mut found, read_columns(piece?.1)?)?;
     }
     Ok(found)
+}
+
+/// Messages that an amendment has by itself, as far as it can be read.
+pub fn amending(amendment: &[u8]) -> Messages {
+    let mut found = Messages::new();
+    for (_, columns) in pieces(amendment).map_while(Result::ok) {
+        for row in read_columns(columns).unwrap_or_default() {
+            // The story of one that the block has cannot be told without it.
+            let _ = apply(&mut found, vec![row]);
+        }
+    }
+    found
 }
 
 fn apply(messages: &mut Messages, rows: Vec<Row>) -> Result<(), Unreadable> {

@@ -7,6 +7,7 @@
 //! What comes for a block that cannot be read any more, or whose database cannot, is *set aside*: a note `D` block in the
 //! newest database, with these messages alone. They are found by number, and in no list.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::bytes;
@@ -20,6 +21,9 @@ use crate::index::Index;
 
 /// Pieces of an amendment; beyond, it is joined with its block.
 const PIECES_MAX: usize = 16;
+
+/// Entries of what is known to be there, some 20 octets each for 4,096 messages.
+const THERE_MAX: usize = 65_536;
 
 /// The note that the archive of the release before has its index.
 const INDEXED: &[u8] = b"X";
@@ -50,13 +54,32 @@ pub struct Shelves {
     archive: Box<dyn Blocks>,
     writer: BlockWriter,
     index: Arc<Mutex<Index>>,
+    there: There,
     /// The next block of the archive of the release before that has no index.
     unindexed: Option<u64>,
 }
 
+/// Blocks that are known to be in the archive, those of before forgotten first: 64 to an entry.
+#[derive(Default)]
+struct There(BTreeMap<u64, u64>);
+
+impl There {
+    fn add(&mut self, block: u64) {
+        *self.0.entry(block / 64).or_default() |= 1 << (block % 64);
+        if self.0.len() > THERE_MAX {
+            self.0.pop_first();
+        }
+    }
+
+    fn has(&self, block: u64) -> bool {
+        self.0.get(&(block / 64)).is_some_and(|blocks| blocks & 1 << (block % 64) != 0)
+    }
+}
+
 impl Shelves {
     pub fn new(archive: Box<dyn Blocks>) -> Shelves {
-        Shelves { archive, writer: BlockWriter::default(), index: Arc::default(), unindexed: None }
+        let (writer, index, there) = (BlockWriter::default(), Arc::default(), There::default());
+        Shelves { archive, writer, index, there, unindexed: None }
     }
 
     pub fn reader(&self) -> Arc<dyn ReadBlocks> {
@@ -95,19 +118,31 @@ impl Shelves {
 
     /// Adds messages to what is there of their block, and to the index first.
     fn join(&mut self, write: &ArchiveWrite) -> Result<(), ReadError> {
-        let stored = if write.whole { None } else { self.archive.reader().read_block(write.block)? };
-        let Some(stored) = stored else {
+        let reader = self.archive.reader();
+        if write.whole {
+            self.note_new(write, 0)?;
+            return Ok(self.put(write.block, &write.messages)?);
+        }
+        // What was parked is added whole, whatever the block has of it: that need not be read.
+        if was_parked(write) && self.there.has(write.block) {
+            let amendment = reader.read_amendment(write.block)?.unwrap_or_default();
+            if let Some((had, pieces)) = block::amended_places(&amendment)
+                && pieces < PIECES_MAX
+            {
+                return Ok(self.amend(write, amendment, had)?);
+            }
+        }
+        let Some(stored) = reader.read_block(write.block)? else {
             self.note_new(write, 0)?;
             return Ok(self.put(write.block, &write.messages)?);
         };
-        let mut amendment = stored.amendment.unwrap_or_default();
-        if let Some((had, pieces)) = block::places(&stored.bytes, &amendment)
+        self.there.add(write.block);
+        let amendment = stored.amendment.unwrap_or_default();
+        if let Some((amended, pieces)) = block::amended_places(&amendment)
+            && let Some(had) = block::places(&stored.bytes)
             && pieces < PIECES_MAX
         {
-            self.note_new(write, had)?;
-            let messages: Vec<&[u8]> = write.messages.iter().map(Vec::as_slice).collect();
-            self.writer.amend(&mut amendment, &messages, had);
-            return Ok(self.archive.amend(write.block, &amendment)?);
+            return Ok(self.amend(write, amendment, had | amended)?);
         }
         // What cannot be read is not written over: its messages are nowhere else.
         let unreadable = |source| ReadError::Unreadable { block: write.block, source };
@@ -115,6 +150,14 @@ impl Shelves {
         self.note_new(write, joined.keys().fold(0, |mask, number| mask | 1 << place_of(*number)))?;
         insert(&mut joined, &write.messages);
         Ok(self.put(write.block, &in_order(joined))?)
+    }
+
+    /// Adds a piece to a block's amendment; of the places `had` their stories are enough.
+    fn amend(&mut self, write: &ArchiveWrite, mut amendment: Vec<u8>, had: u64) -> Result<(), ArchiveError> {
+        self.note_new(write, had)?;
+        let messages: Vec<&[u8]> = write.messages.iter().map(Vec::as_slice).collect();
+        self.writer.amend(&mut amendment, &messages, had);
+        self.archive.amend(write.block, &amendment)
     }
 
     /// What was parked before has its rows in the index since then, as what the block had has.
@@ -139,7 +182,9 @@ impl Shelves {
     /// Writes a block anew.
     fn put(&mut self, block: u64, messages: &[Vec<u8>]) -> Result<(), ArchiveError> {
         let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
-        self.archive.write_block(block, self.writer.block(&messages))
+        self.archive.write_block(block, self.writer.block(&messages))?;
+        self.there.add(block);
+        Ok(())
     }
 
     /// Returns when all that was written is on the disk; but see `take_loss`.
@@ -224,13 +269,21 @@ pub fn read(reader: &dyn ReadBlocks, block: u64) -> Result<Messages, ReadError> 
     block::amended(&stored.bytes, &amendment).map_err(|source| ReadError::Unreadable { block, source })
 }
 
-/// Messages of a block that were set aside, because the rest of it cannot be read.
+/// Whether the parked store has had all of these messages.
+fn was_parked(write: &ArchiveWrite) -> bool {
+    let numbers = write.messages.iter().filter_map(|message| engine::message::number_of(message));
+    numbers.fold(0, |mask, number| mask | 1 << place_of(number)) & !write.unpark == 0
+}
+
+/// Messages of a block that can be had though the rest of it cannot be read: those that came later, and those that were set
+/// aside.
 pub fn read_aside(reader: &dyn ReadBlocks, block: u64) -> Messages {
     let newer = reader
         .databases()
         .into_iter()
         .filter(|begin| begin.block > block || reader.database_of(block) == Some(begin.block));
-    let mut found = Messages::new();
+    let later = reader.read_amendment(block).ok().flatten();
+    let mut found = later.map(|amendment| block::amending(&amendment)).unwrap_or_default();
     for begin in newer {
         let kept = reader.read_note(begin.block, &aside_name(block)).ok().flatten();
         found.extend(kept.and_then(|bytes| block::messages(&bytes).ok()).unwrap_or_default());

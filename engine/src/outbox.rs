@@ -395,8 +395,9 @@ impl Engine {
                 self.live_again(messages, &news);
             }
         }
-        for news in news {
-            self.take_news(news);
+        let found = self.find_again(&news);
+        for (news, found) in news.into_iter().zip(found) {
+            self.take_news(news, found);
         }
         if load.shelf == Shelf::Parked {
             self.settle_copies(load.block, is_ahead);
@@ -424,7 +425,8 @@ impl Engine {
         self.index_again(number);
     }
 
-    fn take_news(&mut self, news: News) {
+    /// `found` is what the id names now that a receipt came by.
+    fn take_news(&mut self, news: News, found: Option<(u64, u8)>) {
         match news {
             News::Tell { tenant, number } => {
                 if self.pages.get(number).is_none() && self.sweep.owes(number) {
@@ -434,7 +436,9 @@ impl Engine {
                 }
                 self.tenants.mark(tenant);
             }
-            News::Receipt { number, part, news, ids } => self.receipt_after_load(number, part, news, ids),
+            News::Receipt { number, part, news, ids } => {
+                self.receipt_after_load(number, part, news, ids, found);
+            }
             News::Response { provider, bind, token, status, id, shared } => {
                 self.response(provider, bind, token, status, &id, shared);
             }

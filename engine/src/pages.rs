@@ -48,15 +48,13 @@ pub struct Page {
     full: bool,
     /// The tenants it has had, as `Pages::order` has them.
     tenants: u64,
-    /// Some of its messages have left memory already.
-    pub split: bool,
     /// When its first message came, in milliseconds of the wall clock.
     pub since: i64,
 }
 
 impl Page {
     fn new(slots: Slots, since: i64) -> Page {
-        Page { slots, mask: 0, done: 0, full: false, tenants: 0, split: false, since }
+        Page { slots, mask: 0, done: 0, full: false, tenants: 0, since }
     }
 
     pub fn living(&self) -> u8 {
@@ -299,7 +297,6 @@ impl Pages {
                 taken.push(message);
             }
         }
-        page.split = true;
         let is_empty = page.mask == 0;
         self.living -= taken.len() as u64;
         if is_empty && let Some(place) = self.places.remove(&block) {

@@ -156,23 +156,40 @@ impl Engine {
         }
     }
 
-    /// The messages that the ids of receipts name as they are mostly read. They are looked up one after the other before anything
-    /// is done with them: looks do not wait for each other's memory, what is done in between would.
+    /// The messages that the ids of receipts name as they are mostly read.
     fn find_together(&mut self, receipts: &Receipts) -> Vec<Option<(u64, u8)>> {
-        let provider = receipts.provider;
-        if self.providers.get(provider).is_some_and(|entry| entry.shares_ids) {
-            return vec![None; receipts.items.len()];
-        }
-        let tlv_form = self.tlv_id_form(provider);
-        let hash = |[tlv_id, text_id, _]: [&[u8]; 3]| {
-            let (id, side) = readings(tlv_form, tlv_id, text_id).next()?;
-            Some(self.with_key(provider, side, id, None, |_, key| receipt_index::key(provider, key)))
-        };
+        let hash = |[tlv_id, text_id, _]: [&[u8]; 3]| self.first_hash(receipts.provider, tlv_id, text_id);
         let hashes: Vec<Option<u64>> = receipts.each().map(|(_, ids)| ids).map(hash).collect();
-        let found: Vec<Option<(u64, u8)>> =
-            hashes.into_iter().map(|hash| self.index.find_hash(hash?)).collect();
+        let found = self.find_hashes(hashes);
         self.pages.fetch(found.iter().flatten().map(|(number, _)| *number));
         found
+    }
+
+    /// The same for news of messages that have been read back, as far as it came by an id.
+    pub(crate) fn find_again(&mut self, news: &[News]) -> Vec<Option<(u64, u8)>> {
+        let hash = |news: &News| match news {
+            News::Receipt { news, ids: Some(ids), .. } => {
+                self.first_hash(news.provider, ids.tlv(), ids.text())
+            }
+            _ => None,
+        };
+        let hashes: Vec<Option<u64>> = news.iter().map(hash).collect();
+        self.find_hashes(hashes)
+    }
+
+    /// What the index has the id of a receipt under, as it is mostly read; none where several messages may share it.
+    fn first_hash(&mut self, provider: u16, tlv_id: &[u8], text_id: &[u8]) -> Option<u64> {
+        if self.providers.get(provider).is_some_and(|entry| entry.shares_ids) {
+            return None;
+        }
+        let (id, side) = readings(self.tlv_id_form(provider), tlv_id, text_id).next()?;
+        Some(self.with_key(provider, side, id, None, |_, key| receipt_index::key(provider, key)))
+    }
+
+    /// Looks ids up one after the other before anything is done with what they name: looks do not wait for each other's memory,
+    /// what is done in between would.
+    fn find_hashes(&self, hashes: Vec<Option<u64>>) -> Vec<Option<(u64, u8)>> {
+        hashes.into_iter().map(|hash| self.index.find_hash(hash?)).collect()
     }
 
     fn receipt(&mut self, news: ReceiptNews, tlv_id: &[u8], text_id: &[u8], found: Option<(u64, u8)>) {
@@ -203,13 +220,14 @@ impl Engine {
         }
     }
 
-    /// The message that a receipt was taken to be for has been read back.
+    /// The message that a receipt was taken to be for has been read back; `found` is what its first id names now.
     pub(crate) fn receipt_after_load(
         &mut self,
         number: u64,
         part: u8,
         news: ReceiptNews,
         ids: Option<ReceiptIds>,
+        found: Option<(u64, u8)>,
     ) {
         match ids {
             _ if self.pages.get(number).is_none() => {
@@ -218,7 +236,7 @@ impl Engine {
                 self.acknowledge(news.answer);
             }
             // Its id may have been given out again, before or meanwhile, or has come to the message that it was meant for.
-            Some(ids) => match self.find_by_receipt(&news, ids.tlv(), ids.text()) {
+            Some(ids) => match found.or_else(|| self.find_by_receipt(&news, ids.tlv(), ids.text())) {
                 Some(found) => self.matched(found, news, ids.tlv(), ids.text()),
                 None => self.hold_early(news, ids.tlv(), ids.text()),
             },

@@ -330,12 +330,11 @@ impl Engine {
 
     /// Takes messages out of memory for the archive. They count as gone once it holds them durably.
     fn archive(&mut self, block: u64, leaves: impl Fn(&Message) -> bool) {
-        let split = self.pages.page(block).is_some_and(|page| page.split);
         let taken = self.pages.take(block, leaves);
         if taken.is_empty() {
             return;
         }
-        let whole = !split && taken.len() as u64 == BLOCK_MESSAGES;
+        let whole = taken.len() as u64 == BLOCK_MESSAGES;
         let (mut mask, mut untold, mut ids) = (0, Vec::new(), Vec::new());
         let mut messages = Vec::with_capacity(taken.len());
         for message in taken {

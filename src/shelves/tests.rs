@@ -75,6 +75,11 @@ impl House {
     }
 
     fn write(&mut self, messages: Vec<Vec<u8>>) {
+        self.write_from(messages, 0);
+    }
+
+    /// Of these places the parked store has had the messages.
+    fn write_from(&mut self, messages: Vec<Vec<u8>>, unpark: u64) {
         let block = block_of(number_of(&messages[0]).unwrap());
         for message in &messages {
             self.expected.insert(order_of(number_of(message).unwrap()), message.clone());
@@ -85,7 +90,7 @@ impl House {
                 block,
                 whole,
                 messages,
-                unpark: 0,
+                unpark,
                 unparks_all: false,
                 ids: Vec::new(),
                 at: Wall(0),
@@ -223,6 +228,65 @@ fn a_block_grows_by_amendments_until_they_are_joined() {
     }
     house.crash();
     house.check("after a crash");
+}
+
+/// Messages of block 1 at these places.
+fn some(places: impl Iterator<Item = u64>, steps: u8) -> Vec<Vec<u8>> {
+    let one = |order| message(slot(order) | order, tenant(order), phone(order), NOVEMBER, steps);
+    places.map(|place| one(BLOCK_MESSAGES + place)).collect()
+}
+
+#[test]
+fn what_was_parked_is_found_whether_its_block_was_there_or_not_and_however_often_it_comes() {
+    for is_there in [true, false] {
+        let mut house = House::new();
+        if is_there {
+            house.write(some((0..64).filter(|place| place % 5 != 0), 4));
+        }
+        let parked: Vec<u64> = (0..64).step_by(5).collect();
+        house.shelves.note(1, &some(parked.iter().copied(), 3)).unwrap();
+        for piece in parked.chunks(4) {
+            // A crash before it had left the parked store has it come again.
+            for steps in [3, 4] {
+                house.write_from(some(piece.iter().copied(), steps), u64::MAX);
+            }
+        }
+        house.check("in memory");
+        house.crash();
+        house.check("after a crash");
+        for turn in 0..40 {
+            house.write_from(some([0, 5].into_iter(), 4 + turn % 3), 1 | 1 << 5);
+        }
+        house.check("in many pieces");
+    }
+}
+
+#[test]
+fn what_was_parked_is_found_though_the_block_that_it_came_for_cannot_be_read_any_more() {
+    let mut house = House::new();
+    house.write(some(0..40, 4));
+    house.write_from(some(50..52, 4), u64::MAX);
+    // As it is called in its database; its amendment stays.
+    let name = [1u64.to_be_bytes(), [0; 8]].concat();
+    house.shelves.archive.put(1, &name, &[77; 50]).unwrap();
+    // The first is a longer story of what is in the block alone, which cannot be told.
+    house.write(some(0..1, 5));
+    let reader = house.shelves.reader();
+    assert!(read(&*reader, 1).is_err());
+    let found: Vec<u64> = read_aside(&*reader, 1).into_keys().map(order_of).collect();
+    let found = std::collections::BTreeSet::from_iter(found);
+    assert!([64, 114, 115].iter().all(|order| found.contains(order)), "{found:?}");
+}
+
+#[test]
+fn blocks_that_are_known_to_be_there_are_a_bounded_number_and_the_oldest_are_forgotten() {
+    let mut there = There::default();
+    let most = THERE_MAX as u64 * 64;
+    (0..=most).for_each(|block| there.add(block));
+    assert_eq!(
+        [0, 63, 64, most - 1, most, most + 1].map(|block| there.has(block)),
+        [false, false, true, true, true, false]
+    );
 }
 
 #[test]

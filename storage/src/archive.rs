@@ -186,6 +186,11 @@ pub trait ReadBlocks: Send + Sync {
         Ok(bytes.map(|bytes| StoredBlock { bytes, amendment }))
     }
 
+    /// What has come for a block since it was last written whole.
+    fn read_amendment(&self, block: u64) -> Result<Option<Vec<u8>>, ArchiveError> {
+        self.get(block, &amendment_name(block))
+    }
+
     fn read_note(&self, block: u64, name: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
         self.get(block, &note_name(name))
     }
@@ -231,10 +236,13 @@ impl Blocks for Archive {
     }
 
     fn put(&mut self, block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
+        let (databases, length) = (&self.reader.databases, bytes.len());
         if name == block_name(block) {
-            self.reader.databases.make_places(block, bytes.len())?;
+            databases.make_places(block, |open| open.make_places_behind_block(block, length))?;
+        } else if name == amendment_name(block) {
+            databases.make_places(block, |open| open.make_places_behind_amendment(block, length))?;
         }
-        self.reader.databases.write(block, |database| pieces::put(database, name, bytes))
+        databases.write(block, |database| pieces::put(database, name, bytes))
     }
 
     fn remove(&mut self, block: u64, name: &[u8]) -> Result<(), ArchiveError> {

@@ -61,6 +61,16 @@ pub(crate) struct Settings {
     pub read_ahead: bool,
 }
 
+/// For tests of what stands on a database.
+#[cfg(test)]
+pub(crate) const TEST_SETTINGS: Settings = Settings {
+    durability: Durability::Os,
+    cache_bytes: 8 << 20,
+    segment_bytes: 2 << 20,
+    keep_tail: false,
+    read_ahead: false,
+};
+
 pub(crate) struct Database {
     sled: sled::Db,
     path: PathBuf,
@@ -73,6 +83,9 @@ pub(crate) struct Database {
     /// The directory, locked against other processes while this is open.
     _lock: File,
 }
+
+/// A value as sled has it in memory: it is not copied before somebody wants it to be.
+pub(crate) type Value = sled::IVec;
 
 /// A key and its value, copied out.
 pub(crate) type Pair = (Vec<u8>, Vec<u8>);
@@ -131,16 +144,16 @@ impl Database {
         self.sync_full_segments()
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>, StoreError> {
         let found = self.sled.get(key).map_err(|error| self.error(error))?;
-        Ok(found.filter(|value| !value.is_empty()).map(|value| value.to_vec()))
+        Ok(found.filter(|value| !value.is_empty()))
     }
 
     /// Removes a key, or a place; what it held, where it was there.
-    pub(crate) fn remove(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn remove(&self, key: &[u8]) -> Result<Option<Value>, StoreError> {
         let old = self.sled.remove(key).map_err(|error| self.error(error))?;
         self.sync_full_segments()?;
-        Ok(old.map(|value| value.to_vec()))
+        Ok(old)
     }
 
     /// Removes up to `at_most` keys of `[from, to)`, the lowest first, and places among them; says how many there were.

@@ -13,6 +13,7 @@ pub mod log;
 mod mark;
 pub mod parked;
 mod pieces;
+mod places;
 pub mod secret;
 mod segments;
 pub mod space;

@@ -203,14 +203,7 @@ fn parts(key: &[u8]) -> Option<(u64, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SETTINGS: Settings = Settings {
-        durability: Durability::Os,
-        cache_bytes: 8 << 20,
-        segment_bytes: 2 << 20,
-        keep_tail: false,
-        read_ahead: false,
-    };
+    use crate::database::TEST_SETTINGS as SETTINGS;
 
     #[test]
     fn places_are_no_chunks() {

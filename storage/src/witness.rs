@@ -26,7 +26,8 @@ impl Witness {
         let directory = database.path().to_owned();
         let path = side_file(&directory);
         let found = database.get(&KEY).map_err(|_| OpenError::damaged(&directory, "its count of flushes"))?;
-        let count = found.and_then(|bytes| Some(u64::from_be_bytes(bytes.try_into().ok()?))).unwrap_or(0);
+        let count =
+            found.and_then(|bytes| Some(u64::from_be_bytes(bytes.as_ref().try_into().ok()?))).unwrap_or(0);
         let io = |error| OpenError::io(&path, error);
         let mark = match (path.exists(), count) {
             (false, 0) => Mark::create(&path).map_err(io)?,

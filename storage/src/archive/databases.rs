@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::files::{self, BEFORE};
-use super::slot::Slot;
+use super::slot::{Open, Slot};
 use super::{AMENDMENT, ArchiveError, Begin, Options};
 use crate::database::{Database, sync_directory};
 use crate::error::{OpenError, StoreError};
@@ -182,10 +182,14 @@ impl Databases {
         slot.with(|open| Ok(act(&open.database)?)).map(drop)
     }
 
-    /// Makes places for the blocks that follow this one, of this length.
-    pub(super) fn make_places(&self, block: u64, length: usize) -> Result<(), ArchiveError> {
+    /// Makes places for what follows in the database that has this block.
+    pub(super) fn make_places(
+        &self,
+        block: u64,
+        make: impl FnOnce(&mut Open) -> Result<(), StoreError>,
+    ) -> Result<(), ArchiveError> {
         let Some(slot) = self.lock().used(block, true) else { return Ok(()) };
-        slot.with(|open| Ok(open.make_places(block, length)?)).map(drop)
+        slot.with(|open| Ok(make(open)?)).map(drop)
     }
 
     #[cfg(test)]

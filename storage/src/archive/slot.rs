@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{AMENDMENT, ArchiveError, block_name};
-use crate::database::{Database, PLACES_OF_LEAF, Settings, guarded};
+use super::{AMENDMENT, ArchiveError, NOTE, amendment_name, block_name};
+use crate::database::{Database, Settings, guarded};
 use crate::error::{OpenError, StoreError};
 use crate::log::Durability;
-use crate::pieces;
+use crate::places::Places;
 use crate::witness::Witness;
 
 const SETTINGS: Settings = Settings {
@@ -26,11 +26,9 @@ const SETTINGS: Settings = Settings {
     read_ahead: false,
 };
 
-/// Blocks behind the one that is written of which each has a place at least.
-const BLOCKS_AHEAD: u64 = 2 * PLACES_OF_LEAF as u64;
-
-/// What a block is thought to have at most, where the one before it has more.
-const LENGTH_AHEAD: usize = 64 << 10;
+/// Amendments come for late blocks here and there, or for all of them in their order: places are for these, and cost more than they
+/// save where they are not followed by their values.
+const AMENDMENTS_IN_ORDER: u32 = 16;
 
 pub(super) struct Slot {
     path: PathBuf,
@@ -41,7 +39,7 @@ pub(super) struct Slot {
 
 enum Hold {
     Closed,
-    Open(Open),
+    Open(Box<Open>),
     /// What was found; and whether what was written to it since its last flush may be gone, and nobody has been told.
     Damaged(String, bool),
     /// It has been retired.
@@ -51,32 +49,17 @@ enum Hold {
 pub(super) struct Open {
     pub database: Database,
     pub witness: Witness,
-    /// Up to which block there are places.
-    places_to: u64,
+    blocks: Places,
+    amendments: Places,
 }
 
 impl Open {
-    /// Blocks come in about the order of their numbers: there are places for those behind this one.
-    pub fn make_places(&mut self, block: u64, length: usize) -> Result<(), StoreError> {
-        if block.saturating_add(BLOCKS_AHEAD) < self.places_to {
-            return Ok(());
-        }
-        // Behind a late block there are others: places among them would have their leaves written again. A block that has a
-        // place is no late one.
-        if block >= self.places_to {
-            let behind = self.database.first_key_from(&block_name(block.saturating_add(1)))?;
-            if behind.is_some_and(|name| name.as_slice() < &[AMENDMENT][..]) {
-                return Ok(());
-            }
-        }
-        let length = length.min(LENGTH_AHEAD);
-        // After a start it is not known how far they go; making them again changes nothing.
-        let from = if self.places_to.abs_diff(block) <= BLOCKS_AHEAD { self.places_to } else { block };
-        self.places_to = block.saturating_add(2 * BLOCKS_AHEAD);
-        for block in from..self.places_to {
-            pieces::make_places(&self.database, &block_name(block), length)?;
-        }
-        Ok(())
+    pub fn make_places_behind_block(&mut self, block: u64, length: usize) -> Result<(), StoreError> {
+        self.blocks.make(&self.database, (block, length), block_name, &[AMENDMENT])
+    }
+
+    pub fn make_places_behind_amendment(&mut self, block: u64, length: usize) -> Result<(), StoreError> {
+        self.amendments.make(&self.database, (block, length), amendment_name, &[NOTE])
     }
 }
 
@@ -109,7 +92,7 @@ impl Slot {
     ) -> Result<Option<T>, ArchiveError> {
         if matches!(hold, Hold::Closed) {
             match self.open() {
-                Ok(open) => *hold = Hold::Open(open),
+                Ok(open) => *hold = Hold::Open(Box::new(open)),
                 Err(error) => {
                     if let OpenError::Damaged { place, .. } = &error {
                         found_damage(hold, place.clone());
@@ -193,7 +176,8 @@ impl Slot {
         guarded(&self.path, || {
             let database = Database::open(&self.path, SETTINGS)?;
             let witness = Witness::open(&database)?;
-            Ok(Open { database, witness, places_to: 0 })
+            let (blocks, amendments) = (Places::after(0), Places::after(AMENDMENTS_IN_ORDER));
+            Ok(Open { database, witness, blocks, amendments })
         })?
     }
 
