@@ -79,7 +79,8 @@ impl BlockWriter {
         &self.packed
     }
 
-    /// Appends to an amendment what these messages are now; the block and its amendment have the places `had`.
+    /// Appends to an amendment what these messages are now; of the places `had`, which the block or its amendment has, the story
+    /// alone.
     pub fn amend(&mut self, amendment: &mut Vec<u8>, messages: &[&[u8]], had: u64) {
         // Where the text is another one than the block may have, a story alone would not do.
         let is_there = |message: &&[u8]| {

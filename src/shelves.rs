@@ -123,8 +123,8 @@ impl Shelves {
             self.note_new(write, 0)?;
             return Ok(self.put(write.block, &write.messages)?);
         }
-        // What was parked is added whole, whatever the block has of it: that need not be read.
-        if was_parked(write) && self.there.has(write.block) {
+        // What was parked is added whole, whatever the block has of it: that need not be read, unless it may be damaged.
+        if was_parked(write) && self.there.has(write.block) && reader.damaged() == 0 {
             let amendment = reader.read_amendment(write.block)?.unwrap_or_default();
             if let Some((had, pieces)) = block::amended_places(&amendment)
                 && pieces < PIECES_MAX

@@ -165,8 +165,12 @@ impl Engine {
         found
     }
 
-    /// The same for news of messages that have been read back, as far as it came by an id.
+    /// The same for news of messages that have been read back, as far as it came by an id. A response among it may give an id
+    /// another owner before its receipt's turn: then each is found in its turn.
     pub(crate) fn find_again(&mut self, news: &[News]) -> Vec<Option<(u64, u8)>> {
+        if news.iter().any(|news| matches!(news, News::Response { .. })) {
+            return vec![None; news.len()];
+        }
         let hash = |news: &News| match news {
             News::Receipt { news, ids: Some(ids), .. } => {
                 self.first_hash(news.provider, ids.tlv(), ids.text())

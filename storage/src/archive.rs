@@ -236,11 +236,11 @@ impl Blocks for Archive {
     }
 
     fn put(&mut self, block: u64, name: &[u8], bytes: &[u8]) -> Result<(), ArchiveError> {
-        let (databases, length) = (&self.reader.databases, bytes.len());
+        let databases = &self.reader.databases;
         if name == block_name(block) {
-            databases.make_places(block, |open| open.make_places_behind_block(block, length))?;
+            databases.make_places(block, |open| open.make_places_behind_block(block, bytes.len()))?;
         } else if name == amendment_name(block) {
-            databases.make_places(block, |open| open.make_places_behind_amendment(block, length))?;
+            databases.make_places(block, |open| open.make_places_behind_amendment(block))?;
         }
         databases.write(block, |database| pieces::put(database, name, bytes))
     }

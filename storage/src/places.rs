@@ -38,8 +38,12 @@ impl Places {
         name: impl Fn(u64) -> [u8; N],
         end: &[u8],
     ) -> Result<(), StoreError> {
-        let follows = block.abs_diff(std::mem::replace(&mut self.last, block)) <= STEP_MAX;
-        self.run = if follows { self.run.saturating_add(1) } else { 0 };
+        self.run = match block.abs_diff(std::mem::replace(&mut self.last, block)) {
+            // The same one again says nothing of those behind it.
+            0 => self.run,
+            1..=STEP_MAX => self.run.saturating_add(1),
+            _ => 0,
+        };
         if self.run < self.run_min || block.saturating_add(AHEAD) < self.to {
             return Ok(());
         }
@@ -110,6 +114,7 @@ mod tests {
         assert_eq!(written(back, Some(Places::after(16))).1, 0);
         let among_others = [500, 20, 60].into_iter().chain(100..160);
         assert_eq!(written(among_others, Some(Places::after(16))).1, 0);
+        assert_eq!(written([500; 40], Some(Places::after(16))).1, 0, "one that grows");
         assert!(written([500], Some(Places::after(0))).1 > 500, "the first of all");
     }
 }

@@ -428,6 +428,27 @@ fn a_late_response_finds_a_message_that_waits_on_disk_in_doubt() {
     assert_eq!(house.state(number), State::Delivered);
 }
 
+/// Both of one block, which is read back for the response and for the receipt at once.
+#[test]
+fn a_receipt_behind_the_late_response_that_gives_its_id_out_again_is_the_second_ones() {
+    let mut definitions = definitions();
+    definitions.providers[0].in_doubt = engine::catalog::InDoubt::Hold;
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    let numbers = house.accepted_all("acme", &Sms::default(), 2);
+    let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+    house.respond("up", 0, &[(parts[0], 0, "same")]);
+    house.turn([Command::Unanswered { provider: 0, bind: 0, tokens: vec![parts[1]] }]);
+    house.seconds(LONG);
+    assert_eq!((in_memory(&house), parked(&house)), (0, 2));
+    house.archives = false;
+    house.respond("up", 0, &[(parts[1], 0, "same")]);
+    house.receipt("up", text_id("same"), ReceiptState::Delivered, None);
+    house.archives = true;
+    house.turn([]);
+    assert_eq!([0, 1].map(|place| house.state(numbers[place])), [State::Sent, State::Delivered]);
+}
+
 #[test]
 fn a_provider_is_asked_about_messages_that_wait_on_disk() {
     let mut definitions = definitions();

@@ -58,8 +58,9 @@ impl Open {
         self.blocks.make(&self.database, (block, length), block_name, &[AMENDMENT])
     }
 
-    pub fn make_places_behind_amendment(&mut self, block: u64, length: usize) -> Result<(), StoreError> {
-        self.amendments.make(&self.database, (block, length), amendment_name, &[NOTE])
+    /// However long this one is: others begin with one short piece.
+    pub fn make_places_behind_amendment(&mut self, block: u64) -> Result<(), StoreError> {
+        self.amendments.make(&self.database, (block, 0), amendment_name, &[NOTE])
     }
 }
 
