@@ -7,8 +7,8 @@
 //! archive of the release before.
 //!
 //! An amendment is what came for a block later: pieces one after the other, each its length u32 · which places it is about
-//! u64 · columns as above. Its rows are messages that the block did not have, or the whole stories of those that it has. A
-//! later piece is newer.
+//! u64 · columns as above. Its rows are messages as a whole, in place of what the block may have of them, or the whole stories of
+//! those that it has. A later piece is newer.
 
 use std::collections::BTreeMap;
 

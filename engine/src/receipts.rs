@@ -158,7 +158,9 @@ impl Engine {
 
     /// The messages that the ids of receipts name as they are mostly read.
     fn find_together(&mut self, receipts: &Receipts) -> Vec<Option<(u64, u8)>> {
-        let hash = |[tlv_id, text_id, _]: [&[u8]; 3]| self.first_hash(receipts.provider, tlv_id, text_id);
+        let provider = receipts.provider;
+        let Some(form) = self.sole_id_form(provider) else { return vec![None; receipts.items.len()] };
+        let hash = |[tlv_id, text_id, _]: [&[u8]; 3]| self.first_hash(provider, form, tlv_id, text_id);
         let hashes: Vec<Option<u64>> = receipts.each().map(|(_, ids)| ids).map(hash).collect();
         let found = self.find_hashes(hashes);
         self.pages.fetch(found.iter().flatten().map(|(number, _)| *number));
@@ -171,22 +173,23 @@ impl Engine {
         if news.iter().any(|news| matches!(news, News::Response { .. })) {
             return vec![None; news.len()];
         }
-        let hash = |news: &News| match news {
-            News::Receipt { news, ids: Some(ids), .. } => {
-                self.first_hash(news.provider, ids.tlv(), ids.text())
-            }
-            _ => None,
+        let hash = |news: &News| {
+            let News::Receipt { news, ids: Some(ids), .. } = news else { return None };
+            self.first_hash(news.provider, self.sole_id_form(news.provider)?, ids.tlv(), ids.text())
         };
         let hashes: Vec<Option<u64>> = news.iter().map(hash).collect();
         self.find_hashes(hashes)
     }
 
-    /// What the index has the id of a receipt under, as it is mostly read; none where several messages may share it.
-    fn first_hash(&mut self, provider: u16, tlv_id: &[u8], text_id: &[u8]) -> Option<u64> {
-        if self.providers.get(provider).is_some_and(|entry| entry.shares_ids) {
-            return None;
-        }
-        let (id, side) = readings(self.tlv_id_form(provider), tlv_id, text_id).next()?;
+    /// As whose ids a provider's receipts are read first; none where several messages may share an id.
+    fn sole_id_form(&self, provider: u16) -> Option<TlvId> {
+        let shares_ids = self.providers.get(provider).is_some_and(|entry| entry.shares_ids);
+        (!shares_ids).then(|| self.tlv_id_form(provider))
+    }
+
+    /// What the index has the id of a receipt under, as it is mostly read.
+    fn first_hash(&mut self, provider: u16, form: TlvId, tlv_id: &[u8], text_id: &[u8]) -> Option<u64> {
+        let (id, side) = readings(form, tlv_id, text_id).next()?;
         Some(self.with_key(provider, side, id, None, |_, key| receipt_index::key(provider, key)))
     }
 

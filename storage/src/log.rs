@@ -252,7 +252,7 @@ mod tests {
         log.database.written_bytes() as f64 / (groups as f64 * f64::from(chunks) * CHUNK_MAX as f64)
     }
 
-    // Half as often, 1.99 to 2.16 in turn; but sled's own timer flushes in between, so that neither figure is exact.
+    // Half as often, 1.99 to 2.16 in turn.
     #[test]
     fn with_places_what_is_appended_is_written_less_often() {
         let (with, without) = (written(true), written(false));

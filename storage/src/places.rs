@@ -96,7 +96,6 @@ mod tests {
         (database.written_bytes() as f64 / octets as f64, places.map_or(0, |places| places.to))
     }
 
-    // sled's own timer flushes in between, so that no figure is exact.
     #[test]
     fn with_places_values_that_come_in_order_are_written_less_often() {
         let blocks = || (0..4_000).map(|index: u64| index ^ 3);
