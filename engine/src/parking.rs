@@ -42,7 +42,7 @@ const WRITING_MAX: usize = 1_024;
 /// Blocks that a start may have to read from the store because the journal has only steps of messages in them.
 const APART_BLOCKS_MAX: usize = 16_384;
 
-/// One block, as far as its messages are in the store.
+/// One block, as far as its messages are in the store. Of one whose messages all wait for receipts memory has no more than this.
 #[derive(Clone, Debug, Default)]
 struct Parked {
     /// Places that have a row in the store, be it out of date.
@@ -51,6 +51,11 @@ struct Parked {
     away: u64,
     /// When something is to be done about one of them, in milliseconds of the wall clock.
     wake: i64,
+}
+
+/// What else is known of a block of which something waits to be sent, or that has been looked at.
+#[derive(Clone, Debug, Default)]
+struct Pending {
     /// When the block was last looked at.
     looked: i64,
     /// Providers by their index modulo 64 that could send what is queued here for another one.
@@ -95,6 +100,7 @@ pub(crate) struct Away {
 #[derive(Default)]
 pub(crate) struct Parking {
     blocks: HashMap<u64, Parked, BlockHash>,
+    pending: HashMap<u64, Pending, BlockHash>,
     /// When a block is to be looked at, in milliseconds of the wall clock. An entry that the block no longer names means nothing.
     wakes: BinaryHeap<Reverse<(i64, u64)>>,
     /// Blocks on their way into the store: which of their messages.
@@ -148,6 +154,7 @@ impl Parking {
             parked.rows &= !mask;
             if parked.rows == 0 {
                 self.blocks.remove(&block);
+                self.pending.remove(&block);
             }
         }
     }
@@ -172,12 +179,13 @@ impl Parking {
 
     /// Blocks of which something is only in the store and waits to be sent, or is held.
     pub fn blocks_that_wait(&self, held: bool) -> impl Iterator<Item = u64> + '_ {
-        let waits = move |parked: &Parked| parked.away != 0 && if held { parked.held } else { parked.waits };
-        self.blocks.iter().filter(move |(_, parked)| waits(parked)).map(|(block, _)| *block)
+        let waits = move |pending: &Pending| if held { pending.held } else { pending.waits };
+        let blocks = self.pending.iter().filter(move |(_, pending)| waits(pending)).map(|(block, _)| *block);
+        blocks.filter(|block| self.holds(*block))
     }
 
     fn waits(&self, block: u64, held: bool) -> bool {
-        self.blocks.get(&block).is_some_and(|parked| if held { parked.held } else { parked.waits })
+        self.pending.get(&block).is_some_and(|pending| if held { pending.held } else { pending.waits })
     }
 
     /// When the next block is to be looked at, in milliseconds of the wall clock.
@@ -200,14 +208,20 @@ impl Parking {
         let block = block_of(number);
         let parked = self.blocks.entry(block).or_default();
         if parked.away == 0 {
-            (parked.wake, parked.others, parked.held, parked.waits) = (i64::MAX, 0, false, false);
+            parked.wake = i64::MAX;
+            if let Some(pending) = self.pending.get_mut(&block) {
+                (pending.others, pending.held, pending.waits) = (0, false, false);
+            }
         }
         parked.rows |= bit(number);
         parked.away |= bit(number);
-        parked.held |= row.state == State::Held;
-        parked.waits |= is_waiting(row.state);
-        if row.state == State::Queued {
-            parked.others |= row.others;
+        if is_waiting(row.state) {
+            let pending = self.pending.entry(block).or_default();
+            pending.waits = true;
+            pending.held |= row.state == State::Held;
+            if row.state == State::Queued {
+                pending.others |= row.others;
+            }
         }
         self.wake_at(block, row.wake);
         let key = (row.provider, row.priority, row.tenant);
@@ -292,11 +306,12 @@ impl Parking {
     }
 
     /// Wants all blocks looked at that `which` picks, and each once, however often that is wanted before its turn.
-    fn look_at(&mut self, which: impl Fn(&Parked) -> bool) {
-        let wanted = self.blocks.iter_mut().filter(|(_, p)| p.away != 0 && !p.is_asked && which(p));
+    fn look_at(&mut self, which: impl Fn(&Pending) -> bool) {
+        let is_away = |block: &u64| self.blocks.get(block).is_some_and(|parked| parked.away != 0);
+        let wanted = self.pending.iter_mut().filter(|(block, p)| !p.is_asked && which(p) && is_away(block));
         let mut blocks: Vec<u64> = wanted
-            .map(|(block, parked)| {
-                parked.is_asked = true;
+            .map(|(block, pending)| {
+                pending.is_asked = true;
                 *block
             })
             .collect();
@@ -516,22 +531,23 @@ mod tests {
     fn a_block_is_asked_for_once_until_its_turn_and_then_again() {
         let mut parking = Parking::default();
         for block in 0..10 {
-            *parking.blocks.entry(block).or_default() = Parked { away: 1, held: true, ..Parked::default() };
+            parking.blocks.insert(block, Parked { away: 1, ..Parked::default() });
+            parking.pending.insert(block, Pending { held: true, ..Pending::default() });
         }
         for _ in 0..3 {
-            parking.look_at(|parked| parked.held);
+            parking.look_at(|pending| pending.held);
         }
         let turns: Vec<u64> = std::iter::from_fn(|| parking.next_look()).collect();
         assert_eq!(turns, Vec::from_iter(0..10));
-        parking.look_at(|parked| parked.held);
+        parking.look_at(|pending| pending.held);
         assert_eq!(parking.next_look(), Some(0));
-        parking.look_at(|parked| parked.held);
+        parking.look_at(|pending| pending.held);
         assert_eq!(Vec::from_iter(&parking.looks.asked), Vec::from_iter(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 0]));
     }
 
     #[test]
-    fn a_block_takes_48_octets() {
-        assert_eq!(size_of::<Parked>(), 48);
+    fn a_block_takes_24_octets() {
+        assert_eq!(size_of::<Parked>(), 24);
     }
 
     #[test]

@@ -11,33 +11,22 @@ use codecs::instant::Mono;
 use crate::hash;
 use crate::id::Number;
 
-mod table;
+mod leaf;
+mod leaves;
 
-use table::Table;
+use leaves::Leaves;
 
 const RECEIPT_DOMAIN: u64 = 2 << 16;
-/// Pieces of an empty index.
-const PIECES_MIN: usize = 256;
-/// Entries that a piece has on average when there are more pieces, at the most and at the least. So no single growth holds the writer
-/// up, and none leaves the allocator with large places that nothing else fits.
-const OF_A_PIECE: std::ops::RangeInclusive<usize> = 256..=768;
 
 /// The messages and parts of which a receipt may still come, by provider and canonical id. The newest owner wins.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ReceiptIndex {
-    /// Number and part in one word, by the hash of provider and id. The lowest bits of the hash choose the piece (`piece_of`).
-    pieces: Vec<Table>,
-    len: usize,
+    /// Number and part in one word, by the hash of provider and id.
+    owners: Leaves,
 }
 
 fn number_of(owner: u64) -> u64 {
     owner >> u8::BITS
-}
-
-impl Default for ReceiptIndex {
-    fn default() -> ReceiptIndex {
-        ReceiptIndex { pieces: vec![Table::default(); PIECES_MIN], len: 0 }
-    }
 }
 
 impl ReceiptIndex {
@@ -48,14 +37,7 @@ impl ReceiptIndex {
     /// The same for an id of which only the hash is at hand.
     pub fn insert_hash(&mut self, hash: u64, number: u64, part: u8) {
         assert!(number >> Number::BITS == 0, "a message number is out of range");
-        let count = self.pieces.len();
-        let piece = &mut self.pieces[piece_of(hash, count)];
-        self.len -= piece.len();
-        piece.insert(hash, number << u8::BITS | u64::from(part));
-        self.len += piece.len();
-        if self.len > count * OF_A_PIECE.end() {
-            self.split_one();
-        }
+        self.owners.insert(hash, number << u8::BITS | u64::from(part));
     }
 
     /// The number and part that last had this id.
@@ -65,7 +47,7 @@ impl ReceiptIndex {
 
     /// The same for an id of which only the hash is at hand.
     pub fn find_hash(&self, hash: u64) -> Option<(u64, u8)> {
-        let owner = self.pieces[piece_of(hash, self.pieces.len())].find(hash)?;
+        let owner = self.owners.find(hash)?;
         Some((number_of(owner), owner as u8))
     }
 
@@ -79,36 +61,15 @@ impl ReceiptIndex {
 
     /// Forgets the id with this hash, unless a newer message has it by now.
     pub fn remove_hash(&mut self, hash: u64, number: u64) {
-        let count = self.pieces.len();
-        let piece = &mut self.pieces[piece_of(hash, count)];
-        self.len -= piece.len();
-        piece.remove(hash, |owner| number_of(owner) == number);
-        self.len += piece.len();
-        if count > PIECES_MIN && self.len < count * OF_A_PIECE.start() {
-            self.join_one();
-        }
+        self.owners.remove(hash, |owner| number_of(owner) == number);
     }
 
     pub fn len(&self) -> usize {
-        self.len
+        self.owners.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// One piece more, of what one of those before has of it.
-    fn split_one(&mut self) {
-        let new = self.pieces.len();
-        let piece = self.pieces[origin_of(new)].split(|hash| piece_of(hash, new + 1) == new);
-        self.pieces.push(piece);
-    }
-
-    /// One piece less: what it has goes back to where it came from.
-    fn join_one(&mut self) {
-        let Some(last) = self.pieces.pop() else { return };
-        let origin = origin_of(self.pieces.len());
-        self.pieces[origin].absorb(last);
+        self.len() == 0
     }
 }
 
@@ -243,19 +204,6 @@ pub fn key(provider: u16, canonical: &[u8]) -> u64 {
     hash::hash64(RECEIPT_DOMAIN | u64::from(provider), canonical)
 }
 
-/// The piece of a hash among so many: as many of its lowest bits as all of them have numbers for, or one bit less where that piece
-/// has not been split off yet.
-fn piece_of(hash: u64, pieces: usize) -> usize {
-    let all = pieces.next_power_of_two();
-    let piece = table::occupied(hash) as usize & (all - 1);
-    if piece < pieces { piece } else { piece & (all / 2 - 1) }
-}
-
-/// The piece that this one is split off from: the same without its highest bit.
-fn origin_of(piece: usize) -> usize {
-    piece & !(1 << piece.ilog2())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,27 +309,6 @@ mod tests {
         assert_eq!(early.next_expiry(), Some(Mono(160)));
         early.set_age_max(Duration::from_micros(10));
         assert_eq!(early.next_expiry(), Some(Mono(70)));
-    }
-
-    #[test]
-    fn pieces_come_and_go_and_every_id_is_found_in_its_own() {
-        let mut index = ReceiptIndex::default();
-        let hash_of = |id: u64| key(1, &id.to_le_bytes());
-        let most = 3 * PIECES_MIN as u64 * *OF_A_PIECE.end() as u64;
-        for id in 0..most {
-            index.insert_hash(hash_of(id), id, 0);
-        }
-        assert_eq!((index.len() as u64, index.pieces.len()), (most, 3 * PIECES_MIN));
-        assert!((0..most).all(|id| index.find_hash(hash_of(id)) == Some((id, 0))));
-        let largest = index.pieces.iter().map(Table::len).max();
-        assert!(largest.is_some_and(|largest| largest < 2 * OF_A_PIECE.end()), "{largest:?} in one piece");
-        for id in (0..most).filter(|id| id % 9 != 0) {
-            index.remove_hash(hash_of(id), id);
-        }
-        let left = most.div_ceil(9);
-        assert_eq!(index.len() as u64, left);
-        assert!(index.pieces.len() * OF_A_PIECE.start() <= left as usize, "{} pieces", index.pieces.len());
-        assert!((0..most).all(|id| index.find_hash(hash_of(id)) == (id % 9 == 0).then_some((id, 0))));
     }
 
     proptest! {

@@ -46,6 +46,10 @@ pub(crate) use tail::{BEFORE_OPEN, UNDO_OPEN};
 /// More places than a leaf holds before it is cut (16): as long as so many are ahead, no leaf that is cut has values.
 pub(crate) const PLACES_OF_LEAF: usize = 20;
 
+/// What sled has before a value in memory. A value that is as much shorter than a power of two takes that, and one of its length the
+/// allocator's next place, a quarter more.
+pub(crate) const BEFORE_VALUE: usize = size_of::<usize>();
+
 const LOCK_ATTEMPTS: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 

@@ -14,12 +14,15 @@ use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
-use crate::database::{Database, PLACES_OF_LEAF, Settings};
+use crate::database::{BEFORE_VALUE, Database, PLACES_OF_LEAF, Settings};
 use crate::error::OpenError;
 pub use crate::error::StoreError as LogError;
 
 /// No chunk is larger. Each costs about the same beside its octets, so they are as large as `database` lets them be.
 pub const CHUNK_MAX: usize = 16 << 10;
+
+/// What a chunk is filled to.
+pub const CHUNK_FULL: usize = CHUNK_MAX - BEFORE_VALUE;
 
 /// Which log a journal is kept in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

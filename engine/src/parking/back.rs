@@ -60,8 +60,8 @@ impl Parking {
             return Some(block);
         }
         let Some(block) = asked.pop_front() else { return due.pop_front() };
-        if let Some(parked) = self.blocks.get_mut(&block) {
-            parked.is_asked = false;
+        if let Some(pending) = self.pending.get_mut(&block) {
+            pending.is_asked = false;
         }
         Some(block)
     }
@@ -161,8 +161,10 @@ impl Engine {
         self.parking.looks.under_way -= 1;
         self.sweep_page(block);
         let now = self.now.wall.0;
-        let Some(parked) = self.parking.blocks.get_mut(&block) else { return };
-        let looked = std::mem::replace(&mut parked.looked, now);
+        if !self.parking.blocks.contains_key(&block) {
+            return;
+        }
+        let looked = std::mem::replace(&mut self.parking.pending.entry(block).or_default().looked, now);
         let Some(page) = self.pages.page(block) else { return };
         // What was due before the last look was asked about then.
         let is_due = |message: &&Message| {
@@ -178,7 +180,7 @@ impl Engine {
     /// A provider is up again: what is queued for others of its messages' routes may go to it, if those are down.
     pub(crate) fn look_at_queued_for_others(&mut self, provider: u16) {
         let bit = 1 << (provider % 64);
-        self.parking.look_at(|parked| parked.others & bit != 0);
+        self.parking.look_at(|pending| pending.others & bit != 0);
     }
 
     /// Providers that have been down for long by now: what is parked for them may go to another one that is up.
@@ -194,12 +196,12 @@ impl Engine {
         if is_new && self.parking.waiting() > 0 {
             let up = (0..self.providers.count()).filter(|index| self.providers.is_up(*index));
             let up = up.fold(0u64, |bits, index| bits | 1 << (index % 64));
-            self.parking.look_at(|parked| parked.others & up != 0);
+            self.parking.look_at(|pending| pending.others & up != 0);
         }
     }
 
     pub(crate) fn look_at_held(&mut self) {
-        self.parking.look_at(|parked| parked.held);
+        self.parking.look_at(|pending| pending.held);
     }
 
     /// What was held because of its tenant and need not be any more.

@@ -72,7 +72,7 @@ pub struct Options {
     #[arg(long, default_value_t = 100_000)]
     pub compared: u32,
     /// Seconds by which late receipts are late.
-    #[arg(long, default_value_t = 150.0, value_parser = smpp::positive)]
+    #[arg(long, default_value_t = 240.0, value_parser = smpp::positive)]
     pub late: f64,
     /// Show the rows and do nothing.
     #[arg(long)]

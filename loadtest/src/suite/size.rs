@@ -1,12 +1,19 @@
 //! Rows of what it takes: memory over time and of what waits, room on the disk, late receipts, the way back after a kill.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{Bench, Figure, Figures, House, Row, SuiteError, fast, latency};
 use crate::{
     disk, smpp,
     smsc::{Delay, Profile},
-    stage::{Gateway, program::until, settings::free_ports},
+    stage::{
+        Gateway,
+        program::until,
+        settings::{Settings, free_ports},
+    },
     watch::{Watch, disk_bytes, metrics, usage},
 };
 
@@ -54,7 +61,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         name: "late",
-        work: "20 % of receipts late (`--late` seconds)",
+        work: "20 % of receipts late (`--late` seconds): each of the second half of `--history`",
         reach: "≤ 32 B a waiting message, ≤ 8 µs a late receipt",
         measure: late_receipts,
     },
@@ -123,14 +130,7 @@ fn memory_of_what_is_parked(bench: &Bench) -> Result<Figures, SuiteError> {
             ..gateway.over_smpp()
         };
         smpp::run(work)?;
-        let address = gateway.settings.ops.to_string();
-        let is_parked = || {
-            let parked = metrics(&address).get("tidegate_messages_parked").copied().unwrap_or(0.0);
-            (parked >= f64::from(first + half)).then_some(())
-        };
-        until(PARKED_WITHIN, is_parked)
-            .ok_or_else(|| SuiteError::Broken("not all that waits was parked".into()))?;
-        Ok(at_rest(&gateway))
+        at_rest_with_parked(&gateway, u64::from(first + half))
     };
     let first = park(0)?;
     let second = park(half)?;
@@ -140,6 +140,18 @@ fn memory_of_what_is_parked(bench: &Bench) -> Result<Figures, SuiteError> {
         Figure::new("parked", f64::from(half) * 2.0, "messages"),
         Figure::new("the whole process", second as f64 / 1e6, "MB"),
     ])
+}
+
+/// Octets in memory once so many messages are parked and nothing is done any more.
+fn at_rest_with_parked(gateway: &Gateway, parked: u64) -> Result<u64, SuiteError> {
+    let address = gateway.settings.ops.to_string();
+    let is_parked = || {
+        let now = metrics(&address).get("tidegate_messages_parked").copied().unwrap_or(0.0);
+        (now >= parked as f64).then_some(())
+    };
+    until(PARKED_WITHIN, is_parked)
+        .ok_or_else(|| SuiteError::Broken("not all that waits was parked".into()))?;
+    Ok(at_rest(gateway))
 }
 
 /// Octets in memory once nothing is done any more and what is free has gone back to the system.
@@ -188,42 +200,61 @@ fn room_on_the_disk(bench: &Bench) -> Result<Figures, SuiteError> {
     Ok(figures)
 }
 
-/// All are submitted quickly and four fifths are told at once. The first round leaves in memory what stays there for the second:
-/// what has grown from the end of the one until shortly before the late ones of the other is what those take. What the gateway
-/// computes from then on is what they cost.
+/// Two tenants submit half of `--history` each, the second once what waits of the first is on disk: what the first leaves in caches
+/// stays there for the second, which shows what one more takes. What the gateway computes from then on is what late receipts cost.
 fn late_receipts(bench: &Bench) -> Result<Figures, SuiteError> {
-    let (house, work) = house_with_late_receipts(bench)?;
-    let first = smpp::run(work.clone())?.summary;
+    let (house, work) = house_with_late_receipts(bench, |settings| settings.tenants = 2)?;
+    let half = work.count / 2;
+    let began = Instant::now();
+    let mut running = Vec::new();
+    let mut resident = [0; 2];
+    for (place, resident) in (0..).zip(&mut resident) {
+        let name = Settings::tenant(place);
+        let first = u64::from(place * half);
+        let work =
+            smpp::Options { count: half, first, system_id: name.clone(), password: name, ..work.clone() };
+        running.push(thread::spawn(move || smpp::run(work)));
+        let waiting = f64::from(half) * f64::from(place + 1) * LATE;
+        *resident = at_rest_with_parked(&house.gateway, (waiting * 0.99) as u64)?;
+    }
+    if began.elapsed().as_secs_f64() > bench.options.late {
+        return Err(SuiteError::Broken(
+            "receipts came before all was at rest: give more `--late` seconds".into(),
+        ));
+    }
+    let (told, settled) = (told(&house), usage(&[house.gateway.pid()]));
+    let (mut lost, mut twice) = (0, 0);
+    for run in running {
+        let summary = run.join().map_err(|_| broken_off())??.summary;
+        (lost, twice) = (lost + summary.lost, twice + summary.duplicates);
+    }
     until(IDLE_WITHIN, || house.is_idle().then_some(()));
-    let before = at_rest(&house.gateway);
-    let second = smpp::Options { first: u64::from(work.count), ..work };
-    let running = thread::spawn(move || smpp::run(second));
-    until_almost_late(bench);
-    let settled = usage(&[house.gateway.pid()]);
-    let told = house.provider.handle.counts().receipts_acknowledged;
-    let summary = running.join().map_err(|_| broken_off())??.summary;
-    until(IDLE_WITHIN, || house.is_idle().then_some(()));
-    let late = house.provider.handle.counts().receipts_acknowledged.saturating_sub(told);
+    let late = self::told(&house).saturating_sub(told);
     let cpu = usage(&[house.gateway.pid()]).cpu_seconds - settled.cpu_seconds;
-    let each = settled.resident_bytes.saturating_sub(before) as f64 / late.max(1) as f64;
+    let grown = resident[1].saturating_sub(resident[0]) as f64;
     Ok(vec![
-        Figure::new("**resident more than before**", each, "B a waiting message"),
+        Figure::new("**resident**", grown * 2.0 / late.max(1) as f64, "B a waiting message"),
         Figure::new("**CPU**", cpu * 1e6 / late.max(1) as f64, "µs a late receipt"),
         Figure::new("late", late as f64, "receipts"),
-        Figure::new("before", before as f64 / 1e6, "MB"),
-        Figure::fault("lost", first.lost + summary.lost),
-        Figure::fault("told twice", first.duplicates + summary.duplicates),
+        Figure::new("the whole process", resident[1] as f64 / 1e6, "MB"),
+        Figure::fault("lost", lost),
+        Figure::fault("told twice", twice),
     ])
 }
 
+/// Receipts that the provider has acknowledged.
+fn told(house: &House) -> u64 {
+    house.provider.handle.counts().receipts_acknowledged
+}
+
 fn late_after_a_restart(bench: &Bench) -> Result<Figures, SuiteError> {
-    let (mut house, work) = house_with_late_receipts(bench)?;
+    let (mut house, work) = house_with_late_receipts(bench, |_| {})?;
     let running = thread::spawn(move || smpp::run(work));
     until_almost_late(bench);
-    let told = house.provider.handle.counts().receipts_acknowledged;
+    let told = self::told(&house);
     let took = house.gateway.kill_and_start()?;
     let summary = running.join().map_err(|_| broken_off())??.summary;
-    let late = house.provider.handle.counts().receipts_acknowledged.saturating_sub(told);
+    let late = self::told(&house).saturating_sub(told);
     Ok(vec![
         Figure::fault("**lost**", summary.lost),
         // No fault here: who was told and had not answered when the gateway was killed is told again.
@@ -233,9 +264,12 @@ fn late_after_a_restart(bench: &Bench) -> Result<Figures, SuiteError> {
     ])
 }
 
-fn house_with_late_receipts(bench: &Bench) -> Result<(House, smpp::Options), SuiteError> {
+fn house_with_late_receipts(
+    bench: &Bench,
+    change: impl FnOnce(&mut Settings),
+) -> Result<(House, smpp::Options), SuiteError> {
     let late_delay = Delay::Fixed(bench.options.late * 1_000.0);
-    let house = bench.house(Profile { receipts_late: LATE, late_delay, ..fast() }, |_| {})?;
+    let house = bench.house(Profile { receipts_late: LATE, late_delay, ..fast() }, change)?;
     let (count, timeout) = (bench.options.history, bench.options.late + 30.0);
     let work = smpp::Options { count, timeout, ..house.gateway.over_smpp() };
     Ok((house, work))

@@ -17,7 +17,7 @@
 //! sled no longer reads. The crc32c of a group covers its records only.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use crate::log::{CHUNK_MAX, LogError};
+use crate::log::{CHUNK_FULL, LogError};
 
 /// The last byte is the version of the chunk.
 pub(super) const MAGIC: [u8; 4] = [0xF7, b'T', b'g', VERSION];
@@ -25,8 +25,8 @@ pub(super) const VERSION: u8 = 1;
 
 const HEADER: usize = 28;
 const COMMIT_HEADER: usize = 48;
-const INNER_DATA: usize = CHUNK_MAX - HEADER;
-const COMMIT_DATA: usize = CHUNK_MAX - COMMIT_HEADER;
+const INNER_DATA: usize = CHUNK_FULL - HEADER;
+const COMMIT_DATA: usize = CHUNK_FULL - COMMIT_HEADER;
 
 /// What a commit chunk says of its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub(super) fn write_group(
     let chunks = chunk_count(records.len());
     let commit =
         Commit { chunks, length: records.len().try_into().unwrap_or(u32::MAX), previous_crc, ring_start };
-    let mut buffer = Vec::with_capacity(CHUNK_MAX);
+    let mut buffer = Vec::with_capacity(CHUNK_FULL);
     let mut rest = records;
     for chunk in 0..chunks {
         let last = chunk == chunks.saturating_sub(1);
@@ -205,6 +205,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::log::CHUNK_MAX;
 
     fn chunks_of(group: u64, records: &[u8], previous_crc: u32, ring_start: u64) -> Vec<Vec<u8>> {
         let mut chunks = Vec::new();
@@ -262,12 +263,27 @@ mod tests {
         assert_eq!(
             headers,
             [
-                "f7546701b3ebf3be000000000000000700000000e7c8233a3fe40000",
-                "f75467018424750a000000000000000700000001e7c8233a0e3c0100"
+                "f754670118127a5e000000000000000700000000e7c8233a3fdc0000",
+                "f7546701f5699e41000000000000000700000001e7c8233a0e440100"
             ]
         );
         assert_eq!(hexadecimal(&large[1][28..48]), "0000000200004e20000000010000000000000005");
-        assert_eq!((large[0].len(), large[1].len()), (CHUNK_MAX, 48 + 3_644));
+        assert_eq!((large[0].len(), large[1].len()), (CHUNK_FULL, 48 + 3_652));
+    }
+
+    #[test]
+    fn chunks_of_a_build_that_filled_them_to_the_limit_are_read() {
+        let records = [b'x'; 20_000];
+        let (first, last) = records.split_at(CHUNK_MAX - HEADER);
+        let group_crc = crc32c::crc32c(&records);
+        let commit = Commit { chunks: 2, length: 20_000, previous_crc: 1, ring_start: 5 };
+        let chunks = [(0, first, None), (1, last, Some(commit))].map(|(chunk, data, commit)| {
+            let mut buffer = Vec::new();
+            encode(&View { group: 7, chunk, group_crc, commit, data }, &mut buffer);
+            buffer
+        });
+        assert_eq!(chunks[0].len(), CHUNK_MAX);
+        assert_eq!(assemble(7, &chunks).unwrap().unwrap().records, records);
     }
 
     #[test]
@@ -285,7 +301,7 @@ mod tests {
             let records = vec![9; length];
             let chunks = chunks_of(1, &records, 0, 1);
             assert_eq!((chunks.len(), chunk_count(length)), (expected, expected as u32), "{length} bytes");
-            assert!(chunks.iter().all(|chunk| chunk.len() <= CHUNK_MAX));
+            assert!(chunks.iter().all(|chunk| chunk.len() <= CHUNK_FULL));
             assert_eq!(assemble(1, &chunks).unwrap().unwrap().records, records);
         }
     }
