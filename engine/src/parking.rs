@@ -211,6 +211,9 @@ impl Parking {
             parked.wake = i64::MAX;
             if let Some(pending) = self.pending.get_mut(&block) {
                 (pending.others, pending.held, pending.waits) = (0, false, false);
+                if pending.looked == 0 && !pending.is_asked {
+                    self.pending.remove(&block);
+                }
             }
         }
         parked.rows |= bit(number);

@@ -20,7 +20,7 @@ use crate::witness::Witness;
 
 const SETTINGS: Settings = Settings {
     durability: Durability::Fsync,
-    cache_bytes: 32 << 20,
+    cache_bytes: 8 << 20,
     segment_bytes: 2 << 20,
     keep_tail: false,
     read_ahead: false,
