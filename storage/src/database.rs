@@ -46,9 +46,9 @@ pub(crate) use tail::{BEFORE_OPEN, UNDO_OPEN};
 /// More places than a leaf holds before it is cut (16): as long as so many are ahead, no leaf that is cut has values.
 pub(crate) const PLACES_OF_LEAF: usize = 20;
 
-/// What sled has before a value in memory. A value that is as much shorter than a power of two takes that, and one of its length the
-/// allocator's next place, a quarter more.
-pub(crate) const BEFORE_VALUE: usize = size_of::<usize>();
+/// What a value takes in memory beside its octets: sled has a count before it, and the allocator looks for up to seven octets more
+/// to align it. A value that is as much shorter than a power of two takes that; a longer one takes the next place, a quarter more.
+pub(crate) const BESIDE_VALUE: usize = 2 * size_of::<usize>();
 
 const LOCK_ATTEMPTS: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);

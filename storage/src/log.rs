@@ -14,7 +14,7 @@ use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
-use crate::database::{BEFORE_VALUE, Database, PLACES_OF_LEAF, Settings};
+use crate::database::{BESIDE_VALUE, Database, PLACES_OF_LEAF, Settings};
 use crate::error::OpenError;
 pub use crate::error::StoreError as LogError;
 
@@ -22,7 +22,7 @@ pub use crate::error::StoreError as LogError;
 pub const CHUNK_MAX: usize = 16 << 10;
 
 /// What a chunk is filled to.
-pub const CHUNK_FULL: usize = CHUNK_MAX - BEFORE_VALUE;
+pub const CHUNK_FULL: usize = CHUNK_MAX - BESIDE_VALUE;
 
 /// Which log a journal is kept in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -7,7 +7,7 @@
 //! replace.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use crate::database::{BEFORE_VALUE, Database, Pair};
+use crate::database::{BESIDE_VALUE, Database, Pair};
 use crate::error::StoreError;
 
 /// What is read to find one value is the leaf that it is in: so pieces are small. But each costs the way into sled three times,
@@ -60,7 +60,7 @@ fn put_cut(database: &Database, name: &[u8], bytes: &[u8], most: usize) -> Resul
 
 /// The length of a piece: what the database takes, and in memory a power of two.
 fn piece_max(database: &Database) -> usize {
-    PIECE_MAX.min(1 << database.value_max().ilog2()).saturating_sub(BEFORE_VALUE)
+    PIECE_MAX.min(1 << database.value_max().ilog2()).saturating_sub(BESIDE_VALUE)
 }
 
 /// Makes places for a value to come, called `name` and of about `length` octets.
