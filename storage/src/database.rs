@@ -57,6 +57,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
     pub durability: Durability,
+    /// Pages that sled keeps in memory. It drops some only after 64 looks at one of its 256 shards, and never the last of a shard: of
+    /// large leaves more stays than this.
     pub cache_bytes: u64,
     pub segment_bytes: usize,
     /// Whether the copy of what sled may overwrite while it opens is kept for `salvage`; see `tail`.
