@@ -117,9 +117,9 @@ impl Leaf {
         true
     }
 
-    /// Fifteen of sixteen slots are taken, of those that rests point to.
+    /// 31 of 32 slots are taken, of those that rests point to.
     pub fn is_crowded(&self) -> bool {
-        self.len() * 16 >= usize::from(self.homes) * 15
+        self.len() * 32 >= usize::from(self.homes) * 31
     }
 
     /// All slots are used: there is room for more in another leaf only.

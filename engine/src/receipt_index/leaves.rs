@@ -5,12 +5,14 @@ use super::leaf::{Entry, Leaf, SLOTS};
 
 /// What the highest bits of a hash choose between, so that the rest of it fits in seven octets.
 const SHARDS: usize = 256;
-/// Entries of a leaf when it has come from others: there is room for a tenth more.
-const LAID_OUT: usize = SLOTS * 17 / 20;
+/// Entries of a leaf when it has come from others, at the most: there is room for a twentieth more.
+const LAID_OUT: usize = SLOTS * 37 / 40;
+/// The same when its neighbours have become fewer: there is room for more, so that they do not become more at once.
+const GATHERED: usize = SLOTS * 17 / 20;
 /// With fewer in a leaf, its neighbours may have room for them.
 const FEW: usize = SLOTS * 11 / 20;
-/// Leaves that are laid out anew at once.
-const TOGETHER: usize = 3;
+/// Leaves that share what they have, before there is one more. More leave fewer slots vacant, and take longer.
+const SHARING: usize = 4;
 
 #[derive(Clone, Debug)]
 pub struct Leaves {
@@ -99,16 +101,16 @@ impl Shard {
         is_gone
     }
 
-    /// A leaf is crowded: it shares with the next one, or both become three.
+    /// A leaf is crowded: it shares with those beside it, or four become five.
     fn make_room(&mut self, at: usize) {
-        let others = if !self.leaves[at].is_whole() {
-            at..at + 1
-        } else if at + 1 < self.leaves.len() {
-            at..at + 2
+        let count = self.leaves.len();
+        let sharing = if self.leaves[at].is_whole() {
+            let first = (at + 1).saturating_sub(SHARING / 2).min(count.saturating_sub(SHARING));
+            first..(first + SHARING).min(count)
         } else {
-            at.saturating_sub(1)..at + 1
+            at..at + 1
         };
-        self.lay_out(others);
+        self.lay_out(sharing);
     }
 
     /// A leaf has few entries: those of three go into two, where they fit; those of the only one lie nearer to each other.
@@ -116,14 +118,14 @@ impl Shard {
         let few = at.saturating_sub(1)..(at + 2).min(self.leaves.len());
         let entries: usize = self.leaves[few.clone()].iter().map(Leaf::len).sum();
         let is_alone = few.len() == 1 && self.leaves[at].is_sparse();
-        if is_alone || leaves_for(entries) < few.len() {
+        if is_alone || entries <= (few.len() - 1) * GATHERED {
             self.lay_out(few);
         }
     }
 
     /// Gives the entries of some leaves to as many as they need, the same part to each.
     fn lay_out(&mut self, range: std::ops::Range<usize>) {
-        let mut all = [Entry::VACANT; TOGETHER * SLOTS];
+        let mut all = [Entry::VACANT; SHARING * SLOTS];
         let mut len = 0;
         for entry in self.leaves[range.clone()].iter().flat_map(Leaf::entries) {
             all[len] = entry;
@@ -187,7 +189,7 @@ mod tests {
         for (place, hash) in hashes.clone().enumerate() {
             leaves.insert(hash, place as u64);
             let is_looked_at = place > 200_000 && place % 1_000 == 0;
-            assert!(!is_looked_at || each(&leaves) <= 24, "{} octets of each of {place}", each(&leaves));
+            assert!(!is_looked_at || each(&leaves) <= 20, "{} octets of each of {place}", each(&leaves));
         }
         // Most go, one of three stays.
         for (place, hash) in hashes.clone().enumerate().filter(|(place, _)| place % 3 != 0) {

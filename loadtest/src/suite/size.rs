@@ -130,7 +130,7 @@ fn memory_of_what_is_parked(bench: &Bench) -> Result<Figures, SuiteError> {
             ..gateway.over_smpp()
         };
         smpp::run(work)?;
-        at_rest_with_parked(&gateway, u64::from(first + half))
+        at_rest_with_parked(&gateway, u64::from(first + half), PARKED_WITHIN)
     };
     let first = park(0)?;
     let second = park(half)?;
@@ -142,15 +142,14 @@ fn memory_of_what_is_parked(bench: &Bench) -> Result<Figures, SuiteError> {
     ])
 }
 
-/// Octets in memory once so many messages are parked and nothing is done any more.
-fn at_rest_with_parked(gateway: &Gateway, parked: u64) -> Result<u64, SuiteError> {
+/// Octets in memory once so many messages are parked, which takes no longer than `within`, and nothing is done any more.
+fn at_rest_with_parked(gateway: &Gateway, parked: u64, within: Duration) -> Result<u64, SuiteError> {
     let address = gateway.settings.ops.to_string();
     let is_parked = || {
         let now = metrics(&address).get("tidegate_messages_parked").copied().unwrap_or(0.0);
         (now >= parked as f64).then_some(())
     };
-    until(PARKED_WITHIN, is_parked)
-        .ok_or_else(|| SuiteError::Broken("not all that waits was parked".into()))?;
+    until(within, is_parked).ok_or_else(|| SuiteError::Broken("not all that waits was parked".into()))?;
     Ok(at_rest(gateway))
 }
 
@@ -255,7 +254,8 @@ fn two_waves_of_late_receipts(
         second = Instant::now();
         generators.push(thread::spawn(move || smpp::run(work)));
         let waiting = f64::from(half) * f64::from(place + 1) * LATE;
-        let parked = at_rest_with_parked(&house.gateway, (waiting * 0.99) as u64);
+        let left = late.saturating_sub(first.elapsed());
+        let parked = at_rest_with_parked(&house.gateway, (waiting * 0.99) as u64, left);
         if first.elapsed() > late {
             return Err(SuiteError::Broken(
                 "receipts came before all was at rest: give more `--late` seconds".into(),
