@@ -4,8 +4,7 @@
 //! reserve. What comes back is a *copy*: the store's image stays the newest, and a copy that nothing happened to leaves memory for
 //! nothing. What happens to one is journaled, and the image is still the store's (`apart.rs`).
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use codecs::instant::Wall;
@@ -25,33 +24,22 @@ use crate::step::{Step, Verdict};
 use crate::submission::Priority;
 
 mod back;
+mod blocks;
 pub mod row;
 
 use back::Looks;
+use blocks::Blocks;
 use row::{IdHash, Row};
 
 /// How long before its time a scheduled message is back in memory, where there is room for it.
 const BEFORE: Duration = Duration::from_secs(90);
 /// A scheduled message waits in memory when its time is nearer than this; more than `BEFORE`, so that none goes to and fro.
 pub(crate) const NEAR: Duration = Duration::from_secs(120);
-/// Below so many wakes nothing is tidied up.
-const WAKES_MIN: usize = 1_024;
 /// Blocks on their way into the store at once; others wait in memory.
 const WRITING_MAX: usize = 1_024;
 
 /// Blocks that a start may have to read from the store because the journal has only steps of messages in them.
 const APART_BLOCKS_MAX: usize = 16_384;
-
-/// One block, as far as its messages are in the store. Of one whose messages all wait for receipts memory has no more than this.
-#[derive(Clone, Debug, Default)]
-struct Parked {
-    /// Places that have a row in the store, be it out of date.
-    rows: u64,
-    /// Places whose newest image is the store's.
-    away: u64,
-    /// When something is to be done about one of them, in milliseconds of the wall clock.
-    wake: i64,
-}
 
 /// What else is known of a block of which something waits to be sent, or that has been looked at.
 #[derive(Clone, Debug, Default)]
@@ -99,10 +87,8 @@ pub(crate) struct Away {
 
 #[derive(Default)]
 pub(crate) struct Parking {
-    blocks: HashMap<u64, Parked, BlockHash>,
+    blocks: Blocks,
     pending: HashMap<u64, Pending, BlockHash>,
-    /// When a block is to be looked at, in milliseconds of the wall clock. An entry that the block no longer names means nothing.
-    wakes: BinaryHeap<Reverse<(i64, u64)>>,
     /// Blocks on their way into the store: which of their messages.
     writing: BTreeMap<u64, u64>,
     looks: Looks,
@@ -124,13 +110,13 @@ pub(crate) struct Parking {
 
 impl Parking {
     pub fn is_away(&self, number: u64) -> bool {
-        let parked = self.blocks.get(&block_of(number));
+        let parked = self.blocks.get(block_of(number));
         parked.is_some_and(|parked| parked.away & bit(number) != 0)
     }
 
     /// Whether some of the block's messages are in the store and only there.
     pub fn holds(&self, block: u64) -> bool {
-        self.blocks.get(&block).is_some_and(|parked| parked.away != 0)
+        self.blocks.get(block).is_some_and(|parked| parked.away != 0)
     }
 
     pub fn is_writing(&self, block: u64) -> bool {
@@ -144,16 +130,16 @@ impl Parking {
 
     /// Which of these places of a block have a row in the store, and whether no other has.
     pub fn rows(&self, block: u64, mask: u64) -> (u64, bool) {
-        self.blocks.get(&block).map_or((0, false), |parked| (parked.rows & mask, parked.rows & !mask == 0))
+        self.blocks.get(block).map_or((0, false), |parked| (parked.rows & mask, parked.rows & !mask == 0))
     }
 
     /// The store has no rows for these places any more.
     pub fn rows_gone(&mut self, block: u64, mask: u64) {
         self.not_apart(block, mask);
-        if let Some(parked) = self.blocks.get_mut(&block) {
+        if let Some(parked) = self.blocks.get_mut(block) {
             parked.rows &= !mask;
             if parked.rows == 0 {
-                self.blocks.remove(&block);
+                self.blocks.remove(block);
                 self.pending.remove(&block);
             }
         }
@@ -190,7 +176,7 @@ impl Parking {
 
     /// When the next block is to be looked at, in milliseconds of the wall clock.
     pub fn next_wake(&self) -> Option<u64> {
-        self.wakes.peek().map(|Reverse((wake, _))| u64::try_from(*wake).unwrap_or(0))
+        self.blocks.next_wake().map(|wake| u64::try_from(wake).unwrap_or(0))
     }
 
     /// The numbers and providers of what a start found queued, those before this place in the order of numbers.
@@ -206,9 +192,12 @@ impl Parking {
 
     fn add(&mut self, number: u64, row: &Row) {
         let block = block_of(number);
-        let parked = self.blocks.entry(block).or_default();
-        if parked.away == 0 {
-            parked.wake = i64::MAX;
+        let parked = self.blocks.entry(block);
+        let is_first = parked.away == 0;
+        parked.rows |= bit(number);
+        parked.away |= bit(number);
+        if is_first {
+            self.blocks.never_wake(block);
             if let Some(pending) = self.pending.get_mut(&block) {
                 (pending.others, pending.held, pending.waits) = (0, false, false);
                 if pending.looked == 0 && !pending.is_asked {
@@ -216,8 +205,6 @@ impl Parking {
                 }
             }
         }
-        parked.rows |= bit(number);
-        parked.away |= bit(number);
         if is_waiting(row.state) {
             let pending = self.pending.entry(block).or_default();
             pending.waits = true;
@@ -244,23 +231,12 @@ impl Parking {
 
     /// The block is to be looked at at this time, or before.
     pub fn wake_at(&mut self, block: u64, wake: i64) {
-        if let Some(parked) = self.blocks.get_mut(&block)
-            && wake < parked.wake
-        {
-            parked.wake = wake;
-            self.wakes.push(Reverse((wake, block)));
-        }
-        if self.wakes.len() > WAKES_MIN + 2 * self.blocks.len() {
-            // Most of what it has is of blocks that were done with long before their time.
-            let waiting =
-                self.blocks.iter().filter(|(_, parked)| parked.away != 0 && parked.wake != i64::MAX);
-            self.wakes = waiting.map(|(block, parked)| Reverse((parked.wake, *block))).collect();
-        }
+        self.blocks.wake_at(block, wake);
     }
 
     /// The store's image is not the whole of the message any more: the journal has more of it.
     pub fn taken_back(&mut self, message: &Message) {
-        if let Some(parked) = self.blocks.get_mut(&block_of(message.number)) {
+        if let Some(parked) = self.blocks.get_mut(block_of(message.number)) {
             parked.away &= !bit(message.number);
         }
         self.copies -= 1;
@@ -279,7 +255,7 @@ impl Parking {
     pub fn keep_apart(&mut self, number: u64) -> bool {
         let block = block_of(number);
         let is_bounded = self.apart.len() < APART_BLOCKS_MAX || self.apart.contains_key(&block);
-        let may = is_bounded && self.blocks.contains_key(&block);
+        let may = is_bounded && self.blocks.get(block).is_some();
         if may {
             self.set_apart(number);
         }
@@ -289,7 +265,7 @@ impl Parking {
     /// The journal has only steps of a message that the store has.
     pub fn set_apart(&mut self, number: u64) {
         let block = block_of(number);
-        if self.blocks.contains_key(&block) {
+        if self.blocks.get(block).is_some() {
             *self.apart.entry(block).or_default() |= bit(number);
         }
     }
@@ -310,7 +286,7 @@ impl Parking {
 
     /// Wants all blocks looked at that `which` picks, and each once, however often that is wanted before its turn.
     fn look_at(&mut self, which: impl Fn(&Pending) -> bool) {
-        let is_away = |block: &u64| self.blocks.get(block).is_some_and(|parked| parked.away != 0);
+        let is_away = |block: &u64| self.blocks.get(*block).is_some_and(|parked| parked.away != 0);
         let wanted = self.pending.iter_mut().filter(|(block, p)| !p.is_asked && which(p) && is_away(block));
         let mut blocks: Vec<u64> = wanted
             .map(|(block, pending)| {
@@ -487,7 +463,7 @@ impl Engine {
             let seen = Number(number);
             (self.epoch, self.next) = (self.epoch, self.next).max((seen.epoch(), seen.sequence() + 1));
             if self.pages.at(order).is_some() || self.apart.is_parked(order) {
-                self.parking.blocks.entry(block).or_default().rows |= bit(number);
+                self.parking.blocks.entry(block).rows |= bit(number);
                 continue;
             }
             self.parking.add(number, &row);
@@ -534,7 +510,7 @@ mod tests {
     fn a_block_is_asked_for_once_until_its_turn_and_then_again() {
         let mut parking = Parking::default();
         for block in 0..10 {
-            parking.blocks.insert(block, Parked { away: 1, ..Parked::default() });
+            parking.blocks.entry(block).away = 1;
             parking.pending.insert(block, Pending { held: true, ..Pending::default() });
         }
         for _ in 0..3 {
@@ -549,17 +525,12 @@ mod tests {
     }
 
     #[test]
-    fn a_block_takes_24_octets() {
-        assert_eq!(size_of::<Parked>(), 24);
-    }
-
-    #[test]
     fn a_start_has_a_bounded_number_of_blocks_to_read() {
         let mut parking = Parking::default();
         let number = |block: u64, place: u64| block * BLOCK_MESSAGES + place;
         let most = APART_BLOCKS_MAX as u64;
         for block in 0..=most {
-            parking.blocks.entry(block).or_default().rows = u64::MAX;
+            parking.blocks.entry(block).rows = u64::MAX;
         }
         assert!((0..most).all(|block| parking.keep_apart(number(block, 5))));
         assert!(!parking.keep_apart(number(most, 5)));

@@ -1,7 +1,6 @@
 //! What of the parked store is read back into memory, and how much of it at once: for a look when its time has come, for news,
 //! and ahead of its turn. What is done about a message then is decided where it is done for those in memory.
 
-use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 use codecs::instant::Wall;
@@ -36,19 +35,8 @@ pub(super) struct Looks {
 
 impl Parking {
     fn take_due(&mut self, now: Wall) {
-        while let Some(Reverse((wake, block))) = self.wakes.peek().copied()
-            && wake <= now.0
-        {
-            self.wakes.pop();
-            if let Some(parked) = self.blocks.get_mut(&block)
-                && parked.away != 0
-                && parked.wake == wake
-            {
-                // What the look finds says when the next one is to be.
-                parked.wake = i64::MAX;
-                self.looks.due.push_back(block);
-            }
-        }
+        let due = self.blocks.take_due(now.0);
+        self.looks.due.extend(due);
     }
 
     /// The next block to be looked at: those that are due and those that are asked for in turn, so that neither waits for the
@@ -77,7 +65,7 @@ impl Engine {
     pub(crate) fn copies(&mut self, block: u64, messages: Vec<Vec<u8>>) {
         // Their reads overlap here; each would be waited for where something is done with one.
         std::hint::black_box(messages.iter().fold(0, |all, message| all ^ bytes::fetch(message)));
-        let mut missing = self.parking.blocks.get(&block).map_or(0, |parked| parked.away);
+        let mut missing = self.parking.blocks.get(block).map_or(0, |parked| parked.away);
         for mut message in messages.into_iter().filter_map(Message::read) {
             let number = message.number;
             if block_of(number) != block || missing & bit(number) == 0 {
@@ -161,7 +149,7 @@ impl Engine {
         self.parking.looks.under_way -= 1;
         self.sweep_page(block);
         let now = self.now.wall.0;
-        if !self.parking.blocks.contains_key(&block) {
+        if self.parking.blocks.get(block).is_none() {
             return;
         }
         let looked = std::mem::replace(&mut self.parking.pending.entry(block).or_default().looked, now);
@@ -268,7 +256,7 @@ impl Engine {
 
     /// Whether a block has messages in the store that are not in memory as well.
     fn misses(&self, block: u64) -> bool {
-        let away = self.parking.blocks.get(&block).map_or(0, |parked| parked.away);
+        let away = self.parking.blocks.get(block).map_or(0, |parked| parked.away);
         let here = self.pages.page(block).map_or(0, |page| page.mask());
         away & !here != 0
     }
