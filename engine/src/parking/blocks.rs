@@ -10,7 +10,7 @@ use crate::hash::BlockHash;
 
 /// Neighbouring blocks that stand together.
 const TOGETHER: u64 = 64;
-/// Room is made for so many blocks at once.
+/// Room is made for as many blocks as there are, and for so many at most.
 const ROOM: usize = 8;
 /// Below so many wakes nothing is tidied up.
 const WAKES_MIN: usize = 1_024;
@@ -68,7 +68,7 @@ impl Blocks {
         if neighbours.known & bit == 0 {
             neighbours.known |= bit;
             if neighbours.blocks.len() == neighbours.blocks.capacity() {
-                neighbours.blocks.reserve_exact(ROOM);
+                neighbours.blocks.reserve_exact(neighbours.blocks.len().clamp(1, ROOM));
             }
             neighbours.blocks.insert(before, Parked { rows: 0, away: 0, wake: i64::MAX });
         }
@@ -85,8 +85,8 @@ impl Blocks {
         neighbours.blocks.remove(before);
         if neighbours.known == 0 {
             self.neighbours.remove(&key);
-        } else if neighbours.blocks.capacity() - neighbours.blocks.len() > 2 * ROOM {
-            neighbours.blocks.shrink_to(neighbours.blocks.len() + ROOM);
+        } else if neighbours.blocks.len() <= neighbours.blocks.capacity() / 2 {
+            neighbours.blocks.shrink_to_fit();
         }
     }
 
@@ -186,7 +186,7 @@ mod tests {
             blocks.remove(block);
         }
         let room: usize = blocks.neighbours.values().map(|neighbours| neighbours.blocks.capacity()).sum();
-        assert!(room <= 10 * (4 + 2 * ROOM), "{room}");
+        assert!(room <= 10 * 4 * 2, "{room}");
     }
 
     #[test]
