@@ -118,7 +118,8 @@ impl Shard {
         let few = at.saturating_sub(1)..(at + 2).min(self.leaves.len());
         let entries: usize = self.leaves[few.clone()].iter().map(Leaf::len).sum();
         let is_alone = few.len() == 1 && self.leaves[at].is_sparse();
-        if is_alone || entries <= (few.len() - 1) * GATHERED {
+        let is_too_many = few.len() > 1 && entries <= (few.len() - 1) * GATHERED;
+        if is_alone || is_too_many {
             self.lay_out(few);
         }
     }

@@ -255,13 +255,12 @@ fn two_waves_of_late_receipts(
         generators.push(thread::spawn(move || smpp::run(work)));
         let waiting = f64::from(half) * f64::from(place + 1) * LATE;
         let left = late.saturating_sub(first.elapsed());
-        let parked = at_rest_with_parked(&house.gateway, (waiting * 0.99) as u64, left);
+        *resident = at_rest_with_parked(&house.gateway, (waiting * 0.99) as u64, left)?;
         if first.elapsed() > late {
             return Err(SuiteError::Broken(
                 "receipts came before all was at rest: give more `--late` seconds".into(),
             ));
         }
-        *resident = parked?;
     }
     until((late * 97 / 100).saturating_sub(second.elapsed()), || None::<()>);
     Ok((resident, usage(&[house.gateway.pid()]), told(house)))
