@@ -77,7 +77,7 @@ pub struct Profile {
     pub record_max: usize,
     /// Whether the record also keeps what the messages say.
     pub record_bodies: bool,
-    /// Receipts kept while nobody is bound to take them.
+    /// Receipts kept until they are due and taken; what comes beyond is dropped, and counted.
     pub receipts_max: usize,
     /// The first message id; 0: from the time of the start in microseconds, so that two runs do not give the same ids.
     pub first_id: u64,

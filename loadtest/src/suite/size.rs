@@ -293,7 +293,8 @@ fn house_with_late_receipts(
     change: impl FnOnce(&mut Settings),
 ) -> Result<(House, smpp::Options), SuiteError> {
     let late_delay = Delay::Fixed(bench.options.late * 1_000.0);
-    let house = bench.house(Profile { receipts_late: LATE, late_delay, ..fast() }, change)?;
+    let receipts_max = usize::MAX;
+    let house = bench.house(Profile { receipts_late: LATE, late_delay, receipts_max, ..fast() }, change)?;
     let (count, timeout) = (bench.options.history, bench.options.late + 30.0);
     let work = smpp::Options { count, timeout, ..house.gateway.over_smpp() };
     Ok((house, work))
