@@ -25,6 +25,10 @@ const LATE: f64 = 0.2;
 const PARKED_WITHIN: Duration = Duration::from_secs(240);
 /// Between two looks at a memory that comes to rest.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
+/// Looks at it that find nothing else than the first of them. What has just reached the disk is in memory for some seconds more.
+const ALIKE: u32 = 6;
+/// How long it may take to come to rest.
+const REST_WITHIN: Duration = Duration::from_secs(120);
 /// How long a gateway may take to have nothing to do.
 const IDLE_WITHIN: Duration = Duration::from_secs(60);
 
@@ -156,13 +160,18 @@ fn at_rest_with_parked(gateway: &Gateway, parked: u64, within: Duration) -> Resu
 /// Octets in memory once nothing is done any more and what is free has gone back to the system.
 pub(super) fn at_rest(gateway: &Gateway) -> u64 {
     let resident = || usage(&[gateway.pid()]).resident_bytes;
-    let mut before = resident();
+    let (mut at_first, mut alike) = (resident(), 0);
     let is_at_rest = || {
         until(LOOK_AGAIN, || None::<()>);
         let now = resident();
-        (std::mem::replace(&mut before, now).abs_diff(now) < now / 200).then_some(now)
+        if at_first.abs_diff(now) < now / 200 {
+            alike += 1;
+        } else {
+            (at_first, alike) = (now, 0);
+        }
+        (alike >= ALIKE).then_some(now)
     };
-    until(IDLE_WITHIN, is_at_rest).unwrap_or_else(resident)
+    until(REST_WITHIN, is_at_rest).unwrap_or_else(resident)
 }
 
 fn memory_of_what_waits(bench: &Bench) -> Result<Figures, SuiteError> {
