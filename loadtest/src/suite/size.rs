@@ -66,7 +66,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "late",
         work: "20 % of receipts late (`--late` seconds): each of the second half of `--history`",
-        reach: "≤ 32 B of memory each, ≤ 8 µs a late receipt (`--history 10000000 --late 400`)",
+        reach: "≤ 32 B of memory each, ≤ 8 µs a late receipt (`--history 40000000 --late 620`)",
         measure: late_receipts,
     },
     Row {
