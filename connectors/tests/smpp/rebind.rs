@@ -1,4 +1,5 @@
-//! A bind that is told to end its session and begin another: what it waits for, and what who asked is told.
+//! A bind that is to end its session and begin another, because it is told to or because the provider leaves: what it waits for,
+//! and what who asked is told.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use connectors::smpp::client::{ProviderBindOptions, Rebound};
 use engine::command::Command;
 use tokio::task::JoinHandle;
 
-use crate::client::{Upstream, options};
+use crate::client::{Upstream, options, unsent};
 
 /// Asks, and does not wait.
 fn asked(upstream: &Upstream) -> JoinHandle<Rebound> {
@@ -84,4 +85,24 @@ fn who_asks_is_told_that_the_provider_does_not_let_it_in_again() {
     assert_eq!(told(&upstream, asked), Rebound::Refused(Status::BINDFAIL));
     // It goes on trying.
     let _up = upstream.up(2);
+}
+
+#[test]
+fn a_provider_that_unbinds_is_given_no_more_and_what_comes_for_it_goes_back_at_its_end() {
+    let upstream = Upstream::new();
+    let (mut peer, connection) = upstream.up(1);
+    upstream.house.request(connection, 11, b"body");
+    let submit = peer.read();
+    peer.send_pdu(Pdus::UNBIND, Status::OK, 7, &[]);
+    upstream.house.wait_for("the rest", |commands| commands.iter().any(is_resting).then_some(()));
+    // What was on its way when the provider said so.
+    upstream.house.request(connection, 12, b"body");
+    peer.send_pdu(Pdus::SUBMIT_SM_RESP, Status::OK, submit.sequence, b"id\0");
+    assert_eq!(peer.read().head(), (Pdus::UNBIND_RESP, Status::OK, 7));
+    assert_eq!(upstream.responses(1).len(), 1);
+    assert_eq!(upstream.tokens(1, unsent), [12]);
+    let rests =
+        upstream.house.wait_for("all", |commands| Some(commands.iter().filter(|c| is_resting(c)).count()));
+    assert_eq!(rests, 1);
+    let _again = upstream.up(2);
 }

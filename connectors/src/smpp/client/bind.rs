@@ -12,7 +12,7 @@ use codecs::smpp::congestion::congestion_state;
 use codecs::smpp::masked::{Masked, MaskedHead};
 use codecs::smpp::multi::SubmitMultiResponse;
 use codecs::smpp::pdu::{self, MessageIdResponse, QuerySmResponse};
-use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
+use codecs::smpp::session::{Event, Role, Session, State as SessionState, TimeoutEvent};
 use codecs::smpp::{Command as Pdu, Status, write};
 use engine::command::{
     AskAnswer, AskKind, Command, ConnectionId, Inbound, Now, PartToken, Receipts, Response, Responses,
@@ -74,6 +74,8 @@ pub struct Bind<'o, S> {
     /// Where answers are written before they join the output.
     frames: Vec<u8>,
     refused: Option<Status>,
+    /// The engine has been told to give it no more.
+    rests: bool,
     /// When the connection is closed, whatever is still open.
     close_at: Option<Mono>,
     logged: u32,
@@ -119,6 +121,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             data: HashSet::new(),
             frames: Vec::new(),
             refused: None,
+            rests: false,
             close_at: None,
             logged: 0,
         }
@@ -141,6 +144,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
                 Woken::Ended | Woken::Other => {}
             }
             self.run_out(now);
+            self.rest_if_leaving();
             self.gather();
             if self.line.flush().is_err() {
                 break;
@@ -404,16 +408,20 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         self.phase = phase;
         match phase {
             Phase::Running => return,
-            Phase::Draining => self.rest(),
+            // Another session is to take the place of this one.
+            Phase::Draining => {}
             Phase::Closing => self.close_at = Some(now.after(self.options.closing)),
         }
         self.line.session.unbind(now);
     }
 
-    /// Another session is to take the place of this one: it is given no more, and the responses to what it has sent are waited for.
-    fn rest(&mut self) {
+    /// A session that ends in good order, whoever wants it to, is given no more: what is handed to it would wait for its end. The
+    /// responses to what it has sent are waited for.
+    fn rest_if_leaving(&mut self) {
         let ProviderBindOptions { provider, bind, kind, .. } = *self.options;
-        if self.up.is_some() && kind.transmits() {
+        let is_leaving = matches!(self.line.session.state(), SessionState::Unbinding(_));
+        if is_leaving && !self.rests && self.up.is_some() && kind.transmits() {
+            self.rests = true;
             self.line.offer(Command::BindRests { provider, bind });
         }
     }
