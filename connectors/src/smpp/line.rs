@@ -126,7 +126,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         std::mem::take(&mut self.input)
     }
 
-    pub fn keep(&mut self, now: Mono, input: Input) {
+    pub fn keep(&mut self, now: Mono, mut input: Input) {
+        input.settle();
         self.session.partial(now, input.is_partial());
         self.input = input;
     }

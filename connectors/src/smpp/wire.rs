@@ -2,6 +2,7 @@
 //! It cuts frames and knows no PDUs.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,21 +12,26 @@ use codecs::smpp::frame::{self, FrameError};
 use codecs::smpp::session::Session;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-/// A buffer starts with this much.
+/// What a stranger's read takes at most, and what a buffer has beyond the beginning of a frame.
 pub const READ_OCTETS_FIRST: usize = 4 * 1024;
-/// After so many reads in a row that brought less than a quarter of what there is room for, some of the room is given back.
-const ROOMY_MAX: u8 = 64;
+/// What is kept of the room for the beginning of a frame, once there is none.
+const REST_OCTETS_KEPT: usize = 1024;
+
+thread_local! {
+    /// Where the sockets of a thread are read to, one at a time. A room for each would be out of the processor's cache whenever it
+    /// is its turn, and most have nothing to read most of the time.
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// What was read and not yet used.
 #[derive(Default)]
 pub struct Input {
+    /// From a read until its frames have been cut: the thread's room, with what was there before and what was read.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// The last read filled all the room there was.
-    was_filled: bool,
-    /// How often in a row a read brought less than a quarter of that.
-    roomy: u8,
+    /// Between two reads: the beginning of a frame.
+    rest: Vec<u8>,
 }
 
 impl Input {
@@ -46,37 +52,46 @@ impl Input {
 
     /// It ends inside a frame.
     pub fn is_partial(&self) -> bool {
-        self.start < self.end
+        self.start < self.end || !self.rest.is_empty()
     }
 
-    /// Where to read to: what is left of the last read is moved to the front. A buffer that was filled grows up to
-    /// `octets_max`; one in which a frame does not fit grows whatever that is.
-    fn room(&mut self, octets_max: usize) -> &mut [u8] {
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end = self.end.saturating_sub(self.start);
-        self.start = 0;
-        if self.roomy >= ROOMY_MAX && self.buffer.len() > READ_OCTETS_FIRST {
-            let smaller = (self.buffer.len() / 4).max(READ_OCTETS_FIRST).max(self.end);
-            self.buffer.truncate(smaller);
-            self.buffer.shrink_to_fit();
-            self.roomy = 0;
+    /// Reads up to `octets_max` octets, and some more where a frame does not fit in so many, with what the frames before left in
+    /// front of them; how many `read` has read.
+    fn read_by<E>(
+        &mut self,
+        octets_max: usize,
+        read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let mut room = ROOM.take();
+        let before = self.rest.len();
+        let wanted = octets_max.max(before.saturating_add(READ_OCTETS_FIRST));
+        if room.len() < wanted {
+            room.resize(wanted, 0);
         }
-        let length = self.buffer.len();
-        let wanted = if self.end == length {
-            length.saturating_mul(2).max(READ_OCTETS_FIRST)
-        } else if self.was_filled {
-            length.saturating_mul(4).min(octets_max)
-        } else {
-            length
-        };
-        self.buffer.resize(wanted.max(length), 0);
-        self.buffer.get_mut(self.end..).unwrap_or_default()
+        let done = read(room.get_mut(before..wanted).unwrap_or_default());
+        match done {
+            Ok(octets) if octets > 0 => {
+                if let Some(front) = room.get_mut(..before) {
+                    front.copy_from_slice(&self.rest);
+                }
+                (self.start, self.end) = (0, before.saturating_add(octets));
+                self.buffer = room;
+            }
+            _ => ROOM.set(room),
+        }
+        done
     }
 
-    fn filled(&mut self, octets: usize) {
-        self.end = self.end.saturating_add(octets);
-        self.was_filled = self.end == self.buffer.len();
-        self.roomy = if self.end < self.buffer.len() / 4 { self.roomy.saturating_add(1) } else { 0 };
+    /// The frames have been cut: what is left of the last one is kept, and the room goes back.
+    pub fn settle(&mut self) {
+        self.rest.clear();
+        let left = self.buffer.get(self.start..self.end).unwrap_or_default();
+        if left.is_empty() {
+            self.rest.shrink_to(REST_OCTETS_KEPT);
+        }
+        self.rest.extend_from_slice(left);
+        (self.start, self.end) = (0, 0);
+        ROOM.set(std::mem::take(&mut self.buffer));
     }
 }
 
@@ -99,6 +114,10 @@ pub struct Wants {
     /// To be told when the kernel has taken octets.
     pub room: bool,
 }
+
+/// Nothing is read any more.
+#[derive(Debug)]
+struct Ended;
 
 /// One connection's socket.
 pub struct Wire<S> {
@@ -126,15 +145,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     ) -> Poll<Progress> {
         let wrote = self.poll_write(context, session);
         if let Some(octets_max) = wants.read {
-            let mut room = ReadBuf::new(input.room(octets_max));
-            match Pin::new(&mut self.stream).poll_read(context, &mut room) {
-                Poll::Ready(Ok(())) if !room.filled().is_empty() => {
-                    let octets = room.filled().len();
-                    input.filled(octets);
-                    return Poll::Ready(Progress::Read);
-                }
-                Poll::Ready(_) => return Poll::Ready(Progress::Ended),
-                Poll::Pending => {}
+            match input.read_by(octets_max, |room| self.read(context, room)) {
+                Ok(octets) if octets > 0 => return Poll::Ready(Progress::Read),
+                Ok(_) => {}
+                Err(Ended) => return Poll::Ready(Progress::Ended),
             }
         } else if self.is_broken {
             return Poll::Ready(Progress::Ended);
@@ -143,6 +157,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             return Poll::Ready(Progress::Written);
         }
         Poll::Pending
+    }
+
+    /// How many octets were there.
+    fn read(&mut self, context: &mut Context<'_>, room: &mut [u8]) -> Result<usize, Ended> {
+        let mut room = ReadBuf::new(room);
+        match Pin::new(&mut self.stream).poll_read(context, &mut room) {
+            Poll::Ready(Ok(())) if !room.filled().is_empty() => Ok(room.filled().len()),
+            Poll::Ready(_) => Err(Ended),
+            Poll::Pending => Ok(0),
+        }
     }
 
     /// Whether the kernel has taken octets since this was last asked.
@@ -212,15 +236,24 @@ mod tests {
 
     const READ_OCTETS_MAX: usize = 256 * 1024;
 
-    fn feed(input: &mut Input, octets: &[u8]) {
-        let mut octets = octets;
+    /// Reads these octets, in as many reads as it takes, and gives the frames that they end.
+    fn feed(input: &mut Input, octets: &[u8], octets_max: usize) -> Vec<Vec<u8>> {
+        let (mut octets, mut frames) = (octets, Vec::new());
         while !octets.is_empty() {
-            let room = input.room(READ_OCTETS_MAX);
-            let taken = room.len().min(octets.len());
-            room[..taken].copy_from_slice(&octets[..taken]);
-            input.filled(taken);
+            let read = |room: &mut [u8]| {
+                let taken = room.len().min(octets.len());
+                room[..taken].copy_from_slice(&octets[..taken]);
+                Ok::<usize, Ended>(taken)
+            };
+            let taken = input.read_by(octets_max, read).unwrap_or_default();
+            assert!(taken > 0);
             octets = &octets[taken..];
+            while let Some(frame) = input.next_frame(400_000).unwrap() {
+                frames.push(frame.to_vec());
+            }
+            input.settle();
         }
+        frames
     }
 
     fn frame(length: usize, content: u8) -> Vec<u8> {
@@ -234,13 +267,8 @@ mod tests {
         let stream: Vec<u8> = [frame(16, 1), frame(40, 2), frame(17, 3)].concat();
         for step in [1, 3, 16, 39, 73] {
             let mut input = Input::default();
-            let mut frames = Vec::new();
-            for octets in stream.chunks(step) {
-                feed(&mut input, octets);
-                while let Some(frame) = input.next_frame(1_000).unwrap() {
-                    frames.push(frame.to_vec());
-                }
-            }
+            let frames: Vec<Vec<u8>> =
+                stream.chunks(step).flat_map(|octets| feed(&mut input, octets, READ_OCTETS_MAX)).collect();
             assert_eq!(frames.concat(), stream, "{step}");
             assert_eq!(frames.len(), 3);
             assert!(!input.is_partial());
@@ -248,41 +276,46 @@ mod tests {
     }
 
     #[test]
-    fn a_bursts_room_is_given_back_when_reads_bring_little_for_long() {
-        let mut input = Input::default();
-        let mut read = |octets: usize| {
-            feed(&mut input, &frame(octets, 1));
-            while input.next_frame(1 << 20).unwrap().is_some() {}
-            input.buffer.len()
-        };
-        let grown = (0..8).map(|_| read(200_000)).last().unwrap();
-        assert!(grown >= 200_000, "{grown}");
-        let rested = (0..4 * u32::from(ROOMY_MAX)).map(|_| read(20)).last().unwrap();
-        assert_eq!(rested, READ_OCTETS_FIRST);
-        assert!(read(200_000) >= 200_000, "and it grows again");
+    fn what_is_read_of_one_connection_is_not_in_another_ones_way() {
+        let (mut one, mut other) = (Input::default(), Input::default());
+        let (first, second) = (frame(5_000, 1), frame(300, 2));
+        for cut in [1, 15, 16, 17, 4_999] {
+            assert!(feed(&mut one, &first[..cut], READ_OCTETS_MAX).is_empty());
+            assert!(one.is_partial());
+            assert_eq!(feed(&mut other, &second, READ_OCTETS_MAX), [&second[..]]);
+            // Nothing has come, and nothing is lost by that.
+            assert!(matches!(one.read_by(READ_OCTETS_MAX, |_| Ok::<usize, Ended>(0)), Ok(0)));
+            assert_eq!(feed(&mut one, &first[cut..], READ_OCTETS_MAX), [&first[..]]);
+        }
     }
 
     #[test]
-    fn a_frame_longer_than_a_read_fits_and_the_buffer_stops_growing() {
+    fn between_reads_there_is_no_room_but_for_the_beginning_of_a_frame() {
         let mut input = Input::default();
-        for _ in 0..3 {
-            feed(&mut input, &frame(300_000, 7));
-            assert!(input.is_partial());
-            assert_eq!(input.next_frame(400_000).unwrap().unwrap().len(), 300_000);
+        for (octets, octets_max) in
+            [(300_000, READ_OCTETS_MAX), (100, READ_OCTETS_MAX), (9_000, READ_OCTETS_FIRST)]
+        {
+            let whole = frame(octets, 7);
+            assert_eq!(feed(&mut input, &whole, octets_max), [&whole[..]], "longer than a read, too");
+            assert!(feed(&mut input, &whole[..octets / 2], octets_max).is_empty());
+            assert!(input.buffer.capacity() == 0 && input.rest.len() == octets / 2);
+            assert_eq!(feed(&mut input, &whole[octets / 2..], octets_max), [&whole[..]]);
+            assert!(input.rest.capacity() <= REST_OCTETS_KEPT && !input.is_partial());
         }
-        assert!(input.buffer.len() <= 4 * READ_OCTETS_MAX, "{}", input.buffer.len());
-        let mut small = Input::default();
-        feed(&mut small, &frame(100, 1));
-        small.next_frame(1_000).unwrap();
-        small.room(READ_OCTETS_MAX);
-        assert_eq!(small.buffer.len(), READ_OCTETS_FIRST);
-        let mut bounded = Input::default();
-        for _ in 0..100 {
-            let room = bounded.room(READ_OCTETS_FIRST).len();
-            bounded.filled(room);
-            bounded.start = bounded.end;
-        }
-        assert_eq!(bounded.buffer.len(), READ_OCTETS_FIRST);
+    }
+
+    #[test]
+    fn a_read_takes_no_more_than_it_may() {
+        let mut input = Input::default();
+        let lengths = [READ_OCTETS_MAX, READ_OCTETS_FIRST].map(|octets_max| {
+            let mut length = 0;
+            let _ = input.read_by(octets_max, |room| {
+                length = room.len();
+                Ok::<usize, Ended>(0)
+            });
+            length
+        });
+        assert_eq!(lengths, [READ_OCTETS_MAX, READ_OCTETS_FIRST]);
     }
 
     /// Like TLS over a kernel that is full: what is written is kept, and goes out when a flush is asked for with room.
