@@ -150,10 +150,17 @@ impl Engine {
                 self.step(number, &Step::Due);
             }
             // Only a retry waits for its time outside of the queue.
-            State::Queued if message.retry_at().is_some() && !message.is_paused(self.now.wall) => {
-                self.providers.enqueue(message);
-                self.surgery.arrived(number);
-            }
+            State::Queued => match message.retry_at() {
+                // A start gave the wait another end, and the clock has come to the refusal before that: it is as if it was said now.
+                Some(at) if message.is_paused(self.now.wall) => {
+                    self.wall_dues.insert(millis(at), DueKind::Send as u8, number);
+                }
+                Some(_) => {
+                    self.providers.enqueue(message);
+                    self.surgery.arrived(number);
+                }
+                None => {}
+            },
             _ => {}
         }
     }

@@ -27,7 +27,7 @@ impl Message {
     }
 
     /// After a start: when it is to be tried again, if not now. Where the clock was ahead before, it does not wait for longer than it
-    /// was to when it was refused.
+    /// was to when it was refused; for twice as long where the refusal is no longer yet to come by then ([`Message::is_paused`]).
     pub fn paused_anew(&self, now: Wall) -> Option<Wall> {
         let (at, refused) = self.refused_until()?;
         let longest = Wall(now.0.saturating_add(at.millis_since(refused)));

@@ -65,6 +65,34 @@ fn a_pause_is_no_longer_than_it_was_to_be_when_a_start_finds_the_clock_hours_beh
     assert_eq!(house.taken(bind).len(), 1);
 }
 
+/// By so much less than the pause that the clock comes to the refusal again before the pause is over. Found by seed 1193.
+#[test]
+fn a_retry_comes_once_however_little_behind_a_start_finds_the_clock() {
+    for behind in [1, 2_000, 2_499, 2_500, 2_501, 4_999, 5_000, 5_001, 60_000] {
+        let mut house = House::new(definitions());
+        // A start takes a second.
+        house.clock_ahead = behind + 1_000;
+        house.advance(0);
+        house.crash();
+        let bind = house.bind("up", 0, 10);
+        let number = house.accepted("acme", &Sms::default());
+        let part = house.taken(bind)[0].part();
+        house.respond("up", 0, &[(part, BUSY, "")]);
+        house.clock_ahead = 0;
+        house.advance(0);
+        house.crash();
+        let bind = house.bind("up", 0, 10);
+        house.pass(Duration::from_millis(4_999));
+        assert!(house.taken(bind).is_empty(), "{behind}");
+        // At the latest when the clock says so again.
+        house.pass(Duration::from_millis(1 + behind.min(5_000) as u64));
+        assert_eq!(house.taken(bind).iter().map(Request::number).collect::<Vec<_>>(), [number], "{behind}");
+        house.respond("up", 0, &[(PartToken::new(number, 0), 0, "id")]);
+        house.seconds(20);
+        assert!(house.taken(bind).is_empty(), "{behind}");
+    }
+}
+
 #[test]
 fn numbers_are_never_given_twice() {
     let mut house = House::new(definitions());
