@@ -113,6 +113,8 @@ pub struct ProviderPlan {
     pub retries: u64,
     pub refuses: u64,
     pub refuses_binds: u64,
+    /// In percent of its sessions: it ends them itself, in good order.
+    pub unbinds: u64,
     pub answer_millis: u64,
     pub receipts_early: u64,
     pub receipts_late: u64,
@@ -228,6 +230,9 @@ impl Plan {
         };
         if !is_fair {
             plan.draw_events(dice);
+        }
+        for provider in &mut plan.providers {
+            provider.unbinds = if is_fair { 0 } else { dice.choose(&[0, 0, 30, 100]) };
         }
         plan
     }
@@ -408,6 +413,7 @@ fn provider(dice: &mut Dice, index: usize, is_fair: bool, is_kind: bool) -> Prov
         retries,
         refuses,
         refuses_binds: refuses_binds * 3,
+        unbinds: 0,
         answer_millis: dice.choose(&[1, 20, 200]),
         receipts_early: early * 3,
         receipts_late: late,

@@ -203,6 +203,7 @@ impl Dial for Door {
             answers: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             deliveries: BTreeMap::new(),
+            unbinds_at: None,
         };
         tokio::spawn(session.run());
         Ok(ours)
@@ -219,6 +220,8 @@ struct Session {
     /// When each submit_sm was written that has no answer yet.
     unanswered: BTreeMap<u32, Instant>,
     deliveries: BTreeMap<u32, (Instant, Errand)>,
+    /// When it ends the session, until it has said so.
+    unbinds_at: Option<Instant>,
 }
 
 impl Session {
@@ -245,6 +248,13 @@ impl Session {
         self.world.note(format_args!("{} is bound: {status}", self.name));
         let body: &[u8] = if refuses { &[] } else { b"smsc\0" };
         self.peer.respond(&frame, status, body);
+        let mut state = self.hub.lock();
+        // Drawn for those alone that do, so that others are as they were without.
+        let percent = if self.world.is_calm() { 0 } else { self.hub.plan.unbinds };
+        if percent > 0 && state.dice.happens(percent) {
+            self.unbinds_at = Some(Instant::now() + Duration::from_millis(state.dice.in_range(0..20_000)));
+        }
+        drop(state);
         let can_bind = [command::BIND_TRANSCEIVER, command::BIND_TRANSMITTER, command::BIND_RECEIVER];
         !refuses && can_bind.contains(&frame.command)
     }
@@ -267,6 +277,15 @@ impl Session {
             }
             self.answer();
             self.deliver();
+            self.unbind();
+        }
+    }
+
+    /// It goes on with what it has, until that is answered.
+    fn unbind(&mut self) {
+        if self.unbinds_at.take_if(|at| *at <= Instant::now()).is_some() {
+            self.world.note(format_args!("{} unbinds", self.name));
+            self.peer.request(command::UNBIND, &[]);
         }
     }
 
@@ -275,7 +294,8 @@ impl Session {
         let job = state.jobs.keys().next().filter(|_| self.deliveries.len() < DELIVERIES_MAX);
         let answer = self.answers.keys().next();
         let soon = Instant::now() + Duration::from_secs(1);
-        [job.map(|key| key.0), answer.map(|key| key.0)].into_iter().flatten().fold(soon, Instant::min)
+        let times = [job.map(|key| key.0), answer.map(|key| key.0), self.unbinds_at];
+        times.into_iter().flatten().fold(soon, Instant::min)
     }
 
     /// `false` when the session is over.
@@ -289,6 +309,7 @@ impl Session {
                 self.peer.respond(&frame, 0, &[]);
                 return false;
             }
+            of if of == command::UNBIND | command::RESPONSE => return false,
             of if of == command::DELIVER_SM | command::RESPONSE => self.acknowledged(&frame),
             of if of & command::RESPONSE != 0 => {}
             of => self.world.fail(format!("{} is sent the command {of:#x}", self.name)),
