@@ -500,9 +500,9 @@ async fn keep_house(
 fn first_look(engine: &Engine, config: &Config) -> engine::Snapshot {
     let snapshot = engine.snapshot();
     let is_there = |id: &str| config.provider.iter().any(|provider| provider.enabled && provider.id == id);
-    for provider in &snapshot.providers {
-        let messages: u64 = provider.queued.iter().sum();
-        if messages > 0 && !is_there(&provider.id) {
+    for (index, provider) in (0u16..).zip(&snapshot.providers) {
+        let messages = if is_there(&provider.id) { 0 } else { engine.waiting_with(index) };
+        if messages > 0 {
             tracing::warn!(
                 provider = provider.id,
                 messages,

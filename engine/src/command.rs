@@ -106,6 +106,8 @@ pub struct Responses {
     pub ids: Vec<u8>,
     /// They are answers to submit_multi: an id names several messages.
     pub shared: bool,
+    /// Their requests had been given up before: what they are about may have been sent again since.
+    pub late: bool,
 }
 
 /// What is asked of a provider beside messages: what became of a part, to forget it, to send another text in its place.

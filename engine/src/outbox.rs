@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use codecs::smpp::status::Status;
 
 use crate::command::{
-    Acknowledgement, ConnectionId, DELIVERY_WINDOW_MAX, PartToken, ReplyId, Submissions, TenantOperation,
+    Acknowledgement, ConnectionId, DELIVERY_WINDOW_MAX, ReplyId, Submissions, TenantOperation,
 };
 use crate::effect::{Load, Shelf};
 use crate::engine::{DueKind, Engine};
 use crate::inbound;
 use crate::message::{Message, State};
+use crate::outcome::Answer;
 use crate::pages::{BLOCK_MESSAGES, block_of};
 use crate::receipts::{ReceiptIds, ReceiptNews};
 use crate::record::{self, Record};
@@ -42,12 +43,8 @@ pub(crate) enum News {
         ids: Option<ReceiptIds>,
     },
     Response {
-        provider: u16,
-        bind: u16,
-        token: PartToken,
-        status: u32,
+        answer: Answer,
         id: Box<[u8]>,
-        shared: bool,
     },
     Cancel {
         reply: ReplyId,
@@ -85,7 +82,7 @@ impl News {
             | News::Present { number, .. }
             | News::Operation { number, .. }
             | News::Cancel { number, .. } => Some(number),
-            News::Response { token, .. } => Some(token.number()),
+            News::Response { answer, .. } => Some(answer.token.number()),
             News::Look { .. } | News::Ahead => None,
         }
     }
@@ -439,9 +436,7 @@ impl Engine {
             News::Receipt { number, part, news, ids } => {
                 self.receipt_after_load(number, part, news, ids, found);
             }
-            News::Response { provider, bind, token, status, id, shared } => {
-                self.response(provider, bind, token, status, &id, shared);
-            }
+            News::Response { answer, id } => self.response(answer, &id),
             News::Cancel { reply, tenant, number } => self.cancel(reply, tenant, number),
             News::Operation { operation, .. } => self.operation_after_load(*operation),
             News::Present { submissions, .. } => self.decide_again(*submissions),

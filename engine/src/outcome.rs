@@ -6,7 +6,7 @@ use codecs::message_id::{self, Side};
 use codecs::smpp::status::Class;
 
 use crate::catalog::InDoubt;
-use crate::command::{PartToken, Responses};
+use crate::command::{PartToken, Response, Responses};
 use crate::engine::{DueKind, Engine};
 use crate::message::{Message, PartState, State};
 use crate::outbox::News;
@@ -25,56 +25,83 @@ const UP_AT_LEAST: u32 = 10;
 /// `in_doubt_wait` of a provider that the settings no longer name.
 const NO_WAIT_GIVEN: Duration = Duration::from_secs(10);
 
+/// A provider's answer to one request, without the id that it gave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    pub provider: u16,
+    pub bind: u16,
+    pub token: PartToken,
+    pub status: u32,
+    pub shared: bool,
+    pub late: bool,
+}
+
+impl Answer {
+    /// Whether it is the answer that a part of the message waits for. A late one is not, even if the part was sent again over the same
+    /// bind: that request has an answer of its own.
+    fn is_awaited(&self, message: &Message) -> bool {
+        !self.late && self.is_of(message) && message.any_part(self.token.part(), PartState::Sending)
+    }
+
+    /// Whether it is about the request because of which the message is in doubt: the only one that this provider was sent.
+    fn ends_doubt(&self, message: &Message) -> bool {
+        let of_provider = |step| matches!(step, Step::Intent { provider, .. } if provider == self.provider);
+        self.late
+            && self.is_of(message)
+            && message.any_part(self.token.part(), PartState::Doubt)
+            && message.steps().filter(|(_, step)| of_provider(*step)).count() == 1
+    }
+
+    fn is_of(&self, message: &Message) -> bool {
+        (message.provider, message.bind) == (self.provider, self.bind)
+    }
+}
+
 impl Engine {
     pub(crate) fn responses(&mut self, responses: &Responses) {
         self.pages.fetch(responses.items.iter().map(|item| item.token.number()));
+        let Responses { provider, bind, shared, late, .. } = *responses;
         let mut start = 0;
         for item in &responses.items {
             let id = responses.ids.get(start..item.end as usize).unwrap_or_default();
             start = item.end as usize;
-            self.response(responses.provider, responses.bind, item.token, item.status, id, responses.shared);
+            let Response { token, status, .. } = *item;
+            self.response(Answer { provider, bind, token, status, shared, late }, id);
         }
     }
 
-    pub(crate) fn response(
-        &mut self,
-        provider: u16,
-        bind: u16,
-        token: PartToken,
-        status: u32,
-        id: &[u8],
-        shared: bool,
-    ) {
+    pub(crate) fn response(&mut self, answer: Answer, id: &[u8]) {
+        let Answer { provider, token, status, shared, .. } = answer;
         let (number, part) = (token.number(), token.part());
         if self.is_parked_away(number) {
             // It was in doubt, and waits on disk for a decision or its turn.
-            let id = id.into();
-            self.load(block_of(number), News::Response { provider, bind, token, status, id, shared });
+            self.load(block_of(number), News::Response { answer, id: id.into() });
             return;
         }
         let Some(message) = self.pages.get(number) else {
             self.counters.late_responses += 1;
             return;
         };
-        let was_sending = message.any_part(part, PartState::Sending)
-            && (message.provider, message.bind) == (provider, bind);
+        let was_sending = answer.is_awaited(message);
         // Of the parts of a message only the first answer says how long one takes.
         let is_first = message.sending_parts() == u32::from(message.parts());
         let has_more = message.parts() > 1;
         let waited = self.now.wall.millis_since(message.sent_at);
         let attempt = message.attempt;
-        let next = if status == 0 { None } else { self.next_provider(message) };
+        let next = if status == 0 { None } else { self.next_after_refusal(message) };
         let phone = message.key_phone(shared);
         let meaning = self.meaning(provider, status);
         let (verdict, retry_millis) = self.verdict(provider, meaning, attempt, next.is_some());
-        if !was_sending && verdict != Verdict::Accepted {
-            // A late refusal: what became of the part meanwhile holds.
+        let tells_nothing = meaning.is_some_and(|meaning| meaning.class == Class::InDoubt);
+        if verdict != Verdict::Accepted && !was_sending && (tells_nothing || !answer.ends_doubt(message)) {
+            // Of an attempt before the one that counts now: what became of the part since then holds.
+            self.counters.late_responses += 1;
             return;
         }
         if was_sending && is_first {
             self.measure(provider, waited);
         }
-        if meaning.is_some_and(|meaning| meaning.class == Class::InDoubt) {
+        if tells_nothing {
             self.step(number, &Step::Doubt { part, cause: DoubtCause::Answer });
             return;
         }
@@ -93,12 +120,27 @@ impl Engine {
                     self.settle_all_parts(number);
                 }
             }
-            Verdict::Throttled => {
+            Verdict::Throttled if was_sending => {
                 self.throttled(provider);
                 self.pause(provider, meaning.and_then(|meaning| meaning.delay));
             }
             Verdict::Retry if retry_millis == 0 => self.reroute(number, next),
-            Verdict::Retry | Verdict::Refused => {}
+            Verdict::Retry | Verdict::Refused | Verdict::Throttled => {}
+        }
+        if !was_sending {
+            self.let_go_if_certain(number);
+        }
+    }
+
+    /// What was held because it was in doubt, and no longer is: its provider has said that it did not take it.
+    fn let_go_if_certain(&mut self, number: u64) {
+        let is_certain = |message: &&Message| {
+            message.state == State::Held
+                && message.hold_cause() == Some(HoldCause::InDoubt)
+                && !message.is_doubtful()
+        };
+        if self.pages.get(number).is_some_and(|message| is_certain(&message)) {
+            self.step(number, &Step::LetGo);
         }
     }
 
@@ -231,15 +273,19 @@ impl Engine {
 
     /// The next provider of the message's route that is up, for a message of which no provider can have any part.
     fn next_provider(&self, message: &Message) -> Option<u16> {
-        let mut after = message.candidates().skip_while(|candidate| *candidate != message.provider).skip(1);
-        after.find(|candidate| self.may_have(message, *candidate))
+        behind(message)
+            .find(|candidate| self.providers.is_up(*candidate) && self.may_have(message, *candidate))
+    }
+
+    /// The same when its own has refused it, else one that is away for no longer than a reconnect takes: it waits for that one, and
+    /// does not fail.
+    fn next_after_refusal(&self, message: &Message) -> Option<u16> {
+        let is_away = |candidate: &u16| !self.is_long_down(*candidate) && self.may_have(message, *candidate);
+        self.next_provider(message).or_else(|| behind(message).find(is_away))
     }
 
     fn may_have(&self, message: &Message, provider: u16) -> bool {
-        self.providers.is_enabled(provider)
-            && self.providers.is_up(provider)
-            && message.accepted_parts() == 0
-            && !message.was_in_doubt()
+        self.providers.is_enabled(provider) && message.accepted_parts() == 0 && !message.was_in_doubt()
     }
 
     /// Whether a provider takes nothing, and has not for longer than a reconnect takes.
@@ -259,7 +305,9 @@ impl Engine {
         }
         self.next_provider(message).or_else(|| {
             let mut before = message.candidates().take_while(|candidate| *candidate != message.provider);
-            let first = before.find(|candidate| self.may_have(message, *candidate))?;
+            let is_free =
+                |candidate: &u16| self.providers.is_up(*candidate) && self.may_have(message, *candidate);
+            let first = before.find(is_free)?;
             // Each time is a step of its story, which is not to grow without end where providers come and go for days. What an
             // operator has moved was not to stay with those before.
             let mut times = 0;
@@ -419,6 +467,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// The providers of a message's route behind its own.
+fn behind(message: &Message) -> impl Iterator<Item = u16> + '_ {
+    message.candidates().skip_while(|candidate| *candidate != message.provider).skip(1)
 }
 
 impl Message {

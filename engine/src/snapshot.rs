@@ -5,7 +5,8 @@ use std::time::Duration;
 use codecs::instant::Wall;
 
 use crate::counters::Counters;
-use crate::engine::Engine;
+use crate::engine::{Engine, is_waiting};
+use crate::message::{Message, STORED};
 use crate::money::Micros;
 
 #[derive(Clone, Debug, Default)]
@@ -50,6 +51,16 @@ impl Engine {
     /// Tenants that the definitions do not have, with how many of their messages wait.
     pub fn waiting_of_unknown_tenants(&self) -> impl Iterator<Item = (&str, u64)> {
         self.tenants.unknown_waiting()
+    }
+
+    /// How many messages wait with a provider, queued, scheduled or held, in memory and on disk. It looks at all of them.
+    pub fn waiting_with(&self, provider: u16) -> u64 {
+        let is_here = |message: &&Message| {
+            message.provider == provider && message.image_group != STORED && is_waiting(message.state)
+        };
+        let depths = self.parking.depths().filter(|((of, ..), _)| *of == provider);
+        let parked: u64 = depths.map(|(_, depth)| depth.queued + depth.scheduled + depth.held).sum();
+        self.pages.iter().filter(is_here).count() as u64 + parked
     }
 
     pub fn snapshot(&self) -> Snapshot {

@@ -144,10 +144,11 @@ fn shown<'a>(message: &'a Message, api: &ApiState, tenant: &'a TenantAccess) -> 
     }
 }
 
-/// An id for each part, or one for all of them.
+/// An id for each part, or one for all of them; none of a provider that gave none.
 fn provider_ids(message: &Message) -> impl Iterator<Item = &[u8]> {
     let all = (message.parts() > 1).then_some(ALL_PARTS);
-    (0..message.parts()).chain(all).filter_map(|part| message.provider_id(part))
+    let ids = (0..message.parts()).chain(all).filter_map(|part| message.provider_id(part));
+    ids.filter(|id| !id.is_empty())
 }
 
 /// The text of a message as a phone shows it, or the octets of one that is none as hexadecimal digits.

@@ -232,7 +232,7 @@ fn refused(why: Refused) -> Problem {
         | Refused::Past
         | Refused::ProviderOnly
         | Refused::SameProvider => (StatusCode::BAD_REQUEST, "invalid_request", "Invalid request"),
-        Refused::TooManyRules | Refused::Disabled | Refused::NotInDoubt => {
+        Refused::TooManyRules | Refused::Disabled | Refused::NotInDoubt | Refused::ProviderGone => {
             (StatusCode::CONFLICT, "conflict", "Conflict")
         }
         Refused::Busy => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),

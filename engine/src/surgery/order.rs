@@ -108,6 +108,10 @@ pub enum Refused {
     NoSuchMessage,
     #[error("the message is not in doubt")]
     NotInDoubt,
+    #[error(
+        "the settings do not have its provider any more, and no other may be sent what that one may have"
+    )]
+    ProviderGone,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -373,11 +373,14 @@ impl Engine {
     }
 
     fn resolve(&mut self, number: u64, resolution: Resolution) -> Report {
-        let is_doubtful = self.pages.get(number).is_some_and(Message::is_doubtful);
-        if !is_doubtful {
+        let Some(message) = self.pages.get(number).filter(|message| message.is_doubtful()) else {
             return Report::Refused(Refused::NotInDoubt);
-        }
+        };
         if resolution == Resolution::Resend {
+            // What may be with a provider is sent again by that one alone: it would wait there for nobody, and in doubt no more.
+            if self.providers.get(message.provider).is_none_or(|provider| provider.definition.is_none()) {
+                return Report::Refused(Refused::ProviderGone);
+            }
             self.counters.resent_in_doubt += 1;
         }
         if self.step(number, &Step::Resolved { resolution }).is_none() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use codecs::instant::Wall;
-use engine::catalog::LongMessages;
+use engine::catalog::{InDoubt, LongMessages};
 use engine::command::*;
 use engine::message::State;
 use engine::step::FailCause;
@@ -144,4 +144,89 @@ fn a_doubt_about_a_provider_that_never_comes_back_ends_with_its_validity_and_the
     house.seconds(200);
     assert_eq!(numbers.map(|number| house.state(number)), [State::InDoubt, State::Expired]);
     assert_eq!(house.money("acme"), (999, 1, 0));
+}
+
+/// Its request goes unanswered; the part that it was.
+fn doubted(house: &mut House, bind: ConnectionId) -> PartToken {
+    let part = house.taken(bind).remove(0).part();
+    house.turn([Command::Unanswered { provider: 0, bind: 0, tokens: vec![part] }]);
+    part
+}
+
+#[test]
+fn a_late_answer_to_the_first_request_does_not_count_for_the_second() {
+    for status in [REFUSED, BUSY, THROTTLED] {
+        let mut house = House::new(definitions());
+        let bind = house.bind("up", 0, 10);
+        let number = house.accepted("acme", &Sms::default());
+        let part = doubted(&mut house, bind);
+        house.seconds(10);
+        assert_eq!(house.taken(bind).len(), 1, "it is sent again");
+        house.respond_late("up", 0, &[(part, status, "")]);
+        house.seconds(60);
+        assert_eq!((house.state(number), house.taken(bind).len()), (State::Sending, 0), "{status:#x}");
+        assert_eq!(house.engine.counters().late_responses, 1, "{status:#x}");
+        house.respond("up", 0, &[(part, 0, "id")]);
+        assert_eq!((house.state(number), house.money("acme")), (State::Sent, (999, 0, 1)), "{status:#x}");
+    }
+}
+
+#[test]
+fn a_late_refusal_ends_the_doubt_that_is_about_it() {
+    use State::{Failed, Queued, Sending};
+    for policy in [InDoubt::Resend, InDoubt::Hold, InDoubt::Fail] {
+        // While it is in doubt, or held because it was: what it is then, and whether it is sent again.
+        for (status, is_held, expected, again) in [
+            (REFUSED, false, Failed, 0),
+            (THROTTLED, false, Sending, 1),
+            (BUSY, false, Queued, 0),
+            (REFUSED, true, Failed, 0),
+            (THROTTLED, true, Sending, 1),
+            (BUSY, true, Sending, 1),
+        ] {
+            if is_held && policy != InDoubt::Hold {
+                continue;
+            }
+            let mut definitions = definitions();
+            definitions.providers[0].in_doubt = policy;
+            let mut house = House::new(definitions);
+            let bind = house.bind("up", 0, 10);
+            let number = house.accepted("acme", &Sms::default());
+            let part = doubted(&mut house, bind);
+            house.seconds(if is_held { 60 } else { 5 });
+            let before = if is_held { State::Held } else { State::InDoubt };
+            assert_eq!(house.state(number), before);
+            house.respond_late("up", 0, &[(part, status, "")]);
+            house.seconds(1);
+            let row = format!("{policy:?} {status:#x} {is_held}");
+            assert_eq!((house.state(number), house.taken(bind).len()), (expected, again), "{row}");
+            match expected {
+                Failed => {
+                    assert_eq!(house.message(number).failure(), Some((FailCause::Refused, REFUSED)), "{row}");
+                    assert_eq!(house.money("acme"), (1_000, 0, 0), "{row}");
+                }
+                Queued => {
+                    house.seconds(5);
+                    assert_eq!((house.state(number), house.taken(bind).len()), (Sending, 1), "{row}");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Which of the two was refused is not known.
+#[test]
+fn a_late_refusal_does_not_end_a_doubt_about_two_requests() {
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::default());
+    doubted(&mut house, bind);
+    house.seconds(10);
+    let part = doubted(&mut house, bind);
+    house.respond_late("up", 0, &[(part, REFUSED, "")]);
+    house.seconds(1);
+    assert_eq!((house.state(number), house.engine.counters().late_responses), (State::InDoubt, 1));
+    house.respond_late("up", 0, &[(part, 0, "id")]);
+    assert_eq!(house.state(number), State::Sent);
 }

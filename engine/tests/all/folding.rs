@@ -288,7 +288,7 @@ impl World {
                 let (_, open) = self.binds.get_mut(&(provider, bind))?;
                 let count = usize::from(*count).min(open.len());
                 let tokens: Vec<PartToken> = open.drain(..count).collect();
-                vec![self.answer(provider, bind, &tokens, *status)]
+                vec![self.answer(provider, bind, &tokens, *status, false)]
             }
             Act::Silence { provider, bind } => {
                 let (provider, bind) = (u16::from(*provider), u16::from(*bind));
@@ -303,7 +303,7 @@ impl World {
                 }
                 let (provider, bind, token) =
                     self.silent.swap_remove(usize::from(*choice) % self.silent.len());
-                vec![self.answer(provider, bind, &[token], *status)]
+                vec![self.answer(provider, bind, &[token], *status, true)]
             }
             Act::Receipt { choice, state, phone } => vec![self.receipt(*choice, *state, *phone)?],
             Act::TenantUp { tenant, window } => {
@@ -383,14 +383,14 @@ impl World {
         Command::Submit(Submissions { tenant: 0, door, received, idempotency, items, bodies })
     }
 
-    fn answer(&mut self, provider: u16, bind: u16, tokens: &[PartToken], status: u8) -> Command {
+    fn answer(&mut self, provider: u16, bind: u16, tokens: &[PartToken], status: u8, late: bool) -> Command {
         let status = match status {
             0 => REFUSED,
             1 => BUSY,
             2 => THROTTLED,
             _ => 0,
         };
-        let mut responses = Responses { provider, bind, ..Responses::default() };
+        let mut responses = Responses { provider, bind, late, ..Responses::default() };
         for token in tokens {
             if status == 0 {
                 self.given += 1;
@@ -526,7 +526,7 @@ impl World {
         let open: Vec<((u16, u16), Vec<PartToken>)> =
             self.binds.iter_mut().map(|(bind, (_, open))| (*bind, open.drain(..).collect())).collect();
         for ((provider, bind), tokens) in open {
-            let answer = self.answer(provider, bind, &tokens, 9);
+            let answer = self.answer(provider, bind, &tokens, 9, false);
             self.house.turn([answer]);
         }
         let newest = self.ids.len().saturating_sub(100);

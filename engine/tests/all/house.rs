@@ -418,7 +418,16 @@ impl House {
     }
 
     pub fn respond(&mut self, provider: &str, bind: u16, answers: &[(PartToken, u32, &str)]) {
-        let mut responses = Responses { provider: self.provider(provider), bind, ..Responses::default() };
+        self.answer(Responses { bind, ..Responses::default() }, provider, answers);
+    }
+
+    /// To requests that were given up before.
+    pub fn respond_late(&mut self, provider: &str, bind: u16, answers: &[(PartToken, u32, &str)]) {
+        self.answer(Responses { bind, late: true, ..Responses::default() }, provider, answers);
+    }
+
+    fn answer(&mut self, mut responses: Responses, provider: &str, answers: &[(PartToken, u32, &str)]) {
+        responses.provider = self.provider(provider);
         for (token, status, id) in answers {
             responses.ids.extend_from_slice(id.as_bytes());
             let end = responses.ids.len() as u32;

@@ -337,6 +337,28 @@ fn a_message_that_a_provider_may_have_is_not_cancelled() {
 }
 
 #[test]
+fn when_the_next_one_is_away_for_a_moment_it_is_waited_for_and_the_message_does_not_fail() {
+    // For how long the next one is away when the last refusal comes; a provider may be, for 15 seconds, without being down.
+    for (away, is_waited_for) in [(1, true), (14, true), (16, false)] {
+        let mut definitions = definitions();
+        definitions.settings.failover_after = Duration::from_secs(15);
+        definitions.providers[0].attempts_max = 1;
+        let mut house = House::new(definitions);
+        let (up, _) = (house.bind("up", 0, 10), house.bind("spare", 0, 10));
+        let number = house.accepted("acme", &Sms::default());
+        let request = house.taken(up).remove(0);
+        house.bind_down("spare", 0, &[], &[]);
+        house.seconds(away);
+        house.respond("up", 0, &[(request.part(), BUSY, "")]);
+        let expected = if is_waited_for { State::Queued } else { State::Failed };
+        assert_eq!(house.state(number), expected, "{away}");
+        let spare = house.bind("spare", 0, 10);
+        assert_eq!(numbers(&house.taken(spare)).contains(&number), is_waited_for, "{away}");
+        assert!(house.taken(up).is_empty(), "{away}");
+    }
+}
+
+#[test]
 fn what_is_queued_for_a_provider_that_stays_down_goes_to_the_next_of_its_route() {
     for (seconds, too_early, late_enough) in [(10, 5, 20), (120, 119, 6), (0, 0, 6)] {
         failover(seconds, too_early, late_enough);

@@ -52,9 +52,8 @@ pub struct Bind<'o, S> {
     up: Option<Up>,
     /// What goes in one submit_multi, where the provider offers it.
     multi: Multi,
-    /// What one turn has gathered for the commit loop: answers, and those to submit_multi.
-    responses: Responses,
-    shared_responses: Responses,
+    /// What one turn has gathered for the commit loop: answers, by their kinds.
+    responses: Vec<Responses>,
     receipts: Receipts,
     inbound: Inbound,
     unanswered: Vec<PartToken>,
@@ -106,8 +105,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             told: Some(told),
             up: None,
             multi: Multi::new(options.submit_multi, options.limits().late_response),
-            responses: Responses::default(),
-            shared_responses: Responses::default(),
+            responses: Vec::new(),
             receipts: Receipts::default(),
             inbound: Inbound::default(),
             unanswered: Vec::new(),
@@ -269,14 +267,23 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn answered(&mut self, token: u64, status: Status, late: bool, body: &[u8]) {
         let response = MessageIdResponse::read(body);
         let id = if status == Status::OK { response.message_id } else { &[] };
-        self.responses.ids.extend_from_slice(id);
         self.counters.late_responses.add(u64::from(late));
-        self.responses.items.push(Response {
-            token: PartToken(token),
-            status: status.0,
-            // A read brings at most some hundred kilobytes.
-            end: self.responses.ids.len() as u32,
+        self.add_response(PartToken(token), status, id, (false, late));
+    }
+
+    /// Together with those of its kind: whether it is an answer to submit_multi, and whether it is late.
+    fn add_response(&mut self, token: PartToken, status: Status, id: &[u8], (shared, late): (bool, bool)) {
+        let place = self.responses.iter().position(|of| (of.shared, of.late) == (shared, late));
+        let place = place.unwrap_or_else(|| {
+            let ProviderBindOptions { provider, bind, .. } = *self.options;
+            self.responses.push(Responses { provider, bind, shared, late, ..Responses::default() });
+            self.responses.len().saturating_sub(1)
         });
+        if let Some(Responses { items, ids, .. }) = self.responses.get_mut(place) {
+            ids.extend_from_slice(id);
+            // A read brings at most some hundred kilobytes.
+            items.push(Response { token, status: status.0, end: ids.len() as u32 });
+        }
     }
 
     /// One answer for several messages: each has its own, with the id that all of them share.
@@ -301,13 +308,13 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
                 Said::Taken => (Status::OK, response.message_id),
                 Said::Refused(status) => (status, &[][..]),
                 Said::Unclear => {
-                    self.unanswered.push(token);
+                    if !late {
+                        self.unanswered.push(token);
+                    }
                     continue;
                 }
             };
-            let Responses { items, ids, .. } = &mut self.shared_responses;
-            ids.extend_from_slice(id);
-            items.push(Response { token, status: status.0, end: ids.len() as u32 });
+            self.add_response(token, status, id, (true, late));
         }
     }
 
@@ -443,13 +450,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
     fn gather(&mut self) {
         let Some(up) = self.up else { return };
         let ProviderBindOptions { provider, bind, .. } = *self.options;
-        for shared in [false, true] {
-            let gathered = if shared { &mut self.shared_responses } else { &mut self.responses };
-            if !gathered.items.is_empty() {
-                let responses = std::mem::take(gathered);
-                self.counters.responses.add(responses.items.len() as u64);
-                self.line.offer(Command::Responses(Responses { provider, bind, shared, ..responses }));
-            }
+        for responses in self.responses.drain(..) {
+            self.counters.responses.add(responses.items.len() as u64);
+            self.line.offer(Command::Responses(responses));
         }
         let congestion = std::mem::take(&mut self.congestion);
         if congestion >= CONGESTION_TOLD {

@@ -52,6 +52,25 @@ fn an_operator_resolves_a_doubt_before_and_after_the_policy_has_held_it() {
 }
 
 #[test]
+fn what_is_in_doubt_at_a_provider_that_the_settings_have_no_more_is_not_queued_for_it() {
+    let (mut house, _, number) = doubtful(InDoubt::Hold);
+    house.seconds(11);
+    let scheduled = Sms { send_at: Some(START.after(Duration::from_secs(3_600))), ..Sms::default() };
+    house.accepted("acme", &scheduled);
+    house.definitions.providers.retain(|provider| provider.id != "up");
+    house.definitions.routes.clear();
+    house.crash();
+    assert_eq!(house.state(number), State::Held);
+    let at = house.provider("up");
+    assert_eq!(house.engine.waiting_with(at), 2, "held and scheduled");
+    let resolve = |resolution| Operation::Resolve { number, resolution };
+    assert_eq!(house.refused(resolve(Resolution::Resend), Filter::default()), Some(Refused::ProviderGone));
+    let report = house.operate(resolve(Resolution::Failed), Filter::default());
+    assert_eq!(report, Report::Resolved { state: State::Failed });
+    assert_eq!((house.engine.waiting_with(at), house.money("acme")), (1, (999, 1, 0)));
+}
+
+#[test]
 fn each_policy_for_doubts_decides_when_nothing_has_spoken() {
     let table = [
         (InDoubt::Resend, State::Sending, (999, 1, 0), 1),
