@@ -65,7 +65,7 @@ fn a_pause_is_no_longer_than_it_was_to_be_when_a_start_finds_the_clock_hours_beh
     assert_eq!(house.taken(bind).len(), 1);
 }
 
-/// By so much less than the pause that the clock comes to the refusal again before the pause is over. Found by seed 1193.
+/// By so much less than the pause that the clock comes to the refusal again before the pause is over.
 #[test]
 fn a_retry_comes_once_however_little_behind_a_start_finds_the_clock() {
     for behind in [1, 2_000, 2_499, 2_500, 2_501, 4_999, 5_000, 5_001, 60_000] {
