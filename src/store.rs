@@ -10,7 +10,7 @@ use config::Config;
 use connectors::clock::Clock;
 use engine::effect::Shelf;
 use engine::record::{Record, Records};
-use engine::{Engine, ReplayError};
+use engine::{Engine, MendedWallet, ReplayError};
 use serde_json::json;
 use storage::archive::{self, Archive, Blocks, ReadBlocks};
 use storage::catalog::Catalog;
@@ -395,12 +395,14 @@ pub fn salvage(config: Option<&Path>, to: &Path, as_json: bool) -> ExitCode {
     let options = journal_options(&config);
     let salvaged = journal::salvage(&config.storage.path, to, options).map_err(SalvageStop::from);
     let salvaged = salvaged.and_then(|report| {
-        mend(&config.storage.path, to, options)?;
-        Ok(report)
+        let wallets = mend(&config.storage.path, to, options)?;
+        Ok((report, wallets))
     });
     match salvaged {
-        Ok(report) if as_json => crate::say::line(format_args!("{}", salvage_json(&report))),
-        Ok(report) => print_salvage(&report, to),
+        Ok((report, wallets)) if as_json => {
+            crate::say::line(format_args!("{}", salvage_json(&report, &wallets)));
+        }
+        Ok((report, wallets)) => print_salvage(&report, &wallets, to),
         Err(error) => return failed(&error),
     }
     ExitCode::SUCCESS
@@ -417,8 +419,9 @@ enum SalvageStop {
     Journal(#[from] journal::JournalError),
 }
 
-/// Adds the group that makes a salvaged journal whole in itself: a new epoch, and wallets that fit what is left.
-fn mend(from: &Path, to: &Path, options: Options) -> Result<(), SalvageStop> {
+/// Adds the group that makes a salvaged journal whole in itself: a new epoch, and wallets that fit what is left. Says which
+/// wallets that has changed.
+fn mend(from: &Path, to: &Path, options: Options) -> Result<Vec<MendedWallet>, SalvageStop> {
     let clock = Clock::start();
     let (mut journal, recovery) = journal::create_or_open(to, options).map_err(StoreStartError::from)?;
     // Ids are not needed to fold, so any key will do.
@@ -430,24 +433,32 @@ fn mend(from: &Path, to: &Path, options: Options) -> Result<(), SalvageStop> {
     if parked.exists() {
         fold_parked(&Parked::open(&parked).map_err(StoreStartError::from)?, &mut engine)?;
     }
-    engine.mend_after_loss(clock.system(), next_group);
+    let wallets = engine.mend_after_loss(clock.system(), next_group);
     let mut packed = Vec::new();
     packing::pack(&engine.take_group().records, &mut packed);
     journal.append(&packed)?;
     journal.flush()?;
-    Ok(journal.close()?)
+    journal.close()?;
+    Ok(wallets)
 }
 
-fn salvage_json(report: &SalvageReport) -> serde_json::Value {
+fn salvage_json(report: &SalvageReport, wallets: &[MendedWallet]) -> serde_json::Value {
     let lost: Vec<_> = report.lost.iter().map(|range| [*range.start(), *range.end()]).collect();
+    let wallet = |wallet: &MendedWallet| {
+        json!({
+            "tenant": wallet.tenant, "reserved": wallet.reserved.to_string(),
+            "adjusted": wallet.adjusted.to_string(),
+        })
+    };
+    let wallets: Vec<_> = wallets.iter().map(wallet).collect();
     json!({
         "oldest_group": report.oldest_group, "newest_group": report.newest_group,
         "groups_copied": report.groups_copied, "octets_copied": report.bytes_copied,
-        "lost": lost, "unchained": report.unchained,
+        "lost": lost, "unchained": report.unchained, "wallets": wallets,
     })
 }
 
-fn print_salvage(report: &SalvageReport, to: &Path) {
+fn print_salvage(report: &SalvageReport, wallets: &[MendedWallet], to: &Path) {
     crate::say::line(format_args!(
         "{} groups ({} octets) of groups {} to {} were written to {}",
         report.groups_copied,
@@ -464,6 +475,11 @@ fn print_salvage(report: &SalvageReport, to: &Path) {
     }
     if report.lost.is_empty() && report.unchained.is_empty() {
         crate::say::line(format_args!("nothing is lost"));
+    }
+    for MendedWallet { tenant, reserved, adjusted } in wallets {
+        crate::say::line(format_args!(
+            "the reserve of tenant {tenant} is changed by {reserved} to what its messages hold; {adjusted} is given to it for that"
+        ));
     }
     crate::say::line(format_args!(
         "to use it, put its `journal` and `flushed` in the place of those of the damaged store"

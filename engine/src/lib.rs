@@ -58,6 +58,6 @@ mod wall_clock;
 pub use engine::{Engine, Group, Released};
 #[doc(hidden)]
 pub use inspect::Summary;
-pub use replay::ReplayError;
+pub use replay::{MendedWallet, ReplayError};
 pub use snapshot::{ProviderSnapshot, Snapshot};
 pub use telling::IdText;

@@ -40,6 +40,26 @@ pub enum ReplayError {
     Routing(#[from] RoutingError),
 }
 
+/// What mending has changed of a wallet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MendedWallet {
+    pub tenant: String,
+    /// More than before in reserve, or less.
+    pub reserved: Micros,
+    /// Money that was given, since what was available did not suffice.
+    pub adjusted: Micros,
+}
+
+impl MendedWallet {
+    fn between(tenant: String, before: &Wallet, after: &Wallet) -> Option<MendedWallet> {
+        // Totals of two wallets that add up, of which one was made from the other.
+        let reserved = after.reserved().checked_sub(before.reserved()).unwrap_or_default();
+        let adjusted = after.adjusted().checked_sub(before.adjusted()).unwrap_or_default();
+        let is_changed = (reserved, adjusted) != (Micros::ZERO, Micros::ZERO);
+        is_changed.then(|| MendedWallet { tenant, reserved, adjusted })
+    }
+}
+
 impl Engine {
     /// Folds one group, in order of group numbers from the ring's start.
     pub fn replay(&mut self, group: u64, records: &[u8]) -> Result<(), ReplayError> {
@@ -266,8 +286,8 @@ impl Engine {
 
     /// After groups of the journal were lost: a new epoch, so that no number that was given is given again, and every wallet
     /// holds in reserve what its living messages have. What was reserved for lost messages is available again; what is
-    /// missing is adjusted.
-    pub fn mend_after_loss(&mut self, now: Now, next_group: u64) {
+    /// missing comes out of what is available, and what that does not cover is adjusted.
+    pub fn mend_after_loss(&mut self, now: Now, next_group: u64) -> Vec<MendedWallet> {
         self.begin(now, next_group, Released::NONE);
         (self.epoch, self.next) = (self.epoch.saturating_add(1), 0);
         self.record_epoch();
@@ -281,12 +301,17 @@ impl Engine {
                 *sum = sum.saturating_add(message.price.0);
             }
         }
+        let mut mended = Vec::new();
         for (tenant, sum) in (0u32..).zip(reserved) {
             if let Some(entry) = self.tenants.get_mut(tenant) {
+                let before = entry.wallet;
                 fit_reserve(&mut entry.wallet, sum);
+                let name = if entry.id.is_empty() { format!("number {tenant}") } else { entry.id.clone() };
+                mended.extend(MendedWallet::between(name, &before, &entry.wallet));
             }
             self.record_wallet(tenant);
         }
+        mended
     }
 
     /// Every wallet adds up, and holds in reserve what its living messages have.
@@ -371,15 +396,18 @@ impl Engine {
     }
 }
 
-/// Makes a wallet's reserve what it should be, without breaking its sum.
+/// Makes a wallet's reserve what it should be, without breaking its sum. No money is made for what the wallet itself can cover.
 fn fit_reserve(wallet: &mut Wallet, reserved: i64) {
     let over = wallet.reserved().0.saturating_sub(reserved);
     let fitted = match over {
         0 => true,
         1.. => wallet.release(Micros(over)) == Change::Done,
         _ => {
-            let missing = Micros(over.saturating_neg());
-            wallet.adjust(missing) == Reserve::Done && wallet.reserve(missing) == Reserve::Done
+            let missing = over.saturating_neg();
+            // Neither is negative: a wallet owes its credit limit at most.
+            let covered = wallet.available().0.saturating_add(wallet.credit_limit().0);
+            let lacking = Micros(missing.saturating_sub(covered).max(0));
+            wallet.adjust(lacking) == Reserve::Done && wallet.reserve(Micros(missing)) == Reserve::Done
         }
     };
     assert!(fitted, "a wallet's reserve cannot be made {reserved}");

@@ -142,6 +142,50 @@ fn what_is_parked_keeps_its_reserve_when_groups_were_lost() {
 }
 
 #[test]
+fn a_reserve_that_is_missing_comes_out_of_what_is_available_and_only_the_rest_is_given() {
+    let units = |count: i64| engine::money::Micros(count * 1_000_000);
+    // Deposit and credit limit of the wallet that is left, what of ten messages' it has in reserve; then what is available
+    // and what was given.
+    let table = [
+        (1_000, 0, 0, 990, 0),
+        (10, 0, 0, 0, 0),
+        (4, 0, 0, 0, 6),
+        (4, 5, 0, -5, 1),
+        (4, 100, 0, -6, 0),
+        (7, 0, 7, 0, 3),
+        (20, 0, 10, 10, 0),
+        (20, 0, 15, 10, 0),
+    ];
+    for row in table {
+        let (deposit, limit, reserve, available, given) = row;
+        let mut house = House::new(definitions());
+        house.accepted_all("acme", &Sms::default(), 10);
+        let mut left = engine::ledger::Wallet::default();
+        assert_eq!(left.deposit(units(deposit)), engine::ledger::Change::Done);
+        assert_eq!(left.set_credit_limit(units(limit)), engine::ledger::Reserve::Done);
+        assert_eq!(left.reserve(units(reserve)), engine::ledger::Reserve::Done);
+        let mut records = Vec::new();
+        let wallet = left.encode();
+        engine::record::write(&mut records, &engine::record::Record::Wallet { tenant: 0, wallet: &wallet });
+        let mut salvaged = house.fold();
+        salvaged.replay(8, &records).expect("the record reads");
+        let mended = salvaged.mend_after_loss(house.now, 9);
+        let expected = engine::MendedWallet {
+            tenant: "acme".to_owned(),
+            reserved: units(10 - reserve),
+            adjusted: units(given),
+        };
+        let is_changed = reserve != 10;
+        assert_eq!(mended, Vec::from_iter(is_changed.then_some(expected)), "{row:?}");
+        let ledger = salvaged.ledger();
+        let acme = ledger.iter().find(|row| row.tenant == "acme").expect("its row");
+        let wallet = acme.wallet;
+        assert!(acme.holds && wallet.holds(), "{row:?}");
+        assert_eq!((wallet.available(), wallet.reserved()), (units(available), units(10)), "{row:?}");
+    }
+}
+
+#[test]
 fn a_wallet_that_does_not_add_up_stops_the_start() {
     let mut house = House::new(definitions());
     house.accepted("acme", &Sms::default());
