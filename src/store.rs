@@ -136,20 +136,25 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     nothing_is_gone(&layout, &catalog, is_new)?;
     let id_key = id_key(&mut catalog, is_new)?;
     let vault = Vault::of_file(&config.secrets.key_file)?;
+    // `nothing_is_gone` has seen that it is there; what a store of before has lost, its journal alone can say.
+    let had_archive = catalog.get(ARCHIVE_MADE)?.is_some();
     let began = Instant::now();
     // The one waits for the disk and the other for the processor: a start takes as long as the longer of the two.
     let (shelves, folded) = thread::scope(|scope| {
         let shelves = thread::Builder::new().name("shelves".into());
-        let shelves = shelves.spawn_scoped(scope, || open_shelves(config, &layout, &mut catalog));
+        let shelves = shelves.spawn_scoped(scope, || open_shelves(config, &layout));
         let folded = fold_journal(config, &id_key, clock);
         let shelves = shelves.map(|thread| thread.join().unwrap_or_else(|cause| panic::resume_unwind(cause)));
         (shelves, folded)
     });
     let OpenShelves { archive, late_ids, parked } = shelves.map_err(|source| cannot_use(root, source))??;
     let Folded { journal, mut engine, next_group, names_archived } = folded?;
-    note_made(&mut catalog, JOURNAL_MADE)?;
-    if names_archived && archive.is_empty() {
+    if !had_archive && names_archived && archive.is_empty() {
         return Err(StoreStartError::ArchiveGone { path: layout.archive().display().to_string() });
+    }
+    // Not before: a start that was refused would be believed by the next one.
+    for made in [JOURNAL_MADE, ARCHIVE_MADE, LATE_IDS_MADE, PARKED_MADE] {
+        note_made(&mut catalog, made)?;
     }
     let journal_took = began.elapsed();
     fold_parked(&parked, &mut engine)?;
@@ -169,20 +174,12 @@ struct OpenShelves {
     parked: Parked,
 }
 
-fn open_shelves(
-    config: &Config,
-    layout: &Layout,
-    catalog: &mut Catalog,
-) -> Result<OpenShelves, StoreStartError> {
-    let shelves = OpenShelves {
+fn open_shelves(config: &Config, layout: &Layout) -> Result<OpenShelves, StoreStartError> {
+    Ok(OpenShelves {
         archive: Archive::open(&layout.archive(), archive_options(config))?,
         late_ids: Archive::open(&layout.late_ids(), LATE_IDS)?,
         parked: Parked::open(&layout.parked())?,
-    };
-    for made in [ARCHIVE_MADE, LATE_IDS_MADE, PARKED_MADE] {
-        note_made(catalog, made)?;
-    }
-    Ok(shelves)
+    })
 }
 
 fn note_made(catalog: &mut Catalog, made: &str) -> Result<(), StoreError> {
@@ -210,20 +207,28 @@ fn is_there(path: &Path) -> Result<bool, StoreStartError> {
     path.try_exists().map_err(|error| cannot_use(path, error))
 }
 
-/// A part that was there and is not is a loss, and not an empty one.
+/// A part that was there and is not is a loss, and not an empty one. An archive that is there and has no database any more was made so by
+/// an operator, who has left its list.
 fn nothing_is_gone(layout: &Layout, catalog: &Catalog, is_new: bool) -> Result<(), StoreStartError> {
     let parts = [
         (JOURNAL_MADE, layout.journal(), !is_new),
-        (ARCHIVE_MADE, layout.archive(), is_there(&layout.archive())?),
-        (LATE_IDS_MADE, layout.late_ids(), is_there(&layout.late_ids())?),
+        (ARCHIVE_MADE, layout.archive(), has_databases(&layout.archive())?),
+        (LATE_IDS_MADE, layout.late_ids(), has_databases(&layout.late_ids())?),
         (PARKED_MADE, layout.parked(), is_there(&layout.parked())?),
     ];
-    for (made, path, is_there) in parts {
-        if !is_there && catalog.get(made)?.is_some() {
-            return Err(gone(&path));
+    for (made, path, has_it) in parts {
+        if !has_it && catalog.get(made)?.is_some() {
+            // A directory of the archive's that was emptied lacks all, its list too.
+            let emptied = [layout.archive(), layout.late_ids()].contains(&path) && is_there(&path)?;
+            return Err(gone(&if emptied { path.join(archive::LIST) } else { path }));
         }
     }
     Ok(())
+}
+
+/// Whether there is an archive in a directory, though it may have nothing in it.
+fn has_databases(path: &Path) -> Result<bool, StoreStartError> {
+    Ok(is_there(path)? && archive::is_there(path)?)
 }
 
 fn gone(path: &Path) -> StoreStartError {

@@ -22,6 +22,8 @@ mod databases;
 mod files;
 mod slot;
 
+pub use files::LIST;
+
 /// How the archive is cut into databases.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -90,6 +92,11 @@ pub struct Archive {
 #[derive(Clone)]
 pub struct ArchiveReader {
     databases: Arc<Databases>,
+}
+
+/// Whether an archive was made in this directory: its list is there, or some of its databases are.
+pub fn is_there(directory: &Path) -> Result<bool, OpenError> {
+    files::is_there(directory)
 }
 
 /// Where blocks are written, by one thread: the archive, or what takes its place in a simulation.

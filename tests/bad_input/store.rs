@@ -147,8 +147,8 @@ fn a_journal_in_segments_outlives_a_kill_and_is_refused_by_the_other_setting() {
     assert_refused(&home, &["journal was written with `log = \"segments\"`", "set it back", "salvage DIR"]);
 }
 
-#[test]
-fn an_archive_that_is_gone_with_all_that_belongs_to_it_is_noticed() {
+/// A store of which the first block is in the archive, and the ids of its messages.
+fn archived() -> (Home, Vec<String>) {
     let provider = crate::support::provider::Provider::start();
     let home = Home::new(&settings::plain(provider.address()));
     let gateway = Gateway::start(&home);
@@ -170,8 +170,39 @@ fn an_archive_that_is_gone_with_all_that_belongs_to_it_is_noticed() {
             .any(|slot| octets.get(slot).is_some_and(|count| count.iter().any(|o| *o != 0)))
     });
     gateway.end_well();
+    (home, ids)
+}
+
+#[test]
+fn an_archive_that_is_gone_with_all_that_belongs_to_it_is_noticed() {
+    let (home, _) = archived();
+    let archive = home.store().join("archive");
     fs::remove_dir_all(&archive).unwrap();
     assert_refused(&home, &["tidegate-data/archive is missing"]);
+    // An empty directory is not put back, and no start makes it one.
+    fs::create_dir(&archive).unwrap();
+    for _ in 0..2 {
+        assert_refused(&home, &["tidegate-data/archive/databases is missing, and this store had one"]);
+    }
+}
+
+#[test]
+fn the_only_database_of_the_archive_may_be_moved_away_with_its_line() {
+    let (home, ids) = archived();
+    let archive = home.store().join("archive");
+    let aside = home.path().join("aside");
+    fs::create_dir(&aside).unwrap();
+    for file in fs::read_dir(&archive).unwrap().flatten() {
+        fs::rename(file.path(), aside.join(file.file_name())).unwrap();
+    }
+    fs::write(archive.join("databases"), "").unwrap();
+    for _ in 0..2 {
+        let gateway = Gateway::start(&home);
+        let lost = gateway.http(KEY).get(&format!("/v1/messages/{}", ids[0]));
+        assert_eq!((lost.status, lost.code()), (503, "unavailable".into()), "{}", lost.text());
+        gateway.http(KEY).message(&ids[69], "delivered");
+        gateway.end_well();
+    }
 }
 
 #[test]
@@ -252,6 +283,17 @@ fn a_part_of_the_store_that_is_gone_is_named_and_nothing_begins_anew() {
         assert!(ended.code == Some(1) && ended.said.contains(&gone), "{}", ended.said);
         assert_eq!(all(), left, "nothing was made in its place");
         files.iter().for_each(|file| fs::rename(aside.join(file), store.join(file)).unwrap());
+    }
+    // Nor in what was emptied.
+    for part in ["archive", "late-ids"] {
+        let (list, kept) = (store.join(part).join("databases"), aside.join("databases"));
+        fs::rename(&list, &kept).unwrap();
+        assert_refused(
+            &home,
+            &[&format!("tidegate-data/{part}/databases is missing, and this store had one")],
+        );
+        assert_eq!(fs::read_dir(store.join(part)).unwrap().count(), 0, "{part}");
+        fs::rename(&kept, &list).unwrap();
     }
     let gateway = Gateway::start(&home);
     gateway.http(KEY).message(&id, "queued");

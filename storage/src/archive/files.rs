@@ -19,7 +19,8 @@ use crate::database::sync_directory;
 use crate::error::OpenError;
 use crate::witness::side_file;
 
-const LIST: &str = "databases";
+/// Which databases there are.
+pub const LIST: &str = "databases";
 pub(super) const BEFORE: &str = "before";
 const REMOVING: &str = ".removing";
 const DAY_MILLIS: i64 = 86_400_000;
@@ -54,6 +55,21 @@ pub(super) fn find(directory: &Path) -> Result<Found, OpenError> {
         Some(missing) => Err(OpenError::damaged(&directory.join(missing), "it is missing")),
         None => Ok(found),
     }
+}
+
+/// Whether there is a list, or a database that it would name.
+pub(super) fn is_there(directory: &Path) -> Result<bool, OpenError> {
+    let io = |error| OpenError::io(directory, error);
+    // The whole archive of the release before, which had no list.
+    if directory.join(LIST).try_exists().map_err(io)? || directory.join("db").try_exists().map_err(io)? {
+        return Ok(true);
+    }
+    for entry in fs::read_dir(directory).map_err(io)? {
+        if parse(&entry.map_err(io)?.file_name().to_string_lossy()).is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn listed(directory: &Path) -> Result<String, OpenError> {
