@@ -56,7 +56,7 @@ impl MendedWallet {
         let reserved = after.reserved().checked_sub(before.reserved()).unwrap_or_default();
         let adjusted = after.adjusted().checked_sub(before.adjusted()).unwrap_or_default();
         let is_changed = (reserved, adjusted) != (Micros::ZERO, Micros::ZERO);
-        is_changed.then(|| MendedWallet { tenant, reserved, adjusted })
+        is_changed.then_some(MendedWallet { tenant, reserved, adjusted })
     }
 }
 
