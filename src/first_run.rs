@@ -32,9 +32,11 @@ pub enum FirstRunError {
     Store(#[from] StoreError),
     #[error(transparent)]
     KeyFile(#[from] SecretError),
-    #[error("the demo tenant of the first start: {0}; is this the key file that was used then?")]
+    #[error(
+        "the demo tenant of the first start: {0}: put the one in its place that was used then, or name it in [secrets] key_file"
+    )]
     Unsealable(#[from] Unsealable),
-    #[error("the catalog's {0} is damaged: restore the catalog from a backup")]
+    #[error("the catalog's {0} is damaged: put the catalog back from a backup")]
     Damaged(&'static str),
 }
 
@@ -302,7 +304,7 @@ mod tests {
     };
 
     fn vault() -> Vault {
-        Vault::new([7; 32])
+        Vault::new([7; 32], std::path::Path::new("secret.key"))
     }
 
     /// One start over a catalog: its settings, what it made, and what it prints.
@@ -392,7 +394,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         start(directory.path(), "");
         let mut catalog = Catalog::open(directory.path()).unwrap();
-        let error = tenants(&mut Config::default(), &mut catalog, &Vault::new([8; 32])).unwrap_err();
+        let error = tenants(
+            &mut Config::default(),
+            &mut catalog,
+            &Vault::new([8; 32], std::path::Path::new("secret.key")),
+        )
+        .unwrap_err();
         assert!(matches!(error, FirstRunError::Unsealable(_)), "{error}");
         catalog.put(DEMO_RECORD, b"{}").unwrap();
         let error = tenants(&mut Config::default(), &mut catalog, &vault()).unwrap_err();

@@ -28,6 +28,7 @@ mod providers;
 mod radix;
 mod reach;
 mod readers;
+pub mod salvage;
 mod sandbox;
 pub mod say;
 mod secrets;

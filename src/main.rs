@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use rustix::fs::Mode;
 use tidegate::operate::{kept, line};
-use tidegate::{administrator, serve, settings, store};
+use tidegate::{administrator, salvage, serve, settings};
 
 /// A message's octets are allocated by the writer and freed by the archive's thread: see `docs/dependencies.md`.
 #[global_allocator]
@@ -154,7 +154,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Some(Command::Journal { command: JournalCommand::Salvage { dir, config, json } }) => {
-            store::salvage(config.or(before.config).as_deref(), &dir, json)
+            salvage::run(config.or(before.config).as_deref(), &dir, json)
         }
         Some(Command::Administrator { command }) => administrator::run(&command, before.config),
         Some(Command::Queue { command, gateway }) => line::queue(&command, &gateway),

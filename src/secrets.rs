@@ -1,6 +1,6 @@
 //! Keys and passwords: hashing, sealing at rest, and making new ones. It keeps none of them; who may do what is elsewhere's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::{digest, hmac};
@@ -19,25 +19,31 @@ const SMPP_PASSWORD_LETTERS: usize = 8;
 /// Encrypts credentials at rest with the key of the key file.
 pub struct Vault {
     key: LessSafeKey,
+    file: PathBuf,
 }
 
 /// The key file is another one than that which sealed it, or the bytes were changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a stored secret cannot be opened with this key file")]
-pub struct Unsealable;
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a stored secret cannot be opened with the key file {}", file.display())]
+pub struct Unsealable {
+    file: PathBuf,
+}
 
 impl Vault {
     /// With the key of a key file, which is created when there is none.
     pub fn of_file(path: &Path) -> Result<Vault, SecretError> {
-        secret::read_or_create(path, random()).map(Vault::new)
+        secret::read_or_create(path, random()).map(|key| Vault::new(key, path))
     }
 
     /// `key` is the content of the key file.
-    pub fn new(key: [u8; 32]) -> Vault {
+    pub fn new(key: [u8; 32], file: &Path) -> Vault {
         let sealing = derive(&key, b"seal");
         // A key of the algorithm's own length is always taken.
         let unbound = UnboundKey::new(&aead::CHACHA20_POLY1305, &sealing);
-        Vault { key: LessSafeKey::new(unbound.expect("32 octets are a key of this algorithm")) }
+        Vault {
+            key: LessSafeKey::new(unbound.expect("32 octets are a key of this algorithm")),
+            file: file.to_owned(),
+        }
     }
 
     /// Encrypts; `place` is where the secret belongs, so that it cannot be moved to another entry.
@@ -55,15 +61,19 @@ impl Vault {
     }
 
     pub fn open(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(Unsealable)?;
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or_else(|| self.unsealable())?;
         let mut secret = sealed.to_vec();
         let opened = self
             .key
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(place.as_bytes()), &mut secret)
-            .map_err(|_| Unsealable)?;
+            .map_err(|_| self.unsealable())?;
         let length = opened.len();
         secret.truncate(length);
         Ok(secret)
+    }
+
+    fn unsealable(&self) -> Unsealable {
+        Unsealable { file: self.file.clone() }
     }
 }
 
@@ -133,26 +143,31 @@ impl PasswordCheck {
 mod tests {
     use super::*;
 
+    /// With a key of this octet.
+    fn vault_of(octet: u8) -> Vault {
+        Vault::new([octet; 32], Path::new("secret.key"))
+    }
+
     #[test]
     fn a_sealed_secret_opens_in_its_place_with_its_key_only() {
-        let vault = Vault::new([7; 32]);
+        let vault = vault_of(7);
         let sealed = vault.seal("tenant/demo", b"secret");
         assert_eq!(vault.open("tenant/demo", &sealed), Ok(b"secret".to_vec()));
-        assert_eq!(vault.open("tenant/other", &sealed), Err(Unsealable));
-        assert_eq!(Vault::new([8; 32]).open("tenant/demo", &sealed), Err(Unsealable));
+        assert_eq!(vault.open("tenant/other", &sealed), Err(vault.unsealable()));
+        assert_eq!(vault_of(8).open("tenant/demo", &sealed), Err(vault.unsealable()));
         for cut in [0, 1, NONCE_BYTES, sealed.len() - 1] {
-            assert_eq!(vault.open("tenant/demo", &sealed[..cut]), Err(Unsealable), "{cut}");
+            assert_eq!(vault.open("tenant/demo", &sealed[..cut]), Err(vault.unsealable()), "{cut}");
         }
         for bit in 0..sealed.len() * 8 {
             let mut changed = sealed.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(vault.open("tenant/demo", &changed), Err(Unsealable), "bit {bit}");
+            assert_eq!(vault.open("tenant/demo", &changed), Err(vault.unsealable()), "bit {bit}");
         }
     }
 
     #[test]
     fn the_same_secret_is_sealed_differently_each_time() {
-        let vault = Vault::new([7; 32]);
+        let vault = vault_of(7);
         let sealed = vault.seal("a", b"secret");
         assert_ne!(sealed, vault.seal("a", b"secret"));
         assert!(!sealed.windows(6).any(|window| window == b"secret"));

@@ -1,4 +1,4 @@
-//! Opening the store and bringing the engine back from it; and `tidegate journal salvage`.
+//! Opening the store and bringing the engine back from it.
 
 use std::panic;
 use std::path::Path;
@@ -9,15 +9,15 @@ use std::time::Instant;
 use config::Config;
 use connectors::clock::Clock;
 use engine::effect::Shelf;
+use engine::pages::order_of;
 use engine::record::{Record, Records};
-use engine::{Engine, MendedWallet, ReplayError};
-use serde_json::json;
+use engine::{Engine, ReplayError};
 use storage::archive::{self, Archive, Blocks, ReadBlocks};
 use storage::catalog::Catalog;
-use storage::journal::{self, Journal, Options, SalvageReport};
+use storage::journal::{self, Journal, Options};
 use storage::layout::{FORMAT, Layout};
 use storage::log::{Durability, LogKind};
-use storage::parked::{Parked, ParkedBlocks};
+use storage::parked::{Parked, ParkedBlocks, ReadParked};
 use storage::space::{self, Level, Reserve, Space};
 use storage::{OpenError, StoreError};
 
@@ -52,13 +52,19 @@ pub enum StoreStartError {
         "only {free} octets are free for {path}, less than half of the reserve; free some, or give up the ballast, where there is one: start once with `tidegate serve --use-ballast`"
     )]
     DiskFull { path: String, free: u64 },
-    #[error("group {group} of the journal checks and cannot be unpacked ({error}); restore a backup")]
+    #[error(
+        "group {group} of the journal checks and cannot be unpacked ({error}); put back a backup of the whole store"
+    )]
     Group { group: u64, error: packing::UnpackError },
     #[error("group {group} of the journal is {error}; start that version")]
     NewerGroup { group: u64, error: packing::UnpackError },
-    #[error("the rows of block {block} in the parked store cannot be read; restore a backup")]
+    #[error(
+        "the rows of block {block} in the parked store cannot be read; put back a backup of the whole store"
+    )]
     Parked { block: u64 },
-    #[error("the messages of block {block} in the parked store cannot be read; restore a backup")]
+    #[error(
+        "the messages of block {block} in the parked store cannot be read; put back a backup of the whole store"
+    )]
     ParkedMessages { block: u64 },
     #[error("the archive cannot be read")]
     Archive(#[from] ReadError),
@@ -68,11 +74,19 @@ pub enum StoreStartError {
         "the store in {path} is of format {found}, and this program's is {FORMAT}: it is looked at after it was started once"
     )]
     OlderFormat { path: String, found: u32 },
-    #[error("{path} is missing, and the journal says that messages are in it; restore a backup of it")]
+    #[error(
+        "{path} is missing, and the journal says that messages are in it: put it back, or put back a backup of the whole store"
+    )]
     ArchiveGone { path: String },
-    #[error("{path} is missing, and this store had one: put it back, or restore a backup of the store")]
+    #[error(
+        "{path} is missing, and this store had one: put it back, or put back a backup of the whole store"
+    )]
     PartGone { path: String },
-    #[error("the catalog's {ID_KEY} is missing or damaged: restore the catalog from a backup")]
+    #[error(
+        "{path} has messages (of block {block}) that came after all that the journal knows: the journal was put back alone, or the store was copied while a gateway ran. Choices: put back a backup of the whole store, as it was at one moment; or put what `tidegate journal salvage DIR` writes in the place of the journal: no id is given twice then, and what it has as queued is sent again"
+    )]
+    JournalBehind { path: String, block: u64 },
+    #[error("the catalog's {ID_KEY} is missing or damaged: put the catalog back from a backup")]
     IdKey,
 }
 
@@ -104,7 +118,7 @@ pub fn durability(config: &Config) -> Durability {
 }
 
 /// A database of the archive for each month, or for an eighth of the retention where that is shorter: it goes as a whole.
-fn archive_options(config: &Config) -> archive::Options {
+pub fn archive_options(config: &Config) -> archive::Options {
     let period = config.storage.retention / 8;
     archive::Options {
         period_millis: i64::try_from(period.as_millis()).unwrap_or(i64::MAX),
@@ -120,7 +134,7 @@ pub fn journal_log(config: &Config) -> LogKind {
     }
 }
 
-fn journal_options(config: &Config) -> Options {
+pub fn journal_options(config: &Config) -> Options {
     let log = journal_log(config);
     let ring_bytes_min = config.storage.ring.0;
     Options { log, durability: durability(config), ring_bytes_min, ..Options::default() }
@@ -135,6 +149,10 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
     let mut catalog = open_catalog(config, &layout, use_ballast)?;
     nothing_is_gone(&layout, &catalog, is_new)?;
     let id_key = id_key(&mut catalog, is_new)?;
+    if !is_new && !is_there(&config.secrets.key_file)? {
+        let path = config.secrets.key_file.display();
+        tracing::warn!(%path, "the key file is missing: a new one is made, which opens nothing that was sealed with another");
+    }
     let vault = Vault::of_file(&config.secrets.key_file)?;
     // `nothing_is_gone` has seen that it is there; what a store of before has lost, its journal alone can say.
     let had_archive = catalog.get(ARCHIVE_MADE)?.is_some();
@@ -157,6 +175,19 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
         note_made(&mut catalog, made)?;
     }
     let journal_took = began.elapsed();
+    match nothing_is_beyond(&*archive.reader(), &*parked.reader(), &engine) {
+        Ok(()) => {}
+        // What was not flushed when the power failed is gone, as that setting has it: no number of it that others know is given again.
+        Err(Beyond { shelf, block }) if durability(config) == Durability::Os => {
+            tracing::warn!(
+                ?shelf,
+                block,
+                "the journal has lost its end: with durability = \"os\" that is what a power failure leaves"
+            );
+            engine.go_beyond(block);
+        }
+        Err(beyond) => return Err(beyond.of(&layout)),
+    }
     fold_parked(&parked, &mut engine)?;
     fold_archived(&*archive.reader(), &mut engine)?;
     tracing::info!(
@@ -291,6 +322,55 @@ fn names_archived(records: &[u8]) -> bool {
     Records::new(records).any(|record| matches!(record, Ok(Record::Parked { .. })))
 }
 
+/// A store that has something of a block that the journal has not come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beyond {
+    pub shelf: Shelf,
+    pub block: u64,
+}
+
+impl Beyond {
+    fn of(self, layout: &Layout) -> StoreStartError {
+        let path = match self.shelf {
+            Shelf::Archive => layout.archive(),
+            Shelf::Parked => layout.parked(),
+        };
+        StoreStartError::JournalBehind { path: path.display().to_string(), block: self.block }
+    }
+}
+
+/// The last block of each of the two, and the place of its last message in the order of numbers. What cannot be read for damage counts for
+/// nothing, and is told where it is needed.
+fn last_of_shelves(archive: &dyn ReadBlocks, parked: &dyn ReadParked) -> [Option<(Beyond, u64)>; 2] {
+    let last = |shelf, block: u64, messages: Option<block::Messages>| {
+        let orders = messages.into_iter().flatten().map(|(number, _)| order_of(number));
+        Some((Beyond { shelf, block }, orders.max()?))
+    };
+    let archived = archive.last_block().ok().flatten();
+    let waiting = parked.span().ok().flatten().map(|(_, last)| last);
+    [
+        archived.and_then(|block| last(Shelf::Archive, block, shelves::read(archive, block).ok())),
+        waiting.and_then(|block| {
+            let stored = parked.messages(block).ok().flatten()?;
+            last(Shelf::Parked, block, block::messages(&stored).ok())
+        }),
+    ]
+}
+
+/// A message is in the journal before it is anywhere else. So a journal that has not come to what the others have is an older one, with
+/// which ids would be given twice.
+pub fn nothing_is_beyond(
+    archive: &dyn ReadBlocks,
+    parked: &dyn ReadParked,
+    engine: &Engine,
+) -> Result<(), Beyond> {
+    let last = last_of_shelves(archive, parked).into_iter().flatten().max_by_key(|(_, order)| *order);
+    match last {
+        Some((beyond, order)) if engine.is_beyond(order) => Err(beyond),
+        _ => Ok(()),
+    }
+}
+
 /// What waits in the parked store, where the journal does not know it better.
 pub fn fold_parked(parked: &dyn ParkedBlocks, engine: &mut Engine) -> Result<(), StoreStartError> {
     let mut malformed = None;
@@ -389,106 +469,6 @@ fn id_key(catalog: &mut Catalog, is_new: bool) -> Result<[u8; 32], StoreStartErr
     let key = crate::secrets::random::<32>();
     catalog.put(ID_KEY, &key)?;
     Ok(key)
-}
-
-/// Writes what checks of the journal to a new store.
-pub fn salvage(config: Option<&Path>, to: &Path, as_json: bool) -> ExitCode {
-    let config = match crate::settings::read(config) {
-        Ok(config) => config,
-        Err(error) => return failed(&error),
-    };
-    let options = journal_options(&config);
-    let salvaged = journal::salvage(&config.storage.path, to, options).map_err(SalvageStop::from);
-    let salvaged = salvaged.and_then(|report| {
-        let wallets = mend(&config.storage.path, to, options)?;
-        Ok((report, wallets))
-    });
-    match salvaged {
-        Ok((report, wallets)) if as_json => {
-            crate::say::line(format_args!("{}", salvage_json(&report, &wallets)));
-        }
-        Ok((report, wallets)) => print_salvage(&report, &wallets, to),
-        Err(error) => return failed(&error),
-    }
-    ExitCode::SUCCESS
-}
-
-/// Why a salvage did not come to its end.
-#[derive(Debug, thiserror::Error)]
-enum SalvageStop {
-    #[error(transparent)]
-    Salvage(#[from] journal::SalvageError),
-    #[error("the salvaged journal cannot be folded")]
-    Fold(#[from] StoreStartError),
-    #[error(transparent)]
-    Journal(#[from] journal::JournalError),
-}
-
-/// Adds the group that makes a salvaged journal whole in itself: a new epoch, and wallets that fit what is left. Says which
-/// wallets that has changed.
-fn mend(from: &Path, to: &Path, options: Options) -> Result<Vec<MendedWallet>, SalvageStop> {
-    let clock = Clock::start();
-    let (mut journal, recovery) = journal::create_or_open(to, options).map_err(StoreStartError::from)?;
-    // Ids are not needed to fold, so any key will do.
-    let mut engine = Engine::new(&[0; 32], clock.system());
-    engine.expect_loss();
-    let next_group = fold::fold(recovery, &mut engine, |_| {})?;
-    // What is parked stays where it is, and its money in reserve.
-    let parked = Layout::new(from).parked();
-    if parked.exists() {
-        fold_parked(&Parked::open(&parked).map_err(StoreStartError::from)?, &mut engine)?;
-    }
-    let wallets = engine.mend_after_loss(clock.system(), next_group);
-    let mut packed = Vec::new();
-    packing::pack(&engine.take_group().records, &mut packed);
-    journal.append(&packed)?;
-    journal.flush()?;
-    journal.close()?;
-    Ok(wallets)
-}
-
-fn salvage_json(report: &SalvageReport, wallets: &[MendedWallet]) -> serde_json::Value {
-    let lost: Vec<_> = report.lost.iter().map(|range| [*range.start(), *range.end()]).collect();
-    let wallet = |wallet: &MendedWallet| {
-        json!({
-            "tenant": wallet.tenant, "reserved": wallet.reserved.to_string(),
-            "adjusted": wallet.adjusted.to_string(),
-        })
-    };
-    let wallets: Vec<_> = wallets.iter().map(wallet).collect();
-    json!({
-        "oldest_group": report.oldest_group, "newest_group": report.newest_group,
-        "groups_copied": report.groups_copied, "octets_copied": report.bytes_copied,
-        "lost": lost, "unchained": report.unchained, "wallets": wallets,
-    })
-}
-
-fn print_salvage(report: &SalvageReport, wallets: &[MendedWallet], to: &Path) {
-    crate::say::line(format_args!(
-        "{} groups ({} octets) of groups {} to {} were written to {}",
-        report.groups_copied,
-        report.bytes_copied,
-        report.oldest_group,
-        report.newest_group,
-        to.display()
-    ));
-    for range in &report.lost {
-        crate::say::line(format_args!("lost: groups {} to {}", range.start(), range.end()));
-    }
-    for group in &report.unchained {
-        crate::say::line(format_args!("group {group} does not follow what was found before it"));
-    }
-    if report.lost.is_empty() && report.unchained.is_empty() {
-        crate::say::line(format_args!("nothing is lost"));
-    }
-    for MendedWallet { tenant, reserved, adjusted } in wallets {
-        crate::say::line(format_args!(
-            "the reserve of tenant {tenant} is changed by {reserved} to what its messages hold; {adjusted} is given to it for that"
-        ));
-    }
-    crate::say::line(format_args!(
-        "to use it, put its `journal` and `flushed` in the place of those of the damaged store"
-    ));
 }
 
 /// Prints an error with its causes.

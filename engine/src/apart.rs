@@ -2,6 +2,8 @@
 //! still there. A start keeps those steps here until it has read the images, from that store or, where they have gone on to the
 //! archive meanwhile, from there.
 
+use std::collections::BTreeMap;
+
 use hashbrown::HashMap;
 
 use crate::bytes::Reader;
@@ -9,7 +11,7 @@ use crate::effect::{Load, Shelf};
 use crate::engine::Engine;
 use crate::hash::BlockHash;
 use crate::message::Message;
-use crate::pages::{BLOCK_MESSAGES, block_of, order_of};
+use crate::pages::{BLOCK_MESSAGES, block_of, order_of, place_of};
 use crate::record::{self, Record};
 use crate::replay::ReplayError;
 use crate::ring::Item;
@@ -43,6 +45,8 @@ pub(crate) struct Apart {
     steps: HashMap<u64, Steps, BlockHash>,
     /// Groups are known to be lost: where steps do not fit their image, the image counts.
     is_lossy: bool,
+    /// Messages that no store has, by block: their steps are of no use.
+    lost: BTreeMap<u64, u64>,
 }
 
 impl Apart {
@@ -135,8 +139,20 @@ impl Engine {
         self.apart.is_lossy = true;
     }
 
-    /// Writes as a whole what was put together: with what is lost it might not fit a second time.
+    /// Of what is left no store has the messages, nor will have: `mend_after_loss` lets the journal forget it. Says how many they are.
+    pub fn lose_apart(&mut self) -> u64 {
+        let steps = std::mem::take(&mut self.apart.steps);
+        for order in steps.keys() {
+            *self.apart.lost.entry(block_of(*order)).or_default() |= 1 << place_of(*order);
+        }
+        steps.len() as u64
+    }
+
+    /// Writes as a whole what was put together: with what is lost it might not fit a second time. And what no store has ends here.
     pub(crate) fn mend_apart(&mut self) {
+        for (block, mask) in std::mem::take(&mut self.apart.lost) {
+            record::write(&mut self.group, &Record::Parked { block, mask });
+        }
         let numbers: Vec<u64> = self
             .pages
             .iter()

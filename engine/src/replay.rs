@@ -27,10 +27,12 @@ pub enum ReplayError {
     #[error("group {group}: {what} cannot be read")]
     Content { group: u64, what: &'static str },
     #[error(
-        "block {block} has messages that the journal goes on with, and no store has them; restore a backup"
+        "block {block} has messages that the journal goes on with, and no store has them. Choices: put back a backup of the whole store; or start without them: put what `tidegate journal salvage DIR` writes in the place of the journal"
     )]
     Apart { block: u64 },
-    #[error("the wallet of tenant {tenant} does not add up after replay")]
+    #[error(
+        "the wallet of tenant {tenant} does not add up after replay: the journal and the parked store are not of one moment, or what they hold is damaged. Choices: put back a backup of the whole store; or put what `tidegate journal salvage DIR` writes in the place of the journal"
+    )]
     Ledger { tenant: String },
     #[error(
         "the wallet of tenant {tenant} is kept in {kept}, and the settings say {asked}: write currency = \"{kept}\", or give the tenant another id, which has a wallet of its own"
@@ -187,10 +189,20 @@ impl Engine {
     fn replay_parked(&mut self, block: u64, mask: u64) {
         self.pages.take(block, |message| mask & (1 << place_of(message.number)) != 0);
         self.apart.forget_places(block, mask);
-        let next = Number((block + 1) * BLOCK_MESSAGES);
         if mask >> (BLOCK_MESSAGES - 1) != 0 {
-            (self.epoch, self.next) = (self.epoch, self.next).max((next.epoch(), next.sequence()));
+            self.go_beyond(block);
         }
+    }
+
+    /// Whether the journal has not given the number at this place in the order. A store that has its message is newer than the journal.
+    pub fn is_beyond(&self, order: u64) -> bool {
+        Number::order_of(self.epoch, self.next) <= order
+    }
+
+    /// No number of this block or of one before it is given from here on.
+    pub fn go_beyond(&mut self, block: u64) {
+        let next = Number((block + 1) * BLOCK_MESSAGES);
+        (self.epoch, self.next) = (self.epoch, self.next).max((next.epoch(), next.sequence()));
     }
 
     /// The ids under which receipts for this message will come, by what the definitions say of them now.

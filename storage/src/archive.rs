@@ -208,6 +208,13 @@ pub trait ReadBlocks: Send + Sync {
         Ok(found.map(|(name, bytes)| (name.get(1..).unwrap_or_default().to_vec(), bytes)))
     }
 
+    /// The last block that is written.
+    fn last_block(&self) -> Result<Option<u64>, ArchiveError> {
+        let Some(newest) = self.databases().last().map(|newest| newest.block) else { return Ok(None) };
+        let last = self.last_before(newest, &[], &[AMENDMENT])?;
+        Ok(last.and_then(|(name, _)| Some(u64::from_be_bytes(*name.first_chunk()?))))
+    }
+
     /// The next block that is written, this one or above it, in the database that has this one.
     fn next_block(&self, from: u64) -> Result<Option<u64>, ArchiveError> {
         let name = self.first_name(from, &block_name(from))?;

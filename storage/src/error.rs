@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::archive::LIST;
+use crate::layout;
 use crate::log::LogKind;
 
 /// Why a store could not be opened. None of these is repaired silently: the text names the place and the choices.
@@ -45,20 +47,41 @@ impl OpenError {
     }
 }
 
-/// What an operator can do about a damaged database. The journal alone can be salvaged: it checks group by group.
+/// What an operator can do about something damaged. The journal alone can be salvaged: it checks group by group. What goes on with the
+/// journal is of one moment with it, and no older copy of that alone will do.
 pub(crate) fn choices(path: &Path) -> String {
-    if path.ends_with(crate::layout::JOURNAL) {
+    let of_databases = path.parent().filter(|parent| {
+        let names = [layout::ARCHIVE, layout::LATE_IDS];
+        names.iter().any(|name| parent.ends_with(name))
+    });
+    if path.ends_with(layout::JOURNAL) {
         "Choices: `tidegate journal salvage DIR` writes every group that checks to a new store in DIR and lists what is \
-         lost; or restore a backup; or start with another storage path"
+         lost; or put back a backup of the whole store; or start with another storage path"
             .to_owned()
-    } else if path.ends_with(crate::layout::CATALOG) {
-        "Restore a backup of this directory with its side file".to_owned()
-    } else if path.ends_with(crate::layout::PARKED) {
-        "Choices: restore a backup of this directory with its side file; or start without the messages that wait in it: move both away, make \
-         an empty directory in its place, and put what `tidegate journal salvage DIR` writes in the place of the journal"
+    } else if path.ends_with(layout::CATALOG) {
+        "Put back a backup of this directory with its side file".to_owned()
+    } else if path.ends_with(layout::FORMAT_FILE) {
+        format!(
+            "It is a file with one line, `{}`, in a store that this version has started before",
+            layout::format_line()
+        )
+    } else if path.ends_with(layout::PARKED) {
+        "Choices: put back a backup of the whole store, as it was at one moment; or start without the messages that wait in this directory: move \
+         it and its side file away, make an empty directory in its place, and put what `tidegate journal salvage DIR` writes in the place of the \
+         journal"
             .to_owned()
+    } else if let Some(directory) = of_databases {
+        let list = directory.join(LIST);
+        if path == list {
+            return "It has a line for each database, the name of its directory: write it anew, or put back a backup of it".to_owned();
+        }
+        format!(
+            "Choices: put back a backup of this directory with its side file, made after it was last written to; or one of the whole store; or move \
+             both away and start without it, its line in {} gone too",
+            list.display()
+        )
     } else {
-        "Choices: restore a backup of this directory; or move it away and start without it (one of the archive's has a line in archive/databases, which goes too)".to_owned()
+        "Put back a backup of the whole store".to_owned()
     }
 }
 

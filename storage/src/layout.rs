@@ -17,6 +17,9 @@ pub const FORMAT: u32 = 3;
 pub(crate) const JOURNAL: &str = "journal";
 pub(crate) const PARKED: &str = "parked";
 pub(crate) const CATALOG: &str = "catalog";
+pub(crate) const ARCHIVE: &str = "archive";
+pub(crate) const LATE_IDS: &str = "late-ids";
+pub(crate) const FORMAT_FILE: &str = "FORMAT";
 const FIRST_WORDS: &str = "tidegate store ";
 
 /// The paths below one storage path.
@@ -39,7 +42,7 @@ impl Layout {
     }
 
     pub fn archive(&self) -> PathBuf {
-        self.root.join("archive")
+        self.root.join(ARCHIVE)
     }
 
     pub fn parked(&self) -> PathBuf {
@@ -48,7 +51,7 @@ impl Layout {
 
     /// Ids of providers' that archived messages own.
     pub fn late_ids(&self) -> PathBuf {
-        self.root.join("late-ids")
+        self.root.join(LATE_IDS)
     }
 
     pub fn catalog(&self) -> PathBuf {
@@ -78,7 +81,7 @@ impl Layout {
     }
 
     fn format(&self) -> PathBuf {
-        self.root.join("FORMAT")
+        self.root.join(FORMAT_FILE)
     }
 
     /// Creates the storage path if it is new; refuses one that a newer version wrote.
@@ -120,12 +123,17 @@ impl Layout {
         fs::create_dir_all(&self.root)?;
         let unfinished = self.root.join("FORMAT.part");
         let mut file = File::create(&unfinished)?;
-        writeln!(file, "{FIRST_WORDS}{FORMAT}")?;
+        writeln!(file, "{}", format_line())?;
         file.sync_all()?;
         fs::rename(unfinished, self.format())?;
         sync_directory(&self.root)?;
         sync_directory(self.root.parent().unwrap_or(Path::new("/")))
     }
+}
+
+/// What the file says of a store of this version.
+pub(crate) fn format_line() -> String {
+    format!("{FIRST_WORDS}{FORMAT}")
 }
 
 #[cfg(test)]

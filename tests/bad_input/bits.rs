@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::dice::Dice;
 use crate::support::gateway::{Gateway, serve};
-use crate::support::home::Home;
+use crate::support::home::{Home, copy};
 use crate::support::provider::Provider;
 use crate::support::settings::{self, KEY};
 use crate::support::wait::{until, within};
@@ -173,17 +173,4 @@ fn lost(stopped: &Stopped, gateway: &Gateway) -> Option<String> {
     (lost > 0).then(|| {
         format!("started, and {lost} of {} acknowledged messages are lost without a word", paths.len())
     })
-}
-
-/// The databases and the files beside them, without the ballast.
-fn copy(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            fs::create_dir_all(&target).unwrap();
-            copy(&entry.path(), &target);
-        } else if entry.file_name() != "ballast" {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }

@@ -12,7 +12,7 @@ use storage::layout::Layout;
 
 use crate::end_to_end::send;
 use crate::support::gateway::{Gateway, run, serve};
-use crate::support::home::Home;
+use crate::support::home::{Home, copy};
 use crate::support::settings::{self, KEY};
 
 /// A store with one acknowledged message in it, and the message's id.
@@ -38,7 +38,7 @@ fn assert_refused(home: &Home, words: &[&str]) {
 #[test]
 fn a_store_that_cannot_be_used_refuses_the_start_with_its_place() {
     type Break = fn(&Path);
-    let rows: [(&str, Break, &[&str]); 8] = [
+    let rows: [(&str, Break, &[&str]); 11] = [
         ("the store is a file", |store| replace(store), &["tidegate-data"]),
         ("the journal is a file", |store| replace(&store.join("journal")), &["tidegate-data/journal"]),
         ("the archive is a file", |store| replace(&store.join("archive")), &["tidegate-data/archive"]),
@@ -52,6 +52,25 @@ fn a_store_that_cannot_be_used_refuses_the_start_with_its_place() {
             "a newer store",
             |store| fs::write(store.join("FORMAT"), "tidegate store 999\n").unwrap(),
             &["newer"],
+        ),
+        (
+            "no version",
+            |store| fs::write(store.join("FORMAT"), "x").unwrap(),
+            &["tidegate-data/FORMAT is damaged", "a file with one line, `tidegate store 3`"],
+        ),
+        (
+            "another list of the archive's",
+            |store| fs::write(store.join("archive/databases"), "x\n").unwrap(),
+            &["archive/databases is damaged: `x` is not the name of a database", "a line for each database"],
+        ),
+        (
+            "a database of the ids that is missing",
+            |store| fs::write(store.join("late-ids/databases"), "2026-11.1795000000000.0\n").unwrap(),
+            &[
+                "late-ids/2026-11.1795000000000.0 is damaged: it is missing",
+                "its line in ",
+                "late-ids/databases",
+            ],
         ),
         (
             "a key that others can read",
@@ -110,7 +129,7 @@ fn salvage_brings_back_what_a_damaged_journal_still_holds() {
     let (ended, printed) =
         crate::support::gateway::run(&home, &["journal", "salvage", "saved", "--config", "tidegate.toml"]);
     assert_eq!(ended.code, Some(0), "{} {printed}", ended.said);
-    assert!(printed.contains("nothing is lost"), "{printed}");
+    assert!(printed.contains("nothing of the journal is lost"), "{printed}");
     // The rest of the store is as it was.
     fs::remove_dir_all(home.store().join("journal")).unwrap();
     fs::rename(home.path().join("saved/journal"), home.store().join("journal")).unwrap();
@@ -151,7 +170,13 @@ fn a_journal_in_segments_outlives_a_kill_and_is_refused_by_the_other_setting() {
 fn archived() -> (Home, Vec<String>) {
     let provider = crate::support::provider::Provider::start();
     let home = Home::new(&settings::plain(provider.address()));
-    let gateway = Gateway::start(&home);
+    let ids = archive_some(&home);
+    (home, ids)
+}
+
+/// Sends more than a block has, all of which is delivered. The first block that it fills is in the archive when it ends.
+fn archive_some(home: &Home) -> Vec<String> {
+    let gateway = Gateway::start(home);
     let mut http = gateway.http(KEY);
     let ids: Vec<String> =
         (0..70).map(|place| send(&mut http, 254_712_345_678 + place, &Value::Null)).collect();
@@ -170,7 +195,41 @@ fn archived() -> (Home, Vec<String>) {
             .any(|slot| octets.get(slot).is_some_and(|count| count.iter().any(|o| *o != 0)))
     });
     gateway.end_well();
-    (home, ids)
+    ids
+}
+
+#[test]
+fn a_journal_that_is_put_back_alone_is_refused_and_salvaged_it_gives_no_id_twice() {
+    let provider = crate::support::provider::Provider::start();
+    let home = Home::new(&settings::plain(provider.address()));
+    Gateway::start(&home).end_well();
+    let (store, aside) = (home.store(), home.path().join("aside"));
+    copy(&store, &aside);
+    let ids: BTreeSet<String> = archive_some(&home).into_iter().collect();
+
+    let put_back = |from: &Path| {
+        fs::remove_dir_all(store.join("journal")).unwrap();
+        for part in ["journal", "flushed"] {
+            fs::rename(from.join(part), store.join(part)).unwrap();
+        }
+    };
+    put_back(&aside);
+    for _ in 0..2 {
+        assert_refused(
+            &home,
+            &["tidegate-data/archive has messages (of block 0)", "put back alone", "salvage DIR"],
+        );
+    }
+    let (ended, printed) = run(&home, &["journal", "salvage", "saved"]);
+    assert_eq!(ended.code, Some(0), "{} {printed}", ended.said);
+    put_back(&home.path().join("saved"));
+    let again: BTreeSet<String> = archive_some(&home).into_iter().collect();
+    assert!(ids.is_disjoint(&again), "an id was given twice");
+    let gateway = Gateway::start(&home);
+    for id in [ids.first(), again.first()].into_iter().flatten() {
+        gateway.http(KEY).message(id, "delivered");
+    }
+    gateway.end_well();
 }
 
 #[test]
@@ -242,12 +301,12 @@ fn spoiled_month(archive: &Path) {
     const OLD: i64 = 1_700_000_000_000;
     const MONTHS: i64 = 100 * 86_400_000;
     let mut months = Archive::open(archive, Options::default()).unwrap();
-    for (first, accepted) in [(0, OLD), (1 << 20, OLD + MONTHS)] {
-        months.make_room(first, accepted).unwrap();
-        for block in first..first + 40 {
-            months.write_block(block, &block.to_le_bytes().repeat(1_000)).unwrap();
-        }
+    months.make_room(0, OLD).unwrap();
+    for block in 0..40u64 {
+        months.write_block(block, &block.to_le_bytes().repeat(1_000)).unwrap();
     }
+    // Of the newer one the journal has not come to anything yet.
+    months.make_room(1 << 20, OLD + MONTHS).unwrap();
     months.flush().unwrap();
     months.mark().unwrap();
     drop(months);

@@ -1,11 +1,10 @@
 //! A store that an earlier release wrote, kept in `tests/fixtures` as it was: 20 messages delivered, three queued, stopped well.
 //! Its name is the commit that wrote it.
 
-use std::fs;
 use std::path::Path;
 
 use crate::end_to_end::{Stage, balance};
-use crate::support::home::Home;
+use crate::support::home::{Home, copy};
 use crate::support::provider::Provider;
 use crate::support::settings;
 
@@ -29,17 +28,4 @@ fn the_store_of_the_release_before_is_read_and_goes_on() {
     assert_eq!(balance(&mut stage.http), ["999999977.00", "0.00", "23.00"]);
     let mut stage = stage.restart();
     assert_eq!(balance(&mut stage.http), ["999999977.00", "0.00", "23.00"]);
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            fs::copy(path, target).unwrap();
-        }
-    }
 }

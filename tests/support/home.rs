@@ -84,3 +84,16 @@ impl Drop for Home {
         }
     }
 }
+
+/// Copies all that is in a directory, but for the ballast.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else if entry.file_name() != "ballast" {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

@@ -48,10 +48,10 @@ pub(super) fn find(directory: &Path) -> Result<Found, OpenError> {
     }
     let is_there = |name: &str| found.names.contains(name) || found.removing.contains(name);
     match listed(directory)?.lines().find(|name| !is_there(name)) {
-        Some(listed) if parse(listed).is_none() => Err(OpenError::damaged(
-            &directory.join(listed),
-            "it is listed, and has not the name of a database",
-        )),
+        Some(listed) if parse(listed).is_none() => {
+            let place = format!("`{listed}` is not the name of a database");
+            Err(OpenError::damaged(&directory.join(LIST), place))
+        }
         Some(missing) => Err(OpenError::damaged(&directory.join(missing), "it is missing")),
         None => Ok(found),
     }
