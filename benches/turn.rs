@@ -174,7 +174,7 @@ impl House {
         if !effects.archive.is_empty() {
             let blocks = effects.archive.iter().map(|write| write.block).collect();
             self.engine.begin(self.now, self.group, Released::all(self.now));
-            self.engine.handle(Command::Archived { blocks });
+            self.engine.handle(Command::Archived { blocks, flushes: Default::default() });
             self.engine.run(0);
             let more = self.engine.take_group();
             self.group += u64::from(!more.records.is_empty());

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use connectors::intake::Lane;
 use engine::command::{Command, LoadedBlock};
 use engine::effect::{ArchiveWrite, Load, ParkWrite, Shelf};
+use engine::flushes::Flushes;
 use engine::pages::block_of;
 use storage::archive::{ArchiveError, Blocks, ReadBlocks};
 use storage::parked::{ParkedBlocks, ReadParked};
@@ -520,12 +521,17 @@ impl Archivist {
         }
         self.late_ids.keep(writes)?;
         self.unpark(writes)?;
+        let flushes = self.flushes()?;
         let blocks: Vec<u64> = writes.iter().map(|write| write.block).collect();
         let mut waiting = self.shared.lock();
         for block in &blocks {
             waiting.pending.remove(block);
         }
-        Ok(Command::Archived { blocks })
+        Ok(Command::Archived { blocks, flushes })
+    }
+
+    fn flushes(&self) -> Result<Flushes, ShelfError> {
+        Ok(Flushes { archive: self.shelves.flushes()?, parked: Some(self.parked.flushes()) })
     }
 
     /// What has reached the archive leaves the parked store.
@@ -544,12 +550,13 @@ impl Archivist {
         self.shelves.flush()?;
         parks.iter().try_for_each(|write| self.parked.park(write))?;
         self.parked.flush()?;
+        let flushes = self.flushes()?;
         let blocks: Vec<u64> = parks.iter().map(|write| write.block).collect();
         let mut waiting = self.shared.lock();
         for block in &blocks {
             waiting.parking.remove(block);
         }
-        Ok(Command::Parked { blocks })
+        Ok(Command::Parked { blocks, flushes })
     }
 
     /// Reads blocks back, many of which make one command: each one for itself would cost a turn of the writer.

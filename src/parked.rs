@@ -92,6 +92,10 @@ impl ParkedShelf {
         Ok(self.store.flush()?)
     }
 
+    pub fn flushes(&self) -> u64 {
+        self.store.flushes()
+    }
+
     pub fn mark(&mut self) -> Result<(), ShelfError> {
         Ok(self.store.mark()?)
     }

@@ -8,13 +8,14 @@ use std::process::ExitCode;
 
 use config::Config;
 use connectors::clock::Clock;
+use engine::flushes::Flushes;
 use engine::{Engine, MendedWallet};
 use serde_json::json;
 use storage::OpenError;
 use storage::archive::{self, Archive, Blocks};
 use storage::journal::{self, SalvageError, SalvageReport};
 use storage::layout::{FORMAT, Layout};
-use storage::parked::Parked;
+use storage::parked::{Parked, ParkedBlocks};
 
 use crate::shelves::ReadError;
 use crate::store::{self, StoreStartError, archive_options, failed, journal_options};
@@ -100,14 +101,22 @@ fn mend(config: &Config, to: &Path, report: SalvageReport) -> Result<Salvaged, S
     engine.expect_loss();
     let next_group = fold::fold(recovery, &mut engine, |_| {})?;
     let layout = Layout::new(&config.storage.path);
+    let mut found = Flushes { parked: None, ..engine.flushes() };
     // What is parked stays where it is, and its money in reserve.
     if layout.parked().exists() {
         let parked = Parked::open(&layout.parked())?;
+        found.parked = Some(parked.flushes());
         store::fold_parked(&parked, &mut engine)?;
     }
     // A start, which does not go without it, finds out then what is nowhere.
-    let archive_unread =
-        fold_archive(config, &layout, &mut engine).err().map(|error| crate::say::whole(&error));
+    let archive_unread = match fold_archive(config, &layout, &mut engine) {
+        Ok(flushes) => {
+            found.archive = flushes;
+            None
+        }
+        Err(error) => Some(crate::say::whole(&error)),
+    };
+    engine.found_flushes(found);
     let messages_lost = if archive_unread.is_none() { engine.lose_apart() } else { 0 };
     let wallets = engine.mend_after_loss(clock.system(), next_group);
     let mut packed = Vec::new();
@@ -118,8 +127,12 @@ fn mend(config: &Config, to: &Path, report: SalvageReport) -> Result<Salvaged, S
     Ok(Salvaged { report, wallets, messages_lost, archive_unread })
 }
 
-/// Looks in the archive for what the journal goes on with, and goes beyond what it has.
-fn fold_archive(config: &Config, layout: &Layout, engine: &mut Engine) -> Result<(), StoreStartError> {
+/// Looks in the archive for what the journal goes on with, and goes beyond what it has. What its newest database counts.
+fn fold_archive(
+    config: &Config,
+    layout: &Layout,
+    engine: &mut Engine,
+) -> Result<Option<(u64, u64)>, StoreStartError> {
     let found = layout.version()?;
     if let Some(found) = found.filter(|found| *found != FORMAT) {
         let path = layout.root().display().to_string();
@@ -127,13 +140,15 @@ fn fold_archive(config: &Config, layout: &Layout, engine: &mut Engine) -> Result
     }
     let path = layout.archive();
     if !path.exists() || !archive::is_there(&path)? {
-        return Ok(());
+        return Ok(None);
     }
-    let reader = Archive::open(&path, archive_options(config))?.reader();
+    let archive = Archive::open(&path, archive_options(config))?;
+    let reader = archive.reader();
     if let Some(last) = reader.last_block().map_err(ReadError::from)? {
         engine.go_beyond(last);
     }
-    store::fold_archived(&*reader, engine)
+    store::fold_archived(&*reader, engine)?;
+    Ok(archive.flushes().map_err(ReadError::from)?)
 }
 
 fn as_json_text(salvaged: &Salvaged) -> serde_json::Value {

@@ -192,6 +192,11 @@ impl Shelves {
         self.archive.flush()
     }
 
+    /// What the newest database counts (`Blocks::flushes`).
+    pub fn flushes(&self) -> Result<Option<(u64, u64)>, ArchiveError> {
+        self.archive.flushes()
+    }
+
     /// Whether what was written since the flush before the last one must be written again (`Blocks::take_loss`).
     pub fn take_loss(&mut self) -> bool {
         self.archive.take_loss()

@@ -9,10 +9,11 @@ use std::time::Instant;
 use config::Config;
 use connectors::clock::Clock;
 use engine::effect::Shelf;
+use engine::flushes::Flushes;
 use engine::pages::order_of;
 use engine::record::{Record, Records};
 use engine::{Engine, ReplayError};
-use storage::archive::{self, Archive, Blocks, ReadBlocks};
+use storage::archive::{self, Archive, ArchiveError, Blocks, ReadBlocks};
 use storage::catalog::Catalog;
 use storage::journal::{self, Journal, Options};
 use storage::layout::{FORMAT, Layout};
@@ -86,6 +87,10 @@ pub enum StoreStartError {
         "{path} has messages (of block {block}) that came after all that the journal knows: the journal was put back alone, or the store was copied while a gateway ran. Choices: put back a backup of the whole store, as it was at one moment; or put what `tidegate journal salvage DIR` writes in the place of the journal: no id is given twice then, and what it has as queued is sent again"
     )]
     JournalBehind { path: String, block: u64 },
+    #[error(
+        "{path} is an older one that was put in the place of another: it counts {found} flushes, and the journal knows of {known}. Choices: put back a backup of the whole store, as it was at one moment; or start with it as it is, and without what it lacks: put what `tidegate journal salvage DIR` writes in the place of the journal"
+    )]
+    Older { path: String, known: u64, found: u64 },
     #[error("the catalog's {ID_KEY} is missing or damaged: put the catalog back from a backup")]
     IdKey,
 }
@@ -175,6 +180,9 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
         note_made(&mut catalog, made)?;
     }
     let journal_took = began.elapsed();
+    nothing_is_older(&archive, &parked, &mut engine)
+        .map_err(ReadError::from)?
+        .map_or(Ok(()), |older| Err(older.of(&layout)))?;
     match nothing_is_beyond(&*archive.reader(), &*parked.reader(), &engine) {
         Ok(()) => {}
         // What was not flushed when the power failed is gone, as that setting has it: no number of it that others know is given again.
@@ -322,6 +330,52 @@ fn names_archived(records: &[u8]) -> bool {
     Records::new(records).any(|record| matches!(record, Ok(Record::Parked { .. })))
 }
 
+/// A store that was flushed less often than the journal knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Older {
+    pub shelf: Shelf,
+    pub known: u64,
+    pub found: u64,
+}
+
+impl Older {
+    fn of(self, layout: &Layout) -> StoreStartError {
+        let Older { shelf, known, found } = self;
+        StoreStartError::Older { path: path_of(layout, shelf), known, found }
+    }
+}
+
+fn path_of(layout: &Layout, shelf: Shelf) -> String {
+    let path = match shelf {
+        Shelf::Archive => layout.archive(),
+        Shelf::Parked => layout.parked(),
+    };
+    path.display().to_string()
+}
+
+/// Which of the two lacks what it was given, by what it counts. Nothing may be wrong with it but that it is an older one. From now on
+/// the journal knows them as they are.
+pub fn nothing_is_older(
+    archive: &dyn Blocks,
+    parked: &dyn ParkedBlocks,
+    engine: &mut Engine,
+) -> Result<Option<Older>, ArchiveError> {
+    let (known, found) =
+        (engine.flushes(), Flushes { archive: archive.flushes()?, parked: Some(parked.flushes()) });
+    let newest = |flushes: Flushes| flushes.archive.map(|(database, _)| database);
+    if newest(found) < newest(known) {
+        tracing::warn!(
+            "the newest database of the archive is not there: it was moved away, or the archive is an older one"
+        );
+    }
+    let of_one_database = known.archive.zip(found.archive).filter(|(known, found)| known.0 == found.0);
+    let archived = of_one_database.map(|(known, found)| (Shelf::Archive, known.1, found.1));
+    let waiting = known.parked.zip(found.parked).map(|(known, found)| (Shelf::Parked, known, found));
+    engine.found_flushes(found);
+    let older = archived.into_iter().chain(waiting).find(|(_, known, found)| found < known);
+    Ok(older.map(|(shelf, known, found)| Older { shelf, known, found }))
+}
+
 /// A store that has something of a block that the journal has not come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beyond {
@@ -331,11 +385,7 @@ pub struct Beyond {
 
 impl Beyond {
     fn of(self, layout: &Layout) -> StoreStartError {
-        let path = match self.shelf {
-            Shelf::Archive => layout.archive(),
-            Shelf::Parked => layout.parked(),
-        };
-        StoreStartError::JournalBehind { path: path.display().to_string(), block: self.block }
+        StoreStartError::JournalBehind { path: path_of(layout, self.shelf), block: self.block }
     }
 }
 

@@ -531,7 +531,7 @@ mod tests {
 
     #[test]
     fn the_taker_sleeps_on_for_what_can_wait_and_then_takes_all_of_it() {
-        let hurried = || Command::Archived { blocks: Vec::new() };
+        let hurried = || Command::Archived { blocks: Vec::new(), flushes: Default::default() };
         for (wakes, calm, rousing) in
             [(Wakes::Hurried, batch(0, 1, 500), hurried()), (Wakes::Many(10), batch(0, 1, 9), batch(0, 2, 1))]
         {

@@ -6,6 +6,7 @@ use codecs::receipt::State as ReceiptState;
 
 use crate::catalog::Definitions;
 use crate::effect::Load;
+use crate::flushes::Flushes;
 use crate::kept::Drawer;
 use crate::surgery::Order;
 
@@ -369,13 +370,15 @@ pub enum Command {
         tenant: u32,
         number: u64,
     },
-    /// Blocks that the archive holds durably now.
+    /// Blocks that the archive holds durably now, and what the stores that it took count.
     Archived {
         blocks: Vec<u64>,
+        flushes: Flushes,
     },
-    /// Blocks that the parked store holds durably now.
+    /// Blocks that the parked store holds durably now, and the same.
     Parked {
         blocks: Vec<u64>,
+        flushes: Flushes,
     },
     /// Blocks read back, because `Effects::loads` asked for them.
     Loaded {

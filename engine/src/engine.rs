@@ -14,6 +14,7 @@ use crate::counters::Counters;
 use crate::dispatch::Providers;
 use crate::effect::{Balance, Cancelled, Effects, Reply};
 use crate::fitting::References;
+use crate::flushes::KnownFlushes;
 use crate::hash::BlockHash;
 use crate::id::{Number, Permutation};
 use crate::idempotency::Idempotency;
@@ -140,6 +141,7 @@ pub struct Engine {
     pub(crate) queued: Queued,
     /// The group of the newest epoch record that the ring knows of.
     pub(crate) epoch_group: u64,
+    pub(crate) flushes: KnownFlushes,
     /// The reference numbers of long messages.
     pub(crate) references: References,
     /// Room for the canonical octets of one provider's id.
@@ -187,6 +189,7 @@ impl Engine {
             waiting: 0,
             queued: Queued::default(),
             epoch_group: 0,
+            flushes: KnownFlushes::default(),
             references: References::default(),
             key: Vec::new(),
             notepad: Notepad::default(),
@@ -242,8 +245,14 @@ impl Engine {
             }
             Command::Query { reply, query } => self.query(reply, &query),
             Command::Cancel { reply, tenant, number } => self.cancel(reply, tenant, number),
-            Command::Archived { blocks } => self.archived(&blocks),
-            Command::Parked { blocks } => self.parked(&blocks),
+            Command::Archived { blocks, flushes } => {
+                self.archived(&blocks);
+                self.note_flushes(flushes);
+            }
+            Command::Parked { blocks, flushes } => {
+                self.parked(&blocks);
+                self.note_flushes(flushes);
+            }
             Command::Owners { numbers } => self.owners(&numbers),
             Command::Loaded { blocks } => {
                 blocks.into_iter().for_each(|block| self.loaded(block.load, block.messages));

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::{DueKind, Engine};
+use crate::flushes::Flushes;
 use crate::ledger::Wallet;
 use crate::message::{Charge, Message, PartState, STORED, State};
 use crate::quota::Usage;
@@ -32,6 +33,7 @@ pub struct Summary {
     pub names: (Vec<String>, Vec<String>),
     /// The next number of operators' rules, and the rules.
     pub rules: (u32, BTreeMap<u32, Vec<u8>>),
+    pub flushes: Flushes,
 }
 
 impl Engine {
@@ -69,6 +71,7 @@ impl Engine {
             keys: keys.collect(),
             names: self.names(),
             rules: self.surgery.summary(),
+            flushes: self.flushes(),
         }
     }
 

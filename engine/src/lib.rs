@@ -14,6 +14,7 @@ mod engine;
 mod estimate;
 pub mod fair_queue;
 mod fitting;
+pub mod flushes;
 pub mod hash;
 pub mod id;
 pub mod idempotency;

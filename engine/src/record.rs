@@ -4,6 +4,7 @@
 //! than ours is refused with a clear error.
 
 use crate::bytes::{Reader, push_text};
+use crate::flushes::Flushes;
 use crate::money::Micros;
 use crate::step::Step;
 
@@ -88,6 +89,8 @@ pub enum Record<'a> {
         epoch: u16,
         next: u64,
     },
+    /// How often the stores beside the journal had been flushed.
+    Flushes(Flushes),
     /// A wallet with its running totals, as they stand at the end of the group or at its carry-over. Replay takes wallets from
     /// here alone, so that it need not begin before every message that a wallet has money for.
     Wallet {
@@ -159,6 +162,7 @@ mod kind {
     pub const KEPT: u8 = 25;
     pub const ARRIVAL: u8 = 26;
     pub const APART: u8 = 27;
+    pub const FLUSHES: u8 = 28;
 }
 
 /// Why a group's bytes could not be read.
@@ -261,11 +265,28 @@ pub fn write(out: &mut Vec<u8>, record: &Record<'_>) {
         Record::InboundPart { .. } | Record::Arrival { .. } | Record::Kept { .. } => {
             write_inbound(out, record)
         }
+        Record::Flushes(flushes) => frame(out, kind::FLUSHES, |out| write_flushes(out, flushes)),
         Record::Rule { number, rule } => frame(out, kind::RULE, |out| {
             out.extend_from_slice(&number.to_le_bytes());
             out.extend_from_slice(rule);
         }),
     }
+}
+
+/// A bit for each that is known, and then these.
+fn write_flushes(out: &mut Vec<u8>, flushes: Flushes) {
+    out.push(u8::from(flushes.archive.is_some()) | u8::from(flushes.parked.is_some()) << 1);
+    let archive = flushes.archive.map(|(database, count)| [database, count]);
+    for number in archive.into_iter().flatten().chain(flushes.parked) {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
+fn read_flushes(reader: &mut Reader<'_>) -> Option<Flushes> {
+    let known = reader.u8().filter(|known| *known <= 3)?;
+    let archive = if known & 1 != 0 { Some((reader.u64()?, reader.u64()?)) } else { None };
+    let parked = if known & 2 != 0 { Some(reader.u64()?) } else { None };
+    Some(Flushes { archive, parked })
 }
 
 /// Of messages from phones, and of what is kept for the operator.
@@ -330,7 +351,8 @@ impl<'a> Iterator for Records<'a> {
         let payload = self.reader.u32().and_then(|length| self.reader.take(usize::try_from(length).ok()?));
         let Some(payload) = payload else { return Some(Err(malformed)) };
         let is_known = (kind::ACCEPT..=kind::EARLY_RECEIPT).contains(&kind)
-            || matches!(kind, kind::RULE | kind::INBOUND_PART | kind::KEPT | kind::ARRIVAL | kind::APART);
+            || kind == kind::RULE
+            || (kind::INBOUND_PART..=kind::FLUSHES).contains(&kind);
         if !is_known {
             return Some(Err(RecordError::UnknownKind { at, kind }));
         }
@@ -366,6 +388,7 @@ fn read_payload(kind: u8, payload: &[u8]) -> Option<Record<'_>> {
             id: reader.text()?,
             currency: reader.text()?,
         },
+        kind::FLUSHES => Record::Flushes(read_flushes(&mut reader)?),
         kind::EPOCH => Record::Epoch { epoch: reader.u16()?, next: reader.u64()? },
         kind::WALLET => Record::Wallet { tenant: reader.u32()?, wallet: reader.rest() },
         kind::IDEMPOTENCY => Record::Idempotency { tenant: reader.u32()?, entry: reader.rest() },

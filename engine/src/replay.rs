@@ -130,6 +130,7 @@ impl Engine {
                 self.epoch_group = group;
                 self.ring.add(group, Item::Epoch);
             }
+            Record::Flushes(flushes) => self.replay_flushes(group, flushes),
             Record::Untold { tenant, number, since } => {
                 // A release of before did not say it.
                 let since = if since == 0 { self.now.wall } else { Wall(since) };
@@ -259,6 +260,7 @@ impl Engine {
         if self.ring.is_empty() {
             self.record_epoch();
         }
+        self.record_found_flushes();
         self.configure(definitions)?;
         self.recover_rules();
         for block in self.pages.blocks() {
@@ -303,6 +305,7 @@ impl Engine {
         self.begin(now, next_group, Released::NONE);
         (self.epoch, self.next) = (self.epoch.saturating_add(1), 0);
         self.record_epoch();
+        self.record_found_flushes();
         self.mend_apart();
         let mut reserved = vec![0i64; self.tenants.wallets().len()];
         for (tenant, sum) in (0u32..).zip(&mut reserved) {

@@ -41,6 +41,7 @@ pub(crate) enum Item {
     Arrival(u64),
     Kept(Drawer, u64),
     Epoch,
+    Flushes,
     /// An operator's, or the last number that was given to one.
     Rule(u32),
 }
@@ -143,6 +144,7 @@ impl Engine {
             Item::Kept(drawer, number) => self.carry_kept(group, drawer, number),
             Item::Epoch if self.epoch_group > group => {}
             Item::Epoch => self.record_epoch(),
+            Item::Flushes => self.carry_flushes(group),
             Item::Rule(number) => self.carry_rule(number, group),
         }
         true

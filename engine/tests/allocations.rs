@@ -100,7 +100,7 @@ impl Road {
         assert_eq!(items.len(), BATCH, "the session takes all");
         let done = self.turn(Command::Acknowledged { tenant: 0, connection: SESSION, items });
         let blocks = done.effects.archive.iter().map(|write| write.block).collect();
-        self.turn(Command::Archived { blocks });
+        self.turn(Command::Archived { blocks, flushes: Default::default() });
     }
 }
 

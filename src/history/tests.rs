@@ -455,6 +455,10 @@ impl Blocks for Forgetful {
         self.archive.mark()
     }
 
+    fn flushes(&self) -> Result<Option<(u64, u64)>, ArchiveError> {
+        self.archive.flushes()
+    }
+
     fn reader(&self) -> Arc<dyn ReadBlocks> {
         self.archive.reader()
     }
@@ -478,7 +482,7 @@ fn what_was_lost_with_a_damaged_database_is_written_again_before_it_is_called_ar
         history.take(vec![write(block, 4)], Vec::new(), Vec::new(), Vec::new());
         let work = archivist.work();
         let told = archivist.turn(&work).unwrap();
-        assert!(matches!(&told[..], [Command::Archived { blocks }] if blocks[..] == [block]), "{told:?}");
+        assert!(matches!(&told[..], [Command::Archived { blocks, .. }] if blocks[..] == [block]), "{told:?}");
         assert!(!forgets.load(Relaxed), "it was flushed");
         for message in write(block, 4).messages {
             let number = engine::message::number_of(&message).unwrap();

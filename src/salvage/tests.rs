@@ -3,17 +3,28 @@
 use codecs::instant::Wall;
 use engine::ReplayError;
 use engine::command::Now;
-use engine::effect::ArchiveWrite;
+use engine::effect::{ArchiveWrite, Shelf};
 use engine::record::{NameKind, Record};
 use storage::parked::ParkedBlocks;
 
 use super::*;
 use crate::shelves::{Shelves, tests::message};
-use crate::store::{Beyond, nothing_is_beyond};
+use crate::store::{Beyond, Older, nothing_is_beyond, nothing_is_older};
 
 const NOW: Now = Now { wall: Wall(1_795_000_000_000), mono: codecs::instant::Mono(0) };
 /// A block that no month has, of any store here.
 const LATER: u64 = 9;
+
+/// What the stores count in a house whose journal was written when they had counted these.
+fn older(house: &House) -> Result<Option<Older>, String> {
+    let (_journal, recovery) =
+        journal::create_or_open(&house.config.storage.path, journal_options(&house.config)).unwrap();
+    let mut engine = Engine::new(&[0; 32], NOW);
+    fold::fold(recovery, &mut engine, |_| {}).unwrap();
+    let archive = Archive::open(&house.layout().archive(), archive_options(&house.config)).unwrap();
+    let parked = Parked::open(&house.layout().parked()).unwrap();
+    nothing_is_older(&archive, &parked, &mut engine).map_err(|error| error.to_string())
+}
 
 /// A stopped gateway's store, and where a salvage of it goes.
 struct House {
@@ -24,6 +35,11 @@ struct House {
 impl House {
     /// The journal names a tenant, and goes on with these messages.
     fn going_on_with(orders: &[u64]) -> House {
+        House::with(Flushes::default(), orders)
+    }
+
+    /// The same, and it knows how often the stores were flushed.
+    fn with(flushes: Flushes, orders: &[u64]) -> House {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.storage.path = directory.path().join("data");
@@ -33,6 +49,7 @@ impl House {
         engine::record::write(&mut records, &tenant);
         // As many numbers are given as a block has, and one.
         engine::record::write(&mut records, &Record::Epoch { epoch: 0, next: 65 });
+        engine::record::write(&mut records, &Record::Flushes(flushes));
         for order in orders {
             let (before, after) = (image(*order, 2), image(*order, 4));
             let step = &after[before.len()..];
@@ -130,7 +147,7 @@ fn a_journal_that_is_older_than_the_archive_is_noticed_and_a_salvage_goes_beyond
         house.archive(&[last]);
         let block = last / 64;
         let (started, beyond) = house.started();
-        let expected = Beyond { shelf: engine::effect::Shelf::Archive, block };
+        let expected = Beyond { shelf: Shelf::Archive, block };
         assert_eq!(beyond, if is_newer { Err(expected) } else { Ok(()) }, "{last}");
         drop(started.unwrap());
         house.salvaged();
@@ -176,6 +193,35 @@ fn a_salvage_that_comes_to_no_end_leaves_nothing_and_takes_nothing_away() {
 }
 
 #[test]
+fn a_store_that_counts_fewer_flushes_than_the_journal_knows_is_an_older_one_until_a_salvage_takes_it_as_it_is()
+ {
+    let archived = |known| Some(Older { shelf: Shelf::Archive, known, found: 1 });
+    let waiting = |known| Some(Older { shelf: Shelf::Parked, known, found: 1 });
+    // Both have been flushed once; the archive has one database, from block 0 on.
+    let table = [
+        (None, None, None),
+        (Some((0, 1)), Some(1), None),
+        (Some((0, 2)), Some(1), archived(2)),
+        (Some((0, 1)), Some(9), waiting(9)),
+        (None, Some(2), waiting(2)),
+        // A newest database that is not there was moved away.
+        (Some((LATER, 2)), None, None),
+        (Some((LATER, 2)), Some(2), waiting(2)),
+    ];
+    for (archive, parked, expected) in table {
+        let house = House::with(Flushes { archive, parked }, &[]);
+        house.archive(&[1]);
+        let mut store = Parked::open(&house.layout().parked()).unwrap();
+        store.flush().unwrap();
+        store.mark().unwrap();
+        drop(store);
+        assert_eq!(older(&house), Ok(expected), "{archive:?} {parked:?}");
+        house.salvaged();
+        assert_eq!(older(&house), Ok(None), "{archive:?} {parked:?}, salvaged");
+    }
+}
+
+#[test]
 fn what_is_parked_is_looked_at_too() {
     let house = House::going_on_with(&[]);
     house.archive(&[70, 5]);
@@ -186,7 +232,7 @@ fn what_is_parked_is_looked_at_too() {
     let archive = Archive::open(&house.layout().archive(), archive_options(&house.config)).unwrap();
     let mut engine = Engine::new(&[0; 32], NOW);
     let beyond = |engine: &Engine| nothing_is_beyond(&*archive.reader(), &*parked.reader(), engine);
-    let expected = Beyond { shelf: engine::effect::Shelf::Parked, block: LATER };
+    let expected = Beyond { shelf: Shelf::Parked, block: LATER };
     assert_eq!(beyond(&engine), Err(expected));
     engine.go_beyond(LATER);
     assert_eq!(beyond(&engine), Ok(()));

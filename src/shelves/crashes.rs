@@ -122,6 +122,10 @@ impl Blocks for Frail {
         Ok(())
     }
 
+    fn flushes(&self) -> Result<Option<(u64, u64)>, ArchiveError> {
+        Ok(self.lock().last().map(|newest| (newest.begin.block, newest.flushed as u64)))
+    }
+
     fn reader(&self) -> Arc<dyn ReadBlocks> {
         Arc::new(self.clone())
     }

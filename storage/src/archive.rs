@@ -123,6 +123,9 @@ pub trait Blocks: Send {
     /// Notes in the side files, now and not within the second, what has been flushed: for when nothing follows.
     fn mark(&mut self) -> Result<(), ArchiveError>;
 
+    /// The first block of the newest database, and how often that one has been flushed since it was made.
+    fn flushes(&self) -> Result<Option<(u64, u64)>, ArchiveError>;
+
     fn reader(&self) -> Arc<dyn ReadBlocks>;
 
     /// Replaces the block and removes its amendment, which is in it. After a crash it is the old block or the new one, and
@@ -273,6 +276,10 @@ impl Blocks for Archive {
 
     fn mark(&mut self) -> Result<(), ArchiveError> {
         self.reader.databases.mark()
+    }
+
+    fn flushes(&self) -> Result<Option<(u64, u64)>, ArchiveError> {
+        self.reader.databases.flushes()
     }
 
     fn reader(&self) -> Arc<dyn ReadBlocks> {

@@ -45,6 +45,9 @@ pub trait ParkedBlocks: Send {
     /// As `Parked::mark`.
     fn mark(&mut self) -> Result<(), StoreError>;
 
+    /// How often it has been flushed since it was made.
+    fn flushes(&self) -> u64;
+
     /// Replaces the rows of a block. Messages without a row may stay beside them.
     fn write_rows(&mut self, block: u64, rows: &[u8]) -> Result<(), StoreError>;
 
@@ -125,6 +128,10 @@ impl ParkedBlocks for Parked {
     /// Notes in the side file, now and not within the second, what has been flushed: for when nothing follows.
     fn mark(&mut self) -> Result<(), StoreError> {
         self.witness.mark()
+    }
+
+    fn flushes(&self) -> u64 {
+        self.witness.count()
     }
 
     fn read(&self, block: u64) -> Result<Option<ParkedBlock>, StoreError> {

@@ -51,6 +51,11 @@ impl Witness {
         if at_once || self.marked_at.elapsed() >= MARK_EVERY { self.mark() } else { Ok(()) }
     }
 
+    /// Flushes so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// Brings the side file up to date.
     pub(crate) fn mark(&mut self) -> Result<(), StoreError> {
         self.marked_at = Instant::now();

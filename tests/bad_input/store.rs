@@ -131,11 +131,17 @@ fn salvage_brings_back_what_a_damaged_journal_still_holds() {
     assert_eq!(ended.code, Some(0), "{} {printed}", ended.said);
     assert!(printed.contains("nothing of the journal is lost"), "{printed}");
     // The rest of the store is as it was.
-    fs::remove_dir_all(home.store().join("journal")).unwrap();
-    fs::rename(home.path().join("saved/journal"), home.store().join("journal")).unwrap();
-    fs::rename(home.path().join("saved/flushed"), home.store().join("flushed")).unwrap();
+    put_journal(&home, "saved");
     let gateway = Gateway::start(&home);
     gateway.http(KEY).message(&id, "queued");
+}
+
+/// In the place of the store's.
+fn put_journal(home: &Home, from: &str) {
+    fs::remove_dir_all(home.store().join("journal")).unwrap();
+    for part in ["journal", "flushed"] {
+        fs::rename(home.path().join(from).join(part), home.store().join(part)).unwrap();
+    }
 }
 
 #[test]
@@ -176,6 +182,16 @@ fn archived() -> (Home, Vec<String>) {
 
 /// Sends more than a block has, all of which is delivered. The first block that it fills is in the archive when it ends.
 fn archive_some(home: &Home) -> Vec<String> {
+    let archive = home.store().join("archive");
+    // What the side file of the newest database counts.
+    let flushes = || {
+        let files = fs::read_dir(&archive).into_iter().flatten().flatten();
+        let sides = files.map(|file| file.path()).filter(|path| path.to_string_lossy().ends_with("-flushed"));
+        let octets = sides.max().and_then(|side| fs::read(side).ok()).unwrap_or_default();
+        let slots = [8..16, 520..528].into_iter().filter_map(|slot| octets.get(slot)?.first_chunk());
+        slots.map(|count| u64::from_be_bytes(*count)).max().unwrap_or_default()
+    };
+    let before = flushes();
     let gateway = Gateway::start(home);
     let mut http = gateway.http(KEY);
     let ids: Vec<String> =
@@ -183,17 +199,9 @@ fn archive_some(home: &Home) -> Vec<String> {
     for id in &ids {
         http.message(id, "delivered");
     }
-    let archive = home.store().join("archive");
     // The first block is full and done: it is in the archive, and the journal knows, when the side file of its database counts
     // a flush, which it does when nothing more has come for a second.
-    crate::support::wait::until_true("a flushed database of the archive", || {
-        let files = fs::read_dir(&archive).into_iter().flatten().flatten();
-        let side = files.map(|file| file.path()).find(|path| path.to_string_lossy().ends_with("-flushed"));
-        let octets = side.and_then(|side| fs::read(side).ok()).unwrap_or_default();
-        [8..16, 520..528]
-            .into_iter()
-            .any(|slot| octets.get(slot).is_some_and(|count| count.iter().any(|o| *o != 0)))
-    });
+    crate::support::wait::until_true("a flushed database of the archive", || flushes() > before);
     gateway.end_well();
     ids
 }
@@ -206,14 +214,7 @@ fn a_journal_that_is_put_back_alone_is_refused_and_salvaged_it_gives_no_id_twice
     let (store, aside) = (home.store(), home.path().join("aside"));
     copy(&store, &aside);
     let ids: BTreeSet<String> = archive_some(&home).into_iter().collect();
-
-    let put_back = |from: &Path| {
-        fs::remove_dir_all(store.join("journal")).unwrap();
-        for part in ["journal", "flushed"] {
-            fs::rename(from.join(part), store.join(part)).unwrap();
-        }
-    };
-    put_back(&aside);
+    put_journal(&home, "aside");
     for _ in 0..2 {
         assert_refused(
             &home,
@@ -222,7 +223,7 @@ fn a_journal_that_is_put_back_alone_is_refused_and_salvaged_it_gives_no_id_twice
     }
     let (ended, printed) = run(&home, &["journal", "salvage", "saved"]);
     assert_eq!(ended.code, Some(0), "{} {printed}", ended.said);
-    put_back(&home.path().join("saved"));
+    put_journal(&home, "saved");
     let again: BTreeSet<String> = archive_some(&home).into_iter().collect();
     assert!(ids.is_disjoint(&again), "an id was given twice");
     let gateway = Gateway::start(&home);
@@ -230,6 +231,29 @@ fn a_journal_that_is_put_back_alone_is_refused_and_salvaged_it_gives_no_id_twice
         gateway.http(KEY).message(id, "delivered");
     }
     gateway.end_well();
+}
+
+#[test]
+fn an_archive_that_is_put_back_alone_is_refused_and_taken_as_it_is_after_a_salvage() {
+    let provider = crate::support::provider::Provider::start();
+    let home = Home::new(&settings::plain(provider.address()));
+    let first = archive_some(&home);
+    let (archive, aside) = (home.store().join("archive"), home.path().join("aside"));
+    copy(&archive, &aside);
+    archive_some(&home);
+    fs::remove_dir_all(&archive).unwrap();
+    fs::rename(&aside, &archive).unwrap();
+    for _ in 0..2 {
+        assert_refused(&home, &["tidegate-data/archive is an older one", "salvage DIR"]);
+    }
+    let (ended, printed) = run(&home, &["journal", "salvage", "saved"]);
+    assert_eq!(ended.code, Some(0), "{} {printed}", ended.said);
+    put_journal(&home, "saved");
+    for _ in 0..2 {
+        let gateway = Gateway::start(&home);
+        gateway.http(KEY).message(&first[0], "delivered");
+        gateway.end_well();
+    }
 }
 
 #[test]

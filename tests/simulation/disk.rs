@@ -58,6 +58,8 @@ pub struct Platter {
     parked_calls: Vec<ParkedCall>,
     /// Parked blocks that were ever flushed.
     parked_ever: u64,
+    /// Flushes of the parked store, durable with each.
+    parked_flushes: u64,
     /// After so many more calls it refuses.
     refuses: Option<(u32, Refuses)>,
     /// The newest flushed group is lost in the next kill: a planted bug.
@@ -344,7 +346,12 @@ impl ParkedBlocks for Hold {
             |((_, kind), value): &&((u64, Kind), Option<Vec<u8>>)| *kind == Kind::Messages && value.is_some();
         platter.parked_ever += writes.iter().filter(is_parked).count() as u64;
         platter.keep_parked(writes.into_iter());
+        platter.parked_flushes += 1;
         Ok(())
+    }
+
+    fn flushes(&self) -> u64 {
+        self.disk.lock().parked_flushes
     }
 
     fn mark(&mut self) -> Result<(), StoreError> {

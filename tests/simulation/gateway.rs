@@ -135,6 +135,10 @@ pub fn open(world: &World, clock: Clock) -> Result<Opened, String> {
     let mut engine = Engine::new(&ID_KEY, clock.system());
     let folded = fold::fold(recovery, &mut engine, |_| {});
     let next_group = folded.map_err(|error| format!("the journal cannot be folded: {error}"))?;
+    match store::nothing_is_older(blocks.as_ref(), parked.as_ref(), &mut engine) {
+        Ok(None) => {}
+        older => return Err(format!("a store is older than the journal: {older:?}")),
+    }
     store::nothing_is_beyond(&*blocks.reader(), &*parked.reader(), &engine)
         .map_err(|beyond| format!("the journal is behind: {beyond:?}"))?;
     store::fold_parked(parked.as_ref(), &mut engine)

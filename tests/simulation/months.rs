@@ -26,6 +26,8 @@ pub struct Months {
     durable: Values,
     calls: Vec<(Name, Option<Vec<u8>>)>,
     last_block: Option<u64>,
+    /// How often each database was flushed. Durable at once.
+    flushes: BTreeMap<u64, u64>,
     /// Blocks that went with their databases, or came too late for them.
     retired: Vec<(Vec<u8>, Vec<u8>)>,
     /// How long a database lasts, in milliseconds.
@@ -172,10 +174,18 @@ impl Blocks for Databases {
 
     fn flush(&mut self) -> Result<(), ArchiveError> {
         self.work(|months| {
-            for (name, bytes) in std::mem::take(&mut months.calls) {
-                put(&mut months.durable, name, bytes);
-            }
+            let calls = std::mem::take(&mut months.calls);
+            let databases: BTreeSet<u64> = calls.iter().map(|((database, _), _)| *database).collect();
+            databases.into_iter().for_each(|database| *months.flushes.entry(database).or_default() += 1);
+            calls.into_iter().for_each(|(name, bytes)| put(&mut months.durable, name, bytes));
         })
+    }
+
+    fn flushes(&self) -> Result<Option<(u64, u64)>, ArchiveError> {
+        Ok(self.look(|months| {
+            let newest = months.databases.last()?.0;
+            Some((newest, months.flushes.get(&newest).copied().unwrap_or_default()))
+        }))
     }
 
     fn mark(&mut self) -> Result<(), ArchiveError> {

@@ -7,6 +7,7 @@ use codecs::split::Reference;
 use codecs::text::Encoding;
 use engine::Engine;
 use engine::catalog::{AskReceipt, SettleOn};
+use engine::flushes::Flushes;
 use engine::idempotency::Entry;
 use engine::ledger::{Change, Reserve, Wallet};
 use engine::message::{Head, Message, State};
@@ -224,6 +225,14 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
     let provider = Record::Catalog { kind: NameKind::Provider, index: 1, id: "up", currency: "" };
     check("catalog, a provider", &provider, "0a010b0000000201000000020075700000");
     check("epoch", &Record::Epoch { epoch: 1, next: 0x42 }, "0b010a00000001004200000000000000");
+    for (archive, parked, octets) in [
+        (None, None, "1c010100000000"),
+        (Some((0x41, 7)), None, "1c01110000000141000000000000000700000000000000"),
+        (None, Some(9), "1c0109000000020900000000000000"),
+        (Some((0x41, 7)), Some(9), "1c011900000003410000000000000007000000000000000900000000000000"),
+    ] {
+        check("flushes", &Record::Flushes(Flushes { archive, parked }), octets);
+    }
     check(
         "wallet",
         &Record::Wallet { tenant: 3, wallet: &wallet },

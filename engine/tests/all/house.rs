@@ -72,6 +72,8 @@ pub struct House {
     pub loads: Vec<Load>,
     /// Whose the ids of archived messages are, by hash; and what the engine asked for.
     pub owners: BTreeMap<u64, u64>,
+    /// Flushes of the archive and of the parked store.
+    pub flushes: (u64, u64),
     pub questions: Vec<u64>,
     pub archive_writes: Vec<(u64, bool, usize)>,
     pub requests: Vec<Request>,
@@ -118,6 +120,7 @@ impl House {
             parks: Vec::new(),
             loads: Vec::new(),
             owners: BTreeMap::new(),
+            flushes: (0, 0),
             questions: Vec::new(),
             archive_writes: Vec::new(),
             requests: Vec::new(),

@@ -47,7 +47,7 @@ fn stuck(by_operator: bool) {
     } else {
         Command::BindDown { provider, bind: 0, unsent: vec![requests[1].part()], in_flight: vec![] }
     };
-    house.turn([back, Command::Archived { blocks: vec![write.block] }]);
+    house.turn([back, Command::Archived { blocks: vec![write.block], flushes: Default::default() }]);
     house.archives = true;
     house.turn([]);
     assert_eq!(house.state(numbers[1]), State::Queued);

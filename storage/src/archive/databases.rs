@@ -225,6 +225,14 @@ impl Databases {
         Ok(())
     }
 
+    /// Of the newest.
+    pub(super) fn flushes(&self) -> Result<Option<(u64, u64)>, ArchiveError> {
+        let newest = self.lock().entries.last().map(|entry| (entry.first, Arc::clone(&entry.slot)));
+        let Some((first, slot)) = newest else { return Ok(None) };
+        let count = slot.with(|open| Ok(open.witness.count()))?;
+        Ok(count.map(|count| (first, count)))
+    }
+
     pub(super) fn take_loss(&self) -> bool {
         std::mem::take(&mut self.lock().has_lost)
     }

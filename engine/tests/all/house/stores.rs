@@ -1,5 +1,6 @@
 //! The disk of a house: its archive and its parked store, which are told when to do what, and what a start makes of them and of the journal.
 
+use engine::flushes::Flushes;
 use engine::message::{Charge, number_of};
 use engine::pages::place_of;
 use engine::parking::row::merge_rows;
@@ -18,11 +19,15 @@ impl House {
         let mut commands = Vec::new();
         let blocks = self.write_archive();
         if !blocks.is_empty() {
-            commands.push(Command::Archived { blocks });
+            self.flushes.0 += 1;
+            let flushes = Flushes { archive: Some((0, self.flushes.0)), parked: None };
+            commands.push(Command::Archived { blocks, flushes });
         }
         let parked = self.park();
         if !parked.is_empty() {
-            commands.push(Command::Parked { blocks: parked });
+            self.flushes.1 += 1;
+            let flushes = Flushes { archive: None, parked: Some(self.flushes.1) };
+            commands.push(Command::Parked { blocks: parked, flushes });
         }
         for load in std::mem::take(&mut self.loads) {
             let messages = self.held(load);
@@ -158,6 +163,11 @@ impl House {
     /// The same, before the first turn.
     pub fn restart(&mut self) {
         let mut engine = self.fold();
+        let (archive, parked) = self.flushes;
+        let known = engine.flushes();
+        assert!(known.archive.is_none_or(|(_, count)| count <= archive), "{known:?} of {archive}");
+        assert!(known.parked.is_none_or(|count| count <= parked), "{known:?} of {parked}");
+        engine.found_flushes(Flushes { archive: Some((0, archive)), parked: Some(parked) });
         self.now.mono = Mono(self.now.mono.0 + 1_000_000);
         self.advance(0);
         engine.recovered(self.definitions.clone(), self.now, self.next_group).expect("the journal recovers");
