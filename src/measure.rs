@@ -131,6 +131,7 @@ impl Measures {
             dropped: counters.dropped,
             operations: counters.operations,
             resent_in_doubt: counters.resent_in_doubt,
+            expired_in_doubt: counters.expired_in_doubt,
             untold: engine.untold,
             parked: engine.parked,
             providers: providers.map(|(seen, counts)| provider(seen, counts)).collect(),

@@ -65,6 +65,8 @@ metrics! {
         "query_sm, cancel_sm and replace_sm of tenants, by whether it was done or failed.";
     RESENT = "tidegate_messages_resent_in_doubt_total", Counter, "", Count,
         "Messages sent again although their provider may have had them.";
+    EXPIRED_IN_DOUBT = "tidegate_messages_expired_in_doubt_total", Counter, "", Count,
+        "Messages whose validity ended although a provider that did not answer may have had them; their credit is released.";
     TOLD = "tidegate_messages_told_total", Counter, "", Count,
         "Receipts, and messages from phones, handed to tenants and acknowledged by them.";
     DROPPED = "tidegate_messages_untold_dropped_total", Counter, "", Count,
@@ -173,6 +175,7 @@ pub struct Snapshot {
     /// By `AskKind`: done, and not.
     pub operations: [[u64; 2]; 3],
     pub resent_in_doubt: u64,
+    pub expired_in_doubt: u64,
     pub untold: u64,
     pub parked: u64,
     pub providers: Vec<ProviderSnapshot>,
@@ -416,6 +419,7 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
         }
     }
     metrics::counter!(RESENT).absolute(snapshot.resent_in_doubt);
+    metrics::counter!(EXPIRED_IN_DOUBT).absolute(snapshot.expired_in_doubt);
     metrics::counter!(TOLD).absolute(snapshot.told);
     metrics::counter!(DROPPED).absolute(snapshot.dropped);
     metrics::counter!(UNMATCHED).absolute(snapshot.unmatched);

@@ -70,5 +70,7 @@ pub struct Counters {
     pub kept_dropped: u64,
     /// Messages queued again although the provider may have them.
     pub resent_in_doubt: u64,
+    /// Messages that expired although a provider may have had them.
+    pub expired_in_doubt: u64,
     pub providers: Vec<ProviderCounters>,
 }

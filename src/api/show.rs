@@ -264,11 +264,11 @@ fn error(message: &Message) -> Option<ShownError> {
             return Some(shown("rejected", "the provider's receipt says rejected", receipt_error(message)));
         }
         State::Expired => {
-            return Some(shown(
-                "expired",
-                "its validity ended before it was delivered",
-                receipt_error(message),
-            ));
+            let text = match message.accepted_parts() == 0 && message.was_in_doubt() {
+                true => "its validity ended, and a provider that did not answer may have it",
+                false => "its validity ended before it was delivered",
+            };
+            return Some(shown("expired", text, receipt_error(message)));
         }
         State::Unknown => {
             return Some(shown("unknown", "no receipt told what became of it", receipt_error(message)));

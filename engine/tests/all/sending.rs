@@ -573,6 +573,24 @@ fn doubts_are_held_or_failed_where_the_provider_says_so() {
 }
 
 #[test]
+fn what_expires_in_doubt_is_counted_and_nothing_else_that_expires() {
+    let mut definitions = definitions();
+    definitions.providers[0].in_doubt = InDoubt::Hold;
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    let valid_until = Some(START.after(Duration::from_secs(60)));
+    let held = house.accepted("acme", &Sms { valid_until, ..Sms::default() });
+    let waiting = house.accepted("acme", &Sms { valid_until, provider: Some("spare"), ..Sms::default() });
+    let part = house.taken(bind).remove(0).part();
+    house.turn([Command::Unanswered { provider: 0, bind: 0, tokens: vec![part] }]);
+    house.seconds(30);
+    assert_eq!((house.state(held), house.money("acme")), (State::Held, (998, 2, 0)));
+    house.seconds(31);
+    assert_eq!((house.state(held), house.state(waiting)), (State::Expired, State::Expired));
+    assert_eq!((house.engine.counters().expired_in_doubt, house.money("acme")), (1, (1_000, 0, 0)));
+}
+
+#[test]
 fn a_message_that_is_never_answered_is_not_sent_for_ever() {
     let mut house = House::new(definitions());
     let bind = house.bind("up", 0, 10);

@@ -113,6 +113,23 @@ fn each_bad_end_has_its_error() {
 }
 
 #[test]
+fn what_expires_says_whether_a_provider_may_have_it() {
+    let doubt = Step::Doubt { part: ALL_PARTS, cause: DoubtCause::Restart };
+    let sent = response(0, Verdict::Accepted, 0, b"a1");
+    let table = [
+        (vec![Step::Expired], false),
+        (vec![intent(), doubt, Step::Held { cause: HoldCause::InDoubt }, Step::Expired], true),
+        (vec![intent(), doubt, sent, receipt(ReceiptState::Expired, b"")], false),
+    ];
+    for (steps, may_have_it) in table {
+        let (shown, _) = told(&body(b"hi", 1), &steps);
+        assert_eq!(shown["status"], "expired", "{steps:?}");
+        let text = shown["error"]["message"].as_str().unwrap_or_default();
+        assert_eq!(text.contains("may have it"), may_have_it, "{steps:?}: {text}");
+    }
+}
+
+#[test]
 fn a_doubt_and_the_second_sending_are_visible() {
     let steps = [
         intent(),
