@@ -531,7 +531,8 @@ impl Archivist {
     }
 
     fn flushes(&self) -> Result<Flushes, ShelfError> {
-        Ok(Flushes { archive: self.shelves.flushes()?, parked: Some(self.parked.flushes()) })
+        let (parked, late_ids) = (Some(self.parked.flushes()), self.late_ids.flushes()?);
+        Ok(Flushes { archive: self.shelves.flushes()?, parked, late_ids })
     }
 
     /// What has reached the archive leaves the parked store.

@@ -47,6 +47,14 @@ impl LateIds {
         self.store.flush()
     }
 
+    /// What the newest day counts (`Blocks::flushes`); nothing where it is damaged.
+    pub fn flushes(&self) -> Result<Option<(u64, u64)>, ArchiveError> {
+        match self.store.flushes() {
+            Err(error) if error.is_damage() => Ok(None),
+            flushes => flushes,
+        }
+    }
+
     pub fn mark(&mut self) -> Result<(), ArchiveError> {
         self.store.mark()
     }

@@ -19,6 +19,7 @@ mod logging;
 pub mod measure;
 pub mod memory;
 mod metrics;
+pub mod moment;
 pub mod operate;
 pub mod ops;
 pub mod packing;

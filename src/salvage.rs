@@ -1,5 +1,5 @@
-//! `tidegate journal salvage`: what checks of a damaged journal, written to a new one that a start takes in its place. It changes
-//! nothing of the store that it reads.
+//! `tidegate journal salvage`: what checks of a damaged journal, written to a new one that a start takes in its place. It changes nothing that
+//! the store's parts have; but it opens those beside the journal, as a start does.
 
 use std::fs;
 use std::io;
@@ -9,17 +9,24 @@ use std::process::ExitCode;
 use config::Config;
 use connectors::clock::Clock;
 use engine::flushes::Flushes;
+use engine::pages::place_of;
+use engine::parking::row;
+use engine::record::RECORD_HEADER;
 use engine::{Engine, MendedWallet};
 use serde_json::json;
 use storage::OpenError;
-use storage::archive::{self, Archive, Blocks};
-use storage::journal::{self, SalvageError, SalvageReport};
+use storage::archive::{self, Archive, Blocks, ReadBlocks};
+use storage::journal::{self, Journal, SalvageError, SalvageReport};
 use storage::layout::{FORMAT, Layout};
 use storage::parked::{Parked, ParkedBlocks};
 
-use crate::shelves::ReadError;
-use crate::store::{self, StoreStartError, archive_options, failed, journal_options};
+use crate::moment::{self, Older, Part};
+use crate::shelves::{self, ReadError};
+use crate::store::{self, LATE_IDS, StoreStartError, archive_options, failed, journal_options};
 use crate::{fold, packing};
+
+/// Octets of what is added that go in one group.
+const GROUP_OCTETS: usize = 8 << 20;
 
 /// Writes what checks of the journal to a new store.
 pub fn run(config: Option<&Path>, to: &Path, as_json: bool) -> ExitCode {
@@ -58,8 +65,8 @@ struct Salvaged {
     wallets: Vec<MendedWallet>,
     /// Messages of which the journal has what happened to them, and no store has them.
     messages_lost: u64,
-    /// Why the archive was not looked at.
-    archive_unread: Option<String>,
+    /// What an operator should know beside it.
+    remarks: Vec<String>,
 }
 
 impl Salvaged {
@@ -91,8 +98,8 @@ fn empty(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Adds the group that makes a salvaged journal whole in itself: a new epoch behind all that any store has, wallets that fit what is
-/// left, and an end for what no store has.
+/// Adds what makes a salvaged journal whole in itself: a new epoch behind all that any store has, wallets that fit what is left, and an
+/// end for what no store has.
 fn mend(config: &Config, to: &Path, report: SalvageReport) -> Result<Salvaged, SalvageStop> {
     let clock = Clock::start();
     let (mut journal, recovery) = journal::create_or_open(to, journal_options(config))?;
@@ -100,59 +107,147 @@ fn mend(config: &Config, to: &Path, report: SalvageReport) -> Result<Salvaged, S
     let mut engine = Engine::new(&[0; 32], clock.system());
     engine.expect_loss();
     let next_group = fold::fold(recovery, &mut engine, |_| {})?;
-    let layout = Layout::new(&config.storage.path);
-    let mut found = Flushes { parked: None, ..engine.flushes() };
-    // What is parked stays where it is, and its money in reserve.
-    if layout.parked().exists() {
-        let parked = Parked::open(&layout.parked())?;
-        found.parked = Some(parked.flushes());
-        store::fold_parked(&parked, &mut engine)?;
-    }
-    // A start, which does not go without it, finds out then what is nowhere.
-    let archive_unread = match fold_archive(config, &layout, &mut engine) {
-        Ok(flushes) => {
-            found.archive = flushes;
-            None
-        }
-        Err(error) => Some(crate::say::whole(&error)),
-    };
-    engine.found_flushes(found);
-    let messages_lost = if archive_unread.is_none() { engine.lose_apart() } else { 0 };
+    let (messages_lost, remarks) = fold_others(config, &mut engine)?;
     let wallets = engine.mend_after_loss(clock.system(), next_group);
-    let mut packed = Vec::new();
-    packing::pack(&engine.take_group().records, &mut packed);
-    journal.append(&packed)?;
+    append(&mut journal, &engine.take_group().records)?;
     journal.flush()?;
     journal.close()?;
-    Ok(Salvaged { report, wallets, messages_lost, archive_unread })
+    Ok(Salvaged { report, wallets, messages_lost, remarks })
 }
 
-/// Looks in the archive for what the journal goes on with, and goes beyond what it has. What its newest database counts.
-fn fold_archive(
-    config: &Config,
+/// Folds what the other parts of the store have, as they are. How many messages no part has, and what else there is to say.
+fn fold_others(config: &Config, engine: &mut Engine) -> Result<(u64, Vec<String>), SalvageStop> {
+    let layout = Layout::new(&config.storage.path);
+    let known = engine.flushes();
+    let mut remarks: Vec<String> = engine
+        .nameless_tenants()
+        .map(|tenant| {
+            format!("tenant number {tenant} has lost its name: its wallet and its messages are nobody's")
+        })
+        .collect();
+    let archive =
+        read_part(Part::Archive, &layout, &mut remarks, |path| open_archive(config, &layout, path))?;
+    let late_ids = read_part(Part::LateIds, &layout, &mut remarks, |path| Archive::open(path, LATE_IDS))?;
+    // Without it a salvage would free the money of what waits in it: what is there and cannot be opened stops it.
+    let is_there = layout.parked().exists();
+    let parked = if is_there { Some(Parked::open(&layout.parked())?) } else { None };
+    if !is_there {
+        remarks.push(format!(
+            "{} is not there: what waits in it is not counted, and its money is free",
+            layout.parked().display()
+        ));
+    }
+    let count = |part: &Option<Archive>, known| match part {
+        Some(part) => part.flushes().unwrap_or(None),
+        None => known,
+    };
+    let found = Flushes {
+        archive: count(&archive, known.archive),
+        parked: parked.as_ref().map(ParkedBlocks::flushes),
+        late_ids: count(&late_ids, known.late_ids),
+    };
+    for Older { part, known, found } in moment::older(known, found) {
+        remarks.push(format!(
+            "{} is older than the journal, or was emptied ({found} flushes of {known}): what it lacks is lost, and not counted here",
+            part.path(&layout).display()
+        ));
+    }
+    let reader = archive.as_ref().map(Blocks::reader);
+    if let Some(parked) = &parked {
+        let is_older = moment::older(known, found).any(|older| older.part == Part::Parked);
+        if let Some(reader) = reader.as_deref().filter(|_| is_older) {
+            take_finished(parked, reader, engine)?;
+        }
+        store::fold_parked(parked, engine)?;
+    }
+    let is_read = reader.as_deref().is_some_and(|reader| {
+        fold_archive(reader, engine).inspect_err(|error| remarks.push(crate::say::whole(error))).is_ok()
+    });
+    engine.found_flushes(found);
+    // With a part that cannot be read now, a start, which does not go without it, finds out what is nowhere.
+    let messages_lost = if is_read && is_there { engine.lose_apart() } else { 0 };
+    Ok((messages_lost, remarks))
+}
+
+/// A part that a salvage can do without, with a remark.
+fn read_part<T>(
+    part: Part,
     layout: &Layout,
+    remarks: &mut Vec<String>,
+    open: impl FnOnce(&Path) -> Result<T, OpenError>,
+) -> Result<Option<T>, SalvageStop> {
+    let path = part.path(layout);
+    let is_there = path.exists() && archive::is_there(&path)?;
+    let opened = is_there.then(|| open(&path));
+    let why = match opened {
+        Some(Ok(opened)) => return Ok(Some(opened)),
+        Some(Err(error)) => crate::say::whole(&error),
+        None => format!("{} is not there", path.display()),
+    };
+    remarks.push(format!("not looked at: {why}"));
+    Ok(None)
+}
+
+/// One of an older release is left to a start, which changes it.
+fn open_archive(config: &Config, layout: &Layout, path: &Path) -> Result<Archive, OpenError> {
+    match layout.version()? {
+        Some(FORMAT) => Archive::open(path, archive_options(config)),
+        _ => Err(OpenError::Damaged {
+            path: path.to_owned(),
+            place: "it is of another format".to_owned(),
+            choices: "Start the store once".to_owned(),
+        }),
+    }
+}
+
+/// What an older parked store still has, and the archive as finished, is finished: it is not sent again.
+fn take_finished(
+    parked: &dyn ParkedBlocks,
+    archive: &dyn ReadBlocks,
     engine: &mut Engine,
-) -> Result<Option<(u64, u64)>, StoreStartError> {
-    let found = layout.version()?;
-    if let Some(found) = found.filter(|found| *found != FORMAT) {
-        let path = layout.root().display().to_string();
-        return Err(StoreStartError::OlderFormat { path, found });
+) -> Result<(), SalvageStop> {
+    let mut waiting = Vec::new();
+    let rows =
+        parked.each_rows(&mut |block, rows| waiting.extend(row::places(rows).map(|places| (block, places))));
+    rows.map_err(StoreStartError::from)?;
+    for (block, places) in waiting {
+        // Damage there costs what it has.
+        let messages = shelves::read(archive, block).unwrap_or_default();
+        let finished = messages.into_iter().filter(|(number, _)| places & 1 << place_of(*number) != 0);
+        finished.for_each(|(_, message)| engine.take_finished(message));
     }
-    let path = layout.archive();
-    if !path.exists() || !archive::is_there(&path)? {
-        return Ok(None);
-    }
-    let archive = Archive::open(&path, archive_options(config))?;
-    let reader = archive.reader();
+    Ok(())
+}
+
+/// Looks in the archive for what the journal goes on with, and goes beyond what it has.
+fn fold_archive(reader: &dyn ReadBlocks, engine: &mut Engine) -> Result<(), StoreStartError> {
     if let Some(last) = reader.last_block().map_err(ReadError::from)? {
-        engine.go_beyond(last);
+        engine.skip_beyond(last);
     }
-    store::fold_archived(&*reader, engine)?;
-    Ok(archive.flushes().map_err(ReadError::from)?)
+    store::fold_archived(reader, engine)
+}
+
+/// Writes records in as many groups as they need.
+fn append(journal: &mut Journal, records: &[u8]) -> Result<(), SalvageStop> {
+    let mut packed = Vec::new();
+    let (mut begin, mut at) = (0, 0);
+    while let Some(header) = records.get(at..at + RECORD_HEADER) {
+        let length = header.last_chunk().map_or(0, |length| u32::from_le_bytes(*length));
+        let end = at + RECORD_HEADER + length as usize;
+        if end - begin > GROUP_OCTETS && at > begin {
+            packing::pack(&records[begin..at], &mut packed);
+            journal.append(&packed)?;
+            begin = at;
+        }
+        at = end;
+    }
+    packing::pack(&records[begin..], &mut packed);
+    journal.append(&packed)?;
+    Ok(())
 }
 
 fn as_json_text(salvaged: &Salvaged) -> serde_json::Value {
-    let Salvaged { report, wallets, messages_lost, archive_unread } = salvaged;
+    let Salvaged { report, wallets, messages_lost, remarks } = salvaged;
     let lost: Vec<_> = report.lost.iter().map(|range| [*range.start(), *range.end()]).collect();
     let wallet = |wallet: &MendedWallet| {
         json!({
@@ -165,12 +260,12 @@ fn as_json_text(salvaged: &Salvaged) -> serde_json::Value {
         "oldest_group": report.oldest_group, "newest_group": report.newest_group,
         "groups_copied": report.groups_copied, "octets_copied": report.bytes_copied,
         "lost": lost, "unchained": report.unchained, "messages_lost": messages_lost,
-        "archive_unread": archive_unread, "wallets": wallets,
+        "remarks": remarks, "wallets": wallets,
     })
 }
 
 fn print(salvaged: &Salvaged, to: &Path) {
-    let Salvaged { report, wallets, messages_lost, archive_unread } = salvaged;
+    let Salvaged { report, wallets, messages_lost, remarks } = salvaged;
     crate::say::line(format_args!(
         "{} groups ({} octets) of groups {} to {} were written to {}",
         report.groups_copied,
@@ -193,8 +288,8 @@ fn print(salvaged: &Salvaged, to: &Path) {
     if !salvaged.has_lost() {
         crate::say::line(format_args!("nothing of the journal is lost"));
     }
-    if let Some(why) = archive_unread {
-        crate::say::line(format_args!("the archive was not looked at: {why}"));
+    for remark in remarks {
+        crate::say::line(format_args!("{remark}"));
     }
     for MendedWallet { tenant, reserved, adjusted } in wallets {
         crate::say::line(format_args!(

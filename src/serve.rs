@@ -70,7 +70,7 @@ pub enum ServeError {
     #[error(transparent)]
     Replay(engine::ReplayError),
     #[error(
-        "the wallet of tenant {tenant} does not add up; `tidegate ledger verify --offline` with the same settings shows every wallet"
+        "the wallet of tenant {tenant} does not add up: the journal and the parked store are not of one moment, or what they hold is damaged. `tidegate ledger verify --offline` with the same settings shows every wallet. Choices: put back a backup of the whole store; or put what `tidegate journal salvage DIR` writes in the place of the journal"
     )]
     Wallet { tenant: String },
     #[error(transparent)]

@@ -9,19 +9,19 @@ use std::time::Instant;
 use config::Config;
 use connectors::clock::Clock;
 use engine::effect::Shelf;
-use engine::flushes::Flushes;
-use engine::pages::order_of;
+use engine::parking::RowsError;
 use engine::record::{Record, Records};
 use engine::{Engine, ReplayError};
-use storage::archive::{self, Archive, ArchiveError, Blocks, ReadBlocks};
+use storage::archive::{self, Archive, Blocks, ReadBlocks};
 use storage::catalog::Catalog;
 use storage::journal::{self, Journal, Options};
 use storage::layout::{FORMAT, Layout};
 use storage::log::{Durability, LogKind};
-use storage::parked::{Parked, ParkedBlocks, ReadParked};
+use storage::parked::{Parked, ParkedBlocks};
 use storage::space::{self, Level, Reserve, Space};
 use storage::{OpenError, StoreError};
 
+use crate::moment::{self, Beyond, Older, Part};
 use crate::secrets::Vault;
 use crate::shelves::{self, ReadError};
 use crate::{block, fold, packing};
@@ -29,12 +29,15 @@ use crate::{block, fold, packing};
 /// Where the key of message ids is kept in the catalog.
 const ID_KEY: &str = "ids/key";
 /// A database a day.
-const LATE_IDS: archive::Options = archive::Options { period_millis: 86_400_000, bytes_max: u64::MAX };
+pub const LATE_IDS: archive::Options = archive::Options { period_millis: 86_400_000, bytes_max: u64::MAX };
 /// There in the catalog once a part of the store has been made.
 const JOURNAL_MADE: &str = "journal/made";
 const ARCHIVE_MADE: &str = "archive/made";
 const LATE_IDS_MADE: &str = "late-ids/made";
 const PARKED_MADE: &str = "parked/made";
+
+/// What there is to do about parts that are not of one moment.
+const CHOICES: &str = "Choices: put back a backup of the whole store, as it was at one moment; or put what `tidegate journal salvage DIR` writes in the place of the journal: then the parts are taken as they are, without what they lack, what is queued in the journal or in the parked store is sent, though it may have been before, and charged";
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -59,14 +62,10 @@ pub enum StoreStartError {
     Group { group: u64, error: packing::UnpackError },
     #[error("group {group} of the journal is {error}; start that version")]
     NewerGroup { group: u64, error: packing::UnpackError },
-    #[error(
-        "the rows of block {block} in the parked store cannot be read; put back a backup of the whole store"
-    )]
-    Parked { block: u64 },
-    #[error(
-        "the messages of block {block} in the parked store cannot be read; put back a backup of the whole store"
-    )]
-    ParkedMessages { block: u64 },
+    #[error("{error}. {choices}")]
+    Rows { error: RowsError, choices: String },
+    #[error("the messages of block {block} in the parked store cannot be read. {choices}")]
+    ParkedMessages { block: u64, choices: String },
     #[error("the archive cannot be read")]
     Archive(#[from] ReadError),
     #[error("there is no store in {path}")]
@@ -84,11 +83,11 @@ pub enum StoreStartError {
     )]
     PartGone { path: String },
     #[error(
-        "{path} has messages (of block {block}) that came after all that the journal knows: the journal was put back alone, or the store was copied while a gateway ran. Choices: put back a backup of the whole store, as it was at one moment; or put what `tidegate journal salvage DIR` writes in the place of the journal: no id is given twice then, and what it has as queued is sent again"
+        "{path} has messages (of block {block}) that came after all that the journal knows: the journal was put back alone, or the store was copied while a gateway ran. {CHOICES}"
     )]
     JournalBehind { path: String, block: u64 },
     #[error(
-        "{path} is an older one that was put in the place of another: it counts {found} flushes, and the journal knows of {known}. Choices: put back a backup of the whole store, as it was at one moment; or start with it as it is, and without what it lacks: put what `tidegate journal salvage DIR` writes in the place of the journal"
+        "{path} is older than the journal, or was emptied: it counts {found} flushes, and the journal knows of {known}. {CHOICES}"
     )]
     Older { path: String, known: u64, found: u64 },
     #[error("the catalog's {ID_KEY} is missing or damaged: put the catalog back from a backup")]
@@ -180,22 +179,7 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
         note_made(&mut catalog, made)?;
     }
     let journal_took = began.elapsed();
-    nothing_is_older(&archive, &parked, &mut engine)
-        .map_err(ReadError::from)?
-        .map_or(Ok(()), |older| Err(older.of(&layout)))?;
-    match nothing_is_beyond(&*archive.reader(), &*parked.reader(), &engine) {
-        Ok(()) => {}
-        // What was not flushed when the power failed is gone, as that setting has it: no number of it that others know is given again.
-        Err(Beyond { shelf, block }) if durability(config) == Durability::Os => {
-            tracing::warn!(
-                ?shelf,
-                block,
-                "the journal has lost its end: with durability = \"os\" that is what a power failure leaves"
-            );
-            engine.go_beyond(block);
-        }
-        Err(beyond) => return Err(beyond.of(&layout)),
-    }
+    of_one_moment(config, &layout, (&archive, &parked, &late_ids), &mut engine)?;
     fold_parked(&parked, &mut engine)?;
     fold_archived(&*archive.reader(), &mut engine)?;
     tracing::info!(
@@ -330,113 +314,58 @@ fn names_archived(records: &[u8]) -> bool {
     Records::new(records).any(|record| matches!(record, Ok(Record::Parked { .. })))
 }
 
-/// A store that was flushed less often than the journal knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Older {
-    pub shelf: Shelf,
-    pub known: u64,
-    pub found: u64,
-}
-
-impl Older {
-    fn of(self, layout: &Layout) -> StoreStartError {
-        let Older { shelf, known, found } = self;
-        StoreStartError::Older { path: path_of(layout, shelf), known, found }
-    }
-}
-
-fn path_of(layout: &Layout, shelf: Shelf) -> String {
-    let path = match shelf {
-        Shelf::Archive => layout.archive(),
-        Shelf::Parked => layout.parked(),
-    };
-    path.display().to_string()
-}
-
-/// Which of the two lacks what it was given, by what it counts. Nothing may be wrong with it but that it is an older one. From now on
-/// the journal knows them as they are.
-pub fn nothing_is_older(
-    archive: &dyn Blocks,
-    parked: &dyn ParkedBlocks,
+/// What keeps messages and their ids beside the journal is no older than it, and it no older than they.
+fn of_one_moment(
+    config: &Config,
+    layout: &Layout,
+    (archive, parked, late_ids): (&Archive, &Parked, &Archive),
     engine: &mut Engine,
-) -> Result<Option<Older>, ArchiveError> {
+) -> Result<(), StoreStartError> {
     let (known, found) =
-        (engine.flushes(), Flushes { archive: archive.flushes()?, parked: Some(parked.flushes()) });
-    let newest = |flushes: Flushes| flushes.archive.map(|(database, _)| database);
-    if newest(found) < newest(known) {
-        tracing::warn!(
-            "the newest database of the archive is not there: it was moved away, or the archive is an older one"
-        );
+        (engine.flushes(), moment::flushes(archive, parked, late_ids).map_err(ReadError::from)?);
+    let path = |part: Part| part.path(layout).display().to_string();
+    for part in moment::without_newest(known, found) {
+        let path = path(part);
+        tracing::warn!(%path, "its newest database is not there: it was moved away, or this is an older one");
     }
-    let of_one_database = known.archive.zip(found.archive).filter(|(known, found)| known.0 == found.0);
-    let archived = of_one_database.map(|(known, found)| (Shelf::Archive, known.1, found.1));
-    let waiting = known.parked.zip(found.parked).map(|(known, found)| (Shelf::Parked, known, found));
+    if let Some(Older { part, known, found }) = moment::older(known, found).next() {
+        return Err(StoreStartError::Older { path: path(part), known, found });
+    }
+    // What was moved away on purpose is not missed again.
     engine.found_flushes(found);
-    let older = archived.into_iter().chain(waiting).find(|(_, known, found)| found < known);
-    Ok(older.map(|(shelf, known, found)| Older { shelf, known, found }))
-}
-
-/// A store that has something of a block that the journal has not come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Beyond {
-    pub shelf: Shelf,
-    pub block: u64,
-}
-
-impl Beyond {
-    fn of(self, layout: &Layout) -> StoreStartError {
-        StoreStartError::JournalBehind { path: path_of(layout, self.shelf), block: self.block }
+    match moment::beyond(&*archive.reader(), &*parked.reader(), engine) {
+        None => {}
+        // What was not flushed when the power failed is gone, as that setting has it: no number of it that others know is given again.
+        Some(Beyond { part, block }) if durability(config) == Durability::Os => {
+            let path = path(part);
+            tracing::warn!(%path, block, "the journal has lost its end: with durability = \"os\" that is what a power failure leaves");
+            engine.skip_beyond(block);
+        }
+        Some(Beyond { part, block }) => {
+            return Err(StoreStartError::JournalBehind { path: path(part), block });
+        }
     }
-}
-
-/// The last block of each of the two, and the place of its last message in the order of numbers. What cannot be read for damage counts for
-/// nothing, and is told where it is needed.
-fn last_of_shelves(archive: &dyn ReadBlocks, parked: &dyn ReadParked) -> [Option<(Beyond, u64)>; 2] {
-    let last = |shelf, block: u64, messages: Option<block::Messages>| {
-        let orders = messages.into_iter().flatten().map(|(number, _)| order_of(number));
-        Some((Beyond { shelf, block }, orders.max()?))
-    };
-    let archived = archive.last_block().ok().flatten();
-    let waiting = parked.span().ok().flatten().map(|(_, last)| last);
-    [
-        archived.and_then(|block| last(Shelf::Archive, block, shelves::read(archive, block).ok())),
-        waiting.and_then(|block| {
-            let stored = parked.messages(block).ok().flatten()?;
-            last(Shelf::Parked, block, block::messages(&stored).ok())
-        }),
-    ]
-}
-
-/// A message is in the journal before it is anywhere else. So a journal that has not come to what the others have is an older one, with
-/// which ids would be given twice.
-pub fn nothing_is_beyond(
-    archive: &dyn ReadBlocks,
-    parked: &dyn ReadParked,
-    engine: &Engine,
-) -> Result<(), Beyond> {
-    let last = last_of_shelves(archive, parked).into_iter().flatten().max_by_key(|(_, order)| *order);
-    match last {
-        Some((beyond, order)) if engine.is_beyond(order) => Err(beyond),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// What waits in the parked store, where the journal does not know it better.
 pub fn fold_parked(parked: &dyn ParkedBlocks, engine: &mut Engine) -> Result<(), StoreStartError> {
-    let mut malformed = None;
+    let mut refused = None;
     parked.each_rows(&mut |block, rows| {
-        if engine.replay_row(block, rows).is_none() {
-            malformed.get_or_insert(block);
+        if let Err(error) = engine.replay_row(block, rows) {
+            refused.get_or_insert(error);
         }
     })?;
-    if let Some(block) = malformed {
-        return Err(StoreStartError::Parked { block });
+    let choices = storage::error::choices_of_parked;
+    if let Some(error) = refused {
+        return Err(StoreStartError::Rows { error, choices: choices() });
     }
     let reader = parked.reader();
     for load in engine.apart().into_iter().filter(|load| load.shelf == Shelf::Parked) {
         let stored = reader.messages(load.block)?.unwrap_or_default();
         let messages = block::messages(&stored);
-        let messages = messages.map_err(|_| StoreStartError::ParkedMessages { block: load.block })?;
+        let messages = messages
+            .map_err(|_| StoreStartError::ParkedMessages { block: load.block, choices: choices() })?;
         engine.replay_apart(load, messages.into_values().collect())?;
     }
     Ok(())

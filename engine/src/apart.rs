@@ -47,6 +47,8 @@ pub(crate) struct Apart {
     is_lossy: bool,
     /// Messages that no store has, by block: their steps are of no use.
     lost: BTreeMap<u64, u64>,
+    /// Messages that the journal is to have whole from now on.
+    whole: Vec<u64>,
 }
 
 impl Apart {
@@ -139,6 +141,20 @@ impl Engine {
         self.apart.is_lossy = true;
     }
 
+    /// A message that is finished, by the archive, while an older parked store still has it: it counts as finished, and `mend_after_loss`
+    /// writes it down. What the journal knows of it is newer than either.
+    pub fn take_finished(&mut self, bytes: Vec<u8>) {
+        let Some(mut message) = Message::read(bytes).filter(Message::is_final) else { return };
+        let (number, order) = (message.number, order_of(message.number));
+        if self.pages.at(order).is_some() || self.apart.steps.contains_key(&order) {
+            return;
+        }
+        message.image_group = self.group_number;
+        let since = message.accepted_at.0;
+        self.pages.insert(message, since);
+        self.apart.whole.push(number);
+    }
+
     /// Of what is left no store has the messages, nor will have: `mend_after_loss` lets the journal forget it. Says how many they are.
     pub fn lose_apart(&mut self) -> u64 {
         let steps = std::mem::take(&mut self.apart.steps);
@@ -153,12 +169,9 @@ impl Engine {
         for (block, mask) in std::mem::take(&mut self.apart.lost) {
             record::write(&mut self.group, &Record::Parked { block, mask });
         }
-        let numbers: Vec<u64> = self
-            .pages
-            .iter()
-            .map(|message| message.number)
-            .filter(|number| self.parking.is_apart(*number))
-            .collect();
+        let apart = self.pages.iter().map(|message| message.number);
+        let mut numbers: Vec<u64> = apart.filter(|number| self.parking.is_apart(*number)).collect();
+        numbers.append(&mut self.apart.whole);
         for number in numbers {
             if let Some(message) = self.pages.get(number) {
                 record::write(&mut self.group, &Record::CarryOver(message.bytes()));

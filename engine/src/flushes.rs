@@ -11,6 +11,8 @@ pub struct Flushes {
     /// The first block of the archive's newest database, and the flushes of that one.
     pub archive: Option<(u64, u64)>,
     pub parked: Option<u64>,
+    /// As of the archive, of the ids of messages that did not succeed.
+    pub late_ids: Option<(u64, u64)>,
 }
 
 /// What the journal has of them.
@@ -21,6 +23,8 @@ pub(crate) struct KnownFlushes {
     found: Option<Flushes>,
     /// The group of the newest record of them.
     group: u64,
+    /// Numbers were passed over for what the stores have, and no record says so.
+    pub has_skipped: bool,
 }
 
 impl Engine {
@@ -46,8 +50,11 @@ impl Engine {
     /// What was written to the stores is there durably, and they count so many.
     pub(crate) fn note_flushes(&mut self, flushes: Flushes) {
         let known = self.flushes.known;
-        let newer =
-            Flushes { archive: flushes.archive.or(known.archive), parked: flushes.parked.or(known.parked) };
+        let newer = Flushes {
+            archive: flushes.archive.or(known.archive),
+            parked: flushes.parked.or(known.parked),
+            late_ids: flushes.late_ids.or(known.late_ids),
+        };
         if newer != known {
             self.flushes.known = newer;
             self.record_flushes();

@@ -307,6 +307,17 @@ fn reserved(message: &Message) -> i64 {
     if message.charge == Charge::Reserved { message.price.0 } else { 0 }
 }
 
+/// Why the rows of a block in the parked store could not be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowsError {
+    #[error("the rows of block {block} in the parked store cannot be read")]
+    Malformed { block: u64 },
+    #[error(
+        "block {block} in the parked store has messages of a tenant (number {tenant}) that the journal does not name"
+    )]
+    Nameless { block: u64, tenant: u32 },
+}
+
 impl Engine {
     /// Messages that wait to be sent and are in memory, but for copies.
     pub(crate) fn waiting_in_memory(&self) -> u64 {
@@ -455,10 +466,13 @@ impl Engine {
     }
 
     /// A row of the store, at a start. What the journal knows of the message is newer.
-    pub fn replay_row(&mut self, block: u64, rows: &[u8]) -> Option<()> {
-        for row in row::read_rows(rows)? {
-            let order = block.checked_mul(BLOCK_MESSAGES)? + u64::from(row.place);
-            let slot = self.tenants.get(row.tenant)?.slot;
+    pub fn replay_row(&mut self, block: u64, rows: &[u8]) -> Result<(), RowsError> {
+        let rows = row::read_rows(rows).ok_or(RowsError::Malformed { block })?;
+        let first = block.checked_mul(BLOCK_MESSAGES).ok_or(RowsError::Malformed { block })?;
+        for row in rows {
+            let order = first + u64::from(row.place);
+            let slot =
+                self.tenants.get(row.tenant).ok_or(RowsError::Nameless { block, tenant: row.tenant })?.slot;
             let number = u64::from(slot) << Number::ORDER_BITS | order;
             let seen = Number(number);
             (self.epoch, self.next) = (self.epoch, self.next).max((seen.epoch(), seen.sequence() + 1));
@@ -477,7 +491,7 @@ impl Engine {
             }
             self.count_waiting(row.tenant, false, is_waiting(row.state));
         }
-        Some(())
+        Ok(())
     }
 
     /// Fills the queues with what is parked and comes before this place in the order of numbers.

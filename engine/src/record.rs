@@ -275,18 +275,21 @@ pub fn write(out: &mut Vec<u8>, record: &Record<'_>) {
 
 /// A bit for each that is known, and then these.
 fn write_flushes(out: &mut Vec<u8>, flushes: Flushes) {
-    out.push(u8::from(flushes.archive.is_some()) | u8::from(flushes.parked.is_some()) << 1);
-    let archive = flushes.archive.map(|(database, count)| [database, count]);
-    for number in archive.into_iter().flatten().chain(flushes.parked) {
+    let Flushes { archive, parked, late_ids } = flushes;
+    let known = [archive.is_some(), parked.is_some(), late_ids.is_some()];
+    out.push((0u8..).zip(known).map(|(bit, known)| u8::from(known) << bit).sum());
+    let pair = |of: Option<(u64, u64)>| of.into_iter().flat_map(|(database, count)| [database, count]);
+    for number in pair(archive).chain(parked).chain(pair(late_ids)) {
         out.extend_from_slice(&number.to_le_bytes());
     }
 }
 
 fn read_flushes(reader: &mut Reader<'_>) -> Option<Flushes> {
-    let known = reader.u8().filter(|known| *known <= 3)?;
+    let known = reader.u8().filter(|known| *known < 8)?;
     let archive = if known & 1 != 0 { Some((reader.u64()?, reader.u64()?)) } else { None };
     let parked = if known & 2 != 0 { Some(reader.u64()?) } else { None };
-    Some(Flushes { archive, parked })
+    let late_ids = if known & 4 != 0 { Some((reader.u64()?, reader.u64()?)) } else { None };
+    Some(Flushes { archive, parked, late_ids })
 }
 
 /// Of messages from phones, and of what is kept for the operator.

@@ -30,9 +30,7 @@ pub enum ReplayError {
         "block {block} has messages that the journal goes on with, and no store has them. Choices: put back a backup of the whole store; or start without them: put what `tidegate journal salvage DIR` writes in the place of the journal"
     )]
     Apart { block: u64 },
-    #[error(
-        "the wallet of tenant {tenant} does not add up after replay: the journal and the parked store are not of one moment, or what they hold is damaged. Choices: put back a backup of the whole store; or put what `tidegate journal salvage DIR` writes in the place of the journal"
-    )]
+    #[error("the wallet of tenant {tenant} does not add up after replay")]
     Ledger { tenant: String },
     #[error(
         "the wallet of tenant {tenant} is kept in {kept}, and the settings say {asked}: write currency = \"{kept}\", or give the tenant another id, which has a wallet of its own"
@@ -200,9 +198,15 @@ impl Engine {
         Number::order_of(self.epoch, self.next) <= order
     }
 
+    /// As `go_beyond`, where the journal itself does not say so.
+    pub fn skip_beyond(&mut self, block: u64) {
+        self.go_beyond(block);
+        self.flushes.has_skipped = true;
+    }
+
     /// No number of this block or of one before it is given from here on.
-    pub fn go_beyond(&mut self, block: u64) {
-        let next = Number((block + 1) * BLOCK_MESSAGES);
+    fn go_beyond(&mut self, block: u64) {
+        let next = Number(block.saturating_add(1).saturating_mul(BLOCK_MESSAGES).min(Number::LAST_ORDER));
         (self.epoch, self.next) = (self.epoch, self.next).max((next.epoch(), next.sequence()));
     }
 
@@ -257,7 +261,7 @@ impl Engine {
         self.check_apart()?;
         self.check_wallets()?;
         self.check_currencies(&definitions)?;
-        if self.ring.is_empty() {
+        if self.ring.is_empty() || self.flushes.has_skipped {
             self.record_epoch();
         }
         self.record_found_flushes();
@@ -327,6 +331,11 @@ impl Engine {
             self.record_wallet(tenant);
         }
         mended
+    }
+
+    /// Tenants that have a wallet and no name any more, by their numbers: the group is lost that gave it.
+    pub fn nameless_tenants(&self) -> impl Iterator<Item = u32> {
+        (0u32..).zip(self.tenants.names()).filter(|(_, name)| name.is_empty()).map(|(tenant, _)| tenant)
     }
 
     /// Every wallet adds up, and holds in reserve what its living messages have.

@@ -66,10 +66,7 @@ pub(crate) fn choices(path: &Path) -> String {
             layout::format_line()
         )
     } else if path.ends_with(layout::PARKED) {
-        "Choices: put back a backup of the whole store, as it was at one moment; or start without the messages that wait in this directory: move \
-         it and its side file away, make an empty directory in its place, and put what `tidegate journal salvage DIR` writes in the place of the \
-         journal"
-            .to_owned()
+        choices_of_parked()
     } else if let Some(directory) = of_databases {
         let list = directory.join(LIST);
         if path == list {
@@ -83,6 +80,14 @@ pub(crate) fn choices(path: &Path) -> String {
     } else {
         "Put back a backup of the whole store".to_owned()
     }
+}
+
+/// What can be done about a parked store that cannot be used.
+pub fn choices_of_parked() -> String {
+    "Choices: put back a backup of the whole store, as it was at one moment; or start without the messages that wait in the parked store: move \
+     `parked` and `parked-flushed` away, make an empty directory `parked`, and put what `tidegate journal salvage DIR` writes in the place of \
+     the journal"
+        .to_owned()
 }
 
 /// Why a store that is open could not write or read. After a failed write or flush nothing more may be acknowledged.

@@ -244,7 +244,7 @@ fn an_archive_that_is_put_back_alone_is_refused_and_taken_as_it_is_after_a_salva
     fs::remove_dir_all(&archive).unwrap();
     fs::rename(&aside, &archive).unwrap();
     for _ in 0..2 {
-        assert_refused(&home, &["tidegate-data/archive is an older one", "salvage DIR"]);
+        assert_refused(&home, &["tidegate-data/archive is older than the journal", "salvage DIR"]);
     }
     let (ended, printed) = run(&home, &["journal", "salvage", "saved"]);
     assert_eq!(ended.code, Some(0), "{} {printed}", ended.said);

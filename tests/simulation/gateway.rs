@@ -29,7 +29,7 @@ use tidegate::measure::Measures;
 use tidegate::operate::{self, Operations};
 use tidegate::ops::Health;
 use tidegate::tlv_names::TlvNames;
-use tidegate::{fold, store};
+use tidegate::{fold, moment, store};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -135,12 +135,15 @@ pub fn open(world: &World, clock: Clock) -> Result<Opened, String> {
     let mut engine = Engine::new(&ID_KEY, clock.system());
     let folded = fold::fold(recovery, &mut engine, |_| {});
     let next_group = folded.map_err(|error| format!("the journal cannot be folded: {error}"))?;
-    match store::nothing_is_older(blocks.as_ref(), parked.as_ref(), &mut engine) {
-        Ok(None) => {}
-        older => return Err(format!("a store is older than the journal: {older:?}")),
+    let found = moment::flushes(blocks.as_ref(), parked.as_ref(), late_ids.as_ref());
+    let (known, found) = (engine.flushes(), found.map_err(|error| format!("nothing is counted: {error}"))?);
+    if let Some(older) = moment::older(known, found).next() {
+        return Err(format!("a part of the store is older than the journal: {older:?}"));
     }
-    store::nothing_is_beyond(&*blocks.reader(), &*parked.reader(), &engine)
-        .map_err(|beyond| format!("the journal is behind: {beyond:?}"))?;
+    engine.found_flushes(found);
+    if let Some(beyond) = moment::beyond(&*blocks.reader(), &*parked.reader(), &engine) {
+        return Err(format!("the journal is behind: {beyond:?}"));
+    }
     store::fold_parked(parked.as_ref(), &mut engine)
         .map_err(|error| format!("what is parked cannot be folded: {error}"))?;
     store::fold_archived(&*blocks.reader(), &mut engine)

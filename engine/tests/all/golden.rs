@@ -225,13 +225,19 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
     let provider = Record::Catalog { kind: NameKind::Provider, index: 1, id: "up", currency: "" };
     check("catalog, a provider", &provider, "0a010b0000000201000000020075700000");
     check("epoch", &Record::Epoch { epoch: 1, next: 0x42 }, "0b010a00000001004200000000000000");
-    for (archive, parked, octets) in [
-        (None, None, "1c010100000000"),
-        (Some((0x41, 7)), None, "1c01110000000141000000000000000700000000000000"),
-        (None, Some(9), "1c0109000000020900000000000000"),
-        (Some((0x41, 7)), Some(9), "1c011900000003410000000000000007000000000000000900000000000000"),
+    for (archive, parked, late_ids, octets) in [
+        (None, None, None, "1c010100000000"),
+        (Some((0x41, 7)), None, None, "1c01110000000141000000000000000700000000000000"),
+        (None, Some(9), None, "1c0109000000020900000000000000"),
+        (None, None, Some((0, 3)), "1c01110000000400000000000000000300000000000000"),
+        (
+            Some((0x41, 7)),
+            Some(9),
+            Some((0, 3)),
+            "1c01290000000741000000000000000700000000000000090000000000000000000000000000000300000000000000",
+        ),
     ] {
-        check("flushes", &Record::Flushes(Flushes { archive, parked }), octets);
+        check("flushes", &Record::Flushes(Flushes { archive, parked, late_ids }), octets);
     }
     check(
         "wallet",

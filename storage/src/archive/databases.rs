@@ -72,7 +72,10 @@ impl Databases {
             return Err(OpenError::damaged(&directory.join(&other.name), place));
         }
         let databases = Databases { directory: directory.to_owned(), options, set: Mutex::new(set) };
-        databases.write_list(&databases.lock().entries).map_err(io)?;
+        let names: Vec<String> = databases.lock().entries.iter().map(|entry| entry.name.clone()).collect();
+        if !files::is_list(directory, &names)? {
+            databases.write_list(&databases.lock().entries).map_err(io)?;
+        }
         for name in found.removing {
             files::end_removal(&directory.join(name)).map_err(io)?;
         }

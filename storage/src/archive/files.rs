@@ -72,6 +72,11 @@ pub(super) fn is_there(directory: &Path) -> Result<bool, OpenError> {
     Ok(false)
 }
 
+/// Whether the list is there and has just these names.
+pub(super) fn is_list(directory: &Path, names: &[String]) -> Result<bool, OpenError> {
+    Ok(directory.join(LIST).exists() && listed(directory)?.lines().eq(names))
+}
+
 fn listed(directory: &Path) -> Result<String, OpenError> {
     let list = directory.join(LIST);
     match fs::read_to_string(&list) {

@@ -20,13 +20,13 @@ impl House {
         let blocks = self.write_archive();
         if !blocks.is_empty() {
             self.flushes.0 += 1;
-            let flushes = Flushes { archive: Some((0, self.flushes.0)), parked: None };
+            let flushes = Flushes { archive: Some((0, self.flushes.0)), ..Flushes::default() };
             commands.push(Command::Archived { blocks, flushes });
         }
         let parked = self.park();
         if !parked.is_empty() {
             self.flushes.1 += 1;
-            let flushes = Flushes { archive: None, parked: Some(self.flushes.1) };
+            let flushes = Flushes { parked: Some(self.flushes.1), ..Flushes::default() };
             commands.push(Command::Parked { blocks: parked, flushes });
         }
         for load in std::mem::take(&mut self.loads) {
@@ -167,7 +167,7 @@ impl House {
         let known = engine.flushes();
         assert!(known.archive.is_none_or(|(_, count)| count <= archive), "{known:?} of {archive}");
         assert!(known.parked.is_none_or(|count| count <= parked), "{known:?} of {parked}");
-        engine.found_flushes(Flushes { archive: Some((0, archive)), parked: Some(parked) });
+        engine.found_flushes(Flushes { archive: Some((0, archive)), parked: Some(parked), late_ids: None });
         self.now.mono = Mono(self.now.mono.0 + 1_000_000);
         self.advance(0);
         engine.recovered(self.definitions.clone(), self.now, self.next_group).expect("the journal recovers");
