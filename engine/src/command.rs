@@ -255,10 +255,23 @@ pub struct TenantOperation {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Something of the message with this id, which the outside was given. Its source must be this one; empty: any.
-    OfOne { id: u64, source: Vec<u8>, what: OfOne },
+    OfOne {
+        named: Named,
+        what: OfOne,
+    },
     /// That all are cancelled that have these three and wait.
     CancelAll(Addresses),
+}
+
+/// A message as its tenant names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// What the outside was given.
+    pub id: u64,
+    /// Its source must be this one; empty: any.
+    pub source: Vec<u8>,
+    /// Its destination must be this one, where it is given.
+    pub destination: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

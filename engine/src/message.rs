@@ -7,6 +7,7 @@ mod again;
 mod ending;
 mod head;
 mod id_hash;
+mod replaced;
 
 use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
@@ -14,7 +15,7 @@ use codecs::receipt::State as ReceiptState;
 pub use self::head::{HEAD_VERSION, Head, INBOUND};
 pub use self::id_hash::IdHash;
 
-use self::head::{HEAD_FIXED, PRICE_AT};
+use self::head::HEAD_FIXED;
 use crate::bytes::{self, Reader};
 use crate::catalog::{AskReceipt, SettleOn};
 use crate::money::Micros;
@@ -295,22 +296,6 @@ impl Message {
         self.charge = Charge::Released;
         self.first_part = part;
         self.more_states().for_each(|other| *other = part);
-    }
-
-    /// The same message with another body and price, and a step that says so: a new whole image. `state` holds from here on.
-    pub fn with_body(&self, body: &Body<'_>, price: Micros, state: State, at: Wall) -> Option<Message> {
-        let head_length = self.head_length();
-        let mut bytes = Vec::with_capacity(self.bytes.len() + body.octets.len() + 2 * step::STEP_HEADER);
-        bytes.extend_from_slice(self.bytes.get(..head_length)?);
-        bytes.get_mut(PRICE_AT..PRICE_AT + 8)?.copy_from_slice(&price.0.to_le_bytes());
-        body.write(&mut bytes);
-        bytes.extend_from_slice(self.bytes.get(self.story as usize..)?);
-        let (parts, price) = (self.parts(), self.price);
-        let step = Step::Replaced { state, attempt: self.attempt, parts, price };
-        step.write(self.accepted_at, at, &mut bytes);
-        let mut message = Message::read(bytes)?;
-        (message.image_group, message.told) = (self.image_group, self.told);
-        Some(message)
     }
 
     /// The whole message as it is kept: head, body, story.

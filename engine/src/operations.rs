@@ -10,7 +10,7 @@ use codecs::text::{self, Encoding};
 
 use crate::asking::is_askable;
 use crate::command::{
-    AskAnswer, AskKind, ConnectionId, OfOne, PartToken, Refusal, Replacement, TenantOperation, Wanted,
+    AskAnswer, AskKind, ConnectionId, Named, OfOne, PartToken, Refusal, Replacement, TenantOperation, Wanted,
 };
 use crate::effect::{Cancelled, Operated, OperationAnswer};
 use crate::engine::{DueKind, Engine};
@@ -116,27 +116,27 @@ impl Engine {
                     self.answer_operation(asker, Operated::Refused(Refusal::RateLimited));
                 }
             }
-            Wanted::OfOne { id, source, what } => {
+            Wanted::OfOne { named, what } => {
                 let asker = Asker { connection, sequence, kind: what.kind() };
-                let number = self.ids.number(id).filter(|number| number >> Number::BITS == 0);
+                let number = self.ids.number(named.id).filter(|number| number >> Number::BITS == 0);
                 match number.filter(|number| self.was_given(*number)) {
-                    Some(number) => self.operation_on(number, tenant, asker, source, what),
+                    Some(number) => self.operation_on(number, tenant, asker, named, what),
                     None => self.answer_operation(asker, Operated::Failed),
                 }
             }
         }
     }
 
-    fn operation_on(&mut self, number: u64, tenant: u32, asker: Asker, source: Vec<u8>, what: OfOne) {
+    fn operation_on(&mut self, number: u64, tenant: u32, asker: Asker, named: Named, what: OfOne) {
         let Some(message) = self.pages.get(number) else {
             // What the archive has can be looked at, and is too late for all else.
             let may_be_read = self.parking.is_away(number) || what == OfOne::Query;
             if !may_be_read {
                 return self.answer_operation(asker, Operated::Failed);
             }
-            return self.read_for_operation(number, tenant, asker, source, what);
+            return self.read_for_operation(number, tenant, asker, named, what);
         };
-        if !is_meant(message, tenant, &source) {
+        if !is_meant(message, tenant, &named) {
             return self.answer_operation(asker, Operated::Failed);
         }
         match what {
@@ -206,14 +206,14 @@ impl Engine {
 
     // What is not in memory.
 
-    fn read_for_operation(&mut self, number: u64, tenant: u32, asker: Asker, source: Vec<u8>, what: OfOne) {
+    fn read_for_operation(&mut self, number: u64, tenant: u32, asker: Asker, named: Named, what: OfOne) {
         let reading = self.operations.reading.entry(tenant).or_default();
         if *reading >= READING_MAX {
             return self.answer_operation(asker, Operated::Refused(Refusal::RateLimited));
         }
         *reading += 1;
         let Asker { connection, sequence, .. } = asker;
-        let wanted = Wanted::OfOne { id: self.ids.id(number), source, what };
+        let wanted = Wanted::OfOne { named, what };
         let operation = Box::new(TenantOperation { tenant, connection, sequence, wanted });
         self.load(block_of(number), News::Operation { number, operation });
     }
@@ -247,10 +247,10 @@ impl Engine {
             }
             let TenantOperation { tenant, connection, sequence, wanted } = *operation;
             self.has_been_read(tenant);
-            let Wanted::OfOne { source, .. } = wanted else { continue };
+            let Wanted::OfOne { named, .. } = wanted else { continue };
             let found = messages.iter().find(|bytes| crate::message::number_of(bytes) == Some(number));
             let message = found.and_then(|bytes| Message::read(bytes.clone()));
-            let outcome = match message.filter(|message| is_meant(message, tenant, &source)) {
+            let outcome = match message.filter(|message| is_meant(message, tenant, &named)) {
                 Some(message) => self.state_of(&message),
                 None => Operated::Failed,
             };
@@ -418,8 +418,10 @@ impl Engine {
 }
 
 /// Another tenant's message is none, nor is one from a phone, or with another source than the one that is named.
-fn is_meant(message: &Message, tenant: u32, source: &[u8]) -> bool {
+fn is_meant(message: &Message, tenant: u32, named: &Named) -> bool {
+    let body = message.body();
     message.tenant == tenant
         && !message.is_inbound()
-        && (source.is_empty() || message.body().source == source)
+        && (named.source.is_empty() || body.source == named.source)
+        && named.destination.is_none_or(|destination| body.destination == destination)
 }

@@ -17,7 +17,7 @@ use connectors::smpp::access::{Authenticator, BindKinds, Denied, IdRadix, Tenant
 use connectors::smpp::lockout::LockoutOptions;
 use connectors::smpp::server::{Entrance, Server, ServerOptions};
 use connectors::smpp::{Phase, Phases};
-use engine::command::{Addresses, AskKind, Command, OfOne, Refusal, Wanted};
+use engine::command::{Addresses, AskKind, Command, Named, OfOne, Refusal, Wanted};
 use engine::effect::{Operated, OperationAnswer, Outgoing};
 use engine::submission::{Body, Extra};
 use tokio::net::TcpListener;
@@ -589,7 +589,7 @@ fn operations_come_in_the_order_of_the_stream_and_are_answered_by_what_is_decide
     assert_eq!(peer.read().body, format!("{FIRST_ID:x}\0").as_bytes());
     let id = format!("{FIRST_ID:x}");
     let query = [id.as_bytes(), b"\0\x05\0ACME\0"].concat();
-    let cancel = [b"\0", id.as_bytes(), b"\0\0\0\0\0\0\0"].concat();
+    let cancel = [b"\0", id.as_bytes(), b"\0\0\0\0\x01\x01254712345679\0"].concat();
     let cancel_all = b"CMT\0\0\x05\0ACME\0\x01\x01254712345678\0".to_vec();
     let replace = [id.as_bytes(), b"\0\0\0\0\x00000001000000000R\0\x11\0\x03new"].concat();
     for (sequence, (command, body)) in (3..).zip([
@@ -601,9 +601,12 @@ fn operations_come_in_the_order_of_the_stream_and_are_answered_by_what_is_decide
         peer.send_pdu(command, Status::OK, sequence, body);
     }
     let wanted = operations(&site, 4);
-    let of_one = |source: &[u8], what| Wanted::OfOne { id: FIRST_ID, source: source.to_vec(), what };
-    assert_eq!(wanted[0], of_one(b"ACME", OfOne::Query));
-    assert_eq!(wanted[1], of_one(b"", OfOne::Cancel));
+    let of_one = |source: &[u8], destination, what| {
+        let named = Named { id: FIRST_ID, source: source.to_vec(), destination };
+        Wanted::OfOne { named, what }
+    };
+    assert_eq!(wanted[0], of_one(b"ACME", None, OfOne::Query));
+    assert_eq!(wanted[1], of_one(b"", Some(254_712_345_679), OfOne::Cancel));
     let (service_type, source, destination) = (b"CMT".to_vec(), b"ACME".to_vec(), 254_712_345_678);
     assert_eq!(wanted[2], Wanted::CancelAll(Addresses { service_type, source, destination }));
     let Wanted::OfOne { what: OfOne::Replace(replacement), .. } = &wanted[3] else { panic!("{wanted:?}") };

@@ -357,7 +357,7 @@ impl House {
 
     pub fn of_one(&mut self, tenant: &str, number: u64, what: OfOne) -> Option<Operated> {
         let id = engine::id::Permutation::new(&KEY).id(number);
-        self.wants(tenant, Wanted::OfOne { id, source: Vec::new(), what })
+        self.wants(tenant, Wanted::OfOne { named: Named { id, source: Vec::new(), destination: None }, what })
     }
 
     pub fn balance(&mut self, tenant: &str) -> Balance {

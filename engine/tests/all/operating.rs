@@ -83,16 +83,21 @@ fn each_state_answers_each_operation() {
 }
 
 #[test]
-fn nobody_learns_of_another_tenants_message_or_of_one_with_another_source() {
+fn nobody_learns_of_another_tenants_message_or_of_one_with_other_addresses() {
     let mut house = House::new(definitions());
     let number = house.accepted("acme", &Sms::default());
     for what in [OfOne::Query, OfOne::Cancel, OfOne::Replace(text(b"x"))] {
         assert_eq!(house.of_one("other", number, what.clone()), Some(Operated::Failed));
         assert_eq!(house.of_one("acme", number + 1, what.clone()), Some(Operated::Failed));
         let id = engine::id::Permutation::new(&KEY).id(number);
-        let of_source = |source: &[u8]| Wanted::OfOne { id, source: source.to_vec(), what: what.clone() };
-        assert_eq!(house.wants("acme", of_source(b"ACMe")), Some(Operated::Failed));
-        let is_meant = house.wants("acme", of_source(b"ACME"));
+        let named = |source: &[u8], destination| Wanted::OfOne {
+            named: Named { id, source: source.to_vec(), destination },
+            what: what.clone(),
+        };
+        let destination = house.body(number).destination;
+        assert_eq!(house.wants("acme", named(b"ACMe", None)), Some(Operated::Failed));
+        assert_eq!(house.wants("acme", named(b"ACME", Some(destination + 1))), Some(Operated::Failed));
+        let is_meant = house.wants("acme", named(b"ACME", Some(destination)));
         assert!(!matches!(is_meant, Some(Operated::Failed)) || what != OfOne::Query);
     }
 }

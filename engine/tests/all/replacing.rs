@@ -117,3 +117,34 @@ fn an_answer_that_comes_after_the_tenant_was_told_counts_whatever_was_asked_mean
     answer(&mut house, part, AskKind::Cancel);
     assert_eq!(house.state(number), State::Cancelled);
 }
+
+/// Each image is written whole, so that a story that only grows would cost more and more.
+#[test]
+fn a_text_that_is_replaced_without_end_leaves_a_story_that_has_one() {
+    // Whether its time comes after each, so that something stands between them.
+    for comes_due in [false, true] {
+        let mut house = House::new(definitions());
+        let number = house.accepted("acme", &Sms::default());
+        let mut longest = 0;
+        for round in 0..200 {
+            let send_at = comes_due.then(|| house.now.wall.after(Duration::from_secs(1)));
+            let replacement = Replacement { send_at, ..text(format!("{round:04}").as_bytes()) };
+            assert_eq!(replace(&mut house, number, replacement), Some(Operated::Done));
+            if comes_due {
+                assert_eq!(house.state(number), State::Scheduled);
+                house.seconds(2);
+            }
+            assert_eq!(house.state(number), State::Queued, "{round} {comes_due}");
+            if round < 40 {
+                longest = longest.max(house.message(number).bytes().len());
+            }
+        }
+        assert!(house.message(number).bytes().len() <= longest, "{comes_due}");
+        assert_eq!(house.body(number).octets, b"0199");
+        assert_eq!((house.money("acme"), house.engine.counters().replaced), ((999, 1, 0), 200));
+        house.crash();
+        assert_eq!(house.body(number).octets, b"0199");
+        let bind = house.bind("up", 0, 10);
+        assert_eq!(house.taken(bind).iter().map(Request::number).collect::<Vec<_>>(), [number]);
+    }
+}

@@ -2,14 +2,14 @@
 //! done, and what it costs, is the engine's.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use codecs::address::{self, National};
+use codecs::address::{self, Invalid, National};
 use codecs::instant::Wall;
 use codecs::receipt::State;
 use codecs::smpp::pdu::{CancelSm, QuerySm, QuerySmResponse, ReplaceSm, SmeAddress};
 use codecs::smpp::write;
 use codecs::smpp::{Command as Pdu, Status};
 use codecs::time;
-use engine::command::{Addresses, AskKind, OfOne, Refusal, Replacement, Wanted};
+use engine::command::{Addresses, AskKind, Named, OfOne, Refusal, Replacement, Wanted};
 use engine::effect::{Operated, OperationAnswer};
 use engine::{IdText, id};
 
@@ -43,36 +43,53 @@ impl About<'_> {
     pub fn wanted(&self, now: Wall, national: National) -> Result<Wanted, Status> {
         let failed = failure(self.kind());
         match self {
-            About::Query(query) => of_one(query.message_id, query.source, OfOne::Query).ok_or(failed),
+            About::Query(query) => {
+                let named = named(query.message_id, query.source, None).ok_or(failed)?;
+                Ok(Wanted::OfOne { named, what: OfOne::Query })
+            }
             About::Cancel(cancel) if cancel.message_id.is_empty() => cancel_all(cancel, national),
-            About::Cancel(cancel) => of_one(cancel.message_id, cancel.source, OfOne::Cancel).ok_or(failed),
+            About::Cancel(cancel) => {
+                let destination = destination(cancel, national).map_err(|_| failed)?;
+                let named = named(cancel.message_id, cancel.source, destination).ok_or(failed)?;
+                Ok(Wanted::OfOne { named, what: OfOne::Cancel })
+            }
             About::Replace(replace) => {
                 let replacement = replacement(replace, now)?;
-                of_one(replace.message_id, replace.source, OfOne::Replace(replacement)).ok_or(failed)
+                let named = named(replace.message_id, replace.source, None).ok_or(failed)?;
+                Ok(Wanted::OfOne { named, what: OfOne::Replace(replacement) })
             }
         }
     }
 }
 
 /// `None`: there can be no such message.
-fn of_one(message_id: &[u8], source: SmeAddress<'_>, what: OfOne) -> Option<Wanted> {
+fn named(message_id: &[u8], source: SmeAddress<'_>, destination: Option<u64>) -> Option<Named> {
     let id = read_id(message_id)?;
     // NULL where the submit_sm had none, or where the client leaves it out: then it is not compared.
     let source = match source.octets {
         [] => Vec::new(),
         _ => sender(source)?,
     };
-    Some(Wanted::OfOne { id, source, what })
+    Some(Named { id, source, destination })
+}
+
+/// SMPP 3.4 §4.9.1: it may be left out beside an id. One that is given is the message's, or another message is meant, as one of several
+/// of a submit_multi.
+fn destination(cancel: &CancelSm<'_>, national: National) -> Result<Option<u64>, Invalid> {
+    let SmeAddress { ton, octets, .. } = cancel.destination;
+    match octets {
+        [] => Ok(None),
+        _ => address::destination_of(ton, octets, national).map(|destination| Some(destination.as_u64())),
+    }
 }
 
 /// SMPP 3.4 §4.9: without an id all messages that have these three are meant.
 fn cancel_all(cancel: &CancelSm<'_>, national: National) -> Result<Wanted, Status> {
-    let SmeAddress { ton, octets, .. } = cancel.destination;
-    let destination = address::destination_of(ton, octets, national).map_err(|_| Status::INVDSTADR)?;
+    let destination = destination(cancel, national).ok().flatten().ok_or(Status::INVDSTADR)?;
     Ok(Wanted::CancelAll(Addresses {
         service_type: cancel.service_type.to_vec(),
         source: sender(cancel.source).ok_or(Status::INVSRCADR)?,
-        destination: destination.as_u64(),
+        destination,
     }))
 }
 
