@@ -316,6 +316,17 @@ impl Provider {
     }
 
     /// Takes from the rates what goes to a bind with a group; true where they wait until it leaves.
+    /// How long each part of a message waits for its token, in microseconds, where they are more than there are; else nothing.
+    fn waits_of_parts(&mut self, now: Mono, bind: usize, parts: u32) -> Vec<u32> {
+        let Some(bind) = self.binds.get_mut(bind).filter(|_| parts > 1) else { return Vec::new() };
+        let rates = &mut self.rate;
+        if parts <= rates.available(now).min(bind.rate.available(now)) {
+            return Vec::new();
+        }
+        let wait = |part| rates.flows_in(now, part).max(bind.rate.flows_in(now, part));
+        (1..=parts).map(wait).map(|wait| u32::try_from(wait.as_micros()).unwrap_or(u32::MAX)).collect()
+    }
+
     fn take_tokens(&mut self, now: Mono, bind: usize, parts: u32, group: u64) -> bool {
         self.rate.take_all(now, parts);
         let mut is_limited = self.rate.rate() > 0;
@@ -407,7 +418,8 @@ impl Provider {
         };
         let in_flight = self.in_flight_up();
         let places = credit.in_flight_max.saturating_sub(places_kept + in_flight);
-        // A message that is larger than a window, or than what a rate gathers, goes alone, when all there can be is there.
+        // A message that is larger than a window, or than what a rate gathers, goes alone, when all there can be is there; its parts
+        // follow as the rate allows (`waits_of_parts`).
         if parts > places.min(self.binds[bind].places()) && in_flight > 0 {
             return None;
         }
@@ -741,11 +753,16 @@ impl Engine {
         let parts = u32::from(waiting_parts(message));
         let Some(provider) = self.providers.get_mut(index) else { return };
         let Some(connection) = provider.binds.get(bind).and_then(|bind| bind.connection) else { return };
+        let waits = provider.waits_of_parts(now.mono, bind, parts);
         self.has_leaving |= provider.take_tokens(now.mono, bind, parts, self.groups_taken);
         provider.parts_since_ask = provider.parts_since_ask.saturating_add(parts);
         self.effects.is_urgent = true;
         let out = self.effects.outgoing(connection);
+        let first = out.requests.len();
         parts::write(message, provider.definition.as_ref(), now.wall, out);
+        for (request, wait) in out.requests.iter_mut().skip(first).zip(waits) {
+            request.after = wait;
+        }
         if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
             counters.submitted += u64::from(parts);
         }

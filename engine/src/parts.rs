@@ -202,7 +202,7 @@ impl<'a> Writer<'a, '_> {
         }
         self.out.bodies.extend_from_slice(&self.tlvs);
         let token = PartToken::new(self.message.number, part).0;
-        self.out.requests.push(Request { token, end: self.out.bodies.len() as u32 });
+        self.out.requests.push(Request { token, end: self.out.bodies.len() as u32, after: 0 });
     }
 
     /// The octets of a text in what data_coding 0 means at this provider, or packed. Characters that it does not have become question

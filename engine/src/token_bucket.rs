@@ -85,6 +85,16 @@ impl TokenBucket {
         parts(self.level + self.reserve - self.leaving)
     }
 
+    /// How long it takes until so many have flowed in, more than can gather too.
+    pub fn flows_in(&mut self, now: Mono, parts: u32) -> Duration {
+        if self.rate == 0 {
+            return Duration::ZERO;
+        }
+        self.fill(now);
+        let missing = i64::from(parts) * PART + self.leaving - self.level - self.reserve;
+        Duration::from_micros(u64::try_from(missing).unwrap_or(0).div_ceil(self.rate))
+    }
+
     /// Takes `parts` whether they are there or not: for a message that cannot be cut. The debt is waited for.
     /// [`TokenBucket::left`] is to be told when they have left.
     pub fn take_all(&mut self, now: Mono, parts: u32) {

@@ -213,7 +213,7 @@ fn a_journal_that_is_put_back_alone_is_refused_and_salvaged_it_gives_no_id_twice
     Gateway::start(&home).end_well();
     let (store, aside) = (home.store(), home.path().join("aside"));
     copy(&store, &aside);
-    let ids: BTreeSet<String> = archive_some(&home).into_iter().collect();
+    let ids = archive_some(&home);
     put_journal(&home, "aside");
     for _ in 0..2 {
         assert_refused(
@@ -224,10 +224,11 @@ fn a_journal_that_is_put_back_alone_is_refused_and_salvaged_it_gives_no_id_twice
     let (ended, printed) = run(&home, &["journal", "salvage", "saved"]);
     assert_eq!(ended.code, Some(0), "{} {printed}", ended.said);
     put_journal(&home, "saved");
-    let again: BTreeSet<String> = archive_some(&home).into_iter().collect();
-    assert!(ids.is_disjoint(&again), "an id was given twice");
+    let again = archive_some(&home);
+    assert!(ids.iter().all(|id| !again.contains(id)), "an id was given twice");
     let gateway = Gateway::start(&home);
-    for id in [ids.first(), again.first()].into_iter().flatten() {
+    // Of each time the first block is in the archive.
+    for id in [&ids[0], &again[0]] {
         gateway.http(KEY).message(id, "delivered");
     }
     gateway.end_well();

@@ -33,6 +33,8 @@ pub struct Request {
     pub connection: ConnectionId,
     pub token: u64,
     pub body: Vec<u8>,
+    /// When it goes.
+    pub at: Mono,
 }
 
 impl Request {
@@ -191,7 +193,8 @@ impl House {
                 let end = request.end as usize;
                 let body = outgoing.bodies[start..end].to_vec();
                 start = end;
-                self.requests.push(Request { connection, token: request.token, body });
+                let at = self.now.mono.after(Duration::from_micros(u64::from(request.after)));
+                self.requests.push(Request { connection, token: request.token, body, at });
             }
             assert_eq!(start, outgoing.bodies.len());
             let asks = outgoing.asks.into_iter();
