@@ -1,4 +1,4 @@
-//! Reading our own little-endian byte forms without a panic, and having them at hand. It knows no form.
+//! Reading our own little-endian byte forms without a panic, and having them at hand; a number in digits. It knows no form.
 
 /// What a processor fetches at once.
 const CACHE_LINE: usize = 64;
@@ -77,4 +77,26 @@ pub fn push_text(out: &mut Vec<u8>, text: &str) {
     let length = octets.len().min(usize::from(u16::MAX));
     out.extend_from_slice(&(length as u16).to_le_bytes());
     out.extend_from_slice(&octets[..length]);
+}
+
+/// The decimal digits of a number, without an allocation.
+pub(crate) fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut left = number;
+    let mut start = digits.len();
+    // Two digits a division: a phone number takes six and not twelve.
+    while left >= 100 {
+        start -= 2;
+        let pair = (left % 100) as u8;
+        left /= 100;
+        digits[start] = b'0' + pair / 10;
+        digits[start + 1] = b'0' + pair % 10;
+    }
+    if left >= 10 {
+        start -= 1;
+        digits[start] = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    start -= 1;
+    digits[start] = b'0' + left as u8;
+    &digits[start..]
 }

@@ -786,25 +786,3 @@ impl Engine {
         self.valid_until(message) <= self.now.wall
     }
 }
-
-/// The decimal digits of a number, without an allocation.
-pub(crate) fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let mut left = number;
-    let mut start = digits.len();
-    // Two digits a division: a phone number takes six and not twelve.
-    while left >= 100 {
-        start -= 2;
-        let pair = (left % 100) as u8;
-        left /= 100;
-        digits[start] = b'0' + pair / 10;
-        digits[start + 1] = b'0' + pair % 10;
-    }
-    if left >= 10 {
-        start -= 1;
-        digits[start] = b'0' + (left % 10) as u8;
-        left /= 10;
-    }
-    start -= 1;
-    digits[start] = b'0' + left as u8;
-    &digits[start..]
-}

@@ -10,9 +10,9 @@ use codecs::smpp::write::{self, Carrier, SHORT_MESSAGE_OCTETS_MAX, SmFields};
 use codecs::split::{self, Concatenation, Reference};
 use codecs::text::{self, Encoding, packed};
 
+use crate::bytes::decimal;
 use crate::catalog::{Charset, Flash, LongMessages, ProviderDefinition};
 use crate::command::PartToken;
-use crate::dispatch::decimal;
 use crate::effect::{Outgoing, Request};
 use crate::message::{Message, PartState};
 use crate::provider_form::{self, SubmitForm};

@@ -15,7 +15,7 @@ use codecs::split::{self, Concatenation, Cut, Reference};
 use codecs::text::Encoding;
 
 use crate::bytes::Reader;
-use crate::dispatch::decimal;
+use crate::bytes::decimal;
 use crate::hash;
 
 /// UDHI of esm_class: the octets begin with a user data header (SMPP 3.4 §5.2.12).

@@ -7,8 +7,8 @@ use codecs::smpp::pdu::SmeAddress;
 use codecs::smpp::tlv::tag;
 use codecs::smpp::write::{self, SmFields};
 
+use crate::bytes::decimal;
 use crate::catalog::{IdRadix, ReceiptStyle};
-use crate::dispatch::decimal;
 use crate::effect::{Outgoing, Request};
 use crate::id::{ID_DIGITS, Permutation, id_digits};
 use crate::message::Message;
