@@ -125,9 +125,8 @@ fn fold_others(config: &Config, engine: &mut Engine) -> Result<(u64, Vec<String>
             format!("tenant number {tenant} has lost its name: its wallet and its messages are nobody's")
         })
         .collect();
-    let archive =
-        read_part(Part::Archive, &layout, &mut remarks, |path| open_archive(config, &layout, path))?;
-    let late_ids = read_part(Part::LateIds, &layout, &mut remarks, |path| Archive::open(path, LATE_IDS))?;
+    let archive = open_archive(Part::Archive, &layout, archive_options(config), &mut remarks);
+    let late_ids = open_archive(Part::LateIds, &layout, LATE_IDS, &mut remarks);
     // Without it a salvage would free the money of what waits in it: what is there and cannot be opened stops it.
     let is_there = layout.parked().exists();
     let parked = if is_there { Some(Parked::open(&layout.parked())?) } else { None };
@@ -148,7 +147,7 @@ fn fold_others(config: &Config, engine: &mut Engine) -> Result<(u64, Vec<String>
     };
     for Older { part, known, found } in moment::older(known, found) {
         remarks.push(format!(
-            "{} is older than the journal, or was emptied ({found} flushes of {known}): what it lacks is lost, and not counted here",
+            "{} is older than the journal, was emptied, or has lost its end ({found} flushes of {known}): what it lacks is lost, and not counted here",
             part.path(&layout).display()
         ));
     }
@@ -169,35 +168,29 @@ fn fold_others(config: &Config, engine: &mut Engine) -> Result<(u64, Vec<String>
     Ok((messages_lost, remarks))
 }
 
-/// A part that a salvage can do without, with a remark.
-fn read_part<T>(
+/// A part that a salvage can do without, with a remark. One of an older release is left to a start, which changes it.
+fn open_archive(
     part: Part,
     layout: &Layout,
+    options: archive::Options,
     remarks: &mut Vec<String>,
-    open: impl FnOnce(&Path) -> Result<T, OpenError>,
-) -> Result<Option<T>, SalvageStop> {
+) -> Option<Archive> {
     let path = part.path(layout);
-    let is_there = path.exists() && archive::is_there(&path)?;
-    let opened = is_there.then(|| open(&path));
-    let why = match opened {
-        Some(Ok(opened)) => return Ok(Some(opened)),
-        Some(Err(error)) => crate::say::whole(&error),
-        None => format!("{} is not there", path.display()),
+    let opened = || -> Result<Option<Archive>, StoreStartError> {
+        if let Some(found) = layout.version()?.filter(|found| *found != FORMAT) {
+            let path = layout.root().display().to_string();
+            return Err(StoreStartError::OlderFormat { path, found });
+        }
+        let is_there = path.exists() && archive::is_there(&path)?;
+        Ok(if is_there { Some(Archive::open(&path, options)?) } else { None })
+    };
+    let why = match opened() {
+        Ok(Some(archive)) => return Some(archive),
+        Ok(None) => format!("{} is not there", path.display()),
+        Err(error) => crate::say::whole(&error),
     };
     remarks.push(format!("not looked at: {why}"));
-    Ok(None)
-}
-
-/// One of an older release is left to a start, which changes it.
-fn open_archive(config: &Config, layout: &Layout, path: &Path) -> Result<Archive, OpenError> {
-    match layout.version()? {
-        Some(FORMAT) => Archive::open(path, archive_options(config)),
-        _ => Err(OpenError::Damaged {
-            path: path.to_owned(),
-            place: "it is of another format".to_owned(),
-            choices: "Start the store once".to_owned(),
-        }),
-    }
+    None
 }
 
 /// What an older parked store still has, and the archive as finished, is finished: it is not sent again.

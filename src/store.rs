@@ -87,7 +87,7 @@ pub enum StoreStartError {
     )]
     JournalBehind { path: String, block: u64 },
     #[error(
-        "{path} is older than the journal, or was emptied: it counts {found} flushes, and the journal knows of {known}. {CHOICES}"
+        "{path} is older than the journal, was emptied, or has lost its end: it counts {found} flushes, and the journal knows of {known}. {CHOICES}"
     )]
     Older { path: String, known: u64, found: u64 },
     #[error("the catalog's {ID_KEY} is missing or damaged: put the catalog back from a backup")]

@@ -351,7 +351,7 @@ impl Engine {
         let (state_before, priority) = (message.state, message.priority);
         let start = message.bytes().len();
         let change = message.take(step, self.now.wall);
-        self.counters.expired_in_doubt += u64::from(*step == Step::Expired && message.was_in_doubt());
+        self.counters.expired_in_doubt += u64::from(matches!(step, Step::Expired) && message.was_in_doubt());
         let (before_it, encoded) = message.bytes().split_at(start);
         match is_apart {
             true => record::write_apart(&mut self.group, number, before_it.len() as u32, encoded),

@@ -27,6 +27,11 @@ impl Batch {
         self.requests.get(self.next..).unwrap_or_default()
     }
 
+    /// Most may go at once: nothing is reckoned for them.
+    fn may_go(&self, request: &Request, now: Mono) -> bool {
+        request.after == 0 || self.due(request) <= now
+    }
+
     /// When a request of it may go.
     fn due(&self, request: &Request) -> Mono {
         self.since.after(Duration::from_micros(u64::from(request.after)))
@@ -69,7 +74,7 @@ impl Backlog {
     /// The first that waits, if it may go now: its token and body.
     pub fn first(&self, now: Mono) -> Option<(u64, &[u8])> {
         let batch = self.batches.front()?;
-        let request = batch.waiting().first().filter(|request| batch.due(request) <= now)?;
+        let request = batch.waiting().first().filter(|request| batch.may_go(request, now))?;
         Some((request.token, batch.body().unwrap_or_default()))
     }
 
@@ -78,7 +83,7 @@ impl Backlog {
         self.batches.front().into_iter().flat_map(move |batch| {
             let from = batch.next.checked_sub(1).and_then(|before| batch.requests.get(before));
             let mut start = from.map_or(0, |before| before.end as usize);
-            let due = batch.waiting().iter().take_while(move |request| batch.due(request) <= now);
+            let due = batch.waiting().iter().take_while(move |request| batch.may_go(request, now));
             due.map(move |request| {
                 let body = batch.bodies.get(start..request.end as usize).unwrap_or_default();
                 start = request.end as usize;
