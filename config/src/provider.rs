@@ -43,8 +43,8 @@ pub struct Provider {
     pub window: u32,
     /// Messages (parts) a second over all binds together; 0: no limit. Default 0.
     pub throughput: u32,
-    /// How many parts may leave at once after a pause. Default a tenth of a second of `throughput`, at least 1;
-    /// 0 where there is no `throughput`, and refused there.
+    /// How many parts may leave at once after a pause. Default a tenth of a second of `throughput`; 0,
+    /// which is what that is below 10: no second has more than `throughput`. Refused where there is no `throughput`.
     pub burst: u32,
     /// Messages (parts) a second over each bind; 0: no limit but `throughput`. Default 0.
     pub bind_throughput: u32,
@@ -223,7 +223,7 @@ fn read_submit_multi(
 
 /// A tenth of a second's worth is what the writer grants ahead, and what no SMSC takes for a flood.
 fn read_burst(section: &mut Section<'_>, throughput: Option<u32>) -> u32 {
-    let burst = section.between("burst", 1..=1_000_000);
+    let burst = section.between("burst", 0..=1_000_000);
     if burst.is_some() && section.is_sound("throughput", &throughput) && throughput.unwrap_or(0) == 0 {
         section.problem(
             &["burst"],
@@ -233,7 +233,7 @@ fn read_burst(section: &mut Section<'_>, throughput: Option<u32>) -> u32 {
     }
     match throughput.unwrap_or(0) {
         0 => 0,
-        limit => burst.unwrap_or((limit / 10).max(1)),
+        limit => burst.unwrap_or(limit / 10),
     }
 }
 

@@ -146,7 +146,7 @@ fn values_are_resolved() {
     assert_eq!(provider("").submit_multi, None);
     assert_eq!(provider("submit_multi = 254").submit_multi, Some(254));
     assert_eq!(provider("throughput = 100").burst, 10);
-    assert_eq!(provider("throughput = 5").burst, 1);
+    assert_eq!(provider("throughput = 9").burst, 0);
     assert_eq!(provider("throughput = 5\nburst = 7").burst, 7);
     assert_eq!((provider("").bind_throughput, provider("bind_throughput = 9").bind_throughput), (0, 9));
     assert_eq!(provider("message_id = 'hex_dec'").message_id, MessageIdForm::HexDec);

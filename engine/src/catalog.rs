@@ -319,7 +319,7 @@ pub struct ProviderDefinition {
     pub priority: u32,
     /// Parts a second over all binds; 0: no limit.
     pub throughput: u32,
-    /// Parts beyond `throughput` that may go at once after a pause.
+    /// Parts beyond `throughput` that may go at once after a pause; 0: no second has more than `throughput`.
     pub burst: u32,
     /// Parts a second over each bind; 0: no limit but the provider's.
     pub bind_throughput: u32,

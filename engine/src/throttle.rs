@@ -255,7 +255,8 @@ impl AdaptiveRate {
     fn apply(&mut self, now: Mono, rate: u64) {
         let burst = match self.top() {
             0 => rate / 10_000,
-            top => u64::from(self.burst) * rate / top,
+            // A burst that was given is never lost wholly, or a lowered rate would lose what flows in while a group is flushed.
+            top => (u64::from(self.burst) * rate / top).max(u64::from(self.burst.min(1))),
         };
         self.bucket.set_rate(now, rate, u32::try_from(burst).unwrap_or(u32::MAX));
     }

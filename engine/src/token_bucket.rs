@@ -10,6 +10,10 @@
 //! What was taken leaves a moment later, when it is on the disk. Until then it lies in the bucket as if nobody could take it, so that a
 //! disk that holds it up for long makes no more come together than gathers in an idle bucket, or than flows in while a usual group
 //! is on its way, where that is more: a disk that is always slow costs nothing of the rate.
+//!
+//! A bucket without a burst lets no second have a part more than its rate: nothing flows in while a part is about to leave, so that
+//! each comes its whole time after the one before has left, and a hundredth less flows in, so that it does not matter when one is
+//! under way for ten milliseconds more than the next.
 
 use std::time::Duration;
 
@@ -27,6 +31,8 @@ const NEARLY_A_PART: i64 = PART - 1;
 const USUAL_MAX: Duration = Duration::from_millis(200);
 /// How soon at least tokens are looked for again while something is about to leave: until it has left there may be none.
 const LEAVING: Duration = Duration::from_millis(1);
+/// The part of its rate that a bucket without a burst does without.
+const STRICT_SHARE: u64 = 100;
 /// The part of the rate with which an idle bucket fills its reserve.
 const RESERVE_SHARE: i64 = 10_000;
 
@@ -44,13 +50,16 @@ pub struct TokenBucket {
     usual: u64,
     reserve: i64,
     reserve_max: i64,
+    /// There is no burst.
+    is_strict: bool,
     updated: Mono,
     /// Somebody waits for what is not there yet.
     awaited: bool,
 }
 
 impl TokenBucket {
-    /// `rate` in thousandths of a part a second, 0 for no limit; a burst below one part counts as one. Starts full.
+    /// `rate` in thousandths of a part a second, 0 for no limit; a burst of 0: no second has a part more than `rate`, which is for
+    /// rates at which the time between two parts is long beside a flush. Starts full.
     pub fn new(rate: u64, burst: u32, now: Mono) -> TokenBucket {
         let (level_max, reserve_max) = room(rate, burst);
         TokenBucket {
@@ -61,6 +70,7 @@ impl TokenBucket {
             usual: 0,
             reserve: reserve_max,
             reserve_max,
+            is_strict: burst == 0,
             updated: now,
             awaited: false,
         }
@@ -92,7 +102,7 @@ impl TokenBucket {
         }
         self.fill(now);
         let missing = i64::from(parts) * PART + self.leaving - self.level - self.reserve;
-        Duration::from_micros(u64::try_from(missing).unwrap_or(0).div_ceil(self.rate))
+        Duration::from_micros(u64::try_from(missing).unwrap_or(0).div_ceil(self.flow()))
     }
 
     /// Takes `parts` whether they are there or not: for a message that cannot be cut. The debt is waited for.
@@ -131,7 +141,7 @@ impl TokenBucket {
         let wanted = i64::from(parts.min(self.capacity())) * PART;
         let missing = u64::try_from(wanted + self.leaving - self.level - self.reserve).unwrap_or(0);
         self.awaited = missing > 0;
-        let wait = Duration::from_micros(missing.div_ceil(self.rate));
+        let wait = Duration::from_micros(missing.div_ceil(self.flow()));
         let least = if self.awaited && self.leaving > 0 { LEAVING } else { Duration::ZERO };
         now.after(wait.max(least))
     }
@@ -142,6 +152,7 @@ impl TokenBucket {
         let covered = self.covered();
         self.rate = rate;
         (self.level_max, self.reserve_max) = room(rate, burst);
+        self.is_strict = burst == 0;
         self.level = self.level.min(self.level_max);
         self.reserve = self.reserve.min(self.reserve_max);
         self.level += (covered - self.level - self.reserve).max(0);
@@ -157,6 +168,11 @@ impl TokenBucket {
         self.reserve = 0;
     }
 
+    /// What flows in, in thousandths of a part a second.
+    fn flow(&self) -> u64 {
+        if self.is_strict { self.rate - self.rate / STRICT_SHARE } else { self.rate }
+    }
+
     /// What there is for what is about to leave; it was paid when it was taken.
     fn covered(&self) -> i64 {
         (self.level + self.reserve).min(self.leaving)
@@ -164,11 +180,9 @@ impl TokenBucket {
 
     fn fill(&mut self, now: Mono) {
         let micros = now.0.saturating_sub(self.updated.0);
-        let inflow = i64::try_from(micros.saturating_mul(self.rate)).unwrap_or(i64::MAX);
-        let level_max = match self.leaving {
-            0 => self.level_max,
-            _ => self.level_max_leaving(),
-        };
+        let inflow = i64::try_from(micros.saturating_mul(self.flow())).unwrap_or(i64::MAX);
+        let level_max =
+            if self.leaving == 0 || self.is_strict { self.level_max } else { self.level_max_leaving() };
         let to_level = inflow.min(level_max - self.level).max(0);
         let over = inflow - to_level;
         let kept = if self.awaited { over } else { over.min(inflow / RESERVE_SHARE) };
@@ -295,7 +309,9 @@ mod tests {
     #[test]
     fn a_disk_that_is_always_slow_costs_nothing_of_a_rate() {
         // parts a second, burst, and how long each group takes, of which three are on their way
-        for (rate, burst, millis) in [(100, 1, 25), (1_000, 1, 2), (500, 50, 40), (500, 5, 60), (10, 1, 40)] {
+        for (rate, burst, millis) in
+            [(100, 1, 25), (1_000, 1, 2), (500, 50, 40), (500, 5, 60), (10, 1, 40), (9, 0, 1)]
+        {
             let mut bucket = bucket(rate, burst);
             let (mut sent, mut on_the_way) = (0, VecDeque::from([(START, 0); 2]));
             for group in 1..=20_000 / millis {
@@ -460,7 +476,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_second_carries_more_than_rate_and_burst(
-            rate in 1u32..2_000, burst in 1u32..200,
+            rate in 1u32..2_000, burst in 0u32..200,
             takes in prop::collection::vec((0u64..400_000, 0u32..300, any::<bool>()), 1..100),
         ) {
             let mut bucket = bucket(rate, burst);
@@ -481,7 +497,7 @@ mod tests {
         /// A disk that holds up what was taken, for however long, brings no more of it together than is allowed.
         #[test]
         fn no_second_carries_more_though_what_is_taken_leaves_late(
-            rate in 1u32..2_000, burst in 1u32..200,
+            rate in prop_oneof![1u32..20, 1u32..2_000], burst in prop_oneof![Just(0), 0u32..200],
             turns in prop::collection::vec((0u64..50_000, 0u32..100, prop::bool::weighted(0.2)), 1..300),
         ) {
             let mut bucket = bucket(rate, burst);
@@ -501,7 +517,7 @@ mod tests {
                 usual = usual.max(bucket.usual);
             }
             let busiest = seconds(&sent).into_iter().max().unwrap_or(0);
-            let on_the_way = usual * u64::from(rate) / 1_000_000 + 2;
+            let on_the_way = if burst == 0 { 0 } else { usual * u64::from(rate) / 1_000_000 + 2 };
             prop_assert!(busiest <= u64::from(rate) + u64::from(burst).max(on_the_way), "{busiest}");
         }
 

@@ -212,10 +212,9 @@ fn in_every_second_a_provider_sees_its_rate() {
             smsc.serve(&mut house);
         }
         // Of what gathers the parts of a message go together, so that a second may end with the last of them.
-        let most = rate as usize * 102 / 100 + usize::from(parts).min(burst.max(1) as usize);
+        let most = rate as usize * 102 / 100 + usize::from(parts).min(burst as usize);
         let (busiest, over) = smsc.windows(None, most);
-        // Less than a part counts as one.
-        assert!(busiest <= (rate + burst.max(1)) as usize, "{what}: {busiest} in a second");
+        assert!(busiest <= (rate + burst) as usize, "{what}: {busiest} in a second");
         // The burst that is there after the start is one of a thousand seconds, whatever the length of the test.
         let allowed = seconds * SECOND / 1_000 + 100_000;
         assert!(over <= allowed, "{what}: for {over} µs seconds of more than 2 % too much begin");
@@ -235,6 +234,10 @@ fn a_disk_that_stalls_brings_no_more_together_than_the_burst() {
         (1_000, 0, 10, 100, 100),
         (2_000, 0, 2, 700, 80),
         (10, 0, 3, 2_000, 700),
+        // Less than a part is no burst.
+        (5, 0, 3, 2_000, 700),
+        (9, 0, 20, 300, 150),
+        (0, 4, 3, 1_100, 300),
         (0, 250, 5, 900, 300),
     ];
     for (rate, of_bind, flush, between, stall) in table {
@@ -261,7 +264,8 @@ fn a_disk_that_stalls_brings_no_more_together_than_the_burst() {
             house.turn([]);
             house.advance(1_000);
         }
-        let burst = (all / 10).max(1);
+        // Two binds have a burst each.
+        let burst = if of_bind > 0 { 2 * (of_bind / 10) } else { rate / 10 };
         let (busiest, _) = smsc.windows(None, 0);
         assert!(busiest <= (all + burst) as usize, "{what}: {busiest} in a second");
         // They cost no more than their own time.
