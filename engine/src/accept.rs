@@ -124,15 +124,17 @@ impl Engine {
         if in_memory >= self.settings.queue_memory.saturating_mul(2)
             // An archive that does not keep up leaves what is finished in memory.
             || self.pages.len() >= self.settings.queue_memory.saturating_mul(4)
-            || self.waiting >= self.settings.queue_max
-            || of_tenant >= self.settings.tenant_queue_max
         {
             return Err(Refusal::QueueFull);
         }
+        let is_full = self.waiting >= self.settings.queue_max || of_tenant >= self.settings.tenant_queue_max;
         let (body, length) = Body::read(bytes).ok_or(Refusal::InvalidRequest)?;
-        self.check_body(&body, length == bytes.len())?;
-        // Few have extras, and hardly any one of these.
+        // Few have extras, and hardly any one of these. What takes the place of one that waits makes the queue no longer.
         let may_replace = !body.extras.is_empty() && body.extra(Extra::ReplacesPresent).is_some();
+        if is_full && !may_replace {
+            return Err(Refusal::QueueFull);
+        }
+        self.check_body(&body, length == bytes.len())?;
         if may_replace {
             match self.find_present(tenant, &body) {
                 Found::Nothing => {}
@@ -144,6 +146,9 @@ impl Engine {
                     return Ok(replaced);
                 }
             }
+        }
+        if is_full {
+            return Err(Refusal::QueueFull);
         }
         let plan = self.plan(tenant, &body)?;
         let reserve = |wallet: &mut Wallet| {

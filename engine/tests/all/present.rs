@@ -245,6 +245,23 @@ fn what_takes_the_place_of_another_keeps_its_priority_and_counts_as_a_message() 
     assert_eq!(house.message(number).priority, Priority::Normal);
 }
 
+#[test]
+fn where_the_queue_is_full_what_takes_the_place_of_another_is_taken() {
+    for of_tenant in [false, true] {
+        let mut definitions = definitions();
+        let settings = &mut definitions.settings;
+        *(if of_tenant { &mut settings.tenant_queue_max } else { &mut settings.queue_max }) = 2;
+        let mut house = House::new(definitions);
+        let numbers = [0, 1].map(|place| house.accepted("acme", &Sms { to: TO + place, ..Sms::default() }));
+        submit(&mut house, false, [TO], None);
+        submit(&mut house, true, [TO + 2, TO + 1], None);
+        let outcomes: Vec<Outcome> = answers(&mut house).into_iter().map(|(_, outcome)| outcome).collect();
+        assert_eq!(outcomes[..2], [Outcome::Refused(Refusal::QueueFull); 2], "{of_tenant}");
+        assert_eq!(house.number(outcomes[2]), numbers[1]);
+        assert_eq!(house.message(numbers[1]).body().octets, b"new");
+    }
+}
+
 /// The first of several that was taken gives them its id, and not one that another was to take the place of.
 #[test]
 fn several_destinations_have_no_id_of_a_message_that_was_not_replaced() {
