@@ -8,7 +8,7 @@ use engine::id::Number;
 use engine::message::Head;
 use engine::money::Micros;
 use engine::pages::BLOCK_MESSAGES;
-use engine::step::{Step, Verdict};
+use engine::step::{ALL_PARTS, Step, Verdict};
 use engine::submission::Body;
 
 use loadtest::dice::mix;
@@ -91,7 +91,7 @@ impl Stories {
         let delivered = answered + 1 + (draw >> 8) as i64 % 12;
         let done = Wall((accepted.0 + delivered) / 1_000 * 1_000);
         let steps = [
-            (0, Step::Intent { attempt: 1, provider: 0, bind: (draw >> 16) as u16 % 4 }),
+            (0, Step::Intent { attempt: 1, provider: 0, bind: (draw >> 16) as u16 % 4, parts: ALL_PARTS }),
             (
                 answered,
                 Step::Response {

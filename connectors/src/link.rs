@@ -99,7 +99,7 @@ mod tests {
 
     fn request(token: u64, body: &[u8]) -> Outgoing {
         Outgoing {
-            requests: vec![Request { token, end: body.len() as u32, after: 0 }],
+            requests: vec![Request { token, end: body.len() as u32 }],
             bodies: body.to_vec(),
             ..Outgoing::default()
         }
@@ -112,10 +112,7 @@ mod tests {
         links.release(id, request(1, b"one"));
         links.release(id, request(2, b"three"));
         let outgoing = link.take();
-        assert_eq!(
-            outgoing.requests,
-            [Request { token: 1, end: 3, after: 0 }, Request { token: 2, end: 8, after: 0 }]
-        );
+        assert_eq!(outgoing.requests, [Request { token: 1, end: 3 }, Request { token: 2, end: 8 }]);
         assert_eq!(outgoing.bodies, b"onethree");
         assert!(link.take().is_empty());
     }

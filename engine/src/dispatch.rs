@@ -16,7 +16,7 @@ use crate::message::{Message, PartState, State};
 use crate::money::Micros;
 use crate::parts;
 use crate::record::NameKind;
-use crate::step::{HoldCause, Step};
+use crate::step::{ALL_PARTS, HoldCause, Step};
 use crate::submission::{Body, Priority};
 use crate::surgery::AGAIN_MICROS;
 use crate::throttle::AdaptiveRate;
@@ -316,17 +316,6 @@ impl Provider {
     }
 
     /// Takes from the rates what goes to a bind with a group; true where they wait until it leaves.
-    /// How long each part of a message waits for its token, in microseconds, where they are more than there are; else nothing.
-    fn waits_of_parts(&mut self, now: Mono, bind: usize, parts: u32) -> Vec<u32> {
-        let Some(bind) = self.binds.get_mut(bind).filter(|_| parts > 1) else { return Vec::new() };
-        let rates = &mut self.rate;
-        if parts <= rates.available(now).min(bind.rate.available(now)) {
-            return Vec::new();
-        }
-        let wait = |part| rates.flows_in(now, part).max(bind.rate.flows_in(now, part));
-        (1..=parts).map(wait).map(|wait| u32::try_from(wait.as_micros()).unwrap_or(u32::MAX)).collect()
-    }
-
     fn take_tokens(&mut self, now: Mono, bind: usize, parts: u32, group: u64) -> bool {
         self.rate.take_all(now, parts);
         let mut is_limited = self.rate.rate() > 0;
@@ -403,23 +392,22 @@ impl Provider {
         let credit = self.credit(now, high_percent);
         let bind = asked.or_else(|| self.best_bind(now))?;
         let room = self.binds[bind].room(now).min(credit.parts);
+        let most = self.most_together(bind, &credit);
         let Provider { queue, binds, .. } = &mut *self;
         let is_here = |number: u64| may_go(binds, bind, number);
         for run in [room.min(RUN_PARTS), room] {
-            queue.take(run, run.saturating_sub(credit.for_all), is_here, taken);
+            queue.take(run, run.saturating_sub(credit.for_all), most, is_here, taken);
             if !taken.is_empty() {
                 return Some(bind);
             }
         }
-        let (priority, parts) = queue.peek(is_here)?;
+        let (priority, parts) = queue.peek(most, is_here)?;
         let (places_kept, tokens_kept) = match priority {
             Priority::High => (0, 0),
             _ => (credit.places_kept, credit.tokens_kept),
         };
         let in_flight = self.in_flight_up();
         let places = credit.in_flight_max.saturating_sub(places_kept + in_flight);
-        // A message that is larger than a window, or than what a rate gathers, goes alone, when all there can be is there; its parts
-        // follow as the rate allows (`waits_of_parts`).
         if parts > places.min(self.binds[bind].places()) && in_flight > 0 {
             return None;
         }
@@ -430,8 +418,16 @@ impl Provider {
             return None;
         }
         let Provider { queue, binds, .. } = self;
-        taken.extend(queue.take_next(|number: u64| may_go(binds, bind, number)));
+        queue.take(parts, 0, most, |number: u64| may_go(binds, bind, number), taken);
         (!taken.is_empty()).then_some(bind)
+    }
+
+    /// The most parts of one message that can go together: what window and rates ever have room for, beside what is kept for `high`.
+    fn most_together(&self, bind: usize, credit: &Credit) -> u8 {
+        let bind = &self.binds[bind];
+        let places = credit.in_flight_max.saturating_sub(credit.places_kept).min(bind.window);
+        let tokens = self.rate.capacity().saturating_sub(credit.tokens_kept).min(bind.rate.capacity());
+        u8::try_from(places.min(tokens).max(1)).unwrap_or(u8::MAX)
     }
 }
 
@@ -696,7 +692,7 @@ impl Engine {
                 stuck = None;
                 self.pages.fetch(taken.iter().map(|one| one.number));
                 for one in &taken {
-                    self.intend(index, bind, one.number);
+                    self.intend(index, bind, one);
                 }
                 self.read_further(index, &taken);
                 continue;
@@ -731,9 +727,10 @@ impl Engine {
         }
     }
 
-    /// The intent of one message, and its parts on their way to the bind: a message is kept whole, its parts in order.
-    fn intend(&mut self, index: u16, bind: usize, number: u64) {
-        let now = self.now;
+    /// The intent of one message, or of so many parts of it as go together, and these on their way to the bind. The rest is queued again
+    /// when they are answered.
+    fn intend(&mut self, index: u16, bind: usize, taken: &Taken) {
+        let (now, number) = (self.now, taken.number);
         if self.surgery.is_active() && self.intercepted(index, number) {
             return;
         }
@@ -750,23 +747,23 @@ impl Engine {
             return;
         }
         let attempt = message.attempt.saturating_add(1);
-        let parts = u32::from(waiting_parts(message));
+        let waiting = waiting_parts(message);
         let Some(provider) = self.providers.get_mut(index) else { return };
         let Some(connection) = provider.binds.get(bind).and_then(|bind| bind.connection) else { return };
-        let waits = provider.waits_of_parts(now.mono, bind, parts);
-        self.has_leaving |= provider.take_tokens(now.mono, bind, parts, self.groups_taken);
-        provider.parts_since_ask = provider.parts_since_ask.saturating_add(parts);
+        let definition = provider.definition.as_ref();
+        let is_whole = taken.parts >= waiting || parts::goes_as_one(message, definition);
+        let parts = if is_whole { waiting } else { taken.parts };
         self.effects.is_urgent = true;
-        let out = self.effects.outgoing(connection);
-        let first = out.requests.len();
-        parts::write(message, provider.definition.as_ref(), now.wall, out);
-        for (request, wait) in out.requests.iter_mut().skip(first).zip(waits) {
-            request.after = wait;
-        }
+        parts::write(message, parts, definition, now.wall, self.effects.outgoing(connection));
+        // Where all goes as one it is one request, which never costs more than can be there.
+        let tokens = u32::from(taken.parts.min(waiting));
+        self.has_leaving |= provider.take_tokens(now.mono, bind, tokens, self.groups_taken);
+        let parts = if is_whole { ALL_PARTS } else { parts };
+        provider.parts_since_ask = provider.parts_since_ask.saturating_add(tokens);
         if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
-            counters.submitted += u64::from(parts);
+            counters.submitted += u64::from(tokens);
         }
-        self.step(number, &Step::Intent { attempt, provider: index, bind: bind as u16 });
+        self.step(number, &Step::Intent { attempt, provider: index, bind: bind as u16, parts });
     }
 
     /// What has left counts for the rates from when it did.

@@ -48,9 +48,6 @@ pub struct SubmitAnswer {
 pub struct Request {
     pub token: u64,
     pub end: u32,
-    /// How long it waits after it was released, and what comes behind it with it, in microseconds: parts of a message that is larger than
-    /// what a rate gathers.
-    pub after: u32,
 }
 
 /// The answer to one `TenantOperation`.

@@ -101,37 +101,32 @@ impl FairQueue {
     /// oldest message `is_here` denies stops.
     ///
     /// A message larger than the credit left ends the taking, and nothing overtakes it: it goes when credit has
-    /// gathered. For a provider whose whole window is smaller than a message there is [`FairQueue::take_next`].
+    /// gathered. Of one larger than `most`, the most parts that can ever go together, so many are taken, and counted: who sends them
+    /// puts it back for the rest.
     pub fn take(
         &mut self,
         credit: u32,
         reserve_for_high: u32,
+        most: u8,
         is_here: impl Fn(u64) -> bool,
         out: &mut Vec<Taken>,
     ) {
         let mut left = credit;
-        while let Some((priority, entry)) = self.next(&is_here) {
+        while let Some((priority, parts)) = self.peek(most, &is_here) {
             let high_waits = !self.classes[Priority::High as usize].turns.is_empty();
             let usable = if high_waits { left } else { left.saturating_sub(reserve_for_high) };
-            let parts = u32::from(entry.parts());
             if parts > usable {
                 return;
             }
             left -= parts;
-            out.push(self.take_head(priority));
+            out.push(self.take_head(priority, most));
         }
     }
 
-    /// Priority and parts of the message that is next in the fair order.
-    pub fn peek(&mut self, is_here: impl Fn(u64) -> bool) -> Option<(Priority, u32)> {
-        let (priority, entry) = self.next(&is_here)?;
-        Some((priority, u32::from(entry.parts())))
-    }
-
-    /// Takes the next message in the fair order, however many parts it has.
-    pub fn take_next(&mut self, is_here: impl Fn(u64) -> bool) -> Option<Taken> {
-        let (priority, _) = self.next(&is_here)?;
-        Some(self.take_head(priority))
+    /// Priority and parts of what is next in the fair order.
+    pub fn peek(&mut self, most: u8, is_here: impl Fn(u64) -> bool) -> Option<(Priority, u32)> {
+        let (priority, entry) = self.next(most, &is_here)?;
+        Some((priority, u32::from(entry.parts().min(most))))
     }
 
     /// What lanes have stopped at since it was last asked.
@@ -183,11 +178,11 @@ impl FairQueue {
 
     /// The message that is next in the fair order: the oldest of the lane whose turn it is. Lanes whose turn it would be and whose
     /// oldest is not here stop.
-    fn next(&mut self, is_here: impl Fn(u64) -> bool) -> Option<(Priority, Entry)> {
+    fn next(&mut self, most: u8, is_here: impl Fn(u64) -> bool) -> Option<(Priority, Entry)> {
         loop {
             let priority = self.next_class()?;
             let class = &mut self.classes[priority as usize];
-            let entry = class.next(self.quantum);
+            let entry = class.next(self.quantum, most);
             if is_here(entry.number()) {
                 return Some((priority, entry));
             }
@@ -218,10 +213,10 @@ impl FairQueue {
         }
     }
 
-    /// Takes the oldest message of the lane whose turn it is.
-    fn take_head(&mut self, priority: Priority) -> Taken {
-        let (tenant, entry) = self.classes[priority as usize].take_head();
-        Taken { number: entry.number(), tenant, priority, parts: entry.parts() }
+    /// Takes the oldest message of the lane whose turn it is, or so many parts of it.
+    fn take_head(&mut self, priority: Priority, most: u8) -> Taken {
+        let (tenant, entry) = self.classes[priority as usize].take_head(most);
+        Taken { number: entry.number(), tenant, priority, parts: entry.parts().min(most) }
     }
 }
 
@@ -259,8 +254,8 @@ impl Class {
         self.lane_of_tenant[index]
     }
 
-    /// Passes the turn on until a tenant can afford its oldest message.
-    fn next(&mut self, quantum: i64) -> Entry {
+    /// Passes the turn on until a tenant can afford its oldest message, or so many parts of it.
+    fn next(&mut self, quantum: i64, most: u8) -> Entry {
         loop {
             let lane = &mut self.lanes[self.turns[0] as usize];
             let entry = lane.head().expect("only lanes that wait have turns");
@@ -268,7 +263,7 @@ impl Class {
                 lane.in_turn = true;
                 lane.deficit += quantum;
             }
-            if i64::from(entry.parts()) <= lane.deficit {
+            if i64::from(entry.parts().min(most)) <= lane.deficit {
                 return entry;
             }
             lane.in_turn = false;
@@ -277,13 +272,14 @@ impl Class {
     }
 
     /// Takes the oldest message of the lane whose turn it is, with its tenant.
-    fn take_head(&mut self) -> (u32, Entry) {
+    fn take_head(&mut self, most: u8) -> (u32, Entry) {
         let place = self.turns[0];
         let lane = &mut self.lanes[place as usize];
         let entry = lane.pop().expect("only lanes that wait have turns");
         let tenant = lane.tenant;
-        lane.deficit -= i64::from(entry.parts());
-        self.left -= i64::from(entry.parts());
+        let parts = i64::from(entry.parts().min(most));
+        lane.deficit -= parts;
+        self.left -= parts;
         self.messages -= 1;
         if lane.is_empty() {
             self.turns.pop_front();
@@ -316,7 +312,14 @@ mod tests {
 
     fn taken(queue: &mut FairQueue, credit: u32, reserve_for_high: u32) -> Vec<Taken> {
         let mut out = Vec::new();
-        queue.take(credit, reserve_for_high, |_| true, &mut out);
+        queue.take(credit, reserve_for_high, u8::MAX, |_| true, &mut out);
+        out
+    }
+
+    /// What is next, or so many parts of it.
+    fn next(queue: &mut FairQueue, most: u8, is_here: impl Fn(u64) -> bool) -> Vec<Taken> {
+        let mut out = Vec::new();
+        queue.take(u32::from(most), 0, most, is_here, &mut out);
         out
     }
 
@@ -383,16 +386,28 @@ mod tests {
     }
 
     #[test]
-    fn a_message_larger_than_any_credit_can_be_taken_alone() {
+    fn of_a_message_larger_than_goes_together_so_many_parts_are_taken_and_counted() {
         let mut queue = queue();
         queue.push(1, Priority::Low, 1, 255);
+        assert_eq!(next(&mut queue, 254, |_| false), []);
+        queue.start(1, Priority::Low);
         assert_eq!(taken(&mut queue, 254, 0), []);
-        let expected = Taken { number: 1, tenant: 1, priority: Priority::Low, parts: 255 };
-        assert_eq!(queue.take_next(|_| true), Some(expected));
-        assert_eq!(queue.take_next(|_| true), None);
-        // The overdrawn share does not hold the next one up when nobody else waits.
-        queue.push(1, Priority::Low, 2, 1);
-        assert_eq!(numbers(&taken(&mut queue, 1, 0)), [2]);
+        let expected = Taken { number: 1, tenant: 1, priority: Priority::Low, parts: 9 };
+        assert_eq!(next(&mut queue, 9, |_| true), [expected]);
+        assert!(queue.is_empty());
+        // Who sends large ones in pieces sends no more than others.
+        let mut sent = [0u32; 3];
+        (0..400).for_each(|number| queue.push(2, Priority::Normal, 1_000 + number, 1));
+        queue.push(1, Priority::Normal, 1, 200);
+        while sent[1] < 100 {
+            for taken in next(&mut queue, 3, |_| true) {
+                sent[taken.tenant as usize] += u32::from(taken.parts);
+                if taken.tenant == 1 {
+                    queue.push(1, Priority::Normal, 1, 200);
+                }
+            }
+        }
+        assert!(sent[1] <= sent[2] + QUANTUM_PARTS, "{sent:?}");
     }
 
     #[test]
@@ -458,7 +473,7 @@ mod tests {
             queue.push(2, Priority::Normal, 200 + number, 1);
         }
         let mut out = Vec::new();
-        queue.take(100, 0, |number| number != 3, &mut out);
+        queue.take(100, 0, u8::MAX, |number| number != 3, &mut out);
         let of = |tenant, priority| {
             let taken = out.iter().filter(|taken| (taken.tenant, taken.priority) == (tenant, priority));
             taken.map(|taken| taken.number).collect::<Vec<u64>>()
@@ -469,7 +484,7 @@ mod tests {
         let stop = Taken { number: 3, tenant: 1, priority: Priority::Normal, parts: 1 };
         assert_eq!((queue.take_stops(), queue.len()), (vec![stop], 17));
         // It stays so, and is not told again, until it is started.
-        assert_eq!((queue.take_next(|_| true), queue.take_stops()), (None, vec![]));
+        assert_eq!((next(&mut queue, 1, |_| true), queue.take_stops()), (vec![], vec![]));
         queue.start(1, Priority::Normal);
         assert_eq!(numbers(&taken(&mut queue, 100, 0)), (3..20).collect::<Vec<u64>>());
     }
@@ -478,7 +493,7 @@ mod tests {
     enum Step {
         Push(u32, Priority, u8),
         Take(u32, u32),
-        TakeNext,
+        TakeNext(u8),
         Return(usize),
         Remove(u64),
         /// What a number divides is away, until all comes back.
@@ -491,7 +506,7 @@ mod tests {
         let step = prop_oneof![
             6 => (0u32..4, prop::sample::select(&ALL[..]), parts).prop_map(|(tenant, priority, parts)| Step::Push(tenant, priority, parts)),
             2 => (0u32..40, 0u32..10).prop_map(|(credit, reserve)| Step::Take(credit, reserve)),
-            1 => Just(Step::TakeNext),
+            1 => (1u8..).prop_map(Step::TakeNext),
             1 => (0usize..4).prop_map(Step::Return),
             1 => (2u64..5).prop_map(Step::Remove),
             1 => (2u64..9).prop_map(Step::Leave),
@@ -524,11 +539,12 @@ mod tests {
                 .any(|(key, lane)| key.1 == priority && !lane.is_empty() && !self.stopped.contains(key))
         }
 
-        /// Whether `taken` was the oldest of its lane, and could be.
-        fn take(&mut self, taken: &Taken) -> bool {
+        /// Whether `taken` was the oldest of its lane, or so many parts of it, and could be.
+        fn take(&mut self, taken: &Taken, most: u8) -> bool {
             let key = (taken.tenant, taken.priority);
             let may = !self.away.contains(&taken.number) && !self.stopped.contains(&key);
-            may && self.lane(key.0, key.1).pop_front() == Some((taken.number, taken.parts))
+            let first = self.lane(key.0, key.1).pop_front();
+            may && first.map(|(number, parts)| (number, parts.min(most))) == Some((taken.number, taken.parts))
         }
 
         /// Whether `stop` is the oldest of its lane, and away.
@@ -637,18 +653,18 @@ mod tests {
                     }
                     Step::Take(credit, reserve) => {
                         last.clear();
-                        queue.take(credit, reserve, |number| !model.away.contains(&number), &mut last);
+                        queue.take(credit, reserve, u8::MAX, |number| !model.away.contains(&number), &mut last);
                         let mut left = credit;
                         for taken in &last {
                             let kept = if model.waiting_of(Priority::High) > 0 { 0 } else { reserve };
                             prop_assert!(u32::from(taken.parts) + kept <= left);
                             left -= u32::from(taken.parts);
-                            prop_assert!(model.take(taken), "{taken:?}");
+                            prop_assert!(model.take(taken, u8::MAX), "{taken:?}");
                         }
                     }
-                    Step::TakeNext => {
-                        last = queue.take_next(|number| !model.away.contains(&number)).into_iter().collect();
-                        prop_assert!(last.iter().all(|taken| model.take(taken)));
+                    Step::TakeNext(most) => {
+                        last = next(&mut queue, most, |number| !model.away.contains(&number));
+                        prop_assert!(last.iter().all(|taken| model.take(taken, most)));
                     }
                     Step::Return(keep) => {
                         let mut unsent = last.split_off(keep.min(last.len()));
@@ -678,7 +694,7 @@ mod tests {
                     prop_assert!(model.stop(&stop), "{stop:?}");
                 }
                 model.tidy();
-                if matches!(step, Step::TakeNext) && last.is_empty() {
+                if matches!(step, Step::TakeNext(_)) && last.is_empty() {
                     prop_assert!(ALL.iter().all(|priority| !model.may_go(*priority)), "something that is here waits");
                 }
                 for priority in ALL {
@@ -687,7 +703,7 @@ mod tests {
             }
             model.come(&mut queue);
             let rest = taken(&mut queue, u32::MAX, 0);
-            prop_assert!(rest.iter().all(|taken| model.take(taken)));
+            prop_assert!(rest.iter().all(|taken| model.take(taken, u8::MAX)));
             prop_assert!(queue.is_empty() && model.lanes.values().all(VecDeque::is_empty));
         }
 
@@ -734,7 +750,7 @@ mod tests {
             }
             taken(&mut queue, before, 0);
             queue.push(2, Priority::High, 1_000, parts);
-            prop_assert_eq!(queue.take_next(|_| true).map(|taken| taken.number), Some(1_000));
+            prop_assert_eq!(numbers(&next(&mut queue, parts, |_| true)), [1_000]);
         }
 
         #[test]

@@ -406,6 +406,13 @@ impl Message {
         self.more_parts.iter_mut().flat_map(|more| more.0.iter_mut())
     }
 
+    /// Whether nothing has been answered since the newest intent, and nothing else is with a bind.
+    pub fn is_just_sent(&self) -> bool {
+        let sending = self.sending_parts();
+        let is_piece = |(_, step)| matches!(step, Step::Intent { parts, .. } if u32::from(parts) == sending);
+        sending == u32::from(self.parts()) || self.steps().last().is_some_and(is_piece)
+    }
+
     /// Parts that are with a bind, unanswered.
     pub fn sending_parts(&self) -> u32 {
         self.part_states().filter(|part| *part == PartState::Sending).count() as u32
@@ -479,7 +486,9 @@ impl Message {
         let before = self.state;
         let was_final = self.is_final();
         match *step {
-            Step::Intent { attempt, provider, bind } => self.intend(attempt, provider, bind, at),
+            Step::Intent { attempt, provider, bind, parts } => {
+                self.intend((attempt, provider, bind), parts, at);
+            }
             Step::Unsent { part } => self.part_came_back(part),
             Step::Response { part, verdict, .. } => self.answer(part, verdict, at),
             Step::Doubt { part, cause } => self.doubt(part, cause),
@@ -516,16 +525,16 @@ impl Message {
         }
     }
 
-    fn intend(&mut self, attempt: u8, provider: u16, bind: u16, at: i64) {
-        self.attempt = attempt;
-        self.provider = provider;
-        self.bind = bind;
+    fn intend(&mut self, by: (u8, u16, u16), parts: u8, at: i64) {
+        (self.attempt, self.provider, self.bind) = by;
         self.sent_at = Wall(at);
         self.state = State::Sending;
         self.attempt_counts = false;
+        let mut left = parts;
         for index in 0..self.parts() {
-            if self.part(index) == Some(PartState::Waiting) {
+            if left > 0 && self.part(index) == Some(PartState::Waiting) {
                 self.set_part(index, PartState::Sending);
+                left -= 1;
             }
         }
     }

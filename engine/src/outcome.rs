@@ -83,8 +83,8 @@ impl Engine {
             return;
         };
         let was_sending = answer.is_awaited(message);
-        // Of the parts of a message only the first answer says how long one takes.
-        let is_first = message.sending_parts() == u32::from(message.parts());
+        // Of the parts that go together only the first answer says how long one takes.
+        let is_first = was_sending && message.is_just_sent();
         let has_more = message.parts() > 1;
         let waited = self.now.wall.millis_since(message.sent_at);
         let attempt = message.attempt;
@@ -98,7 +98,7 @@ impl Engine {
             self.counters.late_responses += 1;
             return;
         }
-        if was_sending && is_first {
+        if is_first {
             self.measure(provider, waited);
         }
         if tells_nothing {

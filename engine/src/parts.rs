@@ -26,9 +26,10 @@ const USER_DATA_OCTETS: usize = 140;
 /// Octets of a text that goes as one; it may take twice as many in a provider's alphabet, and a TLV has at most 65,535.
 const PAYLOAD_OCTETS_MAX: usize = 32_000;
 
-/// The bodies of all waiting parts of a message, each with its token.
+/// The bodies of the first `parts` of a message that wait, each with its token; all of it where it goes as one.
 pub(crate) fn write(
     message: &Message,
+    parts: u8,
     definition: Option<&ProviderDefinition>,
     now: Wall,
     out: &mut Outgoing,
@@ -62,7 +63,7 @@ pub(crate) fn write(
         ..SmFields::default()
     };
     let tlvs = provider_form::tlvs(definition, &body);
-    let mut writer = Writer { message, definition, form, now, body: &body, fields, tlvs, out };
+    let mut writer = Writer { message, parts, definition, form, now, body: &body, fields, tlvs, out };
     if is_flash(body.data_coding) {
         writer.flash();
     }
@@ -72,6 +73,8 @@ pub(crate) fn write(
 /// One message on its way to one provider.
 struct Writer<'a, 'o> {
     message: &'a Message,
+    /// How many of its parts go now.
+    parts: u8,
     definition: Option<&'a ProviderDefinition>,
     form: SubmitForm,
     now: Wall,
@@ -132,13 +135,8 @@ impl<'a> Writer<'a, '_> {
     fn many(&mut self, header: &[u8], elements: &[u8], text: &[u8]) {
         let body = self.body;
         self.drop_sar();
-        let way = match self.definition.map_or(LongMessages::Udh8, |definition| definition.long_messages) {
-            LongMessages::Sar | LongMessages::Payload if !self.takes_tlvs() => LongMessages::Udh8,
-            way => way,
-        };
-        let waits = |part: u8| self.message.part(part) == Some(PartState::Waiting);
-        let fits = body.octets.len() <= PAYLOAD_OCTETS_MAX;
-        if way == LongMessages::Payload && fits && (0..self.message.parts()).all(waits) {
+        let way = way_of_long(self.definition);
+        if goes_as_one(self.message, self.definition) {
             return self.part(ALL_PARTS, header, text, self.fields.esm_class);
         }
         let cut = body.cut();
@@ -147,10 +145,9 @@ impl<'a> Writer<'a, '_> {
         let size = if way == LongMessages::Udh16 { cut.reference } else { Reference::Narrow };
         let common = std::mem::take(&mut self.tlvs);
         let mut with_header = Vec::new();
-        for (part, range) in (0..self.message.parts()).zip(cut.parts(text)) {
-            if self.message.part(part) != Some(PartState::Waiting) {
-                continue;
-            }
+        let waits = |part: u8| self.message.part(part) == Some(PartState::Waiting);
+        let all = (0..self.message.parts()).zip(cut.parts(text));
+        for (part, range) in all.filter(|(part, _)| waits(*part)).take(usize::from(self.parts)) {
             let text = text.get(range).unwrap_or_default();
             let place = Concatenation { reference, total: self.message.parts(), number: part + 1 };
             self.tlvs = common.clone();
@@ -166,7 +163,7 @@ impl<'a> Writer<'a, '_> {
     }
 
     fn takes_tlvs(&self) -> bool {
-        self.definition.is_none_or(|definition| definition.takes_tlvs)
+        takes_tlvs(self.definition)
     }
 
     /// That a tenant said of a whole text that it is the first part of one means nothing for the parts that we make of it.
@@ -202,7 +199,7 @@ impl<'a> Writer<'a, '_> {
         }
         self.out.bodies.extend_from_slice(&self.tlvs);
         let token = PartToken::new(self.message.number, part).0;
-        self.out.requests.push(Request { token, end: self.out.bodies.len() as u32, after: 0 });
+        self.out.requests.push(Request { token, end: self.out.bodies.len() as u32 });
     }
 
     /// The octets of a text in what data_coding 0 means at this provider, or packed. Characters that it does not have become question
@@ -231,6 +228,25 @@ impl<'a> Writer<'a, '_> {
         }
         Cow::Borrowed(text)
     }
+}
+
+fn takes_tlvs(definition: Option<&ProviderDefinition>) -> bool {
+    definition.is_none_or(|definition| definition.takes_tlvs)
+}
+
+/// How its provider gets a message of several parts.
+fn way_of_long(definition: Option<&ProviderDefinition>) -> LongMessages {
+    match definition.map_or(LongMessages::Udh8, |definition| definition.long_messages) {
+        LongMessages::Sar | LongMessages::Payload if !takes_tlvs(definition) => LongMessages::Udh8,
+        way => way,
+    }
+}
+
+/// Whether all parts of a long message go in one submit_sm.
+pub(crate) fn goes_as_one(message: &Message, definition: Option<&ProviderDefinition>) -> bool {
+    way_of_long(definition) == LongMessages::Payload
+        && message.body().octets.len() <= PAYLOAD_OCTETS_MAX
+        && message.part_states().all(|part| part == PartState::Waiting)
 }
 
 /// A text without a header, of a message's encoding, as it goes to a provider.

@@ -211,7 +211,7 @@ pub fn write(out: &mut Vec<u8>, record: &Record<'_>) {
         Record::Step { number, step } => {
             // The kind follows from the step's own kind octet.
             let kind = match step.first() {
-                Some(1) => kind::INTENT,
+                Some(1 | 25) => kind::INTENT,
                 Some(6) => kind::RECEIPT,
                 Some(7 | 16) => kind::TOLD,
                 _ => kind::OUTCOME,

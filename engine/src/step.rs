@@ -135,11 +135,12 @@ pub const ALL_PARTS: u8 = 0xff;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// The durable decision to send all waiting parts over this bind.
+    /// The durable decision to send the first `parts` of those that wait over this bind; `ALL_PARTS`: all of them.
     Intent {
         attempt: u8,
         provider: u16,
         bind: u16,
+        parts: u8,
     },
     /// `part` is `ALL_PARTS` here and below where they were sent as one. It never left the process: it waits again, and the attempt does not count.
     Unsent {
@@ -216,7 +217,8 @@ pub enum Step<'a> {
 impl Step<'_> {
     pub fn kind(&self) -> u8 {
         match self {
-            Step::Intent { .. } => 1,
+            Step::Intent { parts: ALL_PARTS, .. } => 1,
+            Step::Intent { .. } => 25,
             Step::Unsent { .. } => 2,
             Step::Response { .. } => 3,
             Step::Doubt { .. } => 4,
@@ -246,10 +248,11 @@ impl Step<'_> {
         let since = since.to_le_bytes();
         out.extend_from_slice(&[self.kind(), 0, since[0], since[1], since[2], since[3], since[4]]);
         match *self {
-            Step::Intent { attempt, provider, bind } => {
+            Step::Intent { attempt, provider, bind, parts } => {
                 out.push(attempt);
                 out.extend_from_slice(&provider.to_le_bytes());
                 out.extend_from_slice(&bind.to_le_bytes());
+                out.extend((parts != ALL_PARTS).then_some(parts));
             }
             Step::Unsent { part } => out.push(part),
             Step::Response { part, verdict, status, retry_at, id, shared } => {
@@ -311,7 +314,12 @@ pub fn read<'a>(reader: &mut Reader<'a>) -> Option<(i64, Step<'a>)> {
 
 fn read_payload<'a>(kind: u8, payload: &mut Reader<'a>) -> Option<Step<'a>> {
     Some(match kind {
-        1 => Step::Intent { attempt: payload.u8()?, provider: payload.u16()?, bind: payload.u16()? },
+        1 | 25 => Step::Intent {
+            attempt: payload.u8()?,
+            provider: payload.u16()?,
+            bind: payload.u16()?,
+            parts: if kind == 1 { ALL_PARTS } else { payload.u8()? },
+        },
         2 => Step::Unsent { part: payload.u8()? },
         3 => read_response(payload)?,
         4 => Step::Doubt { part: payload.u8()?, cause: doubt_cause(payload.u8()?)? },
@@ -406,7 +414,8 @@ mod tests {
         };
         vec![
             of_multi,
-            Step::Intent { attempt: 3, provider: 513, bind: 7 },
+            Step::Intent { attempt: 3, provider: 513, bind: 7, parts: ALL_PARTS },
+            Step::Intent { attempt: 3, provider: 513, bind: 7, parts: 2 },
             Step::Unsent { part: 1 },
             response(Verdict::Accepted, 0, 0, b"39f99dd5"),
             response(Verdict::Refused, 0x0b, 0, b""),

@@ -160,7 +160,7 @@ pub(crate) fn write(
             });
         debug_assert!(tlvs.is_ok(), "an id, a state and a code fit their TLVs");
     }
-    out.requests.push(Request { token: tells.token(message.number), end: out.bodies.len() as u32, after: 0 });
+    out.requests.push(Request { token: tells.token(message.number), end: out.bodies.len() as u32 });
 }
 
 /// An id in a tenant's form, without an allocation, and the NUL that ends it in a field of SMPP.

@@ -99,11 +99,6 @@ impl AdaptiveRate {
         }
     }
 
-    /// How long it takes until so many parts have flowed in, more than can gather too.
-    pub fn flows_in(&mut self, now: Mono, parts: u32) -> Duration {
-        self.bucket.flows_in(now, parts)
-    }
-
     /// Takes `parts` whether they are there or not: for a message that cannot be cut. [`AdaptiveRate::left`] is to be told when they
     /// have left.
     pub fn take_all(&mut self, now: Mono, parts: u32) {

@@ -13,7 +13,7 @@
 //!
 //! A bucket without a burst lets no second have a part more than its rate: nothing flows in while a part is about to leave, so that
 //! each comes its whole time after the one before has left, and a hundredth less flows in, so that it does not matter when one is
-//! under way for ten milliseconds more than the next.
+//! looked for, or under way, for some milliseconds more than the next.
 
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ const USUAL_MAX: Duration = Duration::from_millis(200);
 const LEAVING: Duration = Duration::from_millis(1);
 /// The part of its rate that a bucket without a burst does without.
 const STRICT_SHARE: u64 = 100;
+/// What it keeps of what flows in while it is looked at too late, in microseconds: half of what it does without in a second.
+const STRICT_LATE: u64 = 5_000;
 /// The part of the rate with which an idle bucket fills its reserve.
 const RESERVE_SHARE: i64 = 10_000;
 
@@ -93,16 +95,6 @@ impl TokenBucket {
         }
         self.fill(now);
         parts(self.level + self.reserve - self.leaving)
-    }
-
-    /// How long it takes until so many have flowed in, more than can gather too.
-    pub fn flows_in(&mut self, now: Mono, parts: u32) -> Duration {
-        if self.rate == 0 {
-            return Duration::ZERO;
-        }
-        self.fill(now);
-        let missing = i64::from(parts) * PART + self.leaving - self.level - self.reserve;
-        Duration::from_micros(u64::try_from(missing).unwrap_or(0).div_ceil(self.flow()))
     }
 
     /// Takes `parts` whether they are there or not: for a message that cannot be cut. The debt is waited for.
@@ -202,7 +194,10 @@ impl TokenBucket {
 
 /// What level and reserve may hold.
 fn room(rate: u64, burst: u32) -> (i64, i64) {
-    let burst = u64::from(burst.max(1));
+    if burst == 0 {
+        return (PART, (rate * STRICT_LATE) as i64);
+    }
+    let burst = u64::from(burst);
     let even = (1 + rate / 1_000 / EVEN_SHARE).min(burst);
     // Both fit: a burst has 32 bits, and a part 30.
     (even as i64 * PART, (burst - even) as i64 * PART)

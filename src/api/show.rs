@@ -341,6 +341,9 @@ struct ShownEvent<'a> {
     provider: Option<Shown<Arc<str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bind: Option<u16>,
+    /// So many of its parts, where not all that wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -379,10 +382,11 @@ fn named<'a>(event: &'static str) -> ShownEvent<'a> {
 
 fn event<'a>(step: Step<'a>, api: &ApiState) -> ShownEvent<'a> {
     match step {
-        Step::Intent { attempt, provider, bind } => ShownEvent {
+        Step::Intent { attempt, provider, bind, parts } => ShownEvent {
             attempt: Some(attempt),
             provider: api.directory.provider(provider).map(Shown),
             bind: Some(bind),
+            parts: (parts != ALL_PARTS).then_some(parts),
             ..named("sending")
         },
         Step::Unsent { part } => ShownEvent { part: shown_part(part), ..named("unsent") },

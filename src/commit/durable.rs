@@ -192,8 +192,7 @@ impl House {
     /// A group with something for every outlet.
     fn group(&self, number: u64, octets: usize, living: u64) -> Decided {
         let mut effects = Effects::default();
-        let outgoing =
-            Outgoing { requests: vec![Request { token: 7, end: 0, after: 0 }], ..Outgoing::default() };
+        let outgoing = Outgoing { requests: vec![Request { token: 7, end: 0 }], ..Outgoing::default() };
         effects.connections.push((self.connection, outgoing));
         effects.replies.push((self.asked, Reply::Drained));
         effects.loads.push(Load { block: 3, shelf: Shelf::Parked });

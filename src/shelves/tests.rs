@@ -9,7 +9,7 @@ use engine::id::Number;
 use engine::message::{Head, number_of};
 use engine::money::Micros;
 use engine::pages::{BLOCK_MESSAGES, block_of, order_of};
-use engine::step::{Step, Verdict};
+use engine::step::{ALL_PARTS, Step, Verdict};
 use engine::submission::Body;
 use storage::archive::{Archive, Options};
 
@@ -38,7 +38,7 @@ pub fn message(number: u64, tenant: u32, destination: u64, accepted: i64, steps:
     let id = format!("{:016x}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     for step in 0..steps {
         let step = match step % 4 {
-            0 => Step::Intent { attempt: 1, provider: 0, bind: 2 },
+            0 => Step::Intent { attempt: 1, provider: 0, bind: 2, parts: ALL_PARTS },
             1 => Step::Response {
                 part: 0,
                 verdict: Verdict::Accepted,

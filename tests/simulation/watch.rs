@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use codecs::instant::Wall;
+use engine::catalog::LongMessages;
 use engine::message::{Message, State};
 use engine::pages::order_of;
 use engine::record::{Record, Records};
@@ -23,6 +24,7 @@ mod step {
     pub const HELD: u8 = 8;
     pub const LET_GO: u8 = 9;
     pub const DUE: u8 = 15;
+    pub const INTENT_OF_SOME: u8 = 25;
     pub const PAYLOAD: usize = 7;
     pub const ALL_PARTS: u8 = 255;
 }
@@ -79,7 +81,7 @@ impl Known {
             starts: message.starts_at,
             ends: message.valid_until(),
             left: u32::from(message.parts() - message.accepted_parts()),
-            is_tried: kinds.contains(&step::INTENT),
+            is_tried: kinds.contains(&step::INTENT) || kinds.contains(&step::INTENT_OF_SOME),
             is_plain: kinds.iter().all(|kind| matches!(*kind, step::HELD | step::LET_GO))
                 && message.body().send_at.is_none(),
         }
@@ -139,10 +141,10 @@ impl Watch {
         let lane = self.lanes.entry(known.lane()).or_default();
         let payload = &step[step::PAYLOAD..];
         match step[0] {
-            step::INTENT => {
+            step::INTENT | step::INTENT_OF_SOME => {
                 let [provider, bind] = [1, 3].map(|at| u16::from_le_bytes([payload[at], payload[at + 1]]));
                 lane.remove(&order_of(number));
-                self.intent(world, number, provider, bind);
+                self.intent(world, number, (provider, bind), payload.get(5).copied());
             }
             step::RESPONSE if payload[..2] == [step::ALL_PARTS, 0] => known.left = 0,
             step::RESPONSE if payload[1] == 0 => known.left = known.left.saturating_sub(1),
@@ -167,7 +169,7 @@ impl Watch {
         }
     }
 
-    fn intent(&mut self, world: &World, number: u64, provider: u16, bind: u16) {
+    fn intent(&mut self, world: &World, number: u64, (provider, bind): (u16, u16), parts: Option<u8>) {
         let Some(known) = self.messages.get_mut(&number) else { return };
         let was_tried = std::mem::replace(&mut known.is_tried, true);
         let (known, phone) = (&*known, known.phone);
@@ -190,11 +192,14 @@ impl Watch {
             }
         }
         let (left, lane, is_plain) = (known.left, known.lane(), known.is_plain && !was_tried);
+        let plan = world.plan.providers.iter().find(|plan| plan.id == name);
+        let goes_as_one = plan.is_some_and(|plan| plan.long_messages == LongMessages::Payload);
+        let parts = if goes_as_one { 1 } else { parts.map_or(left, u32::from) };
         if is_plain {
             self.overtakes(world, number, lane);
         }
-        self.paces(world, (provider, None), left);
-        self.paces(world, (provider, Some(bind)), left);
+        self.paces(world, (provider, None), parts);
+        self.paces(world, (provider, Some(bind)), parts);
     }
 
     /// P5: within a tenant's priority, what was accepted first is sent first.
@@ -221,7 +226,7 @@ impl Watch {
         given.retain(|(at, _)| *at + Duration::from_secs(1) > now);
         given.push_back((now, parts));
         let sum: u32 = given.iter().map(|(_, parts)| parts).sum();
-        // A long message is given whole once there is a token for its first part.
+        // What is decided leaves a moment later, and the second begins there.
         let most = rate + rate.div_ceil(10) + parts;
         if sum > most {
             world.fail(format!("rates: {sum} parts within a second to {name}, {of:?}, whose rate is {rate}"));

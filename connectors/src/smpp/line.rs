@@ -97,7 +97,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         phase: Phase,
     ) -> Woken {
         let stalled = self.stalled_at();
-        let deadline = earlier(deadline, self.backlog.next_due(|| self.clock.mono()));
         let deadline = earlier(earlier(deadline, stalled), self.session.next_timeout());
         self.alarm.set(deadline);
         let may_read = reads && self.unoffered.is_empty() && !self.is_full();
@@ -161,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
 
     /// Moves requests from the backlog into the window, as far as there is room and the peer reads.
     pub fn feed(&mut self, now: Mono, command: codecs::smpp::Command) {
-        while let Some((token, body)) = self.backlog.first(now) {
+        while let Some((token, body)) = self.backlog.first() {
             if self.is_half_full() || self.session.request(now, command, token, body).is_err() {
                 break;
             }

@@ -140,7 +140,7 @@ impl House {
         let mut outgoing = Outgoing::default();
         for (token, body) in requests {
             outgoing.bodies.extend_from_slice(body);
-            outgoing.requests.push(Request { token: *token, end: outgoing.bodies.len() as u32, after: 0 });
+            outgoing.requests.push(Request { token: *token, end: outgoing.bodies.len() as u32 });
         }
         self.partition.links.release(connection, outgoing);
     }

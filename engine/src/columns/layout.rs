@@ -21,7 +21,7 @@ pub const KINDS: usize = 32;
 /// The widths of the integers that a step of this kind begins with, and their sum.
 pub fn integers(kind: u8) -> (&'static [usize], usize) {
     match kind {
-        1 => (&[1, 2, 2], 5),
+        1 | 25 => (&[1, 2, 2], 5),
         2 | 8 => (&[1], 1),
         3 | 4 => (&[1, 1], 2),
         6 => (&[1, 1, 8], 10),

@@ -9,7 +9,7 @@ use super::*;
 use crate::catalog::{AskReceipt, SettleOn};
 use crate::message::Head;
 use crate::money::Micros;
-use crate::step::{DoubtCause, FailCause, HoldCause, Step, Verdict};
+use crate::step::{ALL_PARTS, DoubtCause, FailCause, HoldCause, Step, Verdict};
 use crate::submission::Body;
 
 fn back(messages: &[Vec<u8>], extent: Extent) -> Vec<Row> {
@@ -72,7 +72,10 @@ fn message(number: u64, accepted: i64, draw: &Draw) -> Vec<u8> {
 fn step(kind: u8, octets: &[u8]) -> Step<'_> {
     let part = octets.first().copied().unwrap_or(0);
     match kind {
-        0 => Step::Intent { attempt: part, provider: 3, bind: u16::from(part) },
+        0 => {
+            let parts = octets.get(1).copied().unwrap_or(ALL_PARTS);
+            Step::Intent { attempt: part, provider: 3, bind: u16::from(part), parts }
+        }
         1 => Step::Unsent { part },
         2 => Step::Response {
             part,

@@ -54,5 +54,5 @@ pub(crate) fn tell(message: &Message, telling: Telling<'_>, ids: &Permutation, o
         debug_assert!(written.is_ok(), "an id fits its TLV");
         out.bodies.extend_from_slice(body.extra(Extra::Tlvs).unwrap_or_default());
     }
-    out.requests.push(Request { token: message.number, end: out.bodies.len() as u32, after: 0 });
+    out.requests.push(Request { token: message.number, end: out.bodies.len() as u32 });
 }

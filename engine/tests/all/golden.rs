@@ -86,7 +86,7 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
     let number = 0x0025_0010_0000_0041;
     let message = message();
     let mut story = message.clone();
-    story.extend(step(&Step::Intent { attempt: 1, provider: 1, bind: 2 }));
+    story.extend(step(&Step::Intent { attempt: 1, provider: 1, bind: 2, parts: ALL_PARTS }));
     let (wallet, key) = (wallet(), key());
     check(
         "accept",
@@ -108,7 +108,7 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
     let steps = [
         (
             "intent",
-            Step::Intent { attempt: 1, provider: 1, bind: 2 },
+            Step::Intent { attempt: 1, provider: 1, bind: 2, parts: ALL_PARTS },
             "0201140000004100000010002500010534120000000101000200",
         ),
         ("unsent", Step::Unsent { part: 0 }, "03011000000041000000100025000201341200000000"),
@@ -444,7 +444,7 @@ fn a_long_text_says_how_it_is_cut_and_earlier_builds_refuse_it() {
 #[test]
 fn a_message_reads_back_with_its_whole_story() {
     let mut bytes = message();
-    bytes.extend(step(&Step::Intent { attempt: 1, provider: 0x0102, bind: 2 }));
+    bytes.extend(step(&Step::Intent { attempt: 1, provider: 0x0102, bind: 2, parts: ALL_PARTS }));
     bytes.extend(step(&Step::Doubt { part: 0, cause: DoubtCause::BindLost }));
     let read = Message::read(bytes.clone()).expect("a message");
     assert_eq!(read.bytes(), bytes);

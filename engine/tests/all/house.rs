@@ -33,8 +33,6 @@ pub struct Request {
     pub connection: ConnectionId,
     pub token: u64,
     pub body: Vec<u8>,
-    /// When it goes.
-    pub at: Mono,
 }
 
 impl Request {
@@ -193,8 +191,7 @@ impl House {
                 let end = request.end as usize;
                 let body = outgoing.bodies[start..end].to_vec();
                 start = end;
-                let at = self.now.mono.after(Duration::from_micros(u64::from(request.after)));
-                self.requests.push(Request { connection, token: request.token, body, at });
+                self.requests.push(Request { connection, token: request.token, body });
             }
             assert_eq!(start, outgoing.bodies.len());
             let asks = outgoing.asks.into_iter();

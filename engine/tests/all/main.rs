@@ -25,6 +25,7 @@ mod own_parts;
 mod pacing;
 mod parking;
 mod phones;
+mod pieces;
 mod present;
 mod reading_back;
 mod recovering;

@@ -48,10 +48,7 @@ impl Smsc {
         if now / SECOND != self.second {
             (self.second, self.in_second) = (now / SECOND, 0);
         }
-        let (due, later) = std::mem::take(&mut house.requests).into_iter().partition(|one| one.at.0 <= now);
-        house.requests = later;
-        let due: Vec<Request> = due;
-        for request in due {
+        for request in std::mem::take(&mut house.requests) {
             let bind = self.binds.iter().position(|bind| *bind == request.connection).expect("a bind");
             self.record.push((now, bind, request.number()));
             self.in_second += 1;

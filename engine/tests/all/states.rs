@@ -17,8 +17,8 @@ use ReceiptState::{
 use SettleOn::{Delivered as ByReceipt, Sent as BySent};
 use State as S;
 
-const INTENT: Step<'static> = Step::Intent { attempt: 1, provider: 0, bind: 0 };
-const AGAIN: Step<'static> = Step::Intent { attempt: 2, provider: 0, bind: 1 };
+const INTENT: Step<'static> = Step::Intent { attempt: 1, provider: 0, bind: 0, parts: ALL_PARTS };
+const AGAIN: Step<'static> = Step::Intent { attempt: 2, provider: 0, bind: 1, parts: ALL_PARTS };
 
 fn answer(part: u8, verdict: Verdict) -> Step<'static> {
     let status = match verdict {

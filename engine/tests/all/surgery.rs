@@ -33,7 +33,7 @@ fn of_tenant(id: &str) -> Filter {
     Filter { tenant: Some(id.to_owned()), ..Filter::default() }
 }
 
-fn of_provider(id: &str) -> Filter {
+pub fn of_provider(id: &str) -> Filter {
     Filter { provider: Some(id.to_owned()), ..Filter::default() }
 }
 
@@ -60,7 +60,7 @@ impl House {
     }
 
     #[track_caller]
-    fn changed(&mut self, operation: Operation, filter: Filter) -> Changed {
+    pub fn changed(&mut self, operation: Operation, filter: Filter) -> Changed {
         match self.operate(operation, filter) {
             Report::Changed(changed) => changed,
             other => panic!("{other:?}"),

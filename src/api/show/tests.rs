@@ -52,7 +52,7 @@ fn told(body: &Body<'_>, steps: &[Step<'_>]) -> (Value, Value) {
 }
 
 fn intent<'a>() -> Step<'a> {
-    Step::Intent { attempt: 1, provider: 0, bind: 2 }
+    Step::Intent { attempt: 1, provider: 0, bind: 2, parts: ALL_PARTS }
 }
 
 fn response<'a>(part: u8, verdict: Verdict, status: u32, id: &'a [u8]) -> Step<'a> {
@@ -135,7 +135,7 @@ fn a_doubt_and_the_second_sending_are_visible() {
         intent(),
         Step::Doubt { part: ALL_PARTS, cause: DoubtCause::Restart },
         Step::Resend,
-        Step::Intent { attempt: 2, provider: 0, bind: 0 },
+        Step::Intent { attempt: 2, provider: 0, bind: 0, parts: ALL_PARTS },
         response(0, Verdict::Accepted, 0, b"a1"),
     ];
     let (shown, events) = told(&body(b"hi", 1), &steps);

@@ -509,7 +509,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         let outgoing = self.line.take_outgoing();
         self.acknowledge(now, &outgoing.acknowledged);
         self.counters.submitted.add(outgoing.requests.len() as u64);
-        self.line.backlog.push(now, outgoing.requests, outgoing.bodies);
+        self.line.backlog.push(outgoing.requests, outgoing.bodies);
         if self.multi.is_offered() {
             self.multi.feed(now, &mut self.line);
         } else {

@@ -91,7 +91,7 @@ impl Multi {
     /// Moves messages from the backlog into the window, as `Line::feed` does, and together where they may go so.
     pub fn feed<S: AsyncRead + AsyncWrite + Unpin>(&mut self, now: Mono, line: &mut Line<S>) {
         while line.may_request() {
-            let taken = self.gather(line.backlog.waiting(now));
+            let taken = self.gather(line.backlog.waiting());
             if taken == 0 || self.request(now, line).is_err() {
                 return;
             }
@@ -134,7 +134,7 @@ impl Multi {
         line: &mut Line<S>,
     ) -> Result<(), Refusal> {
         if self.members.len() == 1 {
-            let Some((token, body)) = line.backlog.first(now) else { return Ok(()) };
+            let Some((token, body)) = line.backlog.first() else { return Ok(()) };
             return line.session.request(now, Pdu::SUBMIT_SM, token, body);
         }
         let token = u64::MAX.wrapping_sub(self.made);

@@ -35,38 +35,19 @@ async fn requests_wait_while_half_of_the_room_is_taken() {
         write_octets(&mut line, before);
         let body = [b'x'; 100];
         let requests: Vec<Request> =
-            (1..=1_000).map(|token| Request { token, end: token as u32 * 100, after: 0 }).collect();
-        line.backlog.push(Mono(0), requests, body.repeat(1_000));
+            (1..=1_000).map(|token| Request { token, end: token as u32 * 100 }).collect();
+        line.backlog.push(requests, body.repeat(1_000));
         assert_eq!(line.may_request(), before < FULL / 2, "{before}");
         line.feed(Mono(0), Pdu::DELIVER_SM);
         let octets = line.session.outgoing_octets();
         assert!((FULL / 2..FULL / 2 + 116).contains(&octets), "{octets} after {before}");
         assert!(!line.may_request() && !line.backlog.is_empty());
         // There is room again, and the rest follows.
-        let next = line.backlog.first(Mono(0)).unwrap().0;
+        let next = line.backlog.first().unwrap().0;
         line.session.sent(octets);
         line.feed(Mono(0), Pdu::DELIVER_SM);
-        assert!(line.backlog.first(Mono(0)).unwrap().0 > next, "{before}");
+        assert!(line.backlog.first().unwrap().0 > next, "{before}");
     }
-}
-
-#[tokio::test]
-async fn who_waits_is_woken_when_a_request_may_go() {
-    let (_phase, mut phases) = Phases::channel();
-    let (mut line, _peer) = line(1_000);
-    let clock = line.clock();
-    let after = 20_000;
-    let released = clock.mono();
-    let requests = [0, after].map(|after| Request { token: u64::from(after), end: 0, after });
-    line.backlog.push(released, requests.to_vec(), Vec::new());
-    line.feed(clock.mono(), Pdu::DELIVER_SM);
-    assert_eq!(line.session.in_flight(), 1);
-    while line.session.in_flight() == 1 {
-        assert_eq!(line.wait(true, None, &mut phases, Phase::Running).await, Woken::Other);
-        line.feed(clock.mono(), Pdu::DELIVER_SM);
-    }
-    assert!(clock.mono() >= released.after(Duration::from_micros(u64::from(after))));
-    assert!(line.backlog.is_empty());
 }
 
 /// Who takes an octet now and then while more comes than there is room for does not keep up.

@@ -321,7 +321,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let outgoing = self.line.take_outgoing();
         tenant.answer(now, &mut self.line.session, outgoing.congestion, &outgoing.answers);
         tenant.answer_operations(now, &mut self.line.session, &outgoing.operated);
-        self.line.backlog.push(now, outgoing.requests, outgoing.bodies);
+        self.line.backlog.push(outgoing.requests, outgoing.bodies);
         self.line.feed(now, Pdu::DELIVER_SM);
     }
 
