@@ -7,6 +7,8 @@ use crate::id::Number;
 
 /// An emptied lane keeps room for so many numbers and gives the rest back.
 pub(super) const KEPT_CAPACITY: usize = 64;
+/// One with this many times the room it needs gives back all but twice that.
+const ROOM_MAX: usize = 4;
 
 /// A number of 56 bits and its parts in one word. One without parts has left before its turn.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +37,7 @@ impl Entry {
 #[derive(Clone, Debug, Default)]
 #[repr(align(64))]
 pub(super) struct Lane {
-    /// What came in order, eight bytes each. The first one never is one that has left.
+    /// What came in order, eight bytes each. The first one never is one that has left, and of the rest hardly more than half are.
     waiting: VecDeque<Entry>,
     /// What came after newer ones, because it was let go, moved, woken or not sent: its parts by its number.
     #[expect(
@@ -99,6 +101,7 @@ impl Lane {
             self.skip_gone();
         }
         self.messages -= 1;
+        self.compact();
         Some(head)
     }
 
@@ -113,6 +116,7 @@ impl Lane {
             self.skip_gone();
         }
         self.messages -= u32::from(was_here);
+        self.compact();
         was_here
     }
 
@@ -151,6 +155,24 @@ impl Lane {
         while self.waiting.pop_front_if(|entry| entry.parts() == 0).is_some() {}
     }
 
+    /// Memory is for what waits: the first one may wait for long, and millions behind it leave meanwhile. Each that has left is
+    /// passed over with at most one that waits, once; and room is given back where most of it is of no use any more.
+    fn compact(&mut self) {
+        if self.waiting.len() > KEPT_CAPACITY && self.gone() > KEPT_CAPACITY.max(self.waiting.len() / 2) {
+            self.waiting.retain(|entry| entry.parts() > 0);
+        }
+        let room = self.waiting.len().max(KEPT_CAPACITY);
+        if self.waiting.capacity() > ROOM_MAX * room {
+            self.waiting.shrink_to(2 * room);
+        }
+    }
+
+    /// How many have left before their turn and still have a place.
+    fn gone(&self) -> usize {
+        let late = self.late.as_ref().map_or(0, |late| late.len());
+        self.waiting.len() - (self.messages as usize - late)
+    }
+
     #[cfg(test)]
     pub fn room(&self) -> usize {
         self.waiting.capacity()
@@ -168,25 +190,53 @@ mod tests {
         assert_eq!((size_of::<Entry>(), size_of::<Lane>()), (8, 64));
     }
 
+    #[test]
+    fn what_left_behind_one_that_waits_keeps_no_room() {
+        let mut lane = Lane::default();
+        lane.push(Entry::new(0, 1));
+        for number in 1..100_000 {
+            lane.push(Entry::new(number, 1));
+            assert!(lane.remove(number));
+        }
+        assert!(lane.room() <= ROOM_MAX * KEPT_CAPACITY, "{}", lane.room());
+        assert_eq!(lane.pop().map(Entry::number), Some(0));
+        // Of many at once as well, and where those before them leave in their turn.
+        (0..100_000).for_each(|number| assert!(lane.push(Entry::new(number, 1))));
+        (50_000..99_999).for_each(|number| assert!(lane.remove(number)));
+        (0..50_000).for_each(|number| assert_eq!(lane.pop().map(Entry::number), Some(number)));
+        assert!(lane.room() <= ROOM_MAX * KEPT_CAPACITY, "{}", lane.room());
+        assert_eq!(lane.pop().map(Entry::number), Some(99_999));
+    }
+
     proptest! {
         #[test]
-        fn a_lane_is_an_ordered_map_of_numbers(
-            steps in prop::collection::vec((0u8..4, 0u64..40, 1u8..4), 0..200),
+        fn a_lane_is_an_ordered_map_of_numbers_that_takes_room_for_what_waits(
+            steps in prop::collection::vec((0u8..6, 0u64..400, 1u8..4), 0..200),
         ) {
             let (mut lane, mut model) = (Lane::default(), BTreeMap::new());
             for (kind, number, parts) in steps {
                 match kind {
                     0 | 1 => prop_assert_eq!(lane.push(Entry::new(number, parts)), model.insert(number, parts).is_none()),
                     2 => prop_assert_eq!(lane.remove(number), model.remove(&number).is_some()),
-                    _ => {
+                    3 => {
                         let popped = lane.pop().map(|entry| (entry.number(), entry.parts()));
                         prop_assert_eq!(popped, model.pop_first());
+                    }
+                    4 => for number in number..number + 200 {
+                        prop_assert_eq!(lane.push(Entry::new(number, parts)), model.insert(number, parts).is_none());
+                    }
+                    _ => for number in (number..number + 200).step_by(parts.into()) {
+                        prop_assert_eq!(lane.remove(number), model.remove(&number).is_some());
                     }
                 }
                 let head = lane.head().map(|entry| (entry.number(), entry.parts()));
                 prop_assert_eq!(head, model.first_key_value().map(|(number, parts)| (*number, *parts)));
                 prop_assert!(lane.numbers().eq(model.keys().copied()));
                 prop_assert_eq!(lane.is_empty(), model.is_empty());
+                let gone = lane.waiting.iter().filter(|entry| entry.parts() == 0).count();
+                prop_assert_eq!(gone, lane.gone());
+                prop_assert!(gone <= KEPT_CAPACITY.max(model.len()), "{gone} have left, {} wait", model.len());
+                prop_assert!(lane.room() <= ROOM_MAX * KEPT_CAPACITY.max(gone + model.len()), "{}", lane.room());
             }
         }
     }
