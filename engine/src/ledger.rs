@@ -1,7 +1,9 @@
 //! One wallet's money: what may happen to it and the sum that always holds (P3). It knows no message, price or plan.
 //!
 //! deposited − withdrawn + adjusted = available + reserved + spent, with spent = settled − refunded, and
-//! available ≥ −credit_limit. Every operation computes all new values first, checked, and only then changes any.
+//! available ≥ −credit_limit. Every operation computes all new values first, checked, and only then changes any. One after which
+//! what is reserved could not be settled or released any more, because a total would leave its range, is refused: a message that
+//! has been accepted always comes to its end.
 
 use crate::money::Micros;
 
@@ -45,7 +47,9 @@ impl Wallet {
     /// Sets `amount` aside for a message that was accepted.
     pub fn reserve(&mut self, amount: Micros) -> Reserve {
         let Some((available, reserved)) = non_negative(amount).and_then(|amount| {
-            Some((self.available.checked_sub(amount)?, self.reserved.checked_add(amount)?))
+            let reserved = self.reserved.checked_add(amount)?;
+            self.settled.checked_add(reserved)?;
+            Some((self.available.checked_sub(amount)?, reserved))
         }) else {
             return Reserve::Overflow;
         };
@@ -81,7 +85,7 @@ impl Wallet {
         if amount.is_negative() || amount > self.spent() {
             return Change::Broken;
         }
-        let totals = self.available.checked_add(amount).zip(self.refunded.checked_add(amount));
+        let totals = self.available_with(amount).zip(self.refunded.checked_add(amount));
         let Some((available, refunded)) = totals else {
             return Change::Overflow;
         };
@@ -95,7 +99,7 @@ impl Wallet {
         if amount.is_negative() {
             return Change::Broken;
         }
-        let totals = self.available.checked_add(amount).zip(self.deposited.checked_add(amount));
+        let totals = self.available_with(amount).zip(self.deposited.checked_add(amount));
         let Some((available, deposited)) = totals else {
             return Change::Overflow;
         };
@@ -121,7 +125,7 @@ impl Wallet {
 
     /// Corrects the balance by an operator's word, up or down.
     pub fn adjust(&mut self, amount: Micros) -> Reserve {
-        let totals = self.available.checked_add(amount).zip(self.adjusted.checked_add(amount));
+        let totals = self.available_with(amount).zip(self.adjusted.checked_add(amount));
         let Some((available, adjusted)) = totals else {
             return Reserve::Overflow;
         };
@@ -242,6 +246,12 @@ impl Wallet {
         ))
     }
 
+    /// Where the reserve could come back on top of it.
+    fn available_with(&self, amount: Micros) -> Option<Micros> {
+        let available = self.available.checked_add(amount)?;
+        available.checked_add(self.reserved).map(|_| available)
+    }
+
     fn covers(&self, available: Micros) -> bool {
         // The limit is never negative, so its negation cannot overflow.
         available.0 >= -self.credit_limit.0
@@ -343,10 +353,31 @@ mod tests {
         assert_eq!(wallet.reserve(Micros(i64::MAX)), Reserve::Done);
         assert_eq!(wallet.settle(Micros(i64::MAX), Micros(i64::MAX)), Change::Done);
         assert_eq!(wallet.refund(Micros(1)), Change::Done);
-        assert_eq!(wallet.reserve(Micros(1)), Reserve::Done);
-        assert_eq!(wallet.settle(Micros(1), Micros(1)), Change::Overflow);
-        assert_eq!(wallet.release(Micros(1)), Change::Done);
+        assert_eq!(wallet.reserve(Micros(1)), Reserve::Overflow);
+        assert_eq!(wallet.available(), Micros(1));
         assert!(wallet.holds());
+    }
+
+    #[test]
+    fn what_would_keep_a_reserve_from_its_end_is_refused() {
+        let mut spent = wallet(i64::MAX, i64::MAX);
+        assert_eq!(spent.reserve(Micros(i64::MAX)), Reserve::Done);
+        assert_eq!(spent.settle(Micros(i64::MAX), Micros(i64::MAX - 10)), Change::Done);
+        // Its credit would do for more than can ever be settled.
+        assert_eq!(spent.reserve(Micros(11)), Reserve::Overflow);
+        assert_eq!(spent.reserve(Micros(10)), Reserve::Done);
+        assert_eq!(spent.settle(Micros(10), Micros(10)), Change::Done);
+
+        let mut rich = wallet(i64::MAX - 10, 0);
+        assert_eq!(rich.reserve(Micros(100)), Reserve::Done);
+        assert_eq!(rich.settle(Micros(50), Micros(50)), Change::Done);
+        // There is room for more now, but not for the reserve beside it.
+        assert_eq!(rich.adjust(Micros(61)), Reserve::Overflow);
+        assert_eq!(rich.refund(Micros(50)), Change::Done);
+        assert_eq!(rich.deposit(Micros(11)), Change::Overflow);
+        assert_eq!(rich.deposit(Micros(10)), Change::Done);
+        assert_eq!(rich.release(Micros(50)), Change::Done);
+        assert_eq!(rich.available(), Micros(i64::MAX));
     }
 
     #[test]
@@ -406,7 +437,15 @@ mod tests {
     }
 
     fn amount() -> impl Strategy<Value = i64> {
-        prop_oneof![20 => -5i64..200, 1 => Just(i64::MAX), 1 => Just(i64::MIN), 1 => any::<i64>()]
+        let near_the_end = i64::MAX - 200..=i64::MAX;
+        prop_oneof![
+            20 => -5i64..200,
+            3 => near_the_end,
+            1 => Just(i64::MAX / 2),
+            1 => Just(i64::MAX),
+            1 => Just(i64::MIN),
+            1 => any::<i64>(),
+        ]
     }
 
     fn operation() -> impl Strategy<Value = Operation> {
@@ -458,7 +497,7 @@ mod tests {
             paid_in - sum(&self.reserved) - self.spent()
         }
 
-        /// Whether all totals could be written down.
+        /// Whether all totals could be written down, and all that can become of what is reserved.
         fn fits(&self) -> bool {
             let books = [
                 &self.deposited,
@@ -468,7 +507,9 @@ mod tests {
                 &self.settled,
                 &self.refunded,
             ];
-            let mut totals = books.map(|entries| sum(entries)).into_iter().chain([self.available()]);
+            let ends = [self.available(), sum(&self.settled)].map(|total| total + sum(&self.reserved));
+            let mut totals =
+                books.map(|entries| sum(entries)).into_iter().chain([self.available()]).chain(ends);
             totals.all(|total| i64::try_from(total).is_ok())
         }
 
@@ -590,6 +631,9 @@ mod tests {
                 prop_assert!(wallet.holds(), "{operation:?} made {wallet:?} of {before:?}");
                 prop_assert!(done || wallet == before, "{operation:?} was refused and changed {before:?}");
                 prop_assert_eq!(Wallet::decode(&wallet.encode()), Some(wallet));
+                let reserved = wallet.reserved();
+                prop_assert_eq!({ wallet }.settle(reserved, reserved), Change::Done);
+                prop_assert_eq!({ wallet }.release(reserved), Change::Done);
             }
         }
     }
