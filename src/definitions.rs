@@ -144,7 +144,7 @@ pub fn provider(provider: &config::Provider) -> ProviderDefinition {
             config::Flash::Subunit => Flash::Subunit,
         },
         cost: Micros(provider.cost.0),
-        attempts_max: u8::try_from(provider.retry.attempts).unwrap_or(u8::MAX),
+        attempts_max: provider.retry.attempts,
         retry_first: provider.retry.pause.min,
         retry_max: provider.retry.pause.max,
         inbound_tenant: provider.inbound_tenant.clone(),

@@ -114,8 +114,8 @@ pub struct Backoff {
 /// Attempts at one message and the doubling pauses between them. Throttled attempts are not counted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Retry {
-    /// How often it is submitted in all, 1 to 1,000.
-    pub attempts: u32,
+    /// How often it is submitted in all, 1 to 255.
+    pub attempts: u8,
     /// The pauses.
     pub pause: Backoff,
 }
@@ -198,7 +198,7 @@ impl Retry {
 
     fn read(section: &mut Section<'_>) -> Self {
         let Backoff { min, max } = Self::DEFAULT.pause;
-        let attempts = section.between("attempts", 1..=1_000).unwrap_or(Self::DEFAULT.attempts);
+        let attempts = section.between("attempts", 1..=255).unwrap_or(Self::DEFAULT.attempts);
         Self { attempts, pause: Backoff::read(section, min, max) }
     }
 }

@@ -250,6 +250,14 @@ fn every_mistake_of_a_provider_is_told() {
             "unknown key \"atempts\" in retry of [[provider]]; did you mean \"attempts\"?",
         ),
         (
+            "retry = { attempts = 0 }",
+            "\"attempts\" in retry of [[provider]] is 0, which is out of range; write a value from 1 to 255",
+        ),
+        (
+            "retry = { attempts = 256 }",
+            "\"attempts\" in retry of [[provider]] is out of range; write a whole number from 0 to 255, without quotes",
+        ),
+        (
             "cost = 0.5",
             "\"cost\" in [[provider]] is a number with a fraction, not a string; write a decimal in quotes with at most 6 digits behind the point, such as \"1.00\"",
         ),
