@@ -57,7 +57,7 @@ pub struct Ops {
 /// `[serve]`: the life of the process.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Serve {
-    /// How long SIGTERM waits for responses still out before it unbinds. Default 15 s.
+    /// How long SIGTERM waits for responses still out before it unbinds, which may take five seconds more. Default 15 s.
     pub drain_timeout: Duration,
 }
 
@@ -120,7 +120,7 @@ pub struct Limits {
     pub session_init: Duration,
     /// Silence after which we send a tenant's bind enquire_link. Default 30 s, less than `inactivity`.
     pub enquire_link: Duration,
-    /// Silence after which a tenant's bind is closed. Default 5 m.
+    /// How long a tenant's bind is kept with nothing but enquire_link of either side. Default 5 m.
     pub inactivity: Duration,
     /// How long a tenant's bind may take to answer us; then the receipt is offered elsewhere. Default 30 s.
     pub response_timeout: Duration,
