@@ -251,10 +251,9 @@ impl Engine {
         if self.present.deferred.is_empty() {
             return;
         }
-        for place in std::mem::take(&mut self.present.deferred).into_iter().rev() {
-            items.remove(place);
-            outcomes.remove(place);
-        }
+        let deferred = std::mem::take(&mut self.present.deferred);
+        keep_others(items, &deferred);
+        keep_others(outcomes, &deferred);
     }
 }
 
@@ -265,6 +264,16 @@ impl Known {
             self.entries.insert((key_of(&body), order_of(message.number)), message.number);
         }
     }
+}
+
+/// Takes out what is at these places, which are in order.
+fn keep_others<T>(of: &mut Vec<T>, places: &[usize]) {
+    let (mut place, mut leave) = (0, places.iter().peekable());
+    of.retain(|_| {
+        let stays = leave.next_if_eq(&&place).is_none();
+        place += 1;
+        stays
+    });
 }
 
 /// It will not wait again.
@@ -289,4 +298,21 @@ fn key_of(body: &Body<'_>) -> u64 {
     key.extend_from_slice(body.source);
     key.extend_from_slice(body.service_type);
     hash::hash64(PRESENT_DOMAIN, &key)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_answered_later_goes_and_the_rest_keeps_its_order(leaves in prop::collection::vec(any::<bool>(), 0..50)) {
+            let places: Vec<usize> = (0..leaves.len()).filter(|place| leaves[*place]).collect();
+            let mut left: Vec<usize> = (0..leaves.len()).collect();
+            keep_others(&mut left, &places);
+            prop_assert_eq!(left, (0..leaves.len()).filter(|place| !leaves[*place]).collect::<Vec<usize>>());
+        }
+    }
 }
