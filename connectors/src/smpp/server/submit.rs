@@ -70,7 +70,9 @@ const KEPT_TLVS: [u16; 31] = [
 ];
 
 /// They say together what part of what a text is: one without the others says nothing (SMPP 3.4 §5.3.2.22 to §5.3.2.24).
-const SAR_TLVS: [u16; 3] = [tag::SAR_MSG_REF_NUM, tag::SAR_TOTAL_SEGMENTS, tag::SAR_SEGMENT_SEQNUM];
+/// Each with its octets.
+const SAR_TLVS: [(u16, usize); 3] =
+    [(tag::SAR_MSG_REF_NUM, 2), (tag::SAR_TOTAL_SEGMENTS, 1), (tag::SAR_SEGMENT_SEQNUM, 1)];
 
 /// What holds for all submissions of a read.
 #[derive(Clone, Copy)]
@@ -228,14 +230,18 @@ impl Reader {
     fn gather_tlvs(&mut self, mut tlvs: Tlvs<'_>) -> Result<(), Refusal> {
         self.tlvs.clear();
         self.vendors.clear();
-        let has = |tag: &u16| tlvs.value_of(*tag).is_some();
+        let has = |(tag, _): &(u16, usize)| tlvs.value_of(*tag).is_some();
         if SAR_TLVS.iter().any(has) && !SAR_TLVS.iter().all(has) {
             return Err(Refusal::MissingParameter);
         }
+        let is_sar_sound = is_sar_sound(tlvs);
         let mut odd = Oddities::default();
         for (tag, value) in tlvs.by_ref() {
             odd.look(tag, value);
+            let is_sar = SAR_TLVS.iter().any(|(sar, _)| *sar == tag);
             let kept = match tag {
+                // Of two of them the first holds, and none says anything where one has a wrong length.
+                _ if is_sar && (!is_sar_sound || Tlvs::new(&self.tlvs).value_of(tag).is_some()) => continue,
                 _ if KEPT_TLVS.contains(&tag) => &mut self.tlvs,
                 VENDORS_FIRST.. => &mut self.vendors,
                 _ => continue,
@@ -379,7 +385,14 @@ fn is_part(fields: &Fields<'_>) -> bool {
 }
 
 fn is_sar_part(tlvs: Tlvs<'_>) -> bool {
-    !tlvs.octets().is_empty() && matches!(tlvs.value_of(tag::SAR_TOTAL_SEGMENTS), Some([total]) if *total > 1)
+    let has_total = || matches!(tlvs.value_of(tag::SAR_TOTAL_SEGMENTS), Some([total]) if *total > 1);
+    !tlvs.octets().is_empty() && has_total() && is_sar_sound(tlvs)
+}
+
+/// Whether all three are there in their lengths.
+fn is_sar_sound(tlvs: Tlvs<'_>) -> bool {
+    let has = |(tag, octets): &(u16, usize)| tlvs.value_of(*tag).is_some_and(|value| value.len() == *octets);
+    SAR_TLVS.iter().all(has)
 }
 
 #[cfg(test)]

@@ -222,6 +222,36 @@ fn a_part_by_sar_says_all_three_or_is_refused() {
     }
 }
 
+/// What goes on is as the specification has it, whatever came; what says nothing makes no part of a long text.
+#[test]
+fn sar_parameters_go_on_once_and_in_their_lengths_or_not_at_all() {
+    let [reference, total, number]: [(u16, &[u8]); 3] =
+        [(tag::SAR_MSG_REF_NUM, &[0, 9]), (tag::SAR_TOTAL_SEGMENTS, &[2]), (tag::SAR_SEGMENT_SEQNUM, &[1])];
+    let sound = &b"\x02\x0c\0\x02\0\x09\x02\x0e\0\x01\x02\x02\x0f\0\x01\x01"[..];
+    let long = [b'x'; 161];
+    type Row<'a> = (&'a [(u16, &'a [u8])], Option<&'a [u8]>, u64);
+    let rows: [Row<'_>; 8] = [
+        (&[reference, total, number], Some(sound), 0),
+        (&[reference, total, number, (tag::SAR_TOTAL_SEGMENTS, &[3])], Some(sound), 1),
+        (&[reference, total, number, (tag::SAR_SEGMENT_SEQNUM, b"")], Some(sound), 1),
+        (&[reference, total, reference, number], Some(sound), 1),
+        (&[(tag::SAR_MSG_REF_NUM, &[9]), total, number], None, 1),
+        (&[(tag::SAR_MSG_REF_NUM, &[9]), reference, total, number], None, 2),
+        (&[reference, (tag::SAR_TOTAL_SEGMENTS, &[0, 2]), number], None, 1),
+        (&[reference, total, (tag::SAR_SEGMENT_SEQNUM, b"")], None, 1),
+    ];
+    for (tlvs, kept, odd) in rows {
+        check(&plain(), tlvs, |body| assert_eq!(body.extra(Extra::Tlvs), kept, "{tlvs:?}"));
+        let (mut reader, body) = (Reader::default(), body_of(&plain(), tlvs));
+        reader.submit(&Sm::read(&body).unwrap(), CONTEXT, &mut Vec::new()).unwrap();
+        assert_eq!(reader.take_odd_tlvs(), odd, "{tlvs:?}");
+        // Without them it is a text like any other, and is cut.
+        let outcome = read(&SmFields { text: &long, ..plain() }, tlvs, CONTEXT);
+        let parts = outcome.map(|bytes| Body::read(&bytes).unwrap().0.parts);
+        assert_eq!(parts, if kept.is_some() { Err(Refusal::TooLong) } else { Ok(2) }, "{tlvs:?}");
+    }
+}
+
 #[test]
 fn what_has_a_header_for_something_else_is_cut_with_it_in_every_part() {
     let ports = b"\x06\x05\x04\x0B\x84\x23\xF0";
