@@ -109,7 +109,7 @@ pub fn ledger(rows: &[LedgerRow]) -> Value {
 fn providers(rows: &[ProviderRow], binds: &Watch) -> Value {
     let shown = (0u16..).zip(rows).map(|(index, row)| {
         json!({
-            "provider": row.id, "enabled": row.enabled && !row.disabled, "disabled_by_operator": row.disabled,
+            "provider": row.id, "enabled": row.enabled, "disabled_by_operator": row.disabled,
             "binds": binds.of(index).count(), "binds_up": binds.of(index).filter(|bind| bind.is_up).count(),
             "in_flight": row.in_flight, "queued": row.queued, "rate": row.rate,
         })

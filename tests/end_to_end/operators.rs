@@ -204,6 +204,10 @@ fn what_is_moved_goes_out_through_the_other_provider() {
     assert_eq!((&dead["queued"], &dead["binds_up"], &dead["enabled"]), (&json!(0), &json!(0), &json!(true)));
     let disable = ["provider", "disable", "living", "--reason", "maintenance", "--for", "ever"];
     answered(&home, &gateway, &disable);
+    let providers = answered(&home, &gateway, &["provider", "list"]);
+    let living =
+        providers["data"].as_array().unwrap().iter().find(|row| row["provider"] == "living").unwrap();
+    assert_eq!((&living["enabled"], &living["disabled_by_operator"]), (&json!(true), &json!(true)));
     let id = send(&mut http, TO, &json!({"provider": "dead"}));
     let (code, _, said) = operate(&home, &gateway, &moving);
     assert!(code == 1 && said.contains("not enabled"), "{said}");
