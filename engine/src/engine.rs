@@ -11,6 +11,7 @@ use crate::apart::Apart;
 use crate::catalog::{Definitions, Settings};
 use crate::command::{Command, DiskLevel, Now, Query, ReplyId};
 use crate::counters::Counters;
+use crate::debts::{Debts, is_in_line};
 use crate::dispatch::Providers;
 use crate::effect::{Balance, Cancelled, Effects, Reply};
 use crate::fitting::References;
@@ -127,6 +128,7 @@ pub struct Engine {
     pub(crate) ring: Ring,
     pub(crate) loading: Loading,
     pub(crate) sweep: Sweep,
+    pub(crate) debts: Debts,
     pub(crate) parking: Parking,
     pub(crate) apart: Apart,
     pub(crate) surgery: Surgery,
@@ -178,6 +180,7 @@ impl Engine {
             ring: Ring::default(),
             loading: Loading::default(),
             sweep: Sweep::default(),
+            debts: Debts::default(),
             parking: Parking::default(),
             apart: Apart::default(),
             surgery: Surgery::default(),
@@ -272,6 +275,7 @@ impl Engine {
         self.ask_for_owners();
         self.queue_all_returned();
         self.sweep_pages();
+        self.forget_debts();
         self.look_at_parked();
         self.surgery();
         self.dispatch();
@@ -323,7 +327,10 @@ impl Engine {
         let mono = mono.min().map(|due| due.saturating_sub(self.now.mono.0));
         let is_idle = self.pages.is_empty() && self.early.is_empty() && self.parking.waiting() == 0;
         let surgery = self.surgery.next_micros(self.now.wall);
-        [wall, mono, self.sweep.next_micros(is_idle), surgery].into_iter().flatten().min()
+        [wall, mono, self.sweep.next_micros(is_idle), self.debts.next_micros(), surgery]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub fn counters(&self) -> &Counters {
@@ -347,6 +354,7 @@ impl Engine {
             }
         }
         let was_done = message.is_done();
+        let was_in_line = is_in_line(message);
         let before = (message.provider, message.bind, message.sending_parts());
         let (state_before, priority) = (message.state, message.priority);
         let start = message.bytes().len();
@@ -376,7 +384,10 @@ impl Engine {
         self.queued.moved(priority, (before.0, state_before), (after.0, state));
         self.move_money(tenant, price, change.charge);
         if change.tell {
-            self.tenants.owe(tenant, number);
+            match was_in_line {
+                true => self.tenants.mark(tenant),
+                false => self.tenants.owe(tenant, number, self.now.wall),
+            }
         }
         if let Some(from) = change.from {
             self.count_outcome(after.0, state);

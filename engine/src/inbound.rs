@@ -293,7 +293,7 @@ impl Engine {
             self.has_come(block_of(number));
         }
         if owes {
-            self.tenants.owe(tenant, number);
+            self.tenants.owe(tenant, number, self.now.wall);
         } else if self.pages.page(block_of(number)).is_some_and(|page| page.is_done()) {
             self.sweep.done(block_of(number));
         }

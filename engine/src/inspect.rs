@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use codecs::instant::Wall;
+
 use crate::engine::{DueKind, Engine};
 use crate::flushes::Flushes;
 use crate::ledger::Wallet;
@@ -64,7 +66,7 @@ impl Engine {
             next: (self.epoch, self.next),
             living: self.journaled().map(|m| (m.number, (m.bytes().to_vec(), m.state))).collect(),
             parked: self.parked_by_tenant(),
-            debts: self.sweep.owed().collect(),
+            debts: self.debts.owed().map(|(number, tenant, _)| (number, tenant)).collect(),
             early,
             parts: self.waiting_parts_of_phones(),
             kept: self.kept.all(),
@@ -191,8 +193,12 @@ impl Engine {
         let again = dues(&self.mono_dues);
         for (tenant, _) in self.tenants.wallets() {
             let Some(entry) = self.tenants.get(tenant) else { continue };
-            let line: BTreeSet<u64> = entry.untold.iter().chain(&entry.untold_long).copied().collect();
-            let in_line = |number: &u64| line.contains(number);
+            let mut line: BTreeMap<u64, Wall> = BTreeMap::new();
+            for (number, since) in entry.untold.iter().chain(entry.untold_long.iter()) {
+                let earliest = line.entry(number).or_insert(since);
+                *earliest = since.min(*earliest);
+            }
+            let in_line = |number: &u64| line.contains_key(number);
             for message in self.pages.iter().filter(|m| m.tenant == tenant && m.is_to_be_told()) {
                 let number = message.number;
                 let is_found = in_line(&number)
@@ -200,17 +206,18 @@ impl Engine {
                     || again.contains(&(DueKind::Tell as u8, number));
                 assert!(is_found, "{number} is {:?}, and its tenant is never told", message.state);
             }
-            let debts = self.sweep.owed().filter(|(_, of)| *of == tenant);
-            for (number, _) in debts {
+            let debts = self.debts.owed().filter(|(_, of, _)| *of == tenant);
+            for (number, _, since) in debts {
                 assert!(in_line(&number), "{number} is parked, and its tenant is never told");
+                assert!(line[&number] <= since, "{number} would be dropped late");
             }
-            if let Some(number) = entry.untold.front().filter(|number| self.pages.get(**number).is_none())
-                && self.sweep.owes(*number)
+            if let Some(number) = entry.untold.front().filter(|number| self.pages.get(*number).is_none())
+                && self.debts.owes(number)
                 && !self.tenants.is_marked(tenant)
                 && entry.receivers.iter().any(|receiver| receiver.in_flight < receiver.window)
             {
                 assert!(
-                    self.is_coming(tenant, *number),
+                    self.is_coming(tenant, number),
                     "{number} is not read for {tenant}, who waits for it"
                 );
             }

@@ -144,7 +144,8 @@ impl Engine {
         if let Some(entry) = self.tenants.get_mut(tenant) {
             entry.receivers.retain(|receiver| receiver.connection != connection);
             for number in untold.iter().rev() {
-                entry.untold.push_front(*number);
+                let since = self.pages.get(*number).map_or(self.now.wall, |message| message.final_at);
+                entry.untold.push_front(*number, since);
             }
             self.tenants.mark(tenant);
         }
@@ -186,17 +187,18 @@ impl Engine {
             self.step(number, end);
             return;
         }
+        let since = message.final_at;
         self.pages.set_telling(number, None);
-        self.tenants.owe(tenant, number);
+        self.tenants.owe(tenant, number, since);
     }
 
     /// A refused receipt's pause is over.
     pub(crate) fn tell_again(&mut self, number: u64) {
         let Some(message) = self.pages.get(number) else { return };
-        let tenant = message.tenant;
+        let (tenant, since) = (message.tenant, message.final_at);
         self.pages.set_telling(number, None);
         if let Some(entry) = self.tenants.get_mut(tenant) {
-            entry.untold.push_front(number);
+            entry.untold.push_front(number, since);
             self.tenants.mark(tenant);
         }
     }
@@ -245,7 +247,7 @@ impl Engine {
         loop {
             let entry = self.tenants.get_mut(tenant)?;
             let mut place = entry.receiver_with_room()?;
-            let number = *entry.untold.front()?;
+            let number = entry.untold.front()?;
             match self.pages.get(number) {
                 Some(message) if message.is_to_be_told() && message.telling.is_none() => {
                     if !entry.receivers[place].tlvs && inbound::needs_tlvs(message) {
@@ -259,7 +261,7 @@ impl Engine {
                     entry.next_receiver = place + 1;
                     return Some((place, number));
                 }
-                None if self.sweep.owes(number) => {
+                None if self.debts.owes(number) => {
                     if !self.is_fetched(tenant, block_of(number)) {
                         self.fetch(tenant);
                     }
@@ -276,9 +278,11 @@ impl Engine {
     /// What is at the head of a tenant's line waits for a session that knows TLVs; those who have waited too long for one go.
     fn set_aside(&mut self, tenant: u32) {
         let Some(entry) = self.tenants.get_mut(tenant) else { return };
-        entry.untold_long.extend(entry.untold.pop_front());
-        let is_owed = |number: &u64| {
-            self.sweep.owes(*number) || self.pages.get(*number).is_some_and(Message::is_to_be_told)
+        if let Some((number, since)) = entry.untold.pop_front() {
+            entry.untold_long.push_back(number, since);
+        }
+        let is_owed = |number: u64| {
+            self.debts.owes(number) || self.pages.get(number).is_some_and(Message::is_to_be_told)
         };
         while entry.untold_long.front().is_some_and(|number| !is_owed(number)) {
             entry.untold_long.pop_front();
@@ -288,8 +292,8 @@ impl Engine {
     /// Asks for what is at the head of a tenant's line and has left memory.
     fn fetch(&mut self, tenant: u32) {
         let Some(entry) = self.tenants.get(tenant) else { return };
-        let head = entry.untold.iter().take(LOADS_MAX * BLOCK_MESSAGES as usize).copied();
-        let away: Vec<u64> = head.filter(|number| self.sweep.owes(*number)).collect();
+        let head = entry.untold.iter().map(|(number, _)| number).take(LOADS_MAX * BLOCK_MESSAGES as usize);
+        let away: Vec<u64> = head.filter(|number| self.debts.owes(*number)).collect();
         let mut blocks: BTreeSet<u64> = away.iter().map(|number| block_of(*number)).collect();
         blocks.retain(|block| !self.is_fetched(tenant, *block));
         for number in away.into_iter().filter(|number| blocks.contains(&block_of(*number))) {
@@ -415,10 +419,14 @@ impl Engine {
         record::write(&mut self.group, &Record::Amendment(message.bytes()));
         message.image_group = self.group_number;
         message.telling = None;
-        self.sweep.forget(message.number);
+        // Its tenant did not come for it in time, which is not in its story yet: what is still to come is news, and this is not.
+        let is_dropped = !self.debts.forget(message.number) && message.is_to_be_told();
         self.ring.add(self.group_number, Item::Message(message.number));
         let number = message.number;
         self.pages.insert(message, self.now.wall.0);
+        if is_dropped {
+            self.step(number, &Step::Dropped);
+        }
         self.index_again(number);
     }
 
@@ -426,9 +434,8 @@ impl Engine {
     fn take_news(&mut self, news: News, found: Option<(u64, u8)>) {
         match news {
             News::Tell { tenant, number } => {
-                if self.pages.get(number).is_none() && self.sweep.owes(number) {
+                if self.pages.get(number).is_none() && self.debts.forget(number) {
                     // The archive has it no more.
-                    self.sweep.forget(number);
                     self.counters.dropped += 1;
                 }
                 self.tenants.mark(tenant);

@@ -132,7 +132,7 @@ impl Engine {
             Record::Untold { tenant, number, since } => {
                 // A release of before did not say it.
                 let since = if since == 0 { self.now.wall } else { Wall(since) };
-                self.sweep.owe(number, tenant, group, since);
+                self.debts.owe(number, tenant, group, since);
                 self.ring.add(group, Item::Untold(tenant, number));
             }
             _ => {}
@@ -161,7 +161,7 @@ impl Engine {
         message.image_group = self.group_number;
         let number = Number(message.number);
         (self.epoch, self.next) = (self.epoch, self.next).max((number.epoch(), number.sequence() + 1));
-        self.sweep.forget(message.number);
+        self.debts.forget(message.number);
         self.apart.forget(message.number);
         self.ring.add(self.group_number, Item::Message(message.number));
         // Another text has a reference of its own.
@@ -290,10 +290,7 @@ impl Engine {
             self.queued.add(*provider, *priority, parked.queued);
         }
         self.let_go_held();
-        let parked: Vec<(u64, u32)> = self.sweep.owed().collect();
-        for (number, tenant) in parked {
-            self.tenants.owe(tenant, number);
-        }
+        self.line_up_debts();
         self.idempotency.put_in_order(self.now.wall);
         self.match_all_early();
         self.tidy_kept();
@@ -414,7 +411,7 @@ impl Engine {
             State::Sending => self.doubt_after_restart(number),
             State::InDoubt => self.wait_for_news(message.provider, number),
             State::Sent if message.wants_receipts() => self.ask_later(number),
-            _ if message.is_to_be_told() => self.tenants.owe(message.tenant, number),
+            _ if message.is_to_be_told() => self.tenants.owe(message.tenant, number, message.final_at),
             _ => {}
         }
     }

@@ -134,7 +134,7 @@ impl Engine {
                 }
             }
             Item::Untold(tenant, number) => {
-                if self.sweep.owes_since(number, group) {
+                if self.debts.owes_since(number, group) {
                     self.record_untold(tenant, number);
                 }
             }
@@ -219,7 +219,7 @@ impl Engine {
 
     /// That a message which has left memory is still to be told.
     pub(crate) fn record_untold(&mut self, tenant: u32, number: u64) {
-        let since = self.sweep.owe(number, tenant, self.group_number, self.now.wall);
+        let since = self.debts.owe(number, tenant, self.group_number, self.now.wall);
         record::write(&mut self.group, &Record::Untold { tenant, number, since: since.0 });
         self.ring.add(self.group_number, Item::Untold(tenant, number));
     }

@@ -88,8 +88,11 @@ impl Engine {
     }
 
     fn living_from(&self) -> Option<u64> {
-        let (pages, sweep) = (self.pages.first_block(), self.sweep.first_block());
-        [pages, sweep, self.parking.first_writing(), self.first_loading()].into_iter().flatten().min()
+        let (pages, archiving) = (self.pages.first_block(), self.sweep.first_block());
+        [pages, archiving, self.debts.first_block(), self.parking.first_writing(), self.first_loading()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The tenants and providers by their permanent numbers, for those who speak with the engine in numbers.

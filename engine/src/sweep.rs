@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use codecs::instant::{Mono, Wall};
+use codecs::instant::Mono;
 use codecs::message_id::Side;
 
 use crate::accept::millis;
 use crate::effect::{ArchiveWrite, Load, OwnedId, Shelf};
 use crate::engine::{DueKind, Engine};
 use crate::message::{Message, State};
-use crate::pages::{BLOCK_MESSAGES, block_of, order_of, place_of};
+use crate::pages::{BLOCK_MESSAGES, order_of, place_of};
 use crate::receipt_index;
 use crate::record::{self, Record};
 use crate::schedule::Due;
@@ -23,7 +23,7 @@ const SWEEP_PAGES: usize = 256;
 /// How often every page is looked at, in microseconds.
 const SWEEP_EVERY_MICROS: u64 = 5_000_000;
 /// How soon `run` is wanted in the middle of a round, in microseconds: nothing else may bring it on.
-const GO_ON_MICROS: u64 = 2_000;
+pub(crate) const GO_ON_MICROS: u64 = 2_000;
 /// How often `run` is wanted while messages live, in microseconds.
 const WAKE_EVERY_MICROS: u64 = 1_000_000;
 /// How long a page that is not done stays in memory that holds much.
@@ -33,7 +33,7 @@ const ARCHIVING_MAX: usize = 1_024;
 /// Idempotency keys of one tenant that may be forgotten in one round.
 const KEYS_FORGOTTEN: usize = 10_000;
 /// How long what belongs to a tenant or provider that is no longer defined waits.
-const WAIT: Duration = Duration::from_secs(72 * 3_600);
+pub(crate) const WAIT: Duration = Duration::from_secs(72 * 3_600);
 
 #[derive(Default)]
 pub(crate) struct Sweep {
@@ -46,10 +46,6 @@ pub(crate) struct Sweep {
     again: VecDeque<u64>,
     /// Blocks on their way to the archive.
     archiving: BTreeMap<u64, Archiving>,
-    /// Messages in the archive, or on their way there, that their tenant has not been told of.
-    untold: BTreeMap<u64, Debt>,
-    /// The first block of which something is untold; what is no longer is seen at the next round.
-    untold_from: Option<u64>,
     /// Ids of messages of a block that leaves memory, as the receipt index has them, and their numbers: to be forgotten together.
     forgotten: Vec<(u64, u64)>,
 }
@@ -64,15 +60,6 @@ struct Archiving {
     ids: Vec<OwnedId>,
 }
 
-/// What a tenant is still to be told.
-struct Debt {
-    tenant: u32,
-    /// The group of its newest record.
-    group: u64,
-    /// When the message became final.
-    since: Wall,
-}
-
 impl Sweep {
     pub fn done(&mut self, block: u64) {
         self.done.push_back(block);
@@ -82,37 +69,9 @@ impl Sweep {
         self.archiving.contains_key(&block)
     }
 
-    pub fn owes(&self, number: u64) -> bool {
-        self.untold.contains_key(&number)
-    }
-
-    /// Whether it is owed, and this group has the newest record of it.
-    pub fn owes_since(&self, number: u64, group: u64) -> bool {
-        self.untold.get(&number).is_some_and(|debt| debt.group == group)
-    }
-
-    /// `since` is when it became final, as far as that is known; what is known already holds, and is the answer.
-    pub fn owe(&mut self, number: u64, tenant: u32, group: u64, since: Wall) -> Wall {
-        let debt = self.untold.entry(number).or_insert(Debt { tenant, group, since });
-        debt.group = group;
-        let since = debt.since;
-        self.untold_from = self.untold_from.into_iter().chain([block_of(number)]).min();
-        since
-    }
-
-    /// Nothing is owed for it any more, or it lives again and says so itself.
-    pub fn forget(&mut self, number: u64) {
-        self.untold.remove(&number);
-    }
-
-    pub fn owed(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
-        self.untold.iter().map(|(number, debt)| (*number, debt.tenant))
-    }
-
-    /// The first block that is on its way to the archive or of which something is untold.
+    /// The first block that is on its way to the archive.
     pub fn first_block(&self) -> Option<u64> {
-        let archiving = self.archiving.first_key_value().map(|(block, _)| *block);
-        archiving.into_iter().chain(self.untold_from).min()
+        self.archiving.first_key_value().map(|(block, _)| *block)
     }
 
     pub fn next_micros(&self, empty: bool) -> Option<u64> {
@@ -189,7 +148,7 @@ impl Engine {
             self.sweep.round = self.pages.blocks().into();
             self.sweep.again.clear();
             self.idempotency.expire(self.now.wall, KEYS_FORGOTTEN);
-            self.forget_debts();
+            self.debts.look();
             self.tidy_kept();
             self.look_at_queued_for_the_down();
         }
@@ -197,20 +156,6 @@ impl Engine {
             let Some(block) = self.sweep.round.pop_front() else { return };
             self.sweep_page(block);
         }
-    }
-
-    /// Drops what tenants have not fetched in time.
-    fn forget_debts(&mut self) {
-        let now = self.now.wall;
-        let before = self.sweep.untold.len();
-        let tenants = &self.tenants;
-        self.sweep.untold.retain(|_, debt| {
-            let definition = tenants.get(debt.tenant).and_then(|tenant| tenant.definition.as_ref());
-            let ttl = definition.map_or(WAIT, |definition| definition.receipt_ttl);
-            now.millis_since(debt.since) < ttl.as_millis() as i64
-        });
-        self.counters.dropped += (before - self.sweep.untold.len()) as u64;
-        self.sweep.untold_from = self.sweep.untold.keys().map(|number| block_of(*number)).min();
     }
 
     pub(crate) fn sweep_page(&mut self, block: u64) {
@@ -348,7 +293,7 @@ impl Engine {
             mask |= 1 << place_of(message.number);
             if message.is_to_be_told() {
                 untold.push((message.number, message.tenant));
-                self.sweep.owe(message.number, message.tenant, 0, message.final_at);
+                self.debts.owe(message.number, message.tenant, 0, message.final_at);
             }
             self.retire_ids(&message, &mut ids);
             messages.push(message.into_bytes());
@@ -403,7 +348,7 @@ impl Engine {
             record::write(&mut self.group, &Record::Parked { block: *block, mask });
             self.parking.rows_gone(*block, mask);
             for (number, tenant) in untold {
-                if self.sweep.owes(number) {
+                if self.debts.owes(number) {
                     self.record_untold(tenant, number);
                 }
             }

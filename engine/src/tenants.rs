@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::hash::FixedState;
 use crate::id::tenant_slot;
 use crate::ledger::{Change, Reserve, Wallet};
+use crate::line::Line;
 use crate::money::Micros;
 use crate::quota::{Usage, UsedUp};
 use crate::record::{self, MoneyKind, NameKind, Record};
@@ -49,9 +50,9 @@ pub(crate) struct Tenant {
     /// Its messages that wait to be sent.
     pub waiting: u64,
     /// Final, not yet told, and not on their way: in the order in which they became so.
-    pub untold: VecDeque<u64>,
+    pub untold: Line,
     /// The same, of messages that no session can be sent that does not know TLVs, while no other is bound.
-    pub untold_long: VecDeque<u64>,
+    pub untold_long: Line,
     /// On their way, and asked to be told of.
     pub notices: VecDeque<u64>,
     pub receivers: Vec<Receiver>,
@@ -73,8 +74,8 @@ impl Tenant {
             wallet_changed: false,
             rates: None,
             waiting: 0,
-            untold: VecDeque::new(),
-            untold_long: VecDeque::new(),
+            untold: Line::default(),
+            untold_long: Line::default(),
             notices: VecDeque::new(),
             receivers: Vec::new(),
             next_receiver: 0,
@@ -175,10 +176,10 @@ impl Tenants {
         receivers.map(|receiver| u64::from(receiver.in_flight)).sum()
     }
 
-    /// The message has something for its tenant.
-    pub fn owe(&mut self, tenant: u32, number: u64) {
+    /// The message has something for its tenant, since then.
+    pub fn owe(&mut self, tenant: u32, number: u64, since: Wall) {
         if let Some(entry) = self.list.get_mut(tenant as usize) {
-            entry.untold.push_back(number);
+            entry.untold.push_back(number, since);
             self.mark(tenant);
         }
     }

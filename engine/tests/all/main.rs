@@ -35,3 +35,4 @@ mod shared_ids;
 mod states;
 mod surgery;
 mod telling;
+mod untold;
