@@ -146,7 +146,7 @@ metrics! {
     PARKED = "tidegate_messages_parked", Gauge, "", Count,
         "Messages that wait on disk, for their time, their provider or their receipt.";
     UNTOLD = "tidegate_untold_pending", Gauge, "", Count,
-        "Receipts, and messages from phones, that wait for a session of their tenants: those on their way over one are not counted, those that have become too old for it are until it would be their turn.";
+        "Receipts, and messages from phones, that wait for a session of their tenants: those on their way over one are not counted.";
     CLOCK_JUMPS = "tidegate_clock_jumps_total", Counter, "", Count,
         "Jumps of the system's time of day by more than a minute.";
     CLOCK_DOUBTED = "tidegate_clock_doubted", Gauge, "", Count,
