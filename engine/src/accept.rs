@@ -31,6 +31,8 @@ const PRIORITY_AT: usize = 5;
 const KEPT_SCHEDULED: u8 = 1;
 /// Parts and encoding follow.
 const KEPT_PARTS: u8 = 2;
+/// Behind them stands, u16, how many more follow it that are accepted alike, each with the number behind the one before.
+const KEPT_RUN: u8 = 4;
 /// Octets kept at most of a slice in which all was refused.
 const RUNS_OCTETS_MAX: usize = 256;
 
@@ -461,34 +463,59 @@ impl Engine {
     }
 
     /// The outcomes in few octets: per item a refusal + 1, or 0 with the distance of its number from the first, price, flags, parts and
-    /// encoding.
+    /// encoding, and how many follow that are like it.
     fn keep_outcomes(&self, outcomes: &[Outcome]) -> (u64, Box<[u8]>) {
-        let mut kept = Vec::with_capacity(outcomes.len() * 16);
+        let mut kept = Vec::new();
         let mut first = None;
-        for outcome in outcomes {
+        let mut rest = outcomes;
+        while let Some((outcome, behind)) = rest.split_first() {
+            rest = behind;
             match outcome {
                 Outcome::Refused(refusal) => kept.push(*refusal as u8 + 1),
                 Outcome::Accepted { id, price, parts, encoding, scheduled } => {
                     let number = self.ids.number(*id).unwrap_or(0);
                     let first = *first.get_or_insert(number);
+                    let run = self.alike(number, *outcome, behind);
+                    rest = behind.get(usize::from(run)..).unwrap_or_default();
                     kept.push(0);
                     kept.extend_from_slice(&((number - first) as u32).to_le_bytes());
                     kept.extend_from_slice(&price.0.to_le_bytes());
-                    let flags = KEPT_PARTS | if *scheduled { KEPT_SCHEDULED } else { 0 };
+                    let is_scheduled = if *scheduled { KEPT_SCHEDULED } else { 0 };
+                    let flags = KEPT_PARTS | is_scheduled | if run > 0 { KEPT_RUN } else { 0 };
                     kept.extend_from_slice(&[flags, *parts, encoding.as_u8()]);
+                    if run > 0 {
+                        kept.extend_from_slice(&run.to_le_bytes());
+                    }
                 }
             }
         }
         (first.unwrap_or(0), kept.into_boxed_slice())
     }
 
+    /// How many of those behind an outcome are like it, each with the number behind the one before.
+    fn alike(&self, number: u64, outcome: Outcome, behind: &[Outcome]) -> u16 {
+        let follows = |(next, number): &(&Outcome, u64)| **next == self.for_number(outcome, *number);
+        behind.iter().zip(number + 1..).take(usize::from(u16::MAX)).take_while(follows).count() as u16
+    }
+
+    /// The same outcome for another message.
+    fn for_number(&self, outcome: Outcome, number: u64) -> Outcome {
+        match outcome {
+            Outcome::Accepted { price, parts, encoding, scheduled, .. } => {
+                Outcome::Accepted { id: self.ids.id(number), price, parts, encoding, scheduled }
+            }
+            refused => refused,
+        }
+    }
+
     fn outcomes_again(&self, first: u64, kept: &[u8]) -> Vec<Outcome> {
         let mut reader = crate::bytes::Reader::new(kept);
         let mut outcomes = Vec::new();
         while let Some(kind) = reader.u8() {
-            outcomes.push(match kind.checked_sub(1) {
+            match kind.checked_sub(1) {
                 Some(refusal) => {
-                    Outcome::Refused(Refusal::from_u8(refusal).unwrap_or(Refusal::InvalidRequest))
+                    let refusal = Refusal::from_u8(refusal).unwrap_or(Refusal::InvalidRequest);
+                    outcomes.push(Outcome::Refused(refusal));
                 }
                 None => {
                     let distance = reader.u32().unwrap_or(0);
@@ -501,10 +528,15 @@ impl Engine {
                         _ => reader.array().unwrap_or_default(),
                     };
                     let encoding = Encoding::from_u8(encoding).unwrap_or(Encoding::Gsm7);
-                    let id = self.ids.id(first + u64::from(distance));
-                    Outcome::Accepted { id, price, parts, encoding, scheduled }
+                    let run = if flags & KEPT_RUN != 0 { reader.array().unwrap_or_default() } else { [0; 2] };
+                    let number = first + u64::from(distance);
+                    let id = self.ids.id(number);
+                    let outcome = Outcome::Accepted { id, price, parts, encoding, scheduled };
+                    let behind = (number + 1..).take(u16::from_le_bytes(run).into());
+                    outcomes.push(outcome);
+                    outcomes.extend(behind.map(|number| self.for_number(outcome, number)));
                 }
-            });
+            }
         }
         outcomes
     }
@@ -638,6 +670,13 @@ mod tests {
         ];
         let (first, kept) = engine.keep_outcomes(&outcomes);
         assert_eq!(engine.outcomes_again(first, &kept), outcomes);
+        // A batch of messages that are alike, one of them refused and one dearer, takes no more than a few octets.
+        let mut batch: Vec<Outcome> =
+            (0..100_000).map(|place| accepted(200 + place, 1, Encoding::Gsm7, false)).collect();
+        batch[1_000] = Outcome::Refused(Refusal::NoRoute);
+        batch[2_000] = accepted(2_200, 2, Encoding::Gsm7, false);
+        let (first, kept) = engine.keep_outcomes(&batch);
+        assert_eq!((engine.outcomes_again(first, &kept), kept.len()), (batch, 4 * 18 + 16 + 1));
         // Without parts and encoding: accepted for now and for later, as they were written before.
         let mut earlier = vec![0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, Refusal::NoRoute as u8 + 1];
         earlier.extend_from_slice(&[0, 2, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1]);

@@ -758,11 +758,11 @@ impl Engine {
         // Where all goes as one it is one request, which never costs more than can be there.
         let tokens = u32::from(taken.parts.min(waiting));
         self.has_leaving |= provider.take_tokens(now.mono, bind, tokens, self.groups_taken);
-        let parts = if is_whole { ALL_PARTS } else { parts };
         provider.parts_since_ask = provider.parts_since_ask.saturating_add(tokens);
         if let Some(counters) = self.counters.providers.get_mut(usize::from(index)) {
-            counters.submitted += u64::from(tokens);
+            counters.submitted += u64::from(parts);
         }
+        let parts = if is_whole { ALL_PARTS } else { parts };
         self.step(number, &Step::Intent { attempt, provider: index, bind: bind as u16, parts });
     }
 

@@ -10,9 +10,9 @@ use crate::step::Step;
 
 /// Octets before a record's payload.
 pub const RECORD_HEADER: usize = 6;
-/// Idempotency keys are of the second version since their outcomes say how many parts they have; the first is read like it, for
-/// each of its outcomes says what it knows. All else is of the first.
-const IDEMPOTENCY_VERSION: u8 = 2;
+/// Idempotency keys are of the second version since their outcomes say how many parts they have, and of the third since they say how
+/// many follow that are alike; those before are read like it, for each of their outcomes says what it knows. All else is of the first.
+const IDEMPOTENCY_VERSION: u8 = 3;
 /// What is untold says since when, from the second version on.
 const UNTOLD_VERSION: u8 = 2;
 const RECORD_VERSION: u8 = 1;

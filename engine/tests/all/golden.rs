@@ -247,7 +247,7 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
     check(
         "idempotency",
         &Record::Idempotency { tenant: 3, entry: &key },
-        "0d02430000000300000003000000000102030405060708090a0b0c0d0e0f0200000000000000000000000000000000505c18a301000001410000000000000002000000020000000109",
+        "0d03430000000300000003000000000102030405060708090a0b0c0d0e0f0200000000000000000000000000000000505c18a301000001410000000000000002000000020000000109",
     );
     let untold = Record::Untold { tenant: 3, number, since: ACCEPTED.0 };
     check("untold", &untold, "0e021400000003000000410000001000250000505c18a3010000");
@@ -331,7 +331,7 @@ fn an_unknown_kind_and_a_newer_version_are_refused_with_their_place() {
     };
     let mut key_group = group[..at].to_vec();
     write(&mut key_group, &Record::Idempotency { tenant: 3, entry: &key() });
-    for (known, group) in [(1, &group), (2, &key_group)] {
+    for (known, group) in [(1, &group), (3, &key_group)] {
         let mut newer = group.clone();
         newer[at + 1] += 1;
         let version = known + 1;
@@ -400,18 +400,20 @@ fn early_receipts_are_read_in_both_forms() {
     }
 }
 
-/// Of the first version of an idempotency key there are outcomes without parts and encoding and with them, told apart by a flag. Both
+/// Of the versions before of an idempotency key there are outcomes without parts and encoding and with them, told apart by a flag. Both
 /// are kept as they are; what `accept.rs` makes of them is tested there.
 #[test]
-fn idempotency_keys_of_the_first_version_are_read_in_both_of_its_forms() {
+fn idempotency_keys_of_earlier_versions_are_read_in_both_of_their_forms() {
     let accepted = [0, 2, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0];
-    for outcome in [[&accepted[..], &[1]].concat(), [&accepted[..], &[3, 4, 2]].concat()] {
+    let forms = [(1, &[1][..]), (1, &[3, 4, 2]), (2, &[3, 4, 2])];
+    for (version, form) in forms {
+        let outcome = [&accepted[..], form].concat();
         let (tenant, key, entry) = Entry::decode(&key()).expect("an entry");
         let mut bytes = Vec::new();
         Entry { count: 1, outcome: outcome.into(), ..entry }.encode(tenant, key, &mut bytes);
         let mut group = Vec::new();
         write(&mut group, &Record::Idempotency { tenant, entry: &bytes });
-        group[1] = 1;
+        group[1] = version;
         let mut engine = Engine::new(&KEY, Default::default());
         engine.replay(1, &group).expect("it is read");
         assert_eq!(engine.summary().keys.into_values().collect::<Vec<_>>(), [bytes]);
