@@ -128,6 +128,7 @@ impl Measures {
             kept_dropped: counters.kept_dropped,
             late_responses: counters.late_responses,
             told: counters.told,
+            tellings_refused: counters.tellings_refused,
             dropped: counters.dropped,
             operations: counters.operations,
             resent_in_doubt: counters.resent_in_doubt,

@@ -69,6 +69,8 @@ metrics! {
         "Messages whose validity ended although a provider that did not answer may have had them; their credit is released.";
     TOLD = "tidegate_messages_told_total", Counter, "", Count,
         "Receipts, and messages from phones, handed to tenants and acknowledged by them.";
+    TELLINGS_REFUSED = "tidegate_messages_told_refused_total", Counter, "", Count,
+        "Receipts, and messages from phones, that a tenant's session refused for now; they are offered again.";
     DROPPED = "tidegate_messages_untold_dropped_total", Counter, "", Count,
         "Receipts, and messages from phones, that are not offered any more because their tenant did not come for them in time.";
     OPERATORS_TURNED_AWAY = "tidegate_operations_unauthorized_total", Counter, "key", Count,
@@ -171,6 +173,7 @@ pub struct Snapshot {
     pub kept_dropped: u64,
     pub late_responses: u64,
     pub told: u64,
+    pub tellings_refused: u64,
     pub dropped: u64,
     /// By `AskKind`: done, and not.
     pub operations: [[u64; 2]; 3],
@@ -421,6 +424,7 @@ fn publish_messages(snapshot: &Snapshot, doors: &DoorCounts) {
     metrics::counter!(RESENT).absolute(snapshot.resent_in_doubt);
     metrics::counter!(EXPIRED_IN_DOUBT).absolute(snapshot.expired_in_doubt);
     metrics::counter!(TOLD).absolute(snapshot.told);
+    metrics::counter!(TELLINGS_REFUSED).absolute(snapshot.tellings_refused);
     metrics::counter!(DROPPED).absolute(snapshot.dropped);
     metrics::counter!(UNMATCHED).absolute(snapshot.unmatched);
     metrics::counter!(REPEATED).absolute(snapshot.repeated);

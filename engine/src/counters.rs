@@ -56,6 +56,8 @@ pub struct Counters {
     pub late_responses: u64,
     /// Receipts handed to tenants and acknowledged.
     pub told: u64,
+    /// Receipts that tenants refused for now.
+    pub tellings_refused: u64,
     /// Receipts dropped untold after their time.
     pub dropped: u64,
     /// Operations of tenants by `AskKind`: done, and not done.

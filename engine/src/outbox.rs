@@ -23,8 +23,6 @@ use crate::tenants::Receiver;
 
 /// Blocks asked back from the archive at once.
 const LOADS_MAX: usize = 64;
-/// How long a receipt waits that a tenant's session refused for now, in microseconds.
-const TELL_AGAIN_MICROS: u64 = 1_000_000;
 /// Notifications that wait for one tenant's sessions; beyond, the oldest is not sent: nothing depends on it.
 const NOTICES_MAX: usize = 10_000;
 
@@ -153,14 +151,17 @@ impl Engine {
     }
 
     pub(crate) fn acknowledged(&mut self, tenant: u32, connection: ConnectionId, items: &[Acknowledgement]) {
-        if let Some(entry) = self.tenants.get_mut(tenant)
-            && let Some(receiver) =
-                entry.receivers.iter_mut().find(|receiver| receiver.connection == connection)
-        {
+        let Some(entry) = self.tenants.get_mut(tenant) else { return };
+        let of_it = |receiver: &&mut Receiver| receiver.connection == connection;
+        if let Some(receiver) = entry.receivers.iter_mut().find(of_it) {
             receiver.in_flight = receiver.in_flight.saturating_sub(items.len() as u32);
+        }
+        if items.iter().any(|item| Status(item.status) == Status::OK) {
+            entry.refusals.end();
         }
         self.tenants.mark(tenant);
         self.pages.fetch(items.iter().map(|item| item.number));
+        let mut refused = Vec::new();
         for item in items.iter().filter(|item| Tells::of_token(item.number) == Tells::End) {
             match Status(item.status) {
                 Status::OK => {
@@ -172,11 +173,18 @@ impl Engine {
                     self.counters.dropped += 1;
                     self.end_telling(tenant, item.number, &Step::Dropped);
                 }
-                _ => {
-                    let again = self.now.mono.0.saturating_add(TELL_AGAIN_MICROS);
-                    self.mono_dues.insert(again, DueKind::Tell as u8, item.number);
-                }
+                _ => refused.push(item.number),
             }
+        }
+        if refused.is_empty() {
+            return;
+        }
+        self.counters.tellings_refused += refused.len() as u64;
+        let now = self.now.mono;
+        let again = self.tenants.get_mut(tenant).map_or(now, |entry| entry.refusals.again(now));
+        // Each is put before all others when it comes again: the last one first.
+        for number in refused.into_iter().rev() {
+            self.mono_dues.insert(again.0, DueKind::Tell as u8, number);
         }
     }
 

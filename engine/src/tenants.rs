@@ -2,8 +2,9 @@
 //! It decides no message; doors hold their keys and limits.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use codecs::instant::Wall;
+use codecs::instant::{Mono, Wall};
 use hashbrown::HashMap;
 
 use crate::catalog::{Definitions, ProviderDefinition, RouteDefinition, TenantDefinition, TenantStatus};
@@ -32,6 +33,33 @@ pub(crate) struct Receiver {
     pub in_flight: u32,
 }
 
+/// How long what a tenant refuses for now waits: twice as long each time, while it takes nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Refusals {
+    pause: Duration,
+    /// What is refused before is of the same time.
+    until: Mono,
+}
+
+impl Refusals {
+    const FIRST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    /// It takes something.
+    pub fn end(&mut self) {
+        *self = Refusals::default();
+    }
+
+    /// When what it refuses now comes again.
+    pub fn again(&mut self, now: Mono) -> Mono {
+        if now >= self.until {
+            self.pause = (self.pause * 2).clamp(Refusals::FIRST, Refusals::LONGEST);
+            self.until = now.after(self.pause);
+        }
+        now.after(self.pause)
+    }
+}
+
 pub(crate) struct Tenant {
     pub id: String,
     pub slot: u8,
@@ -57,6 +85,7 @@ pub(crate) struct Tenant {
     pub notices: VecDeque<u64>,
     pub receivers: Vec<Receiver>,
     pub next_receiver: usize,
+    pub refusals: Refusals,
     in_dirty: bool,
 }
 
@@ -79,6 +108,7 @@ impl Tenant {
             notices: VecDeque::new(),
             receivers: Vec::new(),
             next_receiver: 0,
+            refusals: Refusals::default(),
             in_dirty: false,
         }
     }
