@@ -746,7 +746,7 @@ impl Engine {
             self.step(number, &Step::Held { cause: HoldCause::Tenant });
             return;
         }
-        let attempt = message.attempt.saturating_add(1);
+        let attempt = message.next_attempt();
         let waiting = waiting_parts(message);
         let Some(provider) = self.providers.get_mut(index) else { return };
         let Some(connection) = provider.binds.get(bind).and_then(|bind| bind.connection) else { return };

@@ -7,6 +7,7 @@ mod again;
 mod ending;
 mod head;
 mod id_hash;
+mod pieces;
 mod replaced;
 
 use codecs::instant::Wall;
@@ -16,6 +17,7 @@ pub use self::head::{HEAD_VERSION, Head, INBOUND};
 pub use self::id_hash::IdHash;
 
 use self::head::HEAD_FIXED;
+use self::pieces::Piece;
 use crate::bytes::{self, Reader};
 use crate::catalog::{AskReceipt, SettleOn};
 use crate::money::Micros;
@@ -195,7 +197,10 @@ pub struct Message {
 
 /// The other parts of a long message. Few have them: they are to cost the others no more than a pointer.
 #[derive(Clone, Debug)]
-struct MoreParts(Vec<PartState>);
+struct MoreParts {
+    states: Vec<PartState>,
+    piece: Piece,
+}
 
 impl Message {
     /// Reads a message with its whole story; `None` when the bytes are none.
@@ -284,7 +289,8 @@ impl Message {
             telling: None,
             attempt_counts: false,
             first_part: PartState::Waiting,
-            more_parts: (more > 0).then(|| Box::new(MoreParts(vec![PartState::Waiting; more]))),
+            more_parts: (more > 0)
+                .then(|| Box::new(MoreParts { states: vec![PartState::Waiting; more], piece: Piece::None })),
             provider_id_hash: IdHash::IN_STORY,
         }
     }
@@ -368,13 +374,13 @@ impl Message {
     }
 
     pub fn parts(&self) -> u8 {
-        1 + self.more_parts.as_ref().map_or(0, |more| more.0.len() as u8)
+        1 + self.more_parts.as_ref().map_or(0, |more| more.states.len() as u8)
     }
 
     pub fn part(&self, index: u8) -> Option<PartState> {
         match index.checked_sub(1) {
             None => Some(self.first_part),
-            Some(rest) => self.more_parts.as_ref()?.0.get(usize::from(rest)).copied(),
+            Some(rest) => self.more_parts.as_ref()?.states.get(usize::from(rest)).copied(),
         }
     }
 
@@ -403,14 +409,7 @@ impl Message {
     }
 
     fn more_states(&mut self) -> impl Iterator<Item = &mut PartState> {
-        self.more_parts.iter_mut().flat_map(|more| more.0.iter_mut())
-    }
-
-    /// Whether nothing has been answered since the newest intent, and nothing else is with a bind.
-    pub fn is_just_sent(&self) -> bool {
-        let sending = self.sending_parts();
-        let is_piece = |(_, step)| matches!(step, Step::Intent { parts, .. } if u32::from(parts) == sending);
-        sending == u32::from(self.parts()) || self.steps().last().is_some_and(is_piece)
+        self.more_parts.iter_mut().flat_map(|more| more.states.iter_mut())
     }
 
     /// Parts that are with a bind, unanswered.
@@ -419,7 +418,7 @@ impl Message {
     }
 
     pub fn part_states(&self) -> impl Iterator<Item = PartState> + '_ {
-        let more = self.more_parts.as_ref().map_or(&[][..], |more| &more.0);
+        let more = self.more_parts.as_ref().map_or(&[][..], |more| &more.states);
         std::iter::once(self.first_part).chain(more.iter().copied())
     }
 
@@ -530,6 +529,7 @@ impl Message {
         self.sent_at = Wall(at);
         self.state = State::Sending;
         self.attempt_counts = false;
+        self.set_piece(if parts == ALL_PARTS { Piece::None } else { Piece::Sent });
         let mut left = parts;
         for index in 0..self.parts() {
             if left > 0 && self.part(index) == Some(PartState::Waiting) {
@@ -545,6 +545,7 @@ impl Message {
         if state != State::Sent {
             self.attempt = attempt;
             self.attempt_counts = true;
+            self.set_piece(Piece::None);
             self.first_part = PartState::Waiting;
             self.more_states().for_each(|part| *part = PartState::Waiting);
         }
@@ -581,6 +582,9 @@ impl Message {
         if is_news {
             self.sent_at = Wall(at);
             self.attempt_counts |= verdict == Verdict::Retry;
+            if verdict == Verdict::Accepted && self.piece() == Piece::Sent {
+                self.set_piece(Piece::Taken);
+            }
             self.settle_parts();
         }
     }
@@ -681,8 +685,12 @@ impl Message {
             // Only a decision lets it go.
             return;
         }
-        if next == State::Queued && self.state != State::Queued && !self.attempt_counts {
-            self.attempt = self.attempt.saturating_sub(1);
+        if next == State::Queued && self.state != State::Queued {
+            self.attempt = match self.piece() {
+                // It has come further: what the parts before have cost is not theirs that are left.
+                Piece::Taken => 1,
+                _ => self.attempt.saturating_sub(u8::from(!self.attempt_counts)),
+            };
             self.attempt_counts = true;
         }
         self.state = next;

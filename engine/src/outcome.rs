@@ -43,13 +43,12 @@ impl Answer {
         !self.late && self.is_of(message) && message.any_part(self.token.part(), PartState::Sending)
     }
 
-    /// Whether it is about the request because of which the message is in doubt: the only one that this provider was sent.
+    /// Whether it is about the request because of which the message is in doubt: the only one for the part that this provider was sent.
     fn ends_doubt(&self, message: &Message) -> bool {
-        let of_provider = |step| matches!(step, Step::Intent { provider, .. } if provider == self.provider);
         self.late
             && self.is_of(message)
             && message.any_part(self.token.part(), PartState::Doubt)
-            && message.steps().filter(|(_, step)| of_provider(*step)).count() == 1
+            && message.times_sent(self.provider, self.token.part()) == 1
     }
 
     fn is_of(&self, message: &Message) -> bool {

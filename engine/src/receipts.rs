@@ -18,7 +18,7 @@ use crate::receipt_index::{self, EarlyReceipt};
 use crate::record::{self, Record};
 use crate::ring::Item;
 use crate::shared_ids::{self, TAIL_DIGITS};
-use crate::step::{ERROR_OCTETS_MAX, Step};
+use crate::step::{ERROR_OCTETS_MAX, Step, Verdict};
 use crate::submission::Body;
 
 /// How long a receipt without a message is held, in microseconds, before the archive is asked: mostly its response is on its way.
@@ -92,15 +92,16 @@ pub(crate) struct ErrorText {
 
 /// Whether a provider says of a part on its way what it said before, or has said enough: a story must have an end.
 fn says_no_more(message: &Message, part: u8, state: ReceiptState) -> bool {
-    let (mut count, mut last) = (0, None);
+    let (mut count, mut last, mut is_taken) = (0, None, false);
     for (_, step) in message.steps() {
         match step {
             Step::Receipt { part: of, state, .. } if of == part && !state.is_final() => {
                 count += 1;
                 last = Some(state);
             }
-            // Who is sent it next says it for itself.
-            Step::Intent { .. } => last = None,
+            Step::Response { part: of, verdict: Verdict::Accepted, .. } => is_taken |= of == part,
+            // Who is sent it next says it for itself; further pieces are not of it.
+            Step::Intent { .. } if !is_taken => last = None,
             _ => {}
         }
     }

@@ -61,11 +61,13 @@ impl Message {
 
     /// The state that a notification tells: what its provider said last since it was sent, else our own.
     fn state_on_its_way(&self) -> ReceiptState {
-        let mut said = None;
+        let (mut said, mut is_taken) = (None, false);
         for (_, step) in self.steps() {
             match step {
                 Step::Receipt { state, .. } if !state.is_final() => said = Some(state),
-                Step::Intent { .. } => said = None,
+                Step::Response { verdict: Verdict::Accepted, .. } => is_taken = true,
+                // Of what its provider has taken it has said it still.
+                Step::Intent { .. } if !is_taken => said = None,
                 _ => {}
             }
         }

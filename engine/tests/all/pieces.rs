@@ -1,7 +1,9 @@
 //! Messages of more parts than go together at their provider: they go in pieces, and between two of them everything else may happen.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use codecs::receipt::State as ReceiptState;
 use engine::catalog::*;
 use engine::command::*;
 use engine::message::PartState::{Accepted, Doubt, Waiting};
@@ -18,6 +20,8 @@ fn house(throughput: u32) -> House {
     let mut definitions = definitions();
     definitions.providers[0].throughput = throughput;
     definitions.providers[0].burst = throughput / 10;
+    definitions.providers[0].retry_first = Duration::from_millis(50);
+    definitions.providers[0].retry_max = Duration::from_millis(200);
     House::new(definitions)
 }
 
@@ -193,4 +197,68 @@ fn what_goes_as_one_goes_whole() {
     let intents =
         house.message(number).steps().filter(|(_, step)| matches!(step, Step::Intent { .. })).count();
     assert_eq!(intents, 1);
+}
+
+/// What the attempts of one piece were used up by says nothing of the next one; one that never comes further ends all the same.
+#[test]
+fn attempts_begin_anew_with_each_piece_of_which_something_was_taken() {
+    for (rate, window) in [(0, 10), (5, 10)] {
+        let mut house = house(rate);
+        let bind = house.bind("up", 0, window);
+        let number = house.accepted("acme", &Sms::of_parts(60));
+        let mut refused = BTreeSet::new();
+        let came = serve(&mut house, bind, seconds(30), |request| {
+            let first = request.part().part().is_multiple_of(3) && refused.insert(request.part());
+            if first { BUSY } else { 0 }
+        });
+        assert_eq!((house.state(number), came.len()), (State::Sent, 80), "{rate}/s");
+    }
+    let mut house = house(0);
+    let attempts = house.definitions.providers[0].attempts_max;
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::of_parts(30));
+    let hopeless = |request: &Request| if request.part().part() == 4 { BUSY } else { 0 };
+    let came = serve(&mut house, bind, seconds(10), hopeless);
+    assert_eq!(house.state(number), State::Failed);
+    let times = came.iter().filter(|(_, part)| part.part() == 4).count();
+    assert!((usize::from(attempts)..=usize::from(attempts) + 4).contains(&times), "{times}");
+}
+
+#[test]
+fn a_late_refusal_of_a_part_that_was_sent_once_ends_its_doubt() {
+    let mut house = house(0);
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::of_parts(12));
+    let mut silent = None;
+    for _ in 0..2 {
+        let requests = house.taken(bind);
+        for request in requests {
+            match request.part().part() {
+                10 => silent = Some(request.part()),
+                _ => house.respond("up", 0, &[(request.part(), 0, "x")]),
+            }
+        }
+    }
+    let silent = silent.expect("it was sent with the second piece");
+    let provider = house.provider("up");
+    house.turn([Command::Unanswered { provider, bind: 0, tokens: vec![silent] }]);
+    assert_eq!(house.state(number), State::InDoubt);
+    house.respond_late("up", 0, &[(silent, REFUSED, "")]);
+    assert_eq!(house.state(number), State::Failed);
+}
+
+#[test]
+fn what_a_provider_says_again_of_a_part_on_its_way_is_no_news_after_a_further_piece() {
+    let mut house = house(0);
+    let bind = house.bind("up", 0, 2);
+    let number = house.accepted("acme", &Sms { registered: 0x11, ..Sms::of_parts(8) });
+    for piece in 0..3 {
+        for request in house.taken(bind) {
+            house.respond("up", 0, &[(request.part(), 0, &format!("id-{}", request.part().part()))]);
+        }
+        house.receipt("up", text_id("id-0"), ReceiptState::Enroute, None);
+        let message = house.message(number);
+        let said = message.steps().filter(|(_, step)| matches!(step, Step::Receipt { .. })).count();
+        assert_eq!((said, message.attempt), (1, 1), "piece {piece}");
+    }
 }
