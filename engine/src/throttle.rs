@@ -99,8 +99,7 @@ impl AdaptiveRate {
         }
     }
 
-    /// Takes `parts` whether they are there or not: for a message that cannot be cut. [`AdaptiveRate::left`] is to be told when they
-    /// have left.
+    /// Takes `parts` whether they are there or not: a debt is waited for. [`AdaptiveRate::left`] is to be told when they have left.
     pub fn take_all(&mut self, now: Mono, parts: u32) {
         self.bucket.take_all(now, parts);
         self.sent.add(now, parts);

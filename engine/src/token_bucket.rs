@@ -97,7 +97,7 @@ impl TokenBucket {
         parts(self.level + self.reserve - self.leaving)
     }
 
-    /// Takes `parts` whether they are there or not: for a message that cannot be cut. The debt is waited for.
+    /// Takes `parts` whether they are there or not: a debt is waited for.
     /// [`TokenBucket::left`] is to be told when they have left.
     pub fn take_all(&mut self, now: Mono, parts: u32) {
         if self.rate == 0 {

@@ -29,6 +29,7 @@ mod pieces;
 mod present;
 mod reading_back;
 mod recovering;
+mod refusing;
 mod replacing;
 mod sending;
 mod shared_ids;
