@@ -51,6 +51,7 @@ fn settings(config: &Config) -> Settings {
         queue_memory: config.queue.memory,
         queue_max: config.queue.max,
         tenant_queue_max: config.queue.per_tenant,
+        untold_max: config.queue.untold,
         shares: [config.fairness.high, config.fairness.normal, config.fairness.low],
         high_percent: config.fairness.high_reserve_percent,
         fallback: config.routing.fallback,

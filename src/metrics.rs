@@ -72,7 +72,7 @@ metrics! {
     TELLINGS_REFUSED = "tidegate_messages_told_refused_total", Counter, "", Count,
         "Receipts, and messages from phones, that a tenant's session refused for now; they are offered again.";
     DROPPED = "tidegate_messages_untold_dropped_total", Counter, "", Count,
-        "Receipts, and messages from phones, that are not offered any more because their tenant did not come for them in time.";
+        "Receipts, and messages from phones, that are not offered any more because their tenant did not come for them in time, or more waited than `queue.untold`.";
     OPERATORS_TURNED_AWAY = "tidegate_operations_unauthorized_total", Counter, "key", Count,
         "Requests to `/v1/ops` that came without the administrator's key (missing) or with another one (wrong).";
     TENANTS_TURNED_AWAY = "tidegate_http_unauthorized_total", Counter, "key", Count,

@@ -99,6 +99,8 @@ pub struct Queue {
     pub max: u64,
     /// Messages of one tenant that may wait; more are refused (`queue_full`, ESME_RMSGQFUL). Default 10,000,000.
     pub per_tenant: u64,
+    /// Receipts, and messages from phones, that may wait for a session of their tenants, of all together.
+    pub untold: u64,
     /// How long a message without a validity of its own may wait before it expires. Default 72 h.
     pub validity: Duration,
 }
@@ -305,7 +307,14 @@ impl Queue {
         let max = section.between("max", 1_000..=1_000_000_000);
         let per_tenant = section.between("per_tenant", 1..=1_000_000_000);
         let validity = section.between("validity", MINUTE..=DAY * 365);
-        Some(Self { memory: memory?, max: max?, per_tenant: per_tenant?, validity: validity? })
+        let untold = section.between("untold", 1..=1_000_000_000);
+        Some(Self {
+            memory: memory?,
+            max: max?,
+            per_tenant: per_tenant?,
+            untold: untold?,
+            validity: validity?,
+        })
     }
 }
 

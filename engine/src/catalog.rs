@@ -38,6 +38,8 @@ pub struct Settings {
     pub queue_max: u64,
     /// Messages of one tenant that may wait.
     pub tenant_queue_max: u64,
+    /// What may wait for tenants to come for it.
+    pub untold_max: u64,
     /// Shares of high, normal and low.
     pub shares: [u32; 3],
     /// Percent of each provider's window kept for `high`.
@@ -88,6 +90,7 @@ impl Default for Settings {
             queue_memory: 1_000_000,
             queue_max: 20_000_000,
             tenant_queue_max: 1_000_000,
+            untold_max: 100_000_000,
             shares: [16, 4, 1],
             high_percent: 10,
             fallback: true,

@@ -66,7 +66,7 @@ impl Engine {
             next: (self.epoch, self.next),
             living: self.journaled().map(|m| (m.number, (m.bytes().to_vec(), m.state))).collect(),
             parked: self.parked_by_tenant(),
-            debts: self.debts.owed().map(|(number, tenant, _)| (number, tenant)).collect(),
+            debts: self.owed().map(|(number, tenant, _)| (number, tenant)).collect(),
             early,
             parts: self.waiting_parts_of_phones(),
             kept: self.kept.all(),
@@ -206,7 +206,7 @@ impl Engine {
                     || again.contains(&(DueKind::Tell as u8, number));
                 assert!(is_found, "{number} is {:?}, and its tenant is never told", message.state);
             }
-            let debts = self.debts.owed().filter(|(_, of, _)| *of == tenant);
+            let debts = self.owed().filter(|(_, of, _)| *of == tenant);
             for (number, _, since) in debts {
                 assert!(in_line(&number), "{number} is parked, and its tenant is never told");
                 assert!(line[&number] <= since, "{number} would be dropped late");

@@ -1,10 +1,13 @@
 //! What one tenant is still to be told, in the order in which it is told, and since when at the earliest: in pieces, so that
-//! what has waited too long is found without a look at the others, and no look is at more than one piece. It does not know
-//! what a number stands for, nor whether it is still owed.
+//! what has waited too long is found without a look at the others, and no look is at more than one piece. Of a long line the
+//! pieces between its ends are packed. It does not know what a number stands for, nor whether it is still owed.
 
 use std::collections::VecDeque;
 
 use codecs::instant::Wall;
+
+use crate::bytes::Reader;
+use crate::columns::integers;
 
 /// Numbers of a piece.
 pub(crate) const PIECE: usize = 256;
@@ -13,7 +16,17 @@ pub(crate) const PIECE: usize = 256;
 struct Piece {
     /// None of its numbers has waited since before.
     since: Wall,
-    numbers: VecDeque<u64>,
+    numbers: Numbers,
+}
+
+#[derive(Debug)]
+enum Numbers {
+    Open(VecDeque<u64>),
+    /// As few octets: neighbours become final soon after one another.
+    Packed {
+        count: usize,
+        octets: Box<[u8]>,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -23,11 +36,56 @@ pub(crate) struct Line {
     len: usize,
 }
 
+impl Numbers {
+    fn len(&self) -> usize {
+        match self {
+            Numbers::Open(numbers) => numbers.len(),
+            Numbers::Packed { count, .. } => *count,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn read(count: usize, octets: &[u8]) -> Vec<u64> {
+        let mut numbers = Vec::with_capacity(count);
+        let read = integers::read(&mut Reader::new(octets), count, &[], &mut numbers);
+        assert!(read.is_some() && numbers.len() == count, "a packed piece of a line is read back");
+        numbers
+    }
+
+    fn all(&self) -> Vec<u64> {
+        match self {
+            Numbers::Open(numbers) => numbers.iter().copied().collect(),
+            Numbers::Packed { count, octets } => Numbers::read(*count, octets),
+        }
+    }
+
+    fn open(&mut self) -> &mut VecDeque<u64> {
+        if let Numbers::Packed { count, octets } = self {
+            *self = Numbers::Open(Numbers::read(*count, octets).into());
+        }
+        match self {
+            Numbers::Open(numbers) => numbers,
+            Numbers::Packed { .. } => unreachable!("it was opened above"),
+        }
+    }
+
+    fn pack(&mut self) {
+        if let Numbers::Open(numbers) = self {
+            let mut octets = Vec::new();
+            integers::write(numbers.make_contiguous(), &[], &mut octets);
+            *self = Numbers::Packed { count: numbers.len(), octets: octets.into() };
+        }
+    }
+}
+
 impl Piece {
     fn new(number: u64, since: Wall, room: usize) -> Piece {
         let mut numbers = VecDeque::with_capacity(room);
         numbers.push_back(number);
-        Piece { since, numbers }
+        Piece { since, numbers: Numbers::Open(numbers) }
     }
 
     fn has_room(&self) -> bool {
@@ -37,12 +95,6 @@ impl Piece {
     /// One comes that has waited since then.
     fn has_waited(&mut self, since: Wall) {
         self.since = if self.numbers.is_empty() { since } else { self.since.min(since) };
-    }
-
-    fn fit(&mut self) {
-        if self.numbers.len() < self.numbers.capacity() / 2 {
-            self.numbers.shrink_to_fit();
-        }
     }
 }
 
@@ -56,12 +108,17 @@ impl Line {
     }
 
     pub fn front(&self) -> Option<u64> {
-        self.pieces.front()?.numbers.front().copied()
+        match &self.pieces.front()?.numbers {
+            Numbers::Open(numbers) => numbers.front().copied(),
+            Numbers::Packed { count, octets } => Numbers::read(*count, octets).first().copied(),
+        }
     }
 
     /// All numbers, each with the time of its piece.
     pub fn iter(&self) -> impl Iterator<Item = (u64, Wall)> + '_ {
-        self.pieces.iter().flat_map(|piece| piece.numbers.iter().map(|number| (*number, piece.since)))
+        self.pieces
+            .iter()
+            .flat_map(|piece| piece.numbers.all().into_iter().map(|number| (number, piece.since)))
     }
 
     pub fn push_back(&mut self, number: u64, since: Wall) {
@@ -70,10 +127,13 @@ impl Line {
         match self.pieces.back_mut() {
             Some(last) if last.has_room() => {
                 last.has_waited(since);
-                last.numbers.push_back(number);
+                last.numbers.open().push_back(number);
             }
             // Most lines are short.
-            _ => self.pieces.push_back(Piece::new(number, since, if is_first { 1 } else { PIECE })),
+            _ => {
+                self.pieces.push_back(Piece::new(number, since, if is_first { 1 } else { PIECE }));
+                self.pack_if_between(self.pieces.len().saturating_sub(2));
+            }
         }
     }
 
@@ -83,16 +143,19 @@ impl Line {
         match self.pieces.front_mut() {
             Some(first) if first.has_room() => {
                 first.has_waited(since);
-                first.numbers.push_front(number);
+                first.numbers.open().push_front(number);
             }
-            _ => self.pieces.push_front(Piece::new(number, since, 1)),
+            _ => {
+                self.pieces.push_front(Piece::new(number, since, 1));
+                self.pack_if_between(1);
+            }
         }
     }
 
     /// The first number, and since when it has waited at the earliest.
     pub fn pop_front(&mut self) -> Option<(u64, Wall)> {
         let first = self.pieces.front_mut()?;
-        let number = first.numbers.pop_front()?;
+        let number = first.numbers.open().pop_front()?;
         let since = first.since;
         self.len -= 1;
         if first.numbers.is_empty() && self.pieces.len() > 1 {
@@ -107,7 +170,10 @@ impl Line {
             std::mem::swap(self, after);
         } else if !after.is_empty() {
             self.len += std::mem::take(&mut after.len);
+            let seam = self.pieces.len();
             self.pieces.append(&mut after.pieces);
+            self.pack_if_between(seam - 1);
+            self.pack_if_between(seam);
         }
     }
 
@@ -122,14 +188,17 @@ impl Line {
         let Some(piece) = self.pieces.get_mut(place) else { return false };
         let before = piece.numbers.len();
         let mut oldest: Option<Wall> = None;
-        piece.numbers.retain(|number| {
+        let numbers = piece.numbers.open();
+        numbers.retain(|number| {
             let since = keep(*number);
             oldest = oldest.into_iter().chain(since).min();
             since.is_some()
         });
-        self.len -= before - piece.numbers.len();
+        self.len -= before - numbers.len();
+        if numbers.len() < numbers.capacity() / 2 {
+            numbers.shrink_to_fit();
+        }
         piece.since = oldest.unwrap_or(Wall(i64::MAX));
-        piece.fit();
         self.join(place)
     }
 
@@ -138,16 +207,26 @@ impl Line {
         let Some(len) = self.pieces.get(place).map(|piece| piece.numbers.len()) else { return false };
         let before = place.checked_sub(1).filter(|before| self.pieces[*before].numbers.len() + len <= PIECE);
         if len > 0 && before.is_none() {
+            self.pack_if_between(place);
             return true;
         }
         let gone = self.pieces.remove(place);
         if let (Some(before), Some(mut gone)) = (before, gone) {
             let into = &mut self.pieces[before];
             into.since = into.since.min(gone.since);
-            into.numbers.reserve_exact(len);
-            into.numbers.append(&mut gone.numbers);
+            let numbers = into.numbers.open();
+            numbers.reserve_exact(len);
+            numbers.append(gone.numbers.open());
+            self.pack_if_between(before);
         }
         false
+    }
+
+    /// What is at neither end is not looked at soon.
+    fn pack_if_between(&mut self, place: usize) {
+        if (1..self.pieces.len().saturating_sub(1)).contains(&place) {
+            self.pieces[place].numbers.pack();
+        }
     }
 }
 
@@ -177,6 +256,15 @@ mod tests {
         ]
     }
 
+    /// Octets of the numbers.
+    fn room(line: &Line) -> usize {
+        let room = |piece: &Piece| match &piece.numbers {
+            Numbers::Open(numbers) => size_of::<u64>() * numbers.capacity(),
+            Numbers::Packed { octets, .. } => octets.len(),
+        };
+        line.pieces.iter().map(room).sum()
+    }
+
     fn check(line: &Line, model: &VecDeque<(u64, Wall)>) {
         assert!(line.iter().map(|(number, _)| number).eq(model.iter().map(|(number, _)| *number)));
         assert_eq!((line.len(), line.is_empty()), (model.len(), model.is_empty()));
@@ -185,7 +273,7 @@ mod tests {
         for piece in &line.pieces {
             assert!(!piece.numbers.is_empty() || line.pieces.len() == 1, "an empty piece among others");
             assert!(piece.numbers.len() <= PIECE);
-            for (number, (_, since)) in piece.numbers.iter().zip(&mut model) {
+            for (number, (_, since)) in piece.numbers.all().iter().zip(&mut model) {
                 assert!(piece.since <= *since, "{number} waits for longer than its piece");
             }
         }
@@ -248,20 +336,20 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_takes_little_more_than_its_numbers_and_gives_room_back() {
+    fn a_long_line_takes_few_octets_a_number_and_gives_room_back() {
         let mut line = Line::default();
         (0..100_000).for_each(|number| line.push_back(number, Wall(0)));
-        let room = |line: &Line| line.pieces.iter().map(|piece| piece.numbers.capacity()).sum::<usize>();
-        assert!(room(&line) <= 100_000 + PIECE);
+        // One after the other, they are hardly anything.
+        assert!(room(&line) <= 100_000 / 8, "{}", room(&line));
         // One of a hundred is left, all over the line.
         let mut place = 0;
         while line.since(place).is_some() {
             place += usize::from(line.sift(place, |number| (number % 100 == 0).then_some(Wall(1))));
         }
         assert_eq!(line.len(), 1_000);
-        assert!(room(&line) <= 2 * 1_000 && line.pieces.len() <= 1 + 1_000 / (PIECE / 2));
+        assert!(room(&line) <= 2 * 8 * PIECE + 1_000 && line.pieces.len() <= 1 + 1_000 / (PIECE / 2));
         assert!((0..line.pieces.len()).all(|place| line.since(place) == Some(Wall(1))));
         while line.pop_front().is_some() {}
-        assert!(room(&line) <= PIECE);
+        assert!(room(&line) <= 8 * PIECE);
     }
 }

@@ -102,7 +102,12 @@ pub enum Record<'a> {
         tenant: u32,
         entry: &'a [u8],
     },
-    /// A parked message whose tenant has not been told.
+    /// What is in the archive of a block and its tenants have not been told.
+    Debts {
+        block: u64,
+        debts: &'a [u8],
+    },
+    /// The same of one message, as releases before wrote it.
     Untold {
         tenant: u32,
         number: u64,
@@ -163,6 +168,7 @@ mod kind {
     pub const ARRIVAL: u8 = 26;
     pub const APART: u8 = 27;
     pub const FLUSHES: u8 = 28;
+    pub const DEBTS: u8 = 29;
 }
 
 /// Why a group's bytes could not be read.
@@ -252,11 +258,7 @@ pub fn write(out: &mut Vec<u8>, record: &Record<'_>) {
             out.extend_from_slice(&tenant.to_le_bytes());
             out.extend_from_slice(entry);
         }),
-        Record::Untold { tenant, number, since } => frame(out, kind::UNTOLD, |out| {
-            out.extend_from_slice(&tenant.to_le_bytes());
-            out.extend_from_slice(&number.to_le_bytes());
-            out.extend_from_slice(&since.to_le_bytes());
-        }),
+        Record::Debts { .. } | Record::Untold { .. } => write_untold(out, record),
         Record::EarlyReceipt { provider, at, receipt } => frame(out, kind::EARLY_RECEIPT, |out| {
             out.extend_from_slice(&provider.to_le_bytes());
             out.extend_from_slice(&at.to_le_bytes());
@@ -290,6 +292,22 @@ fn read_flushes(reader: &mut Reader<'_>) -> Option<Flushes> {
     let parked = if known & 2 != 0 { Some(reader.u64()?) } else { None };
     let late_ids = if known & 4 != 0 { Some((reader.u64()?, reader.u64()?)) } else { None };
     Some(Flushes { archive, parked, late_ids })
+}
+
+/// What tenants are still to be told.
+fn write_untold(out: &mut Vec<u8>, record: &Record<'_>) {
+    match *record {
+        Record::Debts { block, debts } => frame(out, kind::DEBTS, |out| {
+            out.extend_from_slice(&block.to_le_bytes());
+            out.extend_from_slice(debts);
+        }),
+        Record::Untold { tenant, number, since } => frame(out, kind::UNTOLD, |out| {
+            out.extend_from_slice(&tenant.to_le_bytes());
+            out.extend_from_slice(&number.to_le_bytes());
+            out.extend_from_slice(&since.to_le_bytes());
+        }),
+        _ => {}
+    }
 }
 
 /// Of messages from phones, and of what is kept for the operator.
@@ -355,7 +373,7 @@ impl<'a> Iterator for Records<'a> {
         let Some(payload) = payload else { return Some(Err(malformed)) };
         let is_known = (kind::ACCEPT..=kind::EARLY_RECEIPT).contains(&kind)
             || kind == kind::RULE
-            || (kind::INBOUND_PART..=kind::FLUSHES).contains(&kind);
+            || (kind::INBOUND_PART..=kind::DEBTS).contains(&kind);
         if !is_known {
             return Some(Err(RecordError::UnknownKind { at, kind }));
         }
@@ -399,6 +417,7 @@ fn read_payload(kind: u8, payload: &[u8]) -> Option<Record<'_>> {
             let (tenant, number) = (reader.u32()?, reader.u64()?);
             Record::Untold { tenant, number, since: reader.i64().unwrap_or(0) }
         }
+        kind::DEBTS => Record::Debts { block: reader.u64()?, debts: reader.rest() },
         kind::EARLY_RECEIPT => {
             Record::EarlyReceipt { provider: reader.u16()?, at: reader.i64()?, receipt: reader.rest() }
         }

@@ -101,6 +101,9 @@ impl Engine {
                     let entry = Entry::new(provider, Wall(at), entry);
                     self.replay_kept(drawer, number, entry).ok_or(content("what is kept"))?;
                 }
+                Record::Debts { block, debts } => {
+                    self.replay_debts(group, block, debts).ok_or(content("what is untold"))?;
+                }
                 Record::Rule { number, rule } => {
                     self.replay_rule(number, rule).ok_or(content("an operator's rule"))?;
                 }
@@ -132,8 +135,7 @@ impl Engine {
             Record::Untold { tenant, number, since } => {
                 // A release of before did not say it.
                 let since = if since == 0 { self.now.wall } else { Wall(since) };
-                self.debts.owe(number, tenant, group, since);
-                self.ring.add(group, Item::Untold(tenant, number));
+                self.replay_untold(group, tenant, number, since);
             }
             _ => {}
         }
@@ -267,6 +269,8 @@ impl Engine {
         self.record_found_flushes();
         self.configure(definitions)?;
         self.recover_rules();
+        // What is in the archive became final before most of what is in memory.
+        self.line_up_debts();
         for block in self.pages.blocks() {
             let numbers: Vec<u64> = self
                 .pages
@@ -290,7 +294,6 @@ impl Engine {
             self.queued.add(*provider, *priority, parked.queued);
         }
         self.let_go_held();
-        self.line_up_debts();
         self.idempotency.put_in_order(self.now.wall);
         self.match_all_early();
         self.tidy_kept();

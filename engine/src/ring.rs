@@ -32,8 +32,8 @@ pub(crate) enum Item {
     Name(NameKind, u32),
     /// A key's fingerprint, as octets: as a number it would stand at every second word only, and each item take half as much again.
     Idempotency(u32, [u8; 16]),
-    /// A message in the archive that its tenant has not been told of.
-    Untold(u32, u64),
+    /// A block of which something is in the archive that its tenant has not been told of.
+    Debts(u64),
     Early(u16, Box<[u8]>),
     /// A part of a message from a phone, by its key and its number.
     Part(Box<(Key, u8)>),
@@ -133,9 +133,9 @@ impl Engine {
                     self.ring.add(self.group_number, item);
                 }
             }
-            Item::Untold(tenant, number) => {
-                if self.debts.owes_since(number, group) {
-                    self.record_untold(tenant, number);
+            Item::Debts(block) => {
+                if self.debts.is_recorded_in(block, group) {
+                    self.record_debts(block);
                 }
             }
             Item::Early(provider, key) => self.carry_early(provider, key),
@@ -215,13 +215,6 @@ impl Engine {
         record::write(&mut self.group, &Record::Epoch { epoch: self.epoch, next: self.next });
         self.epoch_group = self.group_number;
         self.ring.add(self.group_number, Item::Epoch);
-    }
-
-    /// That a message which has left memory is still to be told.
-    pub(crate) fn record_untold(&mut self, tenant: u32, number: u64) {
-        let since = self.debts.owe(number, tenant, self.group_number, self.now.wall);
-        record::write(&mut self.group, &Record::Untold { tenant, number, since: since.0 });
-        self.ring.add(self.group_number, Item::Untold(tenant, number));
     }
 }
 

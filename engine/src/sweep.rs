@@ -54,8 +54,6 @@ pub(crate) struct Sweep {
 struct Archiving {
     /// Their places.
     mask: u64,
-    /// Those that are untold, with their tenants.
-    untold: Vec<(u64, u32)>,
     /// What is kept there of their ids, and in the receipt index until then.
     ids: Vec<OwnedId>,
 }
@@ -67,6 +65,11 @@ impl Sweep {
 
     pub fn is_archiving(&self, block: u64) -> bool {
         self.archiving.contains_key(&block)
+    }
+
+    /// Which places of a block are on their way to the archive.
+    pub fn leaving(&self, block: u64) -> u64 {
+        self.archiving.get(&block).map_or(0, |archiving| archiving.mask)
     }
 
     /// The first block that is on its way to the archive.
@@ -287,19 +290,18 @@ impl Engine {
             return;
         }
         let whole = taken.len() as u64 == BLOCK_MESSAGES;
-        let (mut mask, mut untold, mut ids) = (0, Vec::new(), Vec::new());
+        let (mut mask, mut ids) = (0, Vec::new());
         let mut messages = Vec::with_capacity(taken.len());
         for message in taken {
             mask |= 1 << place_of(message.number);
             if message.is_to_be_told() {
-                untold.push((message.number, message.tenant));
-                self.debts.owe(message.number, message.tenant, 0, message.final_at);
+                self.debts.owe(message.number, message.tenant, message.final_at);
             }
             self.retire_ids(&message, &mut ids);
             messages.push(message.into_bytes());
         }
         self.forget_ids();
-        self.sweep.archiving.insert(block, Archiving { mask, untold, ids: ids.clone() });
+        self.sweep.archiving.insert(block, Archiving { mask, ids: ids.clone() });
         let (unpark, unparks_all) = self.parking.rows(block, mask);
         let at = self.now.wall;
         self.effects.archive.push(ArchiveWrite { block, whole, messages, unpark, unparks_all, ids, at });
@@ -338,7 +340,7 @@ impl Engine {
     /// The archive holds these blocks durably: from now on a replay need not bring their messages back.
     pub(crate) fn archived(&mut self, blocks: &[u64]) {
         for block in blocks {
-            let Some(Archiving { mask, untold, ids }) = self.sweep.archiving.remove(block) else { continue };
+            let Some(Archiving { mask, ids }) = self.sweep.archiving.remove(block) else { continue };
             for id in ids {
                 // Unless it lives again: then it is found in memory.
                 if self.pages.get(id.number).is_none() {
@@ -347,10 +349,8 @@ impl Engine {
             }
             record::write(&mut self.group, &Record::Parked { block: *block, mask });
             self.parking.rows_gone(*block, mask);
-            for (number, tenant) in untold {
-                if self.debts.owes(number) {
-                    self.record_untold(tenant, number);
-                }
+            if self.debts.places(*block) & mask != 0 {
+                self.record_debts(*block);
             }
             self.load_if_wanted(Load { block: *block, shelf: Shelf::Archive });
             match self.pages.page(*block).map(|page| page.is_done()) {

@@ -312,6 +312,13 @@ impl Tenants {
         self.list.iter().map(|tenant| (tenant.untold.len() + tenant.untold_long.len()) as u64).sum()
     }
 
+    /// Takes so many at most that are untold, the oldest of the tenant with the longest line.
+    pub fn take_oldest_untold(&mut self, most: u64) -> Vec<u64> {
+        let lines = self.list.iter_mut().flat_map(|tenant| [&mut tenant.untold_long, &mut tenant.untold]);
+        let Some(line) = lines.max_by_key(|line| line.len()) else { return Vec::new() };
+        (0..most).map_while(|_| line.pop_front()).map(|(number, _)| number).collect()
+    }
+
     /// Those that the definitions do not have, with how many of their messages wait.
     pub fn unknown_waiting(&self) -> impl Iterator<Item = (&str, u64)> {
         let unknown = self.list.iter().filter(|tenant| tenant.definition.is_none() && tenant.waiting > 0);

@@ -47,10 +47,6 @@ fn journaled_since(house: &House, group: u64) -> (usize, usize) {
     })
 }
 
-fn next_group(house: &House) -> u64 {
-    house.journal.last().map_or(1, |(group, _)| group + 1)
-}
-
 /// The fold of the journal and the stores is what was in memory.
 fn fold_is_whole(house: &House) {
     compare("a start from here", &house.fold().summary(), &house.expected());
@@ -59,7 +55,7 @@ fn fold_is_whole(house: &House) {
 #[test]
 fn a_late_receipt_is_journaled_without_its_message() {
     let (mut house, numbers) = parked_long_ago(3, 1);
-    let since = next_group(&house);
+    let since = house.next_group;
     delivered(&mut house, "id-1");
     assert_eq!(journaled_since(&house, since), (0, 1));
     fold_is_whole(&house);
@@ -143,7 +139,7 @@ fn what_waits_again_is_parked_with_its_news_and_a_crash_in_between_does_not_coun
     for is_stored in [false, true] {
         let (mut house, numbers) = parked_long_ago(1, 3);
         for (part, state) in [State::Sent, State::Sent, State::Delivered].into_iter().enumerate() {
-            let since = next_group(&house);
+            let since = house.next_group;
             delivered(&mut house, &format!("id-{part}"));
             assert_eq!(journaled_since(&house, since).1, 1, "part {part}");
             let steps = house.message(numbers[0]).steps().count();
@@ -211,7 +207,7 @@ fn of_what_was_archived_before_a_crash_only_what_came_since_is_added() {
 #[test]
 fn what_the_ring_carries_over_is_whole_again() {
     let (mut house, numbers) = parked_long_ago(2, 1);
-    let since = next_group(&house);
+    let since = house.next_group;
     delivered(&mut house, "id-0");
     house.ring_over = 1 << 30;
     house.accepted("other", &Sms::default());
@@ -236,7 +232,7 @@ fn a_queue_that_waited_on_disk_is_sent_with_steps_alone_and_is_in_doubt_after_a_
     let numbers = house.accepted_all("acme", &Sms::default(), 20);
     house.seconds(600);
     assert_eq!(house.engine.snapshot().parked, 20);
-    let since = next_group(&house);
+    let since = house.next_group;
     let bind = house.bind("up", 0, 5);
     assert_eq!(house.taken(bind).len(), 5);
     assert_eq!(journaled_since(&house, since), (0, 5));
@@ -290,14 +286,14 @@ fn an_image_that_ends_before_its_steps_begin_is_refused() {
 #[test]
 fn a_salvage_puts_together_what_fits_and_writes_it_whole() {
     let (mut house, numbers) = parked_long_ago(1, 3);
-    let since = next_group(&house);
+    let since = house.next_group;
     for part in 0..3 {
         delivered(&mut house, &format!("id-{part}"));
         if part == 0 {
             house.seconds(LONG);
         }
     }
-    let last = next_group(&house);
+    let last = house.next_group;
     assert_eq!(journaled_since(&house, since).1, 2);
     let lost_one = (since..last).map(|group| group..group + 1);
     let lost_more = (since..last).flat_map(|first| (first + 1..=last).map(move |end| first..end));

@@ -251,6 +251,10 @@ fn with_all(mut check: impl FnMut(&str, &Record<'_>, &str)) {
     );
     let untold = Record::Untold { tenant: 3, number, since: ACCEPTED.0 };
     check("untold", &untold, "0e021400000003000000410000001000250000505c18a3010000");
+    let debts =
+        [&3u32.to_le_bytes()[..], &1_800_000_000u32.to_le_bytes(), &0x8000_0001u64.to_le_bytes()].concat();
+    let of_block = Record::Debts { block: 0x0102, debts: &debts };
+    check("debts", &of_block, "1d011800000002010000000000000300000000d2496b0100008000000000");
     let early = Record::EarlyReceipt { provider: 1, at: ACCEPTED.0, receipt: b"\x02ab\x02" };
     check("early receipt", &early, "0f010e000000010000505c18a301000002616202");
     let part = Record::InboundPart { provider: 1, at: ACCEPTED.0, part: b"\x00\x07\x00\x02\x03\x00ab\x00" };

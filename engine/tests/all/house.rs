@@ -56,7 +56,7 @@ pub struct House {
     pub engine: Engine,
     pub now: Now,
     pub definitions: Definitions,
-    next_group: u64,
+    pub next_group: u64,
     /// The groups on disk, of which those before `release_before` may be gone.
     pub journal: Vec<(u64, Vec<u8>)>,
     pub release_before: u64,

@@ -1,11 +1,14 @@
 //! What tenants have not come for in time: it is dropped, so much in a turn, and nothing of it is left waiting.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use codecs::receipt::State as ReceiptState;
 use engine::catalog::*;
 use engine::command::*;
 use engine::message::State;
+use engine::pages::block_of;
+use engine::record::{Record, Records};
 
 use crate::house::*;
 
@@ -112,6 +115,74 @@ fn how_long_receipts_are_kept_is_as_the_settings_say_now() {
     house.turn([configured(HOUR)]);
     house.seconds(10);
     assert_eq!((house.engine.snapshot().untold, house.engine.counters().dropped), (0, 300));
+}
+
+#[test]
+fn beyond_what_may_wait_the_oldest_is_dropped_wherever_it_is() {
+    for (archive_after, restarts) in [(2 * HOUR, false), (60, false), (60, true)] {
+        let mut definitions = kept_for(10 * HOUR);
+        definitions.settings.archive_after = Duration::from_secs(archive_after);
+        definitions.settings.untold_max = 500;
+        let mut house = House::new(definitions);
+        from_phones(&mut house, 500);
+        house.checks = false;
+        house.seconds(HOUR / 2);
+        assert_eq!((house.engine.snapshot().untold, house.engine.counters().dropped), (500, 0));
+        from_phones(&mut house, 1_000);
+        let youngest = numbers(&house);
+        let youngest = youngest[youngest.len() - 500..].to_vec();
+        house.seconds(HOUR / 2);
+        if restarts {
+            house.crash();
+            house.seconds(10);
+        }
+        let left = (house.engine.snapshot().untold, house.engine.summary().debts.len());
+        assert_eq!(left, (500, if archive_after == 60 { 500 } else { 0 }), "restarts: {restarts}");
+        assert!(restarts || house.engine.counters().dropped == 1_000);
+        house.checks = true;
+        let session = house.bind_tenant("acme", 1_000);
+        house.seconds(5);
+        assert_eq!(house.told(session), youngest, "restarts: {restarts}");
+    }
+}
+
+/// Of each record of what is untold of a block, how many octets the debts have.
+fn debts(house: &House) -> Vec<usize> {
+    let records = house.journal.iter().flat_map(|(_, group)| Records::new(group));
+    let debts = records.filter_map(|record| match record {
+        Ok(Record::Debts { debts, .. }) => Some(debts.len()),
+        _ => None,
+    });
+    debts.collect()
+}
+
+#[test]
+fn what_is_untold_of_a_block_is_one_record_and_is_carried_along_as_one() {
+    let mut house = House::new(kept_for(10 * HOUR));
+    house.checks = false;
+    from_phones(&mut house, 6_400);
+    let all = numbers(&house);
+    let blocks: BTreeSet<u64> = all.iter().map(|number| block_of(*number)).collect();
+    house.seconds(120);
+    assert_eq!(debts(&house), vec![16; blocks.len()], "one of sixteen octets for each block");
+    for _ in 0..2 {
+        house.ring_over = 1 << 30;
+        let before = house.next_group;
+        while house.release_before < before {
+            from_phones(&mut house, 1);
+        }
+        house.ring_over = 0;
+        house.journal.retain(|(group, _)| *group >= house.release_before);
+        assert_eq!(debts(&house), vec![16; blocks.len()]);
+        house.crash();
+    }
+    let session = house.bind_tenant("acme", 1_000);
+    for expected in all.chunks(1_000) {
+        house.seconds(1);
+        let told = house.told(session);
+        assert_eq!(told[..expected.len()], *expected);
+        house.acknowledge("acme", session, &told, 0);
+    }
 }
 
 #[test]
