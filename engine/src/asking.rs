@@ -107,7 +107,13 @@ impl Engine {
                 return self.read_back(block_of(token.number()));
             }
             entry.take_ask();
-            let Some(body) = self.question(index, Question { token, kind }) else { continue };
+            let Some(body) = self.question(index, Question { token, kind }) else {
+                self.carried_without_asking(token, kind);
+                continue;
+            };
+            if kind == AskKind::Cancel {
+                self.operations.begin_cancel(token.number());
+            }
             let group = self.groups_taken;
             if let Some(entry) = self.providers.get_mut(index) {
                 self.has_leaving |= entry.asked(now, bind, group);
@@ -228,16 +234,22 @@ pub(crate) fn is_askable(id: &[u8]) -> bool {
 impl Provider {
     /// The next question and the bind that takes it.
     fn next_ask(&mut self, now: codecs::instant::Mono, high_percent: u32) -> Option<(usize, Question)> {
-        let waits_its_turn = !self.queue.is_empty() && self.parts_since_ask < PARTS_PER_ASK;
-        let next = *self.wanted.front().or(self.asks.front()).filter(|_| !waits_its_turn)?;
+        let next = *self.wanted.front().or(self.asks.front())?;
+        // No less often than each second, where its rate says so little; and what has been begun for a part of a message goes on for
+        // the others.
+        let a_second = Some(self.rate.rate()).filter(|rate| *rate > 0);
+        let goes_on = self.asked_last == Some((next.token.number(), next.kind));
+        let parts = if goes_on { 1 } else { a_second.map_or(PARTS_PER_ASK, |rate| rate.min(PARTS_PER_ASK)) };
+        if !self.queue.is_empty() && self.parts_since_ask < parts {
+            return None;
+        }
         let bind = self.bind_for_one(now, high_percent)?;
         Some((bind, next))
     }
 
     /// The next question is asked, or not to be asked any more.
     fn take_ask(&mut self) {
-        if self.wanted.pop_front().is_none() {
-            self.asks.pop_front();
-        }
+        let taken = self.wanted.pop_front().or_else(|| self.asks.pop_front());
+        self.asked_last = taken.map(|question| (question.token.number(), question.kind));
     }
 }

@@ -168,6 +168,8 @@ pub(crate) struct Provider {
     /// What it is to be asked besides, and the parts that were sent since it was last asked.
     pub asks: VecDeque<Question>,
     pub parts_since_ask: u32,
+    /// The message that the last question was about, and what it asked.
+    pub asked_last: Option<(u64, AskKind)>,
 }
 
 impl Provider {
@@ -201,6 +203,7 @@ impl Provider {
             wanted: VecDeque::new(),
             asks: VecDeque::new(),
             parts_since_ask: 0,
+            asked_last: None,
         }
     }
 

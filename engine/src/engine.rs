@@ -416,21 +416,20 @@ impl Engine {
     /// A message has come from one state into another, and waits where its new state waits.
     fn entered(&mut self, number: u64, from: State, state: State) {
         let Some(message) = self.pages.get(number) else { return };
-        match (from, state) {
-            (State::Scheduled | State::Held, State::Queued) => {
+        let retry_at = message.retry_at().filter(|at| *at > self.now.wall);
+        match (from, state, retry_at) {
+            (_, State::Queued, Some(at)) => self.wall_dues.insert(millis(at), DueKind::Send as u8, number),
+            (State::Scheduled | State::Held, State::Queued, None) => {
                 self.providers.enqueue(message);
                 self.surgery.arrived(number);
                 self.has_come(block_of(number));
             }
-            (_, State::Queued) => match message.retry_at().filter(|at| *at > self.now.wall) {
-                Some(at) => self.wall_dues.insert(millis(at), DueKind::Send as u8, number),
-                None => {
-                    self.providers.put_back(message);
-                    self.surgery.arrived(number);
-                }
-            },
-            (_, State::InDoubt) => self.wait_for_news(message.provider, number),
-            (_, State::Sent) => self.ask_later(number),
+            (_, State::Queued, None) => {
+                self.providers.put_back(message);
+                self.surgery.arrived(number);
+            }
+            (_, State::InDoubt, _) => self.wait_for_news(message.provider, number),
+            (_, State::Sent, _) => self.ask_later(number),
             _ => {}
         }
     }

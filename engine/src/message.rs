@@ -642,8 +642,11 @@ impl Message {
         if !self.is_final() {
             self.settle_parts();
         } else if self.part_states().all(|part| matches!(part, PartState::Final(_))) {
-            // Late news of some parts does not reopen the message; that of all of them decides anew.
-            self.state = self.state_by_receipts();
+            // Late news of some parts does not reopen the message, and does not give it another bad end.
+            let anew = self.state_by_receipts();
+            if self.state == State::Unknown || anew == State::Delivered {
+                self.state = anew;
+            }
         }
     }
 
@@ -696,7 +699,7 @@ impl Message {
         self.state = next;
     }
 
-    /// All parts are accepted; final when all have their receipt, the worst of them decides.
+    /// All parts are accepted; final when all have their receipt, of which the first that says something else than delivered decides.
     fn state_by_receipts(&self) -> State {
         let mut worst = ReceiptState::Delivered;
         for part in self.part_states() {

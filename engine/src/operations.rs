@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use codecs::instant::{Mono, Wall};
 use codecs::receipt::State as ReceiptState;
+use codecs::smpp::status::Status;
 use codecs::text::{self, Encoding};
 
 use crate::asking::is_askable;
@@ -43,12 +44,31 @@ pub(crate) struct Operations {
 }
 
 impl Operations {
+    /// Whether what a message's provider is to do, or has been asked to, may still be answered: until then it stays in memory.
+    pub fn has(&self, number: u64) -> bool {
+        self.carried.contains_key(&number)
+    }
+
     /// Whether a message's provider is being asked the same about these parts for somebody who waits for it.
     fn is_asked(&self, number: u64, kind: AskKind, parts: &BTreeSet<u8>) -> bool {
         let mut waiting = self.carried.get(&number).into_iter().flatten();
         waiting.any(|other| {
             other.asker.kind == kind && other.asks && !other.is_answered && other.open.is_superset(parts)
         })
+    }
+
+    /// The parts that a provider has still to speak of, of a message that it has begun to cancel and has not refused to.
+    fn begun_cancel(&self, number: u64) -> Option<&BTreeSet<u8>> {
+        let mut waiting = self.carried.get(&number)?.iter();
+        waiting.find(|other| other.asks && other.is_begun && !other.is_refused).map(|other| &other.open)
+    }
+
+    /// A provider is asked to cancel a part of a message: it is asked for all then, or the phone gets a torn text.
+    pub fn begin_cancel(&mut self, number: u64) {
+        let waiting = self.carried.get_mut(&number).into_iter().flatten();
+        for carried in waiting.filter(|carried| carried.asker.kind == AskKind::Cancel && carried.asks) {
+            carried.is_begun = true;
+        }
     }
 }
 
@@ -65,6 +85,8 @@ struct Carried {
     said: Option<Said>,
     /// The tenant has had its answer: the time was over.
     is_answered: bool,
+    /// It is a cancel of which the provider has been asked for a part.
+    is_begun: bool,
     until: Mono,
 }
 
@@ -281,12 +303,15 @@ impl Engine {
         let is_one = message.parts() > 1 && message.provider_id(ALL_PARTS).is_some();
         let parts = if is_one { ALL_PARTS..=ALL_PARTS } else { 0..=message.parts() - 1 };
         let open: BTreeSet<u8> = parts.filter(|part| message.any_part(*part, PartState::Accepted)).collect();
-        // What is over for some parts can be asked about, and not be undone.
-        let is_whole = message.part_states().all(|state| state == PartState::Accepted);
+        // What is over for some parts can be asked about, and not be undone, unless that is what is over.
+        let is_whole = message.part_states().all(|state| {
+            state == PartState::Accepted
+                || asker.kind == AskKind::Cancel && state == PartState::Final(ReceiptState::Deleted)
+        });
         let has_ids = open.iter().all(|part| message.provider_id(*part).is_some_and(is_askable));
         let fits = match (asker.kind, &replacement) {
             (AskKind::Query, _) => !open.is_empty(),
-            (AskKind::Cancel, _) => is_whole,
+            (AskKind::Cancel, _) => is_whole && !open.is_empty(),
             (AskKind::Replace, Some(replacement)) => {
                 is_whole && open.len() == 1 && Engine::may_replace_sent(message, replacement)
             }
@@ -296,7 +321,9 @@ impl Engine {
             return false;
         }
         // Who wants what is being asked already is answered with that.
-        let is_asked = self.operations.is_asked(number, asker.kind, &open);
+        let begun = self.operations.begun_cancel(number).filter(|_| asker.kind == AskKind::Cancel).cloned();
+        let is_asked = begun.is_some() || self.operations.is_asked(number, asker.kind, &open);
+        let open = begun.unwrap_or(open);
         if !is_asked && !self.want(index, number, asker.kind, &open) {
             return false;
         }
@@ -310,6 +337,7 @@ impl Engine {
             is_refused: false,
             said: None,
             is_answered: false,
+            is_begun: false,
             until,
         };
         self.operations.carried.entry(number).or_default().push(carried);
@@ -333,10 +361,24 @@ impl Engine {
         waiting.filter(|carried| !carried.is_answered).find_map(|carried| carried.replacement.as_ref())
     }
 
-    /// Whether somebody still waits for this.
+    /// Whether somebody still waits for this, or it has been done in part.
     pub(crate) fn is_carrying(&self, token: PartToken, kind: AskKind) -> bool {
         let waiting = self.operations.carried.get(&token.number()).into_iter().flatten();
-        waiting.into_iter().any(|carried| carried.asker.kind == kind && !carried.is_answered)
+        let is_wanted = |carried: &Carried| !carried.is_answered || carried.is_begun;
+        waiting.into_iter().any(|carried| carried.asker.kind == kind && is_wanted(carried))
+    }
+
+    /// A part need not be asked about any more: its message has gone on since that was wanted. A part that the provider has deleted is
+    /// cancelled, whatever it says first.
+    pub(crate) fn carried_without_asking(&mut self, token: PartToken, kind: AskKind) {
+        let is_deleted = PartState::Final(ReceiptState::Deleted);
+        let is_done = kind == AskKind::Cancel
+            && self
+                .pages
+                .get(token.number())
+                .is_some_and(|message| message.any_part(token.part(), is_deleted));
+        let status = if is_done { Status::OK } else { Status::CANCELFAIL };
+        self.carried_answer(&AskAnswer { token, kind, status: status.0, state: None, done: None, error: 0 });
     }
 
     /// A provider has spoken of a part that tenants wait for.
@@ -370,12 +412,19 @@ impl Engine {
 
     fn end_carried(&mut self, number: u64, carried: Carried) {
         let Carried { asker, replacement, is_refused, said, is_answered, .. } = carried;
-        let is_sent = self.pages.get(number).is_some_and(|message| message.state == State::Sent);
-        let is_done = !is_refused && is_sent;
+        let message = self.pages.get(number);
+        let is_sent = message.is_some_and(|message| message.state == State::Sent);
+        // The provider's receipt may be quicker than its answer, and who asked for the same may have been first.
+        let is_cancelled = asker.kind == AskKind::Cancel
+            && message.is_some_and(|message| {
+                let is_deleted = |state| state == PartState::Final(ReceiptState::Deleted);
+                message.state == State::Cancelled || message.part_states().all(is_deleted)
+            });
+        let is_done = !is_refused && (is_sent || is_cancelled);
         match (asker.kind, replacement) {
             (AskKind::Query, _) if is_answered => {}
             (AskKind::Query, _) => return self.answer_query(number, asker, said.filter(|_| !is_refused)),
-            (AskKind::Cancel, _) if is_done => {
+            (AskKind::Cancel, _) if is_done && is_sent => {
                 self.step(number, &Step::Cancelled);
             }
             (AskKind::Replace, Some(replacement)) if is_done => self.replace_sent(number, &replacement),

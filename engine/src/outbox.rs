@@ -451,7 +451,7 @@ impl Engine {
             News::Receipt { number, part, news, ids } => {
                 self.receipt_after_load(number, part, news, ids, found);
             }
-            News::Response { answer, id } => self.response(answer, &id),
+            News::Response { answer, id } => self.response_after_load(answer, &id),
             News::Cancel { reply, tenant, number } => self.cancel(reply, tenant, number),
             News::Operation { operation, .. } => self.operation_after_load(*operation),
             News::Present { submissions, .. } => self.decide_again(*submissions),

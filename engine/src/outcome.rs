@@ -69,6 +69,16 @@ impl Engine {
         }
     }
 
+    /// Its message is back, unless no store has it any more.
+    pub(crate) fn response_after_load(&mut self, answer: Answer, id: &[u8]) {
+        let number = answer.token.number();
+        if self.pages.get(number).is_none() && !self.is_parked_away(number) {
+            self.counters.late_responses += 1;
+            return;
+        }
+        self.response(answer, id);
+    }
+
     pub(crate) fn response(&mut self, answer: Answer, id: &[u8]) {
         let Answer { provider, token, status, shared, .. } = answer;
         let (number, part) = (token.number(), token.part());
@@ -78,7 +88,12 @@ impl Engine {
             return;
         }
         let Some(message) = self.pages.get(number) else {
-            self.counters.late_responses += 1;
+            if status == 0 && answer.late && self.was_given(number) {
+                // It was given up, and has left for the archive: what the provider has taken after all is news.
+                self.load(block_of(number), News::Response { answer, id: id.into() });
+            } else {
+                self.counters.late_responses += 1;
+            }
             return;
         };
         let was_sending = answer.is_awaited(message);

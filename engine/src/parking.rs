@@ -389,7 +389,10 @@ impl Engine {
 
     /// Takes the messages that `leaves` picks out of memory. They count as gone once the store holds them durably.
     pub(crate) fn park(&mut self, block: u64, leaves: impl Fn(&Message) -> bool) {
-        let taken = self.pages.take(block, |message| leaves(message) && Row::fits(message.ids_known()));
+        let operations = &self.operations;
+        let taken = self.pages.take(block, |message| {
+            leaves(message) && Row::fits(message.ids_known()) && !operations.has(message.number)
+        });
         let (mut mask, mut rows) = (0, Vec::new());
         let mut messages = Vec::new();
         for message in taken {

@@ -285,7 +285,8 @@ impl Engine {
 
     /// Takes messages out of memory for the archive. They count as gone once it holds them durably.
     fn archive(&mut self, block: u64, leaves: impl Fn(&Message) -> bool) {
-        let taken = self.pages.take(block, leaves);
+        let operations = &self.operations;
+        let taken = self.pages.take(block, |message| leaves(message) && !operations.has(message.number));
         if taken.is_empty() {
             return;
         }

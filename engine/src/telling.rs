@@ -11,7 +11,7 @@ use crate::bytes::decimal;
 use crate::catalog::{IdRadix, ReceiptStyle};
 use crate::effect::{Outgoing, Request};
 use crate::id::{ID_DIGITS, Permutation, id_digits};
-use crate::message::Message;
+use crate::message::{Message, State};
 use crate::step::{Step, Verdict};
 use crate::submission::{Body, Extra, Via};
 
@@ -124,6 +124,8 @@ pub(crate) fn write(
     let id = told_id(message, &body, ids);
     let (done, error) = last_word(message);
     let state = match tells {
+        // Its provider is asked for no receipts, so nobody will say more, and more is what ENROUTE promises (SMPP 3.4 §5.2.28).
+        Tells::End if message.state == State::Sent => ReceiptState::Unknown,
         Tells::End => message.state.receipt_state(),
         Tells::OnItsWay => message.state_on_its_way(),
     };

@@ -37,7 +37,11 @@ impl Message {
             None => (true, ReceiptState::Delivered),
             Some((index, worse)) => (self.places(part).contains(&index), worse),
         };
-        of_it && said == state && (self.state == state_by(said) || self.state == State::Read)
+        if self.state != state_by(said) && self.state != State::Read {
+            // Late news of some parts has not given it another end.
+            return state.is_final() && self.state == state_by(state);
+        }
+        of_it && said == state
     }
 
     /// The error of the receipt that decided the message's state, where one did: one that came again changed nothing.

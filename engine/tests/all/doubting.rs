@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use codecs::instant::Wall;
+use codecs::receipt::State as ReceiptState;
 use engine::catalog::{InDoubt, LongMessages};
 use engine::command::*;
 use engine::message::State;
@@ -182,7 +183,7 @@ fn a_late_refusal_ends_the_doubt_that_is_about_it() {
             (BUSY, false, Queued, 0),
             (REFUSED, true, Failed, 0),
             (THROTTLED, true, Sending, 1),
-            (BUSY, true, Sending, 1),
+            (BUSY, true, Queued, 0),
         ] {
             if is_held && policy != InDoubt::Hold {
                 continue;
@@ -229,4 +230,60 @@ fn a_late_refusal_does_not_end_a_doubt_about_two_requests() {
     assert_eq!((house.state(number), house.engine.counters().late_responses), (State::InDoubt, 1));
     house.respond_late("up", 0, &[(part, 0, "id")]);
     assert_eq!(house.state(number), State::Sent);
+}
+
+/// Its provider takes it after all, and says so when the message has been given up and is in the archive.
+#[test]
+fn a_late_acceptance_of_what_has_left_for_the_archive_is_news() {
+    for (policy, valid_for, given_up) in
+        [(InDoubt::Fail, 3_600, State::Failed), (InDoubt::Hold, 30, State::Expired)]
+    {
+        let mut definitions = definitions();
+        definitions.providers[0].in_doubt = policy;
+        let mut house = House::new(definitions);
+        let bind = house.bind("up", 0, 10);
+        let session = house.bind_tenant("acme", 10);
+        let valid_until = Some(house.now.wall.after(Duration::from_secs(valid_for)));
+        let number = house.accepted("acme", &Sms { valid_until, ..Sms::default() });
+        let part = doubted(&mut house, bind);
+        house.seconds(90);
+        assert_eq!(house.told(session), [number], "{policy:?}");
+        house.acknowledge("acme", session, &[number], 0);
+        house.seconds(90);
+        assert_eq!(house.engine.living().count(), 0, "{policy:?}");
+        assert_eq!(house.archived(number).map(|message| message.state), Some(given_up));
+        // A refusal changes nothing, and is not looked for.
+        house.respond_late("up", 0, &[(part, REFUSED, "")]);
+        assert_eq!((house.engine.living().count(), house.engine.counters().late_responses), (0, 1));
+        house.respond_late("up", 0, &[(part, 0, "id-0")]);
+        house.receipt("up", text_id("id-0"), ReceiptState::Delivered, None);
+        house.seconds(1);
+        assert_eq!(
+            (house.state(number), house.told(session)),
+            (State::Delivered, vec![number]),
+            "{policy:?}"
+        );
+        house.acknowledge("acme", session, &[number], 0);
+        house.seconds(90);
+        assert_eq!(house.archived(number).map(|message| message.state), Some(State::Delivered));
+        assert_eq!(house.engine.counters().late_responses, 1);
+        house.crash();
+        assert_eq!(house.engine.living().count(), 0);
+    }
+}
+
+#[test]
+fn a_late_acceptance_of_what_no_store_has_is_counted_and_no_more() {
+    let mut definitions = definitions();
+    definitions.providers[0].in_doubt = InDoubt::Fail;
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms { registered: 0, ..Sms::default() });
+    let part = doubted(&mut house, bind);
+    house.seconds(180);
+    assert_eq!(house.archived(number).map(|message| message.state), Some(State::Failed));
+    house.archive.clear();
+    house.respond_late("up", 0, &[(part, 0, "id-0")]);
+    house.seconds(10);
+    assert_eq!((house.engine.living().count(), house.engine.counters().late_responses), (0, 1));
 }

@@ -51,6 +51,45 @@ fn the_error_of_a_message_of_parts_is_that_of_what_decided() {
     }
 }
 
+/// After its end a message may still be delivered, and nothing else: late news of one part gives it no other bad end.
+#[test]
+fn late_news_of_a_part_tells_no_second_bad_end() {
+    use ReceiptState::{Delivered as D, Expired as E, Rejected as R, Undeliverable as U, Unknown as N};
+    // Receipts with their parts, what is told, and the state in the end.
+    type Row<'a> = (&'a [(usize, ReceiptState)], &'a [&'a str], State);
+    let rows: [Row<'_>; 6] = [
+        (&[(0, U), (1, R), (0, D)], &["UNDELIV err:000"], State::Failed),
+        (&[(0, U), (1, R), (0, D), (1, D)], &["UNDELIV err:000", "DELIVRD err:000"], State::Delivered),
+        (&[(0, U), (1, E), (0, D)], &["UNDELIV err:000"], State::Failed),
+        (&[(0, E), (1, U), (0, D), (1, D)], &["EXPIRED err:000", "DELIVRD err:000"], State::Delivered),
+        (&[(0, N), (1, R), (0, D)], &["UNKNOWN err:000", "REJECTD err:000"], State::Rejected),
+        (&[(0, N), (1, U), (0, E)], &["UNKNOWN err:000", "EXPIRED err:000"], State::Expired),
+    ];
+    for (place, (receipts, told, state)) in rows.into_iter().enumerate() {
+        let mut house = House::new(definitions());
+        let bind = house.bind("up", 0, 10);
+        let session = house.bind_tenant("acme", 10);
+        let number = house.accepted("acme", &Sms::of_parts(2));
+        for (part, request) in house.taken(bind).iter().enumerate() {
+            house.respond("up", 0, &[(request.part(), 0, &format!("id-{part}"))]);
+        }
+        let mut states = Vec::new();
+        for (part, state) in receipts {
+            house.receipt("up", text_id(&format!("id-{part}")), *state, None);
+            for request in house.taken(session) {
+                let text = String::from_utf8_lossy(request.sm().short_message).into_owned();
+                states.extend(text.split_once("stat:").map(|(_, said)| said[..15].to_owned()));
+                house.acknowledge("acme", session, &[number], 0);
+            }
+        }
+        let states: Vec<&str> = states.iter().map(String::as_str).collect();
+        assert_eq!((&states[..], house.state(number)), (told, state), "row {place}");
+        assert!(house.message(number).deciding_error().is_some(), "row {place}");
+        house.crash();
+        assert_eq!(house.state(number), state, "row {place}");
+    }
+}
+
 /// Whether a message that was sent is charged before its receipt comes: by what charges it, and when its provider is asked for one.
 #[test]
 fn no_credit_stays_reserved_for_a_receipt_that_nobody_asked_for() {

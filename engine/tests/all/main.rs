@@ -9,6 +9,7 @@ mod acknowledging;
 mod apart;
 mod asking;
 mod believing;
+mod cancelling;
 mod counting;
 mod dialects;
 mod doubting;

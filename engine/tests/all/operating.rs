@@ -308,7 +308,7 @@ fn all_that_have_the_same_addresses_are_cancelled_together() {
 }
 
 /// A house whose provider offers all, with a message of so many parts that it has.
-fn carried(parts: u8) -> (House, u64) {
+pub fn carried(parts: u8) -> (House, u64) {
     let mut definitions = definitions();
     definitions.providers[0].operations = vec![AskKind::Query, AskKind::Cancel, AskKind::Replace];
     let mut house = House::new(definitions);
@@ -320,13 +320,20 @@ fn carried(parts: u8) -> (House, u64) {
     (house, number)
 }
 
-fn answer(house: &mut House, part: u8, number: u64, kind: AskKind, status: u32, state: Option<ReceiptState>) {
+pub fn answer(
+    house: &mut House,
+    part: u8,
+    number: u64,
+    kind: AskKind,
+    status: u32,
+    state: Option<ReceiptState>,
+) {
     let token = PartToken::new(number, part);
     let items = vec![AskAnswer { token, kind, status, state, error: 7, done: None }];
     house.turn([Command::AskAnswers { provider: 0, bind: 0, items }]);
 }
 
-fn outcomes(house: &mut House) -> Vec<Operated> {
+pub fn outcomes(house: &mut House) -> Vec<Operated> {
     house.operated.drain(..).map(|(_, answer)| answer.outcome).collect()
 }
 

@@ -426,6 +426,22 @@ fn tenants_are_told_only_what_they_asked_for() {
     }
 }
 
+/// ENROUTE says that more is to come.
+#[test]
+fn where_no_receipt_will_come_a_tenant_that_wants_one_is_told_that_nobody_knows() {
+    let mut definitions = definitions();
+    definitions.providers[0].receipts = AskReceipt::Never;
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    let session = house.bind_tenant("acme", 10);
+    let number = house.accepted("acme", &Sms::default());
+    let part = house.taken(bind).remove(0).part();
+    house.respond("up", 0, &[(part, 0, "id-0")]);
+    let told = house.taken(session).remove(0);
+    let read = receipt::read(told.sm().short_message).expect("a receipt");
+    assert_eq!((read.state, house.state(number)), (Some(ReceiptState::Unknown), State::Sent));
+}
+
 #[test]
 fn receipts_wait_for_a_session_and_spread_over_those_there_are() {
     let (mut house, numbers) = sent(definitions(), 20);

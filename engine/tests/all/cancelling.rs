@@ -1,0 +1,125 @@
+//! Cancels that are carried to the provider: all parts of a message or none, whatever comes meanwhile.
+
+use codecs::receipt::State as ReceiptState;
+use engine::command::*;
+use engine::effect::Operated;
+use engine::message::State;
+
+use crate::house::*;
+use crate::operating::{answer, carried, outcomes};
+
+/// The phone gets all of a message or none of it, as far as that is ours to say.
+#[test]
+fn a_cancel_that_has_begun_goes_to_the_provider_for_all_parts_also_between_other_messages() {
+    let mut definitions = definitions();
+    definitions.providers[0].operations = vec![AskKind::Cancel];
+    definitions.providers[0].throughput = 5;
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 10);
+    let number = house.accepted("acme", &Sms::of_parts(4));
+    let mut answered = 0;
+    while house.state(number) != State::Sent {
+        house.advance(100_000);
+        house.turn([]);
+        for request in house.taken(bind) {
+            house.respond("up", 0, &[(request.part(), 0, &format!("id-{answered}"))]);
+            answered += 1;
+        }
+    }
+    house.accepted_all("acme", &Sms::default(), 200);
+    assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
+    let mut asked = Vec::new();
+    let mut sent = 0;
+    for _ in 0..60 {
+        house.advance(100_000);
+        house.turn([]);
+        let others = house.taken(bind);
+        sent += others.len();
+        for request in others {
+            house.respond("up", 0, &[(request.part(), 0, &format!("o-{}", request.number()))]);
+        }
+        for (_, part, _) in house.asks.drain(..).collect::<Vec<_>>() {
+            asked.push(part.part());
+            // Who asks again meanwhile waits for the same.
+            if asked.len() == 2 {
+                assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
+            }
+            answer(&mut house, part.part(), number, AskKind::Cancel, 0, None);
+        }
+    }
+    assert_eq!(asked, [0, 1, 2, 3]);
+    assert!(sent > 15, "{sent} others meanwhile");
+    assert_eq!((outcomes(&mut house), house.state(number)), (vec![Operated::Done; 2], State::Cancelled));
+}
+
+#[test]
+fn a_cancel_that_takes_longer_than_its_tenant_waits_is_finished() {
+    let mut definitions = definitions();
+    definitions.providers[0].operations = vec![AskKind::Cancel];
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 1);
+    let number = house.accepted("acme", &Sms::of_parts(3));
+    for part in 0..3 {
+        let request = house.taken(bind).remove(0);
+        house.respond("up", 0, &[(request.part(), 0, &format!("id-{part}"))]);
+    }
+    assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
+    for part in 0..3 {
+        house.seconds(4);
+        let asked: Vec<u8> = house.asks.drain(..).map(|(_, part, _)| part.part()).collect();
+        assert_eq!(asked, [part]);
+        answer(&mut house, part, number, AskKind::Cancel, 0, None);
+    }
+    assert_eq!((outcomes(&mut house), house.state(number)), (vec![Operated::Failed], State::Cancelled));
+}
+
+#[test]
+fn a_provider_whose_receipt_is_quicker_than_its_answer_has_cancelled_all_the_same() {
+    for first in [&[0][..], &[0, 1]] {
+        let (mut house, number) = carried(2);
+        assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
+        for part in first {
+            house.receipt("up", text_id(&format!("id-{part}")), ReceiptState::Deleted, None);
+        }
+        for part in 0..2 {
+            answer(&mut house, part, number, AskKind::Cancel, 0, None);
+        }
+        let expected = if first.len() == 1 { State::Cancelled } else { State::Failed };
+        assert_eq!((outcomes(&mut house), house.state(number)), (vec![Operated::Done], expected));
+    }
+    // What is deleted need not be asked about, and is no reason against the rest.
+    let (mut house, number) = carried(2);
+    house.receipt("up", text_id("id-0"), ReceiptState::Deleted, None);
+    assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
+    let asked: Vec<u8> = house.asks.drain(..).map(|(_, part, _)| part.part()).collect();
+    assert_eq!(asked, [1]);
+    answer(&mut house, 1, number, AskKind::Cancel, 0, None);
+    assert_eq!((outcomes(&mut house), house.state(number)), (vec![Operated::Done], State::Cancelled));
+}
+
+#[test]
+fn what_its_provider_is_asked_to_do_stays_in_memory_until_it_has_answered() {
+    for registered in [0, 1] {
+        let mut definitions = definitions();
+        definitions.providers[0].operations = vec![AskKind::Cancel];
+        let mut house = House::new(definitions);
+        let bind = house.bind("up", 0, 200);
+        let sms = Sms { registered, ..Sms::default() };
+        let number = house.accepted("acme", &sms);
+        house.accepted_all("acme", &sms, 150);
+        let requests = house.taken(bind);
+        let ids: Vec<String> = requests.iter().map(|request| request.number().to_string()).collect();
+        house.respond("up", 0, &[(requests[0].part(), 0, &ids[0])]);
+        assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
+        // The others of its block come to their end, and then its page is old.
+        for (request, id) in requests.iter().zip(&ids).skip(1) {
+            house.respond("up", 0, &[(request.part(), 0, id)]);
+        }
+        house.seconds(64);
+        assert_eq!(house.engine.living().map(|message| message.number).collect::<Vec<_>>(), [number]);
+        answer(&mut house, 0, number, AskKind::Cancel, 0, None);
+        assert_eq!((outcomes(&mut house), house.state(number)), (vec![Operated::Failed], State::Cancelled));
+        house.seconds(70);
+        assert_eq!(house.engine.living().count(), 0);
+    }
+}
