@@ -506,7 +506,7 @@ fn first_look(engine: &Engine, config: &Config) -> engine::Snapshot {
             tracing::warn!(
                 provider = provider.id,
                 messages,
-                "messages wait for a provider that the settings do not have, or have disabled: `tidegate queue move` gives them to another"
+                "messages wait for a provider that the settings do not have, or have disabled: `tidegate queue move` gives them to another, but for those that it may have had"
             );
         }
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::command::{Addresses, ReplyId};
 use crate::effect::{Operated, Reply};
-use crate::engine::Engine;
+use crate::engine::{Engine, is_waiting};
 use crate::message::{Message, STORED, State};
 use crate::money::Micros;
 use crate::operations::Asker;
@@ -157,8 +157,12 @@ impl Walk {
     fn parked(&self) -> Option<bool> {
         match self.task {
             Task::List { ref found, .. } => found.with_parked.then_some(false),
-            Task::Bounce { .. } | Task::Move { .. } | Task::Cancel { .. } | Task::Note { .. } => Some(false),
-            Task::Doubts { .. } | Task::LetGo { .. } | Task::Resolve { .. } => Some(true),
+            Task::Bounce { .. }
+            | Task::Move { .. }
+            | Task::Cancel { .. }
+            | Task::Note { .. }
+            | Task::Resolve { .. } => Some(false),
+            Task::Doubts { .. } | Task::LetGo { .. } => Some(true),
         }
     }
 
@@ -328,7 +332,7 @@ impl Engine {
 
     fn treat(&mut self, task: &mut Task, number: u64) {
         let Some(message) = self.pages.get(number) else { return };
-        let waits = crate::engine::is_waiting(message.state);
+        let waits = is_waiting(message.state);
         let is_with_nobody = message.is_with_nobody();
         match task {
             Task::Resolve { number: wanted, resolution, report } if number == *wanted => {
@@ -373,7 +377,12 @@ impl Engine {
     }
 
     fn resolve(&mut self, number: u64, resolution: Resolution) -> Report {
-        let Some(message) = self.pages.get(number).filter(|message| message.is_doubtful()) else {
+        // Of what waits, that which no other order reaches can be given up: a provider may have had it.
+        let may_be_given_up = |message: &Message| {
+            resolution == Resolution::Failed && is_waiting(message.state) && !message.is_with_nobody()
+        };
+        let may_be = |message: &&Message| message.is_doubtful() || may_be_given_up(message);
+        let Some(message) = self.pages.get(number).filter(may_be) else {
             return Report::Refused(Refused::NotInDoubt);
         };
         if resolution == Resolution::Resend {

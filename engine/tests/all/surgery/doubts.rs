@@ -51,6 +51,40 @@ fn an_operator_resolves_a_doubt_before_and_after_the_policy_has_held_it() {
     assert_eq!(house.refused(nobody, Filter::default()), Some(Refused::NoSuchMessage));
 }
 
+/// It was decided to send it again, and then its provider went: no other may have it, and nobody has to wait for its end.
+#[test]
+fn what_waits_and_was_in_doubt_can_be_given_up_in_memory_and_on_disk() {
+    for parked in [false, true] {
+        let (mut house, bind, number) = doubtful(InDoubt::Resend);
+        house.bind_down("up", 0, &[], &[]);
+        house.seconds(60);
+        house.bind("up", 0, 1);
+        house.seconds(11);
+        house.bind_down("up", 0, &[PartToken::new(number, 0)], &[]);
+        let _ = bind;
+        assert_eq!(house.state(number), State::Queued);
+        house.definitions.providers.retain(|provider| provider.id != "up");
+        house.crash();
+        if parked {
+            house.seconds(600);
+            assert_eq!(house.engine.snapshot().parked, 1);
+        }
+        for resolution in [Resolution::Sent, Resolution::Resend] {
+            let resolve = Operation::Resolve { number, resolution };
+            assert_eq!(house.refused(resolve, Filter::default()), Some(Refused::NotInDoubt));
+        }
+        let give_up = Operation::Resolve { number, resolution: Resolution::Failed };
+        assert_eq!(house.operate(give_up, Filter::default()), Report::Resolved { state: State::Failed });
+        assert_eq!((house.state(number), house.money("acme")), (State::Failed, (1_000, 0, 0)));
+        house.check_fold();
+    }
+    // What no provider can have had is the queue's.
+    let mut house = House::new(definitions());
+    let number = house.accepted("acme", &Sms::default());
+    let give_up = Operation::Resolve { number, resolution: Resolution::Failed };
+    assert_eq!(house.refused(give_up, Filter::default()), Some(Refused::NotInDoubt));
+}
+
 #[test]
 fn what_is_in_doubt_at_a_provider_that_the_settings_have_no_more_is_not_queued_for_it() {
     let (mut house, _, number) = doubtful(InDoubt::Hold);
