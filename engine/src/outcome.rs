@@ -132,6 +132,7 @@ impl Engine {
                 self.accepted_by_provider(provider, PartToken::new(number, part), id, phone);
                 if has_more {
                     self.settle_all_parts(number);
+                    self.give_up_rest(number);
                 }
             }
             Verdict::Throttled if was_sending => {
@@ -143,6 +144,24 @@ impl Engine {
         }
         if !was_sending {
             self.let_go_if_certain(number);
+        }
+    }
+
+    /// A part was refused as often as it may be, and another provider was to have the message; now this one has taken another part of
+    /// it, so that nobody may have the rest.
+    fn give_up_rest(&mut self, number: u64) {
+        let Some(message) = self.pages.get(number).filter(|message| message.state == State::Queued) else {
+            return;
+        };
+        let refusal = message.steps().fold(None, |used_up, (at, step)| match step {
+            Step::Intent { .. } => None,
+            Step::Response { verdict: Verdict::Retry, retry_at, status, .. } if retry_at <= at => {
+                Some(status)
+            }
+            _ => used_up,
+        });
+        if let Some(status) = refusal {
+            self.step(number, &Step::Failed { cause: FailCause::Attempts, status });
         }
     }
 

@@ -51,6 +51,42 @@ fn the_error_of_a_message_of_parts_is_that_of_what_decided() {
     }
 }
 
+/// The other provider may not have the rest: this one has taken a part after the last refusal that it may give.
+#[test]
+fn a_part_refused_as_often_as_it_may_be_is_not_tried_again_where_another_was_taken() {
+    for refused_first in [true, false] {
+        let mut definitions = definitions();
+        definitions.providers[0].attempts_max = 1;
+        let mut house = House::new(definitions);
+        let (bind, other) = (house.bind("up", 0, 10), house.bind("spare", 0, 10));
+        let number = house.accepted("acme", &Sms::of_parts(3));
+        let mut parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+        if !refused_first {
+            parts.rotate_left(1);
+        }
+        for part in parts {
+            let status = if part.part() == 0 { BUSY } else { 0 };
+            house.respond("up", 0, &[(part, status, &format!("id-{}", part.part()))]);
+        }
+        house.seconds(10);
+        let sent_again = (house.taken(bind).len(), house.taken(other).len());
+        assert_eq!((house.state(number), sent_again), (State::Failed, (0, 0)), "first: {refused_first}");
+        assert_eq!(house.money("acme"), (998, 0, 2), "the parts that were taken");
+        house.crash();
+        assert_eq!(house.state(number), State::Failed);
+    }
+    // While nothing was taken the other one may have it.
+    let mut definitions = definitions();
+    definitions.providers[0].attempts_max = 1;
+    let mut house = House::new(definitions);
+    let (bind, other) = (house.bind("up", 0, 10), house.bind("spare", 0, 10));
+    house.accepted("acme", &Sms::of_parts(3));
+    for request in house.taken(bind) {
+        house.respond("up", 0, &[(request.part(), BUSY, "")]);
+    }
+    assert_eq!(house.taken(other).len(), 3);
+}
+
 /// After its end a message may still be delivered, and nothing else: late news of one part gives it no other bad end.
 #[test]
 fn late_news_of_a_part_tells_no_second_bad_end() {
