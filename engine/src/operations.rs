@@ -296,7 +296,8 @@ impl Engine {
         let offers = provider.definition.as_ref().is_some_and(|d| d.operations.contains(&asker.kind));
         // By a shared id it would be done to others as well: as if it were not offered.
         let offers = offers && !provider.names_others(message);
-        if !offers || provider.up_since.is_none() || self.operations.carried_count >= CARRIED_MAX {
+        let is_asked = provider.up_since.is_some() && self.providers.is_enabled(index);
+        if !offers || !is_asked || self.operations.carried_count >= CARRIED_MAX {
             return false;
         }
         // What went as one has one id.

@@ -4,9 +4,11 @@ use codecs::receipt::State as ReceiptState;
 use engine::command::*;
 use engine::effect::Operated;
 use engine::message::State;
+use engine::surgery::Operation;
 
 use crate::house::*;
 use crate::operating::{answer, carried, outcomes};
+use crate::surgery::of_provider;
 
 /// The phone gets all of a message or none of it, as far as that is ours to say.
 #[test]
@@ -122,4 +124,13 @@ fn what_its_provider_is_asked_to_do_stays_in_memory_until_it_has_answered() {
         house.seconds(70);
         assert_eq!(house.engine.living().count(), 0);
     }
+}
+
+#[test]
+fn a_provider_that_an_operator_has_disabled_is_asked_nothing_and_nobody_waits_for_it() {
+    let (mut house, number) = carried(1);
+    house.changed(Operation::Disable { until: None }, of_provider("up"));
+    assert_eq!(house.of_one("acme", number, OfOne::Cancel), Some(Operated::Failed));
+    assert!(matches!(house.of_one("acme", number, OfOne::Query), Some(Operated::State { .. })));
+    assert!(house.asks.is_empty());
 }
