@@ -30,9 +30,10 @@ pub fn read(octets: &[u8], now: Wall) -> Result<Option<Wall>, InvalidTime> {
     read.map(Some).ok_or(InvalidTime)
 }
 
-/// Appends the 16 octets of the absolute form, in UTC and without the final NUL.
+/// Appends the 16 octets of the absolute form, in UTC and without the final NUL. What two digits of a year cannot say becomes the
+/// nearest moment that they can: another century would make the far future the past.
 pub fn write_absolute(out: &mut Vec<u8>, wall: Wall) {
-    let civil = Civil::of(wall);
+    let civil = Civil::of(Wall(wall.0.clamp(SHORT_FIRST, SHORT_LAST)));
     write_minute(out, civil);
     let [second_tens, second] = two_digits(civil.second);
     let [_, tenth, ..] = four_digits(civil.millisecond);
@@ -120,6 +121,9 @@ pub(crate) const MINUTE_MILLIS: i64 = 60_000;
 /// The first and the last millisecond of the years 0 to 9999.
 const FIRST: i64 = -62_167_219_200_000;
 const LAST: i64 = 253_402_300_799_999;
+/// The same of the years 1990 to 2089, which `Civil::from_short` reads from two digits.
+const SHORT_FIRST: i64 = 631_152_000_000;
+const SHORT_LAST: i64 = 3_786_911_999_999;
 
 impl Civil {
     /// What is outside of the years 0 to 9999 becomes the nearest moment inside.

@@ -98,6 +98,10 @@ fn the_absolute_form_is_written_in_utc() {
         ("2026-11-20T13:50:07.987Z", "261120135007900+"),
         ("2030-01-02T03:04:05Z", "300102030405000+"),
         ("1999-12-31T23:59:59.999Z", "991231235959900+"),
+        // What two digits of a year cannot say.
+        ("2090-01-01T00:00:00Z", "891231235959900+"),
+        ("2162-12-29T20:15:22Z", "891231235959900+"),
+        ("1989-12-31T23:59:59.999Z", "900101000000000+"),
     ] {
         let mut out = Vec::new();
         write_absolute(&mut out, wall(time));
@@ -189,6 +193,14 @@ proptest! {
         write_absolute(&mut out, wall);
         prop_assert_eq!(out.len(), 16);
         prop_assert_eq!(read(&out, Wall(0)), Ok(Some(wall)));
+    }
+
+    #[test]
+    fn no_absolute_time_is_read_in_another_century_than_it_was_written_in(millis in any::<i64>()) {
+        let mut out = Vec::new();
+        write_absolute(&mut out, Wall(millis));
+        let nearest = millis.clamp(SHORT_FIRST, SHORT_LAST);
+        prop_assert_eq!(read(&out, Wall(0)), Ok(Some(Wall(nearest - nearest % 100))));
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl Reader {
             registered_delivery: sm.registered_delivery,
             data_coding: sm.data_coding,
             send_at,
-            valid_until: valid_until.or_else(|| time_to_live(tlvs, context.now)),
+            valid_until: valid_until.or_else(|| time_to_live(tlvs, context.now, send_at)),
             content: sm.content(),
             replaces_present: sm.replace_if_present_flag == 1,
             tlvs,
@@ -156,7 +156,7 @@ impl Reader {
             registered_delivery: data.registered_delivery,
             data_coding: data.data_coding,
             send_at: None,
-            valid_until: time_to_live(tlvs, context.now),
+            valid_until: time_to_live(tlvs, context.now, None),
             content: data.content(),
             replaces_present: false,
             tlvs,
@@ -283,8 +283,12 @@ pub fn read_validity(field: &[u8], now: Wall, send_at: Option<Wall>) -> Result<O
         return Ok(None);
     }
     let valid_until = time::read(field, now).map_err(|_| Refusal::InvalidValidity)?;
-    let last = send_at.unwrap_or(now).max(now).after(VALIDITY_MAX);
-    Ok(valid_until.map(|until| until.min(last)))
+    Ok(valid_until.map(|until| until.min(last_validity(now, send_at))))
+}
+
+/// The validity of what is sent later is counted from then.
+fn last_validity(now: Wall, send_at: Option<Wall>) -> Wall {
+    send_at.unwrap_or(now).max(now).after(VALIDITY_MAX)
 }
 
 /// Datagram asks for less than we do, and is kept like any other. A transaction's answer would come with the end of the message,
@@ -302,14 +306,14 @@ fn priority(flag: u8) -> Priority {
     if flag >= 2 { Priority::High } else { Priority::Normal }
 }
 
-/// qos_time_to_live, the validity of data_sm, which some put into submit_sm as well.
-fn time_to_live(tlvs: Tlvs<'_>, now: Wall) -> Option<Wall> {
+/// qos_time_to_live, the validity of data_sm, which some put into submit_sm as well. It is no longer than validity_period can be.
+fn time_to_live(tlvs: Tlvs<'_>, now: Wall, send_at: Option<Wall>) -> Option<Wall> {
     if tlvs.octets().is_empty() {
         return None;
     }
     let value = tlvs.value_of(tag::QOS_TIME_TO_LIVE)?;
     let seconds = u32::from_be_bytes(value.try_into().ok()?);
-    Some(now.after(Duration::from_secs(u64::from(seconds))))
+    Some(now.after(Duration::from_secs(u64::from(seconds))).min(last_validity(now, send_at)))
 }
 
 /// What is over before it can be sent is refused (ESME_RINVEXPIRY).

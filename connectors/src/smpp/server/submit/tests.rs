@@ -103,6 +103,24 @@ fn times_are_no_further_ahead_than_over_http() {
 }
 
 #[test]
+fn a_time_to_live_is_no_longer_than_a_validity_period_over_either_operation() {
+    const DAY: u32 = 86_400;
+    let later = SmFields { schedule_delivery_time: b"000020000000000R", ..plain() };
+    for (seconds, days, days_later) in [(29 * DAY, 29, 29), (31 * DAY, 30, 31), (u32::MAX, 30, 50)] {
+        let octets = seconds.to_be_bytes();
+        let tlvs = [(tag::MESSAGE_PAYLOAD, &b"hello"[..]), (tag::QOS_TIME_TO_LIVE, &octets)];
+        let until = |days: i64| Some(Wall(NOW.0 + days * 86_400_000));
+        check(&plain(), &tlvs[1..], |body| assert_eq!(body.valid_until, until(days)));
+        check(&later, &tlvs[1..], |body| assert_eq!(body.valid_until, until(days_later)));
+        let mut data = b"\0\x05\0ACME\0\x01\x01254712345678\0\0\x01\x00".to_vec();
+        tlvs.iter().for_each(|(tag, value)| write::tlv(&mut data, *tag, value).unwrap());
+        let mut bodies = Vec::new();
+        Reader::default().data(&DataSm::read(&data).unwrap(), CONTEXT, &mut bodies).unwrap();
+        assert_eq!(Body::read(&bodies).unwrap().0.valid_until, until(days));
+    }
+}
+
+#[test]
 fn modes_that_promise_more_than_we_do_are_refused() {
     for (esm_class, taken) in [
         (0x00, Some(0x00)),
