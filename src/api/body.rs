@@ -191,14 +191,20 @@ async fn gather(mut body: Body, bytes_max: usize, share: &mut Share) -> Result<B
     Ok(if joined.is_empty() { first } else { joined.into() })
 }
 
-/// No `Content-Type` at all passes for JSON; another one does not, and neither does what is packed.
+/// No `Content-Type` at all passes for JSON; another one does not, nor do two, and neither does what is packed or in another charset: its
+/// octets would be read as what they are not.
 pub fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let refused = |detail| {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         Err(Problem::new(status, "unsupported_media_type", "Unsupported media type", detail))
     };
-    if headers.get(header::CONTENT_TYPE).is_some_and(|kind| !is_json(kind.as_bytes())) {
-        return refused("send `Content-Type: application/json`");
+    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
+    let kind = kinds.next();
+    if kinds.next().is_some() || kind.is_some_and(|kind| !is_json(kind)) {
+        return refused("send `Content-Type: application/json`, once");
+    }
+    if kind.is_some_and(|kind| !is_utf8(kind)) {
+        return refused("send the body in UTF-8, or without a `charset`");
     }
     let is_identity =
         |packing: &HeaderValue| packing.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
@@ -212,6 +218,18 @@ fn is_json(kind: &[u8]) -> bool {
     let essence = kind.split(|octet| *octet == b';').next().unwrap_or_default().trim_ascii();
     let has_suffix = essence.last_chunk::<5>().is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"+json"));
     has_suffix || essence.eq_ignore_ascii_case(b"application/json")
+}
+
+/// JSON is always UTF-8 (RFC 8259 §8.1) and has no such parameter; who sets one all the same must mean that, or a part of it.
+fn is_utf8(kind: &[u8]) -> bool {
+    let charsets = kind.split(|octet| *octet == b';').skip(1).filter_map(|parameter| {
+        let name = parameter.split(|octet| *octet == b'=').next()?;
+        let value = parameter.get(name.len().saturating_add(1)..).unwrap_or_default().trim_ascii();
+        let unquoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+        name.trim_ascii().eq_ignore_ascii_case(b"charset").then_some(unquoted.unwrap_or(value))
+    });
+    let known = [&b"utf-8"[..], b"utf8", b"us-ascii"];
+    charsets.into_iter().all(|charset| known.iter().any(|name| charset.eq_ignore_ascii_case(name)))
 }
 
 #[cfg(test)]
@@ -237,6 +255,33 @@ mod tests {
         ];
         for (kind, expected) in table {
             assert_eq!(is_json(kind), expected, "{:?}", kind.escape_ascii().to_string());
+        }
+    }
+
+    #[test]
+    fn one_type_is_taken_and_no_charset_but_that_of_json() {
+        let table: [(&[&str], bool); 13] = [
+            (&[], true),
+            (&["application/json"], true),
+            (&["application/json", "application/json"], false),
+            (&["application/json", "text/plain"], false),
+            (&["application/json; charset=utf-8"], true),
+            (&["application/json;Charset=\"UTF-8\""], true),
+            (&["application/json; charset=utf8; profile=x"], true),
+            (&["application/json; charset=us-ascii"], true),
+            (&["application/json; profile=utf-16"], true),
+            (&["application/json; charset=utf-16"], false),
+            (&["application/vnd.acme+json; profile=x; charset=\"ISO-8859-1\""], false),
+            (&["application/json; charset=utf-8; charset=utf-16"], false),
+            (&["application/json; charset"], false),
+        ];
+        for (kinds, taken) in table {
+            let mut headers = HeaderMap::new();
+            for kind in kinds {
+                headers.append(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            }
+            let refused = check_type(&headers).err().map(|problem| (problem.status.as_u16(), problem.code));
+            assert_eq!(refused, (!taken).then_some((415, "unsupported_media_type")), "{kinds:?}");
         }
     }
 

@@ -19,9 +19,14 @@ pub struct RequestKey<'a> {
     body_hash: [u8; 16],
 }
 
-/// Reads the header. The IETF draft writes the key as a quoted string, most clients do not.
+/// Reads the header. The IETF draft writes the key as a quoted string, most clients do not. Of two keys neither can be the one: a
+/// retry through something that drops or turns the other would be another request.
 pub fn read<'a>(headers: &'a HeaderMap, body: &[u8]) -> Result<Option<RequestKey<'a>>, Problem> {
-    let Some(value) = headers.get(HEADER) else { return Ok(None) };
+    let mut values = headers.get_all(HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::invalid("send one `Idempotency-Key`"));
+    }
     let value = value.as_bytes().trim_ascii();
     let unquoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
     let key = unquoted.unwrap_or(value);
@@ -76,6 +81,17 @@ mod tests {
             assert_eq!(key_of(value).as_deref(), expected, "{}", value.escape_ascii());
         }
         assert_eq!(read(&HeaderMap::new(), b"").unwrap(), None);
+    }
+
+    #[test]
+    fn of_two_keys_neither_is_taken() {
+        for second in ["k", "other", ""] {
+            let mut headers = HeaderMap::new();
+            headers.append(HEADER, HeaderValue::from_static("k"));
+            headers.append(HEADER, HeaderValue::from_static(second));
+            let problem = read(&headers, b"").unwrap_err();
+            assert_eq!((problem.status.as_u16(), problem.code), (400, "invalid_request"), "{second}");
+        }
     }
 
     #[test]

@@ -121,8 +121,9 @@ impl Reader {
         let send_at = read_schedule(sm.schedule_delivery_time, context.now)?;
         let valid_until = read_validity(sm.validity_period, context.now, send_at)?;
         let tlvs = sm.tlvs();
-        if !sm.short_message.is_empty() && tlvs.value_of(tag::MESSAGE_PAYLOAD).is_some() {
-            // SMPP 3.4 §5.3.2.32: one or the other. Which of two texts is meant is not for us to guess.
+        let payload = tlvs.value_of(tag::MESSAGE_PAYLOAD).unwrap_or_default();
+        if !sm.short_message.is_empty() && !payload.is_empty() {
+            // SMPP 3.4 §5.3.2.32: one or the other. Which of two texts is meant is not for us to guess; an empty one is none.
             return Err(Refusal::InvalidRequest);
         }
         let fields = Fields {

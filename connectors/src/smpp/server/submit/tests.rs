@@ -434,4 +434,6 @@ fn two_texts_are_one_too_many() {
     assert_eq!(refused(&plain(), &[(tag::MESSAGE_PAYLOAD, b"another")]), Refusal::InvalidRequest);
     let empty = SmFields { text: b"", ..plain() };
     check(&empty, &[(tag::MESSAGE_PAYLOAD, b"another")], |body| assert_eq!(body.octets, b"another"));
+    // An empty parameter is no text beside the one that is there.
+    check(&plain(), &[(tag::MESSAGE_PAYLOAD, b"")], |body| assert_eq!(body.octets, b"hello"));
 }
