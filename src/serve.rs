@@ -20,7 +20,8 @@ use connectors::smpp::server::{Entrance, Server, ServerOptions};
 use connectors::smpp::{Phase, Phases, Status};
 use connectors::tls;
 use engine::Engine;
-use engine::command::{Command, DiskLevel};
+use engine::command::{Command, DiskLevel, Query};
+use engine::effect::{OnTheWay, Reply};
 use engine::id::Permutation;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::ServerConfig;
@@ -590,7 +591,7 @@ async fn end(
     if lane.offer(Command::Drain { reply }).await.is_ok()
         && tokio::time::timeout(config.serve.drain_timeout, drained).await.is_err()
     {
-        tracing::warn!("drain_timeout has passed with messages in flight; they will be in doubt");
+        warn_of_undrained(house).await;
     }
     phase.send_replace(Phase::Closing);
     let closed = async {
@@ -599,6 +600,30 @@ async fn end(
     };
     if tokio::time::timeout(CLOSING, closed).await.is_err() {
         tracing::warn!("some connections did not close in time");
+    }
+}
+
+/// Says who has not answered in time: what providers leave open is in doubt, what tenants leave open is not.
+async fn warn_of_undrained(house: &House) {
+    let (reply, answer) = house.replies.open();
+    let lane = house.partition.intake.lane(Source::Process);
+    let asked = async {
+        lane.offer(Command::Query { reply, query: Query::OnTheWay }).await.ok()?;
+        answer.await.ok()
+    };
+    let Ok(Some(Reply::OnTheWay(OnTheWay { parts, told }))) = tokio::time::timeout(CLOSING, asked).await
+    else {
+        tracing::warn!("drain_timeout has passed, and the commit loop does not answer");
+        return;
+    };
+    if parts > 0 {
+        tracing::warn!(parts, "drain_timeout has passed; what providers have not answered will be in doubt");
+    }
+    if told > 0 {
+        tracing::warn!(
+            receipts = told,
+            "drain_timeout has passed; receipts that tenants have not answered will be offered again"
+        );
     }
 }
 

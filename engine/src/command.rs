@@ -453,6 +453,8 @@ pub enum Query {
     },
     /// All wallets, for `ledger verify` and tests.
     Wallets,
+    /// What a drain waits for.
+    OnTheWay,
 }
 
 /// Why a submission is refused at the door. One code for all doors; each maps it to its own words.

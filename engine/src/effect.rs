@@ -149,6 +149,7 @@ pub enum Reply {
     Balance(Option<Balance>),
     Estimated(Result<Estimate, Refusal>),
     Wallets(Vec<(u32, Wallet)>),
+    OnTheWay(OnTheWay),
     Cancelled(Cancelled),
     Configured(Result<(), RoutingError>),
     Drained,
@@ -161,6 +162,15 @@ pub enum Cancelled {
     /// Its intent is in a group already, or it is final.
     TooLate,
     NotLiving,
+}
+
+/// What others have been given and have not answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnTheWay {
+    /// Parts of messages, at providers.
+    pub parts: u64,
+    /// Receipts and messages from phones, at tenants.
+    pub told: u64,
 }
 
 /// What a message would be, if it were sent now.

@@ -13,7 +13,7 @@ use crate::command::{Command, DiskLevel, Now, Query, ReplyId};
 use crate::counters::Counters;
 use crate::debts::{Debts, is_in_line};
 use crate::dispatch::Providers;
-use crate::effect::{Balance, Cancelled, Effects, Reply};
+use crate::effect::{Balance, Cancelled, Effects, OnTheWay, Reply};
 use crate::fitting::References;
 use crate::flushes::KnownFlushes;
 use crate::hash::BlockHash;
@@ -477,6 +477,7 @@ impl Engine {
             Query::Balance { tenant } => Reply::Balance(self.balance(tenant)),
             Query::Estimate { tenant, ref body } => Reply::Estimated(self.estimate(tenant, body)),
             Query::Wallets => Reply::Wallets(self.tenants.wallets()),
+            Query::OnTheWay => Reply::OnTheWay(self.on_the_way()),
         };
         self.effects.replies.push((reply, answer));
     }
@@ -522,12 +523,16 @@ impl Engine {
 
     /// When draining, the askers are told once nothing is in flight and no receipt is on its way to a tenant.
     fn drained(&mut self) {
-        let idle = self.providers.in_flight() == 0 && self.tenants.telling() == 0;
+        let idle = self.on_the_way() == OnTheWay { parts: 0, told: 0 };
         if idle && let Some(askers) = &mut self.draining {
             for asker in askers.drain(..) {
                 self.effects.replies.push((asker, Reply::Drained));
             }
         }
+    }
+
+    fn on_the_way(&self) -> OnTheWay {
+        OnTheWay { parts: self.providers.in_flight(), told: self.tenants.telling() }
     }
 
     /// Takes over new definitions; names seen for the first time are given their numbers, for ever. Where routes or prices mean

@@ -192,6 +192,32 @@ fn a_second_sigterm_ends_it_at_once_and_the_doubt_shows() {
     assert_eq!(stage.provider.doubled(), [TO]);
 }
 
+#[test]
+fn a_drain_that_runs_out_says_what_is_in_doubt_and_what_is_not() {
+    let never_answers = Profile { lost_answers: 1.0, receipts_missing: 1.0, ..Profile::default() };
+    let (in_doubt, offered_again) = ("providers have not answered", "tenants have not answered");
+    for (profile, said, unsaid) in
+        [(never_answers, in_doubt, offered_again), (Profile::default(), offered_again, in_doubt)]
+    {
+        let provider = Provider::with(profile);
+        let settings = ["[serve]\ndrain_timeout = \"1s\"\n\n", &settings::plain(provider.address())].concat();
+        let stage = Stage::with(provider, &settings);
+        let mut peer = Peer::transceiver(stage.smpp());
+        peer.acknowledges = false;
+        peer.submit_fine(TO, b"Hello");
+        until_true("the provider to have it", || stage.provider.counts().accepted == 1);
+        if said == offered_again {
+            peer.receipt();
+        }
+        stage.gateway.terminate();
+        // What is read until then has the unbind, which is answered.
+        peer.last_words();
+        let ended = stage.gateway.wait();
+        assert_eq!(ended.code, Some(0), "{}", ended.said);
+        assert!(ended.said.contains(said) && !ended.said.contains(unsaid), "{}", ended.said);
+    }
+}
+
 /// Whoever finds a door open is let in, so from then on the end is a drain, before the first line is printed as well.
 #[test]
 fn a_sigterm_in_the_moment_in_which_a_door_opens_is_a_drain() {

@@ -368,6 +368,13 @@ impl House {
         }
     }
 
+    pub fn on_the_way(&mut self) -> OnTheWay {
+        match self.ask(Command::Query { reply: ReplyId(2), query: Query::OnTheWay }) {
+            Reply::OnTheWay(on_the_way) => on_the_way,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// available, reserved and spent of a tenant, in whole units.
     pub fn money(&mut self, tenant: &str) -> (i64, i64, i64) {
         let wallet = self.balance(tenant).wallet;
