@@ -8,13 +8,15 @@ use connectors::tls::{self, ServerFiles};
 use loadtest::smsc::{Outcome, Profile};
 use loadtest::wire::Tlvs;
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, copy_bidirectional, sink};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
 use crate::end_to_end::operators::operate;
 use crate::end_to_end::{Stage, send};
+use crate::support::gateway::{Gateway, run};
+use crate::support::home::Home;
 use crate::support::provider::Provider;
 use crate::support::settings;
 use crate::support::wait::until_true;
@@ -52,8 +54,10 @@ fn behind_tls(provider: SocketAddr) -> SocketAddr {
         while let Ok((stream, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                if let Ok(stream) = acceptor.accept(stream).await {
-                    carry(stream, provider).await;
+                match acceptor.accept(stream).into_fallible().await {
+                    Ok(stream) => carry(stream, provider).await,
+                    // Closed over octets that nobody has read, it would be reset, and what was said of it lost.
+                    Err((_, mut stream)) => drop(copy(&mut stream, &mut sink()).await),
                 }
             });
         }
@@ -80,6 +84,31 @@ fn messages_go_through_tls_to_the_host_that_is_there() {
     let mut stage = Stage::with(provider, &settings);
     let id = send(&mut stage.http, TO, &json!(null));
     stage.http.message(&id, "delivered");
+}
+
+/// With TLS 1.3 it refuses after our side of the handshake is done, so that it is the bind that gets no answer.
+#[test]
+fn a_provider_that_wants_a_certificate_we_do_not_show_is_said_to() {
+    let secured = behind_tls(Provider::start().address());
+    let hosts = format!("[\"localhost:{}\"]", secured.port());
+    let tls = format!("{{ ca = \"{}\" }}", file("cert.pem"));
+    let entry = [
+        ("id", "\"up\""),
+        ("hosts", hosts.as_str()),
+        ("tls", tls.as_str()),
+        ("system_id", "\"gateway\""),
+        ("reconnect", "{ min = \"10ms\", max = \"100ms\" }"),
+    ];
+    let home = Home::new(&[settings::table("provider", &entry, &[]), settings::tenant(&[])].concat());
+    let why = "the connection ended: received fatal alert";
+    let (ended, printed) = run(&home, &["provider", "probe", "up", "--config", "tidegate.toml"]);
+    assert!(ended.code == Some(1) && ended.said.contains(why), "{printed}{ended:?}");
+    let gateway = Gateway::start(&home);
+    until_true("why it is not bound", || {
+        let said = gateway.said();
+        said.lines().any(|line| line.contains("WARN") && line.contains("not bound") && line.contains(why))
+    });
+    gateway.end_well();
 }
 
 #[test]

@@ -189,7 +189,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
 
     /// Why the session is over, in words for the log.
     pub fn why_closed(&self) -> String {
-        self.session.closed().map_or_else(|| "the connection ended".to_owned(), |reason| reason.to_string())
+        match (self.session.closed(), self.wire.why_broken()) {
+            (Some(reason), _) => reason.to_string(),
+            (None, Some(error)) => format!("the connection ended: {error}"),
+            (None, None) => "the connection ended".to_owned(),
+        }
     }
 
     /// Ends the connection: what is left is written, and the socket closed. What the session had open comes back, and

@@ -115,9 +115,12 @@ pub struct Wants {
     pub room: bool,
 }
 
-/// Nothing is read any more.
+/// Nothing is read any more: the peer has ended its half, or the connection broke.
 #[derive(Debug)]
-struct Ended;
+enum Ended {
+    ByPeer,
+    Broken(io::Error),
+}
 
 /// One connection's socket.
 pub struct Wire<S> {
@@ -128,11 +131,13 @@ pub struct Wire<S> {
     taken: usize,
     /// The stream may keep to itself some of what it took: TLS does, where the kernel took no more.
     is_unflushed: bool,
+    /// What the system or TLS said when the connection broke.
+    why_broken: Option<io::Error>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub fn new(stream: S) -> Wire<S> {
-        Wire { stream, is_broken: false, taken: 0, is_unflushed: false }
+        Wire { stream, is_broken: false, taken: 0, is_unflushed: false, why_broken: None }
     }
 
     /// Writes what is due and reads what is there.
@@ -148,7 +153,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             match input.read_by(octets_max, |room| self.read(context, room)) {
                 Ok(octets) if octets > 0 => return Poll::Ready(Progress::Read),
                 Ok(_) => {}
-                Err(Ended) => return Poll::Ready(Progress::Ended),
+                Err(Ended::ByPeer) => return Poll::Ready(Progress::Ended),
+                Err(Ended::Broken(error)) => {
+                    // It counts for more than what a write met before: what TLS has to say comes to be read.
+                    self.why_broken = Some(error);
+                    return Poll::Ready(Progress::Ended);
+                }
             }
         } else if self.is_broken {
             return Poll::Ready(Progress::Ended);
@@ -164,9 +174,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let mut room = ReadBuf::new(room);
         match Pin::new(&mut self.stream).poll_read(context, &mut room) {
             Poll::Ready(Ok(())) if !room.filled().is_empty() => Ok(room.filled().len()),
-            Poll::Ready(_) => Err(Ended),
+            Poll::Ready(Ok(())) => Err(Ended::ByPeer),
+            Poll::Ready(Err(error)) => Err(Ended::Broken(error)),
             Poll::Pending => Ok(0),
         }
+    }
+
+    /// Why the connection broke, if it did.
+    pub fn why_broken(&self) -> Option<&io::Error> {
+        self.why_broken.as_ref()
     }
 
     /// Whether the kernel has taken octets since this was last asked.
@@ -205,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     self.is_unflushed = true;
                     wrote = true;
                 }
-                Poll::Ready(_) => self.is_broken = true,
+                Poll::Ready(wrote) => self.broke(wrote.err()),
                 Poll::Pending => break,
             }
         }
@@ -220,9 +236,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         match Pin::new(&mut self.stream).poll_flush(context) {
             Poll::Ready(Ok(())) => self.is_unflushed = false,
-            Poll::Ready(Err(_)) => self.is_broken = true,
+            Poll::Ready(Err(error)) => self.broke(Some(error)),
             Poll::Pending => {}
         }
+    }
+
+    fn broke(&mut self, why: Option<io::Error>) {
+        self.is_broken = true;
+        self.why_broken = self.why_broken.take().or(why);
     }
 }
 

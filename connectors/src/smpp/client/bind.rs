@@ -547,7 +547,13 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
         lost.unsent.retain(|token| !self.asked.contains_key(token));
         lost.in_flight.retain(|token| !self.asked.contains_key(token));
         let Some(up) = self.up else {
-            tracing::debug!(provider = %self.options.provider_id, %ending, reason, "not bound");
+            let provider = &self.options.provider_id;
+            // A refusal is reported with its pause, and what we end ourselves is no news.
+            if ending == Ending::Lost && self.phase == Phase::Running {
+                tracing::warn!(%provider, reason, "not bound");
+            } else {
+                tracing::debug!(%provider, %ending, reason, "not bound");
+            }
             return (ending, Duration::ZERO);
         };
         self.counters.up.set(0);

@@ -86,6 +86,8 @@ pub enum ProbeError {
     Silent(&'static str),
     #[error("the connection ended")]
     Ended,
+    #[error("the connection ended")]
+    Broken(#[source] std::io::Error),
     #[error("it sends what is no SMPP")]
     Garbage,
     #[error("our own settings do not fit a bind")]
@@ -320,7 +322,7 @@ impl<'o> Link<'o> {
             self.stream.flush().await
         };
         match tokio::time::timeout(self.options.stalled, written).await {
-            Ok(written) => written.map_err(|_| ProbeError::Ended),
+            Ok(written) => written.map_err(ProbeError::Broken),
             Err(_) => Err(ProbeError::Silent("octets that were sent")),
         }
     }
@@ -332,7 +334,8 @@ impl<'o> Link<'o> {
             let Some(length) = length.map_err(|_| ProbeError::Garbage)? else {
                 match tokio::time::timeout_at(until, self.stream.read_buf(&mut self.buffer)).await {
                     Ok(Ok(1..)) => continue,
-                    Ok(_) => return Err(ProbeError::Ended),
+                    Ok(Ok(0)) => return Err(ProbeError::Ended),
+                    Ok(Err(error)) => return Err(ProbeError::Broken(error)),
                     Err(_) => return Ok(None),
                 }
             };
