@@ -1,8 +1,6 @@
 //! `tidegate journal salvage`: what checks of a damaged journal, written to a new one that a start takes in its place. It changes nothing that
 //! the store's parts have; but it opens those beside the journal, as a start does.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -16,7 +14,7 @@ use engine::{Engine, MendedWallet};
 use serde_json::json;
 use storage::OpenError;
 use storage::archive::{self, Archive, Blocks, ReadBlocks};
-use storage::journal::{self, Journal, SalvageError, SalvageReport};
+use storage::journal::{self, Journal, SalvageError, SalvageReport, Unfinished};
 use storage::layout::{FORMAT, Layout};
 use storage::parked::{Parked, ParkedBlocks};
 
@@ -49,8 +47,6 @@ enum SalvageStop {
     Fold(#[from] StoreStartError),
     #[error(transparent)]
     Journal(#[from] journal::JournalError),
-    #[error("cannot use {path}")]
-    Target { path: String, source: io::Error },
 }
 
 impl From<OpenError> for SalvageStop {
@@ -75,27 +71,13 @@ impl Salvaged {
     }
 }
 
-/// What did not come to its end leaves nothing in `to`.
+/// What did not come to its end has no journal in `to`: a start would take it, and not miss what it lacks.
 fn salvage(config: &Config, to: &Path) -> Result<Salvaged, SalvageStop> {
-    let report = journal::salvage(&config.storage.path, to, journal_options(config));
-    let is_ours = !matches!(report, Err(SalvageError::TargetExists { .. }));
-    let salvaged = report.map_err(SalvageStop::from).and_then(|report| mend(config, to, report));
-    if salvaged.is_err() && is_ours {
-        empty(to).map_err(|source| SalvageStop::Target { path: to.display().to_string(), source })?;
-    }
-    salvaged
-}
-
-/// Removes all that is in a directory, if it is one.
-fn empty(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory).into_iter().flatten() {
-        let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true => fs::remove_dir_all(entry.path())?,
-            false => fs::remove_file(entry.path())?,
-        }
-    }
-    Ok(())
+    let unfinished = Unfinished::begin(to)?;
+    let report = journal::salvage(&config.storage.path, unfinished.path(), journal_options(config))?;
+    let salvaged = mend(config, unfinished.path(), report)?;
+    unfinished.finish()?;
+    Ok(salvaged)
 }
 
 /// Adds what makes a salvaged journal whole in itself: a new epoch behind all that any store has, wallets that fit what is left, and an

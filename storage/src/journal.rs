@@ -19,10 +19,12 @@ mod reading;
 mod recovery;
 mod ring;
 mod salvage;
+mod unfinished;
 
 pub use crate::mark::SideFile;
 pub use recovery::{Group, Recovery};
 pub use salvage::{SalvageError, SalvageReport, salvage};
+pub use unfinished::{UNFINISHED, Unfinished};
 
 use crate::mark::Mark;
 use recovery::Ends;

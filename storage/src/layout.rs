@@ -19,6 +19,7 @@ pub(crate) const PARKED: &str = "parked";
 pub(crate) const CATALOG: &str = "catalog";
 pub(crate) const ARCHIVE: &str = "archive";
 pub(crate) const LATE_IDS: &str = "late-ids";
+pub(crate) const FLUSHED: &str = "flushed";
 pub(crate) const FORMAT_FILE: &str = "FORMAT";
 const FIRST_WORDS: &str = "tidegate store ";
 
@@ -59,7 +60,7 @@ impl Layout {
     }
 
     pub fn flushed(&self) -> PathBuf {
-        self.root.join("flushed")
+        self.root.join(FLUSHED)
     }
 
     pub fn ballast(&self) -> PathBuf {

@@ -5,15 +5,18 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use serde_json::Value;
 use storage::archive::{Archive, Blocks, Options};
 use storage::catalog::Catalog;
+use storage::journal::UNFINISHED;
 use storage::layout::Layout;
 
 use crate::end_to_end::send;
-use crate::support::gateway::{Gateway, run, serve};
+use crate::support::gateway::{Gateway, program, run, serve};
 use crate::support::home::{Home, copy};
 use crate::support::settings::{self, KEY};
+use crate::support::wait::until;
 
 /// A store with one acknowledged message in it, and the message's id.
 fn filled() -> (Home, String) {
@@ -134,6 +137,38 @@ fn salvage_brings_back_what_a_damaged_journal_still_holds() {
     put_journal(&home, "saved");
     let gateway = Gateway::start(&home);
     gateway.http(KEY).message(&id, "queued");
+}
+
+/// What it has written by then is a journal that a start would take, without what a salvage adds last.
+#[test]
+fn a_salvage_that_is_killed_leaves_no_journal_and_the_next_one_goes_on() {
+    let (home, id) = filled();
+    // Having copied the journal it looks at the version of the store, and waits here for a word.
+    let (format, saved) = (home.store().join("FORMAT"), home.path().join("saved"));
+    let version = fs::read(&format).unwrap();
+    fs::remove_file(&format).unwrap();
+    mknodat(CWD, &format, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let salvage = program(&home, &["journal", "salvage", "saved", "--config", "tidegate.toml"]);
+    let salvage = Gateway::spawn(&home, salvage);
+    // Nobody writes into a pipe that nobody reads.
+    let pipe = until("a salvage that has copied", || {
+        open(&format, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()).ok()
+    });
+    salvage.kill();
+    drop(pipe);
+    let left: Vec<_> = fs::read_dir(&saved).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [UNFINISHED]);
+    assert!(saved.join(UNFINISHED).join("journal").exists(), "it was killed before it had copied");
+
+    fs::remove_file(&format).unwrap();
+    fs::write(&format, version).unwrap();
+    let (ended, printed) = run(&home, &["journal", "salvage", "saved", "--config", "tidegate.toml"]);
+    assert_eq!(ended.code, Some(0), "{} {printed}", ended.said);
+    assert!(!saved.join(UNFINISHED).exists());
+    put_journal(&home, "saved");
+    let gateway = Gateway::start(&home);
+    gateway.http(KEY).message(&id, "queued");
+    gateway.end_well();
 }
 
 /// In the place of the store's.

@@ -31,6 +31,12 @@ pub enum SalvageError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot use {}", path.display())]
+    Target {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
@@ -66,7 +72,8 @@ struct Source {
 }
 
 /// Reads the store at `root`, in whichever log it is, and writes what checks to a new store at `to`, in that of `options`.
-/// Refused while somebody has the journal open.
+/// Refused while somebody has the journal open. What it has written so far is a valid journal: `Unfinished` keeps it from being taken for
+/// a whole one.
 pub fn salvage(root: &Path, to: &Path, options: Options) -> Result<SalvageReport, SalvageError> {
     if std::fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(SalvageError::TargetExists { path: to.to_owned() });
