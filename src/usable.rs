@@ -144,6 +144,13 @@ fn may_write(directory: &Path) -> Result<bool, String> {
             Err(error) => Err(format!("{shown} may not be written: {error}")),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Nothing is made in the place of a link.
+            if let Ok(target) = fs::read_link(directory) {
+                return Err(format!(
+                    "{shown} is a symbolic link to {}, which is not there",
+                    target.display()
+                ));
+            }
             let above: PathBuf = match directory.parent() {
                 Some(above) if above.as_os_str().is_empty() => ".".into(),
                 Some(above) => above.to_owned(),
@@ -180,7 +187,7 @@ fn outbinds(config: &Config) -> Vec<Unusable> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -194,7 +201,7 @@ mod tests {
         problems.into_iter().map(|problem| (problem.line, problem.message)).collect()
     }
 
-    /// In a directory with a file that is none of what is wanted, a key that others may read, and a store of tomorrow.
+    /// In a directory with a file that is none of what is wanted, a link to nothing, a key that others may read, and a store of tomorrow.
     #[test]
     fn what_a_start_would_fail_for_is_told_with_the_line_of_its_setting() {
         let directory = tempfile::tempdir().unwrap();
@@ -202,6 +209,7 @@ mod tests {
         fs::write(directory.path().join("words"), "words").unwrap();
         fs::write(directory.path().join("exposed"), [7; 32]).unwrap();
         fs::set_permissions(directory.path().join("exposed"), fs::Permissions::from_mode(0o644)).unwrap();
+        symlink("not-mounted", directory.path().join("link")).unwrap();
         fs::create_dir(directory.path().join("tomorrow")).unwrap();
         fs::write(directory.path().join("tomorrow/FORMAT"), "tidegate store 99\n").unwrap();
         fs::create_dir_all(directory.path().join("segments/journal")).unwrap();
@@ -247,6 +255,8 @@ mod tests {
             (format!("[storage]\npath = '{here}/words'"), Some((2, "storage.path"))),
             (format!("[storage]\npath = '{here}/words/below'"), Some((2, "storage.path"))),
             (format!("[storage]\npath = '{here}/tomorrow'"), Some((2, "storage.path"))),
+            (format!("[storage]\npath = '{here}/link'"), Some((2, "storage.path"))),
+            (format!("[storage]\npath = '{here}/link/below'"), Some((2, "storage.path"))),
             (format!("[storage]\npath = '{here}/segments'\nlog = 'sled'"), Some((3, "storage.log"))),
             (format!("[storage]\npath = '{here}/segments'\nlog = 'segments'"), None),
         ];
@@ -262,6 +272,6 @@ mod tests {
         let mut left: Vec<_> =
             fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
-        assert_eq!(left, ["exposed", "segments", "tomorrow", "words"], "something was made");
+        assert_eq!(left, ["exposed", "link", "segments", "tomorrow", "words"], "something was made");
     }
 }
