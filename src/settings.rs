@@ -1,5 +1,6 @@
 //! The settings file and the environment, read for the process; and `tidegate check`.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -33,16 +34,45 @@ fn load(
     file: Option<&Path>,
     unusable: impl FnOnce(&Config) -> Vec<Unusable>,
 ) -> Result<Config, SettingsError> {
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let Some(path) = file else {
-        return config::load_usable(None, environment, PROFILES, unusable).map_err(SettingsError::Problems);
-    };
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SettingsError::Unreadable { file: name.clone(), source })?;
-    let file = Some((&name[..], &text[..]));
-    config::load_usable(file, environment, PROFILES, unusable).map_err(SettingsError::Problems)
+    let mut text = None;
+    if let Some(path) = file {
+        let name = path.display().to_string();
+        let read = std::fs::read_to_string(path);
+        let read = read.map_err(|source| SettingsError::Unreadable { file: name.clone(), source })?;
+        text = Some((name, read));
+    }
+    let file = text.as_ref().map(|(name, text)| (&name[..], &text[..]));
+    let (environment, mut no_texts) = variables(std::env::vars_os());
+    if no_texts.is_empty() {
+        return config::load_usable(file, environment, PROFILES, unusable).map_err(SettingsError::Problems);
+    }
+    // What is wrong besides is told with them; what the settings name depends on all of them.
+    no_texts.extend(config::load_with(file, environment, PROFILES).err().into_iter().flatten());
+    Err(SettingsError::Problems(no_texts))
+}
+
+/// Variables as texts, and what is wrong with those of ours that are none: passed over, another setting would hold than was written.
+fn variables(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> (Vec<(String, String)>, Vec<Problem>) {
+    let (mut texts, mut no_texts) = (Vec::new(), Vec::new());
+    for (name, value) in environment {
+        let what = if name.to_str().is_none() { "name" } else { "value" };
+        let shown = name.to_string_lossy().into_owned();
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => texts.push((name, value)),
+            _ if shown.starts_with(config::VARIABLE_PREFIX) => no_texts.push(Problem {
+                message: format!("the {what} of {shown} is not UTF-8"),
+                file: shown,
+                line: 0,
+                column: 0,
+                mend: "write it in UTF-8, or in the settings file".to_owned(),
+            }),
+            _ => {}
+        }
+    }
+    no_texts.sort();
+    (texts, no_texts)
 }
 
 /// What entries of providers may name: the profiles that come along, and files of the operator's own.

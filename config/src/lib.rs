@@ -35,6 +35,7 @@ pub use route::{Match, Rates, Route};
 pub use settings::{Fairness, Http, Limits, Ops, Queue, Routing, Secrets, Serve, Smpp, Storage, Tls};
 pub use tenant::{NationalNumbers, Price, Tenant, TenantSmpp};
 pub use texts::Texts;
+pub use tree::VARIABLE_PREFIX;
 pub use units::{IpBlock, Micros, Secret, Size, UnixMillis, parse_duration};
 pub use words::{
     AskReceipt, Billing, BindKind, BindType, Channel, Charset, Durability, Flash, IdRadix, InDoubt,

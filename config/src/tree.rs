@@ -10,7 +10,7 @@ use toml::value::Datetime;
 use crate::problem::{Place, Problems};
 
 /// How the names of our environment variables begin.
-pub(crate) const VARIABLE_PREFIX: &str = "TIDEGATE__";
+pub const VARIABLE_PREFIX: &str = "TIDEGATE__";
 
 /// The lists of tables whose entries a variable names by their id.
 const LISTS: [&str; 3] = ["provider", "tenant", "route"];

@@ -1,14 +1,16 @@
 //! The process: its commands, its health and metrics, and how it ends.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::net::TcpStream;
+use std::os::unix::ffi::OsStringExt;
 
 use loadtest::smsc::{Delay, Profile};
 use loadtest::wire::{command, status};
 use serde_json::Value;
 
 use crate::end_to_end::{Stage, send, story};
-use crate::support::gateway::{Gateway, run, serve};
+use crate::support::gateway::{Gateway, program, run, serve};
 use crate::support::home::Home;
 use crate::support::peer::{Heard, Peer, submission};
 use crate::support::provider::Provider;
@@ -65,6 +67,34 @@ fn settings_are_checked_and_their_mistakes_told_with_their_place() {
     let (ended, _) = run(&home, &["check", "--config", "nowhere.toml"]);
     assert!(ended.code == Some(1) && ended.said.contains("nowhere.toml"), "{ended:?}");
     assert_eq!(run(&home, &["serve", "--colour"]).0.code, Some(2), "wrong usage");
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_a_mistake_and_not_passed_over() {
+    let home = Home::new(&settings::plain(settings::nowhere()));
+    let octets = |text: &[u8]| OsString::from_vec(text.to_vec());
+    let table = [
+        (
+            octets(b"TIDEGATE__STORAGE__PATH"),
+            octets(b"donn\xe9es"),
+            "the value of TIDEGATE__STORAGE__PATH is not UTF-8",
+        ),
+        (octets(b"TIDEGATE__HTTP__\xff"), octets(b"1"), "the name of TIDEGATE__HTTP__\u{fffd} is not UTF-8"),
+    ];
+    for (name, value, said) in table {
+        for command in ["check", "serve"] {
+            let mut command = program(&home, &[command, "--config", "tidegate.toml"]);
+            let ended = Gateway::spawn(&home, {
+                command.env(&name, &value);
+                command
+            })
+            .wait();
+            assert!(ended.code == Some(1) && ended.said.contains(said), "{ended:?}");
+        }
+    }
+    let mut command = program(&home, &["check", "--config", "tidegate.toml"]);
+    command.env("SOMEBODY_ELSES", octets(b"\xff"));
+    assert_eq!(Gateway::spawn(&home, command).wait().code, Some(0));
 }
 
 #[test]
