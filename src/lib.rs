@@ -36,6 +36,7 @@ mod secrets;
 pub mod serve;
 pub mod settings;
 pub mod shelves;
+mod signals;
 pub mod store;
 pub mod tlv_names;
 mod usable;

@@ -28,7 +28,6 @@ use rustls::ServerConfig;
 use storage::layout::Layout;
 use storage::space::{self, Level};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -44,6 +43,7 @@ use crate::operate::{self, Operations};
 use crate::ops::{self, Health, OpsState};
 use crate::reach::{self, ReachError, ReachedProviders};
 use crate::secrets::KeyHash;
+use crate::signals::{EndSignals, Opening};
 use crate::store::{self, Store};
 use crate::{definitions, listen, providers, sandbox, settings};
 
@@ -114,14 +114,16 @@ fn raise_descriptors() {
 pub fn run(config: Option<&Path>, use_ballast: bool) -> ExitCode {
     let started = crate::logging::start().map_err(ServeError::from);
     let served = started.and_then(|()| {
-        let config = settings::read_to_start(config)?;
-        raise_descriptors();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(ServeError::Start)?;
+        // Before anything that takes time.
+        let opening = runtime.block_on(async { Opening::begin() }).map_err(ServeError::Start)?;
+        let config = settings::read_to_start(config)?;
+        raise_descriptors();
         let clock = Clock::start();
         // Opened before anything else runs: it reads the whole ring.
         let store = store::open(&config, use_ballast, clock)?;
-        let served = runtime.block_on(serve(config, store, clock, &runtime));
+        let served = runtime.block_on(serve(config, store, clock, &runtime, opening));
         runtime.shutdown_timeout(Duration::from_secs(1));
         served
     });
@@ -253,9 +255,10 @@ async fn serve(
     mut store: Store,
     clock: Clock,
     runtime: &tokio::runtime::Runtime,
+    opening: Opening,
 ) -> Result<(), ServeError> {
     // Before a door opens: whoever has been let in is drained.
-    let signals = EndSignals::caught().map_err(ServeError::Start)?;
+    let signals = opening.over().await.map_err(ServeError::Start)?;
     let listeners = Listeners::open(&config).await?;
     let doors = Arc::<DoorCounts>::default();
     let lockout = Arc::new(Lockout::new(LockoutOptions::default()));
@@ -526,37 +529,6 @@ fn late_news(config: &Config) -> Duration {
     let waits = config.provider.iter().map(|provider| provider.receipt_wait);
     let kept = config.tenant.iter().map(|tenant| tenant.receipt_ttl);
     waits.chain(kept).max().unwrap_or_default()
-}
-
-/// What tells the process to end.
-struct EndSignals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl EndSignals {
-    /// From now on they do not end the process by themselves.
-    fn caught() -> std::io::Result<EndSignals> {
-        Ok(EndSignals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// A hang-up is no reason to end: a terminal was closed, or somebody expects settings to be read again.
-    async fn next(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP changes nothing: settings are read at a start");
-                }
-            }
-        }
-    }
 }
 
 /// Waits for SIGTERM, SIGINT, or the disk to be full; whether it was the disk.

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use loadtest::smsc::{Delay, Profile};
 use loadtest::wire::{command, status};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use serde_json::Value;
 
 use crate::end_to_end::{Stage, send, story};
@@ -262,6 +263,35 @@ fn a_sigterm_in_the_moment_in_which_a_door_opens_is_a_drain() {
         gateway.terminate();
         let ended = gateway.wait();
         assert_eq!((ended.code, ended.signal), (Some(0), None), "{door}: {}", ended.said);
+    }
+}
+
+/// Long before a door opens: while it looks at the settings, which takes as long as somebody takes to say the version of the store.
+#[test]
+fn in_the_first_moments_of_a_start_a_hang_up_ends_nothing_and_a_sigterm_ends_it_well() {
+    for signal in ["HUP", "TERM"] {
+        let home = Home::new(&settings::plain(settings::nowhere()));
+        let format = home.store().join("FORMAT");
+        mknodat(CWD, &format, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let mut gateway = Gateway::spawn(&home, serve(&home));
+        let pipe = until("a start that reads", || {
+            open(&format, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()).ok()
+        });
+        if signal == "TERM" {
+            gateway.terminate();
+            let ended = gateway.wait();
+            assert_eq!((ended.code, ended.signal), (Some(0), None), "{}", ended.said);
+            continue;
+        }
+        gateway.hang_up();
+        until_true("a word about the hang-up, or an end", || {
+            gateway.said().contains("SIGHUP changes nothing") || gateway.ended().is_some()
+        });
+        std::fs::remove_file(&format).unwrap();
+        std::fs::write(&format, "tidegate store 3\n").unwrap();
+        rustix::io::write(&pipe, b"tidegate store 3\n").unwrap();
+        drop(pipe);
+        Gateway::ready(gateway).end_well();
     }
 }
 
