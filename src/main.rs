@@ -150,8 +150,7 @@ fn main() -> ExitCode {
         }
         Some(Command::Check(arguments)) => settings::check(&arguments.config, arguments.json),
         Some(Command::Config { command: ConfigCommand::Default }) => {
-            tidegate::say::words(format_args!("{}", config::DEFAULT_TOML));
-            ExitCode::SUCCESS
+            tidegate::say::answer(format_args!("{}", config::DEFAULT_TOML), ExitCode::SUCCESS)
         }
         Some(Command::Journal { command: JournalCommand::Salvage { dir, config, json } }) => {
             salvage::run(config.or(before.config).as_deref(), &dir, json)

@@ -76,12 +76,11 @@ impl RunError {
 pub fn run(arguments: &Probe, config: Option<&Path>, as_json: bool) -> ExitCode {
     match learn(arguments, config) {
         Ok(learned) => {
-            if as_json {
-                say::line(format_args!("{}", learned.json()));
-            } else {
-                say::words(format_args!("{}", learned.profile()));
+            let done = if learned.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            match as_json {
+                true => say::answer(format_args!("{}\n", learned.json()), done),
+                false => say::answer(format_args!("{}", learned.profile()), done),
             }
-            if learned.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             let told = say::whole(&error);

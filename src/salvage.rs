@@ -30,12 +30,16 @@ const GROUP_OCTETS: usize = 8 << 20;
 pub fn run(config: Option<&Path>, to: &Path, as_json: bool) -> ExitCode {
     let salvaged = crate::settings::read(config).map_err(|error| failed(&error));
     let salvaged = salvaged.and_then(|config| salvage(&config, to).map_err(|error| failed(&error)));
+    // Who has not seen what is lost does not know what to do with it.
     match salvaged {
-        Ok(salvaged) if as_json => crate::say::line(format_args!("{}", as_json_text(&salvaged))),
-        Ok(salvaged) => print(&salvaged, to),
-        Err(code) => return code,
+        Ok(salvaged) if as_json => {
+            crate::say::answer(format_args!("{}\n", as_json_text(&salvaged)), ExitCode::SUCCESS)
+        }
+        Ok(salvaged) => {
+            crate::say::answer(format_args!("{}\n", lines(&salvaged, to).join("\n")), ExitCode::SUCCESS)
+        }
+        Err(code) => code,
     }
-    ExitCode::SUCCESS
 }
 
 /// Why a salvage did not come to its end.
@@ -239,41 +243,40 @@ fn as_json_text(salvaged: &Salvaged) -> serde_json::Value {
     })
 }
 
-fn print(salvaged: &Salvaged, to: &Path) {
+fn lines(salvaged: &Salvaged, to: &Path) -> Vec<String> {
     let Salvaged { report, wallets, messages_lost, remarks } = salvaged;
-    crate::say::line(format_args!(
+    let mut lines = vec![format!(
         "{} groups ({} octets) of groups {} to {} were written to {}",
         report.groups_copied,
         report.bytes_copied,
         report.oldest_group,
         report.newest_group,
         to.display()
-    ));
+    )];
     for range in &report.lost {
-        crate::say::line(format_args!("lost: groups {} to {}", range.start(), range.end()));
+        lines.push(format!("lost: groups {} to {}", range.start(), range.end()));
     }
     for group in &report.unchained {
-        crate::say::line(format_args!("group {group} does not follow what was found before it"));
+        lines.push(format!("group {group} does not follow what was found before it"));
     }
     if *messages_lost > 0 {
-        crate::say::line(format_args!(
+        lines.push(format!(
             "lost: {messages_lost} messages that the journal goes on with, and neither the parked store nor the archive has"
         ));
     }
     if !salvaged.has_lost() {
-        crate::say::line(format_args!("nothing of the journal is lost"));
+        lines.push("nothing of the journal is lost".to_owned());
     }
-    for remark in remarks {
-        crate::say::line(format_args!("{remark}"));
-    }
+    lines.extend_from_slice(remarks);
     for MendedWallet { tenant, reserved, adjusted } in wallets {
-        crate::say::line(format_args!(
+        lines.push(format!(
             "the reserve of tenant {tenant} is changed by {reserved} to what its messages hold; {adjusted} is given to it for that"
         ));
     }
-    crate::say::line(format_args!(
-        "to use it, put its `journal` and `flushed` in the place of those of the damaged store"
-    ));
+    lines.push(
+        "to use it, put its `journal` and `flushed` in the place of those of the damaged store".to_owned(),
+    );
+    lines
 }
 
 #[cfg(test)]

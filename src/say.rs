@@ -1,18 +1,26 @@
 //! Words on standard output and standard error. Where nobody listens any more, as behind a closed pipe or on a full disk, they
-//! are lost, and nothing else is: `println!` would end the process.
+//! are lost, and nothing else is: `println!` would end the process. A command that was asked for words has then not done its work.
 
 use std::fmt::Arguments;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
 
 /// A line on standard output.
 pub fn line(words: Arguments<'_>) {
     let _ = writeln!(io::stdout(), "{words}");
 }
 
-/// Words on standard output as they are.
-pub fn words(words: Arguments<'_>) {
+/// What a command was asked for, as it is, on standard output. Where it could not be written the command has failed; who has gone, as behind a
+/// closed pipe, wants no more of it.
+pub fn answer(words: Arguments<'_>, done: ExitCode) -> ExitCode {
     let mut out = io::stdout();
-    let _ = write!(out, "{words}").and_then(|()| out.flush());
+    match write!(out, "{words}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            complaint(format_args!("tidegate: cannot write to standard output: {error}"));
+            ExitCode::FAILURE
+        }
+        _ => done,
+    }
 }
 
 /// A line on standard error.

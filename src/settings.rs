@@ -83,23 +83,23 @@ const PROFILES: Profiles<'static> =
 pub fn check(file: &Path, as_json: bool) -> ExitCode {
     match (read_to_start(Some(file)), as_json) {
         (Ok(config), false) => {
-            crate::say::line(format_args!("{}: fine", file.display()));
-            remarks(&config).iter().for_each(|remark| crate::say::line(format_args!("remark: {remark}")));
+            let remarks = remarks(&config).into_iter().map(|remark| format!("remark: {remark}\n"));
+            let remarks = remarks.collect::<String>();
+            crate::say::answer(format_args!("{}: fine\n{remarks}", file.display()), ExitCode::SUCCESS)
         }
         (Ok(config), true) => {
             let answer = json!({"ok": true, "problems": [], "remarks": remarks(&config)});
-            crate::say::line(format_args!("{answer}"));
+            crate::say::answer(format_args!("{answer}\n"), ExitCode::SUCCESS)
         }
         (Err(error), false) => {
             crate::say::complaint(format_args!("{error}"));
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
         (Err(error), true) => {
-            crate::say::line(format_args!("{}", json!({"ok": false, "problems": problems(&error)})));
-            return ExitCode::FAILURE;
+            let answer = json!({"ok": false, "problems": problems(&error)});
+            crate::say::answer(format_args!("{answer}\n"), ExitCode::FAILURE)
         }
     }
-    ExitCode::SUCCESS
 }
 
 /// What is not wrong and may be a slip.

@@ -410,21 +410,20 @@ pub fn ask(gateway: &Gateway, asking: Asking) -> ExitCode {
 
 /// Prints an answer, and ends as it says.
 fn show(gateway: &Gateway, status: u16, answer: &Value, print: fn(&Value) -> String) -> ExitCode {
-    if gateway.json {
-        crate::say::line(format_args!("{answer}"));
-    } else if status < 300 {
-        crate::say::words(format_args!("{}", print(answer)));
-    } else {
-        crate::say::complaint(format_args!(
-            "tidegate: {}",
-            answer["detail"].as_str().unwrap_or("the gateway refused it and did not say why")
-        ));
-    }
-    match status {
+    let done = match status {
         INVALID => ExitCode::from(2),
         200..300 if answer["holds"] != Value::Bool(false) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
+    };
+    if gateway.json {
+        return crate::say::answer(format_args!("{answer}\n"), done);
     }
+    if status < 300 {
+        return crate::say::answer(format_args!("{}", print(answer)), done);
+    }
+    let detail = answer["detail"].as_str().unwrap_or("the gateway refused it and did not say why");
+    crate::say::complaint(format_args!("tidegate: {detail}"));
+    done
 }
 
 fn client(gateway: &Gateway) -> Result<Client, LineError> {

@@ -323,14 +323,32 @@ fn what_stands_before_a_command_holds_for_it_or_is_refused() {
     }
 }
 
-/// A command whose reader has gone, or whose disk is full, has nothing broken in it.
+/// A command whose reader has gone has nothing broken in it; one whose answer does not fit the disk has not done its work.
 #[test]
-fn words_that_nobody_can_take_end_nothing() {
-    for arguments in [&["config", "default"][..], &["check", "--config", "nowhere.toml"]] {
-        let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
-        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        let ended = program.args(arguments).stdout(full()).stderr(full()).status().expect("it runs");
-        let expected = if arguments[0] == "config" { 0 } else { 1 };
-        assert_eq!(ended.code(), Some(expected), "{arguments:?}");
+fn an_answer_that_nobody_takes_is_no_failure_and_one_that_cannot_be_written_is() {
+    let home = Home::new(&settings::plain(settings::nowhere()));
+    Gateway::start(&home).end_well();
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+    let closed = || std::io::pipe().unwrap().1;
+    for (arguments, code) in [
+        (&["config", "default"][..], 0),
+        (&["check", "--config", "tidegate.toml"], 0),
+        (&["check", "--config", "tidegate.toml", "--json"], 0),
+        (&["ledger", "verify", "--offline", "--config", "tidegate.toml"], 0),
+        (&["journal", "salvage", "saved", "--config", "tidegate.toml"], 0),
+        (&["journal", "salvage", "more", "--json", "--config", "tidegate.toml"], 0),
+        (&["check", "--config", "nowhere.toml"], 1),
+    ] {
+        let ended = program(&home, arguments).stdout(closed()).output().unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{arguments:?}, closed: {ended:?}");
+        let _ = std::fs::remove_dir_all(home.path().join("saved"));
+        let _ = std::fs::remove_dir_all(home.path().join("more"));
+        let ended = program(&home, arguments).stdout(full()).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{arguments:?}, full: {said}");
+        assert_eq!(said.contains("cannot write to standard output"), code == 0, "{arguments:?}: {said}");
+        // Nor is a complaint that cannot be written a broken invariant.
+        let ended = program(&home, arguments).stdout(full()).stderr(full()).status().unwrap();
+        assert_eq!(ended.code(), Some(1), "{arguments:?}, both full");
     }
 }
