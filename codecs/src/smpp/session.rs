@@ -46,6 +46,8 @@ enum Ending {
     Sent(u32),
     /// The peer's, with this number: what is open may still end.
     Owed(u32),
+    /// The peer has said nothing, but ended its own half of the connection: it may still be answered.
+    HalfClosed,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,8 @@ pub struct Session {
     enquiry: Option<u32>,
     /// Requests of the peer that the driver has not answered.
     unanswered: usize,
+    /// Nothing comes from the peer any more.
+    is_half_closed: bool,
 }
 
 impl Session {
@@ -83,6 +87,7 @@ impl Session {
             peer_version: None,
             enquiry: None,
             unanswered: 0,
+            is_half_closed: false,
         }
     }
 

@@ -38,7 +38,9 @@ const FAREWELL_MAX: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
     Read,
-    /// The socket is at its end.
+    /// The peer has ended its own half of the connection: nothing more is to be read.
+    HalfClosed,
+    /// The connection broke.
     Ended,
     Phase(Phase),
     /// Time, room, or work from the commit loop: all of it is looked at in every turn.
@@ -112,6 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             progress = poll_fn(|context| wire.poll(context, session, input, wants)) => match progress {
                 Progress::Read => Woken::Read,
                 Progress::Written => Woken::Other,
+                Progress::HalfClosed => Woken::HalfClosed,
                 Progress::Ended => Woken::Ended,
             },
             () = alarm.rings() => Woken::Other,

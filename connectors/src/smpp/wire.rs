@@ -102,7 +102,9 @@ pub enum Progress {
     Read,
     /// The kernel took octets, and the caller waits for that.
     Written,
-    /// The peer has closed the connection, or it broke.
+    /// The peer has ended its own half: nothing more comes, and it may still read.
+    HalfClosed,
+    /// The connection broke.
     Ended,
 }
 
@@ -153,6 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             match input.read_by(octets_max, |room| self.read(context, room)) {
                 Ok(octets) if octets > 0 => return Poll::Ready(Progress::Read),
                 Ok(_) => {}
+                Err(Ended::ByPeer) if !self.is_broken => return Poll::Ready(Progress::HalfClosed),
                 Err(Ended::ByPeer) => return Poll::Ready(Progress::Ended),
                 Err(Ended::Broken(error)) => {
                     // It counts for more than what a write met before: what TLS has to say comes to be read.

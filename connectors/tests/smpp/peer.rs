@@ -1,7 +1,7 @@
 //! The other side of a connection, one step at a time: it sends what it is told, well formed or not, and reads one PDU.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use codecs::smpp::pdu::{Bind, Header, SmeAddress};
 use codecs::smpp::write::{self, SmFields};
@@ -66,6 +66,11 @@ impl Peer {
 
     pub fn send(&mut self, octets: &[u8]) {
         self.stream.write_all(octets).unwrap();
+    }
+
+    /// Says nothing more, and still reads.
+    pub fn end_half(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
     pub fn send_pdu(&mut self, command: Command, status: Status, sequence: u32, body: &[u8]) {

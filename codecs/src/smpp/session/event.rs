@@ -97,6 +97,8 @@ pub enum CloseReason {
     Unbound,
     #[error("unbound by the peer")]
     PeerUnbound,
+    #[error("the connection ended")]
+    PeerEnded,
     #[error("no bind in time")]
     SessionInit,
     #[error("a begun PDU did not end in time")]

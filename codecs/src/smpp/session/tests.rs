@@ -426,6 +426,46 @@ fn the_unbind_of_the_peer_is_answered_in_time() {
 }
 
 #[test]
+fn a_peer_that_has_ended_its_half_is_still_answered_and_asked_nothing() {
+    for unbinds in [false, true] {
+        let mut server = server(BindKind::Transceiver);
+        server.request(at(0), Command::DELIVER_SM, 1, b"").unwrap();
+        let _ = server.receive(at(0), &pdu(Command::SUBMIT_SM, Status::OK, 5, MESSAGE));
+        let _ = written(&mut server);
+        if unbinds {
+            assert_eq!(server.receive(at(0), &ok(Command::UNBIND, 6)), Event::None);
+        }
+        server.half_closed(at(1));
+        assert_eq!(server.request(at(1), Command::DELIVER_SM, 2, b""), Err(Refusal::Closing));
+        assert_eq!((written(&mut server), server.closed()), (vec![], None));
+        server.respond(at(2), Command::SUBMIT_SM, 5, Status::OK, b"7\0");
+        let answer = (Command::SUBMIT_SM_RESP, Status::OK, 5);
+        let farewell = unbinds.then_some((Command::UNBIND_RESP, Status::OK, 6));
+        assert_eq!(written(&mut server), [answer].into_iter().chain(farewell).collect::<Vec<_>>());
+        let reason = if unbinds { CloseReason::PeerUnbound } else { CloseReason::PeerEnded };
+        assert_eq!(server.closed(), Some(reason), "no answer to our request can come");
+        assert_eq!(server.close().in_flight, [1]);
+    }
+}
+
+#[test]
+fn a_peer_that_has_ended_its_half_is_not_waited_for() {
+    let mut idle = server(BindKind::Transceiver);
+    idle.request(at(0), Command::DELIVER_SM, 1, b"").unwrap();
+    idle.half_closed(at(1));
+    assert_eq!(idle.closed(), Some(CloseReason::PeerEnded));
+    let mut stranger = Session::new(Role::Smsc, Limits::DEFAULT, at(0));
+    stranger.half_closed(at(1));
+    assert_eq!(stranger.closed(), Some(CloseReason::PeerEnded));
+    // As long as after an unbind, if the answer does not come.
+    let mut busy = server(BindKind::Transceiver);
+    let _ = busy.receive(at(0), &pdu(Command::SUBMIT_SM, Status::OK, 5, MESSAGE));
+    busy.half_closed(at(1));
+    assert_eq!((busy.timeout(at(5)), busy.closed()), (TimeoutEvent::None, None));
+    assert_eq!(busy.timeout(at(6)), TimeoutEvent::Closed(CloseReason::PeerEnded));
+}
+
+#[test]
 fn unbinds_that_cross_end_both_sides() {
     let mut client = client(BindKind::Transceiver);
     client.unbind(at(0));

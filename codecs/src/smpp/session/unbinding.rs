@@ -19,7 +19,7 @@ impl Session {
         };
         match self.ending {
             // Both sides unbind at once, or the peer asks again: nothing is gained by waiting.
-            Ending::Sent(_) | Ending::Owed(_) => {
+            Ending::Sent(_) | Ending::Owed(_) | Ending::HalfClosed => {
                 self.unbind_answered(sequence);
                 return Event::Closed(self.shut(CloseReason::PeerUnbound));
             }
@@ -32,6 +32,22 @@ impl Session {
         self.timers.unbinding(now, self.limits.unbind);
         self.settle(now);
         self.closed().map_or(Event::None, Event::Closed)
+    }
+
+    /// The peer has ended its own half of the connection: nothing comes from it any more, responses included, but what it is owed may
+    /// still be given, for as long as after its unbind. Not bound: closed at once.
+    pub fn half_closed(&mut self, now: Mono) {
+        let (State::Bound(kind) | State::Unbinding(kind)) = self.state else {
+            self.shut(CloseReason::PeerEnded);
+            return;
+        };
+        self.is_half_closed = true;
+        if !matches!(self.ending, Ending::Owed(_)) {
+            self.state = State::Unbinding(kind);
+            self.ending = Ending::HalfClosed;
+            self.timers.unbinding(now, self.limits.unbind);
+        }
+        self.settle(now);
     }
 
     fn unbind_answered(&mut self, sequence: u32) {
@@ -63,7 +79,8 @@ impl Session {
 
     /// The next step of an unbinding, once nothing is open.
     pub(super) fn settle(&mut self, now: Mono) {
-        if self.ending == Ending::No || self.in_flight() > 0 || self.unanswered > 0 {
+        let waits_for_peer = self.in_flight() > 0 && !self.is_half_closed;
+        if self.ending == Ending::No || waits_for_peer || self.unanswered > 0 {
             return;
         }
         self.advance_ending(now);
@@ -90,6 +107,9 @@ impl Session {
             Ending::Owed(sequence) => {
                 self.unbind_answered(sequence);
                 self.shut(CloseReason::PeerUnbound);
+            }
+            Ending::HalfClosed => {
+                self.shut(CloseReason::PeerEnded);
             }
             Ending::Sent(_) | Ending::No => {}
         }

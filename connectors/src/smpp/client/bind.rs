@@ -139,7 +139,7 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             match woken {
                 Woken::Read => self.read(now, &lane),
                 Woken::Phase(phase) => self.enter(now.mono, phase),
-                Woken::Ended | Woken::Other => {}
+                Woken::HalfClosed | Woken::Ended | Woken::Other => {}
             }
             self.run_out(now);
             self.rest_if_leaving();
@@ -154,7 +154,9 @@ impl<'o, S: AsyncRead + AsyncWrite + Unpin> Bind<'o, S> {
             self.release(now.mono);
             let is_over = self.close_at.is_some_and(|at| at <= now.mono);
             let is_closed = self.refused.is_some() || self.line.session.closed().is_some();
-            if woken == Woken::Ended || is_over || is_closed {
+            // A provider that says nothing more answers nothing: the bind is lost, whichever half has ended.
+            let is_lost = matches!(woken, Woken::HalfClosed | Woken::Ended);
+            if is_lost || is_over || is_closed {
                 break;
             }
         }

@@ -40,6 +40,8 @@ pub struct Connection<S> {
     held: Option<HeldRefusal>,
     /// When the connection is closed, whatever is still open.
     close_at: Option<Mono>,
+    /// The peer has ended its own half: there is nothing more to read.
+    is_half_closed: bool,
     logged: u32,
 }
 
@@ -68,6 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tenant: None,
             held: None,
             close_at: None,
+            is_half_closed: false,
             logged: 0,
         }
     }
@@ -75,12 +78,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub async fn run(mut self) {
         loop {
             let deadline = self.held.as_ref().map(|held| held.at).or(self.close_at);
-            let woken = self.line.wait(true, deadline, &mut self.phases, self.phase).await;
+            let woken = self.line.wait(!self.is_half_closed, deadline, &mut self.phases, self.phase).await;
             let now = self.line.clock().now();
             let is_stalled = self.line.is_stalled(now.mono);
             match woken {
                 Woken::Read => self.read(now),
                 Woken::Phase(phase) => self.enter(now.mono, phase),
+                Woken::HalfClosed => {
+                    // What was accepted of it is still to be answered.
+                    self.is_half_closed = true;
+                    self.line.session.half_closed(now.mono);
+                }
                 Woken::Ended | Woken::Other => {}
             }
             self.run_out(now.mono);

@@ -47,6 +47,49 @@ fn a_tenant_has_so_many_binds_and_gets_one_back_when_it_leaves() {
     site.still_serves();
 }
 
+/// Some clients write all they have, end their half, and read.
+#[test]
+fn who_has_ended_its_own_half_is_answered_what_was_accepted_of_it() {
+    let site = Site::new();
+    for round in 1..=10 {
+        let mut peer = site.bound();
+        site.house.hold_still();
+        (2..52).for_each(|sequence| peer.send(&submit_frame(sequence)));
+        peer.end_half();
+        site.house.wait_for("the messages", |commands| {
+            let items = commands.iter().map(|command| match command {
+                Command::Submit(submissions) => submissions.items.len(),
+                _ => 0,
+            });
+            (items.sum::<usize>() == 50 * round).then_some(())
+        });
+        // A bind later the connection has long seen that nothing more comes.
+        drop(site.bound());
+        site.house.go_on();
+        let answers = peer.read_to_end();
+        assert_eq!(answers.len(), 50, "{round}");
+        assert!(answers.iter().all(|pdu| (pdu.command, pdu.status) == (Pdus::SUBMIT_SM_RESP, Status::OK)));
+    }
+    site.still_serves();
+}
+
+#[test]
+fn who_has_ended_its_own_half_is_borne_as_long_as_its_unbind_and_its_receipts_come_back() {
+    let closing = Duration::from_millis(100);
+    let site =
+        Site::with(ServerOptions { closing, ..options() }, TenantAccess { max_binds: 1, ..access() }, None);
+    let mut peer = site.bound();
+    site.house.requests(site.house.connection(1), &[11, 12], b"body");
+    assert_eq!([peer.read().command, peer.read().command], [Pdus::DELIVER_SM; 2]);
+    site.house.hold_still();
+    peer.send(&submit_frame(2));
+    peer.end_half();
+    assert_eq!(site.untold(2), [11, 12]);
+    assert!(peer.read_any().is_none());
+    site.house.go_on();
+    site.still_serves();
+}
+
 #[test]
 fn a_tenant_binds_as_it_may_and_no_other_way() {
     let kinds = [BindKind::Transmitter, BindKind::Receiver, BindKind::Transceiver];
