@@ -5,6 +5,7 @@ pub mod api;
 pub mod block;
 pub mod commit;
 mod definitions;
+mod descriptors;
 pub mod directory;
 mod first_run;
 pub mod fold;

@@ -23,7 +23,6 @@ use engine::Engine;
 use engine::command::{Command, DiskLevel, Query};
 use engine::effect::{OnTheWay, Reply};
 use engine::id::Permutation;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::ServerConfig;
 use storage::layout::Layout;
 use storage::space::{self, Level};
@@ -33,6 +32,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, ApiState};
 use crate::commit::{CommitLoop, Outlets};
+use crate::descriptors::Caps;
 use crate::directory::Directory;
 use crate::first_run::{self, Announcement};
 use crate::history::{History, Stores};
@@ -45,7 +45,7 @@ use crate::reach::{self, ReachError, ReachedProviders};
 use crate::secrets::KeyHash;
 use crate::signals::{EndSignals, Opening};
 use crate::store::{self, Store};
-use crate::{definitions, listen, providers, sandbox, settings};
+use crate::{definitions, descriptors, listen, providers, sandbox, settings};
 
 /// How often metrics are published and the disk is looked at.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -53,9 +53,6 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const RETIRING: Duration = Duration::from_secs(60);
 /// How long the gateway must have run before old messages are removed by the system's clock; as long as a jump is doubted.
 const CLOCK_TRIED: Duration = Duration::from_secs(300);
-/// Connections of the HTTP door at once; each costs a descriptor and some buffers.
-const HTTP_CONNECTIONS_MAX: usize = 4_096;
-const OPS_CONNECTIONS_MAX: usize = 64;
 /// How long unbinding everything may take after the drain.
 const CLOSING: Duration = Duration::from_secs(6);
 
@@ -101,15 +98,6 @@ impl From<engine::ReplayError> for ServeError {
     }
 }
 
-/// Takes as many file descriptors as the system lets this process have: each connection costs one.
-fn raise_descriptors() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
-    }
-}
-
 /// Runs the gateway until it is told to end.
 pub fn run(config: Option<&Path>, use_ballast: bool) -> ExitCode {
     let started = crate::logging::start().map_err(ServeError::from);
@@ -119,7 +107,7 @@ pub fn run(config: Option<&Path>, use_ballast: bool) -> ExitCode {
         // Before anything that takes time.
         let opening = runtime.block_on(async { Opening::begin() }).map_err(ServeError::Start)?;
         let config = settings::read_to_start(config)?;
-        raise_descriptors();
+        descriptors::raise();
         let clock = Clock::start();
         // Opened before anything else runs: it reads the whole ring.
         let store = store::open(&config, use_ballast, clock)?;
@@ -290,12 +278,13 @@ async fn serve(
         .map_err(ServeError::Start)?;
     let (phase, phases) = Phases::channel();
     let announcement = listeners.announcement(&config, simulator.is_some());
-    let smpp = smpp_server(&config, &house, &directory);
+    let caps = descriptors::caps(&config);
+    let smpp = smpp_server(&config, caps, &house, &directory);
     let operations = operations(administrator.key_hash, &house, &ids);
     let state = api_state(&config, &house, directory, Arc::clone(&history) as _, ids);
     let counts = SmppCounts { refusals: smpp.refusals(), server: smpp.counters() };
     let lockouts = restored_lockouts(&store.layout, smpp.lockout(), outbind.lockout, clock);
-    let doors = open_doors(listeners, smpp, state, operations, &house, &phases);
+    let doors = open_doors(listeners, caps, smpp, state, operations, &house, &phases);
     let binds = providers::start(binds, keepers, &phases);
     house.publish(&counts, history.damaged());
     let root = store.layout.root().to_owned();
@@ -319,9 +308,9 @@ async fn serve(
     if disk_is_full { Err(ServeError::DiskFull) } else { Ok(()) }
 }
 
-fn smpp_server(config: &Config, house: &House, directory: &Arc<Directory>) -> Server {
+fn smpp_server(config: &Config, caps: Caps, house: &House, directory: &Arc<Directory>) -> Server {
     let (partition, admission) = (house.partition.clone(), Arc::clone(&house.admission));
-    Server::new(server_options(config), partition, Arc::clone(directory) as _, admission)
+    Server::new(server_options(config, caps), partition, Arc::clone(directory) as _, admission)
 }
 
 /// The lock-outs of the process before: of tenants, and of outbind.
@@ -357,7 +346,7 @@ fn warn_of_durability(config: &Config) {
     }
 }
 
-fn server_options(config: &Config) -> ServerOptions {
+fn server_options(config: &Config, caps: Caps) -> ServerOptions {
     ServerOptions {
         system_id: config.smpp.system_id.clone(),
         no_credit_status: Status(config.smpp.no_credit_status),
@@ -367,6 +356,8 @@ fn server_options(config: &Config) -> ServerOptions {
         enquire_link: config.limits.enquire_link,
         inactivity: config.limits.inactivity,
         response_timeout: config.limits.response_timeout,
+        connections_max: caps.smpp,
+        unbound_max: caps.unbound,
         ..ServerOptions::default()
     }
 }
@@ -402,6 +393,7 @@ fn api_state(
 /// Everything that takes connections. Each task ends after its phase has.
 fn open_doors(
     listeners: Listeners,
+    caps: Caps,
     smpp: Server,
     state: ApiState,
     operations: Operations,
@@ -414,7 +406,7 @@ fn open_doors(
         http,
         api::router(state),
         http_tls,
-        HTTP_CONNECTIONS_MAX,
+        caps.http,
         house.doors.connections(Entry::Http),
         phases.clone(),
     ));
@@ -428,7 +420,7 @@ fn open_doors(
         ops_listener,
         ops,
         None,
-        OPS_CONNECTIONS_MAX,
+        caps.operations,
         house.doors.connections(Entry::Operations),
         phases.clone(),
     ));

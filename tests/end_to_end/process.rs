@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::os::unix::ffi::OsStringExt;
 
@@ -11,11 +12,11 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use serde_json::Value;
 
 use crate::end_to_end::{Stage, send, story};
-use crate::support::gateway::{Gateway, program, run, serve};
+use crate::support::gateway::{Gateway, program, program_of, run, serve};
 use crate::support::home::Home;
 use crate::support::peer::{Heard, Peer, submission};
 use crate::support::provider::Provider;
-use crate::support::settings;
+use crate::support::settings::{self, KEY};
 use crate::support::wait::{until, until_true};
 
 const TO: u64 = 254_717_000_000;
@@ -321,6 +322,44 @@ fn what_stands_before_a_command_holds_for_it_or_is_refused() {
         let (ended, _) = run(&home, arguments);
         assert!(ended.code == Some(code) && ended.said.contains(said), "{arguments:?}: {ended:?}");
     }
+}
+
+/// Connections that say nothing, more than there are descriptors, from before the first database of the archive is opened.
+#[test]
+fn strangers_take_no_descriptor_that_the_store_needs() {
+    const DESCRIPTORS: usize = 320;
+    const STRANGERS: usize = 200;
+    let provider = Provider::start();
+    let home = Home::new(&settings::plain(provider.address()));
+    let mut command = program_of("sh", &home);
+    let limited = format!("ulimit -n {DESCRIPTORS} && exec \"$0\" serve --config tidegate.toml");
+    command.args(["-c", &limited, env!("CARGO_BIN_EXE_tidegate")]);
+    let gateway = Gateway::ready(Gateway::spawn(&home, command));
+    assert!(gateway.said().contains("the limit of open files is low"), "{}", gateway.said());
+    let at = gateway.addresses();
+    let connect = |to| (0..STRANGERS).map(move |_| TcpStream::connect(to).unwrap());
+    let strangers: Vec<TcpStream> = connect(at.http).chain(connect(at.smpp)).collect();
+    let is_closed = |stranger: &TcpStream| {
+        stranger.set_nonblocking(true).unwrap();
+        !matches!(stranger.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    };
+    until_true("strangers who make room for others", || {
+        let taken = gateway.descriptors();
+        assert!(taken < DESCRIPTORS - 64, "{taken} are taken");
+        [0, STRANGERS].iter().all(|first| is_closed(&strangers[*first]))
+    });
+    let mut http = gateway.http(KEY);
+    // More than a block of the archive has.
+    let ids: Vec<String> = (0..70).map(|place| send(&mut http, TO + place, &Value::Null)).collect();
+    ids.iter().for_each(|id| drop(http.message(id, "delivered")));
+    let archive = home.store().join("archive");
+    until_true("a database of the archive", || {
+        let found = std::fs::read_dir(&archive).into_iter().flatten().flatten();
+        found.map(|entry| entry.path().join("db")).any(|database| database.exists())
+    });
+    assert!(gateway.is_ready());
+    drop(Peer::transceiver(at.smpp));
+    gateway.end_well();
 }
 
 /// A command whose reader has gone has nothing broken in it; one whose answer does not fit the disk has not done its work.

@@ -27,7 +27,7 @@ use self::backoff::Backoff;
 pub use self::backoff::{Ending, Pauses, Reconnect};
 use self::bind::Bind;
 pub use self::dial::{Connection, Dial, Host, Network, Tls};
-pub use self::outbind::{Expected, Keeper, Outbind, Shared};
+pub use self::outbind::{CONNECTIONS_MAX as OUTBIND_CONNECTIONS_MAX, Expected, Keeper, Outbind, Shared};
 use self::rebind::Rebinding;
 pub use self::rebind::{Rebind, Rebound};
 use super::counters::BindCounters;

@@ -28,7 +28,7 @@ const GREETING: Duration = Duration::from_secs(10);
 const GREETING_MAX: usize = 64;
 /// How long one that has said it waits for a bind, and how many there may be of both kinds.
 const WAITING: Duration = Duration::from_secs(30);
-const CONNECTIONS_MAX: usize = 2 * GREETING_MAX;
+pub const CONNECTIONS_MAX: usize = 2 * GREETING_MAX;
 /// The header, and two fields far beyond what the specification allows.
 const OUTBIND_OCTETS_MAX: usize = 256;
 /// After accept has failed, which mostly means too many open files.
