@@ -235,11 +235,13 @@ impl Provider {
     /// The next question and the bind that takes it.
     fn next_ask(&mut self, now: codecs::instant::Mono, high_percent: u32) -> Option<(usize, Question)> {
         let next = *self.wanted.front().or(self.asks.front())?;
-        // No less often than each second, where its rate says so little; and what has been begun for a part of a message goes on for
-        // the others.
+        // No less often than each second, where its rate says so little; and a cancel that has been begun for a part of a message goes
+        // on for the others.
         let a_second = Some(self.rate.rate()).filter(|rate| *rate > 0);
-        let goes_on = self.asked_last == Some((next.token.number(), next.kind));
-        let parts = if goes_on { 1 } else { a_second.map_or(PARTS_PER_ASK, |rate| rate.min(PARTS_PER_ASK)) };
+        let parts = match self.is_cancelling {
+            true => 1,
+            false => a_second.map_or(PARTS_PER_ASK, |rate| rate.min(PARTS_PER_ASK)),
+        };
         if !self.queue.is_empty() && self.parts_since_ask < parts {
             return None;
         }
@@ -250,6 +252,8 @@ impl Provider {
     /// The next question is asked, or not to be asked any more.
     fn take_ask(&mut self) {
         let taken = self.wanted.pop_front().or_else(|| self.asks.pop_front());
-        self.asked_last = taken.map(|question| (question.token.number(), question.kind));
+        let of = |question: &Question| (question.token.number(), question.kind);
+        let goes_on = self.wanted.front().map(of) == taken.as_ref().map(of);
+        self.is_cancelling = goes_on && taken.is_some_and(|question| question.kind == AskKind::Cancel);
     }
 }

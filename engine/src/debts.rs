@@ -1,7 +1,7 @@
 //! What tenants are still to be told of messages that have left memory, and the end of their wait. In which order it is told
 //! is the tenants' lines' to say ([`crate::line`]); what is in memory knows by itself whether it is owed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use codecs::instant::Wall;
 
@@ -146,6 +146,11 @@ impl Debts {
         self.untold.get(&block).map_or(0, OfBlock::places)
     }
 
+    /// Whether something is owed of a block, and the journal has a record of it.
+    fn is_recorded(&self, block: u64) -> bool {
+        self.untold.get(&block).is_some_and(|of_block| of_block.group != 0)
+    }
+
     /// Whether something is owed of a block, and this group has the newest record of it.
     pub fn is_recorded_in(&self, block: u64, group: u64) -> bool {
         self.untold.get(&block).is_some_and(|of_block| of_block.group == group)
@@ -223,13 +228,23 @@ impl Engine {
         if beyond == 0 {
             return;
         }
+        let mut recorded = BTreeSet::new();
         for number in self.tenants.take_oldest_untold(beyond.min(DROPPED_MAX)) {
             if self.pages.get(number).is_some_and(is_in_line) {
                 self.counters.dropped += 1;
                 self.step(number, &Step::Dropped);
-            } else if self.debts.forget(number) {
-                self.counters.dropped += 1;
+                continue;
             }
+            let block = block_of(number);
+            let is_recorded = self.debts.is_recorded(block);
+            if self.debts.forget(number) {
+                self.counters.dropped += 1;
+                recorded.extend(is_recorded.then_some(block));
+            }
+        }
+        // Time will not drop them again, so that a start has to know.
+        for block in recorded {
+            self.record_debts(block);
         }
     }
 
@@ -259,21 +274,22 @@ impl Engine {
         })
     }
 
-    /// Writes what is still to be told of a block's messages that have left memory. Those on their way to the archive have not yet:
-    /// the journal has them.
+    /// Writes what is still to be told of a block's messages that have left memory: nothing, where all has been dropped that was written
+    /// before. Those on their way to the archive have not left yet: the journal has them.
     pub(crate) fn record_debts(&mut self, block: u64) {
         let leaving = self.sweep.leaving(block);
-        let Some(of_block) = self.debts.untold.get_mut(&block) else { return };
-        let mut debts = Vec::with_capacity(Debt::OCTETS * of_block.debts.len());
-        for debt in of_block.debts.iter().filter(|debt| debt.places & !leaving != 0) {
-            Debt { places: debt.places & !leaving, ..*debt }.write(&mut debts);
+        let mut debts = Vec::new();
+        if let Some(of_block) = self.debts.untold.get_mut(&block) {
+            debts.reserve_exact(Debt::OCTETS * of_block.debts.len());
+            for debt in of_block.debts.iter().filter(|debt| debt.places & !leaving != 0) {
+                Debt { places: debt.places & !leaving, ..*debt }.write(&mut debts);
+            }
+            of_block.group = if debts.is_empty() { 0 } else { self.group_number };
         }
-        if debts.is_empty() {
-            return;
-        }
-        of_block.group = self.group_number;
         record::write(&mut self.group, &Record::Debts { block, debts: &debts });
-        self.ring.add(self.group_number, Item::Debts(block));
+        if !debts.is_empty() {
+            self.ring.add(self.group_number, Item::Debts(block));
+        }
     }
 
     /// `None`: these are no debts.

@@ -168,8 +168,8 @@ pub(crate) struct Provider {
     /// What it is to be asked besides, and the parts that were sent since it was last asked.
     pub asks: VecDeque<Question>,
     pub parts_since_ask: u32,
-    /// The message that the last question was about, and what it asked.
-    pub asked_last: Option<(u64, AskKind)>,
+    /// The next of `wanted` is about another part of the message that the last was to cancel a part of.
+    pub is_cancelling: bool,
 }
 
 impl Provider {
@@ -203,7 +203,7 @@ impl Provider {
             wanted: VecDeque::new(),
             asks: VecDeque::new(),
             parts_since_ask: 0,
-            asked_last: None,
+            is_cancelling: false,
         }
     }
 

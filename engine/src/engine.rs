@@ -415,8 +415,15 @@ impl Engine {
 
     /// A message has come from one state into another, and waits where its new state waits.
     fn entered(&mut self, number: u64, from: State, state: State) {
+        if state == State::Queued && self.give_up_rest(number) {
+            return;
+        }
         let Some(message) = self.pages.get(number) else { return };
-        let retry_at = message.retry_at().filter(|at| *at > self.now.wall);
+        let retry_at = match from {
+            // The refusal may be of a clock that was ahead.
+            State::Held => message.paused_anew(self.now.wall),
+            _ => message.retry_at().filter(|at| *at > self.now.wall),
+        };
         match (from, state, retry_at) {
             (_, State::Queued, Some(at)) => self.wall_dues.insert(millis(at), DueKind::Send as u8, number),
             (State::Scheduled | State::Held, State::Queued, None) => {

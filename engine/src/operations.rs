@@ -85,8 +85,9 @@ struct Carried {
     said: Option<Said>,
     /// The tenant has had its answer: the time was over.
     is_answered: bool,
-    /// It is a cancel of which the provider has been asked for a part.
+    /// It is a cancel of which the provider has been asked for a part, and of which it has confirmed one.
     is_begun: bool,
+    is_confirmed: bool,
     until: Mono,
 }
 
@@ -296,8 +297,8 @@ impl Engine {
         let offers = provider.definition.as_ref().is_some_and(|d| d.operations.contains(&asker.kind));
         // By a shared id it would be done to others as well: as if it were not offered.
         let offers = offers && !provider.names_others(message);
-        let is_asked = provider.up_since.is_some() && self.providers.is_enabled(index);
-        if !offers || !is_asked || self.operations.carried_count >= CARRIED_MAX {
+        let may_ask = provider.up_since.is_some() && self.providers.is_enabled(index);
+        if !offers || !may_ask || self.operations.carried_count >= CARRIED_MAX {
             return false;
         }
         // What went as one has one id.
@@ -339,6 +340,7 @@ impl Engine {
             said: None,
             is_answered: false,
             is_begun: false,
+            is_confirmed: false,
             until,
         };
         self.operations.carried.entry(number).or_default().push(carried);
@@ -389,9 +391,20 @@ impl Engine {
         let is_refused = answer.status != 0;
         let done = answer.done.unwrap_or(self.now.wall);
         let said = answer.state.map(|state| Said { state, done, error: answer.error });
+        let (late, mut goes_on) = (self.now.mono.after(CARRIED_LATE), false);
         for carried in waiting.iter_mut().filter(|carried| carried.asker.kind == answer.kind) {
             if carried.open.remove(&answer.token.part()) {
                 carried.is_refused |= is_refused;
+                carried.is_confirmed |= !is_refused;
+                if carried.is_begun && is_refused && !carried.is_confirmed {
+                    // The phone gets a part of it: then it should get the others.
+                    carried.open.clear();
+                }
+                if carried.is_begun && carried.is_answered {
+                    // It is finished, however long that takes.
+                    carried.until = late;
+                    goes_on = true;
+                }
                 carried.said = match (carried.said, said) {
                     (Some(before), Some(now)) => Some(before.of_both(now)),
                     (before, now) => before.or(now),
@@ -406,6 +419,9 @@ impl Engine {
             self.operations.carried.insert(number, rest);
         }
         self.operations.carried_count -= ended.len();
+        if goes_on {
+            self.mono_dues.insert(late.0, DueKind::Carried as u8, number);
+        }
         for carried in ended {
             self.end_carried(number, carried);
         }
@@ -433,6 +449,23 @@ impl Engine {
         }
         if !is_answered {
             self.answer_operation(asker, if is_done { Operated::Done } else { Operated::Failed });
+        }
+    }
+
+    /// A bind is lost, and with it what was asked over it: nothing comes back of that. A cancel that has begun is asked for again.
+    pub(crate) fn cancel_again(&mut self, provider: u16) {
+        let begun = self.operations.carried.iter().filter_map(|(number, waiting)| {
+            let message = self.pages.get(*number).filter(|message| message.provider == provider)?;
+            waiting.iter().find(|carried| carried.is_begun)?;
+            Some((message.number, self.operations.begun_cancel(*number)?.clone()))
+        });
+        let begun: Vec<(u64, BTreeSet<u8>)> = begun.collect();
+        for (number, mut open) in begun {
+            let wanted = self.providers.get(provider).into_iter().flat_map(|entry| &entry.wanted);
+            for question in wanted.filter(|question| question.token.number() == number) {
+                open.remove(&question.token.part());
+            }
+            self.want(provider, number, AskKind::Cancel, &open);
         }
     }
 

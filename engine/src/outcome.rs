@@ -132,7 +132,6 @@ impl Engine {
                 self.accepted_by_provider(provider, PartToken::new(number, part), id, phone);
                 if has_more {
                     self.settle_all_parts(number);
-                    self.give_up_rest(number);
                 }
             }
             Verdict::Throttled if was_sending => {
@@ -147,22 +146,21 @@ impl Engine {
         }
     }
 
-    /// A part was refused as often as it may be, and another provider was to have the message; now this one has taken another part of
-    /// it, so that nobody may have the rest.
-    fn give_up_rest(&mut self, number: u64) {
-        let Some(message) = self.pages.get(number).filter(|message| message.state == State::Queued) else {
-            return;
-        };
-        let refusal = message.steps().fold(None, |used_up, (at, step)| match step {
+    /// Of a message that is queued again: a part was refused as often as it may be, so that another provider was to have the message, and
+    /// this one has taken a part of it. Nobody may have the rest. True when there is no more to be done for it.
+    pub(crate) fn give_up_rest(&mut self, number: u64) -> bool {
+        let in_part = |message: &&Message| message.parts() > 1 && message.accepted_parts() > 0;
+        let Some(message) = self.pages.get(number).filter(in_part) else { return false };
+        let refusal = message.steps().fold(None, |refusal, (at, step)| match step {
             Step::Intent { .. } => None,
             Step::Response { verdict: Verdict::Retry, retry_at, status, .. } if retry_at <= at => {
                 Some(status)
             }
-            _ => used_up,
+            _ => refusal,
         });
-        if let Some(status) = refusal {
-            self.step(number, &Step::Failed { cause: FailCause::Attempts, status });
-        }
+        let Some(status) = refusal else { return false };
+        self.step(number, &Step::Failed { cause: FailCause::Attempts, status });
+        true
     }
 
     /// What was held because it was in doubt, and no longer is: its provider has said that it did not take it.
@@ -392,6 +390,7 @@ impl Engine {
         }
         if let Some(connection) = connection {
             self.effects.outgoing(connection).closed = true;
+            self.cancel_again(provider);
         }
         self.put_back(provider, bind);
     }

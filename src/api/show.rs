@@ -308,7 +308,7 @@ fn fail_text(cause: FailCause, status: u32) -> Cow<'static, str> {
     let text = match cause {
         FailCause::Attempts => "it was refused as often as it may be tried",
         FailCause::InDoubt => "the provider may have it and did not answer",
-        FailCause::Partial => "the provider took some of its parts and refused others",
+        FailCause::Partial => "the provider took some of its parts, and not the others",
         FailCause::Refused => "the provider refused it",
     };
     match Status(status).name() {

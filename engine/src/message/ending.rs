@@ -59,7 +59,10 @@ impl Message {
         for (_, step) in self.steps() {
             match step {
                 Step::Failed { cause, status } => found = Some((cause, status)),
-                Step::Resolved { resolution: Resolution::Failed } => found = Some((FailCause::InDoubt, 0)),
+                Step::Resolved { resolution: Resolution::Failed } => {
+                    let cause = if self.was_in_doubt() { FailCause::InDoubt } else { FailCause::Partial };
+                    found = Some((cause, 0));
+                }
                 Step::Response { verdict: Verdict::Refused, status, .. } => {
                     let cause =
                         if self.accepted_parts() > 0 { FailCause::Partial } else { FailCause::Refused };

@@ -134,3 +134,91 @@ fn a_provider_that_an_operator_has_disabled_is_asked_nothing_and_nobody_waits_fo
     assert!(matches!(house.of_one("acme", number, OfOne::Query), Some(Operated::State { .. })));
     assert!(house.asks.is_empty());
 }
+
+#[test]
+fn a_cancel_whose_question_was_lost_with_its_bind_is_asked_for_again() {
+    let (mut house, number) = carried(3);
+    assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
+    assert_eq!(house.asks.drain(..).len(), 3);
+    answer(&mut house, 0, number, AskKind::Cancel, 0, None);
+    house.bind_down("up", 0, &[], &[]);
+    house.seconds(2);
+    house.bind("up", 0, 10);
+    house.seconds(1);
+    let asked: Vec<u8> = house.asks.drain(..).map(|(_, part, _)| part.part()).collect();
+    assert_eq!(asked, [1, 2]);
+    answer(&mut house, 1, number, AskKind::Cancel, 0, None);
+    answer(&mut house, 2, number, AskKind::Cancel, 0, None);
+    assert_eq!((outcomes(&mut house), house.state(number)), (vec![Operated::Done], State::Cancelled));
+}
+
+/// A part is with the phone, or will be: then the others should be too.
+#[test]
+fn after_a_first_refusal_no_other_part_is_cancelled() {
+    let mut definitions = definitions();
+    definitions.providers[0].operations = vec![AskKind::Cancel];
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 1);
+    let number = house.accepted("acme", &Sms::of_parts(3));
+    for part in 0..3 {
+        let request = house.taken(bind).remove(0);
+        house.respond("up", 0, &[(request.part(), 0, &format!("id-{part}"))]);
+    }
+    assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
+    answer(&mut house, 0, number, AskKind::Cancel, 0x11, None);
+    house.seconds(10);
+    assert_eq!((outcomes(&mut house), house.state(number)), (vec![Operated::Failed], State::Sent));
+    assert_eq!(house.asks.drain(..).len(), 1);
+}
+
+#[test]
+fn a_cancel_is_finished_however_long_its_provider_takes_for_each_part() {
+    let mut definitions = definitions();
+    definitions.providers[0].operations = vec![AskKind::Cancel];
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 1);
+    let number = house.accepted("acme", &Sms::of_parts(6));
+    for part in 0..6 {
+        let request = house.taken(bind).remove(0);
+        house.respond("up", 0, &[(request.part(), 0, &format!("id-{part}"))]);
+    }
+    assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
+    for part in 0..6 {
+        house.seconds(25);
+        let asked: Vec<u8> = house.asks.drain(..).map(|(_, part, _)| part.part()).collect();
+        assert_eq!(asked, [part]);
+        answer(&mut house, part, number, AskKind::Cancel, 0, None);
+    }
+    assert_eq!((outcomes(&mut house), house.state(number)), (vec![Operated::Failed], State::Cancelled));
+}
+
+/// Who asks again and again about one message has no larger share for that.
+#[test]
+fn questions_about_one_message_come_no_more_often_than_about_others() {
+    let mut definitions = definitions();
+    definitions.providers[0].operations = vec![AskKind::Query];
+    definitions.providers[0].throughput = 10;
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 100);
+    let number = house.accepted("acme", &Sms::default());
+    let part = house.taken(bind).remove(0).part();
+    house.respond("up", 0, &[(part, 0, "id-0")]);
+    house.accepted_all("acme", &Sms::default(), 500);
+    let mut asked = 0;
+    assert_eq!(house.of_one("acme", number, OfOne::Query), None);
+    for _ in 0..100 {
+        house.advance(100_000);
+        house.turn([]);
+        for request in house.taken(bind) {
+            house.respond("up", 0, &[(request.part(), 0, &format!("o-{}", request.number()))]);
+        }
+        let questions = house.asks.drain(..).len();
+        asked += questions;
+        for _ in 0..questions {
+            answer(&mut house, 0, number, AskKind::Query, 0, Some(ReceiptState::Enroute));
+            outcomes(&mut house);
+            assert_eq!(house.of_one("acme", number, OfOne::Query), None);
+        }
+    }
+    assert!((5..=10).contains(&asked), "{asked} questions in ten seconds of ten parts each");
+}

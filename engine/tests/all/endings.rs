@@ -75,6 +75,26 @@ fn a_part_refused_as_often_as_it_may_be_is_not_tried_again_where_another_was_tak
         house.crash();
         assert_eq!(house.state(number), State::Failed);
     }
+    // Whatever becomes of the last part, it was one before it that had been refused.
+    for last in [Some(THROTTLED), None] {
+        let mut definitions = definitions();
+        definitions.providers[0].attempts_max = 1;
+        let mut house = House::new(definitions);
+        let (bind, other) = (house.bind("up", 0, 10), house.bind("spare", 0, 10));
+        let number = house.accepted("acme", &Sms::of_parts(3));
+        let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+        house.respond("up", 0, &[(parts[0], BUSY, ""), (parts[1], 0, "id-1")]);
+        match last {
+            Some(status) => house.respond("up", 0, &[(parts[2], status, "")]),
+            None => house.bind_down("up", 0, &parts[2..], &[]),
+        }
+        house.bind("up", 1, 10);
+        house.seconds(10);
+        assert_eq!((house.state(number), house.taken(other).len()), (State::Failed, 0), "{last:?}");
+        assert_eq!(house.message(number).failure(), Some((FailCause::Attempts, BUSY)), "{last:?}");
+        house.crash();
+        assert_eq!(house.state(number), State::Failed);
+    }
     // While nothing was taken the other one may have it.
     let mut definitions = definitions();
     definitions.providers[0].attempts_max = 1;

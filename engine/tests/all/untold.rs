@@ -157,6 +157,29 @@ fn debts(house: &House) -> Vec<usize> {
 }
 
 #[test]
+fn what_was_dropped_beyond_the_bound_does_not_come_back_with_a_restart() {
+    let mut definitions = kept_for(10 * HOUR);
+    definitions.settings.untold_max = 500;
+    let mut house = House::new(definitions);
+    house.checks = false;
+    from_phones(&mut house, 500);
+    house.seconds(HOUR / 2);
+    from_phones(&mut house, 1_000);
+    house.seconds(HOUR / 2);
+    assert_eq!(house.engine.snapshot().untold, 500);
+    house.checks = true;
+    let session = house.bind_tenant("acme", 500);
+    house.seconds(5);
+    let told = house.told(session);
+    assert_eq!(told.len(), 500);
+    house.acknowledge("acme", session, &told, 0);
+    house.seconds(120);
+    house.crash();
+    house.seconds(10);
+    assert_eq!((house.engine.snapshot().untold, house.engine.summary().debts.len()), (0, 0));
+}
+
+#[test]
 fn what_is_untold_of_a_block_is_one_record_and_is_carried_along_as_one() {
     let mut house = House::new(kept_for(10 * HOUR));
     house.checks = false;

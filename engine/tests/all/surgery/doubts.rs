@@ -55,13 +55,12 @@ fn an_operator_resolves_a_doubt_before_and_after_the_policy_has_held_it() {
 #[test]
 fn what_waits_and_was_in_doubt_can_be_given_up_in_memory_and_on_disk() {
     for parked in [false, true] {
-        let (mut house, bind, number) = doubtful(InDoubt::Resend);
+        let (mut house, _, number) = doubtful(InDoubt::Resend);
         house.bind_down("up", 0, &[], &[]);
         house.seconds(60);
         house.bind("up", 0, 1);
         house.seconds(11);
         house.bind_down("up", 0, &[PartToken::new(number, 0)], &[]);
-        let _ = bind;
         assert_eq!(house.state(number), State::Queued);
         house.definitions.providers.retain(|provider| provider.id != "up");
         house.crash();
