@@ -10,6 +10,20 @@ use crate::house::*;
 use crate::operating::{answer, carried, outcomes};
 use crate::surgery::of_provider;
 
+/// A house whose provider can be asked one thing at a time, with a message of so many parts that it has.
+fn carried_one_by_one(parts: u8) -> (House, u64) {
+    let mut definitions = definitions();
+    definitions.providers[0].operations = vec![AskKind::Cancel];
+    let mut house = House::new(definitions);
+    let bind = house.bind("up", 0, 1);
+    let number = house.accepted("acme", &Sms::of_parts(parts));
+    for part in 0..parts {
+        let request = house.taken(bind).remove(0);
+        house.respond("up", 0, &[(request.part(), 0, &format!("id-{part}"))]);
+    }
+    (house, number)
+}
+
 /// The phone gets all of a message or none of it, as far as that is ours to say.
 #[test]
 fn a_cancel_that_has_begun_goes_to_the_provider_for_all_parts_also_between_other_messages() {
@@ -56,15 +70,7 @@ fn a_cancel_that_has_begun_goes_to_the_provider_for_all_parts_also_between_other
 
 #[test]
 fn a_cancel_that_takes_longer_than_its_tenant_waits_is_finished() {
-    let mut definitions = definitions();
-    definitions.providers[0].operations = vec![AskKind::Cancel];
-    let mut house = House::new(definitions);
-    let bind = house.bind("up", 0, 1);
-    let number = house.accepted("acme", &Sms::of_parts(3));
-    for part in 0..3 {
-        let request = house.taken(bind).remove(0);
-        house.respond("up", 0, &[(request.part(), 0, &format!("id-{part}"))]);
-    }
+    let (mut house, number) = carried_one_by_one(3);
     assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
     for part in 0..3 {
         house.seconds(4);
@@ -155,15 +161,7 @@ fn a_cancel_whose_question_was_lost_with_its_bind_is_asked_for_again() {
 /// A part is with the phone, or will be: then the others should be too.
 #[test]
 fn after_a_first_refusal_no_other_part_is_cancelled() {
-    let mut definitions = definitions();
-    definitions.providers[0].operations = vec![AskKind::Cancel];
-    let mut house = House::new(definitions);
-    let bind = house.bind("up", 0, 1);
-    let number = house.accepted("acme", &Sms::of_parts(3));
-    for part in 0..3 {
-        let request = house.taken(bind).remove(0);
-        house.respond("up", 0, &[(request.part(), 0, &format!("id-{part}"))]);
-    }
+    let (mut house, number) = carried_one_by_one(3);
     assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
     answer(&mut house, 0, number, AskKind::Cancel, 0x11, None);
     house.seconds(10);
@@ -173,15 +171,7 @@ fn after_a_first_refusal_no_other_part_is_cancelled() {
 
 #[test]
 fn a_cancel_is_finished_however_long_its_provider_takes_for_each_part() {
-    let mut definitions = definitions();
-    definitions.providers[0].operations = vec![AskKind::Cancel];
-    let mut house = House::new(definitions);
-    let bind = house.bind("up", 0, 1);
-    let number = house.accepted("acme", &Sms::of_parts(6));
-    for part in 0..6 {
-        let request = house.taken(bind).remove(0);
-        house.respond("up", 0, &[(request.part(), 0, &format!("id-{part}"))]);
-    }
+    let (mut house, number) = carried_one_by_one(6);
     assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
     for part in 0..6 {
         house.seconds(25);
