@@ -274,6 +274,7 @@ async fn serve(
     let replies = Arc::clone(&house.replies);
     let handing_out = tokio::spawn(async move { replies.hand_out().await });
     house.measures.see(first_look(&store.engine, &config));
+    house.measures.journal(|| store.journal.sizes());
     let commit = CommitLoop::start(store.engine, store.journal, store.next_group, outlets)
         .map_err(ServeError::Start)?;
     let (phase, phases) = Phases::channel();

@@ -29,5 +29,8 @@ fn the_store_of_the_release_before_is_read_and_goes_on() {
     }
     assert_eq!(balance(&mut stage.http), ["999999977.00", "0.00", "23.00"]);
     let mut stage = stage.restart();
+    let metrics = stage.gateway.ops("/metrics").text();
+    let ring = metrics.lines().find_map(|line| line.strip_prefix("tidegate_journal_bytes "));
+    assert!(ring.is_some_and(|octets| octets != "0"), "{metrics}");
     assert_eq!(balance(&mut stage.http), ["999999977.00", "0.00", "23.00"]);
 }
