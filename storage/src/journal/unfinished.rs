@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::SalvageError;
@@ -20,7 +21,7 @@ const NAMES: [&str; 3] = [FORMAT_FILE, FLUSHED, JOURNAL];
 pub struct Unfinished {
     to: PathBuf,
     path: PathBuf,
-    /// Another salvage to the same place waits for nothing and is refused.
+    /// Another salvage to the same place is refused.
     _lock: File,
     /// The directory itself was not there before.
     made: bool,
@@ -38,8 +39,13 @@ impl Unfinished {
         };
         let path = to.join(UNFINISHED);
         fs::create_dir_all(&path).map_err(target(&path))?;
-        let unfinished =
-            Unfinished { _lock: lock(&path)?, to: to.to_owned(), path, made, is_finished: false };
+        let lock = lock(&path)?;
+        // Who had it before may have come to its end since that was looked at: what it wrote is whole, and not ours to clear.
+        if !is_at(&lock, &path).map_err(target(&path))? || !left_over(to).map_err(target(to))? {
+            let _ = fs::remove_dir(&path);
+            return Err(SalvageError::TargetExists { path: to.to_owned() });
+        }
+        let unfinished = Unfinished { _lock: lock, to: to.to_owned(), path, made, is_finished: false };
         unfinished.clear().map_err(target(to))?;
         Ok(unfinished)
     }
@@ -103,6 +109,16 @@ fn left_over(to: &Path) -> io::Result<bool> {
         name == UNFINISHED || NAMES.iter().any(|of_ours| name == of_ours && *of_ours != JOURNAL)
     };
     Ok(names.is_empty() || (names.iter().all(is_ours) && names.iter().any(|name| name == UNFINISHED)))
+}
+
+/// Whether an open directory is still the one at this path.
+fn is_at(open: &File, path: &Path) -> io::Result<bool> {
+    let of_open = open.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (of_open.dev(), of_open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -204,5 +220,26 @@ mod tests {
         assert!(matches!(Unfinished::begin(to.path()), Err(SalvageError::Open(_))));
         first.finish().unwrap();
         assert_eq!(names(to.path()), [FORMAT_FILE, FLUSHED, JOURNAL]);
+    }
+
+    #[test]
+    fn a_salvage_that_waits_for_the_end_of_another_leaves_what_that_one_wrote() {
+        for _ in 0..20 {
+            let to = tempfile::tempdir().unwrap();
+            let first = Unfinished::begin(to.path()).unwrap();
+            write(first.path(), &NAMES);
+            let (begins, begun) = std::sync::mpsc::channel();
+            let second = std::thread::spawn({
+                let to = to.path().to_owned();
+                move || {
+                    begins.send(()).unwrap();
+                    Unfinished::begin(&to).map(drop)
+                }
+            });
+            begun.recv().unwrap();
+            first.finish().unwrap();
+            assert!(second.join().unwrap().is_err());
+            assert_eq!(names(to.path()), [FORMAT_FILE, FLUSHED, JOURNAL]);
+        }
     }
 }
