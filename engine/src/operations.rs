@@ -88,6 +88,8 @@ struct Carried {
     /// It is a cancel of which the provider has been asked for a part, and of which it has confirmed one.
     is_begun: bool,
     is_confirmed: bool,
+    /// Parts were asked for again, which the provider may have cancelled when it was asked first.
+    is_repeated: bool,
     until: Mono,
 }
 
@@ -341,6 +343,7 @@ impl Engine {
             is_answered: false,
             is_begun: false,
             is_confirmed: false,
+            is_repeated: false,
             until,
         };
         self.operations.carried.entry(number).or_default().push(carried);
@@ -396,7 +399,8 @@ impl Engine {
             if carried.open.remove(&answer.token.part()) {
                 carried.is_refused |= is_refused;
                 carried.is_confirmed |= !is_refused;
-                if carried.is_begun && is_refused && !carried.is_confirmed {
+                let is_first_word = carried.is_begun && !carried.is_confirmed && !carried.is_repeated;
+                if is_first_word && is_refused && Status(answer.status) != Status::UNKNOWNERR {
                     // The phone gets a part of it: then it should get the others.
                     carried.open.clear();
                 }
@@ -466,6 +470,9 @@ impl Engine {
                 open.remove(&question.token.part());
             }
             self.want(provider, number, AskKind::Cancel, &open);
+            for carried in self.operations.carried.get_mut(&number).into_iter().flatten() {
+                carried.is_repeated = true;
+            }
         }
     }
 

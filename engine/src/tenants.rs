@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::hash::FixedState;
 use crate::id::tenant_slot;
 use crate::ledger::{Change, Reserve, Wallet};
-use crate::line::Line;
+use crate::line::{Line, PIECE};
 use crate::money::Micros;
 use crate::quota::{Usage, UsedUp};
 use crate::record::{self, MoneyKind, NameKind, Record};
@@ -22,6 +22,9 @@ use crate::ring::Item;
 use crate::routing::{
     self, Channel, ProviderInput, Rates, RouteInput, Router, RoutingInput, SenderMatch, Turns,
 };
+
+/// How often in one turn the longest line is looked for, to take from it.
+const TAKES_MAX: usize = 64;
 
 /// A tenant's session that takes receipts.
 #[derive(Debug)]
@@ -312,11 +315,21 @@ impl Tenants {
         self.list.iter().map(|tenant| (tenant.untold.len() + tenant.untold_long.len()) as u64).sum()
     }
 
-    /// Takes so many at most that are untold, the oldest of the tenant with the longest line.
+    /// Takes so many at most that are untold, the oldest of the longest line: a little at a time, so that lines of the same length
+    /// stay that.
     pub fn take_oldest_untold(&mut self, most: u64) -> Vec<u64> {
-        let lines = self.list.iter_mut().flat_map(|tenant| [&mut tenant.untold_long, &mut tenant.untold]);
-        let Some(line) = lines.max_by_key(|line| line.len()) else { return Vec::new() };
-        (0..most).map_while(|_| line.pop_front()).map(|(number, _)| number).collect()
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut taken = Vec::new();
+        for _ in 0..TAKES_MAX {
+            let lines = self.list.iter_mut().flat_map(|tenant| [&mut tenant.untold_long, &mut tenant.untold]);
+            let Some(line) = lines.max_by_key(|line| line.len()) else { return taken };
+            let some = (line.len() / 8).clamp(1, PIECE).min(most - taken.len());
+            taken.extend((0..some).map_while(|_| line.pop_front()).map(|(number, _)| number));
+            if taken.len() == most {
+                break;
+            }
+        }
+        taken
     }
 
     /// Those that the definitions do not have, with how many of their messages wait.

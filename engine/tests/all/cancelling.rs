@@ -212,3 +212,32 @@ fn questions_about_one_message_come_no_more_often_than_about_others() {
     }
     assert!((5..=10).contains(&asked), "{asked} questions in ten seconds of ten parts each");
 }
+
+#[test]
+fn a_part_whose_cancel_is_throttled_is_asked_for_again() {
+    let (mut house, number) = carried_one_by_one(3);
+    assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
+    let mut asked = Vec::new();
+    for status in [0, THROTTLED, 0, 0] {
+        house.seconds(1);
+        let part = house.asks.drain(..).map(|(_, part, _)| part.part()).next().expect("a question");
+        asked.push(part);
+        answer(&mut house, part, number, AskKind::Cancel, status, None);
+    }
+    assert_eq!(asked, [0, 1, 2, 1]);
+    assert_eq!((outcomes(&mut house), house.state(number)), (vec![Operated::Done], State::Cancelled));
+}
+
+/// The provider may have done it, and the answer was lost.
+#[test]
+fn no_word_on_a_first_part_leaves_none_of_the_others_out() {
+    let (mut house, number) = carried_one_by_one(3);
+    assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
+    for (part, status) in [(0, 0xff), (1, 0), (2, 0)] {
+        house.seconds(1);
+        let asked: Vec<u8> = house.asks.drain(..).map(|(_, part, _)| part.part()).collect();
+        assert_eq!(asked, [part]);
+        answer(&mut house, part, number, AskKind::Cancel, status, None);
+    }
+    assert_eq!((outcomes(&mut house), house.state(number)), (vec![Operated::Failed], State::Sent));
+}

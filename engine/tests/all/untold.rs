@@ -157,6 +157,31 @@ fn debts(house: &House) -> Vec<usize> {
 }
 
 #[test]
+fn beyond_the_bound_those_with_most_lose_alike() {
+    let mut definitions = kept_for(10 * HOUR);
+    definitions.settings.untold_max = 300;
+    let mut house = House::new(definitions);
+    house.checks = false;
+    let bind = house.bind("up", 0, 1_000);
+    for (tenant, count) in [("acme", 250), ("other", 230), ("acme", 10)] {
+        house.accepted_all(tenant, &Sms::default(), count);
+        for request in house.taken(bind) {
+            let id = request.number().to_string();
+            house.respond("up", 0, &[(request.part(), 0, &id)]);
+            house.receipt("up", text_id(&id), ReceiptState::Delivered, None);
+        }
+    }
+    house.seconds(30);
+    assert_eq!((house.engine.snapshot().untold, house.engine.counters().dropped), (300, 190));
+    for tenant in ["acme", "other"] {
+        let session = house.bind_tenant(tenant, 1_000);
+        house.seconds(1);
+        let told = house.told(session).len();
+        assert!((120..=180).contains(&told), "{told} of {tenant}");
+    }
+}
+
+#[test]
 fn what_was_dropped_beyond_the_bound_does_not_come_back_with_a_restart() {
     let mut definitions = kept_for(10 * HOUR);
     definitions.settings.untold_max = 500;

@@ -228,7 +228,7 @@ mod tests {
             let to = tempfile::tempdir().unwrap();
             let first = Unfinished::begin(to.path()).unwrap();
             write(first.path(), &NAMES);
-            let (begins, begun) = std::sync::mpsc::channel();
+            let (begins, begun) = std::sync::mpsc::sync_channel(1);
             let second = std::thread::spawn({
                 let to = to.path().to_owned();
                 move || {
