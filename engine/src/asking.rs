@@ -158,7 +158,7 @@ impl Engine {
             if Status(answer.status).class_on_submit() == Class::Throttle {
                 self.throttled(provider);
                 let number = answer.token.number();
-                if answer.kind == AskKind::Cancel && self.is_carrying(answer.token, answer.kind) {
+                if answer.kind == AskKind::Cancel && self.operations.may_ask_again(number) {
                     // That it may not be asked so often says nothing of the part.
                     self.want(provider, number, answer.kind, &BTreeSet::from([answer.token.part()]));
                     continue;

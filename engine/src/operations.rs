@@ -30,6 +30,8 @@ const READING_MAX: u32 = 64;
 const CARRIED_WAIT: Duration = Duration::from_secs(5);
 /// How long the provider's answer is still understood after that.
 const CARRIED_LATE: Duration = Duration::from_secs(60);
+/// How often in a row a provider may throttle a question of a cancel before that counts as its answer.
+const THROTTLED_MAX: u8 = 8;
 /// Operations that are with providers at once.
 const CARRIED_MAX: usize = 10_000;
 
@@ -63,6 +65,16 @@ impl Operations {
         waiting.find(|other| other.asks && other.is_begun && !other.is_refused).map(|other| &other.open)
     }
 
+    /// A provider has throttled a question of a begun cancel: whether it is to be asked that again.
+    pub fn may_ask_again(&mut self, number: u64) -> bool {
+        let mut begun =
+            self.carried.get_mut(&number).into_iter().flatten().filter(|carried| carried.is_begun);
+        begun.next().is_some_and(|carried| {
+            carried.throttled = carried.throttled.saturating_add(1);
+            carried.throttled <= THROTTLED_MAX
+        })
+    }
+
     /// A provider is asked to cancel a part of a message: it is asked for all then, or the phone gets a torn text.
     pub fn begin_cancel(&mut self, number: u64) {
         let waiting = self.carried.get_mut(&number).into_iter().flatten();
@@ -90,6 +102,8 @@ struct Carried {
     is_confirmed: bool,
     /// Parts were asked for again, which the provider may have cancelled when it was asked first.
     is_repeated: bool,
+    /// How often in a row the provider has said that it is asked too often.
+    throttled: u8,
     until: Mono,
 }
 
@@ -344,6 +358,7 @@ impl Engine {
             is_begun: false,
             is_confirmed: false,
             is_repeated: false,
+            throttled: 0,
             until,
         };
         self.operations.carried.entry(number).or_default().push(carried);
@@ -398,6 +413,7 @@ impl Engine {
         for carried in waiting.iter_mut().filter(|carried| carried.asker.kind == answer.kind) {
             if carried.open.remove(&answer.token.part()) {
                 carried.is_refused |= is_refused;
+                carried.throttled = 0;
                 carried.is_confirmed |= !is_refused;
                 let is_first_word = carried.is_begun && !carried.is_confirmed && !carried.is_repeated;
                 if is_first_word && is_refused && Status(answer.status) != Status::UNKNOWNERR {

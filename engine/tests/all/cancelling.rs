@@ -241,3 +241,19 @@ fn no_word_on_a_first_part_leaves_none_of_the_others_out() {
     }
     assert_eq!((outcomes(&mut house), house.state(number)), (vec![Operated::Failed], State::Sent));
 }
+
+#[test]
+fn a_provider_that_throttles_each_question_is_not_asked_for_ever() {
+    let (mut house, number) = carried_one_by_one(1);
+    assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
+    let mut asked = 0;
+    for _ in 0..300 {
+        house.advance(100_000);
+        house.turn([]);
+        if let Some((_, part, _)) = house.asks.pop() {
+            asked += 1;
+            answer(&mut house, part.part(), number, AskKind::Cancel, THROTTLED, None);
+        }
+    }
+    assert_eq!((asked, outcomes(&mut house)), (9, vec![Operated::Failed]));
+}
