@@ -218,7 +218,7 @@ impl Engine {
         self.debts.walk = Some(place);
     }
 
-    /// The oldest of the tenant that has most.
+    /// The oldest of those tenants that have most.
     fn forget_debts_beyond_the_bound(&mut self) {
         if !self.debts.is_over {
             return;

@@ -474,9 +474,8 @@ impl Engine {
 
     /// A bind is lost, and with it what was asked over it: nothing comes back of that. A cancel that has begun is asked for again.
     pub(crate) fn cancel_again(&mut self, provider: u16) {
-        let begun = self.operations.carried.iter().filter_map(|(number, waiting)| {
+        let begun = self.operations.carried.keys().filter_map(|number| {
             let message = self.pages.get(*number).filter(|message| message.provider == provider)?;
-            waiting.iter().find(|carried| carried.is_begun)?;
             Some((message.number, self.operations.begun_cancel(*number)?.clone()))
         });
         let begun: Vec<(u64, BTreeSet<u8>)> = begun.collect();
