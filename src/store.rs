@@ -141,7 +141,13 @@ pub fn journal_log(config: &Config) -> LogKind {
 pub fn journal_options(config: &Config) -> Options {
     let log = journal_log(config);
     let ring_bytes_min = config.storage.ring.0;
-    Options { log, durability: durability(config), ring_bytes_min, ..Options::default() }
+    Options {
+        log,
+        durability: durability(config),
+        ring_bytes_min,
+        stamp: crate::secrets::random(),
+        ..Options::default()
+    }
 }
 
 /// Opens everything below the storage path and folds the journal.

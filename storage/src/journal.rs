@@ -21,7 +21,7 @@ mod ring;
 mod salvage;
 mod unfinished;
 
-pub use crate::mark::SideFile;
+pub use crate::mark::{SideFile, Stamp};
 pub use recovery::{Group, Recovery};
 pub use salvage::{SalvageError, SalvageReport, salvage};
 pub use unfinished::{UNFINISHED, Unfinished};
@@ -55,6 +55,8 @@ pub struct Options {
     pub cache_bytes: u64,
     /// How often the side file follows while groups are flushed.
     pub mark_every: Duration,
+    /// By which a new journal knows its chunks from what looks like one: random, and told to nobody.
+    pub stamp: Stamp,
 }
 
 impl Default for Options {
@@ -65,6 +67,7 @@ impl Default for Options {
             ring_bytes_min: 1 << 30,
             cache_bytes: 64 << 20,
             mark_every: MARK_EVERY,
+            stamp: Stamp::default(),
         }
     }
 }
@@ -103,6 +106,7 @@ pub struct Journal {
     mark_every: Duration,
     marked_at: Instant,
     flushed: u64,
+    stamp: Stamp,
     layout: Layout,
 }
 
@@ -142,14 +146,14 @@ fn create_from(root: &Path, options: Options, first: u64) -> Result<(Journal, Re
         return Err(OpenError::OtherLog { path: layout.journal(), found, asked: options.log });
     }
     let mark = open_mark(&layout, found.is_some())?;
-    let log = open_log(&layout.journal(), options)?;
+    let log = open_log(&layout.journal(), options, mark.stamp().unwrap_or(options.stamp))?;
     open_over(log, mark, layout, options, first)
 }
 
-fn open_log(journal: &Path, options: Options) -> Result<Box<dyn Log>, OpenError> {
+fn open_log(journal: &Path, options: Options, stamp: Stamp) -> Result<Box<dyn Log>, OpenError> {
     if options.log == LogKind::Segments {
         let segment_bytes = segments::SEGMENT_BYTES.min(options.ring_bytes_min / SEGMENTS_IN_RING);
-        return Ok(Box::new(SegmentLog::open(journal, segment_bytes)?));
+        return Ok(Box::new(SegmentLog::open(journal, segment_bytes, stamp)?));
     }
     let settings = Settings {
         durability: options.durability,
@@ -180,12 +184,13 @@ pub fn open_on(
 
 fn open_over(
     log: Box<dyn Log>,
-    mark: Mark,
+    mut mark: Mark,
     layout: Layout,
     options: Options,
     first: u64,
 ) -> Result<(Journal, Recovery), OpenError> {
     let handover = Handover::default();
+    let stamp = stamp_of(log.as_ref(), &mut mark, &layout, options)?;
     let ends = Ends { first, flushed: mark.number() };
     let recovery = Recovery::begin(log, ends, layout.journal(), Arc::clone(&handover))?;
     let journal = Journal {
@@ -197,9 +202,22 @@ fn open_over(
         mark,
         mark_every: options.mark_every,
         marked_at: Instant::now(),
+        stamp,
         layout,
     };
     Ok((journal, recovery))
+}
+
+/// The stamp of a journal, which gets one where it has none, as one of the release before. It is on the disk before a chunk bears it.
+fn stamp_of(log: &dyn Log, mark: &mut Mark, layout: &Layout, options: Options) -> Result<Stamp, OpenError> {
+    if let Some(stamp) = mark.stamp() {
+        return Ok(stamp);
+    }
+    // The side file may have lost it. A segment was opened by it.
+    let newest = if options.log == LogKind::Sled { log.last_before(u64::MAX)? } else { None };
+    let stamp = newest.and_then(|newest| format::decode(&newest.bytes)?.stamp).unwrap_or(options.stamp);
+    mark.write_stamp(stamp).map_err(|error| OpenError::io(&layout.flushed(), error))?;
+    Ok(stamp)
 }
 
 /// The side file is made before the journal and removed by nobody, so that a missing one is damage.
@@ -230,9 +248,9 @@ impl Journal {
         if records.len() > GROUP_MAX {
             return Err(JournalError::TooLarge { length: records.len() });
         }
-        let target = self.target();
+        let (target, stamp) = (self.target(), self.stamp);
         let (log, ring) = self.open()?;
-        let appended = append_group(log.as_mut(), ring, records, target);
+        let appended = append_group(log.as_mut(), ring, records, target, stamp);
         self.stop_on_error(appended)
     }
 
@@ -343,15 +361,20 @@ impl Drop for Journal {
     }
 }
 
-fn append_group(log: &mut dyn Log, ring: &mut Ring, records: &[u8], target: u64) -> Result<u64, LogError> {
+fn append_group(
+    log: &mut dyn Log,
+    ring: &mut Ring,
+    records: &[u8],
+    target: u64,
+    stamp: Stamp,
+) -> Result<u64, LogError> {
     let number = ring.next();
     let chunks = format::chunk_count(records.len());
     let budget = u64::from(chunks);
     ring.advance(target, budget);
     log.begin(number, chunks)?;
-    let crc = format::write_group(number, records, ring.newest_crc(), ring.start(), |chunk, bytes| {
-        log.append(number, chunk, bytes)
-    })?;
+    let write = |chunk, bytes: &[u8]| log.append(number, chunk, bytes);
+    let crc = format::write_group(number, records, ring.newest_crc(), ring.start(), stamp, write)?;
     ring.push(records.len() as u32, crc);
     // Only now: the commit chunk above is what tells a recovery that these groups are no longer needed.
     if ring.garbage() > 0 {

@@ -1,7 +1,8 @@
-//! The side file: the number of a group that is known to be on the disk, written once a second. It knows no journal.
+//! The side file: the number of a group that is known to be on the disk, written once a second, and the stamp by which the
+//! journal's chunks are known. It knows no journal.
 //!
 //! sled takes a damaged tail for a torn one and cuts it without a word; this number, kept outside of sled, is what tells
-//! the two apart. Two slots are written in turn, so that one torn by a crash leaves the other.
+//! the two apart. Two slots are written in turn, so that one torn by a crash leaves the other. The stamp is there twice.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -13,6 +14,12 @@ use crate::database::sync_directory;
 const MAGIC: [u8; 4] = *b"TgFl";
 const SLOT_BYTES: usize = 16;
 const SLOT_OFFSETS: [u64; 2] = [0, 512];
+const STAMP_MAGIC: [u8; 4] = *b"TgSt";
+const STAMP_OFFSETS: [u64; 2] = [256, 768];
+
+pub const STAMP_BYTES: usize = 8;
+/// Random octets that nobody is told.
+pub type Stamp = [u8; STAMP_BYTES];
 
 /// The octets of a side file: a file on the disk, or what a simulation has in its place.
 pub trait SideFile: Send {
@@ -70,7 +77,8 @@ impl Mark {
 
     /// What a side file promises; `None` if neither slot checks.
     pub(crate) fn read(file: Box<dyn SideFile>) -> Option<Mark> {
-        let numbers = SLOT_OFFSETS.map(|offset| read_slot(file.as_ref(), offset));
+        let numbers =
+            SLOT_OFFSETS.map(|offset| read_slot(file.as_ref(), MAGIC, offset).map(u64::from_be_bytes));
         let number = numbers.iter().flatten().copied().max()?;
         let next_slot = usize::from(numbers.first() == Some(&Some(number)));
         Some(Mark { file, number, next_slot })
@@ -82,26 +90,42 @@ impl Mark {
 
     /// Keeps `number`, durably.
     pub(crate) fn write(&mut self, number: u64) -> io::Result<()> {
-        let body = number.to_be_bytes();
-        let mut slot = [0; SLOT_BYTES];
-        slot[..4].copy_from_slice(&MAGIC);
-        slot[4..8].copy_from_slice(&crc32c::crc32c(&body).to_be_bytes());
-        slot[8..].copy_from_slice(&body);
-        self.file.write(SLOT_OFFSETS[self.next_slot], &slot)?;
+        self.file.write(SLOT_OFFSETS[self.next_slot], &slot(MAGIC, number.to_be_bytes()))?;
         self.file.sync()?;
         self.number = number;
         self.next_slot = 1 - self.next_slot;
         Ok(())
     }
+
+    /// The stamp that was kept, if one of its two copies checks.
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
+        STAMP_OFFSETS.iter().find_map(|offset| read_slot(self.file.as_ref(), STAMP_MAGIC, *offset))
+    }
+
+    /// Keeps `stamp`, durably.
+    pub(crate) fn write_stamp(&mut self, stamp: Stamp) -> io::Result<()> {
+        for offset in STAMP_OFFSETS {
+            self.file.write(offset, &slot(STAMP_MAGIC, stamp))?;
+        }
+        self.file.sync()
+    }
 }
 
-fn read_slot(file: &dyn SideFile, offset: u64) -> Option<u64> {
+fn slot(magic: [u8; 4], body: [u8; 8]) -> [u8; SLOT_BYTES] {
+    let mut slot = [0; SLOT_BYTES];
+    slot[..4].copy_from_slice(&magic);
+    slot[4..8].copy_from_slice(&crc32c::crc32c(&body).to_be_bytes());
+    slot[8..].copy_from_slice(&body);
+    slot
+}
+
+fn read_slot(file: &dyn SideFile, magic: [u8; 4], offset: u64) -> Option<[u8; 8]> {
     let mut slot = [0; SLOT_BYTES];
     file.read(offset, &mut slot).ok()?;
-    let (magic, rest) = slot.split_first_chunk::<4>()?;
+    let (found, rest) = slot.split_first_chunk::<4>()?;
     let (crc, body) = rest.split_first_chunk::<4>()?;
-    let valid = *magic == MAGIC && u32::from_be_bytes(*crc) == crc32c::crc32c(body);
-    valid.then_some(u64::from_be_bytes(body.try_into().ok()?))
+    let valid = *found == magic && u32::from_be_bytes(*crc) == crc32c::crc32c(body);
+    body.try_into().ok().filter(|_| valid)
 }
 
 #[cfg(test)]
@@ -125,6 +149,23 @@ mod tests {
 
         mark.write(10).unwrap();
         assert_eq!(Mark::open(&path).unwrap().unwrap().number(), 10, "the broken slot is written next");
+    }
+
+    #[test]
+    fn a_stamp_is_kept_beside_the_numbers_and_one_of_its_copies_is_enough() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("flushed");
+        let mut mark = Mark::create(&path).unwrap();
+        assert_eq!(mark.stamp(), None);
+        mark.write_stamp(*b"a stamp!").unwrap();
+        for (number, spoiled) in [(1, None), (2, Some(STAMP_OFFSETS[0])), (3, Some(STAMP_OFFSETS[1]))] {
+            mark.write(number).unwrap();
+            if let Some(offset) = spoiled {
+                mark.file.write(offset + 9, &[0xFF]).unwrap();
+            }
+            mark = Mark::open(&path).unwrap().unwrap();
+            assert_eq!((mark.number(), mark.stamp()), (number, (number < 3).then_some(*b"a stamp!")));
+        }
     }
 
     #[test]

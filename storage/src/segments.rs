@@ -5,8 +5,8 @@
 //!
 //! header                               frame
 //!  0  magic "TgSg"           4          0  magic                                 4
-//!  4  version                1          4  crc32c of the segment's number and    4
-//!  5  0                      3             of the rest of the frame
+//!  4  version                1          4  crc32c of the segment's number, of    4
+//!  5  0                      3             the journal's stamp, of what follows
 //!  8  number of the segment  8          8  length of the chunk                   4
 //! 16  crc32c of the above    4         12  group                                 8
 //!                                      20  chunk                                 4
@@ -15,7 +15,8 @@
 //!                                      28  the chunk
 //! ```
 //!
-//! Numbers are big endian. Why a crash leaves a prefix of the calls:
+//! Numbers are big endian. Segments of version 1 have frames without the stamp; who does not know it cannot write octets that pass
+//! for a frame in what a crash has left. Why a crash leaves a prefix of the calls:
 //!
 //! - A group is in one segment. A new segment is begun only when the one before is on the disk, and written to only when
 //!   its name is. So all but the last one are whole, and what does not check in them is damage.
@@ -35,6 +36,7 @@ use std::path::{Path, PathBuf};
 use crate::database::{ahead, lock, sync_directory};
 use crate::error::{OpenError, StoreError};
 use crate::log::{Chunk, Durability, Log, LogError, Visit};
+use crate::mark::Stamp;
 
 mod frame;
 mod scan;
@@ -61,6 +63,8 @@ struct Segment {
 /// The last segment, as it is written.
 struct Writing {
     file: File,
+    /// With what the crc32c of its frames begins.
+    seed: u32,
     buffer: Vec<u8>,
     /// Where the buffer's bytes belong.
     written: u64,
@@ -71,6 +75,7 @@ struct Writing {
 pub(crate) struct SegmentLog {
     directory: PathBuf,
     segment_bytes: u64,
+    stamp: Stamp,
     /// Oldest first.
     segments: VecDeque<Segment>,
     /// `None` until what a crash left has been cut.
@@ -87,13 +92,14 @@ pub(crate) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 impl SegmentLog {
-    pub(crate) fn open(directory: &Path, segment_bytes: u64) -> Result<SegmentLog, OpenError> {
+    pub(crate) fn open(directory: &Path, segment_bytes: u64, stamp: Stamp) -> Result<SegmentLog, OpenError> {
         let io = |error| OpenError::io(directory, error);
         fs::create_dir_all(directory).map_err(io)?;
         let lock = lock(directory)?;
         sync_directory(directory.parent().unwrap_or(Path::new("/"))).map_err(io)?;
-        let (segments, directory) = (find_segments(directory)?, directory.to_owned());
-        Ok(SegmentLog { directory, segment_bytes, segments, writing: None, drop_before: 0, _lock: lock })
+        let (segments, directory) = (find_segments(directory, stamp)?, directory.to_owned());
+        let (writing, drop_before, _lock) = (None, 0, lock);
+        Ok(SegmentLog { directory, segment_bytes, stamp, segments, writing, drop_before, _lock })
     }
 
     /// Makes all of the last segment durable, and begins the one called `next` behind it.
@@ -102,7 +108,7 @@ impl SegmentLog {
             writing.flush().map_err(|error| StoreError::io(&self.directory, error))?;
         }
         let path = path_of(&self.directory, next);
-        self.writing = Some(Writing::begin(&path, next).map_err(|error| self.error(error))?);
+        self.writing = Some(Writing::begin(&path, next, self.stamp).map_err(|error| self.error(error))?);
         sync_directory(&self.directory).map_err(|error| self.error(error))?;
         self.segments.push_back(Segment {
             number: next,
@@ -124,8 +130,8 @@ impl SegmentLog {
         Ok(())
     }
 
-    /// Where the frames of groups up to `last` end in the last segment.
-    fn end_of(&self, last: u64) -> Result<Option<u64>, LogError> {
+    /// Where the frames of groups up to `last` end in the last segment, and with what their crc32c begins.
+    fn end_of(&self, last: u64) -> Result<Option<(u64, u32)>, LogError> {
         let Some(segment) = self.segments.back().filter(|segment| segment.first_group.is_some()) else {
             return Ok(None);
         };
@@ -134,12 +140,12 @@ impl SegmentLog {
         while scan.next_frame().map_err(|error| self.error(error))?.is_some_and(|frame| frame.group <= last) {
             end = scan.position();
         }
-        Ok(Some(end))
+        Ok(Some((end, scan.seed())))
     }
 
     /// The frames of a segment that was found at the opening.
     fn scan(&self, segment: &Segment) -> Result<Scan, LogError> {
-        match scan::open(&segment.path, segment.number) {
+        match scan::open(&segment.path, segment.number, self.stamp) {
             Ok(scan) if scan.is_begun() => Ok(scan.limited_to(segment.end)),
             Ok(_) | Err(_) => Err(self.damaged(segment, 0)),
         }
@@ -170,7 +176,7 @@ impl Log for SegmentLog {
         };
         let flushed = u32::try_from(writing.flushed).unwrap_or(u32::MAX);
         let before = writing.buffer.len();
-        frame::encode(&Frame { group, chunk, flushed, bytes }, segment.number, &mut writing.buffer);
+        frame::encode(&Frame { group, chunk, flushed, bytes }, writing.seed, &mut writing.buffer);
         let length = writing.buffer.len().saturating_sub(before);
         segment.end = segment.end.saturating_add(length as u64);
         segment.first_group.get_or_insert(group);
@@ -233,11 +239,11 @@ impl Log for SegmentLog {
                 let number = self.segments.pop_back().map_or(1, |interrupted| interrupted.number);
                 self.turn_over(number)?;
             }
-            Some(end) => {
+            Some((end, seed)) => {
                 if let Some(segment) = self.segments.back_mut() {
                     segment.end = end;
                     segment.first_group = segment.first_group.filter(|first| *first <= last);
-                    let writing = Writing::go_on(&segment.path, end);
+                    let writing = Writing::go_on(&segment.path, seed, end);
                     self.writing = Some(writing.map_err(|error| StoreError::io(&self.directory, error))?);
                 }
             }
@@ -258,20 +264,20 @@ impl Log for SegmentLog {
 
 impl Writing {
     /// A segment without frames. Nothing of it is written before its header is on the disk.
-    fn begin(path: &Path, number: u64) -> io::Result<Writing> {
+    fn begin(path: &Path, number: u64, stamp: Stamp) -> io::Result<Writing> {
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
         file.write_all_at(&frame::encode_header(number), 0)?;
         file.sync_all()?;
-        let end = SEGMENT_HEADER as u64;
-        Ok(Writing { file, buffer: Vec::new(), written: end, flushed: end })
+        let (seed, end) = (frame::seed(number, Some(stamp)), SEGMENT_HEADER as u64);
+        Ok(Writing { file, seed, buffer: Vec::new(), written: end, flushed: end })
     }
 
     /// Goes on behind `end`; what else there is goes first, durably, so that nothing old can be taken for new.
-    fn go_on(path: &Path, end: u64) -> io::Result<Writing> {
+    fn go_on(path: &Path, seed: u32, end: u64) -> io::Result<Writing> {
         let file = OpenOptions::new().write(true).open(path)?;
         file.set_len(end)?;
         file.sync_all()?;
-        Ok(Writing { file, buffer: Vec::new(), written: end, flushed: end })
+        Ok(Writing { file, seed, buffer: Vec::new(), written: end, flushed: end })
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -289,7 +295,7 @@ impl Writing {
     }
 }
 
-fn find_segments(directory: &Path) -> Result<VecDeque<Segment>, OpenError> {
+fn find_segments(directory: &Path, stamp: Stamp) -> Result<VecDeque<Segment>, OpenError> {
     let io = |error| OpenError::io(directory, error);
     let numbers = numbers_in(directory).map_err(io)?;
     let files: Result<Vec<File>, _> =
@@ -299,7 +305,7 @@ fn find_segments(directory: &Path) -> Result<VecDeque<Segment>, OpenError> {
     let mut segments = VecDeque::new();
     for number in numbers {
         let path = path_of(directory, number);
-        let scan = scan::open(&path, number)?;
+        let scan = scan::open(&path, number, stamp)?;
         let segment = match Some(number) == last {
             true => last_segment(scan, path, number),
             false => whole_segment(scan, path, number),

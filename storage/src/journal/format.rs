@@ -2,29 +2,33 @@
 //!
 //! ```text
 //! every chunk                          the commit chunk, which is the last of its group, goes on with
-//!  0  magic                4           28  chunks of the group          4
-//!  4  crc32c of the rest   4           32  length of the records        4
-//!  8  group                8           36  crc32c of the group before   4
-//! 16  chunk, from 0        4           40  first group of the ring      8
-//! 20  crc32c of the group  4           48  data
+//!  0  magic                4           36  chunks of the group          4
+//!  4  crc32c of the rest   4           40  length of the records        4
+//!  8  group                8           44  crc32c of the group before   4
+//! 16  chunk, from 0        4           48  first group of the ring      8
+//! 20  crc32c of the group  4           56  data
 //! 24  length of its data   2
 //! 26  kind (0 or 1=commit) 1
 //! 27  0                    1
-//! 28  data
+//! 28  stamp of the journal 8
+//! 36  data
 //! ```
 //!
 //! Numbers are big endian. A chunk says itself what it is and checks by itself, so that it can be found in a file that
-//! sled no longer reads. The crc32c of a group covers its records only.
+//! sled no longer reads. What strangers write stands in such a file as it is, and may look like a chunk: the stamp, which they
+//! do not know, tells the two apart. Chunks of version 1 have none. The crc32c of a group covers its records only.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use crate::log::{CHUNK_FULL, LogError};
+use crate::mark::{STAMP_BYTES, Stamp};
 
-/// The last byte is the version of the chunk.
-pub(super) const MAGIC: [u8; 4] = [0xF7, b'T', b'g', VERSION];
-pub(super) const VERSION: u8 = 1;
+/// The version of the chunk follows it.
+pub(super) const MAGIC: [u8; 3] = [0xF7, b'T', b'g'];
+pub(super) const VERSION: u8 = 2;
+const UNSTAMPED: u8 = 1;
 
-const HEADER: usize = 28;
-const COMMIT_HEADER: usize = 48;
+const HEADER: usize = 28 + STAMP_BYTES;
+const COMMIT_HEADER: usize = HEADER + 20;
 const INNER_DATA: usize = CHUNK_FULL - HEADER;
 const COMMIT_DATA: usize = CHUNK_FULL - COMMIT_HEADER;
 
@@ -44,8 +48,19 @@ pub(super) struct View<'a> {
     pub group: u64,
     pub chunk: u32,
     pub group_crc: u32,
+    /// `None` in version 1.
+    pub stamp: Option<Stamp>,
     pub commit: Option<Commit>,
     pub data: &'a [u8],
+}
+
+impl View<'_> {
+    /// How long the chunk is.
+    pub(super) fn length(&self) -> usize {
+        let before = if self.stamp.is_some() { 0 } else { STAMP_BYTES };
+        let header = if self.commit.is_some() { COMMIT_HEADER } else { HEADER };
+        header.saturating_sub(before).saturating_add(self.data.len())
+    }
 }
 
 /// How many chunks records of this length take.
@@ -60,6 +75,7 @@ pub(super) fn write_group(
     records: &[u8],
     previous_crc: u32,
     ring_start: u64,
+    stamp: Stamp,
     mut write: impl FnMut(u32, &[u8]) -> Result<(), LogError>,
 ) -> Result<u32, LogError> {
     let group_crc = crc32c::crc32c(records);
@@ -72,22 +88,28 @@ pub(super) fn write_group(
         let last = chunk == chunks.saturating_sub(1);
         let (data, behind) = rest.split_at(if last { rest.len() } else { INNER_DATA.min(rest.len()) });
         rest = behind;
-        let view = View { group, chunk, group_crc, commit: last.then_some(commit), data };
+        let stamp = Some(stamp);
+        let view = View { group, chunk, group_crc, stamp, commit: last.then_some(commit), data };
         encode(&view, &mut buffer);
         write(chunk, &buffer)?;
     }
     Ok(group_crc)
 }
 
-fn encode(view: &View<'_>, buffer: &mut Vec<u8>) {
+/// In version 2 where it has a stamp.
+pub(super) fn encode(view: &View<'_>, buffer: &mut Vec<u8>) {
     buffer.clear();
     buffer.extend_from_slice(&MAGIC);
+    buffer.push(if view.stamp.is_some() { VERSION } else { UNSTAMPED });
     buffer.extend_from_slice(&[0; 4]);
     buffer.extend_from_slice(&view.group.to_be_bytes());
     buffer.extend_from_slice(&view.chunk.to_be_bytes());
     buffer.extend_from_slice(&view.group_crc.to_be_bytes());
     buffer.extend_from_slice(&u16::try_from(view.data.len()).unwrap_or(u16::MAX).to_be_bytes());
     buffer.extend_from_slice(&[u8::from(view.commit.is_some()), 0]);
+    if let Some(stamp) = view.stamp {
+        buffer.extend_from_slice(&stamp);
+    }
     if let Some(commit) = view.commit {
         buffer.extend_from_slice(&commit.chunks.to_be_bytes());
         buffer.extend_from_slice(&commit.length.to_be_bytes());
@@ -104,13 +126,20 @@ fn encode(view: &View<'_>, buffer: &mut Vec<u8>) {
 /// Reads the chunk at the beginning of `bytes`; what follows it is ignored. `None` if it does not check.
 pub(super) fn decode(bytes: &[u8]) -> Option<View<'_>> {
     let mut reader = Reader(bytes);
-    let _ = reader.take::<4>().filter(|magic| *magic == MAGIC)?;
+    let _ = reader.take::<3>().filter(|magic| *magic == MAGIC)?;
+    let [version] = reader.take()?;
     let crc = u32::from_be_bytes(reader.take()?);
     let group = u64::from_be_bytes(reader.take()?);
     let chunk = u32::from_be_bytes(reader.take()?);
     let group_crc = u32::from_be_bytes(reader.take()?);
     let length = usize::from(u16::from_be_bytes(reader.take()?));
-    let commit = match reader.take()? {
+    let kind = reader.take()?;
+    let stamp = match version {
+        UNSTAMPED => None,
+        VERSION => Some(reader.take()?),
+        _ => return None,
+    };
+    let commit = match kind {
         [0, 0] => None,
         [1, 0] => Some(Commit {
             chunks: u32::from_be_bytes(reader.take()?),
@@ -120,16 +149,16 @@ pub(super) fn decode(bytes: &[u8]) -> Option<View<'_>> {
         }),
         _ => return None,
     };
-    let header = if commit.is_some() { COMMIT_HEADER } else { HEADER };
     let data = reader.0.get(..length)?;
-    let checked = bytes.get(8..header.checked_add(length)?)?;
-    (crc32c::crc32c(checked) == crc).then_some(View { group, chunk, group_crc, commit, data })
+    let view = View { group, chunk, group_crc, stamp, commit, data };
+    let checked = bytes.get(8..view.length())?;
+    (crc32c::crc32c(checked) == crc).then_some(view)
 }
 
 /// The version of a chunk that a newer version of this code wrote.
 pub(super) fn newer_version(bytes: &[u8]) -> Option<u8> {
     let ([magic @ .., version], _) = bytes.split_first_chunk::<4>()?;
-    (MAGIC.starts_with(magic) && *version > VERSION).then_some(*version)
+    (*magic == MAGIC && *version > VERSION).then_some(*version)
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -209,7 +238,7 @@ mod tests {
 
     fn chunks_of(group: u64, records: &[u8], previous_crc: u32, ring_start: u64) -> Vec<Vec<u8>> {
         let mut chunks = Vec::new();
-        write_group(group, records, previous_crc, ring_start, |chunk, bytes| {
+        write_group(group, records, previous_crc, ring_start, *b"a stamp!", |chunk, bytes| {
             assert_eq!(chunk as usize, chunks.len());
             chunks.push(bytes.to_vec());
             Ok(())
@@ -233,11 +262,12 @@ mod tests {
         let chunk = |version| [MAGIC[0], MAGIC[1], MAGIC[2], version, 9, 9];
         for (bytes, version) in [
             (chunk(1).to_vec(), None),
-            (chunk(2).to_vec(), Some(2)),
+            (chunk(2).to_vec(), None),
+            (chunk(3).to_vec(), Some(3)),
             (chunk(255).to_vec(), Some(255)),
             (chunk(0).to_vec(), None),
             (vec![1, 2, 3, 4, 5], None),
-            (MAGIC[..3].to_vec(), None),
+            (MAGIC.to_vec(), None),
         ] {
             assert_eq!(newer_version(&bytes), version, "{bytes:?}");
         }
@@ -254,8 +284,8 @@ mod tests {
         assert_eq!(small.len(), 1);
         assert_eq!(
             hexadecimal(&small[0]),
-            "f75467015bead26e010203040506070800000000d12e9e6000080100\
-             0000000100000008cafef00d01020304050607007469646567617465"
+            "f7546702de858d55010203040506070800000000d12e9e60000801006120737461\
+             6d70210000000100000008cafef00d01020304050607007469646567617465"
         );
 
         let large = chunks_of(7, &[b'x'; 20_000], 1, 5);
@@ -263,26 +293,27 @@ mod tests {
         assert_eq!(
             headers,
             [
-                "f7546701fde52d94000000000000000700000000e7c8233a3fd40000",
-                "f754670154416cf7000000000000000700000001e7c8233a0e4c0100"
+                "f754670203fda89d000000000000000700000000e7c8233a3fcc0000",
+                "f754670241755608000000000000000700000001e7c8233a0e540100"
             ]
         );
-        assert_eq!(hexadecimal(&large[1][28..48]), "0000000200004e20000000010000000000000005");
-        assert_eq!((large[0].len(), large[1].len()), (CHUNK_FULL, 48 + 3_660));
+        assert_eq!(hexadecimal(&large[1][36..56]), "0000000200004e20000000010000000000000005");
+        assert_eq!((large[0].len(), large[1].len()), (CHUNK_FULL, 56 + 3_668));
     }
 
     #[test]
-    fn chunks_of_a_build_that_filled_them_to_the_limit_are_read() {
+    fn chunks_of_builds_without_stamps_that_filled_them_to_the_limit_are_read() {
         let records = [b'x'; 20_000];
-        let (first, last) = records.split_at(CHUNK_MAX - HEADER);
+        let (first, last) = records.split_at(CHUNK_MAX - HEADER + STAMP_BYTES);
         let group_crc = crc32c::crc32c(&records);
         let commit = Commit { chunks: 2, length: 20_000, previous_crc: 1, ring_start: 5 };
         let chunks = [(0, first, None), (1, last, Some(commit))].map(|(chunk, data, commit)| {
             let mut buffer = Vec::new();
-            encode(&View { group: 7, chunk, group_crc, commit, data }, &mut buffer);
+            encode(&View { group: 7, chunk, group_crc, stamp: None, commit, data }, &mut buffer);
             buffer
         });
-        assert_eq!(chunks[0].len(), CHUNK_MAX);
+        assert_eq!(hexadecimal(&chunks[1][..48])[..8], *"f7546701");
+        assert_eq!((chunks[0].len(), chunks[1].len()), (CHUNK_MAX, 48 + 3_644));
         assert_eq!(assemble(7, &chunks).unwrap().unwrap().records, records);
     }
 
@@ -338,7 +369,9 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(decode(&bytes).is_none());
-            prop_assert!(decode(&[&MAGIC[..], &bytes[..]].concat()).is_none());
+            for version in [UNSTAMPED, VERSION] {
+                prop_assert!(decode(&[&MAGIC[..], &[version], &bytes[..]].concat()).is_none());
+            }
         }
 
         #[test]

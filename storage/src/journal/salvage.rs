@@ -2,16 +2,20 @@
 //!
 //! It does not open sled, which may refuse the files, panic over them or overwrite parts of them. Every chunk says itself
 //! what it is, so it is searched for in the bytes of the files; sled keeps a value in one piece, and so does a segment.
+//!
+//! What tenants and phones write stands in the same files, and may be made to look like a chunk. What is in a chunk that checks is
+//! never looked at, and a chunk must bear the journal's stamp. Those of the release before bear none: they are believed below the
+//! oldest one with a stamp, and where no stamp is, as far as most of them lie together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::format::{self, Assembler, MAGIC, Whole};
-use super::{JournalError, Options, create_from};
+use super::format::{self, Assembler, Commit, MAGIC, View, Whole};
+use super::{JournalError, Options, Stamp, create_from};
 use crate::database::{BEFORE_OPEN, UNDO_OPEN, lock};
 use crate::error::OpenError;
 use crate::layout::Layout;
@@ -20,6 +24,10 @@ use crate::mark::Mark;
 use crate::segments;
 
 const WINDOW: usize = 1 << 20;
+/// Octets that are written between two flushes: the result counts when all of it is there.
+const FLUSH_EVERY: usize = 8 << 20;
+/// Groups of one journal have no larger gap between them, but for damage that leaves little to salvage.
+const GAP_MAX: u64 = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SalvageError {
@@ -63,7 +71,19 @@ type Place = (usize, u64);
 #[derive(Default)]
 struct Found {
     chunks: BTreeMap<u32, Place>,
-    committed: bool,
+    commit: Option<Commit>,
+}
+
+/// A writing of a group: whether it bears the stamp, and its crc32c. The order is that in which they are preferred.
+type Writing = (bool, u32);
+type Groups = BTreeMap<u64, BTreeMap<Writing, Found>>;
+
+/// Which chunks are searched for.
+#[derive(Clone, Copy)]
+enum Chunks {
+    Any,
+    /// With this stamp or with none.
+    Of(Option<Stamp>),
 }
 
 struct Source {
@@ -81,11 +101,22 @@ pub fn salvage(root: &Path, to: &Path, options: Options) -> Result<SalvageReport
     let layout = Layout::new(root);
     let _lock = lock(&layout.journal())?;
     let sources = open_sources(&layout.journal())?;
-    let flushed = Mark::open(&layout.flushed()).ok().flatten().map_or(0, |mark| mark.number());
-    let mut groups: BTreeMap<u64, HashMap<u32, Found>> = BTreeMap::new();
+    let mark = Mark::open(&layout.flushed()).ok().flatten();
+    let flushed = mark.as_ref().map_or(0, Mark::number);
+    let stamp = match mark.and_then(|mark| mark.stamp()) {
+        None => stamp_of_most(&sources)?,
+        known => known,
+    };
+    let mut groups = Groups::new();
     for (index, source) in sources.iter().enumerate() {
-        search(source, index, &mut groups)?;
+        search(source, Chunks::Of(stamp), &mut |view, at| {
+            let writing = (view.stamp.is_some(), view.group_crc);
+            let found = groups.entry(view.group).or_default().entry(writing).or_default();
+            found.chunks.entry(view.chunk).or_insert((index, at));
+            found.commit = found.commit.or(view.commit);
+        })?;
     }
+    forget_unlikely(&mut groups);
     copy(&sources, &groups, flushed, to, options)
 }
 
@@ -108,34 +139,72 @@ fn open_sources(journal: &Path) -> Result<Vec<Source>, SalvageError> {
     Ok(sources)
 }
 
+/// The stamp of a journal whose side file knows none: what only looks like a chunk was in one, so that those are more.
+fn stamp_of_most(sources: &[Source]) -> Result<Option<Stamp>, SalvageError> {
+    let mut octets: BTreeMap<Option<Stamp>, usize> = BTreeMap::new();
+    for source in sources {
+        search(source, Chunks::Any, &mut |view, _| *octets.entry(view.stamp).or_default() += view.length())?;
+    }
+    Ok(octets.into_iter().max_by_key(|(_, octets)| *octets).and_then(|(stamp, _)| stamp))
+}
+
 /// Goes through the file in windows that overlap by one chunk.
-fn search(
-    source: &Source,
-    index: usize,
-    groups: &mut BTreeMap<u64, HashMap<u32, Found>>,
-) -> Result<(), SalvageError> {
+fn search(source: &Source, chunks: Chunks, show: &mut dyn FnMut(&View<'_>, u64)) -> Result<(), SalvageError> {
     let mut window = vec![0; WINDOW + CHUNK_MAX];
-    let mut offset = 0;
+    let (mut offset, mut at) = (0, 0);
     loop {
         let length = source.read(&mut window, offset)?;
         let bytes = window.get(..length).unwrap_or_default();
-        let mut at = 0;
         while let Some(next) =
             bytes.get(at..).and_then(find_magic).map(|found| at + found).filter(|at| *at < WINDOW)
         {
-            let found = bytes.get(next..).and_then(format::decode);
-            if let Some(view) = found {
-                let writing = groups.entry(view.group).or_default().entry(view.group_crc).or_default();
-                writing.chunks.entry(view.chunk).or_insert((index, offset + next as u64));
-                writing.committed |= view.commit.is_some();
-            }
             at = next + 1;
+            let Some(view) = bytes.get(next..).and_then(format::decode) else { continue };
+            let (is_wanted, is_sure) = match chunks {
+                Chunks::Any => (true, true),
+                Chunks::Of(stamp) => (view.stamp.is_none() || view.stamp == stamp, view.stamp == stamp),
+            };
+            if is_wanted {
+                show(&view, offset + next as u64);
+            }
+            if is_sure {
+                at = next + view.length();
+            }
         }
         if length <= WINDOW {
             return Ok(());
         }
         offset += WINDOW as u64;
+        at = at.saturating_sub(WINDOW);
     }
+}
+
+/// What bears no stamp may be of the release before, or only look like a chunk.
+fn forget_unlikely(groups: &mut Groups) {
+    let stamped = groups.iter().find(|(_, writings)| writings.keys().any(|(is_stamped, _)| *is_stamped));
+    let Some(first) = stamped.map(|(first, _)| *first) else {
+        if let Some(together) = most_together(groups) {
+            groups.retain(|number, _| together.contains(number));
+        }
+        return;
+    };
+    for (_, writings) in groups.range_mut(first..) {
+        writings.retain(|(is_stamped, _), _| *is_stamped);
+    }
+}
+
+/// From where to where the groups have no gap, where most of them are.
+fn most_together(groups: &Groups) -> Option<RangeInclusive<u64>> {
+    let mut runs: Vec<(usize, RangeInclusive<u64>)> = Vec::new();
+    for number in groups.keys() {
+        match runs.last_mut() {
+            Some((count, run)) if number - run.end() <= GAP_MAX => {
+                (*count, *run) = (*count + 1, *run.start()..=*number);
+            }
+            _ => runs.push((1, *number..=*number)),
+        }
+    }
+    runs.into_iter().max_by_key(|(count, _)| *count).map(|(_, run)| run)
 }
 
 fn find_magic(bytes: &[u8]) -> Option<usize> {
@@ -152,24 +221,28 @@ fn find_magic(bytes: &[u8]) -> Option<usize> {
 
 fn copy(
     sources: &[Source],
-    groups: &BTreeMap<u64, HashMap<u32, Found>>,
+    groups: &Groups,
     flushed: u64,
     to: &Path,
     options: Options,
 ) -> Result<SalvageReport, SalvageError> {
-    let Some((newest, start)) = ring_of(sources, groups)? else {
+    let Some((newest, ring_start)) = ring_of(groups) else {
         return Ok(SalvageReport {
             lost: Vec::from_iter((flushed > 0).then_some(1..=flushed)),
             ..Default::default()
         });
     };
-    let mut report =
-        SalvageReport { oldest_group: start, newest_group: newest.max(flushed), ..Default::default() };
+    let newest_group = newest.max(flushed);
+    let mut report = SalvageReport { oldest_group: ring_start, newest_group, ..Default::default() };
+    let start = groups.range(ring_start..=newest).next().map_or(newest, |(first, _)| *first);
+    report.lost.extend((ring_start < start).then(|| ring_start..=start - 1));
+    let writings = writings_of(groups, start, newest);
     let (mut journal, mut recovery) = create_from(to, options, start)?;
     while recovery.next_group()?.is_some() {}
-    let mut previous_crc = None;
-    for number in start..=report.newest_group {
-        let whole = whole_group(sources, groups, number, previous_crc)?;
+    let (mut previous_crc, mut unflushed) = (None, 0);
+    for number in start..=newest_group {
+        let found = writings.get(&number);
+        let whole = found.map(|found| assemble(sources, number, found)).transpose()?.flatten();
         match &whole {
             Some(whole) => {
                 report.groups_copied += 1;
@@ -181,44 +254,48 @@ fn copy(
             None => add_to_runs(&mut report.lost, number),
         }
         previous_crc = whole.as_ref().map(|whole| whole.crc);
-        journal.append(&whole.map(|whole| whole.records).unwrap_or_default())?;
-        journal.flush()?;
+        let records = whole.map(|whole| whole.records).unwrap_or_default();
+        journal.append(&records)?;
+        unflushed += records.len();
+        if unflushed >= FLUSH_EVERY {
+            journal.flush()?;
+            unflushed = 0;
+        }
     }
     journal.close()?;
     Ok(report)
 }
 
 /// The newest whole group, and where it says that the ring begins.
-fn ring_of(
-    sources: &[Source],
-    groups: &BTreeMap<u64, HashMap<u32, Found>>,
-) -> Result<Option<(u64, u64)>, SalvageError> {
-    for number in groups.keys().rev() {
-        if let Some(whole) = whole_group(sources, groups, *number, None)? {
-            return Ok(Some((*number, whole.ring_start)));
-        }
-    }
-    Ok(None)
+fn ring_of(groups: &Groups) -> Option<(u64, u64)> {
+    groups.iter().rev().find_map(|(number, writings)| {
+        let mut whole = writings.values().rev().filter_map(Found::whole);
+        whole.next().map(|commit| (*number, commit.ring_start.min(*number)))
+    })
 }
 
-/// A group that checks; of several writings the one that follows the group before.
-fn whole_group(
-    sources: &[Source],
-    groups: &BTreeMap<u64, HashMap<u32, Found>>,
-    number: u64,
-    previous_crc: Option<u32>,
-) -> Result<Option<Whole>, SalvageError> {
-    let mut best: Option<Whole> = None;
-    for found in groups.get(&number).into_iter().flat_map(HashMap::values).filter(|found| found.committed) {
-        let Some(whole) = assemble(sources, number, found)? else {
-            continue;
-        };
-        let follows = previous_crc == Some(whole.previous_crc);
-        if best.is_none() || follows {
-            best = Some(whole);
-        }
+/// Of each group the writing that the group behind it follows; else one with a stamp, and what has none only where it is the
+/// only one.
+fn writings_of(groups: &Groups, start: u64, newest: u64) -> BTreeMap<u64, &Found> {
+    let mut chosen = BTreeMap::new();
+    let mut behind: Option<(u64, u32)> = None;
+    for (number, writings) in groups.range(start..=newest).rev() {
+        let crc_before = behind.filter(|(behind, _)| *behind == number + 1).map(|(_, crc)| crc);
+        let mut whole = writings.iter().rev().filter(|(_, found)| found.whole().is_some());
+        let followed = whole.clone().find(|((_, crc), _)| Some(*crc) == crc_before);
+        let first = whole.next().filter(|((is_stamped, _), _)| *is_stamped || whole.next().is_none());
+        let best = followed.or(first).and_then(|(_, found)| Some((found, found.whole()?)));
+        behind = best.map(|(_, commit)| (*number, commit.previous_crc));
+        chosen.extend(best.map(|(found, _)| (*number, found)));
     }
-    Ok(best)
+    chosen
+}
+
+impl Found {
+    /// What its commit chunk says, where all chunks are there.
+    fn whole(&self) -> Option<Commit> {
+        self.commit.filter(|commit| self.chunks.keys().copied().eq(0..commit.chunks))
+    }
 }
 
 fn assemble(sources: &[Source], number: u64, found: &Found) -> Result<Option<Whole>, SalvageError> {

@@ -8,6 +8,7 @@ use super::*;
 
 mod child;
 mod damage;
+mod forged;
 mod memory;
 mod model;
 mod turning;
@@ -19,6 +20,7 @@ const SMALL: Options = Options {
     ring_bytes_min: 64 << 10,
     cache_bytes: 1 << 20,
     mark_every: MARK_EVERY,
+    stamp: *b"of tests",
 };
 
 /// Whatever is promised holds over both logs.

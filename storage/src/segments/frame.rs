@@ -2,12 +2,15 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use crate::log::CHUNK_MAX;
+use crate::mark::Stamp;
 
 const SEGMENT_MAGIC: [u8; 4] = *b"TgSg";
 const FRAME_MAGIC: [u8; 4] = [0xF9, b'T', b'f', b'r'];
 
 /// The version of segments that this code writes, and the newest that it reads.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
+/// The frames of its segments bear no stamp.
+const UNSTAMPED: u8 = 1;
 
 pub(super) const SEGMENT_HEADER: usize = 20;
 pub(super) const FRAME_HEADER: usize = 28;
@@ -16,7 +19,7 @@ pub(super) const FRAME_MAX: usize = FRAME_HEADER + CHUNK_MAX;
 /// What the first bytes of a segment say.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Header {
-    Ours { number: u64 },
+    Ours { number: u64, is_stamped: bool },
     Newer { version: u8 },
     Unknown,
 }
@@ -50,7 +53,10 @@ pub(super) fn decode_header(bytes: &[u8]) -> Header {
         Some(([version, ..], number)) if crc32c::crc32c(body) == u32::from_be_bytes(*crc) => {
             match number.first_chunk() {
                 _ if *version > VERSION => Header::Newer { version: *version },
-                Some(number) => Header::Ours { number: u64::from_be_bytes(*number) },
+                Some(number) => {
+                    let (number, is_stamped) = (u64::from_be_bytes(*number), *version > UNSTAMPED);
+                    Header::Ours { number, is_stamped }
+                }
                 None => Header::Unknown,
             }
         }
@@ -58,8 +64,15 @@ pub(super) fn decode_header(bytes: &[u8]) -> Header {
     }
 }
 
-/// Adds the frame to `buffer`. A frame checks only in the segment that it was written for.
-pub(super) fn encode(frame: &Frame<'_>, segment: u64, buffer: &mut Vec<u8>) {
+/// With what the crc32c of a segment's frames begins: a frame checks only in the segment that it was written for, and who does not
+/// know the stamp can write none.
+pub(super) fn seed(segment: u64, stamp: Option<Stamp>) -> u32 {
+    let seed = crc32c::crc32c(&segment.to_be_bytes());
+    stamp.map_or(seed, |stamp| crc32c::crc32c_append(seed, &stamp))
+}
+
+/// Adds the frame to `buffer`.
+pub(super) fn encode(frame: &Frame<'_>, seed: u32, buffer: &mut Vec<u8>) {
     let begin = buffer.len();
     buffer.extend_from_slice(&FRAME_MAGIC);
     buffer.extend_from_slice(&[0; 4]);
@@ -69,14 +82,14 @@ pub(super) fn encode(frame: &Frame<'_>, segment: u64, buffer: &mut Vec<u8>) {
     buffer.extend_from_slice(&frame.flushed.to_be_bytes());
     buffer.extend_from_slice(frame.bytes);
     let body = begin.saturating_add(8);
-    let crc = crc(segment, buffer.get(body..).unwrap_or_default());
+    let crc = crc32c::crc32c_append(seed, buffer.get(body..).unwrap_or_default());
     if let Some(place) = buffer.get_mut(begin.saturating_add(4)..body) {
         place.copy_from_slice(&crc.to_be_bytes());
     }
 }
 
 /// The frame at the beginning of `bytes`, and how long it is; what follows it is ignored. `None` if it does not check.
-pub(super) fn decode(bytes: &[u8], segment: u64) -> Option<(Frame<'_>, usize)> {
+pub(super) fn decode(bytes: &[u8], seed: u32) -> Option<(Frame<'_>, usize)> {
     let (magic, rest) = bytes.split_first_chunk::<4>()?;
     let (crc_bytes, body) = rest.split_first_chunk::<4>()?;
     let (length, rest) = body.split_first_chunk::<4>()?;
@@ -86,7 +99,8 @@ pub(super) fn decode(bytes: &[u8], segment: u64) -> Option<(Frame<'_>, usize)> {
     let length = usize::try_from(u32::from_be_bytes(*length)).ok().filter(|length| *length <= CHUNK_MAX)?;
     let end = FRAME_HEADER.checked_add(length)?;
     let checked = body.get(..end.checked_sub(8)?)?;
-    let valid = *magic == FRAME_MAGIC && u32::from_be_bytes(*crc_bytes) == crc(segment, checked);
+    let crc = crc32c::crc32c_append(seed, checked);
+    let valid = *magic == FRAME_MAGIC && u32::from_be_bytes(*crc_bytes) == crc;
     let frame = Frame {
         group: u64::from_be_bytes(*group),
         chunk: u32::from_be_bytes(*chunk),
@@ -99,10 +113,6 @@ pub(super) fn decode(bytes: &[u8], segment: u64) -> Option<(Frame<'_>, usize)> {
 /// Where the next frame may begin in `bytes`.
 pub(super) fn find(bytes: &[u8]) -> Option<usize> {
     bytes.windows(FRAME_MAGIC.len()).position(|window| *window == FRAME_MAGIC)
-}
-
-fn crc(segment: u64, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&segment.to_be_bytes()), bytes)
 }
 
 #[cfg(test)]
@@ -120,9 +130,16 @@ mod tests {
     /// The bytes on users' disks. A change here is a new version.
     #[test]
     fn golden_bytes_of_a_header_and_a_frame() {
-        assert_eq!(hexadecimal(&encode_header(0x0102)), "546753670100000000000000000001021fbe54ca");
+        assert_eq!(hexadecimal(&encode_header(0x0102)), "546753670200000000000000000001024c2c289a");
+        let before: Vec<u8> =
+            [&b"TgSg"[..], &[1, 0, 0, 0], &0x0102u64.to_be_bytes(), &[0x1f, 0xbe, 0x54, 0xca]].concat();
+        assert_eq!(decode_header(&before), Header::Ours { number: 0x0102, is_stamped: false });
         let mut bytes = Vec::new();
-        encode(&Frame { group: 7, chunk: 3, flushed: 20, bytes: b"tidegate" }, 0x0102, &mut bytes);
+        encode(
+            &Frame { group: 7, chunk: 3, flushed: 20, bytes: b"tidegate" },
+            seed(0x0102, None),
+            &mut bytes,
+        );
         assert_eq!(
             hexadecimal(&bytes),
             "f95466724c6afbbc00000008000000000000000700000003000000147469646567617465"
@@ -132,14 +149,14 @@ mod tests {
     #[test]
     fn a_header_is_ours_newer_or_unknown() {
         let header = encode_header(9);
-        assert_eq!(decode_header(&header), Header::Ours { number: 9 });
+        assert_eq!(decode_header(&header), Header::Ours { number: 9, is_stamped: true });
         assert_eq!(decode_header(&header[..19]), Header::Unknown);
         assert_eq!(decode_header(&[0; 20]), Header::Unknown);
         let mut newer = header;
-        newer[4] = 2;
+        newer[4] = 3;
         let crc = crc32c::crc32c(&newer[..16]).to_be_bytes();
         newer[16..].copy_from_slice(&crc);
-        assert_eq!(decode_header(&newer), Header::Newer { version: 2 });
+        assert_eq!(decode_header(&newer), Header::Newer { version: 3 });
     }
 
     proptest! {
@@ -150,12 +167,15 @@ mod tests {
             let data = vec![3; length];
             let frame = Frame { group, chunk, flushed, bytes: &data };
             let mut bytes = vec![1, 2];
-            encode(&frame, segment, &mut bytes);
+            let stamp = Some(*b"a stamp!");
+            encode(&frame, seed(segment, stamp), &mut bytes);
             let end = bytes.len() - 2;
             bytes.push(9);
             prop_assert_eq!(find(&bytes), Some(2));
-            prop_assert_eq!(decode(&bytes[2..], segment), Some((frame, end)));
-            prop_assert_eq!(decode(&bytes[2..], segment ^ 1), None);
+            prop_assert_eq!(decode(&bytes[2..], seed(segment, stamp)), Some((frame, end)));
+            for other in [seed(segment ^ 1, stamp), seed(segment, None), seed(segment, Some([0; 8]))] {
+                prop_assert_eq!(decode(&bytes[2..], other), None);
+            }
         }
 
         #[test]

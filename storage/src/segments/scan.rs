@@ -8,13 +8,16 @@ use std::path::Path;
 
 use super::frame::{self, FRAME_MAX, Frame, Header, SEGMENT_HEADER};
 use crate::error::OpenError;
+use crate::mark::Stamp;
 
 const WINDOW_BYTES: usize = 1 << 20;
 
 /// The frames of one segment, in order, from its beginning to `limit`.
 pub(super) struct Scan {
     file: File,
-    segment: u64,
+    seed: u32,
+    /// Of a segment of the release before, which one whose header does not check may be.
+    seed_before: u32,
     is_begun: bool,
     window: Vec<u8>,
     /// Where in the window the next frame begins, and where in the file.
@@ -24,22 +27,24 @@ pub(super) struct Scan {
 }
 
 /// The frames of the segment called `segment`; of a newer version it cannot read any.
-pub(super) fn open(path: &Path, segment: u64) -> Result<Scan, OpenError> {
+pub(super) fn open(path: &Path, segment: u64, stamp: Stamp) -> Result<Scan, OpenError> {
     let io = |error| OpenError::io(path, error);
     let file = File::open(path).map_err(io)?;
     let limit = file.metadata().map_err(io)?.len();
     let mut header = [0; SEGMENT_HEADER];
     let read = read_at_most(&file, &mut header, 0).map_err(io)?;
-    let is_begun = match frame::decode_header(header.get(..read).unwrap_or_default()) {
-        Header::Ours { number } => number == segment,
+    let (is_begun, is_stamped) = match frame::decode_header(header.get(..read).unwrap_or_default()) {
+        Header::Ours { number, is_stamped } => (number == segment, is_stamped),
         Header::Newer { version } => {
             let (found, known) = (u32::from(version), u32::from(frame::VERSION));
             return Err(OpenError::Newer { path: path.to_owned(), what: "segment", found, known });
         }
-        Header::Unknown => false,
+        Header::Unknown => (false, true),
     };
     let position = SEGMENT_HEADER as u64;
-    Ok(Scan { file, segment, is_begun, window: Vec::new(), at: 0, position, limit })
+    let seed_before = frame::seed(segment, None);
+    let seed = if is_stamped { frame::seed(segment, Some(stamp)) } else { seed_before };
+    Ok(Scan { file, seed, seed_before, is_begun, window: Vec::new(), at: 0, position, limit })
 }
 
 impl Scan {
@@ -51,6 +56,11 @@ impl Scan {
     /// Whether the header checks; it does not where the creation was interrupted.
     pub(super) fn is_begun(&self) -> bool {
         self.is_begun
+    }
+
+    /// With what the crc32c of its frames begins.
+    pub(super) fn seed(&self) -> u32 {
+        self.seed
     }
 
     /// Where the next frame begins.
@@ -68,7 +78,7 @@ impl Scan {
             self.fill()?;
         }
         let unread = self.window.get(self.at..).unwrap_or_default();
-        let Some((frame, length)) = frame::decode(unread, self.segment) else {
+        let Some((frame, length)) = frame::decode(unread, self.seed) else {
             return Ok(None);
         };
         self.at = self.at.saturating_add(length);
@@ -84,7 +94,8 @@ impl Scan {
                 self.fill()?;
             }
             let unread = self.window.get(self.at..).unwrap_or_default();
-            let found = frame::decode(unread, self.segment);
+            let before = if self.is_begun { None } else { frame::decode(unread, self.seed_before) };
+            let found = frame::decode(unread, self.seed).or(before);
             if let Some((frame, _)) = found {
                 flushed = flushed.max(u64::from(frame.flushed));
             }

@@ -79,7 +79,7 @@ fn damage_is_refused_with_its_place() {
 fn a_group_that_does_not_follow_the_one_before_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let log = seven_groups(root.path());
-    format::write_group(4, b"other records", 1, 1, |chunk, bytes| {
+    format::write_group(4, b"other records", 1, 1, SMALL.stamp, |chunk, bytes| {
         log.0.lock().unwrap().current.insert((4, chunk), bytes.to_vec());
         Ok(())
     })
@@ -93,7 +93,7 @@ fn a_group_that_does_not_follow_the_one_before_is_refused() {
 fn a_last_group_without_its_commit_chunk_is_cut_unless_it_was_flushed() {
     let root = tempfile::tempdir().unwrap();
     let log = seven_groups(root.path());
-    format::write_group(8, &[8; 36_000], 0, 1, |chunk, bytes| {
+    format::write_group(8, &[8; 36_000], 0, 1, SMALL.stamp, |chunk, bytes| {
         if chunk < 2 {
             log.0.lock().unwrap().current.insert((8, chunk), bytes.to_vec());
         }

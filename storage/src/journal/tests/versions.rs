@@ -29,11 +29,11 @@ fn a_chunk_of_a_newer_version_is_refused_wherever_it_is() {
         drain(recovery).unwrap();
         (0..3).for_each(|_| assert!(journal.append(b"x").is_ok()));
         journal.close().unwrap();
-        log.0.lock().unwrap().current.get_mut(&place).unwrap()[3] = 2;
+        log.0.lock().unwrap().current.get_mut(&place).unwrap()[3] = 3;
         let opened = memory::open(&log, root.path(), SMALL).and_then(|(_, recovery)| drain(recovery));
         let error = opened.unwrap_err();
-        assert!(matches!(error, OpenError::Newer { what: "chunk", found: 2, known: 1, .. }), "{error}");
-        assert!(error.to_string().contains("newer tidegate (chunk version 2, this one knows 1)"), "{error}");
+        assert!(matches!(error, OpenError::Newer { what: "chunk", found: 3, known: 2, .. }), "{error}");
+        assert!(error.to_string().contains("newer tidegate (chunk version 3, this one knows 2)"), "{error}");
     }
 }
 
@@ -46,13 +46,13 @@ fn a_segment_of_a_newer_version_is_refused() {
     for path in segments::files(&root.path().join("journal")).unwrap() {
         let mut header = fs::read(&path).unwrap()[..20].to_vec();
         let ours = header.clone();
-        header[4] = 2;
+        header[4] = 3;
         let crc = crc32c::crc32c(&header[..16]).to_be_bytes();
         header[16..].copy_from_slice(&crc);
         let file = fs::File::options().write(true).open(&path).unwrap();
         file.write_all_at(&header, 0).unwrap();
         let error = open_store(root.path(), BOTH[1]).err().unwrap();
-        assert!(matches!(error, OpenError::Newer { what: "segment", found: 2, known: 1, .. }), "{error}");
+        assert!(matches!(error, OpenError::Newer { what: "segment", found: 3, known: 2, .. }), "{error}");
         file.write_all_at(&ours, 0).unwrap();
     }
     open_store(root.path(), BOTH[1]).unwrap();
