@@ -93,7 +93,7 @@ struct ServeArguments {
     /// The settings file (TOML); without one the defaults hold.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Remove the ballast file first, to start on a full disk.
+    /// Remove the ballast file first, to start on a full disk and go on while room is made.
     #[arg(long)]
     use_ballast: bool,
 }

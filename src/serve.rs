@@ -25,7 +25,7 @@ use engine::effect::{OnTheWay, Reply};
 use engine::id::Permutation;
 use rustls::ServerConfig;
 use storage::layout::Layout;
-use storage::space::{self, Level};
+use storage::space::{self, Level, Room};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -75,10 +75,8 @@ pub enum ServeError {
     Logging(#[from] crate::logging::LoggingError),
     #[error("cannot listen on {address} for {door}")]
     Listen { door: &'static str, address: SocketAddr, source: std::io::Error },
-    #[error(
-        "stopped because the disk is nearly full; free some, or give up the ballast, where there is one: `tidegate serve --use-ballast`"
-    )]
-    DiskFull,
+    #[error("stopped because the disk is nearly full; {mend}")]
+    DiskFull { mend: &'static str },
     #[error(transparent)]
     Reach(#[from] ReachError),
     #[error("the keys of {door}'s TLS cannot be used")]
@@ -288,10 +286,9 @@ async fn serve(
     let doors = open_doors(listeners, caps, smpp, state, operations, &house, &phases);
     let binds = providers::start(binds, keepers, &phases);
     house.publish(&counts, history.damaged());
-    let root = store.layout.root().to_owned();
-    let keeper = Arc::clone(&history);
+    let (keeper, room) = (Arc::clone(&history), store.room);
     let housekeeping =
-        keep_house(house.clone(), counts, lockouts.clone(), config.clone(), keeper, root, phase.clone());
+        keep_house(house.clone(), counts, lockouts.clone(), config.clone(), keeper, room, phase.clone());
     let housekeeping = tokio::spawn(housekeeping);
     house.health.set_started();
     warn_of_durability(&config);
@@ -306,7 +303,10 @@ async fn serve(
         simulator.shutdown().await;
     }
     tracing::info!("ended; everything is on disk");
-    if disk_is_full { Err(ServeError::DiskFull) } else { Ok(()) }
+    match disk_is_full {
+        true => Err(ServeError::DiskFull { mend: store::mend_of_full_disk(&store.layout) }),
+        false => Ok(()),
+    }
 }
 
 fn smpp_server(config: &Config, caps: Caps, house: &House, directory: &Arc<Directory>) -> Server {
@@ -439,14 +439,13 @@ async fn keep_house(
     lockouts: [Lockouts; 2],
     config: Config,
     history: Arc<History>,
-    root: std::path::PathBuf,
+    mut room: Room,
     phase: watch::Sender<Phase>,
 ) {
     let retention = i64::try_from(config.storage.retention.as_millis()).unwrap_or(i64::MAX);
     let late_news = i64::try_from(late_news(&config).as_millis()).unwrap_or(i64::MAX);
     let (started, mut retired_at) = (Instant::now(), None::<Instant>);
     let lane = house.partition.intake.lane(Source::Process);
-    let reserve = store::reserve(&config);
     let mut level_before = Level::Fine;
     let mut ticks = tokio::time::interval(HOUSEKEEPING);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -454,8 +453,8 @@ async fn keep_house(
         ticks.tick().await;
         lockouts.iter().for_each(Lockouts::keep);
         let snapshot = house.publish(&counts, history.damaged());
-        let Ok(mut space) = space::space(&root) else { continue };
-        let mut level = reserve.level(space);
+        let Ok(mut space) = space::space(&config.storage.path) else { continue };
+        let mut level = room.level(space);
         // Now and then, and before anything is refused.
         let is_time = level != Level::Fine || retired_at.is_none_or(|at| at.elapsed() >= RETIRING);
         // Nothing is removed by the word of a clock that has not been right for a while.
@@ -464,8 +463,8 @@ async fn keep_house(
             let before = snapshot.wall.0.saturating_sub(retention);
             history.retire_ids(snapshot.wall.0.saturating_sub(late_news)).await;
             if history.retire(before, snapshot.living_from).await {
-                space = space::space(&root).unwrap_or(space);
-                level = reserve.level(space);
+                space = space::space(&config.storage.path).unwrap_or(space);
+                level = room.level(space);
             }
         }
         if level == level_before {

@@ -1,5 +1,6 @@
 //! Opening the store and bringing the engine back from it.
 
+use std::io::ErrorKind;
 use std::panic;
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,7 +19,7 @@ use storage::journal::{self, Journal, Options};
 use storage::layout::{FORMAT, Layout};
 use storage::log::{Durability, LogKind};
 use storage::parked::{Parked, ParkedBlocks};
-use storage::space::{self, Level, Reserve, Space};
+use storage::space::{self, Level, Reserve, Room, Space};
 use storage::{OpenError, StoreError};
 
 use crate::moment::{self, Beyond, Older, Part};
@@ -52,10 +53,8 @@ pub enum StoreStartError {
     Secret(#[from] storage::secret::SecretError),
     #[error("cannot use {path}")]
     Io { path: String, source: std::io::Error },
-    #[error(
-        "only {free} octets are free for {path}, less than half of the reserve; free some, or give up the ballast, where there is one: start once with `tidegate serve --use-ballast`"
-    )]
-    DiskFull { path: String, free: u64 },
+    #[error("only {free} octets are free for {path}, less than half of the reserve; {mend}")]
+    DiskFull { path: String, free: u64, mend: &'static str },
     #[error(
         "group {group} of the journal checks and cannot be unpacked ({error}); put back a backup of the whole store"
     )]
@@ -104,13 +103,15 @@ pub struct Store {
     pub parked: Parked,
     pub journal: Journal,
     pub engine: Engine,
+    /// What the free room of the disk allows in this run.
+    pub room: Room,
     pub id_key: [u8; 32],
     /// The number that the next group gets.
     pub next_group: u64,
 }
 
 /// What may be used of the disk, by the settings.
-pub fn reserve(config: &Config) -> Reserve {
+fn reserve(config: &Config) -> Reserve {
     Reserve { bytes: config.storage.reserve.0, percent: u64::from(config.storage.reserve_percent) }
 }
 
@@ -193,7 +194,8 @@ pub fn open(config: &Config, use_ballast: bool, clock: Clock) -> Result<Store, S
         parked_milliseconds = (began.elapsed() - journal_took).as_millis() as u64,
         "the store is open"
     );
-    Ok(Store { layout, vault, catalog, archive, late_ids, parked, journal, engine, id_key, next_group })
+    let room = Room::new(reserve(config), use_ballast);
+    Ok(Store { layout, vault, catalog, archive, late_ids, parked, journal, engine, room, id_key, next_group })
 }
 
 /// What holds messages that are not in memory, and the ids of those that did not succeed.
@@ -411,7 +413,8 @@ fn open_catalog(config: &Config, layout: &Layout, use_ballast: bool) -> Result<C
         let found = space::space(layout.root()).map_err(io)?;
         if reserve(config).level(found) == Level::Stop {
             let path = layout.root().display().to_string();
-            return Err(StoreStartError::DiskFull { path, free: found.free_bytes });
+            let mend = mend_of_full_disk(layout);
+            return Err(StoreStartError::DiskFull { path, free: found.free_bytes, mend });
         }
         let catalog = Catalog::open(&layout.catalog())?;
         make_ballast(reserve(config), found, &ballast).map_err(io)?;
@@ -419,28 +422,48 @@ fn open_catalog(config: &Config, layout: &Layout, use_ballast: bool) -> Result<C
     }
     // A full disk may not even take a catalog.
     Catalog::is_free(&layout.catalog())?;
-    if !space::use_ballast(&ballast).map_err(io)? {
-        tracing::warn!("there is no ballast that could be given up");
+    match space::use_ballast(&ballast).map_err(io)? {
+        true => tracing::warn!(
+            floor_octets = space::FLOOR_BYTES,
+            "the ballast is given up: until the reserve is free again, only less than this ends the gateway"
+        ),
+        false => tracing::warn!("there is no ballast that could be given up"),
     }
     Ok(Catalog::open(&layout.catalog())?)
 }
 
-/// What is kept free stays free: a ballast that would take of it is not made.
+/// What an operator can do: a ballast that is not there is not advised.
+pub fn mend_of_full_disk(layout: &Layout) -> &'static str {
+    match layout.ballast().exists() {
+        true => "free some, or give up the ballast: `tidegate serve --use-ballast`",
+        false => "free some",
+    }
+}
+
+/// What is kept free stays free: a ballast that would take of it is not made. None is no reason not to start.
 fn make_ballast(reserve: Reserve, found: Space, ballast: &Path) -> std::io::Result<()> {
     if reserve.bytes == 0 {
         return Ok(());
     }
     let missing = space::ballast_missing(ballast, space::BALLAST_BYTES)?;
     let left = Space { free_bytes: found.free_bytes.saturating_sub(missing), ..found };
-    if missing > 0 && (reserve.level(left) != Level::Fine || found.free_bytes < missing) {
-        tracing::warn!(
-            free_octets = found.free_bytes,
-            ballast_octets = space::BALLAST_BYTES,
-            "there is no room for the ballast beside the reserve: `--use-ballast` will have none to give up"
-        );
-        return Ok(());
+    let has_room = missing == 0 || (reserve.level(left) == Level::Fine && found.free_bytes >= missing);
+    let made = match has_room {
+        true => space::ensure_ballast(ballast, space::BALLAST_BYTES),
+        false => Err(ErrorKind::StorageFull.into()),
+    };
+    match made {
+        Err(error) if space::is_full(&error) => {
+            tracing::warn!(
+                %error,
+                free_octets = found.free_bytes,
+                ballast_octets = space::BALLAST_BYTES,
+                "there is no room for the ballast beside the reserve: `--use-ballast` will have none to give up"
+            );
+            Ok(())
+        }
+        made => made,
     }
-    space::ensure_ballast(ballast, space::BALLAST_BYTES)
 }
 
 /// The key between numbers and ids: made once for a store, and never changed.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::archive::LIST;
 use crate::layout;
 use crate::log::LogKind;
+use crate::space::is_full;
 
 /// Why a store could not be opened. None of these is repaired silently: the text names the place and the choices.
 #[derive(Debug, thiserror::Error)]
@@ -112,10 +113,9 @@ pub enum StoreError {
 
 impl StoreError {
     pub(crate) fn io(path: &Path, source: io::Error) -> StoreError {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        match source.kind() {
-            StorageFull | QuotaExceeded | FileTooLarge => StoreError::Full { path: path.to_owned() },
-            _ => StoreError::Io { path: path.to_owned(), source },
+        match is_full(&source) {
+            true => StoreError::Full { path: path.to_owned() },
+            false => StoreError::Io { path: path.to_owned(), source },
         }
     }
 

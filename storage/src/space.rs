@@ -11,6 +11,11 @@ use crate::database::sync_directory;
 
 /// The ballast of a real store.
 pub const BALLAST_BYTES: u64 = 256 << 20;
+/// Who has given up the ballast is stopped below this: it holds what some 80,000 messages write on their whole way, so that
+/// a drain, which lets nothing new begin, comes to its end.
+pub const FLOOR_BYTES: u64 = 64 << 20;
+// Else there would be nothing to go on with.
+const _: () = assert!(FLOOR_BYTES < BALLAST_BYTES);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
@@ -59,6 +64,35 @@ impl Reserve {
             _ => Level::Fine,
         }
     }
+}
+
+/// What the free room allows, looked at again and again.
+#[derive(Debug)]
+pub struct Room {
+    reserve: Reserve,
+    /// Whoever has given up the ballast needs the time until the reserve is whole again, and not a second stop.
+    is_in_need: bool,
+}
+
+impl Room {
+    pub fn new(reserve: Reserve, gave_up_ballast: bool) -> Room {
+        Room { reserve, is_in_need: gave_up_ballast }
+    }
+
+    pub fn level(&mut self, space: Space) -> Level {
+        let level = self.reserve.level(space);
+        self.is_in_need = self.is_in_need && level != Level::Fine;
+        match level {
+            Level::Stop if self.is_in_need && space.free_bytes >= FLOOR_BYTES => Level::RefuseIntake,
+            level => level,
+        }
+    }
+}
+
+/// Whether it is for want of room, which free octets need not show: a quota has limits of its own.
+pub fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// Octets that making the ballast whole would take.
@@ -130,6 +164,45 @@ mod tests {
                 level,
                 "{free} of {total}"
             );
+        }
+    }
+
+    /// Each row is a run: whether it gave up the ballast, its reserve, and the level at each look.
+    #[test]
+    fn who_gave_up_the_ballast_goes_on_above_the_floor_until_the_reserve_is_whole() {
+        use Level::{Fine, RefuseIntake, Stop};
+        const MIB: u64 = 1 << 20;
+        let looks: [(bool, u64, &[(u64, Level)]); 7] = [
+            (false, 1024 * MIB, &[(512 * MIB, RefuseIntake), (512 * MIB - 1, Stop)]),
+            (true, 1024 * MIB, &[(330 * MIB, RefuseIntake), (FLOOR_BYTES, RefuseIntake)]),
+            (true, 1024 * MIB, &[(330 * MIB, RefuseIntake), (FLOOR_BYTES - 1, Stop)]),
+            // Room that is half made and taken again by what comes in.
+            (true, 1024 * MIB, &[(520 * MIB, RefuseIntake), (500 * MIB, RefuseIntake)]),
+            (true, 1024 * MIB, &[(330 * MIB, RefuseIntake), (1024 * MIB, Fine), (511 * MIB, Stop)]),
+            // A reserve that asks for less than the floor is not made larger by it.
+            (true, 32 * MIB, &[(20 * MIB, RefuseIntake), (16 * MIB - 1, Stop)]),
+            (true, 0, &[(0, Fine)]),
+        ];
+        for (gave_up_ballast, bytes, looks) in looks {
+            let mut room = Room::new(Reserve { bytes, percent: 0 }, gave_up_ballast);
+            for &(free_bytes, level) in looks {
+                let found = room.level(Space { free_bytes, total_bytes: 20 << 30 });
+                assert_eq!(found, level, "{free_bytes} of {looks:?}, {gave_up_ballast}");
+            }
+        }
+    }
+
+    #[test]
+    fn want_of_room_is_told_from_other_errors() {
+        for (errno, expected) in [
+            (Errno::NOSPC, true),
+            (Errno::DQUOT, true),
+            (Errno::FBIG, true),
+            (Errno::ACCESS, false),
+            (Errno::IO, false),
+            (Errno::ROFS, false),
+        ] {
+            assert_eq!(is_full(&errno.into()), expected, "{errno}");
         }
     }
 

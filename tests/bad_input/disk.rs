@@ -2,6 +2,7 @@
 //! with a clear word; and nothing that was acknowledged is lost.
 
 use std::fs::File;
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use loadtest::smsc::{Delay, Profile};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::end_to_end::send;
 use crate::support::dice::Dice;
-use crate::support::gateway::{Gateway, serve};
+use crate::support::gateway::{Gateway, program_of, serve};
 use crate::support::home::Home;
 use crate::support::peer::Peer;
 use crate::support::provider::Provider;
@@ -106,6 +107,20 @@ fn below_half_of_the_reserve_the_gateway_ends_and_starts_again_with_the_ballast(
     assert!(!ballast.exists());
     gateway.http(KEY).message(&id, "queued");
     gateway.end_well();
+
+    // So full that the ballast's room was not enough: it stays up for as long as it is told to make room.
+    fallocate(File::create(&filler).unwrap(), FallocateFlags::empty(), 0, 2 * STEP + BALLAST).unwrap();
+    let gateway = start(&["--use-ballast"]);
+    until_listening(&gateway);
+    until_true("a look at the disk", || gateway.said().contains("crossed a limit"));
+    let mut http = gateway.http(KEY);
+    http.message(&id, "queued");
+    assert_eq!(http.post("/v1/messages", &json!({"to": "+254720000002", "text": "x"})).status, 503);
+    gateway.end_well();
+
+    let ended = start(&[]).wait();
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert!(ended.said.contains("free some") && !ended.said.contains("ballast"), "{}", ended.said);
 }
 
 #[test]
@@ -124,6 +139,29 @@ fn no_ballast_is_made_of_what_is_kept_free() {
     gateway.end_well();
 }
 
+/// As with a quota: there is room enough, and the file system refuses it.
+#[test]
+fn a_ballast_that_is_refused_keeps_nobody_from_starting() {
+    let home = Home::new(&settings::plain(settings::nowhere()));
+    let ballast = home.store().join("ballast");
+    std::fs::remove_file(&ballast).unwrap();
+    let gateway = Gateway::ready(Gateway::spawn(&home, limited(&home)));
+    send(&mut gateway.http(KEY), TO, &Value::Null);
+    assert!(!ballast.exists() && gateway.said().contains("no room for the ballast"), "{}", gateway.said());
+    gateway.end_well();
+}
+
+/// No file may grow beyond this, in blocks of 512 octets; the signal that comes with it is not for us.
+fn limited(home: &Home) -> Command {
+    let serve = serve(home);
+    let mut command = program_of("sh", home);
+    command
+        .args(["-c", "trap '' XFSZ; ulimit -f 40000; exec \"$@\"", "sh"])
+        .arg(serve.get_program())
+        .args(serve.get_args());
+    command
+}
+
 /// Below the reserve it is never ready.
 fn until_listening(gateway: &Gateway) {
     let doors = ["HTTP", "SMPP", "operations"];
@@ -137,14 +175,7 @@ fn a_write_that_the_disk_refuses_ends_the_process_and_loses_nothing() {
         settings::tenant(&[("balance", "\"1000000.00\"")]),
     ];
     let home = Home::new(&settings.concat());
-    // No file may grow beyond this, in blocks of 512 octets; the signal that comes with it is not for us.
-    let serve = serve(&home);
-    let mut command = crate::support::gateway::program_of("sh", &home);
-    command
-        .args(["-c", "trap '' XFSZ; ulimit -f 40000; exec \"$@\"", "sh"])
-        .arg(serve.get_program())
-        .args(serve.get_args());
-    let mut gateway = Gateway::ready(Gateway::spawn(&home, command));
+    let mut gateway = Gateway::ready(Gateway::spawn(&home, limited(&home)));
     let mut http = gateway.http(KEY);
     let mut dice = Dice::new(Dice::any_seed());
     let mut acknowledged = Vec::new();
