@@ -382,17 +382,20 @@ pub fn place_before(reader: &dyn ReadBlocks, until: i64) -> Result<u64, ArchiveE
         }
     };
     let key = Key { database: first, chapter: first / CHAPTER_BLOCKS };
+    // Behind the last closed chapter of the newest database any number of open ones may follow.
+    let up_to =
+        |high: u64| if high > end && databases.get(begin + 1).is_none() { u64::MAX } else { above(high) };
     let (mut low, mut high) = (key.chapter, end + 1);
     while low < high {
         let middle = low + (high - low) / 2;
         let span = closed_span(reader, key, middle)?;
         if span.oldest == i64::MAX {
             // One that is not closed tells nothing: what is above it is looked at one by one.
-            return Ok(above(high));
+            return Ok(up_to(high));
         }
         if span.oldest < until { low = middle + 1 } else { high = middle }
     }
-    Ok(if high > end && databases.get(begin + 1).is_none() { u64::MAX } else { above(high) })
+    Ok(up_to(high))
 }
 
 /// The last place of a chapter.

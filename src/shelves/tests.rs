@@ -385,6 +385,28 @@ fn what_came_before_a_time_is_found_without_looking_at_all_that_came_since() {
     assert!(early < blocks[8].0 * BLOCK_MESSAGES, "{early} of {}", blocks[39].0 * BLOCK_MESSAGES);
 }
 
+#[test]
+fn what_came_before_a_time_is_found_while_no_chapter_is_closed() {
+    const HOUR: i64 = 3_600_000;
+    let mut house = House::new();
+    // Eight chapters, of which none is full: all of them are in memory.
+    let blocks: Vec<(u64, i64)> =
+        (0..16).map(|place| (place * 512 + 7, NOVEMBER + place as i64 * HOUR)).collect();
+    for (block, accepted) in &blocks {
+        house.write_block(*block, *accepted);
+        house.shelves.flush().unwrap();
+    }
+    let reader = house.shelves.reader();
+    for (place, (block, accepted)) in blocks.iter().enumerate() {
+        let found = index::place_before(&*reader, *accepted + 1).unwrap();
+        assert!(
+            found >= (block + 1) * BLOCK_MESSAGES - 1,
+            "{place}: {found} of {}",
+            (block + 1) * BLOCK_MESSAGES
+        );
+    }
+}
+
 /// What a start makes of a journal that goes on with the message of this order: the message, or the error.
 fn started_with(reader: &dyn ReadBlocks, order: u64) -> Result<Option<Vec<u8>>, engine::ReplayError> {
     let number = slot(order) | order;
