@@ -37,9 +37,11 @@ const MARK_EVERY: Duration = Duration::from_secs(1);
 
 /// Larger than sled's default: an `fdatasync` follows every full segment, and no leaf comes near a quarter of one.
 const SEGMENT_BYTES: usize = 2 << 20;
-/// Chunks removed for one that is written, where there are so many to remove: the release before cut groups into more than four
-/// times as many.
-const REMOVED_FOR_ONE: u64 = 5;
+/// Octets of old groups given up for one that is written, while the ring is too large: it becomes smaller as fast as it grew.
+const FREED_FOR_ONE: u64 = 2;
+/// Chunks removed for one that is written, at most. What a quiet time leaves are groups of some 250 octets, a chunk each, and a full chunk is
+/// 64 of them: fewer, and the ring would grow by what comes when that time is over.
+const REMOVED_FOR_ONE: u64 = 64;
 
 /// A smaller ring has smaller segments, or it could not turn.
 const SEGMENTS_IN_RING: u64 = 16;
@@ -243,7 +245,7 @@ fn open_mark(layout: &Layout, journal_exists: bool) -> Result<Mark, OpenError> {
 
 impl Journal {
     /// Writes one group behind all others and returns its number. It is acknowledged by the next successful `flush`.
-    /// Removes at most `REMOVED_FOR_ONE` times as many old chunks as it writes.
+    /// Gives up at most `FREED_FOR_ONE` times as many octets as it writes, and removes at most `REMOVED_FOR_ONE` times as many chunks.
     pub fn append(&mut self, records: &[u8]) -> Result<u64, JournalError> {
         if records.len() > GROUP_MAX {
             return Err(JournalError::TooLarge { length: records.len() });
@@ -370,16 +372,16 @@ fn append_group(
 ) -> Result<u64, LogError> {
     let number = ring.next();
     let chunks = format::chunk_count(records.len());
-    let budget = u64::from(chunks);
-    ring.advance(target, budget);
+    let removed_max = REMOVED_FOR_ONE * u64::from(chunks);
+    ring.advance(target, FREED_FOR_ONE * records.len().max(1) as u64, removed_max);
     log.begin(number, chunks)?;
     let write = |chunk, bytes: &[u8]| log.append(number, chunk, bytes);
     let crc = format::write_group(number, records, ring.newest_crc(), ring.start(), stamp, write)?;
     ring.push(records.len() as u32, crc);
     // Only now: the commit chunk above is what tells a recovery that these groups are no longer needed.
     if ring.garbage() > 0 {
-        let removed = log.drop_before(ring.start(), REMOVED_FOR_ONE * budget)?;
-        ring.removed(removed, REMOVED_FOR_ONE * budget);
+        let removed = log.drop_before(ring.start(), removed_max)?;
+        ring.removed(removed, removed_max);
     }
     Ok(number)
 }

@@ -56,12 +56,14 @@ impl Ring {
         self.released = group.clamp(self.released, self.released.max(self.next()));
     }
 
-    /// Gives up the oldest released groups while the ring is larger than `target`, until there are `budget` chunks to
-    /// remove. The last of these groups may be removed only in part for now.
-    pub(super) fn advance(&mut self, target: u64, budget: u64) {
-        while self.bytes > target && self.start < self.released && self.garbage < budget {
+    /// Gives up the oldest released groups while the ring is larger than `target`, until they had so many octets or there are so
+    /// many chunks to remove. The last of these groups may be removed only in part for now.
+    pub(super) fn advance(&mut self, target: u64, octets: u64, chunks: u64) {
+        let mut freed = 0;
+        while self.bytes > target && self.start < self.released && freed < octets && self.garbage < chunks {
             let Some(length) = self.lengths.pop_front() else { return };
             self.bytes -= u64::from(length);
+            freed += u64::from(length);
             self.start += 1;
             self.garbage += u64::from(format::chunk_count(length as usize));
         }
@@ -78,6 +80,7 @@ impl Ring {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::{FREED_FOR_ONE, REMOVED_FOR_ONE};
     use super::*;
 
     #[test]
@@ -86,14 +89,14 @@ mod tests {
         for _ in 0..10 {
             ring.push(100, 0);
         }
-        ring.advance(0, 100);
+        ring.advance(0, u64::MAX, 100);
         assert_eq!(ring.start(), 1, "not released");
         ring.release_before(6);
-        ring.advance(1_000, 100);
+        ring.advance(1_000, u64::MAX, 100);
         assert_eq!(ring.start(), 1, "not over the target");
-        ring.advance(799, 100);
+        ring.advance(799, u64::MAX, 100);
         assert_eq!((ring.start(), ring.bytes(), ring.garbage()), (4, 700, 3));
-        ring.advance(0, 100);
+        ring.advance(0, 101, 100);
         assert_eq!(ring.start(), 6, "not released further");
     }
 
@@ -102,12 +105,39 @@ mod tests {
         let mut ring = Ring::new(1, 0);
         (0..10).for_each(|_| ring.push(100, 0));
         ring.release_before(9);
-        ring.advance(0, 4);
+        ring.advance(0, 200, 100);
+        assert_eq!(ring.garbage(), 2, "not more octets");
+        ring.advance(0, u64::MAX, 4);
         assert_eq!(ring.garbage(), 4);
         ring.removed(5, 5);
         assert_eq!(ring.garbage(), 1, "five were there, though four were counted");
         ring.removed(4, 5);
         assert_eq!(ring.garbage(), 0);
+    }
+
+    /// What a quiet night leaves, and what comes in the morning; then what was living and is no more.
+    #[test]
+    fn a_ring_of_small_groups_does_not_grow_when_larger_ones_come_and_one_that_grew_comes_down_again() {
+        const TARGET: u64 = 16 << 20;
+        let mut ring = Ring::new(1, 0);
+        let mut append = |length: u32, target: u64| {
+            let chunks = u64::from(format::chunk_count(length as usize));
+            let (octets, chunks) = (FREED_FOR_ONE * u64::from(length), REMOVED_FOR_ONE * chunks);
+            ring.advance(target, octets, chunks);
+            ring.push(length, 0);
+            ring.release_before(ring.next());
+            let removed = ring.garbage().min(chunks);
+            ring.removed(removed, chunks);
+            ring.bytes()
+        };
+        for (length, count) in [(250, 200_000), (16_000, 20_000), (250, 200_000), (500_000, 1_000)] {
+            let most = (0..count).map(|_| append(length, TARGET)).max().unwrap();
+            assert!(most < TARGET + TARGET / 8, "{most} of {TARGET} with groups of {length}");
+        }
+        let grown = (0..100).map(|_| append(500_000, 4 * TARGET)).max().unwrap();
+        assert!(grown > 3 * TARGET);
+        let down = (0..100).map(|_| append(500_000, TARGET)).min().unwrap();
+        assert!(down < TARGET + TARGET / 8, "{down}");
     }
 
     #[test]
@@ -127,14 +157,14 @@ mod tests {
             let mut ring = Ring::new(1, 0);
             let mut dropped = 0;
             for (length, target) in groups {
-                let budget = u64::from(format::chunk_count(length as usize));
-                ring.advance(target, budget);
-                prop_assert!(ring.garbage() < budget + 5, "{} of {budget}", ring.garbage());
+                let chunks = u64::from(format::chunk_count(length as usize));
+                ring.advance(target, FREED_FOR_ONE * u64::from(length), chunks);
+                prop_assert!(ring.garbage() < chunks + 5, "{} of {chunks}", ring.garbage());
                 ring.push(length, 0);
                 ring.release_before(ring.next());
-                let removed = ring.garbage().min(budget);
+                let removed = ring.garbage().min(chunks);
                 dropped += removed;
-                ring.removed(removed, budget);
+                ring.removed(removed, chunks);
             }
             let held: u64 = ring.lengths.iter().map(|length| u64::from(*length)).sum();
             prop_assert_eq!(held, ring.bytes());

@@ -163,8 +163,8 @@ impl Run {
         let after = self.log.0.lock().unwrap().current.len();
         let wrote = format::chunk_count(length) as usize;
         assert!(
-            after + 4 * wrote >= before,
-            "an append removed more than five times as many chunks as it wrote"
+            after + (REMOVED_FOR_ONE as usize - 1) * wrote >= before,
+            "an append removed more than {REMOVED_FOR_ONE} times as many chunks as it wrote"
         );
         Ok(())
     }
