@@ -87,6 +87,12 @@ pub enum ServeError {
     Journal(#[from] storage::journal::JournalError),
 }
 
+impl ServeError {
+    fn disk_full(layout: &Layout) -> ServeError {
+        ServeError::DiskFull { mend: store::mend_of_full_disk(layout) }
+    }
+}
+
 impl From<engine::ReplayError> for ServeError {
     fn from(error: engine::ReplayError) -> ServeError {
         match error {
@@ -303,10 +309,7 @@ async fn serve(
         simulator.shutdown().await;
     }
     tracing::info!("ended; everything is on disk");
-    match disk_is_full {
-        true => Err(ServeError::DiskFull { mend: store::mend_of_full_disk(&store.layout) }),
-        false => Ok(()),
-    }
+    if disk_is_full { Err(ServeError::disk_full(&store.layout)) } else { Ok(()) }
 }
 
 fn smpp_server(config: &Config, caps: Caps, house: &House, directory: &Arc<Directory>) -> Server {
