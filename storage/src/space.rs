@@ -167,29 +167,28 @@ mod tests {
         }
     }
 
-    /// Each row is a run: whether it gave up the ballast, its reserve, and the level at each look.
+    /// A run: the level at each look.
+    fn check(gave_up_ballast: bool, bytes: u64, looks: &[(u64, Level)]) {
+        let mut room = Room::new(Reserve { bytes, percent: 0 }, gave_up_ballast);
+        for &(free_bytes, level) in looks {
+            let found = room.level(Space { free_bytes, total_bytes: 20 << 30 });
+            assert_eq!(found, level, "{free_bytes} of {looks:?}, {gave_up_ballast}");
+        }
+    }
+
     #[test]
     fn who_gave_up_the_ballast_goes_on_above_the_floor_until_the_reserve_is_whole() {
         use Level::{Fine, RefuseIntake, Stop};
         const MIB: u64 = 1 << 20;
-        let looks: [(bool, u64, &[(u64, Level)]); 7] = [
-            (false, 1024 * MIB, &[(512 * MIB, RefuseIntake), (512 * MIB - 1, Stop)]),
-            (true, 1024 * MIB, &[(330 * MIB, RefuseIntake), (FLOOR_BYTES, RefuseIntake)]),
-            (true, 1024 * MIB, &[(330 * MIB, RefuseIntake), (FLOOR_BYTES - 1, Stop)]),
-            // Room that is half made and taken again by what comes in.
-            (true, 1024 * MIB, &[(520 * MIB, RefuseIntake), (500 * MIB, RefuseIntake)]),
-            (true, 1024 * MIB, &[(330 * MIB, RefuseIntake), (1024 * MIB, Fine), (511 * MIB, Stop)]),
-            // A reserve that asks for less than the floor is not made larger by it.
-            (true, 32 * MIB, &[(20 * MIB, RefuseIntake), (16 * MIB - 1, Stop)]),
-            (true, 0, &[(0, Fine)]),
-        ];
-        for (gave_up_ballast, bytes, looks) in looks {
-            let mut room = Room::new(Reserve { bytes, percent: 0 }, gave_up_ballast);
-            for &(free_bytes, level) in looks {
-                let found = room.level(Space { free_bytes, total_bytes: 20 << 30 });
-                assert_eq!(found, level, "{free_bytes} of {looks:?}, {gave_up_ballast}");
-            }
-        }
+        const GIB: u64 = 1 << 30;
+        check(false, GIB, &[(512 * MIB, RefuseIntake), (512 * MIB - 1, Stop)]);
+        check(true, GIB, &[(330 * MIB, RefuseIntake), (FLOOR_BYTES, RefuseIntake), (FLOOR_BYTES - 1, Stop)]);
+        // Room that is half made and taken again by what comes in.
+        check(true, GIB, &[(520 * MIB, RefuseIntake), (500 * MIB, RefuseIntake)]);
+        check(true, GIB, &[(330 * MIB, RefuseIntake), (GIB, Fine), (511 * MIB, Stop)]);
+        // A reserve that asks for less than the floor is not made larger by it.
+        check(true, 32 * MIB, &[(20 * MIB, RefuseIntake), (16 * MIB - 1, Stop)]);
+        check(true, 0, &[(0, Fine)]);
     }
 
     #[test]
