@@ -25,9 +25,11 @@ pub fn transliterated(text: &str) -> Option<String> {
     changed(text, |_| false)
 }
 
-/// The same where what the tables of these languages have stays as it is. Whether one of them has all of it then is not said.
+/// The same where what the tables of these languages have stays as it is; `None` also when nothing but the form would be changed in
+/// which Unicode writes it. Whether one of them has all of it then is not said.
 pub fn transliterated_beside(text: &str, languages: Languages) -> Option<String> {
-    changed(text, |character| languages.tables().any(|tables| tables.has(character)))
+    let likeness = changed(text, |character| languages.tables().any(|tables| tables.has(character)))?;
+    (likeness != composed(text)).then_some(likeness)
 }
 
 fn changed(text: &str, stays: impl Fn(char) -> bool) -> Option<String> {

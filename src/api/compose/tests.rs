@@ -114,6 +114,12 @@ fn the_cheapest_encoding_is_taken_and_likenesses_where_they_are_wanted() {
         let shown = likeness.map_or_else(|| transliterate::composed(text).into_owned(), str::to_owned);
         assert_eq!(found.3, shown);
     }
+    // One letter, which Unicode's composed form takes apart: as it was written it is one part.
+    let hebrew = "ж".repeat(69) + "\u{FB4B}";
+    for wanted in [false, true] {
+        let found = written_as(&json!({"to": to, "text": hebrew, "transliterate": wanted}));
+        assert_eq!((found.0, found.2, &found.3, found.4), (Ucs2, 1, &hebrew, None));
+    }
     // Where the encoding is named, nothing else is taken, but likenesses may make it possible.
     let named = json!({"to": to, "text": "5\u{2013}6", "encoding": "gsm7", "transliterate": true});
     assert_eq!(written_as(&named).4.as_deref(), Some("5-6"));

@@ -47,7 +47,10 @@ async fn an_estimate_says_what_sending_would_and_sends_nothing() {
     let likeness = "\u{201C}It\u{2019}s\u{201D}";
     // By the Turkish tables but for the quotation marks, which get likenesses.
     let (both, by_tables) = (format!("\u{201C}{turkish}\u{201D}"), format!("\"{turkish}\""));
+    // One letter at its end, of which Unicode's composed form makes two.
+    let excluded = "ж".repeat(69) + "\u{FB4B}";
     let table = [
+        (kenya, &*excluded, 1, "ucs2", false, "1.00", None),
         (kenya, "Hello", 1, "gsm7", false, "1.00", None),
         // The second provider of the route has less room in a part.
         (kenya, &plain, 3, "gsm7", false, "3.00", None),
