@@ -81,13 +81,28 @@ impl Cut {
         cutter.ranges(octets)
     }
 
+    /// Whether a text is one message by itself, behind the header of its elements where it has some. A text of one part need not be: it
+    /// has no room there, and cannot be cut either.
+    pub fn fits_alone(&self, octets: &[u8]) -> bool {
+        self.fits_behind(self.single_header(), octets)
+    }
+
     /// Whether a text is one part behind a header that joins it to others. Of Latin-1 many count the octets.
     pub fn fits_part(&self, octets: &[u8]) -> bool {
-        let measure = self.measure(octets);
         let header = self.part_header();
         let is_octets =
             self.encoding == Encoding::Latin1 && header.saturating_add(octets.len()) <= USER_DATA_OCTETS;
-        header <= USER_DATA_OCTETS && (is_octets || fits(measure, octets, self.limits(measure).part))
+        is_octets || self.fits_behind(header, octets)
+    }
+
+    fn fits_behind(&self, header: usize, octets: &[u8]) -> bool {
+        let measure = self.measure(octets);
+        header <= USER_DATA_OCTETS && fits(measure, octets, measure.room(header))
+    }
+
+    /// Octets of the header of a message of one part, its length octet among them.
+    fn single_header(&self) -> usize {
+        if self.elements == 0 { 0 } else { self.elements.saturating_add(1) }
     }
 
     /// Octets of the header of each of several parts.
@@ -108,23 +123,24 @@ impl Cut {
         }
     }
 
-    /// 140 octets on the air: 160 septets, 70 UTF-16 units; beside a header of six octets 153 and 67.
     fn limits(&self, measure: Measure) -> Limits {
-        // The length octet of the header, where there is one.
-        let single = if self.elements == 0 { 0 } else { self.elements.saturating_add(1) };
-        let part = self.part_header();
-        let room = |header: usize| {
-            let octets = USER_DATA_OCTETS.saturating_sub(header);
-            let room = match measure {
-                Measure::Septets | Measure::Latin1Septets => octets.saturating_mul(8) / 7,
-                Measure::Units => octets & !1,
-                Measure::Latin1Units => octets / 2,
-                Measure::Octets => octets,
-            };
-            // A header that leaves no room is a stranger's; what comes with it is cut all the same, but not inside a surrogate pair.
-            room.max(4)
-        };
-        Limits { single: room(single), part: room(part) }
+        // A header that leaves no room is a stranger's; what comes with it is cut all the same, but not inside a surrogate pair.
+        let room = |header: usize| measure.room(header).max(4);
+        Limits { single: room(self.single_header()), part: room(self.part_header()) }
+    }
+}
+
+impl Measure {
+    /// What there is beside a header of so many octets. 140 octets on the air: 160 septets, 70 UTF-16 units; beside a header of six
+    /// octets 153 and 67.
+    fn room(self, header: usize) -> usize {
+        let octets = USER_DATA_OCTETS.saturating_sub(header);
+        match self {
+            Measure::Septets | Measure::Latin1Septets => octets.saturating_mul(8) / 7,
+            Measure::Units => octets & !1,
+            Measure::Latin1Units => octets / 2,
+            Measure::Octets => octets,
+        }
     }
 }
 

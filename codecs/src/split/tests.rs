@@ -299,6 +299,36 @@ fn a_part_is_never_empty_however_little_room_a_header_leaves() {
     }
 }
 
+#[test]
+fn nothing_fits_beside_a_header_that_leaves_no_room() {
+    for (encoding, text, elements, alone, part) in [
+        (Encoding::Binary, "1b", 0, 140, 134),
+        (Encoding::Binary, "1b", 132, 7, 2),
+        (Encoding::Binary, "1b", 134, 5, 0),
+        (Encoding::Binary, "1b", 138, 1, 0),
+        (Encoding::Gsm7, "a", 138, 1, 0),
+        (Encoding::Gsm7, "a", 132, 8, 2),
+        (Encoding::Ucs2, "ж", 136, 2, 0),
+        (Encoding::Ucs2, "ж", 138, 0, 0),
+        (Encoding::Latin1, "a", 138, 1, 0),
+    ] {
+        let cut = Cut { elements, ..Cut::new(encoding) };
+        let most = |fits: &dyn Fn(&[u8]) -> bool| {
+            let all = (0..200).map(|count| octets(text, encoding).repeat(count));
+            all.filter(|octets| fits(octets)).map(|octets| octets.len()).max()
+        };
+        assert_eq!(most(&|octets| cut.fits_alone(octets)), Some(alone), "{} {elements}", encoding.name());
+        assert_eq!(
+            most(&|octets| cut.fits_part(octets)).unwrap_or(0),
+            part,
+            "{} {elements}",
+            encoding.name()
+        );
+    }
+    let cut = Cut { elements: 140, ..Cut::new(Encoding::Binary) };
+    assert!(!cut.fits_alone(b"") && !cut.fits_part(b""));
+}
+
 /// 140 octets less a header of six. Text that is twice as long in septets or UCS-2 is a part all the same, if its octets fit.
 #[test]
 fn a_part_of_latin_1_fits_by_its_octets_too() {

@@ -371,16 +371,16 @@ fn parts(fields: &Fields<'_>, encoding: Encoding) -> Result<u8, Refusal> {
         _ => split::header_and_text(fields.content).ok_or(Refusal::InvalidEncoding)?,
     };
     let cut = Cut { elements: elements.len(), ..Cut::new(encoding) };
-    let count = cut.count(text);
+    let fits = cut.fits_alone(text);
     if is_part(fields) {
         // What a phone cannot be sent in one piece is not one part, and has not its price. Many count Latin-1 in octets.
         let is_octets = encoding == Encoding::Latin1 && fields.content.len() <= PART_OCTETS_MAX;
-        return if count == 1 || is_octets { Ok(1) } else { Err(Refusal::TooLong) };
+        return if fits || is_octets { Ok(1) } else { Err(Refusal::TooLong) };
     }
-    if count > 1 && elements.len() > ELEMENTS_OCTETS_MAX {
-        return Err(Refusal::InvalidEncoding);
+    if !fits && elements.len() > ELEMENTS_OCTETS_MAX {
+        return Err(Refusal::TooLong);
     }
-    u8::try_from(count).map_err(|_| Refusal::TooLong)
+    u8::try_from(cut.count(text)).map_err(|_| Refusal::TooLong)
 }
 
 /// Whether the tenant has cut its text itself.

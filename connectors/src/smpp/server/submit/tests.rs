@@ -302,7 +302,52 @@ fn what_has_a_header_for_something_else_is_cut_with_it_in_every_part() {
 fn a_header_that_leaves_no_room_is_not_put_into_every_part() {
     let fields = SmFields { text: b"", esm_class: 0x40, data_coding: 4, ..plain() };
     let payload = [&[130, 0x70, 128][..], &[0; 128], &[1; 200]].concat();
-    assert_eq!(refused(&fields, &[(tag::MESSAGE_PAYLOAD, &payload)]), Refusal::InvalidEncoding);
+    assert_eq!(refused(&fields, &[(tag::MESSAGE_PAYLOAD, &payload)]), Refusal::TooLong);
+}
+
+/// 140 octets, or as many septets as they hold, of which the header takes its own.
+#[test]
+fn a_header_with_its_text_goes_in_140_octets_or_is_cut_or_refused() {
+    let rows = [
+        (4, 139, 0, Some(1)),
+        (4, 139, 1, Some(1)),
+        (4, 139, 2, None),
+        (4, 140, 0, Some(1)),
+        (4, 140, 1, None),
+        (4, 141, 0, None),
+        (4, 200, 0, None),
+        (4, 200, 20, None),
+        (4, 120, 20, Some(1)),
+        (4, 120, 21, Some(2)),
+        (4, 129, 12, Some(2)),
+        (4, 130, 10, Some(1)),
+        (4, 130, 11, None),
+        (0, 139, 1, Some(1)),
+        (0, 139, 2, None),
+        (0, 138, 2, Some(1)),
+        (8, 138, 2, Some(1)),
+        (8, 139, 2, None),
+        (8, 137, 4, None),
+        (3, 139, 1, Some(1)),
+        (3, 139, 2, None),
+    ];
+    for (data_coding, header, text, parts) in rows {
+        let fields = SmFields { text: b"", esm_class: 0x40, data_coding, ..plain() };
+        let element = [&[header - 1, 0x70, header - 3][..], &vec![0; usize::from(header) - 3]].concat();
+        let payload = [&element[..], &vec![b'a'; text]].concat();
+        let found = read(&fields, &[(tag::MESSAGE_PAYLOAD, &payload)], CONTEXT);
+        let found = found.map(|bytes| Body::read(&bytes).unwrap().0.parts);
+        assert_eq!(found, parts.ok_or(Refusal::TooLong), "{data_coding} {header} {text}");
+        // The same as a part of something longer: it is one, or is refused.
+        let sar: [(u16, &[u8]); 4] = [
+            (tag::MESSAGE_PAYLOAD, &payload),
+            (tag::SAR_MSG_REF_NUM, &[0, 9]),
+            (tag::SAR_TOTAL_SEGMENTS, &[2]),
+            (tag::SAR_SEGMENT_SEQNUM, &[1]),
+        ];
+        let found = read(&fields, &sar, CONTEXT).map(|_| 1);
+        assert_eq!(found, parts.filter(|parts| *parts == 1).ok_or(Refusal::TooLong));
+    }
 }
 
 #[test]
