@@ -92,7 +92,7 @@ metrics! {
     PROVIDER_PDUS_BAD = "tidegate_smpp_provider_pdus_bad_total", Counter, "provider, cause", Count,
         "The same of providers.";
     ODD_TLVS = "tidegate_smpp_tlvs_odd_total", Counter, "from", Count,
-        "TLVs, by whether they are from tenants or from providers, that we read but that have a wrong length or a value out of range, come a second time, or are cut off. Their messages were taken.";
+        "TLVs, by whether they are from tenants or from providers, that we read or pass on but that have a wrong length or a value out of range, come a second time, or are cut off. Their messages were taken.";
     ALERTS = "tidegate_smpp_provider_alerts_total", Counter, "provider", Count,
         "alert_notification of a provider: phones that are there again. Nothing else is done about them.";
     SLOW_READERS = "tidegate_smpp_slow_readers_total", Counter, "", Count,

@@ -108,9 +108,21 @@ impl TlvForm {
             TlvForm::U32 => text.parse::<u32>().ok()?.to_be_bytes().to_vec(),
         })
     }
+
+    /// Whether a value that came as octets is of this form.
+    fn has(self, value: &[u8]) -> bool {
+        match self {
+            TlvForm::Octets => true,
+            TlvForm::CString => value.split_last().is_some_and(|(nul, text)| *nul == 0 && !text.contains(&0)),
+            TlvForm::U8 => value.len() == 1,
+            TlvForm::U16 => value.len() == 2,
+            TlvForm::U32 => value.len() == 4,
+        }
+    }
 }
 
-/// A TLV of a provider's own. What the message says by its name counts, then the tenant's own TLV, then the constant.
+/// A TLV of a provider's own. What the message says by its name counts, then the tenant's own TLV, then the constant; what is of another
+/// form says nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlvRule {
     pub tag: u16,
@@ -127,7 +139,7 @@ impl TlvRule {
         let named = named.and_then(|written| self.form.octets(written));
         let own = || {
             let vendors = Tlvs::new(body.extra(Extra::VendorTlvs).unwrap_or_default());
-            vendors.value_of(self.tag).filter(|_| self.pass)
+            vendors.value_of(self.tag).filter(|value| self.pass && self.form.has(value))
         };
         let value = named.as_deref().or_else(own).or(self.constant.as_deref());
         if let Some(value) = value {

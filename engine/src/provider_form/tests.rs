@@ -56,7 +56,7 @@ fn rule(tag: u16, name: &str, constant: Option<&[u8]>, pass: bool) -> TlvRule {
 fn sent(rules: Vec<TlvRule>, takes_tlvs: bool) -> Vec<(u16, Vec<u8>)> {
     let mut extras = Vec::new();
     push_extra(&mut extras, Extra::Tlvs, b"\x02\x0a\x00\x02\x01\x02");
-    push_extra(&mut extras, Extra::VendorTlvs, b"\x14\x00\x00\x02aa\x14\x01\x00\x02bb");
+    push_extra(&mut extras, Extra::VendorTlvs, b"\x14\x00\x00\x03aa\0\x14\x01\x00\x02bb");
     let mut named = Vec::new();
     push_named(&mut named, b"template", b"t1");
     push_named(&mut named, b"entity", b"e1");
@@ -65,6 +65,35 @@ fn sent(rules: Vec<TlvRule>, takes_tlvs: bool) -> Vec<(u16, Vec<u8>)> {
     let definition = ProviderDefinition { tlvs: rules, takes_tlvs, ..ProviderDefinition::default() };
     let out = tlvs(Some(&definition), &body);
     Tlvs::new(&out).map(|(tag, value)| (tag, value.to_vec())).collect()
+}
+
+/// It must not be sent as something else than the provider's entry says; what is left out leaves the constant in force.
+#[test]
+fn of_a_tenants_own_only_what_is_of_the_form_is_passed_on() {
+    let rows: [(TlvForm, &[&[u8]], &[&[u8]]); 5] = [
+        (TlvForm::Octets, &[b"", b"a", b"a\0b"], &[]),
+        (TlvForm::CString, &[b"\0", b"abc\0"], &[b"", b"abc", b"a\0b\0", b"a\0\0"]),
+        (TlvForm::U8, &[b"\0"], &[b"", b"ab"]),
+        (TlvForm::U16, &[b"ab"], &[b"", b"a", b"abc"]),
+        (TlvForm::U32, &[b"abcd"], &[b"", b"abc", b"abcde"]),
+    ];
+    for (form, passed, left_out) in rows {
+        let all = passed.iter().map(|value| (value, true)).chain(left_out.iter().map(|value| (value, false)));
+        for (value, is_passed) in all {
+            let (mut own, mut extras) = (Vec::new(), Vec::new());
+            write::tlv(&mut own, 0x1400, value).unwrap();
+            push_extra(&mut extras, Extra::VendorTlvs, &own);
+            let body = Body { extras: &extras, ..Body::default() };
+            for constant in [None, Some(&b"constant"[..])] {
+                let rules = vec![TlvRule { form, ..rule(0x1400, "own", constant, true) }];
+                let definition =
+                    ProviderDefinition { tlvs: rules, takes_tlvs: true, ..ProviderDefinition::default() };
+                let out = tlvs(Some(&definition), &body);
+                let expected = if is_passed { Some(*value) } else { constant };
+                assert_eq!(Tlvs::new(&out).value_of(0x1400), expected, "{form:?} {}", value.escape_ascii());
+            }
+        }
+    }
 }
 
 #[test]
@@ -81,7 +110,7 @@ fn a_name_counts_before_the_tenants_own_and_that_before_the_constant() {
         (
             vec![rule(0x1400, "other", Some(b"c\0"), true)],
             true,
-            vec![usual.clone(), (0x1400, b"aa".to_vec())],
+            vec![usual.clone(), (0x1400, b"aa\0".to_vec())],
         ),
         (
             vec![rule(0x1400, "other", Some(b"c\0"), false)],

@@ -33,40 +33,42 @@ const TLV_OCTETS_MAX: usize = 1_024;
 const VENDORS_FIRST: u16 = 0x1400;
 
 /// The optional parameters of submit_sm and data_sm (SMPP 3.4 §4.4.1, §4.7.1) that mean something to the provider or the
-/// phone and are passed on as they are. Vendors' own are kept beside them, for the providers whose entries ask for them:
-/// another SMSC may mean something else by them.
-const KEPT_TLVS: [u16; 31] = [
-    tag::DEST_ADDR_SUBUNIT,
-    tag::DEST_NETWORK_TYPE,
-    tag::DEST_BEARER_TYPE,
-    tag::DEST_TELEMATICS_ID,
-    tag::SOURCE_ADDR_SUBUNIT,
-    tag::SOURCE_NETWORK_TYPE,
-    tag::SOURCE_BEARER_TYPE,
-    tag::SOURCE_TELEMATICS_ID,
-    tag::PAYLOAD_TYPE,
-    tag::MS_MSG_WAIT_FACILITIES,
-    tag::PRIVACY_INDICATOR,
-    tag::SOURCE_SUBADDRESS,
-    tag::DEST_SUBADDRESS,
-    tag::USER_MESSAGE_REFERENCE,
-    tag::USER_RESPONSE_CODE,
-    tag::SOURCE_PORT,
-    tag::DESTINATION_PORT,
-    tag::SAR_MSG_REF_NUM,
-    tag::LANGUAGE_INDICATOR,
-    tag::SAR_TOTAL_SEGMENTS,
-    tag::SAR_SEGMENT_SEQNUM,
-    tag::CALLBACK_NUM_PRES_IND,
-    tag::CALLBACK_NUM_ATAG,
-    tag::NUMBER_OF_MESSAGES,
-    tag::CALLBACK_NUM,
-    tag::USSD_SERVICE_OP,
-    tag::DISPLAY_TIME,
-    tag::SMS_SIGNAL,
-    tag::MS_VALIDITY,
-    tag::ALERT_ON_MESSAGE_DELIVERY,
-    tag::ITS_REPLY_TYPE,
+/// phone and are passed on as they are, with how many octets their values have (§5.3.2); of those without it the number varies. Vendors' own
+/// are kept beside them, for the providers whose entries ask for them: another SMSC may mean something else by them.
+const KEPT_TLVS: [(u16, &[usize]); 31] = [
+    (tag::DEST_ADDR_SUBUNIT, &[1]),
+    (tag::DEST_NETWORK_TYPE, &[1]),
+    (tag::DEST_BEARER_TYPE, &[1]),
+    (tag::DEST_TELEMATICS_ID, &[2]),
+    (tag::SOURCE_ADDR_SUBUNIT, &[1]),
+    (tag::SOURCE_NETWORK_TYPE, &[1]),
+    (tag::SOURCE_BEARER_TYPE, &[1]),
+    (tag::SOURCE_TELEMATICS_ID, &[1]),
+    (tag::PAYLOAD_TYPE, &[1]),
+    (tag::MS_MSG_WAIT_FACILITIES, &[1]),
+    (tag::PRIVACY_INDICATOR, &[1]),
+    (tag::SOURCE_SUBADDRESS, &[]),
+    (tag::DEST_SUBADDRESS, &[]),
+    (tag::USER_MESSAGE_REFERENCE, &[2]),
+    (tag::USER_RESPONSE_CODE, &[1]),
+    (tag::SOURCE_PORT, &[2]),
+    (tag::DESTINATION_PORT, &[2]),
+    (tag::SAR_MSG_REF_NUM, &[2]),
+    (tag::LANGUAGE_INDICATOR, &[1]),
+    (tag::SAR_TOTAL_SEGMENTS, &[1]),
+    (tag::SAR_SEGMENT_SEQNUM, &[1]),
+    (tag::CALLBACK_NUM_PRES_IND, &[1]),
+    (tag::CALLBACK_NUM_ATAG, &[]),
+    (tag::NUMBER_OF_MESSAGES, &[1]),
+    (tag::CALLBACK_NUM, &[]),
+    (tag::USSD_SERVICE_OP, &[1]),
+    (tag::DISPLAY_TIME, &[1]),
+    (tag::SMS_SIGNAL, &[2]),
+    // One octet in 3.4; in 5.0 three more may say how long.
+    (tag::MS_VALIDITY, &[1, 4]),
+    // None in 3.4, one in 5.0.
+    (tag::ALERT_ON_MESSAGE_DELIVERY, &[0, 1]),
+    (tag::ITS_REPLY_TYPE, &[1]),
 ];
 
 /// They say together what part of what a text is: one without the others says nothing (SMPP 3.4 §5.3.2.22 to §5.3.2.24).
@@ -236,23 +238,28 @@ impl Reader {
             return Err(Refusal::MissingParameter);
         }
         let is_sar_sound = is_sar_sound(tlvs);
-        let mut odd = Oddities::default();
+        let (mut odd, mut left_out) = (Oddities::default(), 0u64);
         for (tag, value) in tlvs.by_ref() {
             odd.look(tag, value);
             let is_sar = SAR_TLVS.iter().any(|(sar, _)| *sar == tag);
-            let kept = match tag {
+            let octets = KEPT_TLVS.iter().find(|(kept, _)| *kept == tag).map(|(_, octets)| *octets);
+            let kept = match octets {
                 // Of two of them the first holds, and none says anything where one has a wrong length.
                 _ if is_sar && (!is_sar_sound || Tlvs::new(&self.tlvs).value_of(tag).is_some()) => continue,
-                _ if KEPT_TLVS.contains(&tag) => &mut self.tlvs,
-                VENDORS_FIRST.. => &mut self.vendors,
-                _ => continue,
+                Some(octets) if octets.is_empty() || octets.contains(&value.len()) => &mut self.tlvs,
+                Some(_) => {
+                    left_out = left_out.saturating_add(1);
+                    continue;
+                }
+                None if tag >= VENDORS_FIRST => &mut self.vendors,
+                None => continue,
             };
             let length = u16::try_from(value.len()).map_err(|_| Refusal::TooLong)?;
             kept.extend_from_slice(&tag.to_be_bytes());
             kept.extend_from_slice(&length.to_be_bytes());
             kept.extend_from_slice(value);
         }
-        self.odd_tlvs = self.odd_tlvs.saturating_add(odd.count(tlvs));
+        self.odd_tlvs = self.odd_tlvs.saturating_add(odd.count(tlvs)).saturating_add(left_out);
         if self.tlvs.len().saturating_add(self.vendors.len()) > TLV_OCTETS_MAX {
             return Err(Refusal::InvalidRequest);
         }

@@ -375,6 +375,31 @@ fn vendors_parameters_are_kept_apart_and_those_that_are_fields_not_at_all() {
         assert_eq!(body.extra(Extra::VendorTlvs), Some(&b"\x15\x01\0\x06vendor"[..]));
         assert_eq!(body.valid_until, Some(Wall(NOW.0 + 60_000)));
     });
+    // What is passed on to anybody has the octets that the specification gives it; what vendors mean, their providers' entries say.
+    let rows: [(u16, &[usize], &[usize]); 10] = [
+        (tag::USER_MESSAGE_REFERENCE, &[2], &[0, 1, 3]),
+        (tag::SOURCE_PORT, &[2], &[0, 1, 3]),
+        (tag::DESTINATION_PORT, &[2], &[1]),
+        (tag::SMS_SIGNAL, &[2], &[0, 1]),
+        (tag::DEST_TELEMATICS_ID, &[2], &[1]),
+        (tag::DEST_ADDR_SUBUNIT, &[1], &[0, 2]),
+        (tag::MS_VALIDITY, &[1, 4], &[0, 2, 3, 5]),
+        (tag::ALERT_ON_MESSAGE_DELIVERY, &[0, 1], &[2]),
+        (tag::CALLBACK_NUM, &[0, 4, 19, 20], &[]),
+        (0x1501, &[0, 1, 99], &[]),
+    ];
+    for (tag, kept, left_out) in rows {
+        for (octets, is_kept) in kept.iter().map(|n| (*n, true)).chain(left_out.iter().map(|n| (*n, false))) {
+            let (mut reader, mut bodies) = (Reader::default(), Vec::new());
+            let body = body_of(&plain(), &[(tag, &vec![1; octets]), (tag::LANGUAGE_INDICATOR, &[1])]);
+            reader.submit(&Sm::read(&body).unwrap(), CONTEXT, &mut bodies).unwrap();
+            let (body, _) = Body::read(&bodies).unwrap();
+            let tlvs = if tag >= VENDORS_FIRST { Extra::VendorTlvs } else { Extra::Tlvs };
+            let found = Tlvs::new(body.extra(tlvs).unwrap()).value_of(tag);
+            assert_eq!(found.map(<[u8]>::len), is_kept.then_some(octets), "{tag:#06x}");
+            assert_eq!(reader.take_odd_tlvs(), u64::from(!is_kept), "{tag:#06x} {octets}");
+        }
+    }
     let large = [0; 2_000];
     for tag in [tag::CALLBACK_NUM, 0x1400] {
         assert_eq!(refused(&plain(), &[(tag, &large)]), Refusal::InvalidRequest);
