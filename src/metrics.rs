@@ -76,7 +76,7 @@ metrics! {
     OPERATORS_TURNED_AWAY = "tidegate_operations_unauthorized_total", Counter, "key", Count,
         "Requests to `/v1/ops` that came without the administrator's key (missing) or with another one (wrong).";
     TENANTS_TURNED_AWAY = "tidegate_http_unauthorized_total", Counter, "key", Count,
-        "Requests to the API that came without a key (missing), with one that nobody has (wrong), or with one that may not be used from that address (elsewhere).";
+        "Requests to the API that came without a key, or with two in place of one (missing), with one that nobody has (wrong), or with one that may not be used from that address (elsewhere).";
     BINDS_REFUSED = "tidegate_smpp_binds_refused_total", Counter, "cause", Count,
         "Binds of tenants that were refused: for a wrong_password, because they were locked_out after too many, or for an other cause.";
     NOT_ENTERED = "tidegate_smpp_connections_not_begun_total", Counter, "", Count,

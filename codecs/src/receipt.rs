@@ -145,7 +145,7 @@ fn usual(text: &[u8]) -> Option<Receipt<'_>> {
 
 fn by_labels(text: &[u8], is_known: bool) -> Option<Receipt<'_>> {
     let fields = Fields::read(text);
-    let id = fields.id.map(first_word).filter(|id| !id.is_empty());
+    let id = fields.whole_id().filter(|id| !id.is_empty());
     let stat = match fields.stat {
         Some(stat) => first_word(stat),
         None if id.is_some() || is_known => bare_state(before(text, fields.text.unwrap_or_default())),
@@ -370,6 +370,18 @@ impl<'a> Fields<'a> {
             let slot = self.slot(last);
             *slot = slot.map(|value| before(value, next));
         }
+    }
+
+    /// Ids may have spaces and commas in them. Where the state or the text may stand behind the id without a label, and at the end of a
+    /// line, it is one word.
+    fn whole_id(&self) -> Option<&'a [u8]> {
+        let value = self.id?;
+        if self.stat.is_none() || self.last == Some(Label::Id) {
+            return Some(first_word(value));
+        }
+        let line = unpadded(value).split(|octet| octet.is_ascii_control()).next().unwrap_or_default();
+        let end = line.iter().rposition(|octet| !is_separator(*octet)).map_or(0, |at| at.saturating_add(1));
+        line.get(..end)
     }
 
     /// Some write the text without a label: what follows the first word of the last field.

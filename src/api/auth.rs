@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::ConnectInfo;
-use axum::http::{HeaderMap, StatusCode, header, request};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header, request};
 use connectors::sparing::{KEYS_FROM_ELSEWHERE, STRANGERS};
 
 use super::ApiState;
@@ -19,10 +19,8 @@ const SCHEME: &[u8] = b"bearer";
 impl ApiState {
     /// The tenant that makes this request.
     pub(super) fn authenticate(&self, request: &request::Parts) -> Result<Arc<TenantAccess>, Problem> {
-        let key = api_key(&request.headers).ok_or_else(|| {
-            self.turned_away(request, BadKey::Missing, None);
-            Problem::unauthorized("send an API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
-        })?;
+        let key =
+            api_key(&request.headers).inspect_err(|_| self.turned_away(request, BadKey::Missing, None))?;
         let tenant = self.directory.by_key(key).ok_or_else(|| {
             self.turned_away(request, BadKey::Wrong, None);
             Problem::unauthorized("this API key is not known")
@@ -47,9 +45,22 @@ impl ApiState {
 }
 
 /// A proxy may use `Authorization` for itself, so another scheme than ours leaves room for `X-API-Key`.
-fn api_key(headers: &HeaderMap) -> Option<&[u8]> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
-    bearer.or_else(|| headers.get("x-api-key").map(|value| value.as_bytes().trim_ascii()))
+fn api_key(headers: &HeaderMap) -> Result<&[u8], Problem> {
+    let authorization = only(headers, header::AUTHORIZATION.as_str(), "send one `Authorization`")?;
+    let own = only(headers, "x-api-key", "send one `X-API-Key`")?;
+    authorization.and_then(bearer).or(own.map(<[u8]>::trim_ascii)).ok_or_else(|| {
+        Problem::unauthorized("send an API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+    })
+}
+
+/// Of two keys neither can be the one: what stands between may read the other.
+fn only<'a>(headers: &'a HeaderMap, name: &str, detail: &'static str) -> Result<Option<&'a [u8]>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next();
+    if values.next().is_some() {
+        return Err(Problem::invalid(detail));
+    }
+    Ok(value.map(HeaderValue::as_bytes))
 }
 
 /// RFC 9110 §11.1: the name of a scheme has no case.
@@ -69,7 +80,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use axum::http::HeaderValue;
 
     #[test]
     fn keys_are_read_from_both_headers_in_any_case() {
@@ -90,7 +100,22 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
                 .collect();
-            assert_eq!(api_key(&headers), expected, "{given:?}");
+            assert_eq!(api_key(&headers).ok(), expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_keys_in_a_header_neither_is_taken() {
+        for (name, first) in
+            [("authorization", "Bearer a"), ("authorization", "Basic YTpi"), ("x-api-key", "a")]
+        {
+            for second in [first, "Bearer b", ""] {
+                let mut headers = HeaderMap::new();
+                headers.append(name, HeaderValue::from_static(first));
+                headers.append(name, HeaderValue::from_static(second));
+                let problem = api_key(&headers).unwrap_err();
+                assert_eq!((problem.status.as_u16(), problem.code), (400, "invalid_request"), "{first}");
+            }
         }
     }
 }

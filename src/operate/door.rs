@@ -69,7 +69,7 @@ async fn authorise(State(operations): Shared, request: Request, next: Next) -> R
         // Only hashes are compared, so that the time it takes tells nothing of the key.
         Some(key) if sha256(key.as_bytes()) == operations.administrator => return next.run(request).await,
         Some(_) => (BadKey::Wrong, "this is not the administrator's key of this gateway"),
-        None => (BadKey::Missing, "send the administrator's key as `Authorization: Bearer KEY`"),
+        None => (BadKey::Missing, "send the administrator's key as one `Authorization: Bearer KEY`"),
     };
     operations.counts.operator_turned_away(key);
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| *from);
@@ -78,8 +78,10 @@ async fn authorise(State(operations): Shared, request: Request, next: Next) -> R
     Problem::unauthorized(detail).into_response()
 }
 
+/// Of two keys neither is one.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok())?;
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
     let (scheme, key) = value.split_at_checked(SCHEME.len())?;
     let key = Some(key.trim()).filter(|key| !key.is_empty());
     key.filter(|_| scheme.eq_ignore_ascii_case(SCHEME))
@@ -238,4 +240,30 @@ fn refused(why: Refused) -> Problem {
         Refused::Busy => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
     };
     Problem::new(status, code, title, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn the_administrators_key_is_read_where_there_is_one() {
+        for (values, expected) in [
+            (&["Bearer key"][..], Some("key")),
+            (&["bearer  key "], Some("key")),
+            (&["Bearer "], None),
+            (&["Basic YTpi"], None),
+            (&["Bearer key", "Bearer key"], None),
+            (&["Bearer key", "Basic YTpi"], None),
+            (&["Basic YTpi", "Bearer key"], None),
+            (&[], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            assert_eq!(bearer(&headers), expected, "{values:?}");
+        }
+    }
 }

@@ -25,7 +25,7 @@ const DELIVERED: Option<State> = Some(State::Delivered);
 
 #[test]
 fn every_variant_that_is_seen_is_read() {
-    let rows: [(&[u8], Row<'_>); 27] = [
+    let rows: [(&[u8], Row<'_>); 35] = [
         (
             b"id:0123456789 sub:001 dlvrd:001 submit date:2611201350 done date:2611201351 stat:DELIVRD err:000 text:Hello there",
             ("0123456789", DELIVERED, "000", "2611201350", "2611201351", "Hello there"),
@@ -96,6 +96,18 @@ fn every_variant_that_is_seen_is_read() {
             b"id:1 stat:DELIVRD err:000 your id:2 has stat:EXPIRED",
             ("1", DELIVERED, "000", "", "", "your id:2 has stat:EXPIRED"),
         ),
+        // An id runs to the next label, on its own line; where state or text may stand behind it without a label it is a word.
+        (
+            b"id:AB CD sub:001 dlvrd:001 submit date:2611201350 done date:2611201351 stat:DELIVRD err:000 text:x",
+            ("AB CD", DELIVERED, "000", "2611201350", "2611201351", "x"),
+        ),
+        (b"id:a,b sub:001 stat:DELIVRD err:000", ("a,b", DELIVERED, "000", "", "", "")),
+        (b"stat:DELIVRD id:a;b c, ; err:000", ("a;b c", DELIVERED, "000", "", "", "")),
+        (b"id:a b\r\nc d\r\nstat:DELIVRD", ("a b", DELIVERED, "", "", "", "")),
+        (b"id:, stat:DELIVRD", ("", DELIVERED, "", "", "", "")),
+        (b"id:1 DELIVRD err:000", ("1", DELIVERED, "000", "", "", "")),
+        (b"stat:DELIVRD id:1 Hello you", ("1", DELIVERED, "", "", "", "Hello you")),
+        (b"stat:DELIVRD id:a b text:x", ("a b", DELIVERED, "", "", "", "x")),
         // Other separators.
         (b"id:1,sub:001;stat:DELIVRD,err:000\ttext:a,b", ("1", DELIVERED, "000", "", "", "a,b")),
     ];

@@ -311,6 +311,14 @@ fn what_is_not_understood_is_answered_and_the_session_goes_on() {
         (Pdus::QUERY_SM, b"x\0\0\0\0", Pdus::QUERY_SM_RESP, Status::QUERYFAIL),
         (Pdus::CANCEL_SM, b"\0x\0\0\0\0\0\0\0", Pdus::CANCEL_SM_RESP, Status::CANCELFAIL),
         (Pdus::REPLACE_SM, b"x\0\0\0\0\0\0\0\0\x01a", Pdus::REPLACE_SM_RESP, Status::REPLACEFAIL),
+        // Two texts, of which one is meant; an empty one is none.
+        (
+            Pdus::REPLACE_SM,
+            b"x\0\0\0\0\0\0\0\0\x01a\x04\x24\0\x01b",
+            Pdus::REPLACE_SM_RESP,
+            Status::SUBMITFAIL,
+        ),
+        (Pdus::REPLACE_SM, b"x\0\0\0\0\0\0\0\0\x01a\x04\x24\0\0", Pdus::REPLACE_SM_RESP, Status::REPLACEFAIL),
         (Pdus::SUBMIT_MULTI, b"", Pdus::SUBMIT_MULTI_RESP, Status::INVCMDLEN),
         (Pdus::DELIVER_SM, b"", Pdus::DELIVER_SM_RESP, Status::INVCMDID),
         (Pdus::SUBMIT_SM, truncated, Pdus::SUBMIT_SM_RESP, Status::INVCMDLEN),

@@ -6,6 +6,7 @@ use codecs::address::{self, Invalid, National};
 use codecs::instant::Wall;
 use codecs::receipt::State;
 use codecs::smpp::pdu::{CancelSm, QuerySm, QuerySmResponse, ReplaceSm, SmeAddress};
+use codecs::smpp::tlv::tag;
 use codecs::smpp::write;
 use codecs::smpp::{Command as Pdu, Status};
 use codecs::time;
@@ -94,6 +95,11 @@ fn cancel_all(cancel: &CancelSm<'_>, national: National) -> Result<Wanted, Statu
 }
 
 fn replacement(replace: &ReplaceSm<'_>, now: Wall) -> Result<Replacement, Status> {
+    let payload = replace.tlvs().value_of(tag::MESSAGE_PAYLOAD).unwrap_or_default();
+    if !replace.short_message.is_empty() && !payload.is_empty() {
+        // As of a submit_sm: which of two texts is meant is not for us to guess.
+        return Err(Status::SUBMITFAIL);
+    }
     let send_at = read_schedule(replace.schedule_delivery_time, now).map_err(|_| Status::INVSCHED)?;
     let valid_until = read_validity(replace.validity_period, now, send_at).map_err(|_| Status::INVEXPIRY)?;
     if valid_until.is_some_and(|until| until <= now) {
