@@ -142,6 +142,8 @@ impl Engine {
                 Found::Nothing => {}
                 Found::Later(wait) => return Err(self.later(wait)),
                 Found::This(number) => {
+                    let shared = group.shared_with(&body, bytes);
+                    let body = shared.as_deref().and_then(Body::read).map_or(body, |(body, _)| body);
                     let replaced = self.replace_present(number, &body)?;
                     group.accepted(number);
                     self.tenants.use_quotas(tenant);
@@ -586,6 +588,12 @@ impl SharedId {
         let end = bytes.len().checked_sub(8)?;
         bytes.get_mut(end..)?.copy_from_slice(&self.accepted(number).to_le_bytes());
         Some(bytes)
+    }
+
+    /// The same for what takes the place of another, and where none was accepted before it, `None`: then the id is its own.
+    fn shared_with(&mut self, body: &Body<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
+        let first = self.first?;
+        self.put_into(body, bytes, first)
     }
 
     /// One of them is accepted: the number of the first, and 0 when that is this one.

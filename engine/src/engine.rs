@@ -454,6 +454,11 @@ impl Engine {
             outcome == LedgerChange::Done,
             "the ledger of tenant {tenant} cannot take {charge:?} of {price:?}: {outcome:?}"
         );
+        self.follow_credit_limit(tenant);
+    }
+
+    /// A limit that is more than agreed follows down what is owed.
+    pub(crate) fn follow_credit_limit(&mut self, tenant: u32) {
         let Some(entry) = self.tenants.get(tenant) else { return };
         if let Some(agreed) = entry.definition.as_ref().map(|definition| definition.credit_limit)
             && entry.wallet.credit_limit() > agreed

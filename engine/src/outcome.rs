@@ -153,7 +153,10 @@ impl Engine {
         let Some(message) = self.pages.get(number).filter(in_part) else { return false };
         let refusal = message.steps().fold(None, |refusal, (at, step)| match step {
             Step::Intent { .. } => None,
-            Step::Response { verdict: Verdict::Retry, retry_at, status, .. } if retry_at <= at => {
+            // One that is yet to come is of a clock that was ahead, and no earlier than the message: it says nothing of `retry_at`.
+            Step::Response { verdict: Verdict::Retry, retry_at, status, .. }
+                if retry_at <= at && at <= self.now.wall =>
+            {
                 Some(status)
             }
             _ => refusal,

@@ -17,6 +17,7 @@ use crate::money::Micros;
 use crate::pages::{block_of, place_of};
 use crate::record::{self, Record};
 use crate::ring::Item;
+use crate::step::Step;
 use crate::submission::{Body, Extra, UDHI};
 
 /// Why a message keeps its text.
@@ -65,8 +66,10 @@ impl Engine {
     /// A message takes the place of one that waits, whole; it keeps that one's number, route and priority.
     pub(crate) fn replace_present(&mut self, number: u64, body: &Body<'_>) -> Result<Outcome, Refusal> {
         let Some(message) = self.pages.get(number) else { return Err(Refusal::Unavailable) };
-        let state = self.state_after(message, Some(body.send_at.unwrap_or(self.now.wall)));
-        let body = Body { priority: message.priority, ..*body };
+        // It waits from now on, and not from when the one before came.
+        let send_at = Some(body.send_at.unwrap_or(self.now.wall).max(self.now.wall));
+        let state = self.state_after(message, send_at);
+        let body = Body { priority: message.priority, send_at, ..*body };
         let (before, tenant) = (message.price, message.tenant);
         let replaced = self.replaced(number, &body, state).map_err(|unreplaced| match unreplaced {
             Unreplaced::Refused(refusal) => refusal,
@@ -171,7 +174,10 @@ impl Engine {
             (is_done, is_done)
         };
         match self.tenants.change_wallet(tenant, instead) {
-            Some(true) => Ok(()),
+            Some(true) => {
+                self.follow_credit_limit(tenant);
+                Ok(())
+            }
             _ => Err(Unreplaced::Refused(Refusal::InsufficientCredit)),
         }
     }
@@ -211,6 +217,10 @@ impl Engine {
             State::Queued if was_queued || before != State::Queued => {
                 self.providers.enqueue(message);
                 self.surgery.arrived(number);
+            }
+            // What held the one before may not hold this one: it may be of another campaign.
+            State::Held if self.is_free_of_rules(message) => {
+                self.step(number, &Step::LetGo);
             }
             _ => {}
         }

@@ -360,7 +360,7 @@ impl Engine {
     }
 
     /// Held by an operator's rule that is no more.
-    fn is_free_of_rules(&self, message: &Message) -> bool {
+    pub(crate) fn is_free_of_rules(&self, message: &Message) -> bool {
         message.state == State::Held
             && message.hold_cause() == Some(HoldCause::Operator)
             && !self.surgery.holds(&Subject::new(message))

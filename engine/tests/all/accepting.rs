@@ -5,7 +5,7 @@ use std::time::Duration;
 use codecs::instant::Wall;
 use engine::catalog::*;
 use engine::command::*;
-use engine::effect::{Cancelled, Outcome, Reply};
+use engine::effect::{Cancelled, Operated, Outcome, Reply};
 use engine::message::State;
 use engine::money::Micros;
 use engine::quota::Quotas;
@@ -134,6 +134,40 @@ fn a_limit_that_is_lowered_below_what_is_owed_lets_nothing_in_until_less_is_owed
             assert_eq!(house.submit("acme", &Sms::default()) == refused, owed >= 3, "{restarts} {owed}");
             if owed > 2 {
                 house.respond("up", 0, &[(parts[5 - owed as usize], 11, "")]);
+            }
+        }
+    }
+}
+
+/// The tenant owes six when nothing is agreed any more; with each text that becomes shorter it owes two less.
+#[test]
+fn a_shorter_text_opens_no_credit_that_is_not_agreed() {
+    for restarts in [false, true] {
+        let mut definitions = definitions();
+        definitions.tenants[0].opening_balance = Micros(0);
+        definitions.tenants[0].credit_limit = Micros(10_000_000);
+        let mut house = House::new(definitions);
+        let numbers = house.accepted_all("acme", &Sms::of_parts(3), 2);
+        house.definitions.tenants[0].credit_limit = Micros(0);
+        let definitions = Box::new(house.definitions.clone());
+        match restarts {
+            true => house.crash(),
+            false => house.turn([Command::Configure { definitions, reply: None }]),
+        }
+        let refused = Outcome::Refused(Refusal::InsufficientCredit);
+        for (place, owed) in [6, 4, 2].into_iter().enumerate() {
+            let limit = house.balance("acme").wallet.credit_limit().0 / 1_000_000;
+            assert_eq!((house.money("acme"), limit), ((-owed, owed, 0), owed), "{restarts}");
+            assert_eq!(house.submit("acme", &Sms::default()), refused, "{restarts} {owed}");
+            // The first by replace_sm, and the newest by replace_if_present_flag.
+            if place == 0 {
+                let (octets, registered_delivery) = (b"short".to_vec(), 1);
+                let text = Replacement { octets, send_at: None, valid_until: None, registered_delivery };
+                let replaced = house.of_one("acme", numbers[0], OfOne::Replace(text));
+                assert_eq!(replaced, Some(Operated::Done), "{restarts}");
+            } else if place == 1 {
+                let present = Sms { replaces_present: true, ..Sms::default() };
+                assert_eq!(house.accepted("acme", &present), numbers[1], "{restarts}");
             }
         }
     }

@@ -35,8 +35,11 @@ fn a_provider_that_sends_no_receipt_is_asked_for_it() {
     house.pass(Duration::from_millis(59_999));
     assert!(house.asks.is_empty());
     house.pass(Duration::from_millis(1));
-    let (connection, part, body) = house.asks.remove(0);
-    assert_eq!((connection, part, &body[..]), (bind, PartToken::new(number, 0), &b"id-0\0\x05\0ACME\0"[..]));
+    let (connection, part, ask) = house.asks.remove(0);
+    assert_eq!(
+        (connection, part, &ask.body[..]),
+        (bind, PartToken::new(number, 0), &b"id-0\0\x05\0ACME\0"[..])
+    );
     // It does not know yet, has no record, or does not answer: it is asked again, each time after twice as long.
     answer(&mut house, part, Some(ReceiptState::Enroute));
     for (seconds, state) in [(60, Some(ReceiptState::Unknown)), (120, None), (240, None)] {

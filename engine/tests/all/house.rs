@@ -77,8 +77,8 @@ pub struct House {
     pub questions: Vec<u64>,
     pub archive_writes: Vec<(u64, bool, usize)>,
     pub requests: Vec<Request>,
-    /// What providers were asked: the bind, the part, and the body of the query_sm.
-    pub asks: Vec<(ConnectionId, PartToken, Vec<u8>)>,
+    /// What providers were asked: the bind, the part, and the question.
+    pub asks: Vec<(ConnectionId, PartToken, Ask)>,
     /// What was answered to tenants' operations.
     pub operated: Vec<(ConnectionId, OperationAnswer)>,
     pub answers: Vec<SubmitAnswer>,
@@ -195,7 +195,7 @@ impl House {
             }
             assert_eq!(start, outgoing.bodies.len());
             let asks = outgoing.asks.into_iter();
-            self.asks.extend(asks.map(|ask| (connection, PartToken(ask.token), ask.body)));
+            self.asks.extend(asks.map(|ask| (connection, PartToken(ask.token), ask)));
             if !outgoing.answers.is_empty() {
                 self.congestion = outgoing.congestion;
             }

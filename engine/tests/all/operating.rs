@@ -356,7 +356,7 @@ fn an_id_that_no_question_has_room_for_is_asked_nobody_about() {
 fn a_cancel_is_the_providers_to_confirm_where_it_has_the_message() {
     let (mut house, number) = carried(2);
     assert_eq!(house.of_one("acme", number, OfOne::Cancel), None);
-    let bodies: Vec<Vec<u8>> = house.asks.drain(..).map(|(_, _, body)| body).collect();
+    let bodies: Vec<Vec<u8>> = house.asks.drain(..).map(|(_, _, ask)| ask.body).collect();
     let ids: Vec<&[u8]> = bodies.iter().map(|body| pdu::CancelSm::read(body).unwrap().message_id).collect();
     assert_eq!(ids, [b"id-0", b"id-1"]);
     answer(&mut house, 0, number, AskKind::Cancel, 0, None);
@@ -548,7 +548,7 @@ fn another_text_goes_to_the_provider_for_a_message_of_one_part() {
     let (mut house, number) = carried(1);
     let other = Replacement { registered_delivery: 1, ..text(b"other") };
     assert_eq!(replace(&mut house, number, other), None);
-    let body = house.asks.remove(0).2;
+    let body = house.asks.remove(0).2.body;
     let asked = pdu::ReplaceSm::read(&body).unwrap();
     assert_eq!((asked.message_id, asked.short_message), (&b"id-0"[..], &b"other"[..]));
     answer(&mut house, 0, number, AskKind::Replace, 0, None);
@@ -598,7 +598,7 @@ fn one_thing_at_a_time_is_carried_so_that_what_we_say_is_what_the_provider_has()
     let (mut house, number) = carried(1);
     assert_eq!(replace(&mut house, number, text(b"one")), None);
     assert_eq!(replace(&mut house, number, text(b"two")), Some(Operated::Failed));
-    let asks: Vec<Vec<u8>> = house.asks.drain(..).map(|(_, _, body)| body).collect();
+    let asks: Vec<Vec<u8>> = house.asks.drain(..).map(|(_, _, ask)| ask.body).collect();
     for _ in &asks {
         answer(&mut house, 0, number, AskKind::Replace, 0, None);
     }
@@ -619,7 +619,7 @@ fn a_receipt_that_the_new_text_asks_for_is_asked_of_the_provider() {
     assert_eq!(request.sm().registered_delivery, 0);
     house.respond("up", 0, &[(request.part(), 0, "id")]);
     assert_eq!(replace(&mut house, number, Replacement { registered_delivery: 1, ..text(b"other") }), None);
-    let body = house.asks.remove(0).2;
+    let body = house.asks.remove(0).2.body;
     assert_eq!(pdu::ReplaceSm::read(&body).unwrap().registered_delivery, 1);
 }
 

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use codecs::instant::Wall;
+use engine::catalog::Settings;
 use engine::command::*;
 use engine::effect::{Operated, Outcome};
+use engine::id::Permutation;
 use engine::message::State;
 use engine::money::Micros;
 use engine::quota::Quotas;
@@ -43,7 +45,17 @@ fn together(house: &mut House, send_at: Option<Wall>, all: &[(u64, &[u8], u8)]) 
     let (mut items, mut bodies) = (Vec::new(), Vec::new());
     for (destination, octets, parts) in all {
         let (destination, source, extras) = (*destination, &b"ACME"[..], &extras[..]);
-        let body = Body { destination, source, octets, parts: *parts, send_at, extras, ..Body::default() };
+        let (parts, registered_delivery) = (*parts, 1);
+        let body = Body {
+            destination,
+            source,
+            octets,
+            parts,
+            send_at,
+            extras,
+            registered_delivery,
+            ..Body::default()
+        };
         body.write(&mut bodies);
         items.push(Submission { sequence: 1, end: bodies.len() as u32, refused: None });
     }
@@ -211,25 +223,10 @@ fn what_takes_the_place_of_another_keeps_its_priority_and_counts_as_a_message() 
     definitions.tenants[0].quotas = Quotas([0, 3, 0]);
     let mut house = House::new(definitions);
     let number = house.accepted("acme", &Sms { to: TO, ..Sms::default() });
-    let mut extras = Vec::new();
-    push_extra(&mut extras, Extra::ReplacesPresent, b"");
+    let text = b"new".to_vec();
+    let new = Sms { to: TO, text, priority: Priority::High, replaces_present: true, ..Sms::default() };
     for expected in [Ok(number), Ok(number), Err(Refusal::RateLimited)] {
-        let priority = Priority::High;
-        let body = Body {
-            destination: TO,
-            source: b"ACME",
-            octets: b"new",
-            priority,
-            extras: &extras,
-            ..Body::default()
-        };
-        let mut bodies = Vec::new();
-        body.write(&mut bodies);
-        let items = vec![Submission { sequence: 1, end: bodies.len() as u32, refused: None }];
-        let (door, received) = (Door::Smpp(ConnectionId(u32::MAX)), house.now.mono);
-        let submissions = Submissions { tenant: 0, door, received, idempotency: None, items, bodies };
-        house.turn([Command::Submit(submissions)]);
-        let outcome = match answers(&mut house)[0].1 {
+        let outcome = match house.submit("acme", &new) {
             Outcome::Refused(refusal) => Err(refusal),
             accepted => Ok(house.number(accepted)),
         };
@@ -275,4 +272,70 @@ fn several_destinations_have_no_id_of_a_message_that_was_not_replaced() {
     let first = house.number(outcomes[1]);
     let last = house.message(house.number(outcomes[2]));
     assert_eq!(last.body().extra(Extra::SharedId), Some(&first.to_le_bytes()[..]));
+}
+
+/// The one before has waited for so long, and was to go after so many days.
+#[test]
+fn what_takes_the_place_of_another_and_has_no_validity_waits_for_that_of_the_queue_from_when_it_comes() {
+    let validity = Settings::default().validity;
+    let table = [
+        (validity - Duration::from_secs(60), 0),
+        (Duration::from_secs(3_600), 10),
+        (validity + Duration::from_secs(86_400), 10),
+    ];
+    for (waited, days) in table {
+        let mut house = House::new(definitions());
+        let at = house.now.wall.after(Duration::from_secs(days * 86_400));
+        let send_at = (days > 0).then_some(at);
+        let number = house.accepted("acme", &Sms { to: TO, send_at, ..Sms::default() });
+        house.pass(waited);
+        submit(&mut house, true, [TO], None);
+        house.seconds(1);
+        let answered = answers(&mut house);
+        assert_eq!(house.number(answered[0].1), number, "{waited:?}");
+        house.pass(validity - Duration::from_secs(2));
+        assert_eq!(house.state(number), State::Queued, "{waited:?}");
+        house.seconds(2);
+        assert_eq!(house.state(number), State::Expired, "{waited:?}");
+    }
+}
+
+#[test]
+fn what_takes_the_place_of_one_for_later_and_is_to_go_at_once_goes() {
+    for waited in [0, 3_600, 4 * 86_400] {
+        let mut house = House::new(definitions());
+        let send_at = Some(house.now.wall.after(Duration::from_secs(10 * 86_400)));
+        let number = house.accepted("acme", &Sms { to: TO, send_at, ..Sms::default() });
+        house.seconds(waited);
+        let bind = house.bind("up", 0, 10);
+        submit(&mut house, true, [TO], None);
+        house.seconds(1);
+        let sent: Vec<u64> = house.taken(bind).iter().map(Request::number).collect();
+        assert_eq!((sent, house.body(number).octets), (vec![number], &b"new"[..]), "{waited}");
+    }
+}
+
+/// Of two that come together each is new or takes the place of one that waits.
+#[test]
+fn receipts_of_several_name_the_id_that_was_answered_whichever_took_the_place_of_others() {
+    for waiting in [&[][..], &[0], &[1], &[0, 1], &[1, 0]] {
+        let mut house = House::new(definitions());
+        let old: Vec<(u64, &[u8], u8)> = waiting.iter().map(|place| (TO + place, &b"old"[..], 1)).collect();
+        let before = together(&mut house, None, &old);
+        let outcomes = together(&mut house, None, &[(TO, b"new", 1), (TO + 1, b"new", 1)]);
+        let numbers: Vec<u64> = outcomes.into_iter().map(|outcome| house.number(outcome)).collect();
+        for (place, outcome) in waiting.iter().zip(before) {
+            assert_eq!(house.number(outcome), numbers[*place as usize], "{waiting:?}");
+        }
+        let answered = Permutation::new(&KEY).id(numbers[0]).to_string();
+        let (session, bind) = (house.bind_tenant("acme", 10), house.bind("up", 0, 10));
+        for request in house.taken(bind) {
+            assert_eq!(house.body(request.number()).octets, b"new", "{waiting:?}");
+            house.respond("up", 0, &[(request.part(), REFUSED, "")]);
+            let told = house.taken(session);
+            let text = String::from_utf8_lossy(told[0].sm().short_message).into_owned();
+            assert!(text.contains(&answered), "{waiting:?}: {text} does not name {answered}");
+        }
+        assert_eq!([0, 1].map(|place| house.state(numbers[place])), [State::Failed; 2], "{waiting:?}");
+    }
 }

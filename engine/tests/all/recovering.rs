@@ -93,6 +93,55 @@ fn a_retry_comes_once_however_little_behind_a_start_finds_the_clock() {
     }
 }
 
+/// A message of two parts that was accepted by a clock that was ahead: one part is taken, the other refused.
+fn taken_in_part(ahead: i64, attempts_max: u8) -> (House, ConnectionId, u64) {
+    let mut definitions = definitions();
+    definitions.providers[0].attempts_max = attempts_max;
+    let mut house = House::new(definitions);
+    house.clock_ahead = ahead;
+    house.advance(0);
+    house.crash();
+    let number = house.accepted("acme", &Sms::of_parts(2));
+    house.clock_ahead = 0;
+    house.advance(0);
+    house.crash();
+    let bind = house.bind("up", 0, 10);
+    house.bind("spare", 0, 10);
+    let parts: Vec<PartToken> = house.taken(bind).iter().map(Request::part).collect();
+    house.respond("up", 0, &[(parts[0], BUSY, ""), (parts[1], 0, "a")]);
+    (house, bind, number)
+}
+
+#[test]
+fn a_part_refused_for_now_is_tried_again_however_far_ahead_the_clock_was_before_a_start() {
+    for ahead in [0, 1_500, 5_000, 6_001, 59_000, 7_200_000] {
+        let (mut house, bind, number) = taken_in_part(ahead, 3);
+        assert_eq!(house.state(number), State::Queued, "{ahead}");
+        house.seconds(30);
+        assert_eq!((house.taken(bind).len(), house.state(number)), (1, State::Sending), "{ahead}");
+        house.respond("up", 0, &[(PartToken::new(number, 0), 0, "b")]);
+        assert_eq!(house.state(number), State::Sent, "{ahead}");
+    }
+}
+
+/// By a clock that was ahead it cannot be told from one for now: then there is one attempt more.
+#[test]
+fn a_part_refused_as_often_as_it_may_be_is_given_up_however_far_ahead_the_clock_was_before_a_start() {
+    for (ahead, more) in [(0, 0), (1_500, 1), (59_000, 1), (7_200_000, 1)] {
+        let (mut house, bind, number) = taken_in_part(ahead, 1);
+        let mut attempts = 0;
+        for _ in 0..10 {
+            house.seconds(10);
+            for request in house.taken(bind) {
+                attempts += 1;
+                house.respond("up", 0, &[(request.part(), BUSY, "")]);
+            }
+        }
+        assert_eq!((attempts, house.state(number)), (more, State::Failed), "{ahead}");
+        assert!(house.requests.is_empty(), "{ahead}: nobody else has a part");
+    }
+}
+
 #[test]
 fn numbers_are_never_given_twice() {
     let mut house = House::new(definitions());

@@ -77,6 +77,8 @@ pub struct Sms {
     pub data_coding: u8,
     pub esm_class: u8,
     pub tlvs: Vec<u8>,
+    /// Of the same addresses (replace_if_present_flag).
+    pub replaces_present: bool,
 }
 
 impl Default for Sms {
@@ -97,6 +99,7 @@ impl Default for Sms {
             data_coding: 0,
             esm_class: 0,
             tlvs: Vec::new(),
+            replaces_present: false,
         }
     }
 }
@@ -117,6 +120,9 @@ impl Sms {
         }
         if !self.tlvs.is_empty() {
             push_extra(&mut extras, Extra::Tlvs, &self.tlvs);
+        }
+        if self.replaces_present {
+            push_extra(&mut extras, Extra::ReplacesPresent, b"");
         }
         let body = Body {
             via: self.via,

@@ -155,3 +155,44 @@ fn a_message_with_another_text_is_still_of_its_campaign() {
     let bounce = Operation::Bounce { code: BounceCode::Request, until: None };
     assert_eq!(house.changed(bounce, of_campaign("spring")).messages, 1);
 }
+
+/// The campaign of one that waits, that of one that takes its place, and the place of the suspended campaign that holds it then.
+#[test]
+fn what_takes_the_place_of_another_is_held_for_its_own_campaign_and_for_no_other() {
+    let table = [
+        (Some("spring"), None, None),
+        (Some("spring"), Some("summer"), None),
+        (Some("spring"), Some("spring"), Some(0)),
+        (Some("spring"), Some("autumn"), Some(1)),
+        (None, Some("spring"), Some(0)),
+        (Some("summer"), Some("autumn"), Some(1)),
+    ];
+    for ((was, is, held_by), restarts) in table.into_iter().flat_map(|row| [(row, false), (row, true)]) {
+        let mut house = House::new(definitions());
+        let rules = ["spring", "autumn"].map(|campaign| house.suspend(of_campaign(campaign)));
+        // Its turn comes only where it is to be held already.
+        if was == Some("spring") {
+            house.bind("up", 0, 10);
+        }
+        let number = house.accepted("acme", &Sms { campaign: was, ..Sms::default() });
+        let is_held = house.state(number) == State::Held;
+        assert_eq!(is_held, was == Some("spring"), "{was:?}");
+        house.bind_down("up", 0, &[], &[]);
+        let new = Sms { campaign: is, replaces_present: true, ..Sms::default() };
+        assert_eq!(house.accepted("acme", &new), number);
+        house.check_fold();
+        if restarts {
+            house.crash();
+        }
+        house.bind("up", 1, 10);
+        for ended in 0..=rules.len() {
+            if ended > 0 {
+                house.resume(rules[ended - 1]);
+            }
+            let expected =
+                if held_by.is_some_and(|place| place >= ended) { State::Held } else { State::Sending };
+            assert_eq!(house.state(number), expected, "{was:?} {is:?} {restarts}, {ended} ended");
+        }
+        house.check_fold();
+    }
+}
