@@ -1,13 +1,17 @@
 //! State is the fold of the journal: after every group, from its beginning and from where the ring may have dropped the rest,
 //! whatever tenants, providers, the archive and crashes do. The seed of a failure is printed by proptest.
 
+mod acts;
+mod afterwards;
+mod charges;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use codecs::instant::Wall;
 use codecs::receipt::State as ReceiptState;
 use engine::Summary;
-use engine::catalog::{InDoubt, SettleOn, TenantStatus};
+use engine::catalog::{InDoubt, ReceiptParts, SettleOn, TenantStatus};
 use engine::command::*;
 use engine::message::{Message, PartState, State};
 use engine::step::{BounceCode, Resolution};
@@ -15,160 +19,14 @@ use engine::submission::{Priority, Via};
 use engine::surgery::{Filter, Operation};
 use proptest::prelude::*;
 
+use acts::{Act, Shape, acts};
+use afterwards::{Asked, cancel_all};
+use charges::Charges;
+
 use crate::house::*;
 
-/// Something that happens. Numbers choose among what there is at that time.
-#[derive(Clone, Debug)]
-enum Act {
-    Submit {
-        tenant: u8,
-        count: u8,
-        sms: Shape,
-    },
-    Keyed {
-        key: u8,
-        body: u8,
-    },
-    BindUp {
-        provider: u8,
-        bind: u8,
-        window: u8,
-    },
-    BindDown {
-        provider: u8,
-        bind: u8,
-        unsent: u8,
-        later: u8,
-    },
-    Answer {
-        provider: u8,
-        bind: u8,
-        count: u8,
-        status: u8,
-    },
-    /// Everybody does what they should: everything is answered, receipts come, and sessions acknowledge.
-    Work {
-        receipts: u8,
-    },
-    Silence {
-        provider: u8,
-        bind: u8,
-    },
-    LateAnswer {
-        choice: u16,
-        status: u8,
-    },
-    Receipt {
-        choice: u16,
-        state: u8,
-        phone: bool,
-    },
-    /// A phone writes, to a tenant or to nobody: whole, or a part of a message.
-    Phone {
-        text: u8,
-        to: u8,
-        part: Option<(u8, u8)>,
-    },
-    TenantUp {
-        tenant: u8,
-        window: u8,
-    },
-    TenantDown {
-        tenant: u8,
-        later: u8,
-    },
-    Acknowledge {
-        tenant: u8,
-        count: u8,
-        status: u8,
-    },
-    Cancel {
-        choice: u16,
-    },
-    Define {
-        suspended: bool,
-        no_spare: bool,
-        policy: u8,
-    },
-    Archive {
-        serves: bool,
-    },
-    Pass {
-        millis: u32,
-    },
-    /// An operator suspends, resumes, bounces, moves, disables or resolves something.
-    Operate {
-        operation: u8,
-        filter: u8,
-        lasts: u16,
-        choice: u16,
-    },
-    Crash,
-    /// The process ends before this turn's group is on disk.
-    CrashAfter(Box<Act>),
-}
-
-#[derive(Clone, Debug)]
-struct Shape {
-    parts: u8,
-    registered: u8,
-    http: bool,
-    priority: u8,
-    later: Option<u16>,
-    valid: Option<u16>,
-}
-
-fn shapes() -> impl Strategy<Value = Shape> {
-    let later = prop::option::weighted(0.1, 0u16..5_000);
-    let valid = prop::option::weighted(0.15, 5_000u16..60_000);
-    let parts = prop_oneof![6 => Just(1u8), 1 => Just(2u8), 1 => Just(3u8)];
-    (parts, 0u8..4, prop::bool::weighted(0.2), 0u8..3, later, valid).prop_map(
-        |(parts, registered, http, priority, later, valid)| Shape {
-            parts,
-            registered,
-            http,
-            priority,
-            later,
-            valid,
-        },
-    )
-}
-
-fn acts() -> impl Strategy<Value = Act> {
-    let one = prop_oneof![
-        8 => (0u8..2, 1u8..25, shapes()).prop_map(|(tenant, count, sms)| Act::Submit { tenant, count, sms }),
-        1 => (0u8..3, 0u8..2).prop_map(|(key, body)| Act::Keyed { key, body }),
-        8 => (0u8..2, 0u8..2, 1u8..40).prop_map(|(provider, bind, window)| Act::BindUp { provider, bind, window }),
-        2 => (0u8..2, 0u8..2, any::<u8>(), 0u8..3)
-            .prop_map(|(provider, bind, unsent, later)| Act::BindDown { provider, bind, unsent, later }),
-        10 => (0u8..2, 0u8..2, 1u8..20, 0u8..12)
-            .prop_map(|(provider, bind, count, status)| Act::Answer { provider, bind, count, status }),
-        12 => (0u8..10).prop_map(|receipts| Act::Work { receipts }),
-        1 => (0u8..2, 0u8..2).prop_map(|(provider, bind)| Act::Silence { provider, bind }),
-        1 => (any::<u16>(), 0u8..6).prop_map(|(choice, status)| Act::LateAnswer { choice, status }),
-        10 => (any::<u16>(), 0u8..8, any::<bool>())
-            .prop_map(|(choice, state, phone)| Act::Receipt { choice, state, phone }),
-        6 => (0u8..20, 0u8..3, prop::option::of((1u8..4, 0u8..6)))
-            .prop_map(|(text, to, part)| Act::Phone { text, to, part }),
-        4 => (0u8..2, 1u8..20).prop_map(|(tenant, window)| Act::TenantUp { tenant, window }),
-        1 => (0u8..2, 0u8..4).prop_map(|(tenant, later)| Act::TenantDown { tenant, later }),
-        8 => (0u8..2, 1u8..30, 0u8..10)
-            .prop_map(|(tenant, count, status)| Act::Acknowledge { tenant, count, status }),
-        1 => any::<u16>().prop_map(|choice| Act::Cancel { choice }),
-        1 => (prop::bool::weighted(0.3), any::<bool>(), 0u8..3)
-            .prop_map(|(suspended, no_spare, policy)| Act::Define { suspended, no_spare, policy }),
-        1 => prop::bool::weighted(0.7).prop_map(|serves| Act::Archive { serves }),
-        4 => (1u32..15_000).prop_map(|millis| Act::Pass { millis }),
-        1 => (15_000u32..90_000).prop_map(|millis| Act::Pass { millis }),
-        4 => (0u8..12, 0u8..6, 0u16..20_000, any::<u16>())
-            .prop_map(|(operation, filter, lasts, choice)| Act::Operate { operation, filter, lasts, choice }),
-        1 => Just(Act::Crash),
-    ];
-    prop_oneof![
-        30 => one.clone(),
-        1 => one.prop_map(|act| Act::CrashAfter(Box::new(act))),
-    ]
-}
+/// The first of the numbers that messages go to.
+const TO: u64 = 254_700_000_000;
 
 /// The house and the world around it: what providers have and have not answered, and what sessions have not acknowledged.
 struct World {
@@ -186,6 +44,9 @@ struct World {
     /// Copies of a part that a provider may have taken.
     copies: BTreeMap<PartToken, u32>,
     given: u32,
+    /// What providers were asked and have not answered, oldest first.
+    asked: VecDeque<Asked>,
+    charges: Charges,
 }
 
 impl World {
@@ -201,6 +62,11 @@ impl World {
         definitions.settings.queue_memory = 120;
         definitions.tenants[1].settle_on = SettleOn::Delivered;
         (definitions.providers[1].throughput, definitions.providers[1].burst) = (50, 5);
+        definitions.providers[1].receipt_parts = ReceiptParts::Any;
+        for provider in &mut definitions.providers {
+            provider.operations = vec![AskKind::Query, AskKind::Cancel, AskKind::Replace];
+            provider.query_after = Some(Duration::from_secs(7));
+        }
         for tenant in &mut definitions.tenants {
             tenant.receipt_ttl = Duration::from_secs(1_000_000);
         }
@@ -216,6 +82,8 @@ impl World {
             paused: BTreeSet::new(),
             copies: BTreeMap::new(),
             given: 0,
+            asked: VecDeque::new(),
+            charges: Charges::default(),
         }
     }
 
@@ -252,7 +120,10 @@ impl World {
         self.house.replies.clear();
         self.house.acknowledged.clear();
         self.house.closed.clear();
+        self.house.operated.clear();
+        self.gather_asked();
         self.check();
+        self.charges.check(&self.house, &self.numbers);
     }
 
     /// What an act says to the engine; `None` when there is nothing for it to happen to.
@@ -342,6 +213,11 @@ impl World {
                 let tenant = self.house.engine.message(number)?.tenant;
                 vec![Command::Cancel { reply: ReplyId(1), tenant, number }]
             }
+            Act::Replace { choice, text } => vec![self.replace(*choice, text)?],
+            Act::Ask { choice, kind } => vec![self.ask(*choice, *kind)?],
+            Act::CancelAll { tenant, to } => vec![cancel_all(*tenant, *to)],
+            Act::AskAnswers { count, status, state } => self.ask_answers(*count, *status, *state),
+            Act::Terms { price, limit, settle_on } => vec![self.terms(*price, *limit, *settle_on)],
             Act::Define { suspended, no_spare, policy } => vec![self.define(*suspended, *no_spare, *policy)],
             Act::Operate { operation, filter, lasts, choice } => {
                 vec![self.operate(*operation, *filter, *lasts, *choice)]
@@ -352,19 +228,24 @@ impl World {
         })
     }
 
+    fn after(&self, millis: Option<u16>) -> Option<Wall> {
+        millis.map(|millis| Wall(self.house.now.wall.0 + i64::from(millis)))
+    }
+
     fn submit(&mut self, tenant: u8, count: u8, shape: &Shape) -> Command {
-        let after = |millis: u16| Wall(self.house.now.wall.0 + i64::from(millis));
+        let http = shape.http && !shape.replaces_present;
         let sms = Sms {
-            to: 254_700_000_000 + u64::from(shape.priority),
+            to: TO + u64::from(shape.priority),
             registered: shape.registered,
-            via: if shape.http { Via::Http } else { Via::Smpp },
+            via: if http { Via::Http } else { Via::Smpp },
             priority: Priority::from_u8(shape.priority).expect("a priority"),
-            send_at: shape.later.map(after),
-            valid_until: shape.valid.map(after),
+            send_at: self.after(shape.later),
+            valid_until: self.after(shape.valid),
+            replaces_present: shape.replaces_present,
             ..Sms::of_parts(shape.parts)
         };
         let (items, bodies) = self.house.written(&vec![sms; usize::from(count)]);
-        let door = if shape.http { Door::Http(ReplyId(1)) } else { Door::Smpp(ConnectionId(u32::MAX)) };
+        let door = if http { Door::Http(ReplyId(1)) } else { Door::Smpp(ConnectionId(u32::MAX)) };
         let received = self.house.now.mono;
         Command::Submit(Submissions {
             tenant: u32::from(tenant),
