@@ -70,7 +70,8 @@ fn sent(rules: Vec<TlvRule>, takes_tlvs: bool) -> Vec<(u16, Vec<u8>)> {
 /// It must not be sent as something else than the provider's entry says; what is left out leaves the constant in force.
 #[test]
 fn of_a_tenants_own_only_what_is_of_the_form_is_passed_on() {
-    let rows: [(TlvForm, &[&[u8]], &[&[u8]]); 5] = [
+    type Values = &'static [&'static [u8]];
+    let rows: [(TlvForm, Values, Values); 5] = [
         (TlvForm::Octets, &[b"", b"a", b"a\0b"], &[]),
         (TlvForm::CString, &[b"\0", b"abc\0"], &[b"", b"abc", b"a\0b\0", b"a\0\0"]),
         (TlvForm::U8, &[b"\0"], &[b"", b"ab"]),
