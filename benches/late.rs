@@ -218,7 +218,7 @@ impl House {
             } else if !outgoing.requests.is_empty() {
                 self.told += outgoing.requests.len() as u64;
                 let items = outgoing.requests.iter();
-                let items = items.map(|told| Acknowledgement::in_time(told.token, 0)).collect();
+                let items = items.map(|told| Acknowledgement { number: told.token, status: 0 }).collect();
                 self.commands.push_back(Command::Acknowledged { tenant: 0, connection, items });
             }
         }

@@ -147,7 +147,7 @@ impl House {
                 continue;
             }
             self.told += requests.len() as u64;
-            let items = requests.iter().map(|told| Acknowledgement::in_time(told.token, 0));
+            let items = requests.iter().map(|told| Acknowledgement { number: told.token, status: 0 });
             let (tenant, items) = (connection.0 - 1, items.collect());
             acknowledged.push(Command::Acknowledged { tenant, connection, items });
         }

@@ -343,7 +343,7 @@ mod tests {
 
     /// A command of `messages` messages that can be told from others.
     fn batch(tenant: u32, name: u32, messages: usize) -> Command {
-        let items = vec![Acknowledgement::in_time(0, 0); messages];
+        let items = vec![Acknowledgement { number: 0, status: 0 }; messages];
         Command::Acknowledged { tenant, connection: ConnectionId(name), items }
     }
 

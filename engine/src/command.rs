@@ -231,28 +231,9 @@ pub struct Inbound {
 /// How a tenant's session answered one of our `deliver_sm`.
 #[derive(Clone, Copy, Debug)]
 pub struct Acknowledgement {
-    /// The token of the request: the number of the message whose receipt it was, or of a notification.
+    /// The number of the message whose receipt it was.
     pub number: u64,
-    pub said: Said,
-}
-
-/// Of one request there is either a status, or nothing and then, once, one of the last two; or the session ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// This command_status, in time.
-    Status(u32),
-    /// Nothing in time. It keeps its place in the window.
-    Nothing,
-    /// This command_status, after that.
-    Late(u32),
-    /// Nothing after that either, and now it is not waited for any longer.
-    Never,
-}
-
-impl Acknowledgement {
-    pub fn in_time(number: u64, status: u32) -> Acknowledgement {
-        Acknowledgement { number, said: Said::Status(status) }
-    }
+    pub status: u32,
 }
 
 /// A block that was asked for, and what there is of it.

@@ -10,7 +10,6 @@ use crate::flushes::Flushes;
 use crate::ledger::Wallet;
 use crate::message::{Charge, Message, PartState, STORED, State};
 use crate::quota::Usage;
-use crate::receiver::Receiver;
 use crate::schedule::Schedule;
 
 /// What a fold of the journal must give again.
@@ -206,16 +205,6 @@ impl Engine {
                     || message.telling.is_some()
                     || again.contains(&(DueKind::Tell as u8, number));
                 assert!(is_found, "{number} is {:?}, and its tenant is never told", message.state);
-                let is_waited_for = || {
-                    entry.receivers.iter().any(|receiver| receiver.late_tokens().any(|late| late == number))
-                };
-                assert!(
-                    !message.telling_waits()
-                        || in_line(&number)
-                        || again.contains(&(DueKind::Tell as u8, number))
-                        || is_waited_for(),
-                    "{number} waits for nothing, and its tenant is never told"
-                );
             }
             let debts = self.owed().filter(|(_, of, _)| *of == tenant);
             for (number, _, since) in debts {
@@ -225,7 +214,7 @@ impl Engine {
             if let Some(number) = entry.untold.front().filter(|number| self.pages.get(*number).is_none())
                 && self.debts.owes(number)
                 && !self.tenants.is_marked(tenant)
-                && entry.receivers.iter().any(Receiver::has_room)
+                && entry.receivers.iter().any(|receiver| receiver.in_flight < receiver.window)
             {
                 assert!(
                     self.is_coming(tenant, number),
@@ -234,7 +223,7 @@ impl Engine {
             }
             for receiver in &entry.receivers {
                 assert!(
-                    receiver.unanswered() <= receiver.window,
+                    receiver.in_flight <= receiver.window,
                     "a session of {tenant} has more than its window"
                 );
             }

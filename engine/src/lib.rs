@@ -1,7 +1,6 @@
 //! The pure core: commands in, events out, effects released by others. No I/O, no clock, no randomness.
 
 mod accept;
-mod acknowledged;
 mod apart;
 mod asking;
 pub mod bytes;
@@ -40,7 +39,6 @@ mod queued;
 pub mod quota;
 pub mod receipt_index;
 mod receipts;
-mod receiver;
 pub mod record;
 mod replacing;
 mod replay;

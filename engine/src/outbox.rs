@@ -3,7 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::command::{ConnectionId, DELIVERY_WINDOW_MAX, ReplyId, Submissions, TenantOperation};
+use codecs::smpp::status::Status;
+
+use crate::command::{
+    Acknowledgement, ConnectionId, DELIVERY_WINDOW_MAX, ReplyId, Submissions, TenantOperation,
+};
 use crate::effect::{Load, Shelf};
 use crate::engine::{DueKind, Engine};
 use crate::inbound;
@@ -11,12 +15,11 @@ use crate::message::{Message, State};
 use crate::outcome::Answer;
 use crate::pages::{BLOCK_MESSAGES, block_of};
 use crate::receipts::{ReceiptIds, ReceiptNews};
-use crate::receiver::Receiver;
 use crate::record::{self, Record};
 use crate::ring::Item;
 use crate::step::Step;
 use crate::telling::{self, Telling, Tells};
-use crate::tenants::Refusals;
+use crate::tenants::Receiver;
 
 /// Blocks asked back from the archive at once.
 const LOADS_MAX: usize = 64;
@@ -119,15 +122,12 @@ impl Engine {
         }
         if let Some(entry) = self.tenants.get_mut(tenant) {
             let window = window.clamp(1, DELIVERY_WINDOW_MAX);
-            let told_already: Vec<u64> = entry.receivers.iter().flat_map(Receiver::late_tokens).collect();
-            entry.receivers.push(Receiver::new(connection, tlvs, window, self.now.mono));
+            entry.receivers.push(Receiver { connection, tlvs, window, in_flight: 0 });
             if tlvs && !entry.untold_long.is_empty() {
                 entry.untold_long.append(&mut entry.untold);
                 std::mem::swap(&mut entry.untold_long, &mut entry.untold);
             }
             self.tenants.mark(tenant);
-            // What others leave without an answer is for this one.
-            self.come_again(told_already.into_iter());
         }
     }
 
@@ -140,17 +140,75 @@ impl Engine {
             self.pages.set_telling(*number, None);
         }
         if let Some(entry) = self.tenants.get_mut(tenant) {
-            let place = entry.receivers.iter().position(|receiver| receiver.connection == connection);
-            let gone = place.map(|place| entry.receivers.remove(place));
+            entry.receivers.retain(|receiver| receiver.connection != connection);
             for number in untold.iter().rev() {
                 let since = self.pages.get(*number).map_or(self.now.wall, |message| message.final_at);
                 entry.untold.push_front(*number, since);
             }
             self.tenants.mark(tenant);
-            let late: Vec<u64> = gone.iter().flat_map(Receiver::late_tokens).collect();
-            self.come_again(late.into_iter());
         }
         self.effects.outgoing(connection).closed = true;
+    }
+
+    pub(crate) fn acknowledged(&mut self, tenant: u32, connection: ConnectionId, items: &[Acknowledgement]) {
+        let Some(entry) = self.tenants.get_mut(tenant) else { return };
+        let of_it = |receiver: &&mut Receiver| receiver.connection == connection;
+        if let Some(receiver) = entry.receivers.iter_mut().find(of_it) {
+            receiver.in_flight = receiver.in_flight.saturating_sub(items.len() as u32);
+        }
+        if items.iter().any(|item| Status(item.status) == Status::OK) {
+            entry.refusals.end();
+        }
+        self.tenants.mark(tenant);
+        self.pages.fetch(items.iter().map(|item| item.number));
+        let mut refused = Vec::new();
+        for item in items.iter().filter(|item| Tells::of_token(item.number) == Tells::End) {
+            match Status(item.status) {
+                Status::OK => {
+                    self.counters.told += 1;
+                    self.end_telling(tenant, item.number, &Step::Told);
+                }
+                // SMPP 3.4 §4.6.2: these two say that this receipt is not to come again.
+                Status::X_P_APPN | Status::X_R_APPN => {
+                    self.counters.dropped += 1;
+                    self.end_telling(tenant, item.number, &Step::Dropped);
+                }
+                _ => refused.push(item.number),
+            }
+        }
+        if refused.is_empty() {
+            return;
+        }
+        self.counters.tellings_refused += refused.len() as u64;
+        let now = self.now.mono;
+        let again = self.tenants.get_mut(tenant).map_or(now, |entry| entry.refusals.again(now));
+        // Each is put before all others when it comes again: the last one first.
+        for number in refused.into_iter().rev() {
+            self.mono_dues.insert(again.0, DueKind::Tell as u8, number);
+        }
+    }
+
+    /// Told, or dropped, unless its state has changed since the receipt was written: then the tenant is owed another.
+    fn end_telling(&mut self, tenant: u32, number: u64, end: &Step<'_>) {
+        let Some(message) = self.pages.get(number) else { return };
+        if message.telling.is_none_or(|state| state == message.state) {
+            self.step(number, end);
+            return;
+        }
+        let since = message.final_at;
+        self.pages.set_telling(number, None);
+        self.tenants.owe(tenant, number, since);
+    }
+
+    /// A refused receipt's pause is over.
+    pub(crate) fn tell_again(&mut self, number: u64) {
+        let Some(message) = self.pages.get(number) else { return };
+        let (tenant, since) = (message.tenant, message.final_at);
+        self.pages.set_telling(number, None);
+        if let Some(entry) = self.tenants.get_mut(tenant) {
+            entry.untold.push_front(number, since);
+            self.tenants.mark(tenant);
+        }
     }
 
     /// Gives every tenant's sessions what their windows allow.
@@ -181,7 +239,7 @@ impl Engine {
     fn next_notice(&mut self, tenant: u32) -> Option<(usize, u64)> {
         loop {
             let entry = self.tenants.get_mut(tenant).filter(|entry| !entry.notices.is_empty())?;
-            let place = entry.receiver_with_room(|_| true)?;
+            let place = entry.receiver_with_room()?;
             let number = entry.notices.pop_front()?;
             let is_final = |state: State| state.receipt_state().is_final();
             if self.pages.get(number).is_some_and(|message| !is_final(message.state)) {
@@ -191,33 +249,21 @@ impl Engine {
         }
     }
 
-    /// The next untold number and the place of the session that takes it: of those with room the one that has least, and none that has left
-    /// this one without an answer. What has left memory is brought back first, so that the order holds.
+    /// The next untold number and the place of the session that takes it, round robin over those with room. What has left memory is brought
+    /// back first, so that the order holds.
     fn next_to_tell(&mut self, tenant: u32) -> Option<(usize, u64)> {
         loop {
             let entry = self.tenants.get_mut(tenant)?;
-            let mut place = entry.receiver_with_room(|_| true)?;
+            let mut place = entry.receiver_with_room()?;
             let number = entry.untold.front()?;
             match self.pages.get(number) {
-                Some(message) if is_untold(message) => {
-                    let state = message.state;
-                    let fits = |receiver: &Receiver| receiver.tlvs || !inbound::needs_tlvs(message);
-                    let takes = |receiver: &Receiver| fits(receiver) && !receiver.has(number, state);
-                    if !takes(&entry.receivers[place]) {
-                        let mut fitting = entry.receivers.iter().filter(|receiver| fits(receiver)).peekable();
-                        match entry.receiver_with_room(takes) {
-                            Some(other) => place = other,
-                            None if fitting.peek().is_none() => {
-                                self.set_aside(tenant);
-                                continue;
-                            }
-                            None if !fitting.any(Receiver::has_room) => return None,
-                            None => {
-                                let is_for_another = entry.receivers.iter().any(takes);
-                                self.put_off(tenant, (number, state), is_for_another);
-                                continue;
-                            }
-                        }
+                Some(message) if message.is_to_be_told() && message.telling.is_none() => {
+                    if !entry.receivers[place].tlvs && inbound::needs_tlvs(message) {
+                        let Some(other) = entry.receiver_with_tlvs() else {
+                            self.set_aside(tenant);
+                            continue;
+                        };
+                        place = other?;
                     }
                     entry.untold.pop_front();
                     entry.next_receiver = place + 1;
@@ -234,19 +280,6 @@ impl Engine {
                     entry.untold.pop_front();
                 }
             }
-        }
-    }
-
-    /// Who may be given what is at the head of a tenant's line has it, and has not answered: it waits for that, or until it may be for
-    /// another.
-    fn put_off(&mut self, tenant: u32, (number, state): (u64, State), is_for_another: bool) {
-        if let Some(entry) = self.tenants.get_mut(tenant) {
-            entry.untold.pop_front();
-        }
-        self.pages.set_telling(number, Some(state));
-        self.pages.telling_waits(number);
-        if is_for_another {
-            self.mono_dues.insert(self.now.mono.after(Refusals::FIRST).0, DueKind::Tell as u8, number);
         }
     }
 
@@ -427,10 +460,4 @@ impl Engine {
             News::Early { .. } | News::Ahead => {}
         }
     }
-}
-
-/// Whether it may be told now: not while it is on its way, unless it waits there and tells of what is so no longer.
-fn is_untold(message: &Message) -> bool {
-    let is_of_before = message.telling_waits() && message.telling != Some(message.state);
-    message.is_to_be_told() && (message.telling.is_none() || is_of_before)
 }

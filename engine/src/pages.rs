@@ -249,14 +249,6 @@ impl Pages {
     pub fn set_telling(&mut self, number: u64, telling: Option<State>) {
         if let Some((_, message)) = self.with_page(number) {
             message.telling = telling;
-            message.set_telling_waits(false);
-        }
-    }
-
-    /// Notes that no session has the receipt for now.
-    pub fn telling_waits(&mut self, number: u64) {
-        if let Some((_, message)) = self.with_page(number) {
-            message.set_telling_waits(true);
         }
     }
 

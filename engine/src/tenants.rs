@@ -8,7 +8,7 @@ use codecs::instant::{Mono, Wall};
 use hashbrown::HashMap;
 
 use crate::catalog::{Definitions, ProviderDefinition, RouteDefinition, TenantDefinition, TenantStatus};
-use crate::command::Refusal;
+use crate::command::{ConnectionId, Refusal};
 use crate::dispatch::Providers;
 use crate::engine::Engine;
 use crate::hash::FixedState;
@@ -17,7 +17,6 @@ use crate::ledger::{Change, Reserve, Wallet};
 use crate::line::{Line, PIECE};
 use crate::money::Micros;
 use crate::quota::{Usage, UsedUp};
-use crate::receiver::Receiver;
 use crate::record::{self, MoneyKind, NameKind, Record};
 use crate::ring::Item;
 use crate::routing::{
@@ -26,6 +25,16 @@ use crate::routing::{
 
 /// How often in one turn the longest line is looked for, to take from it.
 const TAKES_MAX: usize = 64;
+
+/// A tenant's session that takes receipts.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    pub connection: ConnectionId,
+    /// Its peer knows them.
+    pub tlvs: bool,
+    pub window: u32,
+    pub in_flight: u32,
+}
 
 /// How long what a tenant refuses for now waits: twice as long each time, while it takes nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,7 +45,7 @@ pub(crate) struct Refusals {
 }
 
 impl Refusals {
-    pub const FIRST: Duration = Duration::from_secs(1);
+    const FIRST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_secs(60);
 
     /// It takes something.
@@ -126,15 +135,21 @@ impl Tenant {
         Some(())
     }
 
-    /// The session that has least, of those that may be given more and fit; of several the one whose turn it is.
-    pub fn receiver_with_room(&self, fits: impl Fn(&Receiver) -> bool) -> Option<usize> {
+    /// The session whose turn it is among those that may be given more.
+    pub fn receiver_with_room(&self) -> Option<usize> {
+        self.receiver_that(|receiver| receiver.in_flight < receiver.window)
+    }
+
+    /// The same among those that know TLVs. `Some(None)`: one does, and has no room now.
+    pub fn receiver_with_tlvs(&self) -> Option<Option<usize>> {
+        let room = self.receiver_that(|receiver| receiver.tlvs && receiver.in_flight < receiver.window);
+        self.receivers.iter().any(|receiver| receiver.tlvs).then_some(room)
+    }
+
+    fn receiver_that(&self, fits: impl Fn(&Receiver) -> bool) -> Option<usize> {
         let count = self.receivers.len();
-        let places = (0..count).map(|offset| (self.next_receiver + offset) % count);
-        let with_room = places.filter(|place| {
-            let receiver = &self.receivers[*place];
-            receiver.has_room() && fits(receiver)
-        });
-        with_room.min_by_key(|place| self.receivers[*place].load())
+        let mut places = (0..count).map(|offset| (self.next_receiver + offset) % count);
+        places.find(|place| fits(&self.receivers[*place]))
     }
 }
 

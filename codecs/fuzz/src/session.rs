@@ -168,7 +168,6 @@ impl Driver {
                 TimeoutEvent::Expired { token, .. } => {
                     assert!(self.open.remove(&token) && self.expired.insert(token));
                 }
-                TimeoutEvent::Forgotten { token } => assert!(self.expired.remove(&token)),
                 TimeoutEvent::Closed(reason) => assert_eq!(self.session.closed(), Some(reason)),
             }
         }

@@ -80,7 +80,7 @@ impl Session {
             state: State::Open,
             ending: Ending::No,
             ending_reason: CloseReason::Unbound,
-            window: Window::new(limits.window, limits.late_response, limits.late_stay),
+            window: Window::new(limits.window, limits.late_response),
             timers: Timers::new(&limits, now),
             output: Outgoing::default(),
             pending_bind: None,
@@ -248,9 +248,6 @@ impl Session {
         if let Some(Request { token, command, .. }) = self.window.expire(now) {
             self.settle(now);
             return TimeoutEvent::Expired { token, command };
-        }
-        if let Some(Request { token, .. }) = self.window.forget(now) {
-            return TimeoutEvent::Forgotten { token };
         }
         while let Some(due) = self.timers.take_due(now) {
             self.run_out(now, due);

@@ -4,8 +4,6 @@
 //! over. So nothing is hashed, and nothing is allocated after the start.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::VecDeque;
-
 use super::command::Command;
 use crate::instant::Mono;
 
@@ -52,12 +50,8 @@ pub(super) struct Window {
     slots: Box<[Slot]>,
     limit: usize,
     late_for: std::time::Duration,
-    /// The late keep their places: no others take their numbers or their room.
-    late_stay: bool,
     pending: usize,
     late: usize,
-    /// Where the late stay: their numbers, in the order of their deadlines. Those that are answered are passed over.
-    staying: VecDeque<u32>,
     /// The number to try next.
     next: u32,
     /// The number of the oldest pending request, if there is one. Deadlines are in the order of the numbers.
@@ -65,9 +59,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// At most `limit` pending requests; those given up are remembered `late_for` longer: while there is room, or, where
-    /// `late_stay`, in any case, and as part of the limit.
-    pub fn new(limit: usize, late_for: std::time::Duration, late_stay: bool) -> Window {
+    /// At most `limit` pending requests; those given up are remembered `late_for` longer, while there is room.
+    pub fn new(limit: usize, late_for: std::time::Duration) -> Window {
         let limit = limit.clamp(1, WINDOW_MAX);
         let free = Slot {
             sequence: 0,
@@ -80,10 +73,8 @@ impl Window {
             slots: vec![free; slots].into_boxed_slice(),
             limit,
             late_for,
-            late_stay,
             pending: 0,
             late: 0,
-            staying: VecDeque::new(),
             next: 1,
             oldest: 1,
         }
@@ -94,13 +85,12 @@ impl Window {
     }
 
     pub fn room(&self) -> usize {
-        let staying = if self.late_stay { self.late } else { 0 };
-        self.limit.saturating_sub(self.pending).saturating_sub(staying)
+        self.limit.saturating_sub(self.pending)
     }
 
     /// Takes the request in and gives its number; None when the window is full.
     pub fn insert(&mut self, now: Mono, request: Request) -> Option<u32> {
-        if self.room() == 0 {
+        if self.pending >= self.limit {
             return None;
         }
         let sequence = self.claim(now);
@@ -132,9 +122,7 @@ impl Window {
         slot.used = Use::Free;
         if used == Use::Late {
             self.late = self.late.saturating_sub(1);
-            self.pass_over();
-            // What stays is answered until its time is said to be over.
-            if request.deadline < now && !self.late_stay {
+            if request.deadline < now {
                 return None;
             }
         } else {
@@ -145,7 +133,7 @@ impl Window {
 
     /// Gives up the oldest request, if its time is over.
     pub fn expire(&mut self, now: Mono) -> Option<Request> {
-        if self.pending_deadline()? > now {
+        if self.next_deadline()? > now {
             return None;
         }
         let until = now.after(self.late_for);
@@ -155,47 +143,13 @@ impl Window {
         slot.used = Use::Late;
         slot.request.deadline = until;
         self.late = self.late.saturating_add(1);
-        if self.late_stay {
-            self.staying.push_back(oldest);
-        }
         self.finished(oldest);
         Some(request)
     }
 
-    /// Where the late stay: forgets the oldest of them, if its time is over too.
-    pub fn forget(&mut self, now: Mono) -> Option<Request> {
-        if self.late_deadline()? > now {
-            return None;
-        }
-        let sequence = self.staying.pop_front()?;
-        let slot = self.slot_mut(sequence)?;
-        slot.used = Use::Free;
-        let request = slot.request;
-        self.late = self.late.saturating_sub(1);
-        self.pass_over();
-        Some(request)
-    }
-
-    /// When `expire` or `forget` has something.
     pub fn next_deadline(&self) -> Option<Mono> {
-        let (pending, late) = (self.pending_deadline(), self.late_deadline());
-        pending.into_iter().chain(late).min()
-    }
-
-    fn pending_deadline(&self) -> Option<Mono> {
         let slot = self.slot(self.oldest)?;
         (self.pending > 0).then_some(slot.request.deadline)
-    }
-
-    fn late_deadline(&self) -> Option<Mono> {
-        Some(self.slot(*self.staying.front()?)?.request.deadline)
-    }
-
-    /// The first that stays is one that still waits.
-    fn pass_over(&mut self) {
-        while self.staying.front().is_some_and(|sequence| !self.is(*sequence, Use::Late)) {
-            self.staying.pop_front();
-        }
     }
 
     /// Takes the oldest request out, whatever its time.
@@ -212,10 +166,9 @@ impl Window {
     }
 
     /// The next number whose slot may be used. At most half of the slots are pending and a quarter kept for the late,
-    /// or at most half are both together, so one is found.
+    /// so one is found.
     fn claim(&mut self, now: Mono) -> u32 {
         let late_max = self.slots.len() / 4;
-        let late_stay = self.late_stay;
         loop {
             let number = self.number();
             let late = self.late;
@@ -225,7 +178,7 @@ impl Window {
             match slot.used {
                 Use::Free => return number,
                 Use::Pending => {}
-                Use::Late if !late_stay && (late > late_max || slot.request.deadline < now) => {
+                Use::Late if late > late_max || slot.request.deadline < now => {
                     self.late = late.saturating_sub(1);
                     return number;
                 }
@@ -241,7 +194,7 @@ impl Window {
             return;
         }
         if distance(sequence, self.next) as usize <= self.slots.len() {
-            while !self.is(self.oldest, Use::Pending) {
+            while !self.is_pending(self.oldest) {
                 self.oldest = successor(self.oldest);
             }
             return;
@@ -252,8 +205,8 @@ impl Window {
         self.oldest = oldest.map_or(self.next, |slot| slot.sequence);
     }
 
-    fn is(&self, sequence: u32, used: Use) -> bool {
-        self.slot(sequence).is_some_and(|slot| slot.used == used && slot.sequence == sequence)
+    fn is_pending(&self, sequence: u32) -> bool {
+        self.slot(sequence).is_some_and(|slot| slot.used == Use::Pending && slot.sequence == sequence)
     }
 
     fn slot(&self, sequence: u32) -> Option<&Slot> {

@@ -59,8 +59,6 @@ pub struct ServerOptions {
     pub inactivity: Duration,
     /// For a tenant's answer to a deliver_sm.
     pub response_timeout: Duration,
-    /// How long after that it is still waited for, in its place in the window.
-    pub late_response: Duration,
     /// For the rest of a begun PDU.
     pub pdu_read: Duration,
     /// What may wait for the peers of all binds of a tenant; beyond, the oldest that does not read is closed.
@@ -87,7 +85,6 @@ impl Default for ServerOptions {
             enquire_link_response: Duration::from_secs(15),
             inactivity: Duration::from_secs(300),
             response_timeout: Duration::from_secs(30),
-            late_response: Limits::DEFAULT.late_response,
             pdu_read: Duration::from_secs(10),
             tenant_octets_max: 16 * 1024 * 1024,
             stalled: Duration::from_secs(10),
@@ -109,11 +106,9 @@ impl ServerOptions {
             enquire_link_response: self.enquire_link_response,
             inactivity: Some(self.inactivity),
             response: self.response_timeout,
-            late_response: self.late_response,
-            // Else what a tenant leaves unanswered would be more than its window, and more each time.
-            late_stay: true,
             pdu_read: self.pdu_read,
             unbind: self.closing,
+            ..Limits::DEFAULT
         }
     }
 }

@@ -38,8 +38,6 @@ struct World {
     /// Ids that providers have given, or will give, and the phone they are for.
     ids: Vec<(u16, String, u64)>,
     sessions: [Option<(ConnectionId, VecDeque<u64>)>; 2],
-    /// Receipts that these sessions have not answered in time.
-    late: [Vec<u64>; 2],
     numbers: Vec<u64>,
     /// Messages whose receipts sessions have refused for now.
     paused: BTreeSet<u64>,
@@ -80,7 +78,6 @@ impl World {
             silent: Vec::new(),
             ids: Vec::new(),
             sessions: [None, None],
-            late: [Vec::new(), Vec::new()],
             numbers: Vec::new(),
             paused: BTreeSet::new(),
             copies: BTreeMap::new(),
@@ -194,41 +191,22 @@ impl World {
                 let (connection, open) = self.sessions[usize::from(*tenant)].as_mut()?;
                 let known = open.len() - usize::from(*later).min(open.len());
                 let untold = open.drain(..known).collect();
-                self.late[usize::from(*tenant)].clear();
                 vec![Command::TenantUnbound { tenant: u32::from(*tenant), connection: *connection, untold }]
             }
             Act::Acknowledge { tenant, count, status } => {
                 let (connection, open) = self.sessions[usize::from(*tenant)].as_mut()?;
                 let count = usize::from(*count).min(open.len());
-                let said = match status {
-                    0 => Said::Status(0x64),
-                    1 => Said::Status(0x65),
-                    2 | 3 => Said::Nothing,
-                    _ => Said::Status(0),
+                let status = match status {
+                    0 => 0x64,
+                    1 => 0x65,
+                    _ => 0,
                 };
                 let numbers: Vec<u64> = open.drain(..count).collect();
-                if matches!(said, Said::Status(0x64) | Said::Nothing) {
+                if status == 0x64 {
                     self.paused.extend(&numbers);
                 }
-                if said == Said::Nothing {
-                    self.late[usize::from(*tenant)].extend(&numbers);
-                }
-                let items = numbers.into_iter().map(|number| Acknowledgement { number, said }).collect();
+                let items = numbers.into_iter().map(|number| Acknowledgement { number, status }).collect();
                 vec![Command::Acknowledged { tenant: u32::from(*tenant), connection: *connection, items }]
-            }
-            Act::AnswerLate { tenant, choice, said } => {
-                let late = &mut self.late[usize::from(*tenant)];
-                let connection = self.sessions[usize::from(*tenant)].as_ref()?.0;
-                let place = usize::from(*choice).checked_rem(late.len())?;
-                let number = late.remove(place);
-                let said = match said {
-                    0 => Said::Late(0x64),
-                    1 => Said::Late(0x65),
-                    2 => Said::Never,
-                    _ => Said::Late(0),
-                };
-                let items = vec![Acknowledgement { number, said }];
-                vec![Command::Acknowledged { tenant: u32::from(*tenant), connection, items }]
             }
             Act::Cancel { choice } => {
                 let number = *self.numbers.get(usize::from(*choice) % self.numbers.len().max(1))?;
@@ -502,7 +480,6 @@ impl World {
             self.silent.extend(open.into_iter().map(|token| (provider, bind, token)));
         }
         self.sessions = [None, None];
-        self.late = [Vec::new(), Vec::new()];
         let money = self.house.engine.summary().wallets.len();
         self.house.crash();
         assert_eq!(self.house.engine.summary().wallets.len(), money);

@@ -401,7 +401,7 @@ impl House {
     }
 
     pub fn acknowledge(&mut self, tenant: &str, connection: ConnectionId, numbers: &[u64], status: u32) {
-        let items = numbers.iter().map(|number| Acknowledgement::in_time(*number, status)).collect();
+        let items = numbers.iter().map(|number| Acknowledgement { number: *number, status }).collect();
         let tenant = self.tenant(tenant);
         self.turn([Command::Acknowledged { tenant, connection, items }]);
     }

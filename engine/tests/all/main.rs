@@ -16,7 +16,6 @@ mod doubting;
 mod endings;
 mod folding;
 mod golden;
-mod late_answers;
 mod left_behind;
 mod listing;
 mod long_messages;

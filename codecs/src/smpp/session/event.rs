@@ -48,8 +48,6 @@ pub struct Limits {
     pub response: Duration,
     /// How long after that a response is still recognized, while there is room to remember it.
     pub late_response: Duration,
-    /// Until then a request that was given up keeps its place in the window, and is remembered in any case.
-    pub late_stay: bool,
     /// For the rest of a begun PDU.
     pub pdu_read: Duration,
     /// For an unbind to be answered, and for what is open to end when the peer unbinds.
@@ -66,7 +64,6 @@ impl Limits {
         inactivity: None,
         response: Duration::from_secs(60),
         late_response: Duration::from_secs(300),
-        late_stay: false,
         pdu_read: Duration::from_secs(10),
         unbind: Duration::from_secs(5),
     };
@@ -251,10 +248,6 @@ pub enum TimeoutEvent {
     Expired {
         token: u64,
         command: Command,
-    },
-    /// With `Limits::late_stay`: one that expired has had no late response either, and its place is free.
-    Forgotten {
-        token: u64,
     },
     Closed(CloseReason),
 }

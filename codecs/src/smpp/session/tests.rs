@@ -313,38 +313,6 @@ fn an_unanswered_request_expires_once_and_is_known_when_late() {
 }
 
 #[test]
-fn a_request_that_expired_keeps_its_place_where_the_late_stay_until_its_answer_or_its_end() {
-    let limits = Limits { late_stay: true, ..limits() };
-    let mut server = Session::new(Role::Smsc, limits, at(0));
-    let _ = server.receive(at(0), &pdu(Command::BIND_RECEIVER, Status::OK, 1, BIND_BODY));
-    server.accept_bind(at(0), 1, b"smsc").unwrap();
-    for token in [70, 71, 72, 73] {
-        server.request(at(1), Command::DELIVER_SM, token, b"").unwrap();
-    }
-    let _ = server.receive(at(50), &ok(Command::ENQUIRE_LINK, 1));
-    for token in [70, 71, 72, 73] {
-        let expired = TimeoutEvent::Expired { token, command: Command::DELIVER_SM };
-        assert_eq!(server.timeout(at(61)), expired);
-    }
-    assert_eq!((server.timeout(at(61)), server.in_flight(), server.room()), (TimeoutEvent::None, 0, 0));
-    assert_eq!(server.request(at(61), Command::DELIVER_SM, 74, b""), Err(Refusal::WindowFull));
-    let response = ok(Command::DELIVER_SM_RESP, 1);
-    let event = server.receive(at(70), &response);
-    assert!(matches!(event, Event::Response { token: 70, late: true, .. }), "{event:?}");
-    assert_eq!(server.room(), 1);
-    for second in (90..=360).step_by(30) {
-        let _ = server.receive(at(second), &ok(Command::DELIVER_SM_RESP, 99));
-    }
-    assert_eq!(server.next_timeout(), Some(at(361)));
-    for token in [71, 72, 73] {
-        assert_eq!(server.timeout(at(361)), TimeoutEvent::Forgotten { token });
-    }
-    assert_eq!((server.timeout(at(361)), server.room()), (TimeoutEvent::None, WINDOW));
-    assert!(matches!(server.receive(at(361), &ok(Command::DELIVER_SM_RESP, 2)), Event::Unmatched { .. }));
-    assert_eq!(server.close(), Lost::default());
-}
-
-#[test]
 fn only_the_right_response_ends_a_request() {
     let mut client = client(BindKind::Transmitter);
     client.request(at(0), Command::SUBMIT_SM, 7, b"").unwrap();
@@ -647,7 +615,6 @@ impl Conversation {
                 TimeoutEvent::Expired { token, .. } => {
                     assert!(self.open.remove(&token).is_some(), "each comes back once");
                 }
-                TimeoutEvent::Forgotten { token } => panic!("{token} has no place that it keeps"),
                 TimeoutEvent::Closed(reason) => panic!("{reason}"),
             }
         }

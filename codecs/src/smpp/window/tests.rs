@@ -41,29 +41,21 @@ enum Fate {
     Answered,
     Expired { at: u64 },
     AnsweredLate,
-    Forgotten,
 }
 
 struct Model {
     window: Window,
     limit: usize,
-    late_stay: bool,
     now: u64,
     /// The number and fate of each token, in the order of the requests.
     fates: Vec<(u32, Fate)>,
 }
 
 impl Model {
-    fn new(limit: usize, first: u32, late_stay: bool) -> Model {
-        let mut window = Window::new(limit, Duration::from_micros(LATE_FOR), late_stay);
+    fn new(limit: usize, first: u32) -> Model {
+        let mut window = Window::new(limit, Duration::from_micros(LATE_FOR));
         window.next = first;
-        Model { window, limit, late_stay, now: 1000, fates: Vec::new() }
-    }
-
-    /// Those that keep their places though they were given up.
-    fn staying(&self) -> usize {
-        let expired = self.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Expired { .. }));
-        if self.late_stay { expired.count() } else { 0 }
+        Model { window, limit, now: 1000, fates: Vec::new() }
     }
 
     fn pending(&self) -> BTreeMap<usize, u32> {
@@ -96,7 +88,7 @@ impl Model {
             end: 0,
         };
         let sequence = self.window.insert(Mono(self.now), request);
-        assert_eq!(sequence.is_none(), pending.len() + self.staying() == self.limit);
+        assert_eq!(sequence.is_none(), pending.len() == self.limit);
         if let Some(sequence) = sequence {
             assert!((1..=SEQUENCE_MAX).contains(&sequence));
             assert!(pending.values().all(|other| *other != sequence));
@@ -121,7 +113,6 @@ impl Model {
                 Fate::AnsweredLate
             }
             unchanged => {
-                assert!(!fits || !self.late_stay || !matches!(unchanged, Fate::Expired { .. }));
                 assert_eq!(answered, None);
                 unchanged
             }
@@ -137,35 +128,17 @@ impl Model {
             assert_eq!(request.token, oldest as u64, "in the order of the requests");
             self.fates[oldest].1 = Fate::Expired { at: self.now };
         }
-        while let Some(request) = self.window.forget(Mono(self.now)) {
-            let over =
-                |(_, fate): &(u32, Fate)| matches!(fate, Fate::Expired { at } if at + LATE_FOR <= self.now);
-            let oldest = self.fates.iter().position(over).unwrap();
-            assert_eq!(
-                (request.token, self.late_stay),
-                (oldest as u64, true),
-                "in the order of the requests"
-            );
-            self.fates[oldest].1 = Fate::Forgotten;
-        }
-        let is_over =
-            |(_, fate): &(u32, Fate)| matches!(fate, Fate::Expired { at } if at + LATE_FOR <= self.now);
-        assert!(!self.late_stay || !self.fates.iter().any(is_over), "all that are due are forgotten");
     }
 
     fn check(&self) {
         let pending = self.pending();
-        assert!(pending.len() + self.staying() <= self.limit);
+        assert!(pending.len() <= self.limit);
         assert_eq!(self.window.pending(), pending.len());
-        assert_eq!(self.window.room(), self.limit - pending.len() - self.staying());
+        assert_eq!(self.window.room(), self.limit - pending.len());
         let oldest = pending.first_key_value().map(|(_, sequence)| *sequence);
-        assert_eq!(self.window.pending_deadline().map(|_| self.window.oldest), oldest);
+        assert_eq!(self.window.next_deadline().map(|_| self.window.oldest), oldest);
         let late = self.window.slots.iter().filter(|slot| slot.used == Use::Late);
         assert_eq!(self.window.late, late.count());
-        if self.late_stay {
-            let waits = pending.len() + self.staying() > 0;
-            assert_eq!((self.window.late, self.window.next_deadline().is_some()), (self.staying(), waits));
-        }
     }
 
     /// All that is pending comes back, once and in order.
@@ -182,10 +155,9 @@ proptest! {
     fn each_token_comes_back_once(
         limit in 1..12_usize,
         first in prop_oneof![Just(1), SEQUENCE_MAX - 60..=SEQUENCE_MAX],
-        late_stay in any::<bool>(),
         actions in vec(action(), 0..300),
     ) {
-        let mut model = Model::new(limit, first, late_stay);
+        let mut model = Model::new(limit, first);
         for action in &actions {
             model.step(action);
         }
@@ -195,7 +167,7 @@ proptest! {
 
 #[test]
 fn one_request_may_wait_while_many_others_go_round() {
-    let mut model = Model::new(4, SEQUENCE_MAX - 100, false);
+    let mut model = Model::new(4, SEQUENCE_MAX - 100);
     model.insert();
     model.insert();
     for _ in 0..1000 {
@@ -212,7 +184,7 @@ fn one_request_may_wait_while_many_others_go_round() {
 
 #[test]
 fn a_late_response_is_known_again_though_others_went_on() {
-    let mut model = Model::new(100, 1, false);
+    let mut model = Model::new(100, 1);
     model.insert();
     model.wait(100);
     for _ in 0..1000 {
@@ -228,7 +200,7 @@ fn a_late_response_is_known_again_though_others_went_on() {
 #[test]
 fn requests_that_nobody_answers_leave_room_for_the_next() {
     for limit in [1, 4, 5, 100] {
-        let mut window = Window::new(limit, Duration::from_secs(3600), false);
+        let mut window = Window::new(limit, Duration::from_secs(3600));
         for round in 0..20 {
             let request =
                 |token| Request { command: Command::SUBMIT_SM, token, deadline: Mono(round), end: 0 };

@@ -11,7 +11,7 @@ use codecs::smpp::masked::{Masked, MaskedHead};
 use codecs::smpp::pdu::Bind;
 use codecs::smpp::session::{Event, Role, Session, TimeoutEvent};
 use codecs::smpp::{BindKind, Command as Pdu, Status};
-use engine::command::{Command, Now, Said};
+use engine::command::{Command, Now};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Shared;
@@ -189,8 +189,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn answered(&mut self, number: u64, status: Status, late: bool) {
-        if let Some(tenant) = &mut self.tenant {
-            tenant.acknowledge(number, status, late);
+        // One that is late has been given back: the receipt is offered again, and that answer counts.
+        if let Some(tenant) = self.tenant.as_mut().filter(|_| !late) {
+            tenant.acknowledge(number, status);
         }
     }
 
@@ -307,14 +308,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(held) = self.held.take_if(|held| held.at <= now) {
             self.line.session.refuse_bind(held.sequence, held.status);
         }
-        loop {
-            let (token, said) = match self.line.session.timeout(now) {
-                TimeoutEvent::Expired { token, .. } => (token, Said::Nothing),
-                TimeoutEvent::Forgotten { token } => (token, Said::Never),
-                TimeoutEvent::None | TimeoutEvent::Closed(_) => break,
-            };
+        while let TimeoutEvent::Expired { token, .. } = self.line.session.timeout(now) {
             if let Some(tenant) = &mut self.tenant {
-                tenant.says_nothing(token, said);
+                tenant.give_back(token);
             }
         }
     }
