@@ -109,6 +109,7 @@ pub struct Journal {
     marked_at: Instant,
     flushed: u64,
     stamp: Stamp,
+    has_kept_stamp: bool,
     layout: Layout,
 }
 
@@ -148,14 +149,14 @@ fn create_from(root: &Path, options: Options, first: u64) -> Result<(Journal, Re
         return Err(OpenError::OtherLog { path: layout.journal(), found, asked: options.log });
     }
     let mark = open_mark(&layout, found.is_some())?;
-    let log = open_log(&layout.journal(), options, mark.stamp().unwrap_or(options.stamp))?;
+    let log = open_log(&layout.journal(), options, mark.stamp())?;
     open_over(log, mark, layout, options, first)
 }
 
-fn open_log(journal: &Path, options: Options, stamp: Stamp) -> Result<Box<dyn Log>, OpenError> {
+fn open_log(journal: &Path, options: Options, stamp: Option<Stamp>) -> Result<Box<dyn Log>, OpenError> {
     if options.log == LogKind::Segments {
         let segment_bytes = segments::SEGMENT_BYTES.min(options.ring_bytes_min / SEGMENTS_IN_RING);
-        return Ok(Box::new(SegmentLog::open(journal, segment_bytes, stamp)?));
+        return Ok(Box::new(SegmentLog::open(journal, segment_bytes, stamp, options.stamp)?));
     }
     let settings = Settings {
         durability: options.durability,
@@ -186,13 +187,13 @@ pub fn open_on(
 
 fn open_over(
     log: Box<dyn Log>,
-    mut mark: Mark,
+    mark: Mark,
     layout: Layout,
     options: Options,
     first: u64,
 ) -> Result<(Journal, Recovery), OpenError> {
     let handover = Handover::default();
-    let stamp = stamp_of(log.as_ref(), &mut mark, &layout, options)?;
+    let stamp = stamp_of(log.as_ref(), &mark, options)?;
     let ends = Ends { first, flushed: mark.number() };
     let recovery = Recovery::begin(log, ends, layout.journal(), Arc::clone(&handover))?;
     let journal = Journal {
@@ -205,21 +206,20 @@ fn open_over(
         mark_every: options.mark_every,
         marked_at: Instant::now(),
         stamp,
+        has_kept_stamp: false,
         layout,
     };
     Ok((journal, recovery))
 }
 
-/// The stamp of a journal, which gets one where it has none, as one of the release before. It is on the disk before a chunk bears it.
-fn stamp_of(log: &dyn Log, mark: &mut Mark, layout: &Layout, options: Options) -> Result<Stamp, OpenError> {
+/// The stamp of a journal, which gets one where it has none, as one of the release before.
+fn stamp_of(log: &dyn Log, mark: &Mark, options: Options) -> Result<Stamp, OpenError> {
     if let Some(stamp) = mark.stamp() {
         return Ok(stamp);
     }
-    // The side file may have lost it. A segment was opened by it.
+    // The side file may have lost it. Segments are opened by it, and would have been refused.
     let newest = if options.log == LogKind::Sled { log.last_before(u64::MAX)? } else { None };
-    let stamp = newest.and_then(|newest| format::decode(&newest.bytes)?.stamp).unwrap_or(options.stamp);
-    mark.write_stamp(stamp).map_err(|error| OpenError::io(&layout.flushed(), error))?;
-    Ok(stamp)
+    Ok(newest.and_then(|newest| format::decode(&newest.bytes)?.stamp).unwrap_or(options.stamp))
 }
 
 /// The side file is made before the journal and removed by nobody, so that a missing one is damage.
@@ -251,6 +251,7 @@ impl Journal {
             return Err(JournalError::TooLarge { length: records.len() });
         }
         let (target, stamp) = (self.target(), self.stamp);
+        self.keep_stamp()?;
         let (log, ring) = self.open()?;
         let appended = append_group(log.as_mut(), ring, records, target, stamp);
         self.stop_on_error(appended)
@@ -336,6 +337,19 @@ impl Journal {
         let flushed = log.flush(durability);
         self.stop_on_error(flushed)?;
         self.flushed = newest;
+        Ok(())
+    }
+
+    /// The stamp is on the disk before a chunk bears it, and not before the journal has been read: by a wrong one nothing of it would be
+    /// salvaged.
+    fn keep_stamp(&mut self) -> Result<(), JournalError> {
+        if self.has_kept_stamp {
+            return Ok(());
+        }
+        self.open()?;
+        let kept = self.mark.keep_stamp(self.stamp);
+        self.stop_on_error(kept.map_err(|error| StoreError::io(&self.layout.flushed(), error)))?;
+        self.has_kept_stamp = true;
         Ok(())
     }
 

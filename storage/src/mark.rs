@@ -99,16 +99,33 @@ impl Mark {
 
     /// The stamp that was kept, if one of its two copies checks.
     pub(crate) fn stamp(&self) -> Option<Stamp> {
-        STAMP_OFFSETS.iter().find_map(|offset| read_slot(self.file.as_ref(), STAMP_MAGIC, *offset))
+        read_stamps(self.file.as_ref()).into_iter().flatten().next()
     }
 
-    /// Keeps `stamp`, durably.
-    pub(crate) fn write_stamp(&mut self, stamp: Stamp) -> io::Result<()> {
+    /// Keeps `stamp`, twice and durably.
+    pub(crate) fn keep_stamp(&mut self, stamp: Stamp) -> io::Result<()> {
+        if read_stamps(self.file.as_ref()) == [Some(stamp); 2] {
+            return Ok(());
+        }
         for offset in STAMP_OFFSETS {
             self.file.write(offset, &slot(STAMP_MAGIC, stamp))?;
         }
         self.file.sync()
     }
+}
+
+/// What a side file says that is not to be changed: the number, and the stamp. None of what does not check or is not there.
+pub(crate) fn look(path: &Path) -> io::Result<(Option<u64>, Option<Stamp>)> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, None)),
+        opened => opened?,
+    };
+    let numbers = SLOT_OFFSETS.map(|offset| read_slot(&file, MAGIC, offset).map(u64::from_be_bytes));
+    Ok((numbers.into_iter().flatten().max(), read_stamps(&file).into_iter().flatten().next()))
+}
+
+fn read_stamps(file: &dyn SideFile) -> [Option<Stamp>; 2] {
+    STAMP_OFFSETS.map(|offset| read_slot(file, STAMP_MAGIC, offset))
 }
 
 fn slot(magic: [u8; 4], body: [u8; 8]) -> [u8; SLOT_BYTES] {
@@ -157,15 +174,20 @@ mod tests {
         let path = directory.path().join("flushed");
         let mut mark = Mark::create(&path).unwrap();
         assert_eq!(mark.stamp(), None);
-        mark.write_stamp(*b"a stamp!").unwrap();
+        mark.keep_stamp(*b"a stamp!").unwrap();
         for (number, spoiled) in [(1, None), (2, Some(STAMP_OFFSETS[0])), (3, Some(STAMP_OFFSETS[1]))] {
             mark.write(number).unwrap();
             if let Some(offset) = spoiled {
                 mark.file.write(offset + 9, &[0xFF]).unwrap();
             }
             mark = Mark::open(&path).unwrap().unwrap();
-            assert_eq!((mark.number(), mark.stamp()), (number, (number < 3).then_some(*b"a stamp!")));
+            let stamp = (number < 3).then_some(*b"a stamp!");
+            assert_eq!((mark.number(), mark.stamp()), (number, stamp));
+            assert_eq!(look(&path).unwrap(), (Some(number), stamp));
         }
+        mark.keep_stamp(*b"a stamp!").unwrap();
+        assert_eq!(read_stamps(mark.file.as_ref()), [Some(*b"a stamp!"); 2]);
+        assert_eq!(look(&directory.path().join("none")).unwrap(), (None, None));
     }
 
     #[test]

@@ -92,13 +92,19 @@ pub(crate) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 impl SegmentLog {
-    pub(crate) fn open(directory: &Path, segment_bytes: u64, stamp: Stamp) -> Result<SegmentLog, OpenError> {
+    /// `stamp` is what the side file knows; what has none bears `new` from now on.
+    pub(crate) fn open(
+        directory: &Path,
+        segment_bytes: u64,
+        stamp: Option<Stamp>,
+        new: Stamp,
+    ) -> Result<SegmentLog, OpenError> {
         let io = |error| OpenError::io(directory, error);
         fs::create_dir_all(directory).map_err(io)?;
         let lock = lock(directory)?;
         sync_directory(directory.parent().unwrap_or(Path::new("/"))).map_err(io)?;
         let (segments, directory) = (find_segments(directory, stamp)?, directory.to_owned());
-        let (writing, drop_before, _lock) = (None, 0, lock);
+        let (stamp, writing, drop_before, _lock) = (stamp.unwrap_or(new), None, 0, lock);
         Ok(SegmentLog { directory, segment_bytes, stamp, segments, writing, drop_before, _lock })
     }
 
@@ -145,7 +151,7 @@ impl SegmentLog {
 
     /// The frames of a segment that was found at the opening.
     fn scan(&self, segment: &Segment) -> Result<Scan, LogError> {
-        match scan::open(&segment.path, segment.number, self.stamp) {
+        match scan::open(&segment.path, segment.number, Some(self.stamp)) {
             Ok(scan) if scan.is_begun() => Ok(scan.limited_to(segment.end)),
             Ok(_) | Err(_) => Err(self.damaged(segment, 0)),
         }
@@ -295,7 +301,7 @@ impl Writing {
     }
 }
 
-fn find_segments(directory: &Path, stamp: Stamp) -> Result<VecDeque<Segment>, OpenError> {
+fn find_segments(directory: &Path, stamp: Option<Stamp>) -> Result<VecDeque<Segment>, OpenError> {
     let io = |error| OpenError::io(directory, error);
     let numbers = numbers_in(directory).map_err(io)?;
     let files: Result<Vec<File>, _> =

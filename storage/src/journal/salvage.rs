@@ -4,8 +4,8 @@
 //! what it is, so it is searched for in the bytes of the files; sled keeps a value in one piece, and so does a segment.
 //!
 //! What tenants and phones write stands in the same files, and may be made to look like a chunk. What is in a chunk that checks is
-//! never looked at, and a chunk must bear the journal's stamp. Those of the release before bear none: they are believed below the
-//! oldest one with a stamp, and where no stamp is, as far as most of them lie together.
+//! never looked at, and a chunk must bear the journal's stamp. Those of the release before bear none: they are believed where the
+//! oldest one with a stamp follows one of them, and where no stamp is, as far as most of them lie together.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,14 +20,16 @@ use crate::database::{BEFORE_OPEN, UNDO_OPEN, lock};
 use crate::error::OpenError;
 use crate::layout::Layout;
 use crate::log::CHUNK_MAX;
-use crate::mark::Mark;
+use crate::mark;
 use crate::segments;
 
 const WINDOW: usize = 1 << 20;
 /// Octets that are written between two flushes: the result counts when all of it is there.
 const FLUSH_EVERY: usize = 8 << 20;
+/// What a group takes beside its records, nearly.
+const GROUP_BESIDE: usize = 64;
 /// Groups of one journal have no larger gap between them, but for damage that leaves little to salvage.
-const GAP_MAX: u64 = 1 << 20;
+const GAP_MAX: u64 = 1 << 16;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SalvageError {
@@ -71,20 +73,13 @@ type Place = (usize, u64);
 #[derive(Default)]
 struct Found {
     chunks: BTreeMap<u32, Place>,
+    octets: usize,
     commit: Option<Commit>,
 }
 
-/// A writing of a group: whether it bears the stamp, and its crc32c. The order is that in which they are preferred.
-type Writing = (bool, u32);
+/// A writing of a group: the stamp that it bears, and its crc32c.
+type Writing = (Option<Stamp>, u32);
 type Groups = BTreeMap<u64, BTreeMap<Writing, Found>>;
-
-/// Which chunks are searched for.
-#[derive(Clone, Copy)]
-enum Chunks {
-    Any,
-    /// With this stamp or with none.
-    Of(Option<Stamp>),
-}
 
 struct Source {
     path: PathBuf,
@@ -101,22 +96,22 @@ pub fn salvage(root: &Path, to: &Path, options: Options) -> Result<SalvageReport
     let layout = Layout::new(root);
     let _lock = lock(&layout.journal())?;
     let sources = open_sources(&layout.journal())?;
-    let mark = Mark::open(&layout.flushed()).ok().flatten();
-    let flushed = mark.as_ref().map_or(0, Mark::number);
-    let stamp = match mark.and_then(|mark| mark.stamp()) {
-        None => stamp_of_most(&sources)?,
-        known => known,
-    };
+    let looked = mark::look(&layout.flushed());
+    let (flushed, stamp) = looked.map_err(|source| SalvageError::Read { path: layout.flushed(), source })?;
+    let flushed = flushed.unwrap_or(0);
     let mut groups = Groups::new();
     for (index, source) in sources.iter().enumerate() {
-        search(source, Chunks::Of(stamp), &mut |view, at| {
-            let writing = (view.stamp.is_some(), view.group_crc);
+        search(source, stamp, &mut |view, at| {
+            let writing = (view.stamp, view.group_crc);
             let found = groups.entry(view.group).or_default().entry(writing).or_default();
-            found.chunks.entry(view.chunk).or_insert((index, at));
+            if found.chunks.insert(view.chunk, (index, at)).is_none() {
+                found.octets += view.length();
+            }
             found.commit = found.commit.or(view.commit);
         })?;
     }
-    forget_unlikely(&mut groups);
+    let stamp = stamp.or_else(|| stamp_of(&groups));
+    forget_unlikely(&mut groups, stamp);
     copy(&sources, &groups, flushed, to, options)
 }
 
@@ -139,17 +134,13 @@ fn open_sources(journal: &Path) -> Result<Vec<Source>, SalvageError> {
     Ok(sources)
 }
 
-/// The stamp of a journal whose side file knows none: what only looks like a chunk was in one, so that those are more.
-fn stamp_of_most(sources: &[Source]) -> Result<Option<Stamp>, SalvageError> {
-    let mut octets: BTreeMap<Option<Stamp>, usize> = BTreeMap::new();
-    for source in sources {
-        search(source, Chunks::Any, &mut |view, _| *octets.entry(view.stamp).or_default() += view.length())?;
-    }
-    Ok(octets.into_iter().max_by_key(|(_, octets)| *octets).and_then(|(stamp, _)| stamp))
-}
-
-/// Goes through the file in windows that overlap by one chunk.
-fn search(source: &Source, chunks: Chunks, show: &mut dyn FnMut(&View<'_>, u64)) -> Result<(), SalvageError> {
+/// Goes through the file in windows that overlap by one chunk, and shows the chunks with this stamp or with none; where the side file knows
+/// none, with any.
+fn search(
+    source: &Source,
+    stamp: Option<Stamp>,
+    show: &mut dyn FnMut(&View<'_>, u64),
+) -> Result<(), SalvageError> {
     let mut window = vec![0; WINDOW + CHUNK_MAX];
     let (mut offset, mut at) = (0, 0);
     loop {
@@ -160,14 +151,8 @@ fn search(source: &Source, chunks: Chunks, show: &mut dyn FnMut(&View<'_>, u64))
         {
             at = next + 1;
             let Some(view) = bytes.get(next..).and_then(format::decode) else { continue };
-            let (is_wanted, is_sure) = match chunks {
-                Chunks::Any => (true, true),
-                Chunks::Of(stamp) => (view.stamp.is_none() || view.stamp == stamp, view.stamp == stamp),
-            };
-            if is_wanted {
+            if view.group > 0 && (stamp.is_none() || view.stamp.is_none() || view.stamp == stamp) {
                 show(&view, offset + next as u64);
-            }
-            if is_sure {
                 at = next + view.length();
             }
         }
@@ -179,32 +164,64 @@ fn search(source: &Source, chunks: Chunks, show: &mut dyn FnMut(&View<'_>, u64))
     }
 }
 
-/// What bears no stamp may be of the release before, or only look like a chunk.
-fn forget_unlikely(groups: &mut Groups) {
-    let stamped = groups.iter().find(|(_, writings)| writings.keys().any(|(is_stamped, _)| *is_stamped));
-    let Some(first) = stamped.map(|(first, _)| *first) else {
-        if let Some(together) = most_together(groups) {
-            groups.retain(|number, _| together.contains(number));
-        }
-        return;
-    };
-    for (_, writings) in groups.range_mut(first..) {
-        writings.retain(|(is_stamped, _), _| *is_stamped);
+/// The stamp of a journal whose side file knows none: that of which the oldest group follows one without, as nobody can write one who
+/// does not know that. Else that which most octets bear, if any are more than those without: what only looks like a chunk was in one.
+fn stamp_of(groups: &Groups) -> Option<Stamp> {
+    let mut octets: BTreeMap<Option<Stamp>, usize> = BTreeMap::new();
+    for ((stamp, _), found) in groups.values().flatten() {
+        *octets.entry(*stamp).or_default() += found.octets;
     }
+    let linked =
+        octets.keys().flatten().find(|stamp| first_of(groups, **stamp).is_some_and(|(_, linked)| linked));
+    let most = octets.iter().max_by_key(|(_, octets)| **octets);
+    linked.copied().or(most.and_then(|(stamp, _)| *stamp))
 }
 
-/// From where to where the groups have no gap, where most of them are.
-fn most_together(groups: &Groups) -> Option<RangeInclusive<u64>> {
-    let mut runs: Vec<(usize, RangeInclusive<u64>)> = Vec::new();
-    for number in groups.keys() {
-        match runs.last_mut() {
-            Some((count, run)) if number - run.end() <= GAP_MAX => {
-                (*count, *run) = (*count + 1, *run.start()..=*number);
+/// The oldest whole group with this stamp, and whether it follows one without.
+fn first_of(groups: &Groups, stamp: Stamp) -> Option<(u64, bool)> {
+    groups.iter().find_map(|(number, writings)| {
+        let whole = |((its, _), found): (&Writing, &Found)| found.whole().filter(|_| *its == Some(stamp));
+        let commit = writings.iter().find_map(whole)?;
+        let before = groups.get(&(number - 1));
+        Some((*number, before.is_some_and(|before| before.contains_key(&(None, commit.previous_crc)))))
+    })
+}
+
+/// What bears no stamp may be of the release before, or only look like a chunk.
+fn forget_unlikely(groups: &mut Groups, stamp: Option<Stamp>) {
+    let first = stamp.map(|stamp| first_of(groups, stamp));
+    match first {
+        Some(Some((first, is_linked))) => {
+            for (number, writings) in groups.iter_mut() {
+                let is_before = is_linked && *number < first;
+                writings.retain(|(its, _), _| *its == stamp || its.is_none() && is_before);
             }
-            _ => runs.push((1, *number..=*number)),
+        }
+        // No group is whole with it yet: the journal had just got it.
+        Some(None) | None => {
+            groups.values_mut().for_each(|writings| writings.retain(|(its, _), _| its.is_none()));
+            groups.retain(|_, writings| !writings.is_empty());
+            if let Some(together) = most_together(groups) {
+                groups.retain(|number, _| together.contains(number));
+            }
         }
     }
-    runs.into_iter().max_by_key(|(count, _)| *count).map(|(_, run)| run)
+    groups.retain(|_, writings| !writings.is_empty());
+}
+
+/// From where to where the groups have no gap, where most of their octets are.
+fn most_together(groups: &Groups) -> Option<RangeInclusive<u64>> {
+    let mut runs: Vec<(usize, RangeInclusive<u64>)> = Vec::new();
+    for (number, writings) in groups {
+        let octets: usize = writings.values().map(|found| found.octets).sum();
+        match runs.last_mut() {
+            Some((sum, run)) if number - run.end() <= GAP_MAX => {
+                (*sum, *run) = (*sum + octets, *run.start()..=*number);
+            }
+            _ => runs.push((octets, *number..=*number)),
+        }
+    }
+    runs.into_iter().max_by_key(|(octets, _)| *octets).map(|(_, run)| run)
 }
 
 fn find_magic(bytes: &[u8]) -> Option<usize> {
@@ -256,7 +273,7 @@ fn copy(
         previous_crc = whole.as_ref().map(|whole| whole.crc);
         let records = whole.map(|whole| whole.records).unwrap_or_default();
         journal.append(&records)?;
-        unflushed += records.len();
+        unflushed += GROUP_BESIDE + records.len();
         if unflushed >= FLUSH_EVERY {
             journal.flush()?;
             unflushed = 0;
@@ -270,11 +287,11 @@ fn copy(
 fn ring_of(groups: &Groups) -> Option<(u64, u64)> {
     groups.iter().rev().find_map(|(number, writings)| {
         let mut whole = writings.values().rev().filter_map(Found::whole);
-        whole.next().map(|commit| (*number, commit.ring_start.min(*number)))
+        whole.next().map(|commit| (*number, commit.ring_start.clamp(1, *number)))
     })
 }
 
-/// Of each group the writing that the group behind it follows; else one with a stamp, and what has none only where it is the
+/// Of each group the writing that the group behind it follows; else one with the stamp, and what has none only where it is the
 /// only one.
 fn writings_of(groups: &Groups, start: u64, newest: u64) -> BTreeMap<u64, &Found> {
     let mut chosen = BTreeMap::new();
@@ -283,7 +300,7 @@ fn writings_of(groups: &Groups, start: u64, newest: u64) -> BTreeMap<u64, &Found
         let crc_before = behind.filter(|(behind, _)| *behind == number + 1).map(|(_, crc)| crc);
         let mut whole = writings.iter().rev().filter(|(_, found)| found.whole().is_some());
         let followed = whole.clone().find(|((_, crc), _)| Some(*crc) == crc_before);
-        let first = whole.next().filter(|((is_stamped, _), _)| *is_stamped || whole.next().is_none());
+        let first = whole.next().filter(|((stamp, _), _)| stamp.is_some() || whole.next().is_none());
         let best = followed.or(first).and_then(|(_, found)| Some((found, found.whole()?)));
         behind = best.map(|(_, commit)| (*number, commit.previous_crc));
         chosen.extend(best.map(|(found, _)| (*number, found)));

@@ -27,7 +27,7 @@ pub(super) struct Scan {
 }
 
 /// The frames of the segment called `segment`; of a newer version it cannot read any.
-pub(super) fn open(path: &Path, segment: u64, stamp: Stamp) -> Result<Scan, OpenError> {
+pub(super) fn open(path: &Path, segment: u64, stamp: Option<Stamp>) -> Result<Scan, OpenError> {
     let io = |error| OpenError::io(path, error);
     let file = File::open(path).map_err(io)?;
     let limit = file.metadata().map_err(io)?.len();
@@ -42,8 +42,12 @@ pub(super) fn open(path: &Path, segment: u64, stamp: Stamp) -> Result<Scan, Open
         Header::Unknown => (false, true),
     };
     let position = SEGMENT_HEADER as u64;
+    if is_begun && is_stamped && stamp.is_none() && limit > position {
+        let place = "its side file `flushed` has lost the stamp, without which no frame checks";
+        return Err(OpenError::damaged(path.parent().unwrap_or(path), place));
+    }
     let seed_before = frame::seed(segment, None);
-    let seed = if is_stamped { frame::seed(segment, Some(stamp)) } else { seed_before };
+    let seed = if is_stamped { frame::seed(segment, stamp) } else { seed_before };
     Ok(Scan { file, seed, seed_before, is_begun, window: Vec::new(), at: 0, position, limit })
 }
 

@@ -73,7 +73,7 @@ fn spoil_what_holds(text: &[u8], root: &Path) -> bool {
 #[test]
 fn chunks_without_a_stamp_are_salvaged_where_they_belong() {
     let forged = forged(None);
-    for stamped_from in [15, 21] {
+    for (stamped_from, has_stamp) in [(15, true), (15, false), (20, false), (21, true), (21, false)] {
         let scratch = tempfile::tempdir().unwrap();
         let (root, to) = (scratch.path().join("store"), scratch.path().join("new"));
         fs::create_dir_all(root.join("journal")).unwrap();
@@ -90,12 +90,12 @@ fn chunks_without_a_stamp_are_salvaged_where_they_belong() {
         fs::write(root.join("journal/db"), file).unwrap();
         let mut mark = Mark::create(&root.join("flushed")).unwrap();
         mark.write(20).unwrap();
-        if stamped_from < 20 {
-            mark.write_stamp(SMALL.stamp).unwrap();
+        if has_stamp {
+            mark.keep_stamp(SMALL.stamp).unwrap();
         }
         let report = salvage(&root, &to, SMALL).unwrap();
         assert_eq!((report.oldest_group, report.newest_group, report.groups_copied), (3, 20, 18));
-        assert_eq!((report.lost, report.unchained), (vec![], vec![]), "stamped from {stamped_from}");
+        assert_eq!((report.lost, report.unchained), (vec![], vec![]), "{stamped_from} {has_stamp}");
         let (_journal, groups) = open_store(&to, SMALL).unwrap();
         assert_eq!((&groups[&10], &groups[&12]), (&forged, &vec![12; 300]));
     }
@@ -146,11 +146,16 @@ fn a_journal_without_a_stamp_gets_one_and_keeps_what_its_chunks_bear() {
         let other = Options { stamp: GUESSED, ..options };
         let opened = open_store(root.path(), other);
         if options.log == LogKind::Segments {
-            // Its frames cannot be read without.
-            assert!(opened.err().unwrap().to_string().contains("journal salvage"));
+            // Its frames cannot be read without, and nothing is written that a salvage would believe.
+            let error = opened.err().unwrap().to_string();
+            assert!(error.contains("has lost the stamp") && error.contains("journal salvage"), "{error}");
+            assert_eq!(stamp(root.path()), None);
+            let to = root.path().join("new");
+            assert_eq!(salvage(root.path(), &to, other).unwrap().groups_copied, 3);
             continue;
         }
-        assert_eq!(opened.unwrap().1.len(), 3);
+        let (mut journal, groups) = opened.unwrap();
+        assert_eq!((groups.len(), journal.append(b"x").unwrap()), (3, 4));
         assert_eq!(stamp(root.path()), Some(SMALL.stamp), "not another one, which its chunks do not bear");
     }
 }
