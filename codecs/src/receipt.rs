@@ -373,13 +373,18 @@ impl<'a> Fields<'a> {
     }
 
     /// Ids may have spaces and commas in them. Where the state or the text may stand behind the id without a label, and at the end of a
-    /// line, it is one word.
+    /// line, it is one word. A label that nobody knows ends it as well.
     fn whole_id(&self) -> Option<&'a [u8]> {
         let value = self.id?;
         if self.stat.is_none() || self.last == Some(Label::Id) {
             return Some(first_word(value));
         }
         let line = unpadded(value).split(|octet| octet.is_ascii_control()).next().unwrap_or_default();
+        let (first, others) = line.split_at_checked(first_word(line).len())?;
+        let label = others.iter().position(|octet| matches!(octet, b':' | b'='));
+        let before = others.get(..label.unwrap_or(others.len())).unwrap_or_default();
+        let word = label.and_then(|_| before.iter().rposition(|octet| is_separator(*octet)));
+        let line = line.get(..first.len().saturating_add(word.unwrap_or(before.len())))?;
         let end = line.iter().rposition(|octet| !is_separator(*octet)).map_or(0, |at| at.saturating_add(1));
         line.get(..end)
     }

@@ -42,6 +42,8 @@ const FREED_FOR_ONE: u64 = 2;
 /// Chunks removed for one that is written, at most. What a quiet time leaves are groups of some 250 octets, a chunk each, and a full chunk is
 /// 64 of them: fewer, and the ring would grow by what comes when that time is over.
 const REMOVED_FOR_ONE: u64 = 64;
+/// And in all, unless it writes more: some hundredth of a second.
+const REMOVED_AT_ONCE: u64 = 2_048;
 
 /// A smaller ring has smaller segments, or it could not turn.
 const SEGMENTS_IN_RING: u64 = 16;
@@ -386,7 +388,7 @@ fn append_group(
 ) -> Result<u64, LogError> {
     let number = ring.next();
     let chunks = format::chunk_count(records.len());
-    let removed_max = REMOVED_FOR_ONE * u64::from(chunks);
+    let removed_max = (REMOVED_FOR_ONE * u64::from(chunks)).min(REMOVED_AT_ONCE.max(u64::from(chunks)));
     ring.advance(target, FREED_FOR_ONE * records.len().max(1) as u64, removed_max);
     log.begin(number, chunks)?;
     let write = |chunk, bytes: &[u8]| log.append(number, chunk, bytes);

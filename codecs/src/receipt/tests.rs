@@ -25,7 +25,7 @@ const DELIVERED: Option<State> = Some(State::Delivered);
 
 #[test]
 fn every_variant_that_is_seen_is_read() {
-    let rows: [(&[u8], Row<'_>); 35] = [
+    let rows: [(&[u8], Row<'_>); 38] = [
         (
             b"id:0123456789 sub:001 dlvrd:001 submit date:2611201350 done date:2611201351 stat:DELIVRD err:000 text:Hello there",
             ("0123456789", DELIVERED, "000", "2611201350", "2611201351", "Hello there"),
@@ -102,6 +102,9 @@ fn every_variant_that_is_seen_is_read() {
             ("AB CD", DELIVERED, "000", "2611201350", "2611201351", "x"),
         ),
         (b"id:a,b sub:001 stat:DELIVRD err:000", ("a,b", DELIVERED, "000", "", "", "")),
+        (b"id:a b ref:5 stat:DELIVRD err:000", ("a b", DELIVERED, "000", "", "", "")),
+        (b"id:123 MCC=270 stat:DELIVRD err:000", ("123", DELIVERED, "000", "", "", "")),
+        (b"id:a:b c=d stat:DELIVRD err:000", ("a:b", DELIVERED, "000", "", "", "")),
         (b"stat:DELIVRD id:a;b c, ; err:000", ("a;b c", DELIVERED, "000", "", "", "")),
         (b"id:a b\r\nc d\r\nstat:DELIVRD", ("a b", DELIVERED, "", "", "", "")),
         (b"id:, stat:DELIVRD", ("", DELIVERED, "", "", "", "")),
