@@ -116,7 +116,8 @@ impl SideFile for Disk {
         let length = platter.side.len().max(end);
         platter.side.resize(length, 0);
         platter.side[offset as usize..end].copy_from_slice(octets);
-        platter.marks += 1;
+        // The stamp has places of its own, and is written once.
+        platter.marks += usize::from(matches!(offset, 0 | 512));
         Ok(())
     }
 
