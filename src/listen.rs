@@ -75,6 +75,8 @@ pub async fn serve(
                     let conversation = Conversation::new(pass, Arc::clone(&counters));
                     let task = connections.spawn(begin(stream, from, tls.clone(), router.clone(), phases.clone(), conversation));
                     gate.may_end(number, task);
+                    // Who goes for this one goes first: else a crowd has more descriptors for a moment than it may.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");

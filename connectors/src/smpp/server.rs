@@ -193,6 +193,8 @@ impl Server {
                     Ok((stream, from)) => {
                         pause = ACCEPT_PAUSE_FIRST;
                         self.admit(stream, from, &entrance, &phases, &mut connections);
+                        // Who goes for this one goes first: else a crowd has more descriptors for a moment than it may.
+                        tokio::task::yield_now().await;
                     }
                     Err(error) => {
                         self.shared.counters.accept_failures.add(1);
