@@ -18,6 +18,7 @@ use crate::index::{self, CHAPTER_BLOCKS};
 
 /// Some moment of November 2026, and how long a month is at most.
 const NOVEMBER: i64 = 1_795_000_000_000;
+const HOUR: i64 = 3_600_000;
 const MONTH: i64 = 31 * 86_400_000;
 
 /// A message whose story has so many steps.
@@ -103,6 +104,17 @@ impl House {
         let first = block * BLOCK_MESSAGES;
         let one = |order: u64| self::message(slot(order) | order, tenant(order), phone(order), accepted, 4);
         self.write((first..first + BLOCK_MESSAGES).map(one).collect());
+    }
+
+    /// So many blocks an hour apart, two in each chapter: each with the time of its messages.
+    fn write_hours(&mut self, count: u64) -> Vec<(u64, i64)> {
+        let blocks = (0..count).map(|place| (place * 512 + 7, NOVEMBER + place as i64 * HOUR));
+        let blocks: Vec<(u64, i64)> = blocks.collect();
+        for (block, accepted) in &blocks {
+            self.write_block(*block, *accepted);
+            self.shelves.flush().unwrap();
+        }
+        blocks
     }
 
     /// The process ends without a word after a flush, and another one begins.
@@ -366,14 +378,8 @@ fn a_block_that_cannot_be_read_is_left_as_it_is_and_what_comes_for_it_is_set_asi
 
 #[test]
 fn what_came_before_a_time_is_found_without_looking_at_all_that_came_since() {
-    const HOUR: i64 = 3_600_000;
     let mut house = House::new();
-    let blocks: Vec<(u64, i64)> =
-        (0..40).map(|place| (place * 512 + 7, NOVEMBER + place as i64 * HOUR)).collect();
-    for (block, accepted) in &blocks {
-        house.write_block(*block, *accepted);
-        house.shelves.flush().unwrap();
-    }
+    let blocks = house.write_hours(40);
     let reader = house.shelves.reader();
     for (place, (block, accepted)) in blocks.iter().enumerate() {
         let found = index::place_before(&*reader, *accepted + 1).unwrap();
@@ -387,15 +393,9 @@ fn what_came_before_a_time_is_found_without_looking_at_all_that_came_since() {
 
 #[test]
 fn what_came_before_a_time_is_found_while_no_chapter_is_closed() {
-    const HOUR: i64 = 3_600_000;
     let mut house = House::new();
     // Eight chapters, of which none is full: all of them are in memory.
-    let blocks: Vec<(u64, i64)> =
-        (0..16).map(|place| (place * 512 + 7, NOVEMBER + place as i64 * HOUR)).collect();
-    for (block, accepted) in &blocks {
-        house.write_block(*block, *accepted);
-        house.shelves.flush().unwrap();
-    }
+    let blocks = house.write_hours(16);
     let reader = house.shelves.reader();
     for (place, (block, accepted)) in blocks.iter().enumerate() {
         let found = index::place_before(&*reader, *accepted + 1).unwrap();

@@ -247,7 +247,8 @@ fn open_mark(layout: &Layout, journal_exists: bool) -> Result<Mark, OpenError> {
 
 impl Journal {
     /// Writes one group behind all others and returns its number. It is acknowledged by the next successful `flush`.
-    /// Gives up at most `FREED_FOR_ONE` times as many octets as it writes, and removes at most `REMOVED_FOR_ONE` times as many chunks.
+    /// Gives up at most `FREED_FOR_ONE` times as many octets as it writes, and removes at most `REMOVED_FOR_ONE` times as many chunks,
+    /// and not more than `REMOVED_AT_ONCE` unless it writes more.
     pub fn append(&mut self, records: &[u8]) -> Result<u64, JournalError> {
         if records.len() > GROUP_MAX {
             return Err(JournalError::TooLarge { length: records.len() });

@@ -77,8 +77,7 @@ impl Mark {
 
     /// What a side file promises; `None` if neither slot checks.
     pub(crate) fn read(file: Box<dyn SideFile>) -> Option<Mark> {
-        let numbers =
-            SLOT_OFFSETS.map(|offset| read_slot(file.as_ref(), MAGIC, offset).map(u64::from_be_bytes));
+        let numbers = read_numbers(file.as_ref());
         let number = numbers.iter().flatten().copied().max()?;
         let next_slot = usize::from(numbers.first() == Some(&Some(number)));
         Some(Mark { file, number, next_slot })
@@ -120,8 +119,11 @@ pub(crate) fn look(path: &Path) -> io::Result<(Option<u64>, Option<Stamp>)> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, None)),
         opened => opened?,
     };
-    let numbers = SLOT_OFFSETS.map(|offset| read_slot(&file, MAGIC, offset).map(u64::from_be_bytes));
-    Ok((numbers.into_iter().flatten().max(), read_stamps(&file).into_iter().flatten().next()))
+    Ok((read_numbers(&file).into_iter().flatten().max(), read_stamps(&file).into_iter().flatten().next()))
+}
+
+fn read_numbers(file: &dyn SideFile) -> [Option<u64>; 2] {
+    SLOT_OFFSETS.map(|offset| read_slot(file, MAGIC, offset).map(u64::from_be_bytes))
 }
 
 fn read_stamps(file: &dyn SideFile) -> [Option<Stamp>; 2] {

@@ -1,6 +1,7 @@
 //! What tenants write stands in the files as it is, and some of them write what looks like a chunk or a frame.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::super::format::{self, Commit, View};
@@ -42,8 +43,8 @@ fn what_looks_like_a_chunk_is_salvaged_as_the_text_that_it_is() {
         assert!(spoil_what_holds(&text, &root));
         if !keeps_stamp {
             let side = fs::File::options().write(true).open(root.join("flushed")).unwrap();
-            std::os::unix::fs::FileExt::write_all_at(&side, &[0; 16], 256).unwrap();
-            std::os::unix::fs::FileExt::write_all_at(&side, &[0; 16], 768).unwrap();
+            side.write_all_at(&[0; 16], 256).unwrap();
+            side.write_all_at(&[0; 16], 768).unwrap();
         }
         let report = salvage(&root, &to, options).unwrap();
         assert_eq!((report.oldest_group, report.newest_group, report.groups_copied), (1, 20, 19));
@@ -142,7 +143,7 @@ fn a_journal_without_a_stamp_gets_one_and_keeps_what_its_chunks_bear() {
         assert_eq!(stamp(root.path()), Some(SMALL.stamp));
         fs::File::options().write(true).open(root.path().join("flushed")).unwrap().set_len(528).unwrap();
         let side = fs::File::options().write(true).open(root.path().join("flushed")).unwrap();
-        std::os::unix::fs::FileExt::write_all_at(&side, &[0; 16], 256).unwrap();
+        side.write_all_at(&[0; 16], 256).unwrap();
         let other = Options { stamp: GUESSED, ..options };
         let opened = open_store(root.path(), other);
         if options.log == LogKind::Segments {
