@@ -12,7 +12,7 @@ use codecs::receipt::State;
 use engine::catalog::{Definitions, ProviderDefinition, RouteDefinition, Settings, TenantDefinition};
 use engine::command::{
     Acknowledgement, Command, ConnectionId, Door, Now, PartToken, Receipt, Receipts, Response, Responses,
-    Submission, Submissions,
+    Said, Submission, Submissions,
 };
 use engine::effect::{ArchiveWrite, Effects, Request};
 use engine::money::Micros;
@@ -218,7 +218,8 @@ impl House {
             } else if !outgoing.requests.is_empty() {
                 self.told += outgoing.requests.len() as u64;
                 let items = outgoing.requests.iter();
-                let items = items.map(|told| Acknowledgement { number: told.token, status: 0 }).collect();
+                let items =
+                    items.map(|told| Acknowledgement { token: told.token, said: Said::Status(0) }).collect();
                 self.commands.push_back(Command::Acknowledged { tenant: 0, connection, items });
             }
         }

@@ -9,7 +9,7 @@ use criterion::{Criterion, Throughput};
 use engine::catalog::{Definitions, ProviderDefinition, RouteDefinition, Settings, TenantDefinition};
 use engine::command::{
     Acknowledgement, Command, ConnectionId, Door, Now, PartToken, Receipt, Receipts, Response, Responses,
-    Submission, Submissions,
+    Said, Submission, Submissions,
 };
 use engine::effect::{Effects, Outgoing, Request};
 use engine::money::Micros;
@@ -147,7 +147,8 @@ impl House {
                 continue;
             }
             self.told += requests.len() as u64;
-            let items = requests.iter().map(|told| Acknowledgement { number: told.token, status: 0 });
+            let items =
+                requests.iter().map(|told| Acknowledgement { token: told.token, said: Said::Status(0) });
             let (tenant, items) = (connection.0 - 1, items.collect());
             acknowledged.push(Command::Acknowledged { tenant, connection, items });
         }

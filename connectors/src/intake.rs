@@ -336,14 +336,14 @@ mod tests {
     use std::time::Duration;
 
     use engine::command::{
-        Acknowledgement, AskAnswer, AskKind, ConnectionId, PartToken, Response, Responses,
+        Acknowledgement, AskAnswer, AskKind, ConnectionId, PartToken, Response, Responses, Said,
     };
 
     use super::*;
 
     /// A command of `messages` messages that can be told from others.
     fn batch(tenant: u32, name: u32, messages: usize) -> Command {
-        let items = vec![Acknowledgement { number: 0, status: 0 }; messages];
+        let items = vec![Acknowledgement { token: 0, said: Said::Status(0) }; messages];
         Command::Acknowledged { tenant, connection: ConnectionId(name), items }
     }
 

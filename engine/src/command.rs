@@ -231,9 +231,21 @@ pub struct Inbound {
 /// How a tenant's session answered one of our `deliver_sm`.
 #[derive(Clone, Copy, Debug)]
 pub struct Acknowledgement {
-    /// The number of the message whose receipt it was.
-    pub number: u64,
-    pub status: u32,
+    /// Of the request.
+    pub token: u64,
+    pub said: Said,
+}
+
+/// A request that was sent comes back once, as one of the first two, or with the end of its session. After `Nothing` the last
+/// may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// This command_status, in time.
+    Status(u32),
+    /// Nothing in time.
+    Nothing,
+    /// This command_status after all.
+    Late(u32),
 }
 
 /// A block that was asked for, and what there is of it.
@@ -357,7 +369,7 @@ pub enum Command {
         /// Receipts that it may have unanswered; `DELIVERY_WINDOW_MAX` at most.
         window: u32,
     },
-    /// A tenant's session is gone; `untold` are the numbers given to it and not acknowledged. A second time like `BindDown`.
+    /// A tenant's session is gone; `untold` are the tokens given to it that have not come back. A second time like `BindDown`.
     TenantUnbound {
         tenant: u32,
         connection: ConnectionId,

@@ -54,12 +54,14 @@ pub(crate) enum DueKind {
     Expire = 2,
     /// The end of the wait for news of a message in doubt.
     Doubt = 3,
-    /// A receipt that the tenant refused for now.
+    /// A receipt that the tenant refused for now: before all others.
     Tell = 4,
     /// A receipt that is late: its provider is asked.
     Ask = 5,
     /// The end of the wait for what a tenant's operation was carried to a provider for.
     Carried = 6,
+    /// A receipt that was not answered in time: after all others.
+    TellLast = 7,
 }
 
 /// How far groups have been released.

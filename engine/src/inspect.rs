@@ -203,7 +203,8 @@ impl Engine {
                 let number = message.number;
                 let is_found = in_line(&number)
                     || message.telling.is_some()
-                    || again.contains(&(DueKind::Tell as u8, number));
+                    || again.contains(&(DueKind::Tell as u8, number))
+                    || again.contains(&(DueKind::TellLast as u8, number));
                 assert!(is_found, "{number} is {:?}, and its tenant is never told", message.state);
             }
             let debts = self.owed().filter(|(_, of, _)| *of == tenant);
@@ -214,7 +215,7 @@ impl Engine {
             if let Some(number) = entry.untold.front().filter(|number| self.pages.get(*number).is_none())
                 && self.debts.owes(number)
                 && !self.tenants.is_marked(tenant)
-                && entry.receivers.iter().any(|receiver| receiver.in_flight < receiver.window)
+                && entry.receiver_for(self.now.mono, |_| true).is_some()
             {
                 assert!(
                     self.is_coming(tenant, number),

@@ -1,6 +1,7 @@
 //! The pure core: commands in, events out, effects released by others. No I/O, no clock, no randomness.
 
 mod accept;
+mod acknowledged;
 mod apart;
 mod asking;
 pub mod bytes;
@@ -39,6 +40,7 @@ mod queued;
 pub mod quota;
 pub mod receipt_index;
 mod receipts;
+mod receiver;
 pub mod record;
 mod replacing;
 mod replay;

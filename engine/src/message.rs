@@ -7,6 +7,7 @@ mod again;
 mod ending;
 mod head;
 mod id_hash;
+mod marks;
 mod pieces;
 mod replaced;
 
@@ -188,8 +189,8 @@ pub struct Message {
     pub told: bool,
     /// A receipt is on its way to the tenant, and tells of this state.
     pub telling: Option<State>,
-    /// The present attempt counts: it was refused for now, or left without an answer.
-    attempt_counts: bool,
+    /// Of `marks.rs`.
+    marks: u8,
     first_part: PartState,
     more_parts: Option<Box<MoreParts>>,
     pub provider_id_hash: IdHash,
@@ -287,7 +288,7 @@ impl Message {
             is_own_part: body.is_own_part(),
             told: false,
             telling: None,
-            attempt_counts: false,
+            marks: 0,
             first_part: PartState::Waiting,
             more_parts: (more > 0)
                 .then(|| Box::new(MoreParts { states: vec![PartState::Waiting; more], piece: Piece::None })),
@@ -496,6 +497,7 @@ impl Message {
             Step::Told | Step::Dropped => {
                 self.told = true;
                 self.telling = None;
+                self.set_telling_pauses(false);
             }
             Step::Held { .. } => self.state = State::Held,
             Step::LetGo => self.let_go(),
@@ -528,7 +530,7 @@ impl Message {
         (self.attempt, self.provider, self.bind) = by;
         self.sent_at = Wall(at);
         self.state = State::Sending;
-        self.attempt_counts = false;
+        self.set_attempt_counts(false);
         self.set_piece(if parts == ALL_PARTS { Piece::None } else { Piece::Sent });
         let mut left = parts;
         for index in 0..self.parts() {
@@ -544,7 +546,7 @@ impl Message {
         self.state = state;
         if state != State::Sent {
             self.attempt = attempt;
-            self.attempt_counts = true;
+            self.set_attempt_counts(true);
             self.set_piece(Piece::None);
             self.first_part = PartState::Waiting;
             self.more_states().for_each(|part| *part = PartState::Waiting);
@@ -581,7 +583,7 @@ impl Message {
         }
         if is_news {
             self.sent_at = Wall(at);
-            self.attempt_counts |= verdict == Verdict::Retry;
+            self.set_attempt_counts(self.attempt_counts() || verdict == Verdict::Retry);
             if verdict == Verdict::Accepted && self.piece() == Piece::Sent {
                 self.set_piece(Piece::Taken);
             }
@@ -591,7 +593,7 @@ impl Message {
 
     fn doubt(&mut self, part: u8, cause: DoubtCause) {
         // That our own process ended says nothing against the message.
-        self.attempt_counts |= cause != DoubtCause::Restart;
+        self.set_attempt_counts(self.attempt_counts() || cause != DoubtCause::Restart);
         for index in 0..self.parts() {
             if (part == ALL_PARTS || part == index) && self.part(index) == Some(PartState::Sending) {
                 self.set_part(index, PartState::Doubt);
@@ -692,9 +694,9 @@ impl Message {
             self.attempt = match self.piece() {
                 // It has come further: what the parts before have cost is not theirs that are left.
                 Piece::Taken => 1,
-                _ => self.attempt.saturating_sub(u8::from(!self.attempt_counts)),
+                _ => self.attempt.saturating_sub(u8::from(!self.attempt_counts())),
             };
-            self.attempt_counts = true;
+            self.set_attempt_counts(true);
         }
         self.state = next;
     }

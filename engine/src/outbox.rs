@@ -3,23 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use codecs::smpp::status::Status;
-
-use crate::command::{
-    Acknowledgement, ConnectionId, DELIVERY_WINDOW_MAX, ReplyId, Submissions, TenantOperation,
-};
+use crate::command::{ConnectionId, DELIVERY_WINDOW_MAX, ReplyId, Submissions, TenantOperation};
+use crate::debts::is_in_line;
 use crate::effect::{Load, Shelf};
-use crate::engine::{DueKind, Engine};
+use crate::engine::Engine;
 use crate::inbound;
 use crate::message::{Message, State};
 use crate::outcome::Answer;
 use crate::pages::{BLOCK_MESSAGES, block_of};
 use crate::receipts::{ReceiptIds, ReceiptNews};
+use crate::receiver::Receiver;
 use crate::record::{self, Record};
 use crate::ring::Item;
 use crate::step::Step;
-use crate::telling::{self, Telling, Tells};
-use crate::tenants::Receiver;
+use crate::telling::{self, Telling, Tells, Told};
 
 /// Blocks asked back from the archive at once.
 const LOADS_MAX: usize = 64;
@@ -32,6 +29,13 @@ pub(crate) enum News {
     Tell {
         tenant: u32,
         number: u64,
+    },
+    /// A session has taken what it was told of this state, late.
+    Taken {
+        tenant: u32,
+        number: u64,
+        state: State,
+        end: Step<'static>,
     },
     Receipt {
         number: u64,
@@ -75,6 +79,7 @@ impl News {
     fn number(&self) -> Option<u64> {
         match *self {
             News::Tell { number, .. }
+            | News::Taken { number, .. }
             | News::Receipt { number, .. }
             | News::Early { number }
             | News::Present { number, .. }
@@ -122,7 +127,7 @@ impl Engine {
         }
         if let Some(entry) = self.tenants.get_mut(tenant) {
             let window = window.clamp(1, DELIVERY_WINDOW_MAX);
-            entry.receivers.push(Receiver { connection, tlvs, window, in_flight: 0 });
+            entry.receivers.push(Receiver::new(connection, tlvs, window));
             if tlvs && !entry.untold_long.is_empty() {
                 entry.untold_long.append(&mut entry.untold);
                 std::mem::swap(&mut entry.untold_long, &mut entry.untold);
@@ -133,9 +138,10 @@ impl Engine {
 
     /// What a session did not acknowledge goes to the head of the line again, in order.
     pub(crate) fn tenant_unbound(&mut self, tenant: u32, connection: ConnectionId, untold: &[u64]) {
-        // A notification that was lost is not sent again.
-        let untold = untold.iter().copied().filter(|token| Tells::of_token(*token) == Tells::End);
-        let untold: Vec<u64> = untold.collect();
+        // A notification that was lost is not sent again, nor is what a late answer has ended.
+        let untold = untold.iter().map(|token| Told::of_token(*token));
+        let untold: Vec<u64> =
+            untold.filter(|told| self.is_on_its_way_to(told)).map(|told| told.number).collect();
         for number in &untold {
             self.pages.set_telling(*number, None);
         }
@@ -150,65 +156,10 @@ impl Engine {
         self.effects.outgoing(connection).closed = true;
     }
 
-    pub(crate) fn acknowledged(&mut self, tenant: u32, connection: ConnectionId, items: &[Acknowledgement]) {
-        let Some(entry) = self.tenants.get_mut(tenant) else { return };
-        let of_it = |receiver: &&mut Receiver| receiver.connection == connection;
-        if let Some(receiver) = entry.receivers.iter_mut().find(of_it) {
-            receiver.in_flight = receiver.in_flight.saturating_sub(items.len() as u32);
-        }
-        if items.iter().any(|item| Status(item.status) == Status::OK) {
-            entry.refusals.end();
-        }
-        self.tenants.mark(tenant);
-        self.pages.fetch(items.iter().map(|item| item.number));
-        let mut refused = Vec::new();
-        for item in items.iter().filter(|item| Tells::of_token(item.number) == Tells::End) {
-            match Status(item.status) {
-                Status::OK => {
-                    self.counters.told += 1;
-                    self.end_telling(tenant, item.number, &Step::Told);
-                }
-                // SMPP 3.4 §4.6.2: these two say that this receipt is not to come again.
-                Status::X_P_APPN | Status::X_R_APPN => {
-                    self.counters.dropped += 1;
-                    self.end_telling(tenant, item.number, &Step::Dropped);
-                }
-                _ => refused.push(item.number),
-            }
-        }
-        if refused.is_empty() {
-            return;
-        }
-        self.counters.tellings_refused += refused.len() as u64;
-        let now = self.now.mono;
-        let again = self.tenants.get_mut(tenant).map_or(now, |entry| entry.refusals.again(now));
-        // Each is put before all others when it comes again: the last one first.
-        for number in refused.into_iter().rev() {
-            self.mono_dues.insert(again.0, DueKind::Tell as u8, number);
-        }
-    }
-
-    /// Told, or dropped, unless its state has changed since the receipt was written: then the tenant is owed another.
-    fn end_telling(&mut self, tenant: u32, number: u64, end: &Step<'_>) {
-        let Some(message) = self.pages.get(number) else { return };
-        if message.telling.is_none_or(|state| state == message.state) {
-            self.step(number, end);
-            return;
-        }
-        let since = message.final_at;
-        self.pages.set_telling(number, None);
-        self.tenants.owe(tenant, number, since);
-    }
-
-    /// A refused receipt's pause is over.
-    pub(crate) fn tell_again(&mut self, number: u64) {
-        let Some(message) = self.pages.get(number) else { return };
-        let (tenant, since) = (message.tenant, message.final_at);
-        self.pages.set_telling(number, None);
-        if let Some(entry) = self.tenants.get_mut(tenant) {
-            entry.untold.push_front(number, since);
-            self.tenants.mark(tenant);
-        }
+    /// Whether it is that receipt which a session has, as far as is known here.
+    fn is_on_its_way_to(&self, told: &Told) -> bool {
+        let telling = self.pages.get(told.number).and_then(|message| message.telling);
+        telling.is_some() && telling == told.end
     }
 
     /// Gives every tenant's sessions what their windows allow.
@@ -237,9 +188,10 @@ impl Engine {
     /// The next number to notify of and the place of the session that takes it. One that has come to its end, or has left
     /// memory, is not on its way any more.
     fn next_notice(&mut self, tenant: u32) -> Option<(usize, u64)> {
+        let now = self.now.mono;
         loop {
             let entry = self.tenants.get_mut(tenant).filter(|entry| !entry.notices.is_empty())?;
-            let place = entry.receiver_with_room()?;
+            let place = entry.receiver_for(now, |_| true)?;
             let number = entry.notices.pop_front()?;
             let is_final = |state: State| state.receipt_state().is_final();
             if self.pages.get(number).is_some_and(|message| !is_final(message.state)) {
@@ -249,21 +201,21 @@ impl Engine {
         }
     }
 
-    /// The next untold number and the place of the session that takes it, round robin over those with room. What has left memory is brought
-    /// back first, so that the order holds.
+    /// The next untold number and the place of the session that takes it. What has left memory is brought back first, so that the order holds.
     fn next_to_tell(&mut self, tenant: u32) -> Option<(usize, u64)> {
+        let now = self.now.mono;
         loop {
             let entry = self.tenants.get_mut(tenant)?;
-            let mut place = entry.receiver_with_room()?;
+            let mut place = entry.receiver_for(now, |_| true)?;
             let number = entry.untold.front()?;
             match self.pages.get(number) {
-                Some(message) if message.is_to_be_told() && message.telling.is_none() => {
+                Some(message) if is_in_line(message) => {
                     if !entry.receivers[place].tlvs && inbound::needs_tlvs(message) {
-                        let Some(other) = entry.receiver_with_tlvs() else {
+                        if !entry.receivers.iter().any(|receiver| receiver.tlvs) {
                             self.set_aside(tenant);
                             continue;
-                        };
-                        place = other?;
+                        }
+                        place = entry.receiver_for(now, |receiver| receiver.tlvs)?;
                     }
                     entry.untold.pop_front();
                     entry.next_receiver = place + 1;
@@ -448,6 +400,7 @@ impl Engine {
                 }
                 self.tenants.mark(tenant);
             }
+            News::Taken { tenant, number, state, end } => self.end_telling(tenant, number, state, end),
             News::Receipt { number, part, news, ids } => {
                 self.receipt_after_load(number, part, news, ids, found);
             }

@@ -249,6 +249,14 @@ impl Pages {
     pub fn set_telling(&mut self, number: u64, telling: Option<State>) {
         if let Some((_, message)) = self.with_page(number) {
             message.telling = telling;
+            message.set_telling_pauses(false);
+        }
+    }
+
+    /// Notes that a receipt was not taken and is to come again.
+    pub fn set_telling_pauses(&mut self, number: u64) {
+        if let Some((_, message)) = self.with_page(number) {
+            message.set_telling_pauses(true);
         }
     }
 

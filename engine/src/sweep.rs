@@ -99,7 +99,8 @@ impl Engine {
                 kind if kind == DueKind::Doubt as u8 => self.decide_doubt(number),
                 kind if kind == DueKind::Ask as u8 => self.ask(number),
                 kind if kind == DueKind::Carried as u8 => self.carried_too_long(number),
-                _ => self.tell_again(number),
+                kind if kind == DueKind::Tell as u8 => self.tell_again(number, DueKind::Tell),
+                _ => self.tell_again(number, DueKind::TellLast),
             }
         }
     }

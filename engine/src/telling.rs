@@ -10,7 +10,7 @@ use codecs::smpp::write::{self, SmFields};
 use crate::bytes::decimal;
 use crate::catalog::{IdRadix, ReceiptStyle};
 use crate::effect::{Outgoing, Request};
-use crate::id::{ID_DIGITS, Permutation, id_digits};
+use crate::id::{ID_DIGITS, Number, Permutation, id_digits};
 use crate::message::{Message, State};
 use crate::step::{Step, Verdict};
 use crate::submission::{Body, Extra, Via};
@@ -24,8 +24,6 @@ pub(crate) enum Tells {
 
 /// registered_delivery: a notification on the way is wanted as well (SMPP 3.4 §5.2.17).
 pub(crate) const INTERMEDIATE: u8 = 0x10;
-/// Set in the token of a notification: its answer says nothing about the receipt. Numbers have 56 bits.
-const ON_ITS_WAY: u64 = 1 << 63;
 
 impl Tells {
     fn esm_class(self) -> u8 {
@@ -34,17 +32,33 @@ impl Tells {
             Tells::OnItsWay => 0x20,
         }
     }
+}
 
-    fn token(self, number: u64) -> u64 {
-        match self {
-            Tells::End => number,
-            Tells::OnItsWay => number | ON_ITS_WAY,
-        }
+/// In the place of the state in the token of a notification.
+const ON_ITS_WAY: u64 = 0xff;
+
+/// What the token of a deliver_sm names, so that its answer says what was told whatever has become of the message since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub number: u64,
+    /// The state that it tells of; `None` of a notification.
+    pub end: Option<State>,
+}
+
+impl Told {
+    pub fn new(message: &Message, tells: Tells) -> Told {
+        Told { number: message.number, end: (tells == Tells::End).then_some(message.state) }
     }
 
-    /// What a token that comes back was of.
-    pub fn of_token(token: u64) -> Tells {
-        if token & ON_ITS_WAY == 0 { Tells::End } else { Tells::OnItsWay }
+    pub fn token(self) -> u64 {
+        let end = self.end.map_or(ON_ITS_WAY, |state| state as u64 + 1);
+        (end << Number::BITS) | self.number
+    }
+
+    pub fn of_token(token: u64) -> Told {
+        let end = token >> Number::BITS;
+        let number = token & ((1 << Number::BITS) - 1);
+        Told { number, end: State::ALL.get((end as usize).wrapping_sub(1)).copied() }
     }
 }
 
@@ -164,7 +178,8 @@ pub(crate) fn write(
             });
         debug_assert!(tlvs.is_ok(), "an id, a state and a code fit their TLVs");
     }
-    out.requests.push(Request { token: tells.token(message.number), end: out.bodies.len() as u32 });
+    let token = Told::new(message, tells).token();
+    out.requests.push(Request { token, end: out.bodies.len() as u32 });
 }
 
 /// An id in a tenant's form, without an allocation, and the NUL that ends it in a field of SMPP.

@@ -8,7 +8,7 @@ use codecs::instant::{Mono, Wall};
 use hashbrown::HashMap;
 
 use crate::catalog::{Definitions, ProviderDefinition, RouteDefinition, TenantDefinition, TenantStatus};
-use crate::command::{ConnectionId, Refusal};
+use crate::command::Refusal;
 use crate::dispatch::Providers;
 use crate::engine::Engine;
 use crate::hash::FixedState;
@@ -17,6 +17,7 @@ use crate::ledger::{Change, Reserve, Wallet};
 use crate::line::{Line, PIECE};
 use crate::money::Micros;
 use crate::quota::{Usage, UsedUp};
+use crate::receiver::Receiver;
 use crate::record::{self, MoneyKind, NameKind, Record};
 use crate::ring::Item;
 use crate::routing::{
@@ -26,17 +27,7 @@ use crate::routing::{
 /// How often in one turn the longest line is looked for, to take from it.
 const TAKES_MAX: usize = 64;
 
-/// A tenant's session that takes receipts.
-#[derive(Debug)]
-pub(crate) struct Receiver {
-    pub connection: ConnectionId,
-    /// Its peer knows them.
-    pub tlvs: bool,
-    pub window: u32,
-    pub in_flight: u32,
-}
-
-/// How long what a tenant refuses for now waits: twice as long each time, while it takes nothing.
+/// How long what a tenant refuses for now, or does not answer, waits: twice as long each time, while it takes nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Refusals {
     pause: Duration,
@@ -60,6 +51,11 @@ impl Refusals {
             self.until = now.after(self.pause);
         }
         now.after(self.pause)
+    }
+
+    /// The last pause that began is over.
+    fn are_over(&self, now: Mono) -> bool {
+        now >= self.until
     }
 }
 
@@ -135,21 +131,17 @@ impl Tenant {
         Some(())
     }
 
-    /// The session whose turn it is among those that may be given more.
-    pub fn receiver_with_room(&self) -> Option<usize> {
-        self.receiver_that(|receiver| receiver.in_flight < receiver.window)
-    }
-
-    /// The same among those that know TLVs. `Some(None)`: one does, and has no room now.
-    pub fn receiver_with_tlvs(&self) -> Option<Option<usize>> {
-        let room = self.receiver_that(|receiver| receiver.tlvs && receiver.in_flight < receiver.window);
-        self.receivers.iter().any(|receiver| receiver.tlvs).then_some(room)
-    }
-
-    fn receiver_that(&self, fits: impl Fn(&Receiver) -> bool) -> Option<usize> {
-        let count = self.receivers.len();
-        let mut places = (0..count).map(|offset| (self.next_receiver + offset) % count);
-        places.find(|place| fits(&self.receivers[*place]))
+    /// The place of the session that is given the next: of those that fit and have room the one that has least, in turn where that is the
+    /// same. Where none has room, one is tried that has left its window unanswered, once a pause.
+    pub fn receiver_for(&self, now: Mono, fits: impl Fn(&Receiver) -> bool) -> Option<usize> {
+        let next = self.next_receiver.min(self.receivers.len());
+        let places =
+            || (next..self.receivers.len()).chain(0..next).filter(|place| fits(&self.receivers[*place]));
+        let with_room = places().filter(|place| self.receivers[*place].has_room());
+        let least = with_room.min_by_key(|place| self.receivers[*place].unanswered());
+        least.or_else(|| {
+            places().find(|place| self.receivers[*place].may_be_tried() && self.refusals.are_over(now))
+        })
     }
 }
 

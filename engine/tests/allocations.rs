@@ -95,7 +95,7 @@ impl Road {
         }
         self.turn(Command::Responses(responses));
         let told = self.turn(Command::Receipts(receipts));
-        let items = requests(&told, SESSION).map(|number| Acknowledgement { number, status: 0 });
+        let items = requests(&told, SESSION).map(|token| Acknowledgement { token, said: Said::Status(0) });
         let items: Vec<Acknowledgement> = items.collect();
         assert_eq!(items.len(), BATCH, "the session takes all");
         let done = self.turn(Command::Acknowledged { tenant: 0, connection: SESSION, items });

@@ -322,7 +322,12 @@ impl Session {
     }
 
     fn answer_later(&mut self, frame: Frame, status: u32) {
-        let patience = if self.world.is_calm() { 100 } else { 3_000 };
+        // Some answers come when the gateway does not wait for them any more.
+        let patience = match self.world.is_calm() {
+            true => 100,
+            false if self.dice.happens(5) => 300_000,
+            false => 3_000,
+        };
         let pause = if self.dice.happens(80) { 0 } else { self.dice.in_range(0..patience) };
         if self.world.is_calm() || !self.dice.happens(2) {
             self.later(Duration::from_millis(pause), Act::Answer(frame, status));

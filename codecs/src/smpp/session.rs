@@ -80,7 +80,11 @@ impl Session {
             state: State::Open,
             ending: Ending::No,
             ending_reason: CloseReason::Unbound,
-            window: Window::new(limits.window, limits.late_response),
+            window: Window::new(
+                limits.window,
+                limits.late_response,
+                limits.in_turn.then_some(limits.response),
+            ),
             timers: Timers::new(&limits, now),
             output: Outgoing::default(),
             pending_bind: None,

@@ -4,6 +4,8 @@
 //! over. So nothing is hashed, and nothing is allocated after the start.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
+use std::time::Duration;
+
 use super::command::Command;
 use crate::instant::Mono;
 
@@ -49,18 +51,24 @@ struct Slot {
 pub(super) struct Window {
     slots: Box<[Slot]>,
     limit: usize,
-    late_for: std::time::Duration,
+    late_for: Duration,
+    /// Where the peer comes to each in its turn: what those behind an answer have from then on.
+    in_turn: Option<Duration>,
     pending: usize,
     late: usize,
     /// The number to try next.
     next: u32,
     /// The number of the oldest pending request, if there is one. Deadlines are in the order of the numbers.
     oldest: u32,
+    /// From here on nothing has been answered yet, and what is pending has until `turn_until` at least.
+    front: u32,
+    turn_until: Mono,
 }
 
 impl Window {
-    /// At most `limit` pending requests; those given up are remembered `late_for` longer, while there is room.
-    pub fn new(limit: usize, late_for: std::time::Duration) -> Window {
+    /// At most `limit` pending requests; those given up are remembered `late_for` longer, while there is room. `in_turn`:
+    /// an answer, late or not, gives those that wait behind it so long at least, and so long to those that it passes over.
+    pub fn new(limit: usize, late_for: Duration, in_turn: Option<Duration>) -> Window {
         let limit = limit.clamp(1, WINDOW_MAX);
         let free = Slot {
             sequence: 0,
@@ -73,10 +81,13 @@ impl Window {
             slots: vec![free; slots].into_boxed_slice(),
             limit,
             late_for,
+            in_turn,
             pending: 0,
             late: 0,
             next: 1,
             oldest: 1,
+            front: 1,
+            turn_until: Mono(0),
         }
     }
 
@@ -96,6 +107,7 @@ impl Window {
         let sequence = self.claim(now);
         if self.pending == 0 {
             self.oldest = sequence;
+            self.front = sequence;
         }
         self.pending = self.pending.saturating_add(1);
         if let Some(slot) = self.slot_mut(sequence) {
@@ -128,6 +140,9 @@ impl Window {
         } else {
             self.finished(sequence);
         }
+        if let Some(time) = self.in_turn {
+            self.come_to(sequence, now.after(time));
+        }
         Some(Answered { command: request.command, token: request.token, late: used == Use::Late })
     }
 
@@ -148,8 +163,9 @@ impl Window {
     }
 
     pub fn next_deadline(&self) -> Option<Mono> {
-        let slot = self.slot(self.oldest)?;
-        (self.pending > 0).then_some(slot.request.deadline)
+        let deadline = self.slot(self.oldest)?.request.deadline;
+        let deadline = if self.is_behind(self.oldest) { deadline.max(self.turn_until) } else { deadline };
+        (self.pending > 0).then_some(deadline)
     }
 
     /// Takes the oldest request out, whatever its time.
@@ -185,6 +201,37 @@ impl Window {
                 Use::Late => {}
             }
         }
+    }
+
+    /// The peer has come to this number: so long has what is pending before it and behind it now.
+    fn come_to(&mut self, sequence: u32, until: Mono) {
+        if self.is_behind(sequence) {
+            let from = std::mem::replace(&mut self.front, successor(sequence));
+            // What is passed over has been behind until now. Each number is passed once.
+            let passed = distance(from, sequence);
+            let waits_longer = move |slot: &mut Slot| {
+                if slot.used == Use::Pending && distance(from, slot.sequence) < passed {
+                    slot.request.deadline = slot.request.deadline.max(until);
+                }
+            };
+            if passed as usize > self.slots.len() {
+                self.slots.iter_mut().for_each(waits_longer);
+            } else {
+                let mut number = from;
+                for _ in 0..passed {
+                    if let Some(slot) = self.slot_mut(number) {
+                        waits_longer(slot);
+                    }
+                    number = successor(number);
+                }
+            }
+        }
+        self.turn_until = until;
+    }
+
+    /// Whether nothing from this number on has been answered.
+    fn is_behind(&self, sequence: u32) -> bool {
+        distance(self.front, sequence) <= SEQUENCE_MAX / 2
     }
 
     /// One pending request less; when it was the oldest, the next oldest is found.

@@ -75,7 +75,7 @@ counters! {
         odd_tlvs,
         /// Responses to nothing that is waited for; they are passed over.
         responses_unmatched,
-        /// deliver_sm that were answered.
+        /// deliver_sm that were answered in time.
         deliveries_answered,
         /// deliver_sm that were not answered in time.
         deliveries_unanswered,

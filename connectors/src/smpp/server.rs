@@ -57,7 +57,7 @@ pub struct ServerOptions {
     pub enquire_link_response: Duration,
     /// Nothing but keep-alive before we unbind.
     pub inactivity: Duration,
-    /// For a tenant's answer to a deliver_sm.
+    /// For a tenant's answer to a deliver_sm, from when it has answered the one before.
     pub response_timeout: Duration,
     /// For the rest of a begun PDU.
     pub pdu_read: Duration,
@@ -106,6 +106,7 @@ impl ServerOptions {
             enquire_link_response: self.enquire_link_response,
             inactivity: Some(self.inactivity),
             response: self.response_timeout,
+            in_turn: true,
             pdu_read: self.pdu_read,
             unbind: self.closing,
             ..Limits::DEFAULT

@@ -17,7 +17,7 @@ use connectors::smpp::access::{Authenticator, BindKinds, Denied, IdRadix, Tenant
 use connectors::smpp::lockout::LockoutOptions;
 use connectors::smpp::server::{Entrance, Server, ServerOptions};
 use connectors::smpp::{Phase, Phases};
-use engine::command::{Addresses, AskKind, Command, Named, OfOne, Refusal, Wanted};
+use engine::command::{Addresses, AskKind, Command, Named, OfOne, Refusal, Said, Wanted};
 use engine::effect::{Operated, OperationAnswer, Outgoing};
 use engine::submission::{Body, Extra};
 use tokio::net::TcpListener;
@@ -29,6 +29,8 @@ use crate::peer::{Peer, bind_frame, frame, sm_body, submit_frame};
 
 mod binds;
 mod bounds;
+
+const OK: Said = Said::Status(0);
 
 /// One tenant, with what it may do.
 struct Directory(TenantAccess);
@@ -131,13 +133,13 @@ impl Site {
     }
 
     /// What the tenant has answered, once there are so many.
-    fn acknowledged(&self, count: usize) -> Vec<(u64, u32)> {
+    fn acknowledged(&self, count: usize) -> Vec<(u64, Said)> {
         self.house.wait_for("acknowledgements", |commands| {
             let items = commands.iter().filter_map(|command| match command {
                 Command::Acknowledged { items, .. } => Some(items),
                 _ => None,
             });
-            let items: Vec<(u64, u32)> = items.flatten().map(|item| (item.number, item.status)).collect();
+            let items: Vec<(u64, Said)> = items.flatten().map(|item| (item.token, item.said)).collect();
             (items.len() >= count).then_some(items)
         })
     }
@@ -403,25 +405,28 @@ fn receipts_go_to_the_bind_they_are_given_to_and_their_answers_come_back() {
         ]
         .concat(),
     );
-    assert_eq!(site.acknowledged(2), [(12, 0), (11, Status::X_T_APPN.0)]);
+    assert_eq!(site.acknowledged(2), [(12, OK), (11, Said::Status(Status::X_T_APPN.0))]);
     // The fourth waited for the window.
     let fourth = one.read();
     one.send_pdu(Pdus::DELIVER_SM_RESP, Status::OK, c.sequence, &[0]);
     one.send_pdu(Pdus::DELIVER_SM_RESP, Status::OK, fourth.sequence, &[0]);
-    assert_eq!(site.acknowledged(4)[2..], [(13, 0), (14, 0)]);
+    assert_eq!(site.acknowledged(4)[2..], [(13, OK), (14, OK)]);
 }
 
 #[test]
-fn a_receipt_without_an_answer_is_given_back() {
+fn a_receipt_without_an_answer_is_given_back_and_its_late_answer_is_passed_on_as_that() {
     let brief = Duration::from_millis(30);
     let site = Site::with(ServerOptions { response_timeout: brief, ..options() }, access(), None);
     let mut peer = site.bound();
     site.house.request(site.house.connection(1), 11, b"body");
     let delivered = peer.read();
-    assert_eq!(site.acknowledged(1), [(11, Status::X_T_APPN.0)]);
+    assert_eq!(site.acknowledged(1), [(11, Said::Nothing)]);
+    peer.send_pdu(Pdus::DELIVER_SM_RESP, Status::OK, delivered.sequence, &[0]);
+    assert_eq!(site.acknowledged(2)[1..], [(11, Said::Late(0))]);
+    // Once more is an answer to nothing.
     peer.send_pdu(Pdus::DELIVER_SM_RESP, Status::OK, delivered.sequence, &[0]);
     site.still_serves();
-    assert_eq!(site.acknowledged(1).len(), 1);
+    assert_eq!(site.acknowledged(2).len(), 2);
     let counters = site.server.counters().snapshot();
     assert_eq!((counters.deliveries_answered, counters.deliveries_unanswered), (0, 1));
 }
@@ -434,7 +439,7 @@ fn receipts_come_back_when_the_session_dies_and_those_still_on_their_way_too() {
     site.house.requests(connection, &[11, 12, 13, 14], b"body");
     let (first, _, _) = (peer.read(), peer.read(), peer.read());
     peer.send_pdu(Pdus::DELIVER_SM_RESP, Status::OK, first.sequence, &[0]);
-    assert_eq!(site.acknowledged(1), [(11, 0)]);
+    assert_eq!(site.acknowledged(1), [(11, OK)]);
     assert_eq!(peer.read().body, b"body");
     site.house.hold_still();
     drop(peer);

@@ -9,7 +9,7 @@ use crate::effect::{Outgoing, Request};
 use crate::id::Permutation;
 use crate::message::Message;
 use crate::submission::{Extra, UDHI};
-use crate::telling::{IdText, Telling};
+use crate::telling::{IdText, Telling, Told};
 
 /// Of esm_class: an answer goes the way that the message came.
 const REPLY_PATH: u8 = 0x80;
@@ -54,5 +54,6 @@ pub(crate) fn tell(message: &Message, telling: Telling<'_>, ids: &Permutation, o
         debug_assert!(written.is_ok(), "an id fits its TLV");
         out.bodies.extend_from_slice(body.extra(Extra::Tlvs).unwrap_or_default());
     }
-    out.requests.push(Request { token: message.number, end: out.bodies.len() as u32 });
+    let token = Told::new(message, telling.tells).token();
+    out.requests.push(Request { token, end: out.bodies.len() as u32 });
 }

@@ -17,11 +17,6 @@ pub(super) fn state_by(receipt: ReceiptState) -> State {
 }
 
 impl Message {
-    /// Whether the attempt under way is one of those that are limited.
-    pub(crate) fn attempt_counts(&self) -> bool {
-        self.attempt_counts
-    }
-
     /// Whether a receipt of these parts, with this state, is one that has decided the message's own.
     pub(crate) fn is_decided_by(&self, part: u8, state: ReceiptState) -> bool {
         let mut decides = None;

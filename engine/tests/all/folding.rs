@@ -38,6 +38,8 @@ struct World {
     /// Ids that providers have given, or will give, and the phone they are for.
     ids: Vec<(u16, String, u64)>,
     sessions: [Option<(ConnectionId, VecDeque<u64>)>; 2],
+    /// Receipts that these sessions have not answered in time.
+    overdue: [Vec<u64>; 2],
     numbers: Vec<u64>,
     /// Messages whose receipts sessions have refused for now.
     paused: BTreeSet<u64>,
@@ -78,6 +80,7 @@ impl World {
             silent: Vec::new(),
             ids: Vec::new(),
             sessions: [None, None],
+            overdue: [Vec::new(), Vec::new()],
             numbers: Vec::new(),
             paused: BTreeSet::new(),
             copies: BTreeMap::new(),
@@ -191,22 +194,35 @@ impl World {
                 let (connection, open) = self.sessions[usize::from(*tenant)].as_mut()?;
                 let known = open.len() - usize::from(*later).min(open.len());
                 let untold = open.drain(..known).collect();
+                self.overdue[usize::from(*tenant)].clear();
                 vec![Command::TenantUnbound { tenant: u32::from(*tenant), connection: *connection, untold }]
             }
             Act::Acknowledge { tenant, count, status } => {
                 let (connection, open) = self.sessions[usize::from(*tenant)].as_mut()?;
                 let count = usize::from(*count).min(open.len());
-                let status = match status {
-                    0 => 0x64,
-                    1 => 0x65,
-                    _ => 0,
+                let said = match status {
+                    0 => Said::Status(0x64),
+                    1 => Said::Status(0x65),
+                    2 | 3 => Said::Nothing,
+                    _ => Said::Status(0),
                 };
-                let numbers: Vec<u64> = open.drain(..count).collect();
-                if status == 0x64 {
-                    self.paused.extend(&numbers);
+                let tokens: Vec<u64> = open.drain(..count).collect();
+                if matches!(said, Said::Status(0x64) | Said::Nothing) {
+                    self.paused.extend(tokens.iter().map(|token| told(*token)));
                 }
-                let items = numbers.into_iter().map(|number| Acknowledgement { number, status }).collect();
+                if said == Said::Nothing {
+                    self.overdue[usize::from(*tenant)].extend(&tokens);
+                }
+                let items = tokens.into_iter().map(|token| Acknowledgement { token, said }).collect();
                 vec![Command::Acknowledged { tenant: u32::from(*tenant), connection: *connection, items }]
+            }
+            Act::AcknowledgeLate { tenant, choice, status } => {
+                let overdue = &mut self.overdue[usize::from(*tenant)];
+                let connection = self.sessions[usize::from(*tenant)].as_ref()?.0;
+                let token = overdue.remove(usize::from(*choice).checked_rem(overdue.len())?);
+                let said = Said::Late([0x64, 0x65].get(usize::from(*status)).copied().unwrap_or(0));
+                let items = vec![Acknowledgement { token, said }];
+                vec![Command::Acknowledged { tenant: u32::from(*tenant), connection, items }]
             }
             Act::Cancel { choice } => {
                 let number = *self.numbers.get(usize::from(*choice) % self.numbers.len().max(1))?;
@@ -480,6 +496,7 @@ impl World {
             self.silent.extend(open.into_iter().map(|token| (provider, bind, token)));
         }
         self.sessions = [None, None];
+        self.overdue = [Vec::new(), Vec::new()];
         let money = self.house.engine.summary().wallets.len();
         self.house.crash();
         assert_eq!(self.house.engine.summary().wallets.len(), money);
@@ -500,7 +517,8 @@ impl World {
                 let is_sending = message.part(part) == Some(PartState::Sending);
                 assert!(!is_sending || open.contains(&token), "nobody is sending {token:?}");
             }
-            let told = self.sessions.iter().flatten().any(|(_, open)| open.contains(&message.number));
+            let mut open = self.sessions.iter().flatten().flat_map(|(_, open)| open);
+            let told = open.any(|token| told(*token) == message.number);
             let is_telling = message.telling.is_some() && !self.paused.contains(&message.number);
             assert!(!is_telling || told, "nobody is telling {}", message.number);
         }

@@ -10,6 +10,7 @@ use codecs::smpp::pdu;
 use engine::catalog::*;
 use engine::command::*;
 use engine::effect::*;
+use engine::id::Number;
 use engine::message::{Message, State};
 use engine::money::Micros;
 use engine::submission::Body;
@@ -44,9 +45,19 @@ impl Request {
         self.part().number()
     }
 
+    /// The message that a session is told of.
+    pub fn told(&self) -> u64 {
+        told(self.token)
+    }
+
     pub fn sm(&self) -> pdu::Sm<'_> {
         pdu::Sm::read(&self.body).expect("a submit_sm or deliver_sm")
     }
+}
+
+/// The message that the token of a `deliver_sm` is about.
+pub fn told(token: u64) -> u64 {
+    token & ((1 << Number::BITS) - 1)
 }
 
 /// The messages of a block, by number.
@@ -77,6 +88,8 @@ pub struct House {
     pub questions: Vec<u64>,
     pub archive_writes: Vec<(u64, bool, usize)>,
     pub requests: Vec<Request>,
+    /// By which each message was told last.
+    tokens: BTreeMap<u64, u64>,
     /// What providers were asked: the bind, the part, and the question.
     pub asks: Vec<(ConnectionId, PartToken, Ask)>,
     /// What was answered to tenants' operations.
@@ -124,6 +137,7 @@ impl House {
             questions: Vec::new(),
             archive_writes: Vec::new(),
             requests: Vec::new(),
+            tokens: BTreeMap::new(),
             asks: Vec::new(),
             operated: Vec::new(),
             answers: Vec::new(),
@@ -191,7 +205,9 @@ impl House {
                 let end = request.end as usize;
                 let body = outgoing.bodies[start..end].to_vec();
                 start = end;
-                self.requests.push(Request { connection, token: request.token, body });
+                let request = Request { connection, token: request.token, body };
+                self.tokens.insert(request.told(), request.token);
+                self.requests.push(request);
             }
             assert_eq!(start, outgoing.bodies.len());
             let asks = outgoing.asks.into_iter();
@@ -396,14 +412,24 @@ impl House {
 
     /// A session ends that has not acknowledged these.
     pub fn tenant_down(&mut self, tenant: &str, connection: ConnectionId, untold: &[u64]) {
-        let (tenant, untold) = (self.tenant(tenant), untold.to_vec());
+        let (tenant, untold) = (self.tenant(tenant), self.tokens(untold));
         self.turn([Command::TenantUnbound { tenant, connection, untold }]);
     }
 
     pub fn acknowledge(&mut self, tenant: &str, connection: ConnectionId, numbers: &[u64], status: u32) {
-        let items = numbers.iter().map(|number| Acknowledgement { number: *number, status }).collect();
+        self.says(tenant, connection, numbers, Said::Status(status));
+    }
+
+    /// Of what was told last of each of these, or of these tokens.
+    pub fn says(&mut self, tenant: &str, connection: ConnectionId, numbers: &[u64], said: Said) {
+        let items = self.tokens(numbers).into_iter().map(|token| Acknowledgement { token, said }).collect();
         let tenant = self.tenant(tenant);
         self.turn([Command::Acknowledged { tenant, connection, items }]);
+    }
+
+    /// The tokens by which sessions were told last of these.
+    pub fn tokens(&self, numbers: &[u64]) -> Vec<u64> {
+        numbers.iter().map(|number| self.tokens.get(number).copied().unwrap_or(*number)).collect()
     }
 
     /// What was released for a connection since it was last asked.
@@ -415,7 +441,7 @@ impl House {
     }
 
     pub fn told(&mut self, connection: ConnectionId) -> Vec<u64> {
-        self.taken(connection).into_iter().map(|request| request.token).collect()
+        self.taken(connection).into_iter().map(|request| request.told()).collect()
     }
 
     // Providers.

@@ -16,6 +16,7 @@ mod doubting;
 mod endings;
 mod folding;
 mod golden;
+mod late_answers;
 mod left_behind;
 mod listing;
 mod long_messages;

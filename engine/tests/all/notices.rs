@@ -145,11 +145,11 @@ fn a_notification_that_is_refused_or_lost_says_nothing_about_the_receipt() {
     house.acknowledge("acme", session, &[notice.token], 0x66);
     house.receipt("up", text_id("id"), ReceiptState::Delivered, None);
     let receipt = delivered(&mut house, session).remove(0);
-    assert_eq!((receipt.token, receipt.sm().esm_class), (number, 4));
+    assert_eq!((receipt.told(), receipt.sm().esm_class), (number, 4));
     let untold = vec![receipt.token, notice.token];
     house.turn([Command::TenantUnbound { tenant: 0, connection: session, untold }]);
     let session = house.bind_tenant("acme", 10);
-    let again: Vec<u64> = delivered(&mut house, session).iter().map(|request| request.token).collect();
+    let again: Vec<u64> = delivered(&mut house, session).iter().map(Request::told).collect();
     assert_eq!(again, [number]);
 }
 

@@ -56,7 +56,7 @@ fn a_message_from_a_phone_is_on_disk_then_acknowledged_then_told() {
     let sm = told[0].sm();
     assert_eq!((sm.source.octets, sm.destination.octets), (&b"254712345678"[..], &b"22334"[..]));
     assert_eq!((sm.esm_class, sm.data_coding, sm.content()), (0, 0, &b"STOP it"[..]));
-    assert_eq!(told[0].token, number);
+    assert_eq!(told[0].told(), number);
     house.acknowledge("acme", session, &[number], 0);
     assert!(house.message(number).told);
     assert_eq!(house.money("acme"), before);
@@ -509,8 +509,7 @@ fn a_long_message_waits_for_a_session_that_knows_tlvs_and_holds_up_nothing() {
     let late = house.bind_tenant("acme", 1);
     assert_eq!(house.told(late), [long]);
     // What is not acknowledged goes back to where it waited.
-    let tenant = house.tenant("acme");
-    house.turn([Command::TenantUnbound { tenant, connection: late, untold: vec![long] }]);
+    house.tenant_down("acme", late, &[long]);
     assert!(!house.told(early).contains(&long));
     let late = house.bind_tenant("acme", 1);
     assert_eq!(house.told(late), [long]);

@@ -102,7 +102,7 @@ fn a_receipt_makes_a_message_delivered_and_its_tenant_is_told() {
     assert_eq!(house.acknowledged.iter().map(|(_, sequence)| *sequence).collect::<Vec<_>>(), [sequence]);
     assert_eq!(house.state(numbers[0]), State::Delivered);
     let request = house.taken(session).remove(0);
-    assert_eq!(request.token, numbers[0]);
+    assert_eq!(request.told(), numbers[0]);
     let sm = request.sm();
     assert_eq!((sm.esm_class, sm.source.octets), (4, &b"254712345678"[..]));
     assert_eq!(sm.destination.octets, b"ACME");
@@ -466,12 +466,10 @@ fn what_a_closed_session_did_not_acknowledge_is_told_first() {
     assert_eq!(house.told(first), numbers[..4]);
     house.acknowledge("acme", first, &numbers[1..2], 0);
     assert_eq!(house.told(first), numbers[4..5]);
-    let gone =
-        |untold: &[u64]| Command::TenantUnbound { tenant: 0, connection: first, untold: untold.to_vec() };
-    house.turn([gone(&[numbers[0], numbers[2], numbers[3]])]);
+    house.tenant_down("acme", first, &[numbers[0], numbers[2], numbers[3]]);
     assert_eq!(house.closed, [first]);
     // What was still on its way to the driver comes back after that.
-    house.turn([gone(&numbers[4..5])]);
+    house.tenant_down("acme", first, &numbers[4..5]);
     let second = house.bind_tenant("acme", 100);
     let told = house.told(second);
     assert_eq!(told, [&numbers[4..5], &numbers[0..1], &numbers[2..4], &numbers[5..]].concat());

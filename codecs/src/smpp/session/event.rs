@@ -48,6 +48,9 @@ pub struct Limits {
     pub response: Duration,
     /// How long after that a response is still recognized, while there is room to remember it.
     pub late_response: Duration,
+    /// The peer comes to our requests in turn: with each answer those behind it have `response` anew. So one that answers
+    /// slowly, or after a pause, is not taken for one that does not answer.
+    pub in_turn: bool,
     /// For the rest of a begun PDU.
     pub pdu_read: Duration,
     /// For an unbind to be answered, and for what is open to end when the peer unbinds.
@@ -64,6 +67,7 @@ impl Limits {
         inactivity: None,
         response: Duration::from_secs(60),
         late_response: Duration::from_secs(300),
+        in_turn: false,
         pdu_read: Duration::from_secs(10),
         unbind: Duration::from_secs(5),
     };

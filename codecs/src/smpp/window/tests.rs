@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::*;
 
 const LATE_FOR: u64 = 50;
+const RESPONSE: u64 = 100;
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -46,16 +47,21 @@ enum Fate {
 struct Model {
     window: Window,
     limit: usize,
+    in_turn: bool,
     now: u64,
     /// The number and fate of each token, in the order of the requests.
     fates: Vec<(u32, Fate)>,
+    deadlines: Vec<u64>,
+    /// The token after the last that was answered.
+    front: usize,
 }
 
 impl Model {
-    fn new(limit: usize, first: u32) -> Model {
-        let mut window = Window::new(limit, Duration::from_micros(LATE_FOR));
+    fn new(limit: usize, first: u32, in_turn: bool) -> Model {
+        let response = in_turn.then_some(Duration::from_micros(RESPONSE));
+        let mut window = Window::new(limit, Duration::from_micros(LATE_FOR), response);
         window.next = first;
-        Model { window, limit, now: 1000, fates: Vec::new() }
+        Model { window, limit, in_turn, now: 1000, fates: Vec::new(), deadlines: Vec::new(), front: 0 }
     }
 
     fn pending(&self) -> BTreeMap<usize, u32> {
@@ -84,7 +90,7 @@ impl Model {
         let request = Request {
             command: Command::SUBMIT_SM,
             token: self.fates.len() as u64,
-            deadline: Mono(self.now + 100),
+            deadline: Mono(self.now + RESPONSE),
             end: 0,
         };
         let sequence = self.window.insert(Mono(self.now), request);
@@ -93,6 +99,7 @@ impl Model {
             assert!((1..=SEQUENCE_MAX).contains(&sequence));
             assert!(pending.values().all(|other| *other != sequence));
             self.fates.push((sequence, Fate::Pending));
+            self.deadlines.push(self.now + RESPONSE);
         }
     }
 
@@ -118,13 +125,19 @@ impl Model {
             }
         };
         self.fates[token].1 = next;
+        if answered.is_some() && self.in_turn {
+            for later in self.pending().into_keys().filter(|other| *other >= self.front) {
+                self.deadlines[later] = self.now + RESPONSE;
+            }
+            self.front = self.front.max(token + 1);
+        }
     }
 
     fn wait(&mut self, micros: u64) {
         self.now += micros;
         while let Some(request) = self.window.expire(Mono(self.now)) {
-            assert!(request.deadline <= Mono(self.now));
             let (oldest, _) = self.pending().pop_first().unwrap();
+            assert!(self.deadlines[oldest] <= self.now);
             assert_eq!(request.token, oldest as u64, "in the order of the requests");
             self.fates[oldest].1 = Fate::Expired { at: self.now };
         }
@@ -137,6 +150,8 @@ impl Model {
         assert_eq!(self.window.room(), self.limit - pending.len());
         let oldest = pending.first_key_value().map(|(_, sequence)| *sequence);
         assert_eq!(self.window.next_deadline().map(|_| self.window.oldest), oldest);
+        let earliest = pending.keys().map(|token| self.deadlines[*token]).min();
+        assert_eq!(self.window.next_deadline(), earliest.map(Mono));
         let late = self.window.slots.iter().filter(|slot| slot.used == Use::Late);
         assert_eq!(self.window.late, late.count());
     }
@@ -155,9 +170,10 @@ proptest! {
     fn each_token_comes_back_once(
         limit in 1..12_usize,
         first in prop_oneof![Just(1), SEQUENCE_MAX - 60..=SEQUENCE_MAX],
+        in_turn in any::<bool>(),
         actions in vec(action(), 0..300),
     ) {
-        let mut model = Model::new(limit, first);
+        let mut model = Model::new(limit, first, in_turn);
         for action in &actions {
             model.step(action);
         }
@@ -167,7 +183,7 @@ proptest! {
 
 #[test]
 fn one_request_may_wait_while_many_others_go_round() {
-    let mut model = Model::new(4, SEQUENCE_MAX - 100);
+    let mut model = Model::new(4, SEQUENCE_MAX - 100, true);
     model.insert();
     model.insert();
     for _ in 0..1000 {
@@ -184,7 +200,7 @@ fn one_request_may_wait_while_many_others_go_round() {
 
 #[test]
 fn a_late_response_is_known_again_though_others_went_on() {
-    let mut model = Model::new(100, 1);
+    let mut model = Model::new(100, 1, false);
     model.insert();
     model.wait(100);
     for _ in 0..1000 {
@@ -196,11 +212,37 @@ fn a_late_response_is_known_again_though_others_went_on() {
     model.end();
 }
 
+/// Each answer comes within the time for one, and the last of them long after that. What was passed over has that time once
+/// more, and what waits behind a silence has not.
+#[test]
+fn who_answers_in_turn_has_the_time_for_each() {
+    let mut model = Model::new(12, SEQUENCE_MAX - 5, true);
+    (0..12).for_each(|_| model.insert());
+    for token in (0..10).filter(|token| *token != 4) {
+        model.wait(RESPONSE - 1);
+        model.answer(token, Command::SUBMIT_SM_RESP);
+        model.check();
+        let fate = if token < 7 { Fate::Pending } else { Fate::Expired { at: 1000 + 7 * (RESPONSE - 1) } };
+        assert_eq!(model.fates[4].1, fate, "{token}");
+    }
+    model.wait(RESPONSE - 1);
+    assert_eq!(model.fates[10].1, Fate::Pending);
+    model.wait(1);
+    assert!(matches!(model.fates[10..], [(_, Fate::Expired { .. }), (_, Fate::Expired { .. })]));
+    // Late answers are answers too.
+    model.insert();
+    model.wait(20);
+    model.answer(11, Command::SUBMIT_SM_RESP);
+    model.wait(RESPONSE - 1);
+    assert_eq!((model.fates[11].1, model.fates[12].1), (Fate::AnsweredLate, Fate::Pending));
+    model.end();
+}
+
 /// Nobody answers, and each is remembered for an hour: without an end to that no number would ever be found.
 #[test]
 fn requests_that_nobody_answers_leave_room_for_the_next() {
     for limit in [1, 4, 5, 100] {
-        let mut window = Window::new(limit, Duration::from_secs(3600));
+        let mut window = Window::new(limit, Duration::from_secs(3600), None);
         for round in 0..20 {
             let request =
                 |token| Request { command: Command::SUBMIT_SM, token, deadline: Mono(round), end: 0 };

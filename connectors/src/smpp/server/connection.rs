@@ -188,10 +188,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn answered(&mut self, number: u64, status: Status, late: bool) {
-        // One that is late has been given back: the receipt is offered again, and that answer counts.
-        if let Some(tenant) = self.tenant.as_mut().filter(|_| !late) {
-            tenant.acknowledge(number, status);
+    fn answered(&mut self, token: u64, status: Status, late: bool) {
+        if let Some(tenant) = &mut self.tenant {
+            tenant.acknowledge(token, status, late);
         }
     }
 

@@ -14,8 +14,8 @@ use codecs::smpp::write;
 use codecs::smpp::{BindKind, Command as Pdu, Status};
 use engine::IdText;
 use engine::command::{
-    Acknowledgement, Command, ConnectionId, DELIVERY_WINDOW_MAX, Door, Now, Refusal, Submission, Submissions,
-    TenantOperation,
+    Acknowledgement, Command, ConnectionId, DELIVERY_WINDOW_MAX, Door, Now, Refusal, Said, Submission,
+    Submissions, TenantOperation,
 };
 use engine::effect::{OperationAnswer, Outcome, SubmitAnswer};
 
@@ -250,15 +250,16 @@ impl Tenant {
     }
 
     /// An answer to one of our deliver_sm.
-    pub fn acknowledge(&mut self, number: u64, status: Status) {
-        self.answered = self.answered.saturating_add(1);
-        self.acknowledgements.push(Acknowledgement { number, status: status.0 });
+    pub fn acknowledge(&mut self, token: u64, status: Status, late: bool) {
+        self.answered = self.answered.saturating_add(u64::from(!late));
+        let said = if late { Said::Late(status.0) } else { Said::Status(status.0) };
+        self.acknowledgements.push(Acknowledgement { token, said });
     }
 
-    /// One that was not answered in time is to be tried again: what SMPP calls a temporary error of the application.
-    pub fn give_back(&mut self, number: u64) {
+    /// One was not answered in time.
+    pub fn give_back(&mut self, token: u64) {
         self.unanswered = self.unanswered.saturating_add(1);
-        self.acknowledgements.push(Acknowledgement { number, status: Status::X_T_APPN.0 });
+        self.acknowledgements.push(Acknowledgement { token, said: Said::Nothing });
     }
 
     /// Makes commands of all that has been gathered.

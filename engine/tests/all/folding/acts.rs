@@ -69,6 +69,12 @@ pub enum Act {
         count: u8,
         status: u8,
     },
+    /// A receipt that was given up is answered all the same.
+    AcknowledgeLate {
+        tenant: u8,
+        choice: u8,
+        status: u8,
+    },
     Cancel {
         choice: u16,
     },
@@ -169,6 +175,8 @@ pub fn acts() -> impl Strategy<Value = Act> {
         1 => (0u8..2, 0u8..4).prop_map(|(tenant, later)| Act::TenantDown { tenant, later }),
         8 => (0u8..2, 1u8..30, 0u8..10)
             .prop_map(|(tenant, count, status)| Act::Acknowledge { tenant, count, status }),
+        3 => (0u8..2, any::<u8>(), 0u8..5)
+            .prop_map(|(tenant, choice, status)| Act::AcknowledgeLate { tenant, choice, status }),
         1 => any::<u16>().prop_map(|choice| Act::Cancel { choice }),
         6 => (any::<u16>(), shapes()).prop_map(|(choice, text)| Act::Replace { choice, text }),
         4 => (any::<u16>(), prop_oneof![Just(AskKind::Query), Just(AskKind::Cancel)])

@@ -1,0 +1,50 @@
+//! A tenant's session that takes receipts: how much it is given, and what of that it leaves unanswered. What it is given is
+//! `outbox.rs`'s, and what its answers do `acknowledged.rs`'s.
+
+use crate::command::{ConnectionId, Said};
+
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    pub connection: ConnectionId,
+    /// Its peer knows them.
+    pub tlvs: bool,
+    pub window: u32,
+    /// Those that it may still answer in time.
+    pub in_flight: u32,
+    /// Those that it did not, since it last answered one in time. As far as we know it has them before it still.
+    overdue: u32,
+}
+
+impl Receiver {
+    pub fn new(connection: ConnectionId, tlvs: bool, window: u32) -> Receiver {
+        Receiver { connection, tlvs, window, in_flight: 0, overdue: 0 }
+    }
+
+    pub fn unanswered(&self) -> u32 {
+        self.in_flight + self.overdue
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.unanswered() < self.window
+    }
+
+    /// Whether it may be given one though it has no room, so that it is seen when it answers again.
+    pub fn may_be_tried(&self) -> bool {
+        self.in_flight == 0
+    }
+
+    pub fn says(&mut self, said: Said) {
+        match said {
+            Said::Status(_) => {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                // It has come to what was sent after them.
+                self.overdue = 0;
+            }
+            Said::Nothing => {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                self.overdue = (self.overdue + 1).min(self.window);
+            }
+            Said::Late(_) => self.overdue = self.overdue.saturating_sub(1),
+        }
+    }
+}
