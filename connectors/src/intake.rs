@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use engine::command::Command;
 use tokio::sync::Notify;
@@ -21,6 +21,12 @@ const HOUSE_ROUNDS: usize = 2;
 /// Messages taken at once from tenants. A provider says two things of a message, its tenant too (the message, and that it was
 /// told): as long as this is not the greater number, what comes in does not outrun what goes out.
 const TENANTS_MESSAGES: usize = TURN_MESSAGES;
+/// Where much waits already, tenants' next turn comes when providers have said so much of what went out that the one before is
+/// made up for, where that takes no longer than this: then it is our own processors that are the limit, and what waits costs
+/// them more. Where it does, the providers are, and who fills their queues need not wait for them.
+const TENANTS_WAIT: Duration = Duration::from_millis(8);
+/// Over which that is measured, in waits.
+const WAITS_MEASURED: u32 = 8;
 
 /// Who shares a turn: all connections of a tenant, all binds of a provider, or this process itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +57,7 @@ pub struct Intake {
     arrived: Notify,
     closed: AtomicBool,
     stopped: Notify,
+    crowded: AtomicBool,
 }
 
 #[derive(Default)]
@@ -59,17 +66,31 @@ struct Waiting {
     nudged: bool,
     /// What it is woken for.
     wakes: Wakes,
-    /// Messages that wait, and commands that somebody waits for.
-    messages: usize,
-    hurried: usize,
+    /// Much that was taken from tenants waits.
+    is_crowded: bool,
+    /// What is still to be said of as many messages as were last taken from tenants, and since when.
+    ahead: usize,
+    since: Option<Instant>,
+    pace: Pace,
     /// What providers say, and this process.
     house: Turns,
     tenants: Turns,
 }
 
+/// Whether what providers say makes up for tenants' turns in time.
+#[derive(Default)]
+struct Pace {
+    began: Option<Instant>,
+    said: usize,
+    is_fast: bool,
+}
+
 /// Sources that take turns, and what waits of each.
 #[derive(Default)]
 struct Turns {
+    /// Messages, and commands that somebody waits for.
+    messages: usize,
+    hurried: usize,
     queues: HashMap<Source, VecDeque<(Arc<LaneRoom>, Command)>>,
     order: VecDeque<Source>,
 }
@@ -119,6 +140,7 @@ impl Intake {
     pub fn take(&self, until: Option<Instant>, wakes: Wakes, taken: &mut Vec<Command>) -> bool {
         let mut waiting = self.lock();
         waiting.wakes = wakes;
+        waiting.is_crowded = self.crowded.load(Relaxed) && !self.closed.load(Relaxed);
         while !waiting.is_worth_it() && !waiting.nudged {
             if self.closed.load(Relaxed) {
                 if waiting.is_empty() {
@@ -126,7 +148,7 @@ impl Intake {
                 }
                 break;
             }
-            let Some(until) = until else {
+            let Some(until) = until.into_iter().chain(waiting.held_until()).min() else {
                 waiting = self.ready.wait(waiting).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
@@ -140,6 +162,11 @@ impl Intake {
         waiting.nudged = false;
         waiting.take(taken);
         true
+    }
+
+    /// Whether much of what was taken waits to be sent: then tenants bring no more than goes out, where anything does.
+    pub fn set_crowded(&self, is_crowded: bool) {
+        self.crowded.store(is_crowded, Relaxed);
     }
 
     /// Waits until something has come since the last `take`, or the intake was closed; it may return without. Cancel safe.
@@ -177,27 +204,38 @@ impl Waiting {
     }
 
     fn is_worth_it(&self) -> bool {
+        let is_held = self.held_until().is_some();
+        let of =
+            |count: fn(&Turns) -> usize| count(&self.house) + if is_held { 0 } else { count(&self.tenants) };
         match self.wakes {
-            Wakes::Any => !self.is_empty(),
-            Wakes::Hurried => self.hurried > 0,
-            Wakes::Many(messages) => self.messages >= messages,
+            Wakes::Any => of(|turns| turns.order.len()) > 0,
+            Wakes::Hurried => of(|turns| turns.hurried) > 0,
+            Wakes::Many(messages) => of(|turns| turns.messages) >= messages,
         }
     }
 
     fn push(&mut self, source: Source, room: Arc<LaneRoom>, command: Command) {
-        self.messages += weight(&command);
-        self.hurried += usize::from(is_hurried(&command));
         self.turns_of(source).push(source, room, command);
     }
 
     fn take(&mut self, taken: &mut Vec<Command>) {
-        let before = taken.len();
-        self.house.take(HOUSE_MESSAGES, HOUSE_ROUNDS, taken);
-        self.tenants.take(TENANTS_MESSAGES, usize::MAX, taken);
-        for command in &taken[before..] {
-            self.messages -= weight(command);
-            self.hurried -= usize::from(is_hurried(command));
+        let said = self.house.take(HOUSE_MESSAGES, HOUSE_ROUNDS, taken);
+        self.ahead = self.ahead.saturating_sub(said);
+        if self.is_crowded {
+            self.pace.look(Instant::now(), said);
         }
+        if self.held_until().is_none() {
+            self.ahead = 2 * self.tenants.take(TENANTS_MESSAGES, usize::MAX, taken);
+            self.since = self.is_crowded.then(Instant::now);
+        }
+    }
+
+    /// Until when tenants wait at the latest, if they do.
+    fn held_until(&self) -> Option<Instant> {
+        if !self.is_crowded || !self.pace.is_fast || self.ahead == 0 || self.tenants.order.is_empty() {
+            return None;
+        }
+        self.since.map(|since| since + TENANTS_WAIT).filter(|until| *until > Instant::now())
     }
 
     fn turns_of(&mut self, source: Source) -> &mut Turns {
@@ -208,8 +246,21 @@ impl Waiting {
     }
 }
 
+impl Pace {
+    fn look(&mut self, now: Instant, said: usize) {
+        self.said += said;
+        let began = *self.began.get_or_insert(now);
+        if now.saturating_duration_since(began) >= TENANTS_WAIT * WAITS_MEASURED {
+            self.is_fast = self.said >= 2 * TENANTS_MESSAGES * WAITS_MEASURED as usize;
+            (self.began, self.said) = (Some(now), 0);
+        }
+    }
+}
+
 impl Turns {
     fn push(&mut self, source: Source, room: Arc<LaneRoom>, command: Command) {
+        self.messages += weight(&command);
+        self.hurried += usize::from(is_hurried(&command));
         let queue = self.queues.entry(source).or_default();
         if queue.is_empty() {
             self.order.push_back(source);
@@ -217,8 +268,8 @@ impl Turns {
         queue.push_back((room, command));
     }
 
-    /// Takes at most `most` messages and the rest of a command; each source at most so many turns.
-    fn take(&mut self, most: usize, rounds: usize, taken: &mut Vec<Command>) {
+    /// Takes at most `most` messages and the rest of a command; each source at most so many turns. How many messages.
+    fn take(&mut self, most: usize, rounds: usize, taken: &mut Vec<Command>) -> usize {
         let mut total = 0;
         let mut turns = self.order.len().saturating_mul(rounds);
         while total < most && turns > 0 {
@@ -229,6 +280,7 @@ impl Turns {
             while turn < TURN_MESSAGES {
                 let Some((room, command)) = queue.pop_front() else { break };
                 turn += weight(&command);
+                self.hurried -= usize::from(is_hurried(&command));
                 taken.push(command);
                 room.free_one();
             }
@@ -239,6 +291,8 @@ impl Turns {
                 self.order.push_back(source);
             }
         }
+        self.messages -= total;
+        total
     }
 }
 
@@ -333,7 +387,6 @@ mod tests {
     use std::future::Future;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
-    use std::time::Duration;
 
     use engine::command::{
         Acknowledgement, AskAnswer, AskKind, ConnectionId, PartToken, Response, Responses, Said,
@@ -512,6 +565,72 @@ mod tests {
     }
 
     #[test]
+    fn where_much_waits_tenants_bring_what_providers_have_made_up_for() {
+        let intake = Intake::new();
+        let (provider, tenant) = (intake.lane(Source::Provider(0)), intake.lane(Source::Tenant(1)));
+        let said = |messages| provider.try_offer(batch(1_000, 0, messages)).unwrap();
+        let counts = |taken: &[(u32, u32)]| {
+            let of_tenants = taken.iter().filter(|(tenant, _)| *tenant == 1).count();
+            (taken.len() - of_tenants, of_tenants)
+        };
+        intake.set_crowded(true);
+        intake.lock().pace.is_fast = true;
+        (0..20).for_each(|number| tenant.try_offer(batch(1, number, 500)).unwrap());
+        // Nothing has been taken before.
+        said(1);
+        assert_eq!(counts(&take(&intake)), (1, 2));
+        // All but the time: that is another test's.
+        let hold = || intake.lock().since = Some(Instant::now() + Duration::from_secs(600));
+        for (messages, expected) in [(1_998, (1, 0)), (1, (1, 0)), (2, (1, 2)), (2_000, (1, 2))] {
+            hold();
+            said(messages);
+            assert_eq!(counts(&take(&intake)), expected, "{messages}");
+        }
+        intake.set_crowded(false);
+        said(1);
+        assert_eq!(counts(&take(&intake)), (1, 2));
+        intake.set_crowded(true);
+        hold();
+        assert_eq!(counts(&take(&intake)), (0, 0));
+        // What is let in no longer goes on at once.
+        intake.close();
+        assert_eq!(counts(&take(&intake)), (0, 2));
+    }
+
+    #[test]
+    fn where_much_waits_and_nothing_goes_out_any_more_tenants_wait_for_a_moment_only() {
+        let intake = Intake::new();
+        let tenant = intake.lane(Source::Tenant(1));
+        intake.set_crowded(true);
+        intake.lock().pace =
+            Pace { is_fast: true, began: Some(Instant::now() + Duration::from_secs(600)), said: 0 };
+        for wakes in [Wakes::Any, Wakes::Many(1), Wakes::Any] {
+            (0..2).for_each(|number| tenant.try_offer(batch(1, number, 1_000)).unwrap());
+            let first = Instant::now();
+            let mut taken = Vec::new();
+            while taken.len() < 2 {
+                assert!(intake.take(None, wakes, &mut taken));
+            }
+            assert!(first.elapsed() >= TENANTS_WAIT);
+        }
+    }
+
+    #[test]
+    fn providers_are_the_limit_where_they_take_longer_than_a_tenants_turn_waits() {
+        let measured = TENANTS_WAIT * WAITS_MEASURED;
+        let (start, enough) = (Instant::now(), 2 * TENANTS_MESSAGES * WAITS_MEASURED as usize);
+        let mut pace = Pace::default();
+        for (round, (said, is_fast)) in
+            (1u32..).zip([(enough, true), (enough - 1, false), (enough, true), (0, false)])
+        {
+            pace.look(start + measured * (round - 1), 0);
+            pace.look(start + measured * round - Duration::from_micros(1), said);
+            pace.look(start + measured * round, 0);
+            assert_eq!(pace.is_fast, is_fast, "{round}");
+        }
+    }
+
+    #[test]
     fn the_taker_is_woken_by_a_batch_and_by_the_time() {
         let intake = Intake::new();
         let taker = std::thread::spawn({
@@ -550,7 +669,7 @@ mod tests {
             intake.nudge();
             assert!(intake.take(None, wakes, &mut taken) && taken.len() == 3, "a nudge is always heard");
             let waiting = intake.lock();
-            assert_eq!((waiting.messages, waiting.hurried), (0, 0));
+            assert_eq!((waiting.house.messages, waiting.house.hurried), (0, 0));
         }
     }
 }

@@ -324,6 +324,11 @@ impl Engine {
         self.waiting - self.parking.waiting()
     }
 
+    /// Whether so much waits in memory that what comes in should not be more than what goes out, where something does.
+    pub fn is_crowded(&self) -> bool {
+        self.waiting_in_memory() > self.settings.queue_memory / 4
+    }
+
     /// Notes that a block has been filled, or something of it was woken or let go; it is parked at once when the queues hold
     /// more than memory should.
     pub(crate) fn has_come(&mut self, block: u64) {
