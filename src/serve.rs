@@ -500,12 +500,22 @@ fn first_look(engine: &Engine, config: &Config) -> engine::Snapshot {
     let snapshot = engine.snapshot();
     let is_there = |id: &str| config.provider.iter().any(|provider| provider.enabled && provider.id == id);
     for (index, provider) in (0u16..).zip(&snapshot.providers) {
-        let messages = if is_there(&provider.id) { 0 } else { engine.waiting_with(index) };
-        if messages > 0 {
+        if is_there(&provider.id) {
+            continue;
+        }
+        let (waiting, sent) = engine.waiting_with(index);
+        if waiting > 0 {
             tracing::warn!(
                 provider = provider.id,
-                messages,
+                messages = waiting,
                 "messages wait for a provider that the settings do not have, or have disabled: `tidegate queue move` gives them to another, but for those that it may have had"
+            );
+        }
+        if sent > 0 {
+            tracing::warn!(
+                provider = provider.id,
+                messages = sent,
+                "receipts are still to come from a provider that the settings do not have, or have disabled; under another id they find no message"
             );
         }
     }

@@ -141,7 +141,17 @@ impl IpBlock {
         let width = if network.is_ipv4() { 32 } else { 128 };
         let prefix_bits = bits.unwrap_or(width);
         let block = Self { network, prefix_bits };
-        (prefix_bits <= width && block.host_bits_are_zero()).then_some(block)
+        (prefix_bits <= width && block.host_bits_are_zero()).then_some(block.canonical())
+    }
+
+    /// A block of IPv4 addresses written as IPv6 (RFC 4291 §2.5.5.2) is one of IPv4: as that they are looked for.
+    fn canonical(self) -> IpBlock {
+        match (self.network.to_canonical(), self.prefix_bits.checked_sub(128 - 32)) {
+            (network @ IpAddr::V4(_), Some(prefix_bits)) if self.network.is_ipv6() => {
+                Self { network, prefix_bits }
+            }
+            _ => self,
+        }
     }
 
     /// Whether the address lies in the block; an IPv4 address that came in over an IPv6 socket counts as IPv4.

@@ -100,12 +100,13 @@ impl Engine {
         }
         let is_to_be_told = message.is_to_be_told();
         self.pages.set_telling(number, None);
+        // A session without room may be tried now, whatever comes of this one.
+        self.tenants.mark(tenant);
         let Some(entry) = self.tenants.get_mut(tenant).filter(|_| is_to_be_told) else { return };
         match kind {
             DueKind::TellLast => entry.untold.push_back(number, since),
             _ => entry.untold.push_front(number, since),
         }
-        self.tenants.mark(tenant);
     }
 }
 

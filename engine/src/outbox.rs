@@ -390,17 +390,24 @@ impl Engine {
         self.index_again(number);
     }
 
+    /// It has been asked for: what has not come the archive has no more.
+    fn look_for_debt(&mut self, number: u64) {
+        if self.pages.get(number).is_none() && self.debts.forget(number) {
+            self.counters.dropped += 1;
+        }
+    }
+
     /// `found` is what the id names now that a receipt came by.
     fn take_news(&mut self, news: News, found: Option<(u64, u8)>) {
         match news {
             News::Tell { tenant, number } => {
-                if self.pages.get(number).is_none() && self.debts.forget(number) {
-                    // The archive has it no more.
-                    self.counters.dropped += 1;
-                }
+                self.look_for_debt(number);
                 self.tenants.mark(tenant);
             }
-            News::Taken { tenant, number, state, end } => self.end_telling(tenant, number, state, end),
+            News::Taken { tenant, number, state, end } => {
+                self.look_for_debt(number);
+                self.end_telling(tenant, number, state, end);
+            }
             News::Receipt { number, part, news, ids } => {
                 self.receipt_after_load(number, part, news, ids, found);
             }

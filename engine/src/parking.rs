@@ -62,6 +62,7 @@ pub(crate) struct Depth {
     pub queued: u64,
     pub scheduled: u64,
     pub held: u64,
+    pub sent: u64,
 }
 
 impl Depth {
@@ -70,6 +71,7 @@ impl Depth {
             State::Queued => Some(&mut self.queued),
             State::Scheduled => Some(&mut self.scheduled),
             State::Held => Some(&mut self.held),
+            State::Sent => Some(&mut self.sent),
             _ => None,
         }
     }

@@ -1,6 +1,8 @@
 //! A tenant's session that takes receipts: how much it is given, and what of that it leaves unanswered. What it is given is
 //! `outbox.rs`'s, and what its answers do `acknowledged.rs`'s.
 
+use codecs::smpp::status::Status;
+
 use crate::command::{ConnectionId, Said};
 
 #[derive(Debug)]
@@ -13,19 +15,22 @@ pub(crate) struct Receiver {
     pub in_flight: u32,
     /// Those that it did not, since it last answered one in time. As far as we know it has them before it still.
     overdue: u32,
+    /// Those that it has refused since it last took one.
+    refused: u32,
 }
 
 impl Receiver {
     pub fn new(connection: ConnectionId, tlvs: bool, window: u32) -> Receiver {
-        Receiver { connection, tlvs, window, in_flight: 0, overdue: 0 }
-    }
-
-    pub fn unanswered(&self) -> u32 {
-        self.in_flight + self.overdue
+        Receiver { connection, tlvs, window, in_flight: 0, overdue: 0, refused: 0 }
     }
 
     pub fn has_room(&self) -> bool {
-        self.unanswered() < self.window
+        self.in_flight + self.overdue < self.window
+    }
+
+    /// Who has least is given the next: one that refuses is done with what it has at once, and would have least always.
+    pub fn load(&self) -> u32 {
+        self.in_flight + self.overdue + self.refused
     }
 
     /// Whether it may be given one though it has no room, so that it is seen when it answers again.
@@ -35,10 +40,12 @@ impl Receiver {
 
     pub fn says(&mut self, said: Said) {
         match said {
-            Said::Status(_) => {
+            Said::Status(status) => {
                 self.in_flight = self.in_flight.saturating_sub(1);
                 // It has come to what was sent after them.
                 self.overdue = 0;
+                let takes = Status(status) == Status::OK;
+                self.refused = if takes { 0 } else { (self.refused + 1).min(self.window) };
             }
             Said::Nothing => {
                 self.in_flight = self.in_flight.saturating_sub(1);

@@ -6,7 +6,7 @@ use codecs::instant::Wall;
 
 use crate::counters::Counters;
 use crate::engine::{Engine, is_waiting};
-use crate::message::{Message, STORED};
+use crate::message::{STORED, State};
 use crate::money::Micros;
 
 #[derive(Clone, Debug, Default)]
@@ -53,14 +53,20 @@ impl Engine {
         self.tenants.unknown_waiting()
     }
 
-    /// How many messages wait with a provider, queued, scheduled or held, in memory and on disk. It looks at all of them.
-    pub fn waiting_with(&self, provider: u16) -> u64 {
-        let is_here = |message: &&Message| {
-            message.provider == provider && message.image_group != STORED && is_waiting(message.state)
-        };
+    /// How many messages wait with a provider, queued, scheduled or held, in memory and on disk, and how many it has of
+    /// which it is still to say what became of them. It looks at all of them.
+    pub fn waiting_with(&self, provider: u16) -> (u64, u64) {
         let depths = self.parking.depths().filter(|((of, ..), _)| *of == provider);
-        let parked: u64 = depths.map(|(_, depth)| depth.queued + depth.scheduled + depth.held).sum();
-        self.pages.iter().filter(is_here).count() as u64 + parked
+        let parked = depths.fold((0, 0), |(waiting, sent), (_, depth)| {
+            (waiting + depth.queued + depth.scheduled + depth.held, sent + depth.sent)
+        });
+        let here = self.pages.iter().filter(|m| m.provider == provider && m.image_group != STORED);
+        here.fold(parked, |(waiting, sent), message| match message.state {
+            state if is_waiting(state) => (waiting + 1, sent),
+            State::Sent if message.wants_receipts() => (waiting, sent + 1),
+            State::Sending | State::InDoubt => (waiting, sent + 1),
+            _ => (waiting, sent),
+        })
     }
 
     pub fn snapshot(&self) -> Snapshot {

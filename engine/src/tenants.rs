@@ -24,6 +24,8 @@ use crate::routing::{
     self, Channel, ProviderInput, Rates, RouteInput, Router, RoutingInput, SenderMatch, Turns,
 };
 
+/// Of how many sessions that have room the one that has least is given the next: of more hardly any would have less.
+const COMPARED: usize = 16;
 /// How often in one turn the longest line is looked for, to take from it.
 const TAKES_MAX: usize = 64;
 
@@ -137,8 +139,8 @@ impl Tenant {
         let next = self.next_receiver.min(self.receivers.len());
         let places =
             || (next..self.receivers.len()).chain(0..next).filter(|place| fits(&self.receivers[*place]));
-        let with_room = places().filter(|place| self.receivers[*place].has_room());
-        let least = with_room.min_by_key(|place| self.receivers[*place].unanswered());
+        let with_room = places().filter(|place| self.receivers[*place].has_room()).take(COMPARED);
+        let least = with_room.min_by_key(|place| self.receivers[*place].load());
         least.or_else(|| {
             places().find(|place| self.receivers[*place].may_be_tried() && self.refusals.are_over(now))
         })
@@ -450,7 +452,10 @@ impl Engine {
             self.fit_credit_limit(index, definition.credit_limit);
             if let Some(tenant) = self.tenants.get_mut(index) {
                 tenant.definition = Some(definition.clone());
-                tenant.usage = definition.quotas.are_any().then(|| tenant.usage.unwrap_or_default());
+                // What is counted goes on being counted while there are none: they may be given back in the same window.
+                if definition.quotas.are_any() {
+                    tenant.usage.get_or_insert_default();
+                }
             }
             self.tenants.mark(index);
         }

@@ -21,9 +21,12 @@ use super::outgoing::Outgoing;
 use super::pdu::{self, Bind, Header};
 use super::status::Status;
 use super::timers::{Due, Timers, Traffic};
-use super::window::{Request, Window};
+use super::window::{InTurn, Request, Window};
 use super::write::{self, WriteError};
 use crate::instant::Mono;
+
+/// So many times its `response` a request of ours is waited for at most beyond that, while the peer answers others.
+const IN_TURN_MAX: u32 = 10;
 
 /// The version that we speak and tell (SMPP 3.4 §5.2.4).
 pub const INTERFACE_VERSION: u8 = 0x34;
@@ -83,7 +86,10 @@ impl Session {
             window: Window::new(
                 limits.window,
                 limits.late_response,
-                limits.in_turn.then_some(limits.response),
+                limits.in_turn.then(|| InTurn {
+                    each: limits.response,
+                    most: limits.response.saturating_mul(IN_TURN_MAX),
+                }),
             ),
             timers: Timers::new(&limits, now),
             output: Outgoing::default(),

@@ -47,13 +47,21 @@ struct Slot {
     request: Request,
 }
 
+/// The time that an answer gives those behind it, and the most that all answers give one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InTurn {
+    pub each: Duration,
+    pub most: Duration,
+}
+
 #[derive(Debug)]
 pub(super) struct Window {
     slots: Box<[Slot]>,
     limit: usize,
     late_for: Duration,
-    /// Where the peer comes to each in its turn: what those behind an answer have from then on.
-    in_turn: Option<Duration>,
+    /// Where the peer comes to each in its turn: what those behind an answer have from then on, and what none has more of than
+    /// its own time.
+    in_turn: Option<InTurn>,
     pending: usize,
     late: usize,
     /// The number to try next.
@@ -67,8 +75,8 @@ pub(super) struct Window {
 
 impl Window {
     /// At most `limit` pending requests; those given up are remembered `late_for` longer, while there is room. `in_turn`:
-    /// an answer, late or not, gives those that wait behind it so long at least, and so long to those that it passes over.
-    pub fn new(limit: usize, late_for: Duration, in_turn: Option<Duration>) -> Window {
+    /// an answer, late or not, gives so long to those that wait behind it, and to those that it passes over.
+    pub fn new(limit: usize, late_for: Duration, in_turn: Option<InTurn>) -> Window {
         let limit = limit.clamp(1, WINDOW_MAX);
         let free = Slot {
             sequence: 0,
@@ -140,8 +148,8 @@ impl Window {
         } else {
             self.finished(sequence);
         }
-        if let Some(time) = self.in_turn {
-            self.come_to(sequence, now.after(time));
+        if let Some(in_turn) = self.in_turn {
+            self.come_to(sequence, now.after(in_turn.each), in_turn.most);
         }
         Some(Answered { command: request.command, token: request.token, late: used == Use::Late })
     }
@@ -163,8 +171,11 @@ impl Window {
     }
 
     pub fn next_deadline(&self) -> Option<Mono> {
-        let deadline = self.slot(self.oldest)?.request.deadline;
-        let deadline = if self.is_behind(self.oldest) { deadline.max(self.turn_until) } else { deadline };
+        let own = self.slot(self.oldest)?.request.deadline;
+        let deadline = match self.in_turn.filter(|_| self.is_behind(self.oldest)) {
+            Some(in_turn) => later(own, self.turn_until, in_turn.most),
+            None => own,
+        };
         (self.pending > 0).then_some(deadline)
     }
 
@@ -204,14 +215,14 @@ impl Window {
     }
 
     /// The peer has come to this number: so long has what is pending before it and behind it now.
-    fn come_to(&mut self, sequence: u32, until: Mono) {
+    fn come_to(&mut self, sequence: u32, until: Mono, most: Duration) {
         if self.is_behind(sequence) {
             let from = std::mem::replace(&mut self.front, successor(sequence));
             // What is passed over has been behind until now. Each number is passed once.
             let passed = distance(from, sequence);
             let waits_longer = move |slot: &mut Slot| {
                 if slot.used == Use::Pending && distance(from, slot.sequence) < passed {
-                    slot.request.deadline = slot.request.deadline.max(until);
+                    slot.request.deadline = later(slot.request.deadline, until, most);
                 }
             };
             if passed as usize > self.slots.len() {
@@ -268,6 +279,11 @@ impl Window {
     fn place(&self, sequence: u32) -> usize {
         sequence as usize & self.slots.len().wrapping_sub(1)
     }
+}
+
+/// A deadline put off until then, if that is later, by so much at most.
+fn later(deadline: Mono, until: Mono, most: Duration) -> Mono {
+    deadline.max(until.min(deadline.after(most)))
 }
 
 fn successor(sequence: u32) -> u32 {

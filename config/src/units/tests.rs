@@ -130,6 +130,11 @@ fn blocks_hold_their_addresses_and_no_others() {
         ("2001:db8::/32", "2001:db8:ffff::1", true),
         ("2001:db8::/32", "2001:db9::1", false),
         ("::1", "::1", true),
+        ("::ffff:10.0.0.1", "10.0.0.1", true),
+        ("::ffff:10.0.0.0/104", "10.9.9.9", true),
+        ("::ffff:10.0.0.0/104", "11.0.0.0", false),
+        ("::ffff:0:0/96", "192.0.2.7", true),
+        ("::/0", "2001:db8::1", true),
     ];
     for (block, address, expected) in cases {
         let block = IpBlock::parse(block).unwrap();

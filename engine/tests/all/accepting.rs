@@ -466,3 +466,18 @@ fn quotas_count_what_is_accepted_over_both_doors_and_over_a_start() {
     house.accepted("acme", &Sms::default());
     assert_eq!(house.money("acme"), (994, 6, 0));
 }
+
+#[test]
+fn what_is_counted_of_a_quota_holds_over_a_start_that_has_none() {
+    let mut definitions = definitions();
+    definitions.tenants[0].quotas = Quotas([0, 3, 0]);
+    let mut house = House::new(definitions);
+    house.accepted_all("acme", &Sms::default(), 2);
+    house.definitions.tenants[0].quotas = Quotas::default();
+    house.crash();
+    house.accepted("acme", &Sms::default());
+    house.definitions.tenants[0].quotas = Quotas([0, 4, 0]);
+    house.crash();
+    house.accepted("acme", &Sms::default());
+    assert_eq!(house.submit("acme", &Sms::default()), Outcome::Refused(Refusal::RateLimited));
+}

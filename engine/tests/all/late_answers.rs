@@ -217,3 +217,81 @@ fn a_message_from_a_phone_that_is_taken_late_is_told() {
     let session = house.bind_tenant("acme", 5);
     assert!(house.told(session).is_empty(), "it was taken");
 }
+
+/// One of two refuses all at once, so that it never has anything; the other takes all within half of a second.
+#[test]
+fn a_session_that_refuses_is_given_little_beside_one_that_takes() {
+    for status in [FOR_NOW, NOT_AGAIN] {
+        let (mut house, numbers) = sent(definitions(), 300);
+        let (refuses, takes) = (house.bind_tenant("acme", 150), house.bind_tenant("acme", 150));
+        let (mut refused, mut taken) = (Vec::new(), Vec::new());
+        for place in 0..300 {
+            deliver(&mut house, place..place + 1);
+            let told = house.told(refuses);
+            house.acknowledge("acme", refuses, &told, status);
+            refused.extend(told);
+            taken.extend(house.told(takes));
+            if taken.len() >= 5 {
+                house.acknowledge("acme", takes, &std::mem::take(&mut taken), OK);
+            }
+            house.pass(std::time::Duration::from_millis(100));
+        }
+        assert!(refused.len() < 15, "{} of {}", refused.len(), numbers.len());
+        taken.extend(house.told(takes));
+        house.acknowledge("acme", takes, &taken, OK);
+        let told = numbers.iter().filter(|number| house.engine.message(**number).is_none_or(|m| m.told));
+        assert!(told.count() >= 290);
+    }
+}
+
+/// Its pause is the one after which a session without room is tried, though it is not to be told itself any more.
+#[test]
+fn a_session_without_room_is_tried_whatever_has_become_of_what_it_left() {
+    let mut house = House::new(definitions());
+    let bind = house.bind("up", 0, 10);
+    let mut accept = |id: &str, registered| {
+        let number = house.accepted("acme", &Sms { registered, ..Sms::default() });
+        let part = house.taken(bind).remove(0).part();
+        house.respond("up", 0, &[(part, 0, id)]);
+        number
+    };
+    // Of the first it is wanted only that it has failed (SMPP 3.4 §5.2.17).
+    let (first, second) = (accept("a", 2), accept("b", 1));
+    let session = house.bind_tenant("acme", 1);
+    house.receipt("up", text_id("a"), ReceiptState::Undeliverable, None);
+    assert_eq!(house.told(session), [first]);
+    house.receipt("up", text_id("b"), ReceiptState::Delivered, None);
+    house.seconds(TIMEOUT);
+    house.says("acme", session, &[first], Said::Nothing);
+    house.receipt("up", text_id("a"), ReceiptState::Delivered, None);
+    house.seconds(10);
+    assert_eq!(house.told(session), [second]);
+}
+
+#[test]
+fn a_late_answer_to_what_the_archive_has_no_more_is_not_looked_for_again() {
+    for is_gone in [false, true] {
+        let (mut house, session, numbers) = unanswered(1, 1);
+        house.tenant_down("acme", session, &[]);
+        let session = house.bind_tenant("acme", 1);
+        house.seconds(2);
+        assert_eq!(house.told(session), numbers);
+        house.seconds(TIMEOUT);
+        house.says("acme", session, &numbers, Said::Nothing);
+        let more = house.accepted_all("acme", &Sms::default(), 1);
+        house.tenant_down("acme", session, &[]);
+        house.seconds(200);
+        assert!(house.engine.message(numbers[0]).is_none() && !more.is_empty());
+        house.archives = false;
+        if is_gone {
+            house.archive.clear();
+        }
+        house.says("acme", session, &numbers, Said::Late(OK));
+        let mut reads = 0;
+        for _ in 0..10 {
+            reads += house.loads.len();
+            house.serve_archive();
+        }
+        assert_eq!((reads, counted(&house)), (1, if is_gone { (0, 1, 0) } else { (1, 0, 0) }));
+    }
+}

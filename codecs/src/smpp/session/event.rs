@@ -48,8 +48,8 @@ pub struct Limits {
     pub response: Duration,
     /// How long after that a response is still recognized, while there is room to remember it.
     pub late_response: Duration,
-    /// The peer comes to our requests in turn: with each answer those behind it have `response` anew. So one that answers
-    /// slowly, or after a pause, is not taken for one that does not answer.
+    /// The peer comes to our requests in turn: with each answer those behind it have `response` anew, up to ten more of it. So
+    /// one that answers slowly, or after a pause, is not taken for one that does not answer.
     pub in_turn: bool,
     /// For the rest of a begun PDU.
     pub pdu_read: Duration,

@@ -11,6 +11,7 @@ use super::*;
 
 const LATE_FOR: u64 = 50;
 const RESPONSE: u64 = 100;
+const MOST: u64 = 1_000;
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -51,6 +52,7 @@ struct Model {
     now: u64,
     /// The number and fate of each token, in the order of the requests.
     fates: Vec<(u32, Fate)>,
+    sent: Vec<u64>,
     deadlines: Vec<u64>,
     /// The token after the last that was answered.
     front: usize,
@@ -58,10 +60,13 @@ struct Model {
 
 impl Model {
     fn new(limit: usize, first: u32, in_turn: bool) -> Model {
-        let response = in_turn.then_some(Duration::from_micros(RESPONSE));
-        let mut window = Window::new(limit, Duration::from_micros(LATE_FOR), response);
+        let micros = Duration::from_micros;
+        let in_turn = in_turn.then_some(InTurn { each: micros(RESPONSE), most: micros(MOST) });
+        let mut window = Window::new(limit, micros(LATE_FOR), in_turn);
         window.next = first;
-        Model { window, limit, in_turn, now: 1000, fates: Vec::new(), deadlines: Vec::new(), front: 0 }
+        let in_turn = in_turn.is_some();
+        let (fates, sent, deadlines) = (Vec::new(), Vec::new(), Vec::new());
+        Model { window, limit, in_turn, now: 1000, fates, sent, deadlines, front: 0 }
     }
 
     fn pending(&self) -> BTreeMap<usize, u32> {
@@ -99,6 +104,7 @@ impl Model {
             assert!((1..=SEQUENCE_MAX).contains(&sequence));
             assert!(pending.values().all(|other| *other != sequence));
             self.fates.push((sequence, Fate::Pending));
+            self.sent.push(self.now);
             self.deadlines.push(self.now + RESPONSE);
         }
     }
@@ -127,7 +133,7 @@ impl Model {
         self.fates[token].1 = next;
         if answered.is_some() && self.in_turn {
             for later in self.pending().into_keys().filter(|other| *other >= self.front) {
-                self.deadlines[later] = self.now + RESPONSE;
+                self.deadlines[later] = self.now.min(self.sent[later] + MOST) + RESPONSE;
             }
             self.front = self.front.max(token + 1);
         }
@@ -210,6 +216,22 @@ fn a_late_response_is_known_again_though_others_went_on() {
     model.answer(0, Command::SUBMIT_SM_RESP);
     assert_eq!(model.fates[0].1, Fate::AnsweredLate);
     model.end();
+}
+
+#[test]
+fn what_is_sent_waits_for_ten_answers_at_most() {
+    let mut model = Model::new(100, 1, true);
+    (0..100).for_each(|_| model.insert());
+    for token in 0.. {
+        model.wait(RESPONSE - 1);
+        if model.fates[token].1 != Fate::Pending {
+            assert_eq!(token as u64, (RESPONSE + MOST) / (RESPONSE - 1));
+            assert!(model.fates[token..].iter().all(|(_, fate)| matches!(fate, Fate::Expired { .. })));
+            return;
+        }
+        model.answer(token, Command::SUBMIT_SM_RESP);
+        model.check();
+    }
 }
 
 /// Each answer comes within the time for one, and the last of them long after that. What was passed over has that time once

@@ -95,12 +95,12 @@ fn what_is_in_doubt_at_a_provider_that_the_settings_have_no_more_is_not_queued_f
     house.crash();
     assert_eq!(house.state(number), State::Held);
     let at = house.provider("up");
-    assert_eq!(house.engine.waiting_with(at), 2, "held and scheduled");
+    assert_eq!(house.engine.waiting_with(at), (2, 0), "held and scheduled");
     let resolve = |resolution| Operation::Resolve { number, resolution };
     assert_eq!(house.refused(resolve(Resolution::Resend), Filter::default()), Some(Refused::ProviderGone));
     let report = house.operate(resolve(Resolution::Failed), Filter::default());
     assert_eq!(report, Report::Resolved { state: State::Failed });
-    assert_eq!((house.engine.waiting_with(at), house.money("acme")), (1, (999, 1, 0)));
+    assert_eq!((house.engine.waiting_with(at), house.money("acme")), ((1, 0), (999, 1, 0)));
 }
 
 #[test]
