@@ -230,9 +230,9 @@ impl Waiting {
         }
     }
 
-    /// Until when tenants wait at the latest, if they do.
+    /// Until when tenants wait at the latest, if they do; those too who come before then, as the taker is not woken for them.
     fn held_until(&self) -> Option<Instant> {
-        if !self.is_crowded || !self.pace.is_fast || self.ahead == 0 || self.tenants.order.is_empty() {
+        if !self.is_crowded || !self.pace.is_fast || self.ahead == 0 {
             return None;
         }
         self.since.map(|since| since + TENANTS_WAIT).filter(|until| *until > Instant::now())
@@ -613,6 +613,9 @@ mod tests {
             }
             assert!(first.elapsed() >= TENANTS_WAIT);
         }
+        // Nobody waits, and who comes now does not wake the taker: it looks by itself.
+        intake.lock().since = Some(Instant::now() + Duration::from_secs(600));
+        assert!(intake.lock().held_until().is_some());
     }
 
     #[test]

@@ -333,8 +333,7 @@ impl Engine {
         let now = self.now.wall;
         let (pages, debts, counters) = (&self.pages, &mut self.debts, &mut self.counters);
         let Some(tenant) = self.tenants.get_mut(place.tenant) else { return false };
-        let line = if place.is_long { &mut tenant.untold_long } else { &mut tenant.untold };
-        line.sift(place.piece, |number| {
+        tenant.line(place.is_long).sift(place.piece, |number| {
             if let Some(message) = pages.get(number) {
                 return is_in_line(message).then_some(message.final_at);
             }

@@ -164,19 +164,6 @@ impl Line {
         Some((number, since))
     }
 
-    /// Puts what `after` has behind all of it.
-    pub fn append(&mut self, after: &mut Line) {
-        if self.is_empty() {
-            std::mem::swap(self, after);
-        } else if !after.is_empty() {
-            self.len += std::mem::take(&mut after.len);
-            let seam = self.pieces.len();
-            self.pieces.append(&mut after.pieces);
-            self.pack_if_between(seam - 1);
-            self.pack_if_between(seam);
-        }
-    }
-
     /// Since when the numbers of a piece have waited at the earliest. `None`: there are fewer pieces.
     pub fn since(&self, piece: usize) -> Option<Wall> {
         self.pieces.get(piece).map(|piece| piece.since)
@@ -243,7 +230,6 @@ mod tests {
         Pop,
         /// Of a piece, keeps what does not divide by this.
         Sift(usize, u64),
-        Append(usize),
     }
 
     fn act() -> impl Strategy<Value = Act> {
@@ -252,7 +238,6 @@ mod tests {
             2 => (0i64..1_000).prop_map(Act::Front),
             3 => Just(Act::Pop),
             1 => (0usize..8, 1u64..4).prop_map(|(place, by)| Act::Sift(place, by)),
-            1 => (0usize..600).prop_map(Act::Append),
         ]
     }
 
@@ -286,29 +271,16 @@ mod tests {
         ) {
             let (mut line, mut model, mut next) = (Line::default(), VecDeque::new(), 0);
             for (act, times) in acts {
-                match act {
-                    Act::Sift(place, by) => {
-                        let first = line.pieces.iter().take(place).map(|piece| piece.numbers.len()).sum::<usize>();
-                        let len = line.pieces.get(place).map_or(0, |piece| piece.numbers.len());
-                        let of = model.clone();
-                        let since = |number| of.iter().find(|(of, _)| *of == number).map(|(_, since)| *since);
-                        line.sift(place, |number| since(number).filter(|_| number % by != 0));
-                        let left = model.drain(first..).collect::<Vec<(u64, Wall)>>();
-                        let (piece, rest) = left.split_at(len);
-                        model.extend(piece.iter().filter(|(number, _)| number % by != 0));
-                        model.extend(rest);
-                    }
-                    Act::Append(count) => {
-                        let mut other = Line::default();
-                        for _ in 0..count {
-                            other.push_back(next, Wall(next as i64));
-                            model.push_back((next, Wall(next as i64)));
-                            next += 1;
-                        }
-                        line.append(&mut other);
-                        prop_assert_eq!(other.len(), 0);
-                    }
-                    _ => {}
+                if let Act::Sift(place, by) = act {
+                    let first = line.pieces.iter().take(place).map(|piece| piece.numbers.len()).sum::<usize>();
+                    let len = line.pieces.get(place).map_or(0, |piece| piece.numbers.len());
+                    let of = model.clone();
+                    let since = |number| of.iter().find(|(of, _)| *of == number).map(|(_, since)| *since);
+                    line.sift(place, |number| since(number).filter(|_| number % by != 0));
+                    let left = model.drain(first..).collect::<Vec<(u64, Wall)>>();
+                    let (piece, rest) = left.split_at(len);
+                    model.extend(piece.iter().filter(|(number, _)| number % by != 0));
+                    model.extend(rest);
                 }
                 for _ in 0..times {
                     match act {

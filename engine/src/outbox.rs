@@ -128,10 +128,6 @@ impl Engine {
         if let Some(entry) = self.tenants.get_mut(tenant) {
             let window = window.clamp(1, DELIVERY_WINDOW_MAX);
             entry.receivers.push(Receiver::new(connection, tlvs, window));
-            if tlvs && !entry.untold_long.is_empty() {
-                entry.untold_long.append(&mut entry.untold);
-                std::mem::swap(&mut entry.untold_long, &mut entry.untold);
-            }
             self.tenants.mark(tenant);
         }
     }
@@ -201,41 +197,48 @@ impl Engine {
         }
     }
 
-    /// The next untold number and the place of the session that takes it. What has left memory is brought back first, so that the order holds.
+    /// The next untold number and the place of the session that takes it: what was set aside for one that knows TLVs comes first.
     fn next_to_tell(&mut self, tenant: u32) -> Option<(usize, u64)> {
+        let waits_for_tlvs = self.tenants.get(tenant).is_some_and(|entry| !entry.untold_long.is_empty());
+        let next = if waits_for_tlvs { self.next_of_line(tenant, true) } else { None };
+        next.or_else(|| self.next_of_line(tenant, false))
+    }
+
+    /// The same of one of the two lines. What has left memory is brought back first, so that the order holds.
+    fn next_of_line(&mut self, tenant: u32, is_long: bool) -> Option<(usize, u64)> {
         let now = self.now.mono;
         loop {
             let entry = self.tenants.get_mut(tenant)?;
-            let mut place = entry.receiver_for(now, |_| true)?;
-            let number = entry.untold.front()?;
+            let mut place = entry.receiver_for(now, |receiver| receiver.tlvs || !is_long)?;
+            let number = entry.line(is_long).front()?;
             match self.pages.get(number) {
                 Some(message) if is_in_line(message) => {
                     if !entry.receivers[place].tlvs && inbound::needs_tlvs(message) {
-                        if !entry.receivers.iter().any(|receiver| receiver.tlvs) {
+                        let Some(other) = entry.receiver_for(now, |receiver| receiver.tlvs) else {
                             self.set_aside(tenant);
                             continue;
-                        }
-                        place = entry.receiver_for(now, |receiver| receiver.tlvs)?;
+                        };
+                        place = other;
                     }
-                    entry.untold.pop_front();
+                    entry.line(is_long).pop_front();
                     entry.next_receiver = place + 1;
                     return Some((place, number));
                 }
                 None if self.debts.owes(number) => {
                     if !self.is_fetched(tenant, block_of(number)) {
-                        self.fetch(tenant);
+                        self.fetch(tenant, is_long);
                     }
                     return None;
                 }
                 // It has been told, or forgotten, or is on its way.
                 _ => {
-                    entry.untold.pop_front();
+                    entry.line(is_long).pop_front();
                 }
             }
         }
     }
 
-    /// What is at the head of a tenant's line waits for a session that knows TLVs; those who have waited too long for one go.
+    /// What is at the head of a tenant's line waits until a session that knows TLVs has room; those who have waited too long for that go.
     fn set_aside(&mut self, tenant: u32) {
         let Some(entry) = self.tenants.get_mut(tenant) else { return };
         if let Some((number, since)) = entry.untold.pop_front() {
@@ -249,10 +252,11 @@ impl Engine {
         }
     }
 
-    /// Asks for what is at the head of a tenant's line and has left memory.
-    fn fetch(&mut self, tenant: u32) {
-        let Some(entry) = self.tenants.get(tenant) else { return };
-        let head = entry.untold.iter().map(|(number, _)| number).take(LOADS_MAX * BLOCK_MESSAGES as usize);
+    /// Asks for what is at the head of one of a tenant's lines and has left memory.
+    fn fetch(&mut self, tenant: u32, is_long: bool) {
+        let Some(entry) = self.tenants.get_mut(tenant) else { return };
+        let head =
+            entry.line(is_long).iter().map(|(number, _)| number).take(LOADS_MAX * BLOCK_MESSAGES as usize);
         let away: Vec<u64> = head.filter(|number| self.debts.owes(*number)).collect();
         let mut blocks: BTreeSet<u64> = away.iter().map(|number| block_of(*number)).collect();
         blocks.retain(|block| !self.is_fetched(tenant, *block));

@@ -80,7 +80,7 @@ pub(crate) struct Tenant {
     pub waiting: u64,
     /// Final, not yet told, and not on their way: in the order in which they became so.
     pub untold: Line,
-    /// The same, of messages that no session can be sent that does not know TLVs, while no other is bound.
+    /// The same, of messages that no session can be sent that does not know TLVs, while no other has room.
     pub untold_long: Line,
     /// On their way, and asked to be told of.
     pub notices: VecDeque<u64>,
@@ -131,6 +131,11 @@ impl Tenant {
         self.wallet = Wallet::decode(wallet)?;
         self.usage = if usage.is_empty() { None } else { Some(Usage::read(usage)?) };
         Some(())
+    }
+
+    /// What is untold: what waits for a session that knows TLVs, or all else.
+    pub fn line(&mut self, is_long: bool) -> &mut Line {
+        if is_long { &mut self.untold_long } else { &mut self.untold }
     }
 
     /// The place of the session that is given the next: of those that fit and have room the one that has least, in turn where that is the

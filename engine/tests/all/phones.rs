@@ -490,6 +490,30 @@ fn a_long_message_goes_as_message_payload() {
 }
 
 #[test]
+fn a_long_message_that_waits_for_room_where_tlvs_are_known_holds_up_no_other_session() {
+    let mut house = House::new(definitions());
+    let (early, late) = (house.bind_tenant_of("acme", false, 5), house.bind_tenant_of("acme", true, 1));
+    let half = [b'x'; 153];
+    for phone in 1..=3 {
+        let part = |of| FromPhone { phone, ..FromPhone::part(of, 2, &half) };
+        house.phones_write("up", &[part(1), part(2)]);
+    }
+    let first = house.told(late);
+    house.phones_write("up", &[FromPhone::default()]);
+    assert_eq!((first.len(), house.told(early).len(), house.told(late).len()), (1, 1, 0));
+    // They come in their order, before what came after them.
+    house.phones_write("up", &[FromPhone { phone: 7, ..FromPhone::default() }]);
+    let mut told = vec![first];
+    for _ in 0..2 {
+        house.acknowledge("acme", late, told.last().expect("one"), 0);
+        told.push(house.told(late));
+    }
+    let told = told.concat();
+    assert!(told.len() == 3 && told.is_sorted(), "{told:?}");
+    assert_eq!(house.told(early).len(), 1);
+}
+
+#[test]
 fn a_long_message_waits_for_a_session_that_knows_tlvs_and_holds_up_nothing() {
     let mut house = House::new(definitions());
     let early = house.bind_tenant_of("acme", false, 5);
