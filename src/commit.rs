@@ -187,7 +187,7 @@ fn write(mut writer: Writer, decided: &Sender<Decided>, disk: &Disk) {
         let now = Instant::now();
         let until = now + patience.wait(now, writer.wake_after(), may_go, disk.rests(clock.mono()));
         let intake = Arc::clone(&writer.outlets.partition.intake);
-        intake.set_crowded(writer.engine.is_crowded());
+        intake.set_crowded(writer.engine.crowded());
         open = intake.take(Some(until), patience.wakes(may_go), &mut commands);
         let has_come = !commands.is_empty();
         watch.is_busy |= has_come;

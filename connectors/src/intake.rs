@@ -2,7 +2,7 @@
 //! before what tenants bring. It moves commands and looks at none; deciding is the engine's.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,9 +21,9 @@ const HOUSE_ROUNDS: usize = 2;
 /// Messages taken at once from tenants. A provider says two things of a message, its tenant too (the message, and that it was
 /// told): as long as this is not the greater number, what comes in does not outrun what goes out.
 const TENANTS_MESSAGES: usize = TURN_MESSAGES;
-/// Where much waits already, tenants' next turn comes when providers have said so much of what went out that the one before is
-/// made up for, where that takes no longer than this: then it is our own processors that are the limit, and what waits costs
-/// them more. Where it does, the providers are, and who fills their queues need not wait for them.
+/// Where much waits for a provider already, tenants' next turn comes when it has said so much of what went out that the one before
+/// is made up for, where that takes no longer than this: then it is our own processors that are the limit, and what waits costs
+/// them more. Where it does, the provider is, and who fills its queue, or another one's, need not wait for it.
 const TENANTS_WAIT: Duration = Duration::from_millis(8);
 /// Over which that is measured, in waits.
 const WAITS_MEASURED: u32 = 8;
@@ -57,7 +57,8 @@ pub struct Intake {
     arrived: Notify,
     closed: AtomicBool,
     stopped: Notify,
-    crowded: AtomicBool,
+    /// The provider for which much waits, and one more; 0: none.
+    crowded: AtomicU32,
 }
 
 #[derive(Default)]
@@ -66,9 +67,9 @@ struct Waiting {
     nudged: bool,
     /// What it is woken for.
     wakes: Wakes,
-    /// Much that was taken from tenants waits.
-    is_crowded: bool,
-    /// What is still to be said of as many messages as were last taken from tenants, and since when.
+    /// For whom much that was taken from tenants waits.
+    crowded: Option<Source>,
+    /// What is still to be said of as many messages as tenants last brought, and since when.
     ahead: usize,
     since: Option<Instant>,
     pace: Pace,
@@ -140,7 +141,8 @@ impl Intake {
     pub fn take(&self, until: Option<Instant>, wakes: Wakes, taken: &mut Vec<Command>) -> bool {
         let mut waiting = self.lock();
         waiting.wakes = wakes;
-        waiting.is_crowded = self.crowded.load(Relaxed) && !self.closed.load(Relaxed);
+        let crowded = self.crowded.load(Relaxed).checked_sub(1).filter(|_| !self.closed.load(Relaxed));
+        waiting.crowded = crowded.map(|provider| Source::Provider(provider as u16));
         while !waiting.is_worth_it() && !waiting.nudged {
             if self.closed.load(Relaxed) {
                 if waiting.is_empty() {
@@ -164,9 +166,10 @@ impl Intake {
         true
     }
 
-    /// Whether much of what was taken waits to be sent: then tenants bring no more than goes out, where anything does.
-    pub fn set_crowded(&self, is_crowded: bool) {
-        self.crowded.store(is_crowded, Relaxed);
+    /// The provider for which much of what was taken waits, if there is one: then tenants bring no more than it takes, where it
+    /// takes as much as we can send.
+    pub fn set_crowded(&self, provider: Option<u16>) {
+        self.crowded.store(provider.map_or(0, |provider| u32::from(provider) + 1), Relaxed);
     }
 
     /// Waits until something has come since the last `take`, or the intake was closed; it may return without. Cancel safe.
@@ -219,20 +222,23 @@ impl Waiting {
     }
 
     fn take(&mut self, taken: &mut Vec<Command>) {
-        let said = self.house.take(HOUSE_MESSAGES, HOUSE_ROUNDS, taken);
+        let crowded = self.crowded;
+        let said = |source, command: &Command| if crowded == Some(source) { said_of(command) } else { 0 };
+        let said = self.house.take(HOUSE_MESSAGES, HOUSE_ROUNDS, said, taken);
         self.ahead = self.ahead.saturating_sub(said);
-        if self.is_crowded {
+        if crowded.is_some() {
             self.pace.look(Instant::now(), said);
         }
         if self.held_until().is_none() {
-            self.ahead = 2 * self.tenants.take(TENANTS_MESSAGES, usize::MAX, taken);
-            self.since = self.is_crowded.then(Instant::now);
+            let submitted = |_, command: &Command| submitted(command);
+            self.ahead = 2 * self.tenants.take(TENANTS_MESSAGES, usize::MAX, submitted, taken);
+            self.since = crowded.map(|_| Instant::now());
         }
     }
 
     /// Until when tenants wait at the latest, if they do; those too who come before then, as the taker is not woken for them.
     fn held_until(&self) -> Option<Instant> {
-        if !self.is_crowded || !self.pace.is_fast || self.ahead == 0 {
+        if self.crowded.is_none() || !self.pace.is_fast || self.ahead == 0 {
             return None;
         }
         self.since.map(|since| since + TENANTS_WAIT).filter(|until| *until > Instant::now())
@@ -268,9 +274,15 @@ impl Turns {
         queue.push_back((room, command));
     }
 
-    /// Takes at most `most` messages and the rest of a command; each source at most so many turns. How many messages.
-    fn take(&mut self, most: usize, rounds: usize, taken: &mut Vec<Command>) -> usize {
-        let mut total = 0;
+    /// Takes at most `most` messages and the rest of a command; each source at most so many turns. What counts of them.
+    fn take(
+        &mut self,
+        most: usize,
+        rounds: usize,
+        counts: impl Fn(Source, &Command) -> usize,
+        taken: &mut Vec<Command>,
+    ) -> usize {
+        let (mut total, mut counted) = (0, 0);
         let mut turns = self.order.len().saturating_mul(rounds);
         while total < most && turns > 0 {
             turns -= 1;
@@ -281,6 +293,7 @@ impl Turns {
                 let Some((room, command)) = queue.pop_front() else { break };
                 turn += weight(&command);
                 self.hurried -= usize::from(is_hurried(&command));
+                counted += counts(source, &command);
                 taken.push(command);
                 room.free_one();
             }
@@ -292,7 +305,7 @@ impl Turns {
             }
         }
         self.messages -= total;
-        total
+        counted
     }
 }
 
@@ -377,6 +390,23 @@ fn weight(command: &Command) -> usize {
     messages.max(1)
 }
 
+/// Messages that a tenant brings.
+fn submitted(command: &Command) -> usize {
+    match command {
+        Command::Submit(submissions) => submissions.items.len(),
+        _ => 0,
+    }
+}
+
+/// Of how many messages a provider says that it has them, or what became of them.
+fn said_of(command: &Command) -> usize {
+    match command {
+        Command::Responses(responses) => responses.items.len(),
+        Command::Receipts(receipts) => receipts.items.len(),
+        _ => 0,
+    }
+}
+
 /// Whether somebody waits for what becomes of it: for an answer, or for a message to be sent.
 fn is_hurried(command: &Command) -> bool {
     !matches!(command, Command::Receipts(_) | Command::Acknowledged { .. })
@@ -388,9 +418,12 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
+    use codecs::instant::Mono;
     use engine::command::{
-        Acknowledgement, AskAnswer, AskKind, ConnectionId, PartToken, Response, Responses, Said,
+        Acknowledgement, AskAnswer, AskKind, ConnectionId, Door, LoadedBlock, PartToken, Response, Responses,
+        Said, Submission, Submissions,
     };
+    use engine::effect::{Load, Shelf};
 
     use super::*;
 
@@ -398,6 +431,24 @@ mod tests {
     fn batch(tenant: u32, name: u32, messages: usize) -> Command {
         let items = vec![Acknowledgement { token: 0, said: Said::Status(0) }; messages];
         Command::Acknowledged { tenant, connection: ConnectionId(name), items }
+    }
+
+    fn submission(messages: u32) -> Command {
+        let items = (0..messages).map(|sequence| Submission { sequence, end: 0, refused: None }).collect();
+        let (door, received) = (Door::Smpp(ConnectionId(1)), Mono(0));
+        Command::Submit(Submissions {
+            tenant: 1,
+            door,
+            received,
+            idempotency: None,
+            items,
+            bodies: Vec::new(),
+        })
+    }
+
+    fn responses(messages: usize) -> Command {
+        let response = Response { token: PartToken(0), status: 0, end: 0 };
+        Command::Responses(Responses { items: vec![response; messages], ..Responses::default() })
     }
 
     fn name(command: &Command) -> (u32, u32) {
@@ -471,10 +522,6 @@ mod tests {
             done: None,
         };
         let answers = |items| Command::AskAnswers { provider: 0, bind: 0, items: vec![answer; items] };
-        let responses = |items| {
-            let response = Response { token: PartToken(0), status: 0, end: 0 };
-            Command::Responses(Responses { items: vec![response; items], ..Responses::default() })
-        };
         for (name, command) in [
             ("acknowledgements", &(|items| batch(1, 0, items)) as &dyn Fn(usize) -> Command),
             ("answers to questions", &answers),
@@ -568,44 +615,67 @@ mod tests {
     fn where_much_waits_tenants_bring_what_providers_have_made_up_for() {
         let intake = Intake::new();
         let (provider, tenant) = (intake.lane(Source::Provider(0)), intake.lane(Source::Tenant(1)));
-        let said = |messages| provider.try_offer(batch(1_000, 0, messages)).unwrap();
-        let counts = |taken: &[(u32, u32)]| {
-            let of_tenants = taken.iter().filter(|(tenant, _)| *tenant == 1).count();
-            (taken.len() - of_tenants, of_tenants)
+        let said = |messages| provider.try_offer(responses(messages)).unwrap();
+        let take = || {
+            let mut taken = Vec::new();
+            assert!(intake.take(Some(Instant::now()), Wakes::Any, &mut taken));
+            let of_tenants = taken.iter().filter(|command| submitted(command) > 0).count();
+            (taken.iter().filter(|command| said_of(command) > 0).count(), of_tenants)
         };
-        intake.set_crowded(true);
+        intake.set_crowded(Some(0));
         intake.lock().pace.is_fast = true;
-        (0..20).for_each(|number| tenant.try_offer(batch(1, number, 500)).unwrap());
+        (0..20).for_each(|_| tenant.try_offer(submission(500)).unwrap());
         // Nothing has been taken before.
         said(1);
-        assert_eq!(counts(&take(&intake)), (1, 2));
+        assert_eq!(take(), (1, 2));
         // All but the time: that is another test's.
         let hold = || intake.lock().since = Some(Instant::now() + Duration::from_secs(600));
         for (messages, expected) in [(1_998, (1, 0)), (1, (1, 0)), (2, (1, 2)), (2_000, (1, 2))] {
             hold();
             said(messages);
-            assert_eq!(counts(&take(&intake)), expected, "{messages}");
+            assert_eq!(take(), expected, "{messages}");
         }
-        intake.set_crowded(false);
+        intake.set_crowded(None);
         said(1);
-        assert_eq!(counts(&take(&intake)), (1, 2));
-        intake.set_crowded(true);
+        assert_eq!(take(), (1, 2));
+        intake.set_crowded(Some(0));
         hold();
-        assert_eq!(counts(&take(&intake)), (0, 0));
+        // What is read back from the disk says nothing of what went out, nor does another provider.
+        intake.lane(Source::Provider(1)).try_offer(responses(5_000)).unwrap();
+        let blocks = vec![LoadedBlock {
+            load: Load { block: 0, shelf: Shelf::Parked },
+            messages: vec![Vec::new(); 5_000],
+        }];
+        intake.lane(Source::Process).try_offer(Command::Loaded { blocks }).unwrap();
+        assert_eq!(take(), (1, 0));
         // What is let in no longer goes on at once.
         intake.close();
-        assert_eq!(counts(&take(&intake)), (0, 2));
+        assert_eq!(take(), (0, 2));
+    }
+
+    #[test]
+    fn where_much_waits_what_tenants_say_of_receipts_counts_for_nothing() {
+        let intake = Intake::new();
+        let tenant = intake.lane(Source::Tenant(1));
+        intake.set_crowded(Some(0));
+        intake.lock().pace.is_fast = true;
+        (0..4).for_each(|number| tenant.try_offer(batch(1, number, 1_000)).unwrap());
+        assert_eq!(turns(&intake), [1, 1, 1, 1]);
+        tenant.try_offer(submission(3)).unwrap();
+        tenant.try_offer(batch(1, 0, 997)).unwrap();
+        assert_eq!(turns(&intake), [2]);
+        assert_eq!(intake.lock().ahead, 6);
     }
 
     #[test]
     fn where_much_waits_and_nothing_goes_out_any_more_tenants_wait_for_a_moment_only() {
         let intake = Intake::new();
         let tenant = intake.lane(Source::Tenant(1));
-        intake.set_crowded(true);
+        intake.set_crowded(Some(0));
         intake.lock().pace =
             Pace { is_fast: true, began: Some(Instant::now() + Duration::from_secs(600)), said: 0 };
         for wakes in [Wakes::Any, Wakes::Many(1), Wakes::Any] {
-            (0..2).for_each(|number| tenant.try_offer(batch(1, number, 1_000)).unwrap());
+            (0..2).for_each(|_| tenant.try_offer(submission(1_000)).unwrap());
             let first = Instant::now();
             let mut taken = Vec::new();
             while taken.len() < 2 {

@@ -16,7 +16,8 @@ impl Engine {
         let Some(entry) = self.tenants.get_mut(tenant) else { return };
         let mut receivers = entry.receivers.iter_mut();
         if let Some(receiver) = receivers.find(|receiver| receiver.connection == connection) {
-            items.iter().for_each(|item| receiver.says(item.said));
+            let now = self.now.mono;
+            items.iter().for_each(|item| receiver.says(item.said, now));
         }
         if items.iter().any(|item| is_taken(item.said)) {
             entry.refusals.end();

@@ -326,9 +326,15 @@ impl Engine {
         self.waiting - self.parking.waiting()
     }
 
-    /// Whether so much waits in memory that what comes in should not be more than what goes out, where something does.
-    pub fn is_crowded(&self) -> bool {
-        self.waiting_in_memory() > self.settings.queue_memory / 4
+    /// The provider in whose queue most waits, where so much does that what comes in should be no more than it takes.
+    pub fn crowded(&self) -> Option<u16> {
+        let much = self.settings.queue_memory / 4;
+        if self.waiting <= much {
+            return None;
+        }
+        let depths =
+            (0..self.providers.count()).map(|index| (self.queued.of(index).iter().sum::<u64>(), index));
+        depths.max().filter(|(queued, _)| *queued > much).map(|(_, index)| index)
     }
 
     /// Notes that a block has been filled, or something of it was woken or let go; it is parked at once when the queues hold

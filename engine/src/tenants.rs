@@ -145,7 +145,7 @@ impl Tenant {
         let places =
             || (next..self.receivers.len()).chain(0..next).filter(|place| fits(&self.receivers[*place]));
         let with_room = places().filter(|place| self.receivers[*place].has_room()).take(COMPARED);
-        let least = with_room.min_by_key(|place| self.receivers[*place].load());
+        let least = with_room.min_by_key(|place| self.receivers[*place].load(now));
         least.or_else(|| {
             places().find(|place| self.receivers[*place].may_be_tried() && self.refusals.are_over(now))
         })

@@ -244,6 +244,31 @@ fn a_session_that_refuses_is_given_little_beside_one_that_takes() {
     }
 }
 
+#[test]
+fn a_session_that_has_refused_is_given_one_again_after_a_minute() {
+    let (mut house, numbers) = sent(definitions(), 100);
+    let (refused, takes) = (house.bind_tenant("acme", 10), house.bind_tenant("acme", 10));
+    let deliver_to_both = |house: &mut House, places: std::ops::Range<usize>, status| {
+        let mut given = [0, 0];
+        for place in places {
+            deliver(house, place..place + 1);
+            let told = house.told(refused);
+            given[0] += told.len();
+            house.acknowledge("acme", refused, &told, status);
+            let told = house.told(takes);
+            given[1] += told.len();
+            house.acknowledge("acme", takes, &told, OK);
+        }
+        given
+    };
+    let [first, rest] = deliver_to_both(&mut house, 0..20, NOT_AGAIN);
+    assert_eq!((first, rest), (1, 19));
+    assert_eq!(deliver_to_both(&mut house, 20..40, OK), [0, 20], "not at once");
+    house.seconds(61);
+    assert_eq!(deliver_to_both(&mut house, 40..100, OK), [30, 30]);
+    assert_eq!(counted(&house), (numbers.len() as u64 - 1, 1, 0));
+}
+
 /// Its pause is the one after which a session without room is tried, though it is not to be told itself any more.
 #[test]
 fn a_session_without_room_is_tried_whatever_has_become_of_what_it_left() {
