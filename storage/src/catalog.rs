@@ -14,6 +14,7 @@ const SETTINGS: Settings = Settings {
     cache_bytes: 8 << 20,
     segment_bytes: 512 << 10,
     keep_tail: false,
+    zeros_ahead: false,
     read_ahead: false,
 };
 

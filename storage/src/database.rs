@@ -14,6 +14,9 @@
 //!   whole, when it cuts it in two and after every ten changes; of leaves with large values that is most of what it writes. A leaf
 //!   of places is cut for little, and its half then takes about as many values as it may have changes. A place is not there:
 //!   it is neither read nor counted, and no value that is there is empty.
+//! - A flush that makes the file longer has the filesystem write down its length and its blocks too, which takes longer than the data
+//!   of a small one does. So where flushes are small and many, as the journal's are, the file is kept longer than sled has it, with
+//!   zeros behind, which sled takes for the rest of its last segment, or for a free one.
 //! - A value is at most a hundredth of a segment. A leaf holds up to 20 of them and must stay below a quarter of one, or it becomes
 //!   a file in `blobs/` that sled neither syncs nor reclaims; so `blobs/` is empty, asserted at every start.
 //! - `snap.*.generating` is removed before opening: sled refuses a torn one for ever. So is `conf` while there is no data.
@@ -24,7 +27,7 @@ use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -38,6 +41,8 @@ use crate::log::Durability;
 pub(crate) mod ahead;
 mod guard;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 pub use guard::abort_on_panic;
 pub(crate) use guard::guarded;
@@ -49,6 +54,11 @@ pub(crate) const PLACES_OF_LEAF: usize = 20;
 /// What a value takes in memory beside its octets: sled has a count before it, and the allocator looks for up to seven octets more
 /// to align it. A value that is as much shorter than a power of two takes that; a longer one takes the next place, a quarter more.
 pub(crate) const BESIDE_VALUE: usize = 2 * size_of::<usize>();
+
+/// What the file is made longer by, where it is kept longer than sled has it.
+static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+/// A flush of more than this takes its time for its data.
+const SMALL_FLUSH: i64 = 64 << 10;
 
 const LOCK_ATTEMPTS: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -63,6 +73,8 @@ pub(crate) struct Settings {
     pub segment_bytes: usize,
     /// Whether the copy of what sled may overwrite while it opens is kept for `salvage`; see `tail`.
     pub keep_tail: bool,
+    /// Whether the file is kept longer than sled has it: see the rules.
+    pub zeros_ahead: bool,
     /// Whether the whole file is asked for while sled goes through it at the opening, and read soon after.
     pub read_ahead: bool,
 }
@@ -74,6 +86,7 @@ pub(crate) const TEST_SETTINGS: Settings = Settings {
     cache_bytes: 8 << 20,
     segment_bytes: 2 << 20,
     keep_tail: false,
+    zeros_ahead: false,
     read_ahead: false,
 };
 
@@ -86,8 +99,17 @@ pub(crate) struct Database {
     segment_bytes: i64,
     /// The segment of sled's log up to which an `fdatasync` has been made since the opening.
     synced_segment: Cell<i64>,
+    ahead: Option<Ahead>,
     /// The directory, locked against other processes while this is open.
     _lock: File,
+}
+
+/// What was known of the file at the last flush.
+#[derive(Default)]
+struct Ahead {
+    length: Cell<u64>,
+    /// Of sled's log.
+    written: Cell<i64>,
 }
 
 /// A value as sled has it in memory: it is not copied before somebody wants it to be.
@@ -111,6 +133,7 @@ impl Database {
         let sled = guarded(path, || open_sled(path, settings))??;
         let database = Database {
             synced_segment: Cell::new(-1),
+            ahead: settings.zeros_ahead.then(Ahead::default),
             durability: settings.durability,
             segment_bytes: settings.segment_bytes as i64,
             path: path.to_owned(),
@@ -237,9 +260,23 @@ impl Database {
     pub(crate) fn flush(&self, durability: Durability) -> Result<(), StoreError> {
         self.sled.flush().map_err(|error| self.error(error))?;
         if durability == Durability::Fsync {
+            self.write_zeros_ahead();
             self.file.sync_data().map_err(|error| StoreError::io(&self.path, error))?;
         }
         Ok(())
+    }
+
+    /// The rule of zeros ahead. Nothing is on its way to the file now: what was written is stable, and this is the thread that writes.
+    fn write_zeros_ahead(&self) {
+        let Some(Ahead { length, written }) = &self.ahead else { return };
+        let Ok(now) = self.file.metadata().map(|metadata| metadata.len()) else { return };
+        let stable = self.sled.context.pagecache.log.stable_offset();
+        let is_small = stable - written.replace(stable) <= SMALL_FLUSH;
+        let has_grown = now > length.replace(now);
+        // Where there is no room for them, there may be for what is to be written.
+        if has_grown && is_small && self.file.write_all_at(&ZEROS, now).is_ok() {
+            length.set(now + ZEROS.len() as u64);
+        }
     }
 
     /// The rule of the reused segments. What is stable here has been written; it is not yet sure to outlive the power.

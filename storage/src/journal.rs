@@ -165,6 +165,7 @@ fn open_log(journal: &Path, options: Options, stamp: Option<Stamp>) -> Result<Bo
         cache_bytes: options.cache_bytes,
         segment_bytes: SEGMENT_BYTES,
         keep_tail: true,
+        zeros_ahead: true,
         read_ahead: true,
     };
     Ok(Box::new(SledLog::open(journal, settings)?))

@@ -213,6 +213,7 @@ mod tests {
                 cache_bytes: 1 << 20,
                 segment_bytes,
                 keep_tail: false,
+                zeros_ahead: false,
                 read_ahead: false,
             };
             let path = directory.path().join(segment_bytes.to_string());

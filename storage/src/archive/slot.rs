@@ -23,6 +23,7 @@ const SETTINGS: Settings = Settings {
     cache_bytes: 8 << 20,
     segment_bytes: 2 << 20,
     keep_tail: false,
+    zeros_ahead: false,
     read_ahead: false,
 };
 

@@ -492,6 +492,7 @@ fn the_archive_of_the_release_before_is_one_database_of_several() {
         cache_bytes: 1 << 20,
         segment_bytes: 2 << 20,
         keep_tail: false,
+        zeros_ahead: false,
         read_ahead: false,
     };
     let database = Database::open(&directory, settings).unwrap();

@@ -71,6 +71,7 @@ fn a_value_of_a_newer_version_is_refused_and_not_replaced() {
         cache_bytes: 1 << 20,
         segment_bytes: 512 << 10,
         keep_tail: false,
+        zeros_ahead: false,
         read_ahead: false,
     };
     let database = Database::open(&path, settings).unwrap();
