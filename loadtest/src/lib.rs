@@ -5,6 +5,7 @@ pub mod book;
 pub mod compare;
 pub mod dice;
 pub mod disk;
+pub mod empty;
 mod ending;
 pub mod http;
 mod link;

@@ -11,7 +11,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use loadtest::{
-    compare, disk, http,
+    compare, disk, empty, http,
     measure::processor_seconds,
     output::{self, OutputError, say, whole_text, write_json},
     report, signals, smpp,
@@ -22,7 +22,10 @@ use loadtest::{
     watch::{self, Watch},
 };
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 
 /// Load generators for Tidegate, and a simulated provider for it to send to.
@@ -70,6 +73,11 @@ enum Tool {
         settings: Settings,
         #[arg(long, default_value = ".")]
         directory: PathBuf,
+    },
+    /// Be an HTTP door behind which nothing is: accept each message of `loadtest http`, and do nothing with it.
+    Empty {
+        #[arg(long, default_value = "127.0.0.1:8080")]
+        listen: String,
     },
     /// Measure what a durable write of 4 KiB takes.
     Disk {
@@ -145,6 +153,7 @@ fn main() -> ExitCode {
         Tool::Settings { settings, directory } => {
             settings.write(&directory).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
         }
+        Tool::Empty { listen } => be_empty(&listen),
         Tool::Disk { directory, count } => measure_disk(&directory, count),
     };
     match result {
@@ -274,6 +283,14 @@ fn measure_disk(directory: &Path, count: u32) -> Result<ExitCode, Failure> {
         found.p50, found.p99
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn be_empty(listen: &str) -> Result<ExitCode, Failure> {
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let listener = TcpListener::bind(listen).await.map_err(|error| format!("{listen}: {error}"))?;
+        say(format_args!("an empty handler on {}", listener.local_addr()?))?;
+        Ok(empty::serve(listener).await.map(|()| ExitCode::SUCCESS)?)
+    })
 }
 
 fn simulate(options: &Smsc) -> Result<ExitCode, Failure> {

@@ -85,6 +85,7 @@ const ROWS: [Row; 7] = [
         // `codecs` for writing only: a witness that read with the gateway's code would share its mistakes.
         may_use: &["codecs", "hdrhistogram", "tokio"],
         beyond: &[
+            ("axum", "the empty handler beside which the gateway's HTTP door is read"),
             ("clap", "the command line of the tools"),
             ("indicatif", "the progress bar of a run"),
             ("rustix", "ends the programs that a measurement has started, politely"),

@@ -7,7 +7,7 @@ pub mod settings;
 
 use std::{
     fs, io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
     sync::mpsc::sync_channel,
@@ -180,6 +180,40 @@ impl Drop for Gateway {
             self.process.terminate(END_WITHIN);
             let _removed = fs::remove_dir_all(&self.directory);
         }
+    }
+}
+
+/// An HTTP door behind which nothing is (`empty`), in a process of its own as a gateway is.
+#[derive(Debug)]
+pub struct EmptyDoor {
+    pub address: SocketAddr,
+    process: Program,
+}
+
+impl EmptyDoor {
+    /// Starts this very program as one, with its log in `directory`, and waits until it takes connections.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not listen.
+    pub fn start(directory: &Path) -> Result<Self, StageError> {
+        let failed = |source| StageError::Io { what: "no empty handler".into(), source };
+        fs::create_dir_all(directory).map_err(failed)?;
+        let [address] = settings::free_ports().map_err(failed)?;
+        let program = std::env::current_exe().map_err(failed)?;
+        let mut command = Command::new(&program);
+        command.args(["empty", "--listen", &address.to_string()]);
+        let mut process = Program::start(&mut command, &log(directory)).map_err(failed)?;
+        let listens = || TcpStream::connect(address).is_ok();
+        let ready = until(READY_WITHIN, || (listens() || process.has_ended()).then_some(()));
+        if ready.is_some() && !process.has_ended() {
+            return Ok(Self { address, process });
+        }
+        Err(StageError::NotReady { program: program.display().to_string(), log: log(directory) })
+    }
+
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 }
 

@@ -3,7 +3,15 @@
 use std::time::Instant;
 
 use super::{Bench, Figure, Figures, House, Row, SuiteError, fast, latency};
-use crate::{http, smpp, summary::Summary, watch::Watch};
+use crate::{
+    http, smpp,
+    stage::EmptyDoor,
+    summary::Summary,
+    watch::{self, Watch},
+};
+
+/// Connections with one message a request.
+const SINGLE_CONNECTIONS: u16 = 64;
 
 pub const ROWS: &[Row] = &[
     Row {
@@ -22,7 +30,13 @@ pub const ROWS: &[Row] = &[
         name: "http",
         work: "HTTP, one message a request, 64 connections → SMPP → receipt",
         reach: "≥ 50,000/s",
-        measure: |bench| over_http(bench, 64, 1),
+        measure: |bench| over_http(bench, SINGLE_CONNECTIONS, 1),
+    },
+    Row {
+        name: "http-empty",
+        work: "the same generator at an axum handler that accepts at once and does nothing",
+        reach: "for the reader's own comparison with `http`",
+        measure: at_an_empty_door,
     },
     Row {
         name: "http-batch",
@@ -93,6 +107,26 @@ fn over_http(bench: &Bench, connections: u16, batch: u32) -> Result<Figures, Sui
     let missing = if all_told { 0 } else { accepted.saturating_sub(counts.receipts_acknowledged) };
     figures.push(Figure::fault("lost", missing));
     figures.push(Figure::fault("doubled", counts.accepted.saturating_sub(accepted)));
+    Ok(figures)
+}
+
+fn at_an_empty_door(bench: &Bench) -> Result<Figures, SuiteError> {
+    let door = EmptyDoor::start(&bench.options.directory)?;
+    let watch = Watch::begin(&watch::Options { pids: vec![door.pid()], ..watch::Options::default() });
+    let finished = http::run(http::Options {
+        target: format!("http://{}", door.address),
+        connections: SINGLE_CONNECTIONS,
+        seconds: Some(bench.options.seconds),
+        quiet: true,
+        ..http::Options::default()
+    })?;
+    let summary = finished.summary;
+    let mut figures = vec![Figure::new("accepted", summary.accepted_per_second, "/s")];
+    figures.extend(latency("answer", &summary.accept_milliseconds));
+    let used = watch.end(summary.accepted).cpu_microseconds_per_message;
+    figures.push(Figure::new("CPU", used, "µs a message"));
+    let of_us = summary.generator_cpu_microseconds_per_message;
+    figures.push(Figure::new("generator's CPU", of_us, "µs"));
     Ok(figures)
 }
 
